@@ -1,0 +1,46 @@
+"""flowkit: normalizing flows as Keras 3 layers, on JAX, PyTorch and TensorFlow.
+
+Importing flowkit imports no engine: names are looked up at first use (PEP 562). What it does do is
+choose the engine, since Keras reads `KERAS_BACKEND` once, when it is first imported.
+"""
+
+import importlib
+
+from flowkit._engine import choose_engine, require_engine
+
+__version__ = "0.1.0"
+
+# public name -> the module that defines it (None: the name is itself a submodule)
+_PUBLIC = {
+    "Bijector": "flowkit.contract",
+    "BijectorSpec": "flowkit.contract",
+    "ContractError": "flowkit.contract",
+    "Domain": "flowkit.contract",
+    "Flow": "flowkit.flow",
+    "backends": None,
+    "bijectors": None,
+    "conditioners": None,
+    "data": None,
+    "distributions": None,
+    "testing": None,
+    "training": None,
+    "zoo": None,
+}
+
+__all__ = sorted(_PUBLIC)
+
+choose_engine()
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'flowkit' has no attribute {name!r}")
+    require_engine()
+    home = _PUBLIC[name]
+    if home is None:
+        return importlib.import_module(f"flowkit.{name}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,51 @@
+"""Which engine Keras will run on. Imports neither Keras nor an engine."""
+
+import importlib.util
+import os
+import sys
+
+ENGINES = ("jax", "torch", "tensorflow")  # in the order of preference
+
+# Keras's numpy engine borrows its convolutions from JAX.
+_NEEDS = {"jax": "jax", "torch": "torch", "tensorflow": "tensorflow", "numpy": "jax"}
+
+
+def installed(package):
+    """True where `package` can be imported; does not import it."""
+    return importlib.util.find_spec(package) is not None
+
+
+def choose_engine():
+    """Set `KERAS_BACKEND` to the first installed engine, unless it is set or Keras has started."""
+    if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules:
+        return
+    for engine in ENGINES:
+        if installed(engine):
+            os.environ["KERAS_BACKEND"] = engine
+            return
+
+
+def require_engine():
+    """Raise an ImportError that says what to install, where the chosen engine is missing."""
+    if "keras" in sys.modules:
+        return
+    engine = os.environ.get("KERAS_BACKEND")
+    if not engine:
+        raise ImportError(
+            "flowkit found no engine to run on: expected one of jax, torch or tensorflow. "
+            "Install one with `pip install 'keras-flowkit[jax]'`, `'keras-flowkit[torch]'` or "
+            "`'keras-flowkit[tensorflow]'`."
+        )
+    package = _NEEDS.get(engine)
+    if package is None:
+        raise ImportError(
+            f"KERAS_BACKEND={engine!r} is not an engine that flowkit knows: expected one of "
+            f"{', '.join(_NEEDS)}."
+        )
+    if not installed(package):
+        found = [name for name in ENGINES if installed(name)]
+        instead = f"or set KERAS_BACKEND to {' or '.join(found)}" if found else "or choose another engine"
+        raise ImportError(
+            f"KERAS_BACKEND={engine!r}, but {package} is not installed. Install it with "
+            f"`pip install 'keras-flowkit[{package}]'`, {instead}."
+        )

@@ -1,0 +1,30 @@
+"""The only code that may import torch, jax or tensorflow: one file for each engine, the same functions in each."""
+
+import importlib
+
+from flowkit._engine import ENGINES, installed, require_engine
+
+require_engine()
+
+import keras  # noqa: E402  (after the engine is known to be there)
+
+
+def name():
+    """The engine in use: "jax", "torch", "tensorflow" or "numpy"."""
+    return keras.backend.backend()
+
+
+_engine = importlib.import_module(f"flowkit.backends._{name()}")
+
+compile_inference = _engine.compile_inference
+devices = _engine.devices
+float64 = _engine.float64
+gradients = _engine.gradients
+jacobian = _engine.jacobian
+no_grad = _engine.no_grad
+version = _engine.version
+
+__all__ = [
+    "ENGINES", "compile_inference", "devices", "float64", "gradients", "installed", "jacobian",
+    "name", "no_grad", "version",
+]

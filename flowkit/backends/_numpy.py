@@ -1,0 +1,51 @@
+"""What flowkit needs of Keras's numpy engine, which computes but does not differentiate."""
+
+import contextlib
+
+import keras
+import numpy
+
+SUPPORTS_TRAINING = False
+
+
+def version():
+    """The engine's version."""
+    return numpy.__version__
+
+
+def devices():
+    """The devices that the engine sees, as text."""
+    return ["cpu"]
+
+
+def no_grad():
+    """A scope in which no gradient is recorded."""
+    return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def float64():
+    """A scope in which new layers and tensors are float64, whatever the session's default."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+def compile_inference(function, layer):
+    """`function` as it is: numpy compiles nothing and records no gradient."""
+    return function
+
+
+def jacobian(function, x):
+    """Not on numpy: raises, and says where it works."""
+    raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
+
+
+def gradients(function, tensors):
+    """Not on numpy: raises, and says where it works."""
+    raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
