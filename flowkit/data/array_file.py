@@ -83,7 +83,7 @@ def _array(arrays, key, path):
 
 def _unreadable(path, error):
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "pickle" in reason.lower():
+    if "pickle" in reason.lower() or "Python objects" in reason:
         return ValueError(
             f"{path}: expected plain numbers, received pickled Python objects or no NumPy file at "
             "all, which flowkit does not load since unpickling can run any code. Save a uint8 "

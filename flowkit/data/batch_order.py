@@ -40,8 +40,8 @@ class Batches(keras.utils.PyDataset):
     """Batch `index` of epoch `epoch` as a pure function of the two and the seed; see `batches`.
 
     Attributes:
-        epoch: the epoch that indexing refers to. `fit` moves it on; set it to resume: to `k`
-            when `k` epochs are done.
+        epoch: the epoch that indexing refers to. Each epoch of `fit` moves it on by one, and so
+            does `evaluate`; set it to resume: to `k` when `k` epochs are done.
     """
 
     def __init__(self, x, context=None, *, batch_size, seed=0, augment=None):

@@ -100,6 +100,9 @@ class _ArraysOnly(pickle.Unpickler):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             if name == "_reconstruct":
                 return _reconstruct
+        elif module in ("numpy.core.numeric", "numpy._core.numeric"):
+            if name == "_frombuffer":
+                return _frombuffer
         elif module == "numpy" and name == "ndarray":
             return np.ndarray
         elif module == "numpy" and name == "dtype":
@@ -114,6 +117,14 @@ def _reconstruct(subtype, shape, dtype):
     if subtype is not np.ndarray:
         raise _ForbiddenError(f"an array of type {subtype}")
     return np.ndarray.__new__(np.ndarray, shape, dtype)
+
+
+def _frombuffer(buffer, dtype, shape, order, axes=None):
+    """How protocol 5 stores a contiguous array."""
+    array = np.frombuffer(buffer, dtype)
+    if order == "K" and axes is not None:
+        return array.reshape(shape, order="C").transpose(axes)
+    return array.reshape(shape, order=order)
 
 
 def _plain_dtype(code, *flags):

@@ -70,9 +70,15 @@ def _visible(folder):
 
 def _image_names(root):
     """Paths of the images under `root`, relative to it, with forward slashes, sorted."""
-    names = []
-    for where, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+    names, seen = [], set()
+    # Folders of classes are often links; one that points upwards must not be walked for ever.
+    for where, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         for name in files:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 names.append(Path(where, name).relative_to(root).as_posix())
