@@ -146,9 +146,7 @@ class Flow(keras.Model):
 
         def score(start, stop, piece):
             x, context = piece
-            y = self._dequantized(
-                x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw)
-            )
+            y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
             return self._run("log_density", self._log_density, y, context)
 
         return run_in_batches(score, (x, context), len(x), batch_size or self._batch_size())
@@ -193,9 +191,7 @@ class Flow(keras.Model):
             def draw(start, stop, piece):
                 return self._run("invert_and_score", self._invert_and_score, *piece)
 
-            x, log_prob = run_in_batches(
-                draw, (z, context), len(z), batch_size or self._batch_size()
-            )
+            x, log_prob = run_in_batches(draw, (z, context), len(z), batch_size or self._batch_size())
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     def encode(self, x, context=None, *, batch_size=None):
@@ -243,9 +239,7 @@ class Flow(keras.Model):
     def _run(self, name, function, *args):
         if name not in self._compiled_runs:
             self._compiled_runs[name] = backends.compile_inference(function, self)
-        args = [
-            tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args
-        ]
+        args = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
         return self._compiled_runs[name](*args)
 
     def _dequantized(self, x, noise):
@@ -271,9 +265,7 @@ class Flow(keras.Model):
     def _build_on(self, x, context):
         if not self.built:
             shape = (None, *x.shape[1:])
-            self.build(
-                shape if context is None else {"x": shape, "context": context_shape(context)}
-            )
+            self.build(shape if context is None else {"x": shape, "context": context_shape(context)})
 
     def _prepare(self, x, context):
         """Checked data and context for a flow that is built and adapted."""
@@ -314,9 +306,7 @@ class Flow(keras.Model):
         kind, classes = self.bijector.spec.context, self.bijector.num_classes
         if context is None:
             if kind == "required":
-                raise ContractError(
-                    "context", self, expected="context=, batch first", received="none"
-                )
+                raise ContractError("context", self, expected="context=, batch first", received="none")
             return None
         if kind == "none":
             return None  # ignored by a flow that takes none

@@ -15,10 +15,7 @@ def version():
 
 def devices():
     """The devices that the engine sees, as text."""
-    return [
-        device.name.removeprefix("/physical_device:")
-        for device in tf.config.list_physical_devices()
-    ]
+    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
 
 
 def no_grad():
