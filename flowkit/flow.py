@@ -239,8 +239,8 @@ class Flow(keras.Model):
     def _run(self, name, function, *args):
         if name not in self._compiled_runs:
             self._compiled_runs[name] = backends.compile_inference(function, self)
-        args = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
-        return self._compiled_runs[name](*args)
+        tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
+        return self._compiled_runs[name](*tensors)
 
     def _dequantized(self, x, noise):
         if self.dequantize is None:
