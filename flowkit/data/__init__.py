@@ -1,0 +1,35 @@
+"""Images in, as plain numpy: embedded, named and your own.
+
+What `load` can load:
+
+- `"fashion-mnist"`: 5,000 train and 1,000 test images, 28x28 grey, carried by flowkit.
+- `"fashion-mnist-full"`: all 60,000 and 10,000, from Debian's package dataset-fashion-mnist.
+- `"digits"`: scikit-learn's 1,437 and 360 images, 8x8 with 17 levels.
+- a folder of images (png, jpg, jpeg, bmp, webp), searched recursively; sub-folders are the labels;
+  `train` and `test` sub-folders are the splits.
+- a folder of MNIST-style IDX files, gzipped or not, or one such file of images.
+- a folder of CIFAR-10's Python batches.
+- an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images.
+
+`validate_images` checks arrays that you have already, `batches` puts them in an order that can be
+resumed, `augment` shifts and mirrors them, `Dequantize` makes them continuous.
+"""
+
+from flowkit.data import augment
+from flowkit.data.batch_order import Batches, batches
+from flowkit.data.dataset import Dataset
+from flowkit.data.dequantize import Dequantize
+from flowkit.data.source import NAMES, load
+from flowkit.data.validate import validate_images, validate_labels
+
+__all__ = [
+    "NAMES",
+    "Batches",
+    "Dataset",
+    "Dequantize",
+    "augment",
+    "batches",
+    "load",
+    "validate_images",
+    "validate_labels",
+]

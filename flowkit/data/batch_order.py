@@ -1,0 +1,175 @@
+"""Batches whose order depends on the seed and the epoch alone, so that a run can be resumed."""
+
+import keras
+import numpy as np
+
+
+def batches(x, context=None, *, batch_size, seed=0, augment=None):
+    """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`.
+
+    Give them to `fit` with `shuffle=False`: they are shuffled already, and Keras would reorder
+    them by Python's global `random`.
+
+    Args:
+        x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`.
+        context: array of `n` contexts, or a dict of such arrays.
+        batch_size: events per batch. The last, smaller batch is left out; who is in it changes
+            with each epoch.
+        seed: a whole number from 0 up.
+        augment: `f(batch_of_x, rng)`, such as `flowkit.data.augment.flip()`, or a list of them.
+
+    Returns:
+        `Batches`, a `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` where
+        there is no context.
+
+    Raises:
+        ValueError: where counts do not fit or a number is out of range.
+
+    Example:
+        >>> data = batches(np.arange(6), batch_size=3, seed=1)
+        >>> [batch.tolist() for (batch,) in data]
+        [[4, 0, 2], [1, 5, 3]]
+        >>> data.epoch = 1
+        >>> [batch.tolist() for (batch,) in data]
+        [[1, 4, 0], [3, 2, 5]]
+    """
+    return Batches(x, context, batch_size=batch_size, seed=seed, augment=augment)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batch `index` of epoch `epoch` as a pure function of the two and the seed; see `batches`.
+
+    Attributes:
+        epoch: the epoch that indexing refers to. Each epoch of `fit` moves it on by one, and so
+            does `evaluate`; set it to resume: to `k` when `k` epochs are done.
+    """
+
+    def __init__(self, x, context=None, *, batch_size, seed=0, augment=None):
+        # One worker: with more, Keras 3.15 carries batches left in its queue into the next epoch.
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.x = np.asarray(x)
+        count = len(self.x) if self.x.ndim else 0
+        self.context = _arrays(context)
+        for name, array in _named(self.context):
+            if array.ndim == 0 or len(array) != count:
+                raise ValueError(
+                    f"{name}: expected one per event, {count} in all, received shape "
+                    f"{array.shape}. Check that x and context come from the same split."
+                )
+        self.batch_size = _whole(batch_size, "batch_size", least=1)
+        self.seed = _whole(seed, "seed", least=0)
+        if self.batch_size > count:
+            raise ValueError(
+                f"batch_size: expected at most the {count} events there are, received "
+                f"{batch_size}. Lower it: a batch that is not full is left out."
+            )
+        if augment is None:
+            augment = []
+        self.augment = list(augment) if isinstance(augment, list | tuple) else [augment]
+        for function in self.augment:
+            if not callable(function):
+                raise ValueError(
+                    "augment: expected functions of (batch, rng), received "
+                    f"{type(function).__name__}. Pass for example flowkit.data.augment.flip()."
+                )
+        self.epoch = 0
+        self._fit_is_starting = False
+        self._first_of_epoch = False
+        self._next_index = 0
+        self._order = (None, None)
+
+    @property
+    def epoch(self):
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self._epoch = _whole(epoch, "epoch", least=0)
+
+    @property
+    def num_batches(self):
+        return len(self.x) // self.batch_size
+
+    def __len__(self):
+        return self.num_batches
+
+    def __getitem__(self, index):
+        index = _whole(index, "index", least=0)
+        if index >= self.num_batches:
+            raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
+        if self._first_of_epoch:
+            self._first_of_epoch = False
+            if index not in (0, self._next_index):
+                raise ValueError(
+                    "batches: expected fit(..., shuffle=False), received batches in the order of "
+                    "Python's global `random`. Pass shuffle=False: they are shuffled already, "
+                    "each epoch anew, by (seed, epoch)."
+                )
+        self._next_index = index + 1
+        epoch = self.epoch
+        rows = self._permutation(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        x = self.x[rows]
+        if self.augment:
+            # + 1, since NumPy seeds (seed, epoch, 0) and (seed, epoch), the permutation's, alike.
+            rng = np.random.default_rng((self.seed, epoch, index + 1))
+            for function in self.augment:
+                x = function(x, rng)
+        if self.context is None:
+            return (x,)
+        if isinstance(self.context, dict):
+            return ({"x": x, "context": {k: v[rows] for k, v in self.context.items()}},)
+        return ({"x": x, "context": self.context[rows]},)
+
+    def _permutation(self, epoch):
+        # One assignment of a pair: TensorFlow reads ahead from a thread of its own.
+        known, order = self._order
+        if known != epoch:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.x))
+            self._order = (epoch, order)
+        return order
+
+    # When Keras says that an epoch is over. `fit` makes an adapter, which reads `workers`; may take
+    # a batch to build the model; calls on_epoch_end once, to start afresh; and then for each epoch
+    # on_epoch_begin, the batches, on_epoch_end. The first of these ends is not an epoch's.
+
+    @property
+    def workers(self):
+        self._fit_is_starting = True
+        return 1
+
+    @workers.setter
+    def workers(self, value):
+        raise ValueError(
+            f"workers: expected 1, received {value!r}. With more, Keras carries batches left in "
+            "its queue into the next epoch; here each is a cheap copy of rows."
+        )
+
+    def on_epoch_begin(self):
+        # A batch taken to build the model is the first too.
+        self._first_of_epoch = True
+
+    def on_epoch_end(self):
+        self._first_of_epoch = False
+        if self._fit_is_starting:
+            self._fit_is_starting = False
+            self._next_index = 0
+        else:
+            self.epoch += 1
+
+
+def _arrays(context):
+    if isinstance(context, dict):
+        return {name: np.asarray(array) for name, array in context.items()}
+    return None if context is None else np.asarray(context)
+
+
+def _named(context):
+    if isinstance(context, dict):
+        return [(f"context[{name!r}]", array) for name, array in context.items()]
+    return [] if context is None else [("context", context)]
+
+
+def _whole(number, name, least):
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+        raise ValueError(f"{name}: expected a whole number from {least} up, received {number!r}.")
+    return int(number)

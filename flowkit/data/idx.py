@@ -1,0 +1,116 @@
+"""IDX files, the format of MNIST, Fashion-MNIST, KMNIST and EMNIST; gzipped or not."""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from flowkit.data.split import split_rows
+from flowkit.data.validate import validate_images, validate_labels
+
+_PREFIX = {"train": "train", "test": "t10k"}
+
+
+def read_idx(path):
+    """Read one IDX file of unsigned bytes.
+
+    Args:
+        path: the file; gzip is recognised by its first two bytes, whatever the file's name.
+
+    Returns:
+        uint8 array of the shape that the file's header states.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it is not an IDX file of unsigned bytes, or is cut short.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: expected an IDX file, found none. Check the path, or put the file there."
+        )
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(
+                f"{path}: expected a whole gzip file, received a damaged one ({error}). "
+                "Fetch it again."
+            ) from None
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != 8 or raw[3] == 0:
+        raise ValueError(
+            f"{path}: expected an IDX file of unsigned bytes, which starts with 00 00 08, received "
+            f"{raw[:4].hex(' ') or 'an empty file'}. Check that this is the right file."
+        )
+    start = 4 + 4 * raw[3]
+    shape = tuple(int(n) for n in np.frombuffer(raw[4:start][: (len(raw) - 4) // 4 * 4], ">u4"))
+    expected = start + math.prod(shape)
+    if len(shape) != raw[3] or len(raw) != expected:
+        raise ValueError(
+            f"{path}: expected {expected:,} bytes for shape {shape}, received {len(raw):,}. "
+            "The file is cut short or damaged: fetch it again."
+        )
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def looks_like_idx(path):
+    """True where the file starts as IDX does, gzipped or not."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(path) as file:
+                start = file.read(4)
+        except (EOFError, OSError, zlib.error):
+            # Named like one: let read_idx say what is wrong with it.
+            return "ubyte" in Path(path).name or "idx" in Path(path).name
+    return start[:3] == b"\0\0\x08" or "ubyte" in Path(path).name
+
+
+def has_idx(folder):
+    """True where `folder` holds files named as MNIST's four are."""
+    return any(_find(folder, prefix, "images") for prefix in _PREFIX.values())
+
+
+def load_idx_folder(folder, split):
+    """Images `(n, height, width, 1)` and labels `(n,)` of one split of an MNIST-style folder."""
+    folder = Path(folder)
+    found = []
+    for kind, rank in (("images", 3), ("labels", 1)):
+        path = _find(folder, _PREFIX[split], kind)
+        if path is None:
+            wanted = f"{_PREFIX[split]}-{kind}-idx{rank}-ubyte"
+            raise FileNotFoundError(
+                f"{folder}: expected {wanted} or {wanted}.gz, found neither. Put it beside the "
+                "other MNIST-style files."
+            )
+        found.append((path, read_idx(path)))
+    (images_path, images), (labels_path, labels) = found
+    images = validate_images(images, name=str(images_path))
+    return images, validate_labels(labels, len(images), name=str(labels_path))
+
+
+def load_idx_file(path, split):
+    """A 90/10 split of one IDX file of images; labels where the matching file lies beside it."""
+    path = Path(path)
+    images = validate_images(read_idx(path), name=str(path))
+    twin = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    labels = None
+    if twin != path and twin.is_file():
+        labels = validate_labels(read_idx(twin), len(images), name=str(twin))
+    rows = split_rows(len(images), split, path)
+    return images[rows], None if labels is None else labels[rows]
+
+
+def _find(folder, prefix, kind):
+    """The file of this kind; Kaggle and npm write a dot where the original has a dash."""
+    rank = {"images": 3, "labels": 1}[kind]
+    for stem in (f"{prefix}-{kind}-idx{rank}-ubyte", f"{prefix}-{kind}.idx{rank}-ubyte"):
+        for ending in ("", ".gz"):
+            path = Path(folder) / (stem + ending)
+            if path.is_file():
+                return path
+    return None

@@ -1,0 +1,150 @@
+"""A folder of image files becomes arrays."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from flowkit.data.geometry import crop_and_resize
+from flowkit.data.split import name_fraction, split_names
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+_SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
+
+
+def load_image_folder(folder, split, size=None, channels=None, limit=None):
+    """Read the images under `folder`, in an order in which any prefix is a fair sample.
+
+    Returns:
+        images `(n, height, width, channels)` uint8, labels `(n,)` int64 or None, and the names
+        of the labels or None.
+
+    Raises:
+        FileNotFoundError: where there are no images.
+        ValueError: where an image cannot be read, or sizes differ and `size` is None.
+    """
+    folder = Path(folder)
+    by_split = _split_folders(folder)
+    if by_split:
+        names = {part: _image_names(root) for part, root in by_split.items()}
+        root = by_split[split]
+        # Both parts name the classes, so that a label means the same in train and test.
+        classes = _classes([name for part in names.values() for name in part])
+        # Their own order would put one class after another.
+        chosen = sorted(names[split], key=name_fraction)
+    else:
+        root, names = folder, {split: _image_names(folder)}
+        classes = _classes(names[split])
+        chosen = split_names(names[split], split, folder) if names[split] else []
+    if not chosen:
+        raise FileNotFoundError(
+            f"{root}: expected image files ({' '.join(SUFFIXES)}), found none. "
+            "Check the folder; sub-folders are searched too."
+        )
+    chosen = chosen[:limit]
+    images = _read_all([root / name for name in chosen], size, channels)
+    labels = None
+    if classes:
+        number = {name: i for i, name in enumerate(classes)}
+        labels = np.array([number[name.split("/")[0]] for name in chosen], np.int64)
+    return images, labels, classes
+
+
+def _split_folders(folder):
+    """{"train": folder, "test": folder} where `folder` holds nothing but such sub-folders."""
+    inside = {path.name.lower(): path for path in _visible(folder) if path.is_dir()}
+    known = {name for names in _SPLIT_FOLDERS.values() for name in names}
+    # A class may be called "train" too: it then has other classes beside it.
+    if "train" not in inside or not set(inside) <= known or len(inside) < 2:
+        return None
+    return {
+        part: next(inside[name] for name in names if name in inside)
+        for part, names in _SPLIT_FOLDERS.items()
+    }
+
+
+def _visible(folder):
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
+
+
+def _image_names(root):
+    """Paths of the images under `root`, relative to it, with forward slashes, sorted."""
+    names, seen = [], set()
+    # Folders of classes are often links; one that points upwards must not be walked for ever.
+    for where, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        for name in files:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                names.append(Path(where, name).relative_to(root).as_posix())
+    return sorted(names)
+
+
+def _classes(names):
+    """The sub-folders' names, sorted, where every image lies in one; None otherwise."""
+    if not names or not all("/" in name for name in names):
+        return None
+    return tuple(sorted({name.split("/")[0] for name in names}))
+
+
+def _read_all(paths, size, channels):
+    first = _read(paths[0], size, channels)
+    if channels is None:
+        # Grey as long as all are grey: the first file in colour restarts the reading in colour.
+        channels = first.shape[-1]
+        undecided = channels == 1
+    else:
+        undecided = False
+    images = np.empty((len(paths), *first.shape), np.uint8)
+    images[0] = first
+    for i, path in enumerate(paths[1:], start=1):
+        image = _read(path, size, None if undecided else channels)
+        if undecided and image.shape[-1] == 3:
+            return _read_all(paths, size, 3)
+        if image.shape != first.shape:
+            (height, width), (other_height, other_width) = first.shape[:2], image.shape[:2]
+            raise ValueError(
+                f"{path}: expected {width}x{height} pixels as in {paths[0].name}, received "
+                f"{other_width}x{other_height}. Pass size= to crop and resize all images to one "
+                "size."
+            )
+        images[i] = image
+    return images
+
+
+def _read(path, size, channels):
+    """One file as uint8 `(height, width, channels)`."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+            # Cameras store how the picture was held beside the pixels.
+            image = ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow's plugins raise whatever a damaged file leads them to
+        raise ValueError(
+            f"{path}: expected an image, received a file that can't be read as one "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'})"
+            ". Replace or delete it."
+        ) from error
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise ValueError(
+            f"{path}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
+            "Convert it to an 8-bit image first."
+        )
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        grey = image.mode in ("LA", "La", "L")
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("L" if grey else "RGB")
+    if channels is None:
+        channels = 1 if image.mode in ("1", "L") else 3
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None:
+        image = crop_and_resize(image, size)
+    return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)

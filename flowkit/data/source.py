@@ -1,0 +1,124 @@
+"""`load`: one name or path, whatever it is, becomes a Dataset."""
+
+import difflib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from flowkit.data import cifar10, digits, fashion_mnist
+from flowkit.data.array_file import load_npy, load_npz
+from flowkit.data.dataset import Dataset
+from flowkit.data.geometry import check_channels, check_size, convert_channels, resize_arrays
+from flowkit.data.idx import has_idx, load_idx_file, load_idx_folder, looks_like_idx
+from flowkit.data.image_folder import SUFFIXES, load_image_folder
+from flowkit.data.split import check_split
+
+# name -> how to load a split, how many values a pixel takes, what the labels mean
+NAMES = {
+    "fashion-mnist": (fashion_mnist.load_embedded, 256, fashion_mnist.CLASSES),
+    "fashion-mnist-full": (fashion_mnist.load_full, 256, fashion_mnist.CLASSES),
+    "digits": (digits.load_digits, digits.LEVELS, tuple("0123456789")),
+}
+
+
+def load(source, split="train", *, size=None, channels=None, limit=None):
+    """Load one split of a named data set or of your own files.
+
+    Args:
+        source: a name ("fashion-mnist", "fashion-mnist-full", "digits") or a path: a folder of
+            images, a folder of MNIST's or CIFAR-10's files, an .npy, .npz or IDX file. A name goes
+            before a folder of the same name: write "./digits" for the folder.
+        split: "train" or "test". Sources without splits of their own are cut 90/10, the same
+            way each time: image folders by a hash of each file's name, arrays by row number.
+        size: a side length or (height, width) to bring images to. Image files are cropped about
+            their centre to that shape and resized with Pillow's BOX filter, which stays uint8;
+            so are arrays that are larger. Smaller arrays get zeros around them.
+        channels: 1 (grey) or 3 (colour); None keeps what is stored, and is colour for a folder
+            with at least one image in colour. Transparent pixels are put on white.
+        limit: load only so many images. Embedded data and folders are in an order in which the
+            first ones are a fair sample; others keep the order they are stored in.
+
+    Returns:
+        A `Dataset`: `images` uint8 `(n, height, width, channels)`, `labels` int64 `(n,)` or None,
+        `levels`, `name`, `classes`.
+
+    Raises:
+        FileNotFoundError: where the path, or a file that must be there, is missing.
+        ValueError: where the name is unknown or the data is not images as above. One line that
+            says what was expected, what came and what to do.
+
+    Example:
+        >>> data = load("fashion-mnist", "test", size=32, limit=100)
+        >>> data
+        Dataset(name='fashion-mnist', images=(100, 32, 32, 1), labels=(100,), levels=256)
+        >>> data.classes[data.labels[0]] in data.classes
+        True
+    """
+    check_split(split)
+    size = check_size(size)
+    check_channels(channels)
+    if limit is not None and not (isinstance(limit, int | np.integer) and limit > 0):
+        raise ValueError(f"limit: expected a positive whole number or None, received {limit!r}.")
+    levels, classes, name = 256, None, str(source)
+    if isinstance(source, str) and source in NAMES:
+        load_split, levels, classes = NAMES[source]
+        images, labels = load_split(split)
+    elif isinstance(source, str | os.PathLike):
+        path = _existing_path(source)
+        if path.is_dir() and (found := cifar10.find_cifar10(path)):
+            images, labels = cifar10.load_cifar10(found, split)
+            classes = cifar10.CLASSES
+        elif path.is_dir() and has_idx(path):
+            images, labels = load_idx_folder(path, split)
+        elif path.is_dir():
+            images, labels, classes = load_image_folder(path, split, size, channels, limit)
+            return Dataset(images, labels, levels, name, classes)
+        else:
+            images, labels = _load_file(path, split)
+    else:
+        raise ValueError(
+            f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
+            "flowkit.data.validate_images, or straight to Flow.fit."
+        )
+    images = convert_channels(images[:limit], channels, name)
+    images = np.ascontiguousarray(resize_arrays(images, size, name))
+    labels = None if labels is None else labels[:limit]
+    return Dataset(images, labels, levels, name, classes)
+
+
+def _existing_path(source):
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    names = ", ".join(NAMES)
+    looks_like_path = not isinstance(source, str) or os.sep in source or "/" in source
+    if looks_like_path or path.suffix:
+        raise FileNotFoundError(
+            f"{path}: expected a file or folder, found none. Check the path, or use one of the "
+            f"names {names}."
+        )
+    near = difflib.get_close_matches(source.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}"
+    )
+
+
+def _load_file(path, split):
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return load_npy(path, split)
+    if suffix == ".npz":
+        return load_npz(path, split)
+    if suffix in SUFFIXES:
+        raise ValueError(
+            f"{path}: expected a folder of images, received a single image. Pass the folder it "
+            "lies in."
+        )
+    if looks_like_idx(path):
+        return load_idx_file(path, split)
+    raise ValueError(
+        f"{path}: expected a folder, an .npy or .npz file or an IDX file, received something else. "
+        "Unpack archives first; tables are arrays for Flow.fit."
+    )

@@ -1,0 +1,158 @@
+"""Checks on arrays of images and labels, with errors that say what to do."""
+
+import keras
+import numpy as np
+
+
+def validate_images(x, levels=256, name="images"):
+    """Check that `x` holds whole-number images and return them as a uint8 array.
+
+    Args:
+        x: array or tensor of shape `(n, height, width, channels)`; `(n, height, width)` gets a
+            channel axis. Integers, or floats that are all whole numbers.
+        levels: how many values a pixel can take, 2..256; values must lie in `0..levels-1`.
+        name: what to call the array in an error.
+
+    Returns:
+        uint8 array of shape `(n, height, width, channels)`.
+
+    Raises:
+        ValueError: where `x` is anything else. One line: what was expected, what came, what to do.
+
+    Example:
+        >>> validate_images(np.full((2, 4, 4), 255.0)).shape
+        (2, 4, 4, 1)
+        >>> validate_images(np.full((2, 4, 4, 1), 0.5))
+        Traceback (most recent call last):
+        ValueError: images: expected whole numbers in 0..255, received float64 values such as 0.5 \
+between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("uint8").
+    """
+    if not 2 <= levels <= 256:
+        raise ValueError(f"levels: expected 2..256, received {levels}.")
+    x = _with_channels(_as_array(x, name), name)
+    return _as_uint8(x, levels, name)
+
+
+def validate_labels(labels, count, name="labels"):
+    """Check that `labels` holds one whole number per image and return them as int64.
+
+    Args:
+        labels: shape `(count,)` or `(count, 1)`, integers or whole floats.
+        count: the number of images.
+        name: what to call the array in an error.
+
+    Returns:
+        int64 array of shape `(count,)`.
+
+    Raises:
+        ValueError: where the shape, the number or the values do not fit.
+
+    Example:
+        >>> validate_labels([[1], [2]], 2)
+        array([1, 2])
+    """
+    labels = _as_array(labels, name)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{name}: expected one whole number per image, shape ({count},), received shape "
+            f"{labels.shape}. Pass class indices; for one-hot rows that is labels.argmax(1)."
+        )
+    if len(labels) != count:
+        raise ValueError(
+            f"{name}: expected one per image, {count} in all, received {len(labels)}. "
+            "Check that images and labels come from the same split."
+        )
+    if labels.dtype.kind not in "iu" and not (
+        labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels % 1 == 0).all()
+    ):
+        raise ValueError(
+            f"{name}: expected whole numbers, received {labels.dtype}. Number the classes, for "
+            "example with np.unique(labels, return_inverse=True)."
+        )
+    return labels.astype(np.int64)
+
+
+def _as_array(x, name):
+    if keras.ops.is_tensor(x):
+        return keras.ops.convert_to_numpy(x)
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: expected one array, received items of different shapes ({error}). "
+            "Crop or resize them to one size first."
+        ) from None
+
+
+def _with_channels(x, name):
+    shape = x.shape
+    if x.ndim == 3 and shape[-1] in (1, 3) and shape[0] > 4:
+        raise ValueError(
+            f"{name}: expected (n, height, width, channels), received shape {shape}, which looks "
+            "like one image. Add a batch axis: x[None]."
+        )
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4:
+        raise ValueError(
+            f"{name}: expected rank 4, (n, height, width, channels), or rank 3 without channels, "
+            f"received rank {x.ndim}, shape {shape}. Reshape first, for flat images for example "
+            "x.reshape(-1, height, width, channels)."
+        )
+    if 0 in x.shape:
+        raise ValueError(
+            f"{name}: expected at least one image with pixels, received shape {shape}. "
+            "Check the selection that made this array."
+        )
+    if x.shape[1] in (1, 3) and x.shape[-1] > 4:
+        raise ValueError(
+            f"{name}: expected channels last, (n, height, width, channels), received shape "
+            f"{shape}, which looks channels first. Pass np.moveaxis(x, 1, -1)."
+        )
+    return x
+
+
+def _as_uint8(x, levels, name):
+    wanted = f"{name}: expected whole numbers in 0..{levels - 1}"
+    if x.dtype.kind == "b":
+        raise ValueError(
+            f'{wanted}, received booleans. Pass x.astype("uint8") with levels=2, '
+            'or x.astype("uint8") * 255.'
+        )
+    if x.dtype.kind not in "iuf":
+        raise ValueError(f"{wanted}, received dtype {x.dtype}. Convert them to uint8 first.")
+    if x.dtype.kind == "f":
+        if not np.isfinite(x).all():
+            bad = int(np.count_nonzero(~np.isfinite(x)))
+            raise ValueError(
+                f"{wanted}, received {bad} NaN or infinite values. Remove those images or find "
+                "where the values arose."
+            )
+        fractions = x % 1 != 0
+        if fractions.any():
+            low, high = float(x.min()), float(x.max())
+            raise ValueError(
+                f"{wanted}, received {x.dtype} values such as {float(x[fractions][0]):.4g} between "
+                f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
+            )
+    low, high = x.min(), x.max()
+    if low < 0 or high >= levels:
+        raise ValueError(
+            f"{wanted}, received values from {low:g} to {high:g}. Clip or rescale them, or state "
+            "the right number of levels (at most 256)."
+        )
+    return x.astype(np.uint8, copy=False)
+
+
+def _unscale(low, high, levels):
+    """The advice for floats with fractions: how they were probably scaled, and the way back."""
+    top = levels - 1
+    if low >= 0 and high <= 1:
+        return f'They look scaled to 0..1: pass (x * {top}).round().astype("uint8").'
+    if low >= -1 and high <= 1:
+        return f'They look scaled to -1..1: pass ((x + 1) / 2 * {top}).round().astype("uint8").'
+    if low >= 0 and high <= top:
+        return 'Resizing leaves such values: pass x.round().astype("uint8").'
+    return f'Bring them back to 0..{top}: x.round().clip(0, {top}).astype("uint8").'

@@ -1,0 +1,268 @@
+"""The order of batches: fixed by (seed, epoch), whatever Keras does around it."""
+
+import copy
+import random
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit.data import Batches, augment, batches
+
+COUNT = 22
+EVENTS = np.arange(1, COUNT + 1, dtype="float32")[:, None]
+
+
+def expected(epoch, batch_size, seed=0):
+    order = np.random.default_rng((seed, epoch)).permutation(COUNT)
+    whole = COUNT // batch_size
+    return EVENTS[order[: whole * batch_size], 0].reshape(whole, batch_size)
+
+
+# ------------------------------------------------------------------ by itself
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    data = batches(EVENTS, batch_size=4, seed=5)
+    for epoch in (0, 3, 1, 0):
+        data.epoch = epoch
+        assert np.array_equal([x[:, 0] for (x,) in data], expected(epoch, 4, seed=5))
+    assert not np.array_equal(expected(0, 4), expected(1, 4))
+    assert not np.array_equal(expected(0, 4, seed=0), expected(0, 4, seed=1))
+
+
+def test_indexing_changes_nothing_and_needs_no_order():
+    data = batches(EVENTS, batch_size=4)
+    assert [data[i][0].tolist() for i in (4, 0, 4)] == [
+        expected(0, 4)[i][:, None].tolist() for i in (4, 0, 4)
+    ]
+    with pytest.raises(IndexError, match=r"0\.\.4, received 5"):
+        data[5]
+
+
+def test_ragged_batch_is_dropped():
+    data = batches(EVENTS, batch_size=4)
+    assert len(data) == data.num_batches == 5
+    assert len(batches(EVENTS, batch_size=11)) == 2
+
+
+def test_on_epoch_end_moves_on():
+    data = batches(EVENTS, batch_size=4)
+    data.on_epoch_end()
+    assert data.epoch == 1
+
+
+def test_context_stays_with_its_events():
+    context = {"label": np.arange(COUNT), "pair": np.stack([np.arange(COUNT)] * 2, 1)}
+    for (batch,) in batches(EVENTS, context, batch_size=4):
+        assert np.array_equal(batch["x"][:, 0], batch["context"]["label"] + 1)
+        assert np.array_equal(batch["x"] + [[0, 0]], batch["context"]["pair"] + 1)
+    for (batch,) in batches(EVENTS, np.arange(COUNT), batch_size=4):
+        assert np.array_equal(batch["x"][:, 0], batch["context"] + 1)
+
+
+def test_dtype_is_kept():
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    assert batches(images, batch_size=2)[0][0].dtype == np.uint8
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_index():
+    def noise(x, rng):
+        return x + rng.integers(1 << 40, size=x.shape)
+
+    def run(order, seed=0):
+        data = batches(EVENTS * 0, batch_size=4, seed=seed, augment=noise)
+        return {key: (setattr(data, "epoch", key[0]), data[key[1]][0].tolist())[1] for key in order}
+
+    keys = [(epoch, index) for epoch in range(2) for index in range(5)]
+    assert run(keys) == run(keys[::-1])
+    assert len({str(value) for value in run(keys).values()}) == len(keys)
+    assert run(keys) != run(keys, seed=1)
+
+
+def test_augmentations_come_in_the_order_of_the_list():
+    data = batches(EVENTS, batch_size=4, augment=[lambda x, _: x + 1, lambda x, _: x * 10])
+    assert np.array_equal(data[0][0][:, 0], (expected(0, 4)[0] + 1) * 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: expected a whole number from 1"),
+        ({"batch_size": 2.0}, "batch_size: expected a whole number"),
+        ({"batch_size": 23}, "at most the 22 events"),
+        ({"batch_size": 4, "seed": -1}, "seed: expected"),
+        ({"batch_size": 4, "augment": "flip"}, "received str"),
+        ({"batch_size": 4, "context": np.arange(21)}, "context: expected one per event"),
+        ({"batch_size": 4, "context": {"y": np.arange(23)}}, r"context\['y'\]: expected"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        batches(EVENTS, **arguments)
+
+
+def test_bad_epoch_and_workers():
+    data = batches(EVENTS, batch_size=4)
+    with pytest.raises(ValueError, match="epoch: expected"):
+        data.epoch = -1
+    with pytest.raises(ValueError, match="workers: expected 1, received 4"):
+        data.workers = 4
+
+
+# ------------------------------------------------------------------ under fit
+
+
+class Recorder(keras.layers.Layer):
+    """Writes each training batch it sees into a weight, so that compiled steps are seen too."""
+
+    ROWS = 40
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self.seen = self.add_weight(
+            shape=(self.ROWS, batch_size), initializer="zeros", trainable=False, name="seen"
+        )
+        self.row = self.add_weight(shape=(), initializer="zeros", trainable=False, name="row")
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+    def call(self, x, training=False):
+        if training:
+            rows = ops.arange(self.ROWS, dtype="float32")
+            here = ops.cast(ops.equal(rows, self.row + 0), "float32")
+            self.seen.assign(self.seen + here[:, None] * ops.reshape(x, (1, -1)))
+            self.row.assign(self.row + 1)
+        return x * self.scale
+
+
+class Recording(keras.Model):
+    def __init__(self, batch_size):
+        super().__init__()
+        self.recorder = Recorder(batch_size)
+        self.compile(optimizer="sgd")
+
+    def call(self, inputs, training=False):
+        x = inputs["x"] if isinstance(inputs, dict) else inputs
+        return self.recorder(x, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.mean(y_pred)
+
+    def seen(self):
+        rows = int(ops.convert_to_numpy(self.recorder.row))
+        return ops.convert_to_numpy(self.recorder.seen)[:rows]
+
+
+def epochs(start, stop, batch_size):
+    return np.concatenate([expected(epoch, batch_size) for epoch in range(start, stop)])
+
+
+@pytest.mark.parametrize("batch_size", [4, 11, 22], ids=["5 batches", "2 batches", "1 batch"])
+@pytest.mark.parametrize("context", [None, np.arange(COUNT)], ids=["plain", "context"])
+@pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
+def test_fit_sees_each_epoch_in_its_own_order(batch_size, context, built):
+    model = Recording(batch_size)
+    data = batches(EVENTS, context, batch_size=batch_size)
+    if built:
+        model(data[0][0])
+    model.fit(data, epochs=3, shuffle=False, verbose=0)
+    # Some engines build the model with a real training call on the first batch.
+    seen = model.seen()[-3 * len(data) :]
+    assert np.array_equal(seen, epochs(0, 3, batch_size))
+    assert data.epoch == 3
+
+    before = len(model.seen())
+    model.fit(data, epochs=2, shuffle=False, verbose=0)
+    assert np.array_equal(model.seen()[before:], epochs(3, 5, batch_size))
+
+
+def test_fit_resumes_at_an_epoch():
+    model, data = Recording(4), batches(EVENTS, batch_size=4)
+    data.epoch = 2
+    model.fit(data, epochs=4, initial_epoch=2, shuffle=False, verbose=0)
+    assert np.array_equal(model.seen()[-10:], epochs(2, 4, 4))
+
+
+def test_fit_is_not_disturbed_by_validation_and_peeking():
+    model, data = Recording(4), batches(EVENTS, batch_size=4)
+    peek = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: data[3])
+    validation = batches(EVENTS, batch_size=11, seed=1)
+    model.fit(
+        data, epochs=3, shuffle=False, verbose=0, validation_data=validation, callbacks=[peek]
+    )
+    assert np.array_equal(model.seen()[-15:], epochs(0, 3, 4))
+
+
+def test_fit_after_an_interrupted_epoch_repeats_it():
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2 and data.epoch == 1:
+                raise KeyboardInterrupt
+
+    model, data = Recording(4), batches(EVENTS, batch_size=4)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[Stop()])
+    assert data.epoch == 1
+    before = len(model.seen())
+    model.fit(data, epochs=1, shuffle=False, verbose=0)
+    assert np.array_equal(model.seen()[before:], epochs(1, 2, 4))
+
+
+def test_fit_that_would_shuffle_again_raises():
+    """Keras's default would reorder the batches by the global `random`, which nobody restores."""
+    random.seed(0)
+    model, data = Recording(1), batches(EVENTS, batch_size=1)
+    with pytest.raises(Exception, match="Pass shuffle=False"):  # tensorflow has a class of its own
+        model.fit(data, epochs=1, verbose=0)
+
+
+def test_copies_are_independent():
+    data = batches(EVENTS, batch_size=4)
+    twin = copy.deepcopy(data)
+    twin.epoch = 7
+    assert isinstance(twin, Batches)
+    assert data.epoch == 0
+
+
+# ------------------------------------------------------------------ augmentations
+
+
+def test_shift_moves_whole_images_and_repeats_edges(rng):
+    images = np.broadcast_to(np.arange(20, dtype=np.uint8), (200, 20, 20))[..., None]
+    moved = augment.shift(0.1)(images, rng)
+    assert moved.dtype == np.uint8
+    offsets = moved[:, 0, 10, 0].astype(int) - 10
+    assert set(offsets.tolist()) == {-2, -1, 0, 1, 2}
+    for image, offset in zip(moved, offsets, strict=True):
+        assert np.array_equal(image[5, :, 0], np.clip(np.arange(20) + offset, 0, 19))
+
+
+def test_shift_moves_both_axes_independently(rng):
+    ramp = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    moved = augment.shift(0.1)(np.stack([ramp] * 200)[..., None], rng)
+    assert len({int(image[5, 5, 0]) for image in moved}) == 9
+
+
+def test_shift_of_nothing_and_of_too_much(rng):
+    images = rng.integers(0, 256, (3, 6, 6, 3)).astype(np.uint8)
+    assert np.array_equal(augment.shift(0)(images, rng), images)
+    assert np.array_equal(augment.shift(0.1)(images, rng), images)  # less than a pixel
+    with pytest.raises(ValueError, match=r"expected 0\.\.1, received 3"):
+        augment.shift(3)
+
+
+def test_flip_mirrors_half_of_the_images(rng):
+    images = rng.integers(0, 256, (1000, 4, 6, 3)).astype(np.uint8)
+    flipped = augment.flip()(images, rng)
+    assert flipped.dtype == np.uint8
+    mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
+    assert (mirrored | (flipped == images).all((1, 2, 3))).all()
+    assert abs(mirrored.sum() - 500) < 4 * np.sqrt(250)  # four standard deviations
+
+
+def test_augmentations_repeat_with_the_generator(rng):
+    images = rng.integers(0, 256, (8, 10, 10, 1)).astype(np.uint8)
+    for function in (augment.flip(), augment.shift()):
+        once, again = (function(images, np.random.default_rng(4)) for _ in range(2))
+        assert np.array_equal(once, again)

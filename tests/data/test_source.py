@@ -1,0 +1,359 @@
+"""`load`: names, array files, IDX, CIFAR-10, and what all of them share."""
+
+import gzip
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+from flowkit.data import load
+from flowkit.data.idx import read_idx
+
+# ------------------------------------------------------------------ names and arguments
+
+
+def test_digits_have_seventeen_levels():
+    train, test = load("digits"), load("digits", "test")
+    assert (len(train), len(test)) == (1437, 360)
+    assert train.levels == 17
+    assert train.images.max() == 16
+    assert train.images.shape[1:] == (8, 8, 1)
+    assert train.classes[train.labels[3]] == "3"
+
+
+def test_unknown_name_lists_the_names_and_the_nearest():
+    with pytest.raises(ValueError, match=r"fashion-mnist, .*digits.*Did you mean 'fashion-mnist'"):
+        load("fashon_mnist")
+    with pytest.raises(ValueError, match=r"received 'nothing-like-it'\.$"):
+        load("nothing-like-it")
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder", "none.npz", "no/such"])
+def test_missing_path(path):
+    with pytest.raises(FileNotFoundError, match="expected a file or folder, found none"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "valid"}, "split: expected"),
+        ({"size": 0}, "size: expected"),
+        ({"size": (8, -1)}, "size: expected"),
+        ({"size": "8"}, "size: expected"),
+        ({"size": 2.5}, "size: expected"),
+        ({"channels": 4}, "channels: expected"),
+        ({"limit": 0}, "limit: expected"),
+        ({"limit": 1.5}, "limit: expected"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        load("digits", **options)
+
+
+def test_arrays_as_source_are_sent_elsewhere():
+    with pytest.raises(ValueError, match="received ndarray"):
+        load(np.zeros((2, 4, 4, 1)))
+
+
+def test_smaller_arrays_get_zeros_around_them():
+    plain, padded = load("fashion-mnist", limit=10), load("fashion-mnist", limit=10, size=32)
+    assert np.array_equal(padded.images[:, 2:-2, 2:-2], plain.images)
+    assert padded.images.sum() == plain.images.sum()
+
+
+def test_larger_arrays_are_averaged():
+    plain, small = load("fashion-mnist", limit=10), load("fashion-mnist", limit=10, size=14)
+    boxes = plain.images.reshape(10, 14, 2, 14, 2, 1).mean((2, 4))
+    # Pillow rounds twice, once for each axis.
+    assert np.abs(small.images - boxes).max() <= 1
+
+
+def test_grey_arrays_become_colour_by_repetition():
+    data = load("digits", channels=3, limit=4)
+    assert data.images.shape == (4, 8, 8, 3)
+    assert (data.images == data.images[..., :1]).all()
+
+
+# ------------------------------------------------------------------ .npy and .npz
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (50, 6, 6, 3)).astype(np.uint8)
+
+
+def test_npy_is_split_without_loss(tmp_path, images):
+    np.save(tmp_path / "a.npy", images)
+    train, test = load(tmp_path / "a.npy"), load(tmp_path / "a.npy", "test")
+    assert (len(train), len(test)) == (45, 5)
+    together = {image.tobytes() for image in (*train.images, *test.images)}
+    assert together == {image.tobytes() for image in images}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        ("x_train", "y_train", "x_test", "y_test"),
+    ],
+)
+def test_npz_with_splits(tmp_path, images, keys):
+    arrays = (images[:40], np.arange(40), images[40:], np.arange(10))
+    np.savez(tmp_path / "a.npz", **dict(zip(keys, arrays, strict=True)))
+    train, test = load(tmp_path / "a.npz"), load(tmp_path / "a.npz", "test")
+    assert np.array_equal(train.images, images[:40])
+    assert np.array_equal(test.images, images[40:])
+    assert test.labels.tolist() == list(range(10))
+
+
+def test_npz_without_splits_keeps_labels_with_their_images(tmp_path, images):
+    images[:, 0, 0, 0] = np.arange(50)
+    np.savez(tmp_path / "named.npz", images=images, labels=np.arange(50))
+    np.savez(tmp_path / "unnamed.npz", images, np.arange(50))
+    for name in ("named.npz", "unnamed.npz"):
+        data = load(tmp_path / name)
+        assert len(data) == 45
+        assert (data.images[:, 0, 0, 0] == data.labels).all()
+
+
+def test_whole_floats_are_cast_and_others_refused(tmp_path, images):
+    np.save(tmp_path / "a.npy", images.astype(np.float64))
+    assert load(tmp_path / "a.npy").images.dtype == np.uint8
+    np.save(tmp_path / "a.npy", images / 255)
+    with pytest.raises(ValueError, match=r"a\.npy: expected whole numbers .* scaled to 0\.\.1"):
+        load(tmp_path / "a.npy")
+
+
+class Payload:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path):
+    evil = np.array([Payload()], dtype=object)
+    np.save(tmp_path / "a.npy", evil, allow_pickle=True)
+    np.savez(tmp_path / "a.npz", images=evil)
+    (tmp_path / "b.npy").write_bytes(pickle.dumps(Payload()))
+    for name in ("a.npy", "a.npz", "b.npy"):
+        with pytest.raises(ValueError, match="does not load since unpickling can run any code"):
+            load(tmp_path / name)
+
+
+def test_bad_npz(tmp_path, images):
+    path = tmp_path / "a.npz"
+    np.savez(path, pictures=images)
+    with pytest.raises(ValueError, match="received pictures"):
+        load(path)
+    np.savez(path, train_images=images)
+    assert len(load(path)) == 50
+    with pytest.raises(ValueError, match="expected train_images and test_images"):
+        load(path, "test")
+    np.savez(path, images=images, labels=np.arange(49))
+    with pytest.raises(ValueError, match=r"labels\]: expected one per image, 50 in all"):
+        load(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="can't be read"):
+        load(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="can't be read"):
+        load(path)
+
+
+def test_damaged_npz_member(tmp_path, images):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=images)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="can't be read"):
+        load(path)
+
+
+def test_bad_npy(tmp_path, images):
+    path = tmp_path / "a.npy"
+    np.save(path, images)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="expected a NumPy file"):
+        load(path)
+    np.save(path, np.float64(3))
+    with pytest.raises(ValueError, match="received a scalar"):
+        load(path)
+    np.save(path, images[:1])
+    with pytest.raises(ValueError, match="at least 2 images"):
+        load(path)
+
+
+# ------------------------------------------------------------------ IDX
+
+
+def test_mnist_folder(mnist_folder):
+    train, test = load(mnist_folder), load(mnist_folder, "test")
+    assert train.images.shape == (30, 28, 28, 1)
+    assert test.images.shape == (20, 28, 28, 1)
+    assert test.labels.tolist() == [*range(10), *range(10)]
+
+
+def test_mnist_folder_unpacked_and_with_dots(tmp_path, write_idx):
+    for prefix in ("train", "t10k"):
+        write_idx(tmp_path / f"{prefix}-images.idx3-ubyte", np.ones((3, 4, 4)))
+        write_idx(tmp_path / f"{prefix}-labels.idx1-ubyte", np.ones(3))
+    assert load(tmp_path, "test").images.shape == (3, 4, 4, 1)
+
+
+def test_one_idx_file_finds_its_labels(mnist_folder):
+    data = load(mnist_folder / "train-images-idx3-ubyte.gz")
+    whole = load(mnist_folder)
+    assert len(data) == 27
+    of = {image.tobytes(): label for image, label in zip(whole.images, whole.labels, strict=True)}
+    assert [of[image.tobytes()] for image in data.images] == data.labels.tolist()
+
+
+def test_idx_by_content_under_any_name(tmp_path, write_idx):
+    write_idx(tmp_path / "pictures", np.ones((20, 4, 4)), packed=True)
+    data = load(tmp_path / "pictures")
+    assert data.images.shape == (18, 4, 4, 1)
+    assert data.labels is None
+
+
+def test_missing_and_mismatched_idx(mnist_folder, write_idx):
+    labels = mnist_folder / "t10k-labels-idx1-ubyte.gz"
+    write_idx(labels, np.zeros(19))
+    with pytest.raises(ValueError, match="20 in all, received 19"):
+        load(mnist_folder, "test")
+    labels.unlink()
+    with pytest.raises(FileNotFoundError, match="expected t10k-labels-idx1-ubyte"):
+        load(mnist_folder, "test")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\0\0",
+        b"\0\0\x0d\x03" + bytes(12),
+        b"\0\0\x08\x03\0\0",
+        b"\0\0\x08\x03" + struct.pack(">3I", 2, 4, 4) + bytes(31),
+        b"\0\0\x08\x03" + struct.pack(">3I", 2, 4, 4) + bytes(33),
+        b"\0\0\x08\x03" + struct.pack(">3I", *[2**32 - 1] * 3),
+        gzip.compress(b"\0\0\x08\x01\0\0\0\x04abcd")[:-9],
+        b"\x1f\x8bgarbage",
+    ],
+    ids=["empty", "short", "floats", "header", "cut", "long", "huge", "cut gzip", "no gzip"],
+)
+def test_damaged_idx(tmp_path, raw):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(raw)
+    for read in (read_idx, load):
+        with pytest.raises(ValueError, match="train-images-idx3-ubyte: expected") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_other_files(tmp_path):
+    (tmp_path / "table.csv").write_text("1,2,3")
+    with pytest.raises(ValueError, match="received something else"):
+        load(tmp_path / "table.csv")
+    with pytest.raises(FileNotFoundError, match="expected an IDX file"):
+        read_idx(tmp_path / "none")
+
+
+# ------------------------------------------------------------------ CIFAR-10
+
+
+def cifar_batch(rng, count=4):
+    return {
+        b"batch_label": b"training batch",
+        b"labels": [i % 10 for i in range(count)],
+        b"data": rng.integers(0, 256, (count, 3072)).astype(np.uint8),
+        b"filenames": [b"a.png"] * count,
+    }
+
+
+@pytest.fixture
+def cifar_folder(tmp_path, rng):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        (folder / name).write_bytes(pickle.dumps(cifar_batch(rng), protocol=2))
+    return folder
+
+
+def python2_batch(data):
+    """The opcodes that Python 2's pickle wrote for the original files; labels 6 and 9."""
+    rows, columns = data.shape
+    return b"".join(
+        (
+            b"\x80\x02}q\x00(U\x04datacnumpy.core.multiarray\n_reconstruct\n",
+            b"cnumpy\nndarray\nK\x00\x85U\x01b\x87Rq\x01(K\x01",
+            b"K" + bytes([rows]) + b"M" + struct.pack("<H", columns) + b"\x86",
+            b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN",
+            b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89",
+            b"T" + struct.pack("<I", data.size) + data.tobytes(),
+            b"tbU\x06labels](K\x06K\teu.",
+        )
+    )
+
+
+def test_cifar10(cifar_folder):
+    train, test = load(cifar_folder), load(cifar_folder.parent, "test")
+    assert train.images.shape == (20, 32, 32, 3)
+    assert test.images.shape == (4, 32, 32, 3)
+    assert train.labels.tolist() == [0, 1, 2, 3] * 5
+    assert train.classes[0] == "airplane"
+    raw = pickle.loads((cifar_folder / "test_batch").read_bytes())[b"data"]
+    assert test.images[1, 2, 3].tolist() == raw[1].reshape(3, 32, 32)[:, 2, 3].tolist()
+
+
+def test_cifar10_as_python_2_wrote_it(cifar_folder, rng):
+    data = rng.integers(0, 256, (2, 3072)).astype(np.uint8)
+    (cifar_folder / "test_batch").write_bytes(python2_batch(data))
+    test = load(cifar_folder, "test")
+    assert test.labels.tolist() == [6, 9]
+    assert np.array_equal(test.images.transpose(0, 3, 1, 2).reshape(2, 3072), data)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_cifar10_in_every_protocol(cifar_folder, rng, protocol):
+    for order in "CF":
+        batch = cifar_batch(rng)
+        batch[b"data"] = np.asarray(batch[b"data"], order=order)
+        (cifar_folder / "test_batch").write_bytes(pickle.dumps(batch, protocol=protocol))
+        test = load(cifar_folder, "test")
+        assert np.array_equal(test.images.transpose(0, 3, 1, 2).reshape(-1, 3072), batch[b"data"])
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        Payload(),
+        {b"data": np.array([Payload()], dtype=object), b"labels": [0]},
+        {b"data": np.ma.zeros((1, 3072), np.uint8), b"labels": [0]},
+        {b"data": np.zeros((1, 3072), "M8[s]"), b"labels": [0]},
+    ],
+    ids=["code", "object array", "subclass", "dates"],
+)
+def test_cifar10_pickles_run_no_code(cifar_folder, evil):
+    (cifar_folder / "test_batch").write_bytes(pickle.dumps(evil, protocol=2))
+    with pytest.raises(ValueError, match="test_batch: expected only arrays"):
+        load(cifar_folder, "test")
+
+
+def test_bad_cifar10(cifar_folder, rng):
+    path = cifar_folder / "test_batch"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500])
+    with pytest.raises(ValueError, match="can't be unpickled"):
+        load(cifar_folder, "test")
+    path.write_bytes(pickle.dumps({b"fine_labels": [0]}))
+    with pytest.raises(ValueError, match="received keys fine_labels"):
+        load(cifar_folder, "test")
+    path.write_bytes(pickle.dumps({**cifar_batch(rng), b"labels": [0]}, protocol=2))
+    with pytest.raises(ValueError, match="4 in all, received 1"):
+        load(cifar_folder, "test")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="test_batch: expected this file"):
+        load(cifar_folder, "test")
