@@ -29,7 +29,7 @@ class CheckpointError(ValueError):
 
 
 class Resume(keras.callbacks.Callback):
-    """state(epoch k) = load(save(state(epoch k))), bit for bit: training goes on as if never stopped.
+    """state(epoch k) = load(save(state(epoch k))), bit for bit: as if training had never stopped.
 
     At the end of each epoch it writes all variables of the model (weights and seed states), all of
     the optimizer (moments, averages, iterations), the number of epochs done, and what the listed
