@@ -16,6 +16,7 @@ def name():
 
 _engine = importlib.import_module(f"flowkit.backends._{name()}")
 
+SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 compile_inference = _engine.compile_inference
 devices = _engine.devices
 float64 = _engine.float64
@@ -25,6 +26,15 @@ no_grad = _engine.no_grad
 version = _engine.version
 
 __all__ = [
-    "ENGINES", "compile_inference", "devices", "float64", "gradients", "installed", "jacobian",
-    "name", "no_grad", "version",
+    "ENGINES",
+    "SUPPORTS_TRAINING",
+    "compile_inference",
+    "devices",
+    "float64",
+    "gradients",
+    "installed",
+    "jacobian",
+    "name",
+    "no_grad",
+    "version",
 ]

@@ -15,7 +15,10 @@ def version():
 
 def devices():
     """The devices that the engine sees, as text."""
-    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+    return [
+        device.name.removeprefix("/physical_device:")
+        for device in tf.config.list_physical_devices()
+    ]
 
 
 def no_grad():
@@ -38,7 +41,7 @@ def float64():
 
 def compile_inference(function, layer):
     """`function` of tensors, without gradients, compiled; it reads `layer`'s weights as they are at each call."""
-    return tf.function(function)
+    return tf.function(function, reduce_retracing=True)
 
 
 def jacobian(function, x):

@@ -1,0 +1,35 @@
+"""Invertible maps. Each promises an exact inverse and an exact log-determinant; one idea to a file."""
+
+from flowkit.bijectors.actnorm import ActNorm
+from flowkit.bijectors.affine import Scale, Shift
+from flowkit.bijectors.chain import Chain
+from flowkit.bijectors.conv1x1 import Conv1x1
+from flowkit.bijectors.coupling import Coupling
+from flowkit.bijectors.elementwise import Elementwise
+from flowkit.bijectors.inverse import Inverse
+from flowkit.bijectors.multiscale import MultiScale
+from flowkit.bijectors.permute import Permute
+from flowkit.bijectors.reshape import Flatten, Reshape
+from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
+from flowkit.bijectors.squeeze import Squeeze
+
+__all__ = [
+    "ActNorm",
+    "Chain",
+    "Conv1x1",
+    "Coupling",
+    "Elementwise",
+    "Exp",
+    "Flatten",
+    "Inverse",
+    "Logit",
+    "MultiScale",
+    "Permute",
+    "Reshape",
+    "Scale",
+    "Shift",
+    "Sigmoid",
+    "Softplus",
+    "Squeeze",
+    "Tanh",
+]

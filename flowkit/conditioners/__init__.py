@@ -1,0 +1,14 @@
+"""Networks that produce the parameters of a bijector: plain Keras layers.
+
+A conditioner is called as `h = net(x)`, or `net(x, context=...)` where its attribute `context` is
+"optional" or "required". `features`, the number of channels it answers with, may be left None for
+the bijector that owns it to fill in. One that has `adapt(x)` takes part in data-dependent
+initialisation.
+"""
+
+from flowkit.conditioners.convnet import ConvNet
+from flowkit.conditioners.mlp import MLP
+from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.conditioners.top_prior import TopPrior
+
+__all__ = ["MLP", "ConvNet", "ScaledConv", "TopPrior"]

@@ -1,0 +1,9 @@
+"""What a bijector promises: the base class, its spec, its domain, and the error that names a broken promise."""
+
+from flowkit.contract.bijector import Bijector
+from flowkit.contract.domain import Domain
+from flowkit.contract.errors import ContractError
+from flowkit.contract.shapes import sum_event
+from flowkit.contract.spec import BijectorSpec
+
+__all__ = ["Bijector", "BijectorSpec", "ContractError", "Domain", "sum_event"]

@@ -1,0 +1,76 @@
+"""Shifts and scales, given or learned, one for each channel."""
+
+import keras
+from keras import ops
+
+from flowkit.contract import Bijector, BijectorSpec
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Shift(Bijector):
+    """z = x + shift: `shift` is a number, a list with one number for each channel, or None to learn one (from 0)."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def __init__(self, shift=None, **kwargs):
+        super().__init__(**kwargs)
+        self.given = shift
+
+    def build(self, x_shape):
+        self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
+
+    def _forward(self, x):
+        return x + self.shift, 0.0
+
+    def _inverse(self, z):
+        return z - self.shift, 0.0
+
+    def get_config(self):
+        return {**super().get_config(), "shift": self.given}
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Scale(Bijector):
+    """z = x exp(log_scale): `log_scale` is a number, a list with one for each channel, or None to learn one (from 0).
+
+    A scale in logarithms can neither vanish nor change sign while it is learned.
+    """
+
+    spec = BijectorSpec(log_det="constant")
+
+    def __init__(self, log_scale=None, **kwargs):
+        super().__init__(**kwargs)
+        self.given = log_scale
+
+    def build(self, x_shape):
+        self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
+
+    def _forward(self, x):
+        return x * ops.exp(self.log_scale), channel_log_det(self.log_scale, x)
+
+    def _inverse(self, z):
+        return z * ops.exp(-self.log_scale), -channel_log_det(self.log_scale, z)
+
+    def get_config(self):
+        return {**super().get_config(), "log_scale": self.given}
+
+
+def channel_log_det(log_scale, x):
+    """sum over an event of a log-scale for each channel: every place of the event counts once."""
+    places = 1
+    for n in x.shape[1:-1]:
+        places *= n
+    return places * ops.sum(log_scale)
+
+
+def _channel_weight(layer, name, given, channels):
+    """A weight of shape (channels,): fixed to what was given, or learned from zero."""
+    if given is None:
+        return layer.add_weight(shape=(channels,), initializer="zeros", name=name)
+    value = ops.broadcast_to(ops.convert_to_tensor(given, dtype=layer.compute_dtype), (channels,))
+    return layer.add_weight(
+        shape=(channels,),
+        initializer=lambda shape, dtype: ops.cast(value, dtype),
+        name=name,
+        trainable=False,
+    )

@@ -1,0 +1,126 @@
+"""Bijectors one after another."""
+
+import keras
+
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.errors import label
+from flowkit.contract.spec import weakest
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Chain(Bijector):
+    """z = (f_n o ... o f_1)(x): `Chain([a, b])` is a, then b. Log-dets add up.
+
+    The spec follows from the parts. Raises ContractError, when it is made, for parts that do not
+    fit: a codomain that is not the next part's domain, or an event rank that the next cannot take.
+
+    >>> from flowkit.bijectors import Exp, Shift
+    >>> Chain([Shift(1.0), Exp()]).spec.codomain
+    Domain(kind='interval', low=0.0, high=inf)
+    """
+
+    def __init__(self, parts, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = list(parts)
+        for part in self.parts:
+            if not isinstance(part, Bijector):
+                raise TypeError(f"Chain expects bijectors, received {part!r}.")
+        self.spec = self._compose()
+
+    def _compose(self):
+        specs = [part.spec for part in self.parts]
+        if not specs:
+            return BijectorSpec(log_det="zero")
+        for one, next_ in zip(self.parts, self.parts[1:], strict=False):
+            if one.spec.codomain != next_.spec.domain:
+                raise ContractError(
+                    "domain",
+                    self,
+                    expected=f"{label(next_)} to receive its domain {next_.spec.domain}",
+                    received=f"{one.spec.codomain}, the codomain of {label(one)}",
+                    hint="Put a bijector between the two that maps one onto the other.",
+                )
+        return BijectorSpec(
+            event_rank=self._compose_rank(),
+            event_multiple=specs[0].event_multiple,
+            domain=specs[0].domain,
+            codomain=specs[-1].codomain,
+            log_det=weakest(specs, "log_det"),
+            inverse=weakest(specs, "inverse"),
+            context=weakest(specs, "context"),
+        )
+
+    def _compose_rank(self):
+        """The rank that the data must have for every part to get one that it can take; None for any."""
+        wanted = rank = None
+        known = True  # whether `rank`, as far as it is known, is still that of the data
+        for part in self.parts:
+            takes = part.spec.event_rank
+            if takes is not None:
+                if rank is not None and not set(_ranks(takes)) & set(_ranks(rank)):
+                    raise ContractError(
+                        "event rank",
+                        self,
+                        expected=f"{label(part)} to receive events of rank {takes}",
+                        received=f"events of rank {rank} from the parts before it",
+                        hint="Put a Reshape or Flatten between them.",
+                    )
+                rank = takes
+                wanted = rank if known and wanted is None else wanted
+            after = part.latent_rank(rank)
+            known = known and after == rank
+            rank = after
+        return wanted
+
+    @property
+    def num_classes(self):
+        return next((p.num_classes for p in self.parts if p.num_classes is not None), None)
+
+    def latent_rank(self, rank):
+        for part in self.parts:
+            rank = part.latent_rank(rank)
+        return rank
+
+    def build(self, x_shape, context_shape=None):
+        for part in self.parts:
+            part._check_shape(x_shape)
+            part.build_for(x_shape, context_shape)
+            x_shape = part.compute_output_shape(x_shape)
+
+    def run(self, x, context, inverse):
+        total = 0.0
+        for part in reversed(self.parts) if inverse else self.parts:
+            x, log_det = part.run(x, context, inverse)
+            total = total + log_det
+        return x, total
+
+    def run_adapt(self, x, context):
+        for part in self.parts:
+            part.run_adapt(x, context)
+            x, _ = part.run(x, context, inverse=False)
+
+    def compute_output_shape(self, input_shape):
+        for part in self.parts:
+            input_shape = part.compute_output_shape(input_shape)
+        return input_shape
+
+    def compute_inverse_shape(self, latent_shape):
+        for part in reversed(self.parts):
+            latent_shape = part.compute_inverse_shape(latent_shape)
+        return latent_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "parts": [keras.saving.serialize_keras_object(p) for p in self.parts],
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(
+            [keras.saving.deserialize_keras_object(p) for p in config.pop("parts")], **config
+        )
+
+
+def _ranks(rank):
+    return (rank,) if isinstance(rank, int) else rank

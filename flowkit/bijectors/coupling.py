@@ -1,0 +1,176 @@
+"""Coupling layers: one part of the event passes through and decides what happens to the other."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors.parameters import LAYOUTS, ORDERS, one_of, shift_and_scale
+from flowkit.contract import Bijector, BijectorSpec, ContractError, sum_event
+from flowkit.contract.shapes import plain
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Coupling(Bijector):
+    """Keep a, change b given h = conditioner(a):
+
+    - "additive": z_b = b + h, log-det 0;
+    - "affine": z_b = (b + shift) * scale with (shift, s) = h, log-det = sum(log scale).
+
+    `scale` is "sigmoid", sigmoid(s + 2) in (0, 1), as published for Glow; or "tanh",
+    exp(2 tanh(s / 2)) in (e^-2, e^2), which starts at 1. Both are bounded above, since unbounded scales
+    explode when samples are drawn.
+
+    `split` is "channels" (a is the first half of the last axis; the larger half if it is odd) or
+    "checkerboard" (a are the places whose indices add up to an even number; the conditioner sees
+    zeros in the others and answers for every channel). `swap=True` changes the roles of a and b.
+    `layout` ("interleaved", "contiguous") and `order` ("shift-scale", "scale-shift") say which
+    channels of h are which.
+
+    The conditioner is a Keras layer from a to h. Where it has an attribute `features` that is None,
+    it is told how many channels to answer with. Where it has an attribute `context` that is
+    "optional" or "required", it is called with `context=` as well.
+
+    Raises ContractError for fewer than two channels (or places), and where the conditioner's
+    answer has the wrong shape. Dinh, Krueger & Bengio, NICE (2014); Dinh, Sohl-Dickstein & Bengio,
+    Real NVP (2017).
+
+    >>> from flowkit.conditioners import MLP
+    >>> z, log_det = Coupling(MLP([32]), scale="tanh")(ops.ones((4, 6)))
+    >>> tuple(z.shape), tuple(log_det.shape)
+    ((4, 6), (4,))
+    """
+
+    def __init__(
+        self,
+        conditioner,
+        *,
+        transform="affine",
+        split="channels",
+        swap=False,
+        scale="sigmoid",
+        layout="interleaved",
+        order="shift-scale",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.conditioner = conditioner
+        self.transform = one_of("Coupling's transform", transform, ("additive", "affine"))
+        self.split = one_of("Coupling's split", split, ("channels", "checkerboard"))
+        self.scale = one_of("Coupling's scale", scale, ("sigmoid", "tanh"))
+        self.layout = one_of("Coupling's layout", layout, LAYOUTS)
+        self.order = one_of("Coupling's order", order, ORDERS)
+        self.swap = swap
+        self.spec = BijectorSpec(
+            log_det="zero" if transform == "additive" else "varying",
+            context=getattr(conditioner, "context", "none"),
+        )
+
+    @property
+    def num_classes(self):
+        return getattr(self.conditioner, "num_classes", None)
+
+    def build(self, x_shape, context_shape=None):
+        channels = x_shape[-1]
+        if self.split == "checkerboard":
+            self.mask = checkerboard(x_shape[1:], self.swap)
+            given, changed = plain(x_shape), channels
+        else:
+            sizes = (channels - channels // 2, channels // 2)
+            self.cut = sizes[1] if self.swap else sizes[0]
+            kept, changed = reversed(sizes) if self.swap else sizes
+            given = (*plain(x_shape)[:-1], kept)
+        if channels < 2 and (self.split == "channels" or len(x_shape) == 2):
+            raise ContractError(
+                "event shape",
+                self,
+                expected="at least 2 channels, one to keep and one to change",
+                received=f"shape {plain(x_shape)}",
+            )
+        wanted = changed * (1 if self.transform == "additive" else 2)
+        if getattr(self.conditioner, "features", 0) is None:
+            self.conditioner.features = wanted
+        if not self.conditioner.built:
+            takes_context = self.spec.context != "none"
+            shapes = (given, context_shape) if takes_context else (given,)
+            self.conditioner.build(*shapes)
+        answer = plain(self.conditioner.compute_output_shape(given))
+        if answer[-1] != wanted:
+            raise ContractError(
+                "conditioner",
+                self,
+                expected=f"{type(self.conditioner).__name__} to answer {wanted} channels for {changed} changed",
+                received=f"shape {answer}",
+            )
+
+    def _answer(self, kept, context):
+        """(shift, log_scale) of what is changed; log_scale is None for an additive coupling."""
+        if self.spec.context == "none":
+            h = self.conditioner(kept)
+        else:
+            h = self.conditioner(kept, context=context)
+        h = ops.cast(h, self.compute_dtype)
+        if self.transform == "additive":
+            return h, None
+        shift, s = shift_and_scale(h, self.layout, self.order)
+        if self.scale == "sigmoid":
+            return shift, ops.log_sigmoid(s + 2)
+        return shift, 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2); `ops.tanh` falls to float32 on JAX
+
+    def _move(self, moved, shift, log_scale, inverse):
+        if log_scale is None:
+            return (moved - shift, 0.0) if inverse else (moved + shift, 0.0)
+        if inverse:
+            return moved * ops.exp(-log_scale) - shift, -sum_event(log_scale)
+        return (moved + shift) * ops.exp(log_scale), sum_event(log_scale)
+
+    def run(self, x, context, inverse):
+        if self.split == "checkerboard":
+            return self._run_masked(x, context, inverse)
+        first, second = x[..., : self.cut], x[..., self.cut :]
+        kept, moved = (second, first) if self.swap else (first, second)
+        moved, log_det = self._move(moved, *self._answer(kept, context), inverse)
+        pair = (moved, kept) if self.swap else (kept, moved)
+        return ops.concatenate(pair, axis=-1), log_det
+
+    def _run_masked(self, x, context, inverse):
+        keep = ops.convert_to_tensor(self.mask, dtype=self.compute_dtype)
+        shift, log_scale = self._answer(x * keep, context)
+        shift = shift * (1 - keep)
+        log_scale = None if log_scale is None else log_scale * (1 - keep)
+        return self._move(x, shift, log_scale, inverse)
+
+    def run_adapt(self, x, context):
+        if not hasattr(self.conditioner, "adapt"):
+            return
+        kept = x * self.mask if self.split == "checkerboard" else self._kept(x)
+        if self.spec.context == "none":
+            self.conditioner.adapt(kept)
+        else:
+            self.conditioner.adapt(kept, context=context)
+
+    def _kept(self, x):
+        return x[..., self.cut :] if self.swap else x[..., : self.cut]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "conditioner": keras.saving.serialize_keras_object(self.conditioner),
+            "transform": self.transform,
+            "split": self.split,
+            "swap": self.swap,
+            "scale": self.scale,
+            "layout": self.layout,
+            "order": self.order,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("conditioner")), **config)
+
+
+def checkerboard(event, swap=False):
+    """1 where an entry is kept, 0 where it is changed: shape (*places, 1), or (n,) for a vector."""
+    places = event[:-1] or event
+    parity = np.indices(places).sum(axis=0) % 2
+    mask = (parity == swap).astype("float32")
+    return mask[..., None] if event[:-1] else mask

@@ -1,0 +1,60 @@
+"""A bijector read backwards."""
+
+import keras
+
+from flowkit.contract import Bijector
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Inverse(Bijector):
+    """z = f^-1(x) for the bijector f: forward and inverse change places, and so do domain and codomain.
+
+    >>> from keras import ops
+    >>> from flowkit.bijectors import Exp
+    >>> Inverse(Exp()).spec.domain
+    Domain(kind='interval', low=0.0, high=inf)
+    """
+
+    def __init__(self, bijector, **kwargs):
+        super().__init__(**kwargs)
+        self.bijector = bijector
+        self.spec = bijector.spec.inverted()
+
+    def build(self, x_shape, context_shape=None):
+        self.bijector.build_for(self.bijector.compute_inverse_shape(x_shape), context_shape)
+
+    def run(self, x, context, inverse):
+        return self.bijector.run(x, context, not inverse)
+
+    def run_adapt(self, x, context):
+        # What f normalises are its own inputs, which are this layer's outputs: they do not exist
+        # before f's statistics do.
+        if not self.bijector.adapted:
+            raise NotImplementedError(
+                f"Inverse({type(self.bijector).__name__}) cannot be adapted: the statistics it needs are "
+                "those of its own output. Adapt the inner bijector on samples of that."
+            )
+
+    @property
+    def num_classes(self):
+        return self.bijector.num_classes
+
+    def latent_rank(self, rank):
+        # A reshape does not say what it was before.
+        return rank if self.bijector.latent_rank(rank) == rank else None
+
+    def compute_output_shape(self, input_shape):
+        return self.bijector.compute_inverse_shape(input_shape)
+
+    def compute_inverse_shape(self, latent_shape):
+        return self.bijector.compute_output_shape(latent_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "bijector": keras.saving.serialize_keras_object(self.bijector),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("bijector")), **config)

@@ -1,0 +1,247 @@
+"""The multi-scale architecture: some latents leave early, the rest goes on."""
+
+import math
+
+import keras
+from keras import ops
+
+from flowkit.bijectors.parameters import LAYOUTS, one_of, shift_and_scale
+from flowkit.contract import Bijector, BijectorSpec, ContractError, sum_event
+from flowkit.contract.shapes import plain
+from flowkit.contract.spec import weakest
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class MultiScale(Bijector):
+    """After each scale but the last, the second half of the channels leaves as latents.
+
+    What leaves is whitened by a Gaussian prior that reads the half that stays (and what is left at
+    the end by a top prior): eps = (z - mean) exp(-logs) with (mean, logs) = prior(kept). So all latents
+    are standard normal for a fitted flow, and travel as one flat tensor (batch, dim): levels in
+    the order in which they leave, the last one at the end, each in row-major order.
+
+    - `scales`: bijectors, e.g. `Chain([Squeeze(), ...])` each.
+    - `priors`: for each scale but the last a conditioner from the kept half to twice as many channels
+      (or None, for no whitening), `prior_layout` saying which are mean and logs.
+    - `top_prior`: a conditioner for the last scale's output that reads only its shape (and the context),
+      such as `flowkit.conditioners.TopPrior`, or None. Its answer is (mean, logs) in halves.
+
+    Raises ContractError where a scale cannot halve the image once more. Dinh et al., Real NVP
+    (2017), section 3.6; Kingma & Dhariwal, Glow (2018), figure 2b.
+
+    >>> from flowkit.bijectors import Squeeze
+    >>> flow = MultiScale([Squeeze(), Squeeze()])
+    >>> z, _ = flow(ops.ones((5, 8, 8, 1)))
+    >>> tuple(z.shape), [tuple(part.shape) for part in flow.split_latents(z)]
+    ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
+    """
+
+    def __init__(
+        self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.scales = list(scales)
+        self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
+        self.top_prior = top_prior
+        self.prior_layout = one_of("MultiScale's prior_layout", prior_layout, LAYOUTS)
+        if not self.scales or len(self.priors) != len(self.scales) - 1:
+            raise ValueError(
+                f"MultiScale expects at least one scale and one prior fewer than scales, received "
+                f"{len(self.scales)} scales and {len(self.priors)} priors."
+            )
+        specs = [scale.spec for scale in self.scales]
+        conditioners = [p for p in (*self.priors, top_prior) if p is not None]
+        reads = [BijectorSpec(context=getattr(p, "context", "none")) for p in conditioners]
+        self.spec = BijectorSpec(
+            event_rank=specs[0].event_rank,
+            event_multiple=specs[0].event_multiple,
+            log_det="varying" if conditioners else weakest(specs, "log_det"),
+            inverse=weakest(specs, "inverse"),
+            context=weakest([*specs, *reads], "context"),
+        )
+
+    @property
+    def num_classes(self):
+        counts = [getattr(part, "num_classes", None) for part in (*self.scales, self.top_prior)]
+        return next((n for n in counts if n is not None), None)
+
+    def build(self, x_shape, context_shape=None):
+        self.event = plain(x_shape)[1:]
+        if None in self.event:
+            raise ContractError(
+                "event shape",
+                self,
+                expected="every axis of the event known",
+                received=str(plain(x_shape)),
+            )
+        shape, self.latent_events = plain(x_shape), []
+        for level, scale in enumerate(self.scales):
+            self._check_level(level, scale, shape)
+            scale.build_for(shape, context_shape)
+            shape = plain(scale.compute_output_shape(shape))
+            if level == len(self.scales) - 1:
+                break
+            if shape[-1] % 2:
+                raise ContractError(
+                    "event shape",
+                    self,
+                    expected=f"an even number of channels after scale {level + 1}, half of which leave",
+                    received=f"shape {shape}",
+                )
+            shape = (*shape[:-1], shape[-1] // 2)
+            self.latent_events.append(shape[1:])
+            prior = self.priors[level]
+            if prior is not None:
+                if getattr(prior, "features", 0) is None:
+                    prior.features = 2 * shape[-1]
+                _build_conditioner(prior, shape, context_shape)
+        self.latent_events.append(shape[1:])
+        if self.top_prior is not None:
+            _build_conditioner(self.top_prior, shape, context_shape)
+
+    def _check_level(self, level, scale, shape):
+        try:
+            scale._check_shape(shape)
+        except ContractError as error:
+            if level == 0:
+                raise
+            raise ContractError(
+                "levels",
+                self,
+                expected=f"an event that can be halved for {len(self.scales)} scales",
+                received=f"{self.event}, which is {shape[1:]} when scale {level + 1} is reached",
+                hint=f"Use at most {level} levels, or pad or resize the images.",
+            ) from error
+
+    def _whiten(self, z, prior, given, context, layout, inverse):
+        if prior is None:
+            return z, 0.0
+        reads_context = getattr(prior, "context", "none") != "none"
+        h = prior(given, context=context) if reads_context else prior(given)
+        mean, logs = shift_and_scale(ops.cast(h, self.compute_dtype), layout)
+        # The top prior answers once for the whole batch where nothing tells samples apart.
+        logs_sum = sum_event(logs)
+        if logs.shape[0] == 1:
+            logs_sum = logs_sum[0]
+        if inverse:
+            return z * ops.exp(logs) + mean, logs_sum
+        return (z - mean) * ops.exp(-logs), -logs_sum
+
+    def _forward(self, x, context=None):
+        total, parts = 0.0, []
+        for scale, prior in zip(self.scales, [*self.priors, None], strict=True):
+            x, log_det = scale.run(x, context, inverse=False)
+            total = total + log_det
+            if scale is self.scales[-1]:
+                break
+            x, z = ops.split(x, 2, axis=-1)
+            z, log_det = self._whiten(z, prior, x, context, self.prior_layout, inverse=False)
+            total = total + log_det
+            parts.append(z)
+        x, log_det = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=False)
+        return self.join_latents([*parts, x]), total + log_det
+
+    def _inverse(self, z, context=None):
+        *parts, x = self.split_latents(z)
+        x, total = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=True)
+        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
+            if scale is not self.scales[-1]:
+                z, log_det = self._whiten(
+                    parts.pop(), prior, x, context, self.prior_layout, inverse=True
+                )
+                x = ops.concatenate([x, z], axis=-1)
+                total = total + log_det
+            x, log_det = scale.run(x, context, inverse=True)
+            total = total + log_det
+        return x, total
+
+    def run(self, x, context, inverse):
+        return self._inverse(x, context) if inverse else self._forward(x, context)
+
+    def run_adapt(self, x, context):
+        for scale in self.scales:
+            scale.run_adapt(x, context)
+            x, _ = scale.run(x, context, inverse=False)
+            if scale is not self.scales[-1]:
+                x, _ = ops.split(x, 2, axis=-1)
+
+    def split_latents(self, z):
+        """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
+        self._require_size()
+        parts, start = [], 0
+        for event in self.latent_events:
+            stop = start + math.prod(event)
+            parts.append(ops.reshape(z[:, start:stop], (-1, *event)))
+            start = stop
+        return parts
+
+    def join_latents(self, parts):
+        """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
+        self._require_size()
+        flat = [
+            ops.reshape(p, (-1, math.prod(e)))
+            for p, e in zip(parts, self.latent_events, strict=True)
+        ]
+        return ops.concatenate(flat, axis=-1)
+
+    def latent_rank(self, rank):
+        return 1
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], math.prod(input_shape[1:]))
+
+    def compute_inverse_shape(self, latent_shape):
+        self._require_size()
+        if tuple(latent_shape[1:]) != (math.prod(self.event),):
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"flat latents (batch, {math.prod(self.event)})",
+                received=f"shape {tuple(latent_shape)}",
+            )
+        return (latent_shape[0], *self.event)
+
+    def _fixed_shape(self):
+        # The way back reads the image's size from here, so every axis is fixed, not only channels.
+        return (None, *self.event) if self.built else None
+
+    def _require_size(self):
+        if not hasattr(self, "event"):
+            raise ContractError(
+                "event shape",
+                self,
+                expected="to know the size of the data",
+                received="latents before any data",
+                hint="Call .build((None, height, width, channels)), or adapt or fit first.",
+            )
+
+    def get_config(self):
+        def store(layer):
+            return None if layer is None else keras.saving.serialize_keras_object(layer)
+
+        return {
+            **super().get_config(),
+            "scales": [store(scale) for scale in self.scales],
+            "priors": [store(prior) for prior in self.priors],
+            "top_prior": store(self.top_prior),
+            "prior_layout": self.prior_layout,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        def restore(stored):
+            return None if stored is None else keras.saving.deserialize_keras_object(stored)
+
+        for key in ("scales", "priors"):
+            config[key] = [restore(stored) for stored in config[key]]
+        config["top_prior"] = restore(config["top_prior"])
+        return cls(**config)
+
+
+def _build_conditioner(conditioner, shape, context_shape):
+    if conditioner.built:
+        return
+    if getattr(conditioner, "context", "none") == "none":
+        conditioner.build(shape)
+    else:
+        conditioner.build(shape, context_shape)

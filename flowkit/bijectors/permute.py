@@ -1,0 +1,78 @@
+"""Fixed permutations of the channels."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Permute(Bijector):
+    """z[..., i] = x[..., order[i]]: "reverse", "shuffle" (drawn once from `seed`, saved) or a list of indices.
+
+    Raises ValueError for another word, ContractError where a list is no permutation of the channels.
+
+    >>> z, log_det = Permute([2, 0, 1])(ops.convert_to_tensor([[10.0, 20.0, 30.0]]))
+    >>> ops.convert_to_numpy(z).tolist()
+    [[30.0, 10.0, 20.0]]
+    """
+
+    spec = BijectorSpec(log_det="zero")
+
+    def __init__(self, order="reverse", *, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(order, str) and order not in ("reverse", "shuffle"):
+            raise ValueError(
+                f"Permute expects order 'reverse', 'shuffle' or a list of indices, received {order!r}."
+            )
+        self.order, self.seed = order if isinstance(order, str) else [int(i) for i in order], seed
+
+    def build(self, x_shape):
+        indices = self._indices(x_shape[-1])
+        # A weight, since a shuffle must survive saving; both ways, since argsort at each call is waste.
+        self.indices = fixed_weight(self, "indices", indices, "int32")
+        self.back = fixed_weight(self, "indices_inverse", np.argsort(indices), "int32")
+
+    def _indices(self, channels):
+        if self.order == "reverse":
+            return np.arange(channels)[::-1]
+        if self.order == "shuffle":
+            return rng(self.seed).permutation(channels)
+        if sorted(self.order) != list(range(channels)):
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"a permutation of 0..{channels - 1} for {channels} channels",
+                received=str(self.order),
+            )
+        return np.asarray(self.order)
+
+    def _forward(self, x):
+        return ops.take(x, self.indices, axis=-1), 0.0
+
+    def _inverse(self, z):
+        return ops.take(z, self.back, axis=-1), 0.0
+
+    def get_config(self):
+        return {**super().get_config(), "order": self.order, "seed": self.seed}
+
+
+def rng(seed):
+    """A numpy generator for initial values, the same on every engine; `keras.utils.set_random_seed` rules None."""
+    if seed is None:
+        seed = keras.initializers.RandomNormal().seed  # Keras's own default seed
+    return np.random.default_rng(seed)
+
+
+def fixed_weight(layer, name, value, dtype=None):
+    """A non-trainable weight that holds `value`, a numpy array."""
+    return layer.add_weight(
+        shape=value.shape,
+        initializer=lambda shape, dtype: ops.convert_to_tensor(
+            np.ascontiguousarray(value), dtype=dtype
+        ),
+        dtype=dtype,
+        name=name,
+        trainable=False,
+    )

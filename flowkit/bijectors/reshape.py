@@ -1,0 +1,82 @@
+"""Changing an event's shape, not its entries."""
+
+import math
+
+import keras
+from keras import ops
+
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Reshape(Bijector):
+    """(batch, *event) -> (batch, *target), entries in row-major order.
+
+    `source`, the event's shape on the data's side, is learned at the first call where it is None.
+    Raises ContractError where the sizes differ.
+    """
+
+    spec = BijectorSpec(log_det="zero")
+
+    def __init__(self, target, *, source=None, **kwargs):
+        super().__init__(**kwargs)
+        self.target = tuple(target)
+        self.source = None if source is None else tuple(source)
+
+    def build(self, x_shape):
+        self.source = tuple(x_shape[1:])
+
+    def _forward(self, x):
+        return ops.reshape(x, (-1, *self._latent_event(x.shape))), 0.0
+
+    def _inverse(self, z):
+        return ops.reshape(z, (-1, *self.source)), 0.0
+
+    def _latent_event(self, x_shape):
+        event = tuple(x_shape[1:])
+        if self.source is not None and event != self.source:
+            self._refuse(f"an event of shape {self.source}", event)
+        if math.prod(event) != math.prod(self.target):
+            self._refuse(
+                f"an event of {math.prod(self.target)} entries to make {self.target} of", event
+            )
+        return self.target
+
+    def latent_rank(self, rank):
+        return len(self.target)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self._latent_event(input_shape))
+
+    def compute_inverse_shape(self, latent_shape):
+        if self.source is None:
+            self._refuse("a first call on data, or source=", tuple(latent_shape[1:]))
+        expected = self._latent_event((None, *self.source))
+        if tuple(latent_shape[1:]) != expected:
+            self._refuse(f"latents of event shape {expected}", tuple(latent_shape[1:]))
+        return (latent_shape[0], *self.source)
+
+    def _refuse(self, expected, received):
+        raise ContractError("event shape", self, expected=expected, received=str(received))
+
+    def get_config(self):
+        return {**super().get_config(), "target": self.target, "source": self.source}
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Flatten(Reshape):
+    """(batch, *event) -> (batch, dim), entries in row-major order. `source` as in `Reshape`."""
+
+    def __init__(self, *, source=None, **kwargs):
+        super().__init__((-1,), source=source, **kwargs)
+
+    def _latent_event(self, x_shape):
+        event = tuple(x_shape[1:])
+        if self.source is not None and event != self.source:
+            self._refuse(f"an event of shape {self.source}", event)
+        return (math.prod(event),)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["target"]
+        return config

@@ -1,0 +1,53 @@
+"""How a context enters a network: as a bias of its first hidden layer."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ContextBias(keras.Layer):
+    """context -> (batch, 1, ..., width), to be added to activations (batch, *places, width).
+
+    With `num_classes`, the context is integer labels (batch,). Otherwise it is a vector (batch, k), or
+    a map (batch, *places, k) with one vector for each place.
+
+    Raises ValueError for a context of another rank.
+    """
+
+    def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
+        super().__init__(**kwargs)
+        self.width, self.num_classes, self.zeros = width, num_classes, zeros
+
+    def build(self, context_shape):
+        if context_shape is None:
+            raise ValueError(
+                "ContextBias cannot make its weights before it has seen a context: pass one."
+            )
+        size = self.num_classes or context_shape[-1]
+        initializer = "zeros" if self.zeros else "glorot_uniform"
+        self.kernel = self.add_weight(shape=(size, self.width), initializer=initializer, name="W")
+
+    def call(self, context, rank):
+        """`rank` is that of the activations, batch included."""
+        if self.num_classes:
+            context = ops.one_hot(
+                ops.cast(context, "int32"), self.num_classes, dtype=self.compute_dtype
+            )
+        bias = ops.matmul(ops.cast(context, self.compute_dtype), self.kernel)
+        if len(bias.shape) == 2:
+            return ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
+        if len(bias.shape) != rank:
+            raise ValueError(
+                f"{self.name} expects a context (batch, k), or of rank {rank} with a vector for each place; "
+                f"received shape {tuple(context.shape)}."
+                + (
+                    ""
+                    if self.num_classes
+                    else " For integer labels, give the network num_classes=."
+                )
+            )
+        return bias
+
+    def get_config(self):
+        config = {"width": self.width, "num_classes": self.num_classes, "zeros": self.zeros}
+        return {**super().get_config(), **config}

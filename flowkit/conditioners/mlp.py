@@ -1,0 +1,73 @@
+"""A multilayer perceptron."""
+
+import keras
+
+from flowkit.conditioners.context_bias import ContextBias
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class MLP(keras.Layer):
+    """Dense layers of the given widths on the last axis, then a linear one (features) that starts at zero.
+
+    `context` ("none", "optional", "required") enters as a bias of the first hidden layer: labels (batch,)
+    with `num_classes`, or vectors (batch, k).
+
+    >>> tuple(MLP([64, 64], features=4)(ops.ones((8, 3))).shape)
+    (8, 4)
+    """
+
+    def __init__(
+        self,
+        hidden=(64, 64),
+        *,
+        features=None,
+        activation="relu",
+        context="none",
+        num_classes=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.hidden, self.features = list(hidden), features
+        if not self.hidden:
+            raise ValueError("MLP expects at least one hidden width, received none.")
+        self.activation = keras.activations.get(activation)
+        self.context, self.num_classes = context, num_classes
+        self.denses = [keras.layers.Dense(width, dtype=self.dtype_policy) for width in self.hidden]
+        self.bias = None
+        if context != "none":
+            self.bias = ContextBias(
+                self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy
+            )
+
+    def build(self, x_shape, context_shape=None):
+        sizes = [x_shape[-1], *self.hidden]
+        for dense, size in zip(self.denses, sizes, strict=False):
+            dense.build((*x_shape[:-1], size))
+        self.last = keras.layers.Dense(
+            self.features, kernel_initializer="zeros", dtype=self.dtype_policy
+        )
+        self.last.build((*x_shape[:-1], sizes[-1]))
+        if self.bias is not None:
+            self.bias.build(context_shape)
+
+    def call(self, x, context=None):
+        h = self.denses[0](x)
+        if context is not None and self.bias is not None:
+            h = h + self.bias(context, rank=len(h.shape))
+        h = self.activation(h)
+        for dense in self.denses[1:]:
+            h = self.activation(dense(h))
+        return self.last(h)
+
+    def compute_output_shape(self, x_shape, context_shape=None):
+        return (*x_shape[:-1], self.features)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden": self.hidden,
+            "features": self.features,
+            "activation": keras.activations.serialize(self.activation),
+            "context": self.context,
+            "num_classes": self.num_classes,
+        }

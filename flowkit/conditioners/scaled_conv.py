@@ -1,0 +1,100 @@
+"""Glow's convolution: a scale in logarithms and a bias that knows the image's edge."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.contract.adaptation import adapted_flag, normalizing
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ScaledConv(keras.Layer):
+    """y = (W * [x, edge] + b) exp(factor * logs), stride 1, same size.
+
+    The kernel has one input channel more than x: `edge` is 1 on the ring of zeros that pads the image
+    and 0 inside, so that a border can be told from a black pixel (none for 1x1 kernels, or with
+    `edge_bias=False`). `zeros=False`: W ~ N(0, 0.05), and `adapt(x)` sets b and logs so that y has
+    mean 0 and variance 1 for each channel, an actnorm. `zeros=True`: all weights start at 0, and so
+    does y.
+
+    Two affine maps are folded away: the scale goes into the kernel, and the edge channel, which
+    does not depend on x, becomes a map that is made once and added.
+
+    As published with Kingma & Dhariwal, Glow (2018): `conv2d` with actnorm, and `conv2d_zeros`.
+
+    >>> y = ScaledConv(8, zeros=True)(ops.ones((2, 5, 5, 3)))
+    >>> tuple(y.shape)
+    (2, 5, 5, 8)
+    """
+
+    def __init__(
+        self, features=None, kernel_size=3, *, zeros=False, edge_bias=True, factor=3.0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"ScaledConv expects an odd kernel_size, received {kernel_size}.")
+        self.features, self.kernel_size, self.zeros = features, kernel_size, zeros
+        self.edge_bias, self.factor = edge_bias and kernel_size > 1, factor
+
+    def build(self, x_shape):
+        k, channels = self.kernel_size, x_shape[-1] + self.edge_bias
+        normal = keras.initializers.RandomNormal(stddev=0.05)
+        self.kernel = self.add_weight(
+            shape=(k, k, channels, self.features),
+            initializer="zeros" if self.zeros else normal,
+            name="W",
+        )
+        self.bias = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
+        self.logs = self.add_weight(shape=(self.features,), initializer="zeros", name="logs")
+        if not self.zeros:
+            self.flag = adapted_flag(self)
+
+    def call(self, x):
+        scale = ops.exp(self.factor * self.logs)
+        y = self._convolve(x, self.kernel * scale)
+        return y + self._constant(x.shape, scale)
+
+    def _convolve(self, x, kernel):
+        if self.kernel_size == 1:
+            return ops.matmul(x, kernel[0, 0])
+        return ops.conv(x, kernel[:, :, : x.shape[-1]], padding="same", data_format="channels_last")
+
+    def _constant(self, x_shape, scale):
+        """What does not depend on x: the bias and the edge's share, (1, h, w, features) or (features,)."""
+        bias = self.bias * scale
+        if not self.edge_bias:
+            return bias
+        ring = ops.convert_to_tensor(edge(*x_shape[1:3], self.kernel_size // 2), self.compute_dtype)
+        kernel = self.kernel[:, :, -1:] * scale
+        return ops.conv(ring, kernel, padding="valid", data_format="channels_last") + bias
+
+    def adapt(self, x):
+        """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""
+        if not self.zeros:
+            self.bias.assign(ops.zeros(self.bias.shape))
+            self.logs.assign(ops.zeros(self.logs.shape))
+            shift, log_scale = normalizing(ops.cast(self(x), self.variable_dtype))
+            self.bias.assign(shift)
+            self.logs.assign(log_scale / self.factor)
+            self.flag.assign(True)
+        return self(x)
+
+    def compute_output_shape(self, x_shape):
+        return (*x_shape[:-1], self.features)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "features": self.features,
+            "kernel_size": self.kernel_size,
+            "zeros": self.zeros,
+            "edge_bias": self.edge_bias,
+            "factor": self.factor,
+        }
+
+
+def edge(height, width, padding):
+    """The edge channel of a padded image: (1, h + 2p, w + 2p, 1), 1 on the ring and 0 inside."""
+    ring = np.ones((1, height + 2 * padding, width + 2 * padding, 1), "float32")
+    ring[:, padding : padding + height, padding : padding + width] = 0
+    return ring

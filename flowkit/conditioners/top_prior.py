@@ -1,0 +1,80 @@
+"""The prior of a multi-scale flow's last latents."""
+
+import keras
+from keras import ops
+
+from flowkit.conditioners.scaled_conv import ScaledConv
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class TopPrior(keras.Layer):
+    """(mean, logs) in halves of 2c channels, for latents (batch, h, w, c) of which only the shape is read.
+
+    `learn=True`: a zero-initialised `ScaledConv` of an image of zeros, so what is learned is one bias for
+    each channel, and through the edge channel other ones near the border. With `num_classes`,
+    a class's own mean and logs are added: the context is integer labels (batch,).
+    The answer's batch axis is 1 where it is the same for every sample.
+
+    Kingma & Dhariwal, Glow (2018), section 3.5, and the published code's `prior`.
+
+    >>> tuple(TopPrior()(ops.ones((16, 4, 4, 3))).shape)
+    (1, 4, 4, 6)
+    """
+
+    def __init__(self, *, learn=True, num_classes=None, edge_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.learn, self.num_classes, self.edge_bias = learn, num_classes, edge_bias
+        self.context = "none" if num_classes is None else "required"
+        self.conv = ScaledConv(zeros=True, edge_bias=edge_bias, dtype=self.dtype_policy, name="p")
+
+    def build(self, z_shape, context_shape=None):
+        features = 2 * z_shape[-1]
+        if self.learn:
+            self.conv.features = features
+            self.conv.build((1, *z_shape[1:-1], features))
+        if self.num_classes is not None:
+            self.embedding = ScaledEmbedding(
+                self.num_classes, features, dtype=self.dtype_policy, name="y_emb"
+            )
+            self.embedding.build(context_shape)
+
+    def call(self, z, context=None):
+        _, height, width, channels = z.shape
+        h = ops.zeros((1, height, width, 2 * channels), dtype=self.compute_dtype)
+        if self.learn:
+            h = self.conv(h)
+        if self.num_classes is not None:
+            h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
+        return h
+
+    def compute_output_shape(self, z_shape, context_shape=None):
+        return (*z_shape[:-1], 2 * z_shape[-1])
+
+    def get_config(self):
+        config = {"learn": self.learn, "num_classes": self.num_classes, "edge_bias": self.edge_bias}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ScaledEmbedding(keras.Layer):
+    """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
+
+    def __init__(self, num_classes, features, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes, self.features = num_classes, features
+
+    def build(self, labels_shape=None):
+        shapes = {
+            "W": (self.num_classes, self.features),
+            "b": (self.features,),
+            "logs": (self.features,),
+        }
+        for name, shape in shapes.items():
+            setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
+
+    def call(self, labels):
+        rows = ops.take(self.W, ops.cast(labels, "int32"), axis=0)
+        return (rows + self.b) * ops.exp(3 * self.logs)
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes, "features": self.features}

@@ -1,0 +1,200 @@
+"""The base class of every bijector."""
+
+import inspect
+
+import keras
+from keras import ops
+
+from flowkit.contract.errors import ContractError
+from flowkit.contract.precision import full_precision
+from flowkit.contract.shapes import check_shape, context_shape, plain
+from flowkit.contract.spec import BijectorSpec
+
+
+class Bijector(keras.Layer):
+    """An invertible map with a log-determinant: `z, log_det = bijector(x)`, `x, log_det = bijector.inverse(z)`.
+
+    `x` is (batch, *event), channels last. `log_det` is log|det d output / d input| of the direction
+    that was called, shape (batch,), never below float32. Neither direction changes state.
+
+    Authors write two hooks, and `build`, `get_config` and `_adapt` where they are needed. The hooks
+    take `context` as a second argument exactly when `spec.context` is not "none", and may return a
+    scalar log-det where it does not depend on x:
+
+    >>> class Twice(Bijector):
+    ...     spec = BijectorSpec(log_det="constant")
+    ...     def _forward(self, x):
+    ...         return 2 * x, ops.log(2.0) * x.shape[-1]
+    ...     def _inverse(self, z):
+    ...         return z / 2, -ops.log(2.0) * z.shape[-1]
+    >>> z, log_det = Twice()(ops.ones((5, 3)))
+    >>> tuple(log_det.shape)
+    (5,)
+
+    The maths of a bijector runs in its variables' dtype and at least in float32: under a mixed
+    policy only the conditioner networks compute in low precision.
+    """
+
+    spec = BijectorSpec()
+
+    def __init__(self, *, dtype=None, **kwargs):
+        super().__init__(dtype=full_precision(dtype), **kwargs)
+        self._checked_adapted = False
+        self._fixed = None
+
+    # What users call
+
+    def call(self, x, context=None, inverse=False):
+        """(output, log_det) of one direction. Raises ContractError for an input that does not fit."""
+        self._check_input(x, context, inverse)
+        if not self._checked_adapted and not isinstance(x, keras.KerasTensor):
+            self._checked_adapted = self._check_adapted()
+        if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
+            x = ops.cast(x, self.compute_dtype)
+        y, log_det = self.run(x, context, inverse)
+        return y, self._per_sample(log_det, x)
+
+    def inverse(self, z, context=None):
+        """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer where needed."""
+        if not self.built:
+            z = ops.convert_to_tensor(z)
+            self.build_for(self.compute_inverse_shape(plain(z.shape)), context_shape(context))
+        return self(z, context=context, inverse=True)
+
+    def adapt(self, x, context=None):
+        """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`."""
+        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
+        if not self.built:
+            self.build_for(plain(x.shape), context_shape(context))
+        self._check_input(x, context, inverse=False)
+        self.run_adapt(x, context)
+        self._checked_adapted = False
+        return self
+
+    @property
+    def adapted(self):
+        """False where a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
+        flags = [v for v in self.non_trainable_variables if v.name == "adapted"]
+        return all(bool(ops.convert_to_numpy(flag)) for flag in flags)
+
+    # What combinators call: the hooks of built parts, without Keras's entry
+
+    def run(self, x, context, inverse):
+        """One direction's hook. The log-det may still be a scalar, where it does not depend on x."""
+        hook = self._inverse if inverse else self._forward
+        return hook(x) if self.spec.context == "none" else hook(x, context)
+
+    def run_adapt(self, x, context):
+        """The `_adapt` hook."""
+        self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
+
+    def build_for(self, x_shape, context_shape=None):
+        """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""
+        if self.built:
+            return
+        if "context_shape" in inspect.signature(self.build).parameters:
+            self.build(x_shape, context_shape)
+        else:
+            self.build(x_shape)
+
+    # What authors write
+
+    def _forward(self, x, *context):
+        raise NotImplementedError(f"{type(self).__name__} has no _forward(self, x).")
+
+    def _inverse(self, z, *context):
+        raise NotImplementedError(f"{type(self).__name__} has no _inverse(self, z).")
+
+    def _adapt(self, x, *context):
+        """Nothing depends on data unless a subclass says so."""
+
+    @property
+    def num_classes(self):
+        """How many classes the labels of a class-conditional bijector may name; None for no labels."""
+        return None
+
+    # Shapes, as Keras asks for them
+
+    def latent_rank(self, rank):
+        """The rank of a latent event for data events of `rank`; None where it depends."""
+        return rank
+
+    def compute_output_shape(self, input_shape):
+        """The latent's shape for data of `input_shape`."""
+        return input_shape
+
+    def compute_inverse_shape(self, latent_shape):
+        """The data's shape for latents of `latent_shape`."""
+        return latent_shape
+
+    def compute_output_spec(self, x, context=None, inverse=False):
+        self._check_input(x, context, inverse)
+        shape = self.compute_inverse_shape if inverse else self.compute_output_shape
+        log_det_dtype = self.compute_dtype
+        return (
+            keras.KerasTensor(shape(plain(x.shape)), self.compute_dtype),
+            keras.KerasTensor((x.shape[0],), log_det_dtype),
+        )
+
+    # Manners
+
+    def _check_input(self, x, context, inverse):
+        shape = plain(x.shape)
+        self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
+        if self.spec.context == "required" and context is None:
+            raise ContractError(
+                "context",
+                self,
+                expected="a context, batch first",
+                received="none",
+                hint="Pass context=, or feed {'x': ..., 'context': ...}.",
+            )
+
+    def _check_shape(self, x_shape):
+        """Raise where data of `x_shape` do not fit the spec or the weights."""
+        spec = self.spec
+        check_shape(
+            self,
+            x_shape,
+            rank=spec.event_rank,
+            multiple=spec.event_multiple,
+            built=self._fixed_shape(),
+        )
+
+    def _fixed_shape(self):
+        """The axes of the data that the weights were made for, None for a free one; None before that.
+
+        Weights belong to channels: the last axis is fixed, the others are free.
+        """
+        if self._fixed is None and self.built and self.weights:
+            build = self.get_build_config() or {}
+            shape = build.get("input_shape") or build.get("shapes_dict", {}).get("x_shape")
+            if shape is not None:
+                self._fixed = (None,) * (len(shape) - 1) + (shape[-1],)
+        return self._fixed
+
+    def _check_adapted(self):
+        """True once `adapt` is known to have been called; False while tracing, where no flag has a value."""
+        try:
+            adapted = self.adapted
+        except (
+            TypeError,
+            NotImplementedError,
+            RuntimeError,
+        ):  # a tracer or a graph tensor has no value
+            return False
+        if not adapted:
+            raise ContractError(
+                "adapted",
+                self,
+                expected="data-dependent weights set by adapt(x)",
+                received="a layer that has seen no data",
+                hint="Call .adapt(first_batch), or fit the flow, which does.",
+            )
+        return True
+
+    def _per_sample(self, log_det, x):
+        log_det = ops.cast(log_det, self.compute_dtype)
+        if len(log_det.shape) == 0:
+            log_det = ops.broadcast_to(log_det, (ops.shape(x)[0],))
+        return log_det

@@ -1,0 +1,82 @@
+"""Sets that bijectors map from and onto."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keras import ops
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A set of events: an interval for each entry, the circle for each entry, or the simplex.
+
+    `Domain.REAL`, `Domain.POSITIVE`, `Domain.UNIT_INTERVAL`, `Domain.interval(a, b)`,
+    `Domain.CIRCLE` (angles in [-pi, pi)) and `Domain.SIMPLEX` (positive entries on the last axis
+    that sum to 1). Intervals are open.
+
+    >>> Domain.POSITIVE.contains(ops.convert_to_tensor([[1.0, -1.0]]))
+    False
+    >>> Domain.interval(0, 1) == Domain.UNIT_INTERVAL
+    True
+    """
+
+    kind: str = "interval"
+    low: float = -math.inf
+    high: float = math.inf
+
+    REAL: ClassVar["Domain"]
+    POSITIVE: ClassVar["Domain"]
+    UNIT_INTERVAL: ClassVar["Domain"]
+    CIRCLE: ClassVar["Domain"]
+    SIMPLEX: ClassVar["Domain"]
+
+    @classmethod
+    def interval(cls, low, high):
+        """The open interval (low, high) for each entry; raises ValueError unless low < high."""
+        if not low < high:
+            raise ValueError(f"Domain.interval expects low < high, received ({low}, {high}).")
+        return cls("interval", float(low), float(high))
+
+    def contains(self, x):
+        """True where every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
+        if self.kind == "simplex":
+            # Each entry is off by a rounding error of its own, and so is their sum.
+            slack = 8 * x.shape[-1] * (2.0**-52 if "float64" in str(x.dtype) else 2.0**-23)
+            inside = ops.logical_and(
+                ops.all(x >= 0), ops.all(ops.abs(ops.sum(x, axis=-1) - 1) <= slack)
+            )
+        elif self.kind == "circle":
+            inside = ops.logical_and(ops.all(x >= self.low), ops.all(x < self.high))
+        elif self == Domain.REAL:
+            inside = ops.all(ops.isfinite(x))
+        else:
+            inside = ops.logical_and(ops.all(x > self.low), ops.all(x < self.high))
+        return bool(ops.convert_to_numpy(inside))
+
+    def from_real(self, t):
+        """Points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
+        if self.kind == "simplex":
+            return ops.softmax(t, axis=-1)
+        if self.kind == "circle":
+            return self.low + (self.high - self.low) * ops.sigmoid(t)
+        if self == Domain.REAL:
+            return t
+        if math.isinf(self.high):
+            return self.low + ops.softplus(t)
+        if math.isinf(self.low):
+            return self.high - ops.softplus(t)
+        return self.low + (self.high - self.low) * ops.sigmoid(t)
+
+    def __str__(self):
+        for name in ("REAL", "POSITIVE", "UNIT_INTERVAL", "CIRCLE", "SIMPLEX"):
+            if self == getattr(Domain, name):
+                return f"Domain.{name}"
+        return f"Domain.interval({self.low:g}, {self.high:g})"
+
+
+Domain.REAL = Domain()
+Domain.POSITIVE = Domain(low=0.0)
+Domain.UNIT_INTERVAL = Domain(low=0.0, high=1.0)
+Domain.CIRCLE = Domain("circle", -math.pi, math.pi)
+Domain.SIMPLEX = Domain("simplex", 0.0, 1.0)

@@ -1,0 +1,17 @@
+"""The precision of flow maths."""
+
+import keras
+
+_LOW = ("float16", "bfloat16")
+
+
+def full_precision(dtype=None):
+    """The dtype policy for flow maths: the given (or global) one, lifted to float32 where it computes in less.
+
+    Under "mixed_bfloat16" scales, log-dets and inverses stay in float32; only conditioners compute low.
+    """
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    if policy.compute_dtype in _LOW:
+        full = policy.variable_dtype
+        policy = keras.DTypePolicy("float32" if full in _LOW else full)
+    return policy

@@ -1,0 +1,64 @@
+"""What a bijector promises, as data that combinators compose and checkers read."""
+
+from dataclasses import dataclass, fields
+
+from flowkit.contract.domain import Domain
+
+_CHOICES = {
+    "log_det": ("zero", "constant", "varying"),
+    "inverse": ("analytic", "iterative"),
+    "context": ("none", "optional", "required"),
+}
+
+
+@dataclass(frozen=True)
+class BijectorSpec:
+    """The promises of a bijector.
+
+    - `event_rank`: how many axes an event has (an int, or a tuple of those allowed; None: any from 1 up).
+    - `event_multiple`: each axis of the event must be a multiple of its entry, e.g. (2, 2, 1).
+    - `domain`, `codomain`: the sets that the forward direction maps from and onto.
+    - `log_det`: "zero" (volume preserving), "constant" (does not depend on x) or "varying".
+    - `inverse`: "analytic", or "iterative" for one solved to a tolerance.
+    - `context`: "none" (ignored), "optional" or "required".
+    - `round_trip`: the error allowed to inverse(forward(x)), in units of the dtype's epsilon and
+      of max(1, |x|); None is the checker's rule.
+
+    Raises ValueError for a word that is not one of these.
+
+    >>> BijectorSpec(codomain=Domain.POSITIVE).log_det
+    'varying'
+    """
+
+    event_rank: int | tuple[int, ...] | None = None
+    event_multiple: tuple[int, ...] | None = None
+    domain: Domain = Domain.REAL
+    codomain: Domain = Domain.REAL
+    log_det: str = "varying"
+    inverse: str = "analytic"
+    context: str = "none"
+    round_trip: float | None = None
+
+    def __post_init__(self):
+        for field, words in _CHOICES.items():
+            if getattr(self, field) not in words:
+                raise ValueError(
+                    f"BijectorSpec.{field} expects one of {', '.join(map(repr, words))}, "
+                    f"received {getattr(self, field)!r}."
+                )
+
+    def inverted(self):
+        """The spec of the same map read backwards; what its event shapes must be is then unknown."""
+        changed = {
+            "domain": self.codomain,
+            "codomain": self.domain,
+            "event_rank": None,
+            "event_multiple": None,
+        }
+        return BijectorSpec(**{f.name: getattr(self, f.name) for f in fields(self)} | changed)
+
+
+def weakest(specs, field):
+    """The weakest promise among `specs` for `log_det`, `inverse` or `context`: what they keep together."""
+    words = _CHOICES[field]
+    return max((getattr(spec, field) for spec in specs), key=words.index, default=words[0])

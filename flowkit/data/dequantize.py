@@ -1,0 +1,86 @@
+"""From whole pixel values to continuous ones and back."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.data.validate import validate_images
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Dequantize(keras.Layer):
+    """y = (floor(x / 2^(8 - n_bits)) + u) / levels - 1/2 with u ~ U[0, 1): onto [-1/2, 1/2).
+
+    `x` are whole values as stored, 0..255; `levels` = 2^n_bits is how many of them are told apart.
+    For data with another number of values give `levels` alone: digits are 0..16, `levels=17`.
+    A density p of y gives `log P(x) >= E_u[log p(y)] - D ln(levels)`, D entries to an event
+    (Theis, van den Oord & Bethge, 2016): `log_volume(D)` is that last term, in nats.
+
+    Raises ValueError for `n_bits` outside 1..8 or `levels` below 2.
+
+    >>> Dequantize(n_bits=8).as_stored(np.array([[-0.5, 0.0, 0.5]])).tolist()
+    [[0, 128, 255]]
+    """
+
+    def __init__(self, n_bits=8, *, levels=None, seed=None, **kwargs):
+        # The noise is added in float32 whatever the policy: bfloat16 cannot tell 256 levels apart.
+        super().__init__(**{"dtype": "float32", **kwargs}, autocast=False)
+        if levels is None and n_bits not in range(1, 9):
+            raise ValueError(f"Dequantize expects n_bits from 1 to 8, received {n_bits!r}.")
+        if levels is not None and not (isinstance(levels, int) and 2 <= levels <= 256):
+            raise ValueError(f"Dequantize expects levels from 2 to 256, received {levels!r}.")
+        self.n_bits = n_bits if levels is None else None
+        self.levels = 2**n_bits if levels is None else levels
+        self.stored_levels = 256 if levels is None else levels
+        self.seed = seed
+        self.noise = keras.random.SeedGenerator(seed)
+        self.built = True
+
+    @property
+    def step(self):
+        """The number of stored values that one level stands for: 2^(8 - n_bits)."""
+        return self.stored_levels // self.levels
+
+    def call(self, x, noise=None):
+        """Continuous values; `noise` in [0, 1) of x's shape takes the place of a random draw."""
+        x = ops.cast(x, self.compute_dtype)
+        if noise is None:
+            noise = keras.random.uniform(ops.shape(x), dtype=self.compute_dtype, seed=self.noise)
+        if self.step > 1:
+            x = ops.floor(x / self.step)
+        return (x + ops.cast(noise, self.compute_dtype)) / self.levels - 0.5
+
+    def log_volume(self, size):
+        """-size ln(levels), in nats: from the density of y to the probability of x."""
+        return -size * math.log(self.levels)
+
+    def as_stored(self, y):
+        """The stored values (uint8) that `y`, a numpy array, belongs to; the way back from `call`."""
+        level = np.floor((np.asarray(y, np.float64) + 0.5) * self.levels)
+        return (np.clip(level, 0, self.levels - 1) * self.step).astype(np.uint8)
+
+    def validate(self, x):
+        """`x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""
+        return validate_images(x, self.stored_levels)
+
+    def get_config(self):
+        size = {"n_bits": self.n_bits} if self.n_bits else {"levels": self.levels}
+        return {**super().get_config(), **size, "seed": self.seed}
+
+
+def evaluation_noise(start, stop, shape, *, seed=0, draw=0):
+    """Noise in [0, 1) for samples start..stop, float32: a pure function of seed, draw and each sample's index.
+
+    So a log-likelihood depends neither on the batch size nor on the engine. Philox is a counter-based
+    generator (Salmon et al., 2011): sample i owns its own stretch of the counter.
+    """
+    size = math.prod(shape)
+    blocks = -(-size // 4)  # one count of Philox gives four 64-bit numbers
+    bits = np.random.Philox(key=[seed, draw])
+    bits.advance(start * blocks)
+    noise = np.random.Generator(bits).random((stop - start, 4 * blocks))[:, :size]
+    # Rounding to float32 may reach 1, which belongs to the next level.
+    noise = np.minimum(noise.astype(np.float32), np.float32(1 - 2**-24))
+    return noise.reshape(stop - start, *shape)

@@ -1,0 +1,408 @@
+"""The model: a bijector and the base density of its latents."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from flowkit import backends
+from flowkit.contract import ContractError
+from flowkit.contract.precision import full_precision
+from flowkit.contract.shapes import context_shape, event_size, plain
+from flowkit.data.batch_order import Batches
+from flowkit.data.dequantize import Dequantize, evaluation_noise
+from flowkit.distributions import Normal
+from flowkit.inference import default_batch_size, run_in_batches
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Flow(keras.Model):
+    """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
+
+    A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of
+    -log_prob. Called on data (or `{"x": ..., "context": ...}`) it returns log_prob as a tensor that
+    carries gradients; its methods return numpy arrays and keep no gradients.
+
+    - `base`: the density of the latents; None is the standard normal.
+    - `dequantize`: a `flowkit.data.Dequantize` where the data are whole values such as uint8 images;
+      log_prob is then a lower bound of the log-probability of the image as stored.
+
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(0.0))
+    >>> flow.log_prob(np.zeros((1, 2), "float32")).round(4).tolist()
+    [-1.8379]
+    """
+
+    def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
+        super().__init__(dtype=full_precision(dtype), **kwargs)
+        self.bijector = bijector
+        self.base = Normal(dtype=self.compute_dtype) if base is None else base
+        self.dequantize: Dequantize | None = dequantize
+        self.event_shape: tuple[int, ...] | None = None
+        self.sampler = keras.random.SeedGenerator()
+        self.nll = keras.metrics.Mean(name="nll")
+        self.bits = keras.metrics.Mean(name="bits_per_dim")
+        self._compiled_runs: dict[str, Any] = {}
+
+    # What Keras calls
+
+    def build(self, input_shape):
+        """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
+        x_shape, c_shape = _unpack(input_shape)
+        self.bijector._check_shape(plain(x_shape))
+        self.bijector.build_for(plain(x_shape), c_shape and tree_shape(c_shape))
+        self.event_shape = plain(x_shape)[1:]
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """log_prob in nats, (batch,): dequantisation noise is drawn anew at each call."""
+        x, context = _unpack(inputs)
+        if self.dequantize is not None:
+            x = self.dequantize(x)
+        return self._log_density(x, context)
+
+    def _log_density(self, y, context):
+        z, log_det = self.bijector(y, context=context)
+        log_prob = self.base.log_prob(z, context=context) + log_det
+        if self.dequantize is not None:
+            log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
+        return log_prob
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
+        nll = -y_pred if sample_weight is None else -y_pred * ops.cast(sample_weight, y_pred.dtype)
+        loss = ops.mean(nll)
+        for extra in self.losses:
+            loss = loss + extra
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        data, _ = _unpack(x)
+        # A step that is not finite is not taken (flowkit.training.guard), and does not count here either.
+        weight = ops.cast(ops.isfinite(y_pred), y_pred.dtype)
+        nll = ops.where(ops.isfinite(y_pred), -y_pred, ops.zeros_like(y_pred))
+        self.nll.update_state(nll, sample_weight=weight)
+        size = event_size(data.shape)
+        self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
+        return self.get_metrics_result()
+
+    def fit(self, x=None, y=None, *args, context=None, validation_data=None, **kwargs):
+        """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.
+
+        `x` is an array or any dataset that Keras takes; a dataset with context yields
+        `({"x": ..., "context": ...},)`. `validation_data` is x, or (x, context).
+        """
+        if not backends.SUPPORTS_TRAINING:
+            raise NotImplementedError(
+                f"Keras's {backends.name()} engine computes no gradients, so it cannot fit: set KERAS_BACKEND "
+                f"to one of {', '.join(backends.ENGINES)}."
+            )
+        if _is_array(x):
+            x, context = self._check(x, context)
+            first = (
+                x[: kwargs.get("batch_size") or 32],
+                _rows(context, 0, kwargs.get("batch_size") or 32),
+            )
+            x = x if context is None else {"x": x, "context": context}
+        else:
+            if isinstance(x, Batches):
+                kwargs["shuffle"] = False  # its own order is what can be resumed
+            batch, x = _peek(x)
+            first = _unpack(batch[0] if isinstance(batch, tuple | list) else batch)
+        if validation_data is not None:
+            validation_data = self._check_validation(validation_data)
+        if not self.built or not self.bijector.adapted:
+            self.adapt(*first)
+        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+
+    # Data-dependent initialisation
+
+    def adapt(self, x, context=None):
+        """Set what depends on data (each ActNorm's statistics) from the batch `x`, once. Returns `self`.
+
+        `fit` does it with its first batch; a larger batch gives better statistics (256 for Glow).
+        """
+        x, context = self._check(x, context)
+        y = self._dequantized(x, evaluation_noise(0, len(x), x.shape[1:]))
+        self._build_on(x, context)
+        with backends.no_grad():
+            self.bijector.adapt(y, context=context)
+        return self
+
+    # Densities
+
+    def log_prob(self, x, context=None, *, batch_size=None, seed=0):
+        """log p(x) in nats, numpy (batch,). With `dequantize`, a lower bound with one draw of noise.
+
+        The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
+        engine changes the answer.
+        """
+        return self._log_prob(x, context, batch_size, seed, draw=0)
+
+    def _log_prob(self, x, context, batch_size, seed, draw):
+        x, context = self._prepare(x, context)
+
+        def score(start, stop, piece):
+            x, context = piece
+            y = self._dequantized(
+                x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw)
+            )
+            return self._run("log_density", self._log_density, y, context)
+
+        return run_in_batches(score, (x, context), len(x), batch_size or self._batch_size())
+
+    def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
+        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension of the data as stored.
+
+        `samples` = k > 1 draws of dequantisation noise give the tighter bound
+        log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
+        `dequantize`.
+        """
+        if samples > 1 and self.dequantize is None:
+            raise ValueError(
+                f"bits_per_dim expects samples=1 for a flow without dequantize, received {samples}: its "
+                "log_prob is exact."
+            )
+        draws = [self._log_prob(x, context, batch_size, seed, draw) for draw in range(samples)]
+        log_prob = np.logaddexp.reduce(np.asarray(draws, np.float64), axis=0) - math.log(samples)
+        return -log_prob / (math.prod(self._event()) * math.log(2))
+
+    # Samples and latents
+
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+        """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
+
+        `temperature` multiplies the standard deviation of the latents. The same seed on the same engine
+        gives the same samples, whatever the batch size.
+        """
+        z, context, lead = self._draw(n, context, temperature, seed)
+        x = self.decode(z, context, batch_size=batch_size)
+        return x.reshape(*lead, *x.shape[1:])
+
+    def sample_and_log_prob(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+        """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
+        whatever the temperature."""
+        z, context, lead = self._draw(n, context, temperature, seed)
+        if self.dequantize is not None:
+            x = self.decode(z, context, batch_size=batch_size)
+            log_prob = self.log_prob(x, context, batch_size=batch_size)
+        else:
+
+            def draw(start, stop, piece):
+                return self._run("invert_and_score", self._invert_and_score, *piece)
+
+            x, log_prob = run_in_batches(
+                draw, (z, context), len(z), batch_size or self._batch_size()
+            )
+        return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
+
+    def encode(self, x, context=None, *, batch_size=None):
+        """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise."""
+        x, context = self._prepare(x, context)
+
+        def forward(start, stop, piece):
+            x, context = piece
+            y = self._dequantized(x, np.full(x.shape, 0.5, "float32"))
+            return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], y, context)
+
+        return run_in_batches(forward, (x, context), len(x), batch_size or self._batch_size())
+
+    def decode(self, z, context=None, *, batch_size=None):
+        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
+        z = np.asarray(z, self.compute_dtype)
+        context = self._ready(context)
+
+        def backward(start, stop, piece):
+            return self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
+
+        y = run_in_batches(backward, (z, context), len(z), batch_size or self._batch_size())
+        return y if self.dequantize is None else self.dequantize.as_stored(y)
+
+    def _invert_and_score(self, z, context):
+        x, log_det = self.bijector.inverse(z, context=context)
+        return x, self.base.log_prob(z, context=context) - log_det
+
+    def _draw(self, n, context, temperature, seed):
+        context = self._ready(context)
+        lead: tuple[int, ...] = (n,)
+        if context is not None:
+            lead = (n, len(tree.flatten(context)[0]))
+            context = tree.map_structure(lambda c: np.concatenate([c] * n), context)
+        latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
+        z = self.base.sample(
+            (math.prod(lead), *latent),
+            temperature=temperature,
+            seed=self.sampler if seed is None else seed,
+        )
+        return ops.convert_to_numpy(z), context, lead
+
+    # Manners
+
+    def _run(self, name, function, *args):
+        if name not in self._compiled_runs:
+            self._compiled_runs[name] = backends.compile_inference(function, self)
+        args = [
+            tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args
+        ]
+        return self._compiled_runs[name](*args)
+
+    def _dequantized(self, x, noise):
+        if self.dequantize is None:
+            return x
+        with backends.no_grad():
+            return ops.convert_to_numpy(self.dequantize(x, noise=noise))
+
+    def _batch_size(self):
+        return default_batch_size(math.prod(self._event()))
+
+    def _event(self):
+        if self.event_shape is None:
+            raise ContractError(
+                "event shape",
+                self,
+                expected="to know the size of the data",
+                received="a call before any data",
+                hint="Call .build((None, height, width, channels)), .adapt(batch) or .fit(data) first.",
+            )
+        return self.event_shape
+
+    def _build_on(self, x, context):
+        if not self.built:
+            shape = (None, *x.shape[1:])
+            self.build(
+                shape if context is None else {"x": shape, "context": context_shape(context)}
+            )
+
+    def _prepare(self, x, context):
+        """Checked data and context for a flow that is built and adapted."""
+        x, context = self._check(x, context)
+        self._build_on(x, context)
+        return x, self._ready(context)
+
+    def _ready(self, context):
+        """Checked context, where the flow is built and adapted."""
+        self._event()
+        if not self.bijector._checked_adapted:
+            self.bijector._checked_adapted = self.bijector._check_adapted()
+        return self._check_context(context)
+
+    def _check(self, x, context):
+        if self.dequantize is not None:
+            x = self.dequantize.validate(x)
+        else:
+            x = np.asarray(ops.convert_to_numpy(x), self.compute_dtype)
+            if not np.isfinite(x).all():
+                bad = int((~np.isfinite(x)).sum())
+                raise ValueError(
+                    f"Flow expects finite data, received {bad} NaN or infinite entries of {x.size}: "
+                    "drop or repair those rows."
+                )
+        self.bijector._check_shape(x.shape)
+        context = self._check_context(context)
+        if context is not None and len(tree.flatten(context)[0]) != len(x):
+            raise ContractError(
+                "context",
+                self,
+                expected=f"one row for each of {len(x)} samples",
+                received=f"{len(tree.flatten(context)[0])} rows",
+            )
+        return x, context
+
+    def _check_context(self, context):
+        kind, classes = self.bijector.spec.context, self.bijector.num_classes
+        if context is None:
+            if kind == "required":
+                raise ContractError(
+                    "context", self, expected="context=, batch first", received="none"
+                )
+            return None
+        if kind == "none":
+            return None  # ignored by a flow that takes none
+        context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
+        if classes is not None and isinstance(context, np.ndarray):
+            fits = context.ndim == 1 and np.issubdtype(context.dtype, np.integer)
+            if not fits or (context.size and not 0 <= context.min() <= context.max() < classes):
+                span = f"{context.min()}..{context.max()}" if context.size else "none"
+                raise ContractError(
+                    "context",
+                    self,
+                    expected=f"integer labels (batch,) in 0..{classes - 1}",
+                    received=f"{context.dtype} of shape {context.shape} with values {span}",
+                )
+        return context
+
+    def _check_validation(self, data):
+        if isinstance(data, tuple | list) and all(_is_array(part) for part in data):
+            x, context = self._check(*data) if len(data) == 2 else self._check(data[0], None)
+        elif _is_array(data):
+            x, context = self._check(data, None)
+        else:
+            return data
+        return x if context is None else {"x": x, "context": context}
+
+    # Saving
+
+    def get_config(self):
+        store = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "bijector": store(self.bijector),
+            "base": store(self.base),
+            "dequantize": None if self.dequantize is None else store(self.dequantize),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        for part in ("bijector", "base", "dequantize"):
+            if config[part] is not None:
+                config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
+        return cls(config.pop("bijector"), **config)
+
+    def get_compile_config(self):
+        """Keras's own, with the optimizer named by its public class: torch stores a class that only torch has."""
+        config = super().get_compile_config()
+        return config and _engine_neutral(config)
+
+
+def tree_shape(shape):
+    """A shape, or a dict of shapes, as tuples."""
+    return {k: plain(v) for k, v in shape.items()} if isinstance(shape, dict) else plain(shape)
+
+
+def _unpack(inputs):
+    return (inputs["x"], inputs.get("context")) if isinstance(inputs, dict) else (inputs, None)
+
+
+def _is_array(x):
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def _rows(context, start, stop):
+    return None if context is None else tree.map_structure(lambda c: c[start:stop], context)
+
+
+def _peek(dataset):
+    """(the first batch, the dataset as if untouched)."""
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset[0], dataset
+    if not hasattr(dataset, "__next__"):
+        return next(iter(dataset)), dataset
+    first = next(dataset)
+
+    def again():
+        yield first
+        yield from dataset
+
+    return first, again()
+
+
+def _engine_neutral(config):
+    """Every `{"module": "keras.src.backend.<engine>.optimizers...", ...}` as the public optimizer of that name."""
+    if isinstance(config, dict):
+        config = {key: _engine_neutral(value) for key, value in config.items()}
+        if str(config.get("module", "")).startswith("keras.src.backend."):
+            config |= {"module": "keras.optimizers", "registered_name": None}
+        return config
+    return [_engine_neutral(item) for item in config] if isinstance(config, list) else config

@@ -1,0 +1,70 @@
+"""Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma & Dhariwal, 2018)."""
+
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
+from flowkit.bijectors.parameters import one_of
+from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
+from flowkit.data.dequantize import Dequantize
+from flowkit.flow import Flow
+
+
+def glow(
+    *,
+    levels=3,
+    steps=32,
+    width=512,
+    coupling="affine",
+    permutation="conv1x1",
+    n_bits=8,
+    data_levels=None,
+    learn_top=True,
+    num_classes=None,
+    lu=True,
+    input_shape=None,
+):
+    """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
+
+    Made as published, save that the 1x1 convolutions are PLU, which cannot become singular.
+
+    - `width`: hidden channels of the coupling networks.
+    - `coupling`: "affine" or "additive".
+    - `permutation`: "conv1x1", "shuffle" or "reverse".
+    - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
+      `data_levels`: the number of values of images that do not have 256 (17 for digits).
+    - `learn_top`: the prior of the last latents is learned. `num_classes`: it depends on a class, and
+      the context is integer labels (batch,).
+    - `lu=False`: the plain matrix of the published code.
+    - `input_shape`: (height, width, channels) makes the weights now, otherwise the first data do.
+
+    Raises ValueError for an unknown word, ContractError for images that cannot be halved `levels` times.
+
+    >>> import numpy as np
+    >>> flow = glow(levels=2, steps=1, width=8)
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype="uint8")
+    >>> flow.adapt(images).log_prob(images).shape
+    (16,)
+    """
+    one_of("glow's coupling", coupling, ("affine", "additive"))
+    one_of("glow's permutation", permutation, ("conv1x1", "shuffle", "reverse"))
+
+    def step():
+        mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
+        return [ActNorm(), mix, Coupling(ConvNet(width), transform=coupling)]
+
+    scales = [
+        Chain([Squeeze(), *(part for _ in range(steps) for part in step())]) for _ in range(levels)
+    ]
+    bijector = MultiScale(
+        scales,
+        priors=[ScaledConv(zeros=True) for _ in range(levels - 1)],
+        top_prior=TopPrior(learn=learn_top, num_classes=num_classes)
+        if learn_top or num_classes
+        else None,
+    )
+    dequantize = None
+    if data_levels is not None or n_bits is not None:
+        dequantize = Dequantize(n_bits, levels=data_levels)
+    flow = Flow(bijector, dequantize=dequantize, name="glow")
+    if input_shape is not None:
+        shape = (None, *input_shape)
+        flow.build(shape if num_classes is None else {"x": shape, "context": (None,)})
+    return flow
