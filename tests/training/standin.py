@@ -1,4 +1,4 @@
-"""A small model that trains as a Flow does: `call` returns log_prob, and draws noise in each step."""
+"""A small model that trains as a Flow does: `call` returns log_prob, with new noise in each step."""
 
 import keras
 import numpy as np
