@@ -44,9 +44,7 @@ def require_engine():
         )
     if not installed(package):
         found = [name for name in ENGINES if installed(name)]
-        instead = (
-            f"or set KERAS_BACKEND to {' or '.join(found)}" if found else "or choose another engine"
-        )
+        instead = f"or set KERAS_BACKEND to {' or '.join(found)}" if found else "or choose another engine"
         raise ImportError(
             f"KERAS_BACKEND={engine!r}, but {package} is not installed. Install it with "
             f"`pip install 'keras-flowkit[{package}]'`, {instead}."

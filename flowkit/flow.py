@@ -96,7 +96,7 @@ class Flow(keras.Model):
         """
         if not backends.SUPPORTS_TRAINING:
             raise NotImplementedError(
-                f"Keras's {backends.name()} engine computes no gradients, so it cannot fit: set KERAS_BACKEND "
+                f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
                 f"to one of {', '.join(backends.ENGINES)}."
             )
         if _is_array(x):
@@ -146,15 +146,13 @@ class Flow(keras.Model):
 
         def score(start, stop, piece):
             x, context = piece
-            y = self._dequantized(
-                x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw)
-            )
+            y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
             return self._run("log_density", self._log_density, y, context)
 
         return run_in_batches(score, (x, context), len(x), batch_size or self._batch_size())
 
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
-        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension of the data as stored.
+        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
         `samples` = k > 1 draws of dequantisation noise give the tighter bound
         log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
@@ -193,9 +191,7 @@ class Flow(keras.Model):
             def draw(start, stop, piece):
                 return self._run("invert_and_score", self._invert_and_score, *piece)
 
-            x, log_prob = run_in_batches(
-                draw, (z, context), len(z), batch_size or self._batch_size()
-            )
+            x, log_prob = run_in_batches(draw, (z, context), len(z), batch_size or self._batch_size())
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     def encode(self, x, context=None, *, batch_size=None):
@@ -243,9 +239,7 @@ class Flow(keras.Model):
     def _run(self, name, function, *args):
         if name not in self._compiled_runs:
             self._compiled_runs[name] = backends.compile_inference(function, self)
-        args = [
-            tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args
-        ]
+        args = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
         return self._compiled_runs[name](*args)
 
     def _dequantized(self, x, noise):
@@ -271,9 +265,7 @@ class Flow(keras.Model):
     def _build_on(self, x, context):
         if not self.built:
             shape = (None, *x.shape[1:])
-            self.build(
-                shape if context is None else {"x": shape, "context": context_shape(context)}
-            )
+            self.build(shape if context is None else {"x": shape, "context": context_shape(context)})
 
     def _prepare(self, x, context):
         """Checked data and context for a flow that is built and adapted."""
@@ -314,9 +306,7 @@ class Flow(keras.Model):
         kind, classes = self.bijector.spec.context, self.bijector.num_classes
         if context is None:
             if kind == "required":
-                raise ContractError(
-                    "context", self, expected="context=, batch first", received="none"
-                )
+                raise ContractError("context", self, expected="context=, batch first", received="none")
             return None
         if kind == "none":
             return None  # ignored by a flow that takes none
@@ -361,7 +351,7 @@ class Flow(keras.Model):
         return cls(config.pop("bijector"), **config)
 
     def get_compile_config(self):
-        """Keras's own, with the optimizer named by its public class: torch stores a class that only torch has."""
+        """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
         config = super().get_compile_config()
         return config and _engine_neutral(config)
 
@@ -399,7 +389,7 @@ def _peek(dataset):
 
 
 def _engine_neutral(config):
-    """Every `{"module": "keras.src.backend.<engine>.optimizers...", ...}` as the public optimizer of that name."""
+    """Classes stored as `keras.src.backend.<engine>.optimizers...` by their public name, at any depth."""
     if isinstance(config, dict):
         config = {key: _engine_neutral(value) for key, value in config.items()}
         if str(config.get("module", "")).startswith("keras.src.backend."):

@@ -43,13 +43,9 @@ def compile_inference(function, layer):
 
 def jacobian(function, x):
     """Not on numpy: raises, and says where it works."""
-    raise NotImplementedError(
-        "numpy has no automatic differentiation: use jax, torch or tensorflow"
-    )
+    raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
 
 
 def gradients(function, tensors):
     """Not on numpy: raises, and says where it works."""
-    raise NotImplementedError(
-        "numpy has no automatic differentiation: use jax, torch or tensorflow"
-    )
+    raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")

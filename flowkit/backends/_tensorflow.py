@@ -15,10 +15,7 @@ def version():
 
 def devices():
     """The devices that the engine sees, as text."""
-    return [
-        device.name.removeprefix("/physical_device:")
-        for device in tf.config.list_physical_devices()
-    ]
+    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
 
 
 def no_grad():
@@ -40,7 +37,7 @@ def float64():
 
 
 def compile_inference(function, layer):
-    """`function` of tensors, without gradients, compiled; it reads `layer`'s weights as they are at each call."""
+    """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
     return tf.function(function, reduce_retracing=True)
 
 

@@ -15,9 +15,7 @@ def version():
 
 def devices():
     """The devices that the engine sees, as text."""
-    found = [
-        f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())
-    ]
+    found = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")
     return [*found, f"cpu ({torch.get_num_threads()} threads)"]

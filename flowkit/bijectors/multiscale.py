@@ -36,9 +36,7 @@ class MultiScale(Bijector):
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
 
-    def __init__(
-        self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", **kwargs
-    ):
+    def __init__(self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", **kwargs):
         super().__init__(**kwargs)
         self.scales = list(scales)
         self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
@@ -146,9 +144,7 @@ class MultiScale(Bijector):
         x, total = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=True)
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
-                z, log_det = self._whiten(
-                    parts.pop(), prior, x, context, self.prior_layout, inverse=True
-                )
+                z, log_det = self._whiten(parts.pop(), prior, x, context, self.prior_layout, inverse=True)
                 x = ops.concatenate([x, z], axis=-1)
                 total = total + log_det
             x, log_det = scale.run(x, context, inverse=True)
@@ -178,10 +174,7 @@ class MultiScale(Bijector):
     def join_latents(self, parts):
         """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
-        flat = [
-            ops.reshape(p, (-1, math.prod(e)))
-            for p, e in zip(parts, self.latent_events, strict=True)
-        ]
+        flat = [ops.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
         return ops.concatenate(flat, axis=-1)
 
     def latent_rank(self, rank):

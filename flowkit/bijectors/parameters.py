@@ -21,7 +21,5 @@ def shift_and_scale(h, layout, order="shift-scale"):
 def one_of(name, value, words):
     """`value`, where it is one of `words`; ValueError otherwise."""
     if value not in words:
-        raise ValueError(
-            f"{name} expects one of {', '.join(map(repr, words))}, received {value!r}."
-        )
+        raise ValueError(f"{name} expects one of {', '.join(map(repr, words))}, received {value!r}.")
     return value

@@ -37,9 +37,7 @@ class Reshape(Bijector):
         if self.source is not None and event != self.source:
             self._refuse(f"an event of shape {self.source}", event)
         if math.prod(event) != math.prod(self.target):
-            self._refuse(
-                f"an event of {math.prod(self.target)} entries to make {self.target} of", event
-            )
+            self._refuse(f"an event of {math.prod(self.target)} entries to make {self.target} of", event)
         return self.target
 
     def latent_rank(self, rank):

@@ -20,9 +20,7 @@ class ContextBias(keras.Layer):
 
     def build(self, context_shape):
         if context_shape is None:
-            raise ValueError(
-                "ContextBias cannot make its weights before it has seen a context: pass one."
-            )
+            raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
         size = self.num_classes or context_shape[-1]
         initializer = "zeros" if self.zeros else "glorot_uniform"
         self.kernel = self.add_weight(shape=(size, self.width), initializer=initializer, name="W")
@@ -30,9 +28,7 @@ class ContextBias(keras.Layer):
     def call(self, context, rank):
         """`rank` is that of the activations, batch included."""
         if self.num_classes:
-            context = ops.one_hot(
-                ops.cast(context, "int32"), self.num_classes, dtype=self.compute_dtype
-            )
+            context = ops.one_hot(ops.cast(context, "int32"), self.num_classes, dtype=self.compute_dtype)
         bias = ops.matmul(ops.cast(context, self.compute_dtype), self.kernel)
         if len(bias.shape) == 2:
             return ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
@@ -40,11 +36,7 @@ class ContextBias(keras.Layer):
             raise ValueError(
                 f"{self.name} expects a context (batch, k), or of rank {rank} with a vector for each place; "
                 f"received shape {tuple(context.shape)}."
-                + (
-                    ""
-                    if self.num_classes
-                    else " For integer labels, give the network num_classes=."
-                )
+                + ("" if self.num_classes else " For integer labels, give the network num_classes=.")
             )
         return bias
 

@@ -9,7 +9,7 @@ from flowkit.conditioners.scaled_conv import ScaledConv
 
 @keras.saving.register_keras_serializable("flowkit")
 class ConvNet(keras.Layer):
-    """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), last layer zero at the start.
+    """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), zero at the start.
 
     (batch, h, w, c) -> (batch, h, w, features). `context` ("none", "optional", "required") enters as a bias
     of the first hidden layer: labels (batch,) with `num_classes`, vectors (batch, k), or maps
@@ -39,9 +39,7 @@ class ConvNet(keras.Layer):
         self.last = ScaledConv(features, 3, zeros=True, **common, name="l_last")
         self.bias = None
         if context != "none":
-            self.bias = ContextBias(
-                width, num_classes=num_classes, dtype=self.dtype_policy, name="context"
-            )
+            self.bias = ContextBias(width, num_classes=num_classes, dtype=self.dtype_policy, name="context")
 
     def build(self, x_shape, context_shape=None):
         hidden = (*x_shape[:-1], self.width)
@@ -57,9 +55,7 @@ class ConvNet(keras.Layer):
         return self.last(ops.relu(self.second(h)))
 
     def _add(self, h, context):
-        return (
-            h if context is None or self.bias is None else h + self.bias(context, rank=len(h.shape))
-        )
+        return h if context is None or self.bias is None else h + self.bias(context, rank=len(h.shape))
 
     def adapt(self, x, context=None):
         """Normalise the hidden activations on this batch, in the order in which data flow. Returns `self`."""

@@ -35,17 +35,13 @@ class MLP(keras.Layer):
         self.denses = [keras.layers.Dense(width, dtype=self.dtype_policy) for width in self.hidden]
         self.bias = None
         if context != "none":
-            self.bias = ContextBias(
-                self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy
-            )
+            self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
     def build(self, x_shape, context_shape=None):
         sizes = [x_shape[-1], *self.hidden]
         for dense, size in zip(self.denses, sizes, strict=False):
             dense.build((*x_shape[:-1], size))
-        self.last = keras.layers.Dense(
-            self.features, kernel_initializer="zeros", dtype=self.dtype_policy
-        )
+        self.last = keras.layers.Dense(self.features, kernel_initializer="zeros", dtype=self.dtype_policy)
         self.last.build((*x_shape[:-1], sizes[-1]))
         if self.bias is not None:
             self.bias.build(context_shape)

@@ -27,9 +27,7 @@ class ScaledConv(keras.Layer):
     (2, 5, 5, 8)
     """
 
-    def __init__(
-        self, features=None, kernel_size=3, *, zeros=False, edge_bias=True, factor=3.0, **kwargs
-    ):
+    def __init__(self, features=None, kernel_size=3, *, zeros=False, edge_bias=True, factor=3.0, **kwargs):
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(f"ScaledConv expects an odd kernel_size, received {kernel_size}.")

@@ -20,6 +20,4 @@ def adapted_flag(layer):
 
     Its name is how `Bijector.adapted` finds it, at any depth.
     """
-    return layer.add_weight(
-        shape=(), initializer="zeros", dtype="bool", name="adapted", trainable=False
-    )
+    return layer.add_weight(shape=(), initializer="zeros", dtype="bool", name="adapted", trainable=False)

@@ -43,9 +43,7 @@ class Domain:
         if self.kind == "simplex":
             # Each entry is off by a rounding error of its own, and so is their sum.
             slack = 8 * x.shape[-1] * (2.0**-52 if "float64" in str(x.dtype) else 2.0**-23)
-            inside = ops.logical_and(
-                ops.all(x >= 0), ops.all(ops.abs(ops.sum(x, axis=-1) - 1) <= slack)
-            )
+            inside = ops.logical_and(ops.all(x >= 0), ops.all(ops.abs(ops.sum(x, axis=-1) - 1) <= slack))
         elif self.kind == "circle":
             inside = ops.logical_and(ops.all(x >= self.low), ops.all(x < self.high))
         elif self == Domain.REAL:

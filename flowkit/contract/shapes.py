@@ -66,8 +66,7 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
             )
     if built is not None:
         differ = len(built) != len(shape) or any(
-            n is not None and b is not None and n != b
-            for n, b in zip(event, built[1:], strict=True)
+            n is not None and b is not None and n != b for n, b in zip(event, built[1:], strict=True)
         )
         if differ:
             raise ContractError(

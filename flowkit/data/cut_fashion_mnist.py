@@ -22,8 +22,7 @@ def balanced_rows(labels, per_class, seed):
     """
     rng = np.random.default_rng(seed)
     by_class = [
-        rng.choice(np.flatnonzero(labels == label), per_class, replace=False)
-        for label in range(len(CLASSES))
+        rng.choice(np.flatnonzero(labels == label), per_class, replace=False) for label in range(len(CLASSES))
     ]
     return rng.permuted(np.stack(by_class, axis=1), axis=1).reshape(-1)
 

@@ -38,6 +38,5 @@ class Dataset:
         # The generated repr would print the pixels.
         labels = None if self.labels is None else self.labels.shape
         return (
-            f"Dataset(name={self.name!r}, images={self.images.shape}, labels={labels}, "
-            f"levels={self.levels})"
+            f"Dataset(name={self.name!r}, images={self.images.shape}, labels={labels}, levels={self.levels})"
         )

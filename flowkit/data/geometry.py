@@ -14,9 +14,7 @@ def check_size(size):
     except (TypeError, ValueError):
         good = False
     if not good:
-        raise ValueError(
-            f"size: expected a positive whole number or (height, width), received {size!r}."
-        )
+        raise ValueError(f"size: expected a positive whole number or (height, width), received {size!r}.")
     return int(height), int(width)
 
 
@@ -62,12 +60,8 @@ def resize_arrays(images, size, name):
     from PIL import Image
 
     grey = images.shape[-1] == 1
-    resized = [
-        crop_and_resize(Image.fromarray(image[..., 0] if grey else image), size) for image in images
-    ]
-    return np.stack([np.asarray(image) for image in resized]).reshape(
-        len(images), *size, images.shape[-1]
-    )
+    resized = [crop_and_resize(Image.fromarray(image[..., 0] if grey else image), size) for image in images]
+    return np.stack([np.asarray(image) for image in resized]).reshape(len(images), *size, images.shape[-1])
 
 
 def convert_channels(images, channels, name):

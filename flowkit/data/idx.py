@@ -37,8 +37,7 @@ def read_idx(path):
             raw = gzip.decompress(raw)
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(
-                f"{path}: expected a whole gzip file, received a damaged one ({error}). "
-                "Fetch it again."
+                f"{path}: expected a whole gzip file, received a damaged one ({error}). Fetch it again."
             ) from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != 8 or raw[3] == 0:
         raise ValueError(

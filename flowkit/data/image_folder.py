@@ -59,8 +59,7 @@ def _split_folders(folder):
     if "train" not in inside or not set(inside) <= known or len(inside) < 2:
         return None
     return {
-        part: next(inside[name] for name in names if name in inside)
-        for part, names in _SPLIT_FOLDERS.items()
+        part: next(inside[name] for name in names if name in inside) for part, names in _SPLIT_FOLDERS.items()
     }
 
 

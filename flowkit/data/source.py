@@ -95,14 +95,11 @@ def _existing_path(source):
     looks_like_path = not isinstance(source, str) or os.sep in source or "/" in source
     if looks_like_path or path.suffix:
         raise FileNotFoundError(
-            f"{path}: expected a file or folder, found none. Check the path, or use one of the "
-            f"names {names}."
+            f"{path}: expected a file or folder, found none. Check the path, or use one of the names {names}."
         )
     near = difflib.get_close_matches(source.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(
-        f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}"
-    )
+    raise ValueError(f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}")
 
 
 def _load_file(path, split):
@@ -113,8 +110,7 @@ def _load_file(path, split):
         return load_npz(path, split)
     if suffix in SUFFIXES:
         raise ValueError(
-            f"{path}: expected a folder of images, received a single image. Pass the folder it "
-            "lies in."
+            f"{path}: expected a folder of images, received a single image. Pass the folder it lies in."
         )
     if looks_like_idx(path):
         return load_idx_file(path, split)

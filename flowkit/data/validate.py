@@ -118,8 +118,7 @@ def _as_uint8(x, levels, name):
     wanted = f"{name}: expected whole numbers in 0..{levels - 1}"
     if x.dtype.kind == "b":
         raise ValueError(
-            f'{wanted}, received booleans. Pass x.astype("uint8") with levels=2, '
-            'or x.astype("uint8") * 255.'
+            f'{wanted}, received booleans. Pass x.astype("uint8") with levels=2, or x.astype("uint8") * 255.'
         )
     if x.dtype.kind not in "iuf":
         raise ValueError(f"{wanted}, received dtype {x.dtype}. Convert them to uint8 first.")

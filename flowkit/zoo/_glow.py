@@ -50,15 +50,11 @@ def glow(
         mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
         return [ActNorm(), mix, Coupling(ConvNet(width), transform=coupling)]
 
-    scales = [
-        Chain([Squeeze(), *(part for _ in range(steps) for part in step())]) for _ in range(levels)
-    ]
+    scales = [Chain([Squeeze(), *(part for _ in range(steps) for part in step())]) for _ in range(levels)]
     bijector = MultiScale(
         scales,
         priors=[ScaledConv(zeros=True) for _ in range(levels - 1)],
-        top_prior=TopPrior(learn=learn_top, num_classes=num_classes)
-        if learn_top or num_classes
-        else None,
+        top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
     )
     dequantize = None
     if data_levels is not None or n_bits is not None:

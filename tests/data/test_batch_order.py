@@ -188,9 +188,7 @@ def test_fit_is_not_disturbed_by_validation_and_peeking():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     peek = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: data[3])
     validation = batches(EVENTS, batch_size=11, seed=1)
-    model.fit(
-        data, epochs=3, shuffle=False, verbose=0, validation_data=validation, callbacks=[peek]
-    )
+    model.fit(data, epochs=3, shuffle=False, verbose=0, validation_data=validation, callbacks=[peek])
     assert np.array_equal(model.seen()[-15:], epochs(0, 3, 4))
 
 

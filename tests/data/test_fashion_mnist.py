@@ -27,9 +27,7 @@ def test_embedded_images_are_what_they_say():
     data = load("fashion-mnist")
     assert abs((data.images == 0).mean() - 0.502) < 0.01
     column_used = (data.images > 0).mean(axis=(1, 3)) > 0.2
-    width = {
-        name: column_used[data.labels == i].sum(1).mean() for i, name in enumerate(data.classes)
-    }
+    width = {name: column_used[data.labels == i].sum(1).mean() for i, name in enumerate(data.classes)}
     assert width["Trouser"] < width["Bag"] - 5
 
 
