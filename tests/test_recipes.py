@@ -130,9 +130,7 @@ def test_other_options_are_named_as_they_were_given():
 def test_names_of_recipes_are_found_and_the_nearest_listed():
     assert {"glow/fashion-mnist", "glow/digits"} <= set(recipes.available())
     assert recipes.load("glow/digits").data.source == "digits"
-    with pytest.raises(
-        recipes.RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"
-    ):
+    with pytest.raises(recipes.RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"):
         recipes.find("glow/digit")
     with pytest.raises(recipes.RecipeError, match=r"no/such\.toml: expected a recipe file"):
         recipes.find("no/such.toml")
@@ -160,9 +158,7 @@ def test_toml_writer_is_exact():
         "odd name.": {'k "q"': 'quote " slash \\ tab \t newline \n nul \x00 del \x7f é 😀'},
     }
     assert tomllib.loads(recipes.dumps(tables)) == tables
-    assert repr(tomllib.loads(recipes.dumps({"a": {"t": True, "f": 1.0}}))["a"]) == (
-        "{'t': True, 'f': 1.0}"
-    )
+    assert repr(tomllib.loads(recipes.dumps({"a": {"t": True, "f": 1.0}}))["a"]) == ("{'t': True, 'f': 1.0}")
 
 
 def test_prepared_experiment_is_what_the_recipe_says():

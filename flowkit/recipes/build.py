@@ -65,9 +65,7 @@ def build_optimizer(recipe, steps_per_epoch):
                 f"training.warmup_steps = {table.warmup_steps}, but the whole run has {total} "
                 "steps: expected fewer"
             )
-        rate = training.WarmUpCosine(
-            table.learning_rate, warmup_steps=table.warmup_steps, total_steps=total
-        )
+        rate = training.WarmUpCosine(table.learning_rate, warmup_steps=table.warmup_steps, total_steps=total)
     else:
         rate = training.WarmUp(table.learning_rate, warmup_steps=table.warmup_steps)
     inner = optimizers()[table.optimizer](

@@ -32,6 +32,5 @@ def available():
     if (package.parent / "pyproject.toml").is_file() and checkout.is_dir():
         folder = checkout
     return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.glob("*/*.toml"))
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.glob("*/*.toml"))
     }

@@ -51,9 +51,7 @@ class TrainingTable(BaseModel):
     def _known_optimizer(cls, name):
         known = optimizers()
         if name not in known:
-            raise ValueError(
-                f"expected one of {', '.join(known)}, received {name!r}{nearest(name, known)}"
-            )
+            raise ValueError(f"expected one of {', '.join(known)}, received {name!r}{nearest(name, known)}")
         return name
 
 

@@ -41,7 +41,7 @@ class CSVLog(keras.callbacks.Callback):
             self._rewrite([*read_log(self.path), row])
             return
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, known).writerow(row)
+            csv.DictWriter(file, known, lineterminator="\n").writerow(row)
             file.flush()
             os.fsync(file.fileno())
 
@@ -60,7 +60,7 @@ class CSVLog(keras.callbacks.Callback):
             atomic_path(self.path) as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.DictWriter(file, columns)
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 

@@ -56,9 +56,7 @@ def save_png(path, array):
     """
     array = np.asarray(array)
     if array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] == (3,)):
-        raise ValueError(
-            f"array: expected uint8 (H, W) or (H, W, 3), received {array.dtype} {array.shape}."
-        )
+        raise ValueError(f"array: expected uint8 (H, W) or (H, W, 3), received {array.dtype} {array.shape}.")
     with atomic_path(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
 
@@ -110,9 +108,7 @@ class SampleGrid(keras.callbacks.Callback):
         every: draw in every so many epochs.
     """
 
-    def __init__(
-        self, folder, count=64, *, classes=None, temperature=1.0, seed=0, levels=256, every=1
-    ):
+    def __init__(self, folder, count=64, *, classes=None, temperature=1.0, seed=0, levels=256, every=1):
         super().__init__()
         self.folder = Path(folder)
         self.every = every

@@ -145,8 +145,7 @@ class Resume(keras.callbacks.Callback):
                 continue
             if reasons:
                 warnings.warn(
-                    f"{reasons[0]}: the checkpoint is damaged, going on from {path.name}, one "
-                    "epoch earlier",
+                    f"{reasons[0]}: the checkpoint is damaged, going on from {path.name}, one epoch earlier",
                     stacklevel=3,
                 )
             return contents
@@ -196,13 +195,9 @@ def _named_variables(model):
 
 def _check_match(name, arrays, variables):
     received = {key: (arrays[key].shape, str(arrays[key].dtype)) for key in arrays}
-    expected = {
-        key: (tuple(v.shape), str(_plain_dtype(_numpy_dtype(v)))) for key, v in variables.items()
-    }
+    expected = {key: (tuple(v.shape), str(_plain_dtype(_numpy_dtype(v)))) for key, v in variables.items()}
     differing = [
-        key
-        for key in sorted(expected.keys() | received.keys())
-        if expected.get(key) != received.get(key)
+        key for key in sorted(expected.keys() | received.keys()) if expected.get(key) != received.get(key)
     ]
     if not differing:
         return

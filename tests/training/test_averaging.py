@@ -19,14 +19,11 @@ class Averages(keras.callbacks.Callback):
             self.expected = weights
         else:
             self.expected = [
-                MOMENTUM * a + (1 - MOMENTUM) * w
-                for a, w in zip(self.expected, weights, strict=True)
+                MOMENTUM * a + (1 - MOMENTUM) * w for a, w in zip(self.expected, weights, strict=True)
             ]
         with training.averaged_weights(self.model):
             inside = values(self.model.trainable_variables)
-        self.seen.append(
-            max(np.abs(a - b).max() for a, b in zip(inside, self.expected, strict=True))
-        )
+        self.seen.append(max(np.abs(a - b).max() for a, b in zip(inside, self.expected, strict=True)))
         self.undisturbed.append(identical(weights, values(self.model.trainable_variables)))
 
 

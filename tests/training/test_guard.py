@@ -15,9 +15,7 @@ def adam(**kwargs):
 
 
 def fit(model, x, callbacks=(), epochs=1):
-    return model.fit(
-        x, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks)
-    )
+    return model.fit(x, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks))
 
 
 # On torch "auto" is eager, and True goes through torch.compile.
@@ -71,9 +69,7 @@ def test_learning_rate_callbacks_reach_the_inner_optimizer():
     optimizer = adam()
     halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
     fit(compiled(optimizer), rows(16), [halve], epochs=2)
-    assert float(ops.convert_to_numpy(optimizer.inner_optimizer.learning_rate)) == np.float32(
-        0.0025
-    )
+    assert float(ops.convert_to_numpy(optimizer.inner_optimizer.learning_rate)) == np.float32(0.0025)
 
 
 def test_eager_apply_on_a_gradient_of_none():

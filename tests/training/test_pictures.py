@@ -79,9 +79,7 @@ class Sampling(Standin):
 
 
 def fit(callbacks, epochs=3):
-    optimizer = training.GuardedOptimizer(
-        keras.optimizers.SGD(0.3, use_ema=True, ema_momentum=0.99)
-    )
+    optimizer = training.GuardedOptimizer(keras.optimizers.SGD(0.3, use_ema=True, ema_momentum=0.99))
     keras.utils.set_random_seed(0)
     model = Sampling()
     model.build((None, 4))

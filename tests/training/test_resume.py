@@ -44,9 +44,7 @@ class Epoch(keras.callbacks.Callback):
 def train(path, epochs=EPOCHS, *, width=8, optimizer=None, extra=(), data_seed=7):
     """Train from the checkpoint at `path`, if any, up to `epochs`; all state that was reached."""
     keras.utils.set_random_seed(0)
-    inner = optimizer or keras.optimizers.Adam(
-        0.05, use_ema=True, ema_momentum=0.9, global_clipnorm=1.0
-    )
+    inner = optimizer or keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.9, global_clipnorm=1.0)
     model = compiled(training.GuardedOptimizer(inner), width=width)
     plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
     resume = training.Resume(path, callbacks=[plateau], data_seed=data_seed)

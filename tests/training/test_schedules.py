@@ -13,9 +13,7 @@ def rate(schedule, step):
 
 def test_warm_up_is_linear_and_never_zero():
     schedule = training.WarmUp(2e-3, warmup_steps=4)
-    assert [rate(schedule, t) for t in range(6)] == pytest.approx(
-        [0.5e-3, 1e-3, 1.5e-3, 2e-3, 2e-3, 2e-3]
-    )
+    assert [rate(schedule, t) for t in range(6)] == pytest.approx([0.5e-3, 1e-3, 1.5e-3, 2e-3, 2e-3, 2e-3])
 
 
 def test_no_warm_up_is_constant():
