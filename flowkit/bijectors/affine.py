@@ -8,7 +8,7 @@ from flowkit.contract import Bijector, BijectorSpec
 
 @keras.saving.register_keras_serializable("flowkit")
 class Shift(Bijector):
-    """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn them (from 0)."""
+    """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0)."""
 
     spec = BijectorSpec(log_det="zero")
 
