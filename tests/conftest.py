@@ -6,7 +6,9 @@ import sys
 import textwrap
 from pathlib import Path
 
-import flowkit  # noqa: F401  (chooses the engine before Keras is imported)
+import flowkit  # noqa: F401  (chooses the engine, so it comes before Keras)
+
+# isort: split
 import keras
 import numpy as np
 import pytest

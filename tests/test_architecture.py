@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 
-# room -> the rooms it may see. `_engine` (which engine Keras will run on) belongs to no room.
+# room -> the rooms it may see. `_engine` and `_engine_found`, the choice of an engine, belong to none.
 EVERYTHING = {
     "contract",
     "bijectors",
@@ -47,10 +47,11 @@ MAY_IMPORT = {
     "recipes": {"zoo", "data", "training"},
     "cli": EVERYTHING,
     "_engine": set(),
+    "_engine_found": set(),
     "__init__": set(),
 }
 ALSO = {"flowkit.bijectors.chain": {"backends"}}  # gradients that save memory
-FREE = {"_engine"}
+FREE = {"_engine", "_engine_found"}
 
 
 def modules():
@@ -67,7 +68,7 @@ MODULES = modules()
 
 
 def imported(name):
-    """The full names of what a module imports anywhere in it; of `from a import b` it is a.b where that is a module."""
+    """The full names of what a module imports anywhere in it: a.b for `from a import b` where b is a module."""
     path, tree = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(tree):
@@ -167,7 +168,10 @@ def engine_functions(engine):
     found = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            found[node.name] = (ast.unparse(node.args), inspect.cleandoc(ast.get_docstring(node)).split("\n")[0])
+            found[node.name] = (
+                ast.unparse(node.args),
+                inspect.cleandoc(ast.get_docstring(node)).split("\n")[0],
+            )
     return found
 
 
