@@ -1,4 +1,4 @@
-"""Imported first by every room that needs Keras: an ImportError that says what to install, where no engine is.
+"""Imported first by every room that needs Keras: where no engine is, an ImportError with the remedy.
 
 `flowkit.zoo` is guarded by the front door; `import flowkit.zoo` does not pass through it.
 """
