@@ -68,7 +68,7 @@ MODULES = modules()
 
 
 def imported(name):
-    """The full names of what a module imports anywhere in it: a.b for `from a import b` where b is a module."""
+    """The full names of what a module imports anywhere in it: a.b for `from a import b`, b a module."""
     path, tree = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(tree):
