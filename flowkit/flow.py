@@ -96,7 +96,7 @@ class Flow(keras.Model):
         """
         if not backends.SUPPORTS_TRAINING:
             raise NotImplementedError(
-                f"Keras's {backends.name()} engine computes no gradients, so it cannot fit: set KERAS_BACKEND "
+                f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
                 f"to one of {', '.join(backends.ENGINES)}."
             )
         if _is_array(x):
@@ -152,7 +152,7 @@ class Flow(keras.Model):
         return run_in_batches(score, (x, context), len(x), batch_size or self._batch_size())
 
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
-        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension of the data as stored.
+        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
         `samples` = k > 1 draws of dequantisation noise give the tighter bound
         log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
@@ -351,7 +351,7 @@ class Flow(keras.Model):
         return cls(config.pop("bijector"), **config)
 
     def get_compile_config(self):
-        """Keras's own, with the optimizer named by its public class: torch stores a class that only torch has."""
+        """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
         config = super().get_compile_config()
         return config and _engine_neutral(config)
 
@@ -389,7 +389,7 @@ def _peek(dataset):
 
 
 def _engine_neutral(config):
-    """Every `{"module": "keras.src.backend.<engine>.optimizers...", ...}` as the public optimizer of that name."""
+    """Classes stored as `keras.src.backend.<engine>.optimizers...` by their public name, at any depth."""
     if isinstance(config, dict):
         config = {key: _engine_neutral(value) for key, value in config.items()}
         if str(config.get("module", "")).startswith("keras.src.backend."):

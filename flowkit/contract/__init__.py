@@ -1,4 +1,4 @@
-"""What a bijector promises: the base class, its spec, its domain, and the error that names a broken promise."""
+"""What a bijector promises: its base class, spec and domain, and the error that names a broken promise."""
 
 from flowkit.contract.bijector import Bijector
 from flowkit.contract.domain import Domain
