@@ -33,10 +33,11 @@ if [ -e "$run/recipe.toml" ]; then
 fi
 # Keras wants the distribution set before the model is made, which no option of `flowkit train` does.
 exec "$PYTHON" -c '
+import sys
 import jax, keras
 print("devices:", *(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()), flush=True)
 if jax.device_count() > 1:
     keras.distribution.set_distribution(keras.distribution.DataParallel())
 from flowkit.cli import main
-main()
+sys.exit(main())
 ' train "$recipe" --out "$run" "$@"

@@ -25,8 +25,8 @@ if [ -z "${PYTHON:-}" ]; then
   if [ -x "$root/.venv-tensorflow/bin/python" ]; then PYTHON=$root/.venv-tensorflow/bin/python; fi
 fi
 
-"$PYTHON" -m flowkit info
+"$PYTHON" -m flowkit.cli info
 if [ -e "$run/recipe.toml" ]; then
   set -- "$@" --resume
 fi
-exec "$PYTHON" -m flowkit train "$recipe" --out "$run" "$@"
+exec "$PYTHON" -m flowkit.cli train "$recipe" --out "$run" "$@"

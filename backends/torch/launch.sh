@@ -32,10 +32,10 @@ train() { # GPU RUN [options]
   local gpu=$1 run=$2
   shift 2
   if [ -e "$run/recipe.toml" ]; then set -- "$@" --resume; fi
-  CUDA_VISIBLE_DEVICES=$gpu exec "$PYTHON" -m flowkit train "$recipe" --out "$run" "$@"
+  CUDA_VISIBLE_DEVICES=$gpu exec "$PYTHON" -m flowkit.cli train "$recipe" --out "$run" "$@"
 }
 
-CUDA_VISIBLE_DEVICES=$(IFS=, && echo "${gpus[*]}") "$PYTHON" -m flowkit info
+CUDA_VISIBLE_DEVICES=$(IFS=, && echo "${gpus[*]}") "$PYTHON" -m flowkit.cli info
 if [ ${#gpus[@]} -eq 1 ]; then
   train "${gpus[0]}" "$run" "$@"
 fi
