@@ -3,7 +3,6 @@
 import difflib
 from pathlib import Path
 
-import flowkit
 from flowkit.recipes.schema import RecipeError
 
 
@@ -26,7 +25,7 @@ def find(name):
 
 def available():
     """Name -> path of the recipes that come with flowkit."""
-    package = Path(flowkit.__file__).parent
+    package = Path(__file__).parents[1]
     checkout = package.parent / "zoo"
     folder = package / "zoo" / "recipes"  # in an installed wheel
     if (package.parent / "pyproject.toml").is_file() and checkout.is_dir():
