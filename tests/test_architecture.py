@@ -11,13 +11,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 
-# room -> the rooms it may see. `_engine` and `_engine_found`, the choice of an engine, belong to none.
+# room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 EVERYTHING = {
     "contract",
     "bijectors",
     "conditioners",
     "distributions",
     "inference",
+    "inputs",
+    "saving",
     "flow",
     "data",
     "latent",
@@ -36,22 +38,25 @@ MAY_IMPORT = {
     "conditioners": {"contract"},
     "distributions": {"contract"},
     "inference": set(),
-    "flow": {"contract", "distributions", "data", "backends", "inference"},
+    "inputs": {"contract"},
+    "saving": set(),
+    "flow": {"contract", "distributions", "data", "backends", "inference", "inputs", "saving"},
     "data": set(),
     "latent": {"flow"},
     "zoo": {"contract", "bijectors", "conditioners", "distributions", "data", "flow"},
     "convert": {"zoo"},
-    "training": {"flow", "backends", "data"},
+    "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
     "testing": {"contract", "backends", "bijectors"},
     "recipes": {"zoo", "data", "training"},
     "cli": EVERYTHING,
     "_engine": set(),
     "_engine_found": set(),
+    "_registration": set(),
     "__init__": set(),
 }
 ALSO = {"flowkit.bijectors.chain": {"backends"}}  # gradients that save memory
-FREE = {"_engine", "_engine_found"}
+FREE = {"_engine", "_engine_found", "_registration"}
 
 
 def modules():
