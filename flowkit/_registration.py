@@ -42,7 +42,9 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
             execute(module)
             # Where a module of flowkit's own is what asked for Keras, it is half imported: the
             # layers of that module register as it goes on, those of others when they are imported.
-            if not any(name.startswith("flowkit.") and not name.startswith("flowkit._") for name in sys.modules):
+            if not any(
+                name.startswith("flowkit.") and not name.startswith("flowkit._") for name in sys.modules
+            ):
                 _register()
 
         spec.loader.exec_module = execute_and_register
