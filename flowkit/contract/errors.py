@@ -12,6 +12,10 @@ class ContractError(ValueError):
     flowkit.contract.errors.ContractError: squeeze broke 'shape': expected an even height, received 7.
     """
 
+    # Keras rewrites the message of an exception that leaves a layer's call, and makes a RuntimeError of one that it
+    # cannot construct from a message alone. This mark says that it did so already, and it lets the exception pass.
+    _keras_call_info_injected = True
+
     def __init__(self, clause, bijector, *, expected, received, hint=None):
         self.clause, self.bijector = clause, bijector
         self.expected, self.received, self.hint = expected, received, hint
