@@ -7,6 +7,7 @@ choose the engine, since Keras reads `KERAS_BACKEND` once, when it is first impo
 import importlib
 
 from flowkit._engine import choose_engine, require_engine
+from flowkit._registration import register_with_keras
 
 __version__ = "0.1.0"
 
@@ -30,12 +31,14 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 choose_engine()
+register_with_keras()
 
 
 def __getattr__(name):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'flowkit' has no attribute {name!r}")
     require_engine()
+    importlib.import_module("keras")  # before any module of ours: see flowkit/_registration.py
     home = _PUBLIC[name]
     if home is None:
         return importlib.import_module(f"flowkit.{name}")

@@ -15,6 +15,18 @@ from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize, evaluation_noise
 from flowkit.distributions import Normal
 from flowkit.inference import default_batch_size, run_in_batches
+from flowkit.inputs import (
+    check_context,
+    check_finite,
+    count,
+    is_array,
+    pack,
+    peek,
+    plain_shape,
+    rows,
+    unpack,
+)
+from flowkit.saving import engine_neutral
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -50,15 +62,15 @@ class Flow(keras.Model):
 
     def build(self, input_shape):
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
-        x_shape, c_shape = _unpack(input_shape)
+        x_shape, c_shape = unpack(input_shape)
         self.bijector._check_shape(plain(x_shape))
-        self.bijector.build_for(plain(x_shape), c_shape and tree_shape(c_shape))
+        self.bijector.build_for(plain(x_shape), plain_shape(c_shape))
         self.event_shape = plain(x_shape)[1:]
         self.built = True
 
     def call(self, inputs, training=None):
         """log_prob in nats, (batch,): dequantisation noise is drawn anew at each call."""
-        x, context = _unpack(inputs)
+        x, context = unpack(inputs)
         if self.dequantize is not None:
             x = self.dequantize(x)
         return self._log_density(x, context)
@@ -79,7 +91,7 @@ class Flow(keras.Model):
         return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        data, _ = _unpack(x)
+        data, _ = unpack(x)
         # A step that is not finite is not taken (flowkit.training.guard), and does not count here either.
         weight = ops.cast(ops.isfinite(y_pred), y_pred.dtype)
         nll = ops.where(ops.isfinite(y_pred), -y_pred, ops.zeros_like(y_pred))
@@ -92,25 +104,25 @@ class Flow(keras.Model):
         """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
-        `({"x": ..., "context": ...},)`. `validation_data` is x, or (x, context).
+        `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
+        context, ignored by a flow that takes none. `validation_data` is x, or (x, context).
         """
         if not backends.SUPPORTS_TRAINING:
             raise NotImplementedError(
-                f"Keras's {backends.name()} engine computes no gradients, so it cannot fit: set KERAS_BACKEND "
+                f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
                 f"to one of {', '.join(backends.ENGINES)}."
             )
-        if _is_array(x):
-            x, context = self._check(x, context)
-            first = (
-                x[: kwargs.get("batch_size") or 32],
-                _rows(context, 0, kwargs.get("batch_size") or 32),
-            )
-            x = x if context is None else {"x": x, "context": context}
+        if isinstance(x, dict):
+            x, context = unpack(x)
+        if is_array(x):
+            x, context = self._check(x, y if context is None else context)
+            y = None
+            size = kwargs.get("batch_size") or 32  # Keras's default
+            first, x = (x[:size], rows(context, size)), pack(x, context)
         else:
             if isinstance(x, Batches):
                 kwargs["shuffle"] = False  # its own order is what can be resumed
-            batch, x = _peek(x)
-            first = _unpack(batch[0] if isinstance(batch, tuple | list) else batch)
+            first, x = peek(x)
         if validation_data is not None:
             validation_data = self._check_validation(validation_data)
         if not self.built or not self.bijector.adapted:
@@ -152,7 +164,7 @@ class Flow(keras.Model):
         return run_in_batches(score, (x, context), len(x), batch_size or self._batch_size())
 
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
-        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension of the data as stored.
+        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
         `samples` = k > 1 draws of dequantisation noise give the tighter bound
         log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
@@ -224,7 +236,7 @@ class Flow(keras.Model):
         context = self._ready(context)
         lead: tuple[int, ...] = (n,)
         if context is not None:
-            lead = (n, len(tree.flatten(context)[0]))
+            lead = (n, count(context))
             context = tree.map_structure(lambda c: np.concatenate([c] * n), context)
         latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
         z = self.base.sample(
@@ -239,8 +251,8 @@ class Flow(keras.Model):
     def _run(self, name, function, *args):
         if name not in self._compiled_runs:
             self._compiled_runs[name] = backends.compile_inference(function, self)
-        args = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
-        return self._compiled_runs[name](*args)
+        tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
+        return self._compiled_runs[name](*tensors)
 
     def _dequantized(self, x, noise):
         if self.dequantize is None:
@@ -278,59 +290,20 @@ class Flow(keras.Model):
         self._event()
         if not self.bijector._checked_adapted:
             self.bijector._checked_adapted = self.bijector._check_adapted()
-        return self._check_context(context)
+        return check_context(self, context)
 
     def _check(self, x, context):
-        if self.dequantize is not None:
-            x = self.dequantize.validate(x)
-        else:
-            x = np.asarray(ops.convert_to_numpy(x), self.compute_dtype)
-            if not np.isfinite(x).all():
-                bad = int((~np.isfinite(x)).sum())
-                raise ValueError(
-                    f"Flow expects finite data, received {bad} NaN or infinite entries of {x.size}: "
-                    "drop or repair those rows."
-                )
+        dequantize = self.dequantize
+        x = check_finite(x, self.compute_dtype) if dequantize is None else dequantize.validate(x)
         self.bijector._check_shape(x.shape)
-        context = self._check_context(context)
-        if context is not None and len(tree.flatten(context)[0]) != len(x):
-            raise ContractError(
-                "context",
-                self,
-                expected=f"one row for each of {len(x)} samples",
-                received=f"{len(tree.flatten(context)[0])} rows",
-            )
-        return x, context
-
-    def _check_context(self, context):
-        kind, classes = self.bijector.spec.context, self.bijector.num_classes
-        if context is None:
-            if kind == "required":
-                raise ContractError("context", self, expected="context=, batch first", received="none")
-            return None
-        if kind == "none":
-            return None  # ignored by a flow that takes none
-        context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
-        if classes is not None and isinstance(context, np.ndarray):
-            fits = context.ndim == 1 and np.issubdtype(context.dtype, np.integer)
-            if not fits or (context.size and not 0 <= context.min() <= context.max() < classes):
-                span = f"{context.min()}..{context.max()}" if context.size else "none"
-                raise ContractError(
-                    "context",
-                    self,
-                    expected=f"integer labels (batch,) in 0..{classes - 1}",
-                    received=f"{context.dtype} of shape {context.shape} with values {span}",
-                )
-        return context
+        return x, check_context(self, context, len(x))
 
     def _check_validation(self, data):
-        if isinstance(data, tuple | list) and all(_is_array(part) for part in data):
-            x, context = self._check(*data) if len(data) == 2 else self._check(data[0], None)
-        elif _is_array(data):
-            x, context = self._check(data, None)
-        else:
-            return data
-        return x if context is None else {"x": x, "context": context}
+        if is_array(data):
+            return pack(*self._check(data, None))
+        if isinstance(data, tuple | list) and all(is_array(part) for part in data):
+            return pack(*self._check(data[0], data[1] if len(data) > 1 else None))
+        return data
 
     # Saving
 
@@ -351,48 +324,6 @@ class Flow(keras.Model):
         return cls(config.pop("bijector"), **config)
 
     def get_compile_config(self):
-        """Keras's own, with the optimizer named by its public class: torch stores a class that only torch has."""
+        """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
         config = super().get_compile_config()
-        return config and _engine_neutral(config)
-
-
-def tree_shape(shape):
-    """A shape, or a dict of shapes, as tuples."""
-    return {k: plain(v) for k, v in shape.items()} if isinstance(shape, dict) else plain(shape)
-
-
-def _unpack(inputs):
-    return (inputs["x"], inputs.get("context")) if isinstance(inputs, dict) else (inputs, None)
-
-
-def _is_array(x):
-    return hasattr(x, "shape") and hasattr(x, "dtype")
-
-
-def _rows(context, start, stop):
-    return None if context is None else tree.map_structure(lambda c: c[start:stop], context)
-
-
-def _peek(dataset):
-    """(the first batch, the dataset as if untouched)."""
-    if isinstance(dataset, keras.utils.PyDataset):
-        return dataset[0], dataset
-    if not hasattr(dataset, "__next__"):
-        return next(iter(dataset)), dataset
-    first = next(dataset)
-
-    def again():
-        yield first
-        yield from dataset
-
-    return first, again()
-
-
-def _engine_neutral(config):
-    """Every `{"module": "keras.src.backend.<engine>.optimizers...", ...}` as the public optimizer of that name."""
-    if isinstance(config, dict):
-        config = {key: _engine_neutral(value) for key, value in config.items()}
-        if str(config.get("module", "")).startswith("keras.src.backend."):
-            config |= {"module": "keras.optimizers", "registered_name": None}
-        return config
-    return [_engine_neutral(item) for item in config] if isinstance(config, list) else config
+        return config and engine_neutral(config)

@@ -1,4 +1,4 @@
-"""The only code that may import torch, jax or tensorflow: one file for each engine, the same functions in each."""
+"""The only code that imports torch, jax or tensorflow: a file for each engine, the same functions in each."""
 
 import importlib
 

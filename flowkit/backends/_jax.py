@@ -39,7 +39,7 @@ def float64():
 
 
 def compile_inference(function, layer):
-    """`function` of tensors, without gradients, compiled; it reads `layer`'s weights as they are at each call."""
+    """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 
     @jax.jit
     def pure(values, *args):

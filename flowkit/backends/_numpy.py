@@ -37,17 +37,26 @@ def float64():
 
 
 def compile_inference(function, layer):
-    """`function` as it is: numpy compiles nothing and records no gradient."""
+    """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.
+
+    It is `function` as it is: numpy compiles nothing and records no gradient.
+    """
     return function
 
 
 def jacobian(function, x):
-    """Not on numpy: raises, and says where it works."""
+    """d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs), flattened events.
+
+    Not on numpy: raises NotImplementedError, and says where it works.
+    """
     raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
 
 
 def gradients(function, tensors):
-    """Not on numpy: raises, and says where it works."""
+    """The scalar `function(tensors)` and its gradient with respect to each tensor of the list.
+
+    Not on numpy: raises NotImplementedError, and says where it works.
+    """
     raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
 
 

@@ -23,8 +23,8 @@ def devices():
 
 
 def no_grad():
-    """A scope in which no gradient is recorded; the global mode is put back at its end."""
-    return torch.no_grad()
+    """A scope in which no gradient is recorded."""
+    return torch.no_grad()  # puts the global mode back at its end
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Invertible maps. Each promises an exact inverse and an exact log-determinant; one idea to a file."""
 
+import flowkit._engine_found  # noqa: F401
 from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.chain import Chain

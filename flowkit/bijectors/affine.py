@@ -8,7 +8,7 @@ from flowkit.contract import Bijector, BijectorSpec
 
 @keras.saving.register_keras_serializable("flowkit")
 class Shift(Bijector):
-    """z = x + shift: `shift` is a number, a list with one number for each channel, or None to learn one (from 0)."""
+    """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0)."""
 
     spec = BijectorSpec(log_det="zero")
 
@@ -31,7 +31,7 @@ class Shift(Bijector):
 
 @keras.saving.register_keras_serializable("flowkit")
 class Scale(Bijector):
-    """z = x exp(log_scale): `log_scale` is a number, a list with one for each channel, or None to learn one (from 0).
+    """z = x exp(log_scale): `log_scale` is a number, a list with one for each channel, or None to learn them.
 
     A scale in logarithms can neither vanish nor change sign while it is learned.
     """

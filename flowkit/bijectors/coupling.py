@@ -98,7 +98,7 @@ class Coupling(Bijector):
             raise ContractError(
                 "conditioner",
                 self,
-                expected=f"{type(self.conditioner).__name__} to answer {wanted} channels for {changed} changed",
+                expected=f"{type(self.conditioner).__name__} to answer {wanted} channels",
                 received=f"shape {answer}",
             )
 

@@ -9,7 +9,7 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 
 @keras.saving.register_keras_serializable("flowkit")
 class Permute(Bijector):
-    """z[..., i] = x[..., order[i]]: "reverse", "shuffle" (drawn once from `seed`, saved) or a list of indices.
+    """z[..., i] = x[..., order[i]]: "reverse", "shuffle" (drawn once from `seed`) or a list of indices.
 
     Raises ValueError for another word, ContractError where a list is no permutation of the channels.
 
@@ -59,7 +59,7 @@ class Permute(Bijector):
 
 
 def rng(seed):
-    """A numpy generator for initial values, the same on every engine; `keras.utils.set_random_seed` rules None."""
+    """A numpy generator, so that initial values are the same on every engine; None takes Keras's own seed."""
     if seed is None:
         seed = keras.initializers.RandomNormal().seed  # Keras's own default seed
     return np.random.default_rng(seed)

@@ -6,6 +6,7 @@ the bijector that owns it to fill in. One that has `adapt(x)` takes part in data
 initialisation.
 """
 
+import flowkit._engine_found  # noqa: F401
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.mlp import MLP
 from flowkit.conditioners.scaled_conv import ScaledConv

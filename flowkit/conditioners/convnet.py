@@ -9,7 +9,7 @@ from flowkit.conditioners.scaled_conv import ScaledConv
 
 @keras.saving.register_keras_serializable("flowkit")
 class ConvNet(keras.Layer):
-    """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), last layer zero at the start.
+    """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), zero at the start.
 
     (batch, h, w, c) -> (batch, h, w, features). `context` ("none", "optional", "required") enters as a bias
     of the first hidden layer: labels (batch,) with `num_classes`, vectors (batch, k), or maps

@@ -1,5 +1,6 @@
-"""What a bijector promises: the base class, its spec, its domain, and the error that names a broken promise."""
+"""What a bijector promises: its base class, spec and domain, and the error that names a broken promise."""
 
+import flowkit._engine_found  # noqa: F401
 from flowkit.contract.bijector import Bijector
 from flowkit.contract.domain import Domain
 from flowkit.contract.errors import ContractError

@@ -12,7 +12,7 @@ from flowkit.contract.spec import BijectorSpec
 
 
 class Bijector(keras.Layer):
-    """An invertible map with a log-determinant: `z, log_det = bijector(x)`, `x, log_det = bijector.inverse(z)`.
+    """An invertible map: `z, log_det = bijector(x)` and `x, log_det = bijector.inverse(z)`.
 
     `x` is (batch, *event), channels last. `log_det` is log|det d output / d input| of the direction
     that was called, shape (batch,), never below float32. Neither direction changes state.

@@ -1,5 +1,7 @@
 """The error of a broken promise."""
 
+import functools
+
 
 class ContractError(ValueError):
     """A broken promise: which clause, whose, what was expected, what came, and what to do.
@@ -12,8 +14,8 @@ class ContractError(ValueError):
     flowkit.contract.errors.ContractError: squeeze broke 'shape': expected an even height, received 7.
     """
 
-    # Keras rewrites the message of an exception that leaves a layer's call, and makes a RuntimeError of one that it
-    # cannot construct from a message alone. This mark says that it did so already, and it lets the exception pass.
+    # Keras wraps what a layer raises in several lines, and replaces a class it cannot make of one
+    # string by RuntimeError; an error that carries this mark it lets through.
     _keras_call_info_injected = True
 
     def __init__(self, clause, bijector, *, expected, received, hint=None):
@@ -21,6 +23,11 @@ class ContractError(ValueError):
         self.expected, self.received, self.hint = expected, received, hint
         message = f"{label(bijector)} broke '{clause}': expected {expected}, received {received}."
         super().__init__(f"{message} {hint}" if hint else message)
+
+    def __reduce__(self):
+        # Between processes the layer travels as its name.
+        parts = {"expected": self.expected, "received": self.received, "hint": self.hint}
+        return functools.partial(type(self), **parts), (self.clause, label(self.bijector))
 
 
 def label(bijector):

@@ -6,7 +6,7 @@ _LOW = ("float16", "bfloat16")
 
 
 def full_precision(dtype=None):
-    """The dtype policy for flow maths: the given (or global) one, lifted to float32 where it computes in less.
+    """The policy for flow maths: the given (or global) one, lifted to float32 where it computes in less.
 
     Under "mixed_bfloat16" scales, log-dets and inverses stay in float32; only conditioners compute low.
     """

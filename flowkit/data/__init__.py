@@ -15,6 +15,7 @@ What `load` can load:
 resumed, `augment` shifts and mirrors them, `Dequantize` makes them continuous.
 """
 
+import flowkit._engine_found  # noqa: F401
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
 from flowkit.data.dataset import Dataset

@@ -71,7 +71,7 @@ class Dequantize(keras.Layer):
 
 
 def evaluation_noise(start, stop, shape, *, seed=0, draw=0):
-    """Noise in [0, 1) for samples start..stop, float32: a pure function of seed, draw and each sample's index.
+    """Noise in [0, 1) for samples start..stop, float32: a function of seed, draw and each sample's index.
 
     So a log-likelihood depends neither on the batch size nor on the engine. Philox is a counter-based
     generator (Salmon et al., 2011): sample i owns its own stretch of the counter.

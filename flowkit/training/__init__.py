@@ -1,0 +1,30 @@
+"""What goes on around `fit`: schedules, a guard against bad steps, exact resume, pictures, logs."""
+
+from flowkit.training.atomic import atomic_path
+from flowkit.training.averaging import averaged_weights
+from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
+from flowkit.training.log import CSVLog, read_log
+from flowkit.training.pictures import SampleGrid, image_grid, sample_grid, save_curves, save_png
+from flowkit.training.progress import ProgressBar
+from flowkit.training.resume import CheckpointError, Resume
+from flowkit.training.schedules import WarmUp, WarmUpCosine
+
+__all__ = [
+    "CSVLog",
+    "CheckpointError",
+    "GuardedOptimizer",
+    "ProgressBar",
+    "Resume",
+    "SampleGrid",
+    "StopWhenDiverged",
+    "TrainingDiverged",
+    "WarmUp",
+    "WarmUpCosine",
+    "atomic_path",
+    "averaged_weights",
+    "image_grid",
+    "read_log",
+    "sample_grid",
+    "save_curves",
+    "save_png",
+]

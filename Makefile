@@ -1,0 +1,112 @@
+# Two commands matter: `make glow` trains and draws, `make test` checks everything.
+# Needed beforehand: Python 3.11 to 3.13 and make. All else goes into .venv* folders beside this file.
+
+BACKEND ?= $(or $(KERAS_BACKEND),jax)
+RECIPE  ?= glow/fashion-mnist
+ARGS    ?=
+PYTEST  ?= -n auto --maxprocesses 4
+
+ENGINES := jax torch tensorflow
+ifneq ($(filter glow bench,$(MAKECMDGOALS)),)
+  ifeq ($(filter $(BACKEND),$(ENGINES)),)
+    $(error BACKEND=$(BACKEND): expected one of $(ENGINES))
+  endif
+endif
+
+# The default engine has the plain names; the others sit beside it.
+SUFFIX := $(if $(filter-out jax,$(BACKEND)),-$(BACKEND))
+VENV   := .venv$(SUFFIX)
+RUN    ?= runs/$(subst /,-,$(basename $(RECIPE)))$(SUFFIX)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow bench docs clean
+
+help:
+	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
+	@echo "make glow BACKEND=torch    the same on PyTorch (or BACKEND=tensorflow)"
+	@echo "make glow RECIPE=glow/digits ARGS='--set model.steps=4'    another recipe, other values"
+	@echo "make test                  lint, types, doctests, and every test on JAX and PyTorch, the core on TensorFlow"
+	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow"
+	@echo "make bench                 measurements against other libraries"
+	@echo "make docs                  the documentation, into site/"
+	@echo "make clean                 remove environments and caches; runs/ stays"
+
+# A run that is there already goes on from its last epoch; a finished one is scored again.
+glow: $(VENV)/.installed
+	@if [ -e "$(RUN)/metrics.json" ]; then \
+	  echo "$(RUN) is trained already; to train anew, remove that folder or give another with RUN=..."; \
+	  echo "samples $(RUN)/samples.png"; \
+	  KERAS_BACKEND=$(BACKEND) $(VENV)/bin/flowkit evaluate "$(RUN)"; \
+	else \
+	  if [ -e "$(RUN)/recipe.toml" ]; then resume=--resume; else resume=; fi; \
+	  $(VENV)/bin/flowkit train "$(RECIPE)" --backend $(BACKEND) --out "$(RUN)" $$resume $(ARGS); \
+	fi
+
+# In the order in which failures are cheapest to find. `make --keep-going test` goes through all.
+test: lint types doctest test-tensorflow test-torch test-jax
+
+lint: .venv-test/.installed
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+
+types: .venv-test/.installed
+	.venv-test/bin/mypy
+
+doctest: .venv-test/.installed
+	KERAS_BACKEND=jax .venv-test/bin/pytest --doctest-modules flowkit \
+	  --ignore flowkit/backends/_torch.py --ignore flowkit/backends/_tensorflow.py
+
+test-jax: .venv-test/.installed
+	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST)
+
+test-torch: .venv-test/.installed
+	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST)
+
+CORE := tests/contract tests/bijectors tests/zoo tests/test_flow.py
+test-tensorflow: .venv-test/.installed
+	KERAS_BACKEND=tensorflow .venv-test/bin/pytest $(PYTEST) $(CORE)
+
+bench: .venv-test/.installed
+	@[ -n "$(wildcard benchmarks/*.py)" ] || { echo "benchmarks/ holds no benchmark yet"; exit 1; }
+	@for script in $(wildcard benchmarks/*.py); do \
+	  echo "$$script on $(BACKEND)"; KERAS_BACKEND=$(BACKEND) .venv-test/bin/python $$script || exit; \
+	done
+
+docs: .venv-docs/.installed
+	.venv-docs/bin/mkdocs build --strict
+
+clean:
+	rm -rf $(VENVS) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One folder for each environment; the stamp spares a second installation until pyproject.toml changes.
+VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-docs
+IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.venv/.installed:            EXTRAS := jax
+.venv-torch/.installed:      EXTRAS := torch
+.venv-tensorflow/.installed: EXTRAS := tensorflow
+.venv-test/.installed:       EXTRAS := jax,torch,tensorflow,dev
+.venv-docs/.installed:       EXTRAS := docs
+
+$(addsuffix /.installed,$(VENVS)): pyproject.toml
+	@set -e; venv=$(@D); \
+	if ! $$venv/bin/python -m pip --version >/dev/null 2>&1; then \
+	  for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python) none; do \
+	    if $$python -c '$(IS_SUPPORTED)' >/dev/null 2>&1; then break; fi; \
+	  done; \
+	  if [ $$python = none ]; then \
+	    echo "flowkit needs Python 3.11, 3.12 or 3.13 with its venv module; $(if $(PYTHON),$(PYTHON) is not that,none was found)." >&2; \
+	    echo "Install one (on Debian and Ubuntu also python3-venv), or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	    exit 1; \
+	  fi; \
+	  $$python -m venv --clear $$venv; \
+	fi; \
+	echo "installing flowkit[$(EXTRAS)] into $$venv (a few minutes the first time) ..."; \
+	$$venv/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'; \
+	touch $@

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Train a recipe with PyTorch, one GPU for each run:
+#   backends/torch/launch.sh RECIPE RUN [options of `flowkit train`]
+# GPUS="0 1 2" trains three times at once, each on its own GPU with its own seed (SEED, SEED+1, ...;
+# default 0), into RUN/seed-N. A run that is there already goes on.
+# One model on several GPUs is NOT supported: `fit` of Keras 3.15 does not average gradients on PyTorch.
+set -euo pipefail
+
+if [ $# -lt 2 ]; then
+  sed -n '2,6s/^# //p' "$0" >&2
+  exit 2
+fi
+if [ "${SLURM_NTASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
+  echo "launch.sh: one model on several GPUs or hosts is not supported on PyTorch: under torchrun or srun every" \
+    "process would learn weights of its own. GPUS=\"0 1\" trains independent runs; backends/jax has one model on" \
+    "several GPUs" >&2
+  exit 2
+fi
+recipe=$1
+run=$2
+shift 2
+read -ra gpus <<< "${GPUS:-0}"
+
+export KERAS_BACKEND=torch
+root=$(cd "$(dirname "$0")/../.." && pwd)
+if [ -z "${PYTHON:-}" ]; then
+  PYTHON=python3
+  if [ -x "$root/.venv-torch/bin/python" ]; then PYTHON=$root/.venv-torch/bin/python; fi
+fi
+
+train() { # GPU RUN [options]
+  local gpu=$1 run=$2
+  shift 2
+  if [ -e "$run/recipe.toml" ]; then set -- "$@" --resume; fi
+  CUDA_VISIBLE_DEVICES=$gpu exec "$PYTHON" -m flowkit.cli train "$recipe" --out "$run" "$@"
+}
+
+CUDA_VISIBLE_DEVICES=$(IFS=, && echo "${gpus[*]}") "$PYTHON" -m flowkit.cli info
+if [ ${#gpus[@]} -eq 1 ]; then
+  train "${gpus[0]}" "$run" "$@"
+fi
+
+# The runs share the host's cores.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(($(nproc) / ${#gpus[@]} > 0 ? $(nproc) / ${#gpus[@]} : 1))}
+mkdir -p "$run"
+processes=()
+trap 'kill "${processes[@]}" 2>/dev/null || true' INT TERM
+for index in "${!gpus[@]}"; do
+  seed=$((${SEED:-0} + index))
+  train "${gpus[index]}" "$run/seed-$seed" "$@" --set "training.seed=$seed" > "$run/seed-$seed.txt" 2>&1 &
+  processes+=($!)
+  echo "seed $seed on GPU ${gpus[index]}: $run/seed-$seed.txt"
+done
+failed=0
+for index in "${!processes[@]}"; do
+  seed=$((${SEED:-0} + index))
+  if wait "${processes[index]}"; then
+    echo "seed $seed: $(grep 'bits/dim' "$run/seed-$seed.txt" | tail -n 1)"
+  else
+    echo "seed $seed failed: $(tail -n 1 "$run/seed-$seed.txt")" >&2
+    failed=1
+  fi
+done
+exit $failed

@@ -1,0 +1,51 @@
+"""Making flowkit's layers known to `keras.saving.load_model` without importing Keras first."""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+# Importing these registers every layer that a saved flow can contain.
+_REGISTERED = ("flowkit.zoo", "flowkit.bijectors", "flowkit.conditioners", "flowkit.training")
+
+
+def register_with_keras():
+    """Register now where Keras is loaded, else as soon as it is.
+
+    `import flowkit` must import no engine, and Keras imports one; yet a script that imports first flowkit,
+    then keras, expects `keras.saving.load_model("flow.keras")` to find our classes.
+    """
+    if "keras" in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _AfterKeras())
+
+
+def _register():
+    for module in _REGISTERED:
+        importlib.import_module(module)
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Finds Keras as others do, and registers flowkit's layers once Keras has run."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("keras")
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module):
+            execute(module)
+            # Where a module of flowkit's own is what asked for Keras, it is half imported: the
+            # layers of that module register as it goes on, those of others when they are imported.
+            if not any(
+                name.startswith("flowkit.") and not name.startswith("flowkit._") for name in sys.modules
+            ):
+                _register()
+
+        spec.loader.exec_module = execute_and_register
+        return spec

@@ -1,0 +1,7 @@
+"""`python -m flowkit.cli` is `flowkit`."""
+
+import sys
+
+from flowkit.cli.app import main
+
+sys.exit(main())

@@ -1,0 +1,145 @@
+"""The commands and their options. What they do is one file each, imported when the engine is known."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit._engine import ENGINES, require_engine
+from flowkit.cli.failure import BAD_INPUT, INTERRUPTED, CommandError, report, say, warnings_in_one_line
+
+app = typer.Typer(
+    name="flowkit",
+    help="Normalizing flows: train one from a recipe, sample it, measure it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Backend = Annotated[
+    str | None,
+    typer.Option(help=f"The engine: {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed."),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `flowkit train` has made.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="The PNG file to write.")]
+Data = Annotated[
+    str | None, typer.Option(help="A data set by name, or a folder or file of images.", metavar="SOURCE")
+]
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a name such as glow/fashion-mnist.")],
+    data: Data = None,
+    backend: Backend = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of the recipe's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write. Default: runs/ and the recipe's name.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, as model.steps=8."),
+    ] = None,
+):
+    """Train a flow from a recipe, evaluate it on the test split, and draw samples."""
+    use(backend)
+    from flowkit.cli.train import run
+
+    run(recipe, source=data, epochs=epochs, out=out, resume=resume, settings=set_ or [])
+
+
+@app.command()
+def sample(
+    run: Run,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many images.")] = 64,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, help="Spread of the latents. Default: the recipe's.")
+    ] = None,
+    output: Output = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    backend: Backend = None,
+):
+    """Draw samples of a trained flow, as one picture."""
+    use(backend)
+    from flowkit.cli.sample import run as draw
+
+    draw(run, count=count, temperature=temperature, output=output, seed=seed)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Data = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Draws of dequantisation noise: more give a tighter bound.")
+    ] = 1,
+    backend: Backend = None,
+):
+    """Bits per dimension on the test split, with the standard error over images."""
+    use(backend)
+    from flowkit.cli.evaluate import run as measure
+
+    measure(run, source=data, samples=samples)
+
+
+@app.command()
+def interpolate(
+    run: Run,
+    first: Annotated[Path, typer.Argument(metavar="A.PNG")],
+    second: Annotated[Path, typer.Argument(metavar="B.PNG")],
+    output: Output = None,
+    steps: Annotated[int, typer.Option(min=2, help="Images in the strip, both ends included.")] = 8,
+    label: Annotated[int | None, typer.Option(help="The class, for a class-conditional flow.")] = None,
+    backend: Backend = None,
+):
+    """The straight line between two images in the space of latents, as one picture."""
+    use(backend)
+    from flowkit.cli.interpolate import run as draw
+
+    draw(run, first, second, output=output, steps=steps, label=label)
+
+
+@app.command()
+def info(backend: Backend = None):
+    """Versions, engine, devices and precision, for a bug report."""
+    use(backend)
+    from flowkit.cli.info import run as show
+
+    show()
+
+
+def use(backend):
+    """Choose the engine. Keras reads the choice when it is first imported, so it comes before that."""
+    if backend is not None:
+        if backend not in ENGINES:
+            raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
+        if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
+            raise CommandError(f"--backend {backend}: Keras already runs on another engine in this process")
+        os.environ["KERAS_BACKEND"] = backend
+    if os.environ.get("KERAS_BACKEND") != "tensorflow":
+        # Keras imports TensorFlow where it is installed, and TensorFlow talks about oneDNN.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    require_engine()
+
+
+def main(arguments=None):
+    """Run one command and return the exit code: 0, 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
+    warnings_in_one_line()
+    try:
+        result = app(arguments, standalone_mode=False)
+    except typer.Exit as error:
+        result = error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        result = INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own are about the command line
+            return report(error)
+        say(f"{error.format_message()} (`flowkit --help` lists what there is)")
+        return BAD_INPUT
+    if result == INTERRUPTED:
+        say("interrupted")
+    return result if isinstance(result, int) else 0

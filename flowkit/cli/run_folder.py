@@ -1,0 +1,111 @@
+"""RUN: the folder that holds all of one training run."""
+
+import json
+from pathlib import Path
+
+import keras
+
+from flowkit import recipes
+from flowkit.cli.failure import CommandError, say
+from flowkit.training import atomic_path
+
+
+class RunFolder:
+    """The files of a run and their names.
+
+    `recipe.toml` (all values filled in), `log.csv`, `checkpoint.npz` and the one before, `samples/`,
+    `loss.png`, `samples.png`, `flow.keras` (averaged weights, no optimizer), `metrics.json`.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.recipe_path = self.path / "recipe.toml"
+        self.log = self.path / "log.csv"
+        self.checkpoint = self.path / "checkpoint.npz"
+        self.samples_folder = self.path / "samples"
+        self.curves = self.path / "loss.png"
+        self.samples = self.path / "samples.png"
+        self.flow_path = self.path / "flow.keras"
+        self.metrics = self.path / "metrics.json"
+
+    def check(self, recipe, resume):
+        """Raise a CommandError where the folder is taken: by other files, by a run where `resume` is
+        not given, or by a run of another recipe. More epochs than the run's own are no difference.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise CommandError(f"{self.path}: expected a folder, found a file")
+        if self.recipe_path.exists():
+            if not resume:
+                raise CommandError(
+                    f"{self.path} holds a run already: say --resume to go on with it, or choose another "
+                    "folder with --out"
+                )
+            self._check_same(recipe)
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise CommandError(f"{self.path} holds other files: choose another folder with --out")
+
+    def begin(self, recipe):
+        """Write the recipe with all its values, to a new folder where there is none."""
+        with atomic_path(self.recipe_path) as temporary:
+            temporary.write_text(recipes.dumps(recipe), encoding="utf-8")
+
+    def _check_same(self, recipe):
+        then, now = _flat(recipes.load(str(self.recipe_path))), _flat(recipe)
+        longer = now["training.epochs"] > then["training.epochs"]
+        differing = [
+            key
+            for key in sorted(then.keys() | now.keys())
+            if then.get(key) != now.get(key) and not (longer and key == "training.epochs")
+        ]
+        if differing:
+            key = differing[0]
+            more = f" (and {', '.join(differing[1:])})" if differing[1:] else ""
+            raise CommandError(
+                f"{key} is {_shown(now.get(key))}, but {self.path} was trained with "
+                f"{_shown(then.get(key))}{more}: the same recipe goes on, another needs another --out"
+            )
+        if longer and now["training.schedule"] == "cosine":
+            say(
+                f"note: the cosine schedule now ends at epoch {now['training.epochs']} instead of "
+                f"{then['training.epochs']}: the learning rate is another than in one run of that length"
+            )
+
+    def recipe(self):
+        """The run's recipe."""
+        self._exists()
+        return recipes.load(str(self.recipe_path))
+
+    def save_flow(self, flow):
+        """Write `flow.keras` in a single step."""
+        with atomic_path(self.flow_path) as temporary:
+            flow.save(temporary)
+
+    def load_flow(self):
+        """The trained flow. Raises a CommandError where training has not come to its end."""
+        self._exists()
+        if not self.flow_path.exists():
+            raise CommandError(
+                f"{self.path} holds no flow.keras: training has not come to its end; go on with --resume"
+            )
+        import flowkit.zoo  # noqa: F401  (registers the classes that the file names)
+
+        return keras.saving.load_model(self.flow_path)
+
+    def save_metrics(self, metrics):
+        """Write `metrics.json` in a single step."""
+        with atomic_path(self.metrics) as temporary:
+            temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+    def _exists(self):
+        if not self.recipe_path.exists():
+            raise CommandError(f"{self.path}: expected the folder of a run, found no recipe.toml there")
+
+
+def _flat(recipe):
+    return {
+        f"{table}.{key}": value for table, values in recipe.tables().items() for key, value in values.items()
+    }
+
+
+def _shown(value):
+    return "not set" if value is None else repr(value)

@@ -1,0 +1,20 @@
+"""`flowkit sample`: a picture of what a flow has learned."""
+
+from flowkit.cli.run_folder import RunFolder
+from flowkit.training import sample_grid, save_png
+
+
+def run(path, *, count, temperature, output, seed):
+    folder = RunFolder(path)
+    recipe, flow = folder.recipe(), folder.load_flow()
+    output = output or folder.path / "grid.png"
+    grid = sample_grid(
+        flow,
+        count,
+        classes=recipe.model.get("num_classes"),
+        temperature=recipe.sampling.temperature if temperature is None else temperature,
+        seed=seed,
+        levels=flow.dequantize.stored_levels,
+    )
+    save_png(output, grid)
+    print(f"samples {output}")

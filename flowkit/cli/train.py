@@ -1,0 +1,123 @@
+"""`flowkit train`: from a recipe to a folder with everything that came of it."""
+
+import math
+from pathlib import Path
+
+from flowkit import data, recipes, training
+from flowkit.cli.evaluate import bits_per_dim
+from flowkit.cli.failure import INTERRUPTED, CommandError, say
+from flowkit.cli.info import facts
+from flowkit.cli.run_folder import RunFolder
+
+
+def run(name, *, source, epochs, out, resume, settings):
+    recipe = recipes.load(name, overrides(settings, source, epochs))
+    folder = RunFolder(out or Path("runs") / _default_folder(name))
+    folder.check(recipe, resume)
+    experiment = recipes.prepare(recipe)
+    folder.begin(recipe)
+    progress = fit(experiment, folder)
+    finish(experiment, folder, progress)
+
+
+def overrides(settings, source, epochs):
+    """--set, --data and --epochs, as the recipe takes them."""
+    settings = [recipes.Override.parse(setting) for setting in settings]
+    if source is not None:
+        if source not in data.NAMES and Path(source).exists():
+            source = str(Path(source).resolve())  # so that the run can go on from another folder
+        settings.append(recipes.Override("data.source", source, label="--data"))
+    if epochs is not None:
+        settings.append(recipes.Override("training.epochs", epochs, label="--epochs"))
+    return settings
+
+
+def fit(experiment, folder):
+    """Train from the checkpoint, or from the start, to the recipe's last epoch."""
+    table, sampling, flow = experiment.recipe.training, experiment.recipe.sampling, experiment.flow
+    checkpoint = training.Resume(folder.checkpoint, data_seed=table.seed)
+    start = checkpoint.load(flow)
+    experiment.batches.epoch = start
+    if start:
+        print(f"going on from epoch {start} of {folder.path}", flush=True)
+    progress = training.ProgressBar(table.batch_size)
+    callbacks = [
+        training.StopWhenDiverged(table.patience),
+        training.SampleGrid(
+            folder.samples_folder,
+            sampling.count,
+            classes=experiment.classes,
+            temperature=sampling.temperature,
+            levels=experiment.train.levels,
+        ),
+        training.CSVLog(folder.log),
+        progress,
+        checkpoint,  # last: the epoch's other files are there when it counts as done
+    ]
+    try:
+        flow.fit(
+            experiment.batches,
+            epochs=table.epochs,
+            initial_epoch=start,
+            shuffle=False,
+            verbose=0,
+            callbacks=callbacks,
+        )
+    except KeyboardInterrupt:
+        raise CommandError(
+            f"interrupted; --resume goes on from the last whole epoch in {folder.path}", INTERRUPTED
+        ) from None
+    finally:
+        progress.close()
+    return progress
+
+
+def finish(experiment, folder, progress):
+    """Save the flow, its pictures and its numbers; `fit` has left the averaged weights in place."""
+    recipe, test = experiment.recipe, experiment.test
+    # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
+    flow = recipes.build_flow(recipe, experiment.train)
+    flow.set_weights(experiment.flow.get_weights())
+    folder.save_flow(flow)
+    log = training.read_log(folder.log)
+    training.save_curves(
+        folder.curves, [row["epoch"] for row in log], {"train": [row["bits_per_dim"] for row in log]}
+    )
+    grid = training.sample_grid(
+        flow,
+        recipe.sampling.count,
+        classes=experiment.classes,
+        temperature=recipe.sampling.temperature,
+        levels=experiment.train.levels,
+    )
+    training.save_png(folder.samples, grid)
+    mean, error = bits_per_dim(flow, test, experiment.classes)
+    if not math.isfinite(mean):
+        say("note: the test bits/dim is not finite")
+    folder.save_metrics(
+        {
+            "test_bits_per_dim": mean,
+            "test_standard_error": error,
+            "test_images": len(test),
+            "train_bits_per_dim": log[-1]["bits_per_dim"],
+            "train_images": len(experiment.train),
+            "data": test.name,
+            "epochs": recipe.training.epochs,
+            "skipped_steps": sum(row["skipped"] for row in log),
+            "parameters": flow.count_params(),
+            "seconds": round(sum(row["seconds"] for row in log), 3),
+            "images_per_second": _finite(progress.images_per_second),
+            "first_step_seconds": progress.first_step and round(progress.first_step, 3),
+            **facts(),
+        }
+    )
+    print(f"test bits/dim {mean:.4f} +- {error:.4f}")
+    print(f"samples {folder.samples}")
+
+
+def _finite(number):
+    return round(number, 1) if math.isfinite(number) else None
+
+
+def _default_folder(name):
+    return Path(name).stem if Path(name).suffix == ".toml" else name.replace("/", "-")

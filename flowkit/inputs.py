@@ -1,0 +1,101 @@
+"""What a flow is given: data, context and data sets, taken apart and checked."""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from flowkit.contract import ContractError
+from flowkit.contract.shapes import plain
+
+
+def unpack(inputs):
+    """(x, context) of `x` or `{"x": ..., "context": ...}`: tensors, or shapes."""
+    return (inputs["x"], inputs.get("context")) if isinstance(inputs, dict) else (inputs, None)
+
+
+def pack(x, context):
+    """The inverse of `unpack`."""
+    return x if context is None else {"x": x, "context": context}
+
+
+def plain_shape(shape):
+    """A shape, or a dict of shapes, as tuples of int and None; None stays None."""
+    if isinstance(shape, dict):
+        return {key: plain(value) for key, value in shape.items()}
+    return None if shape is None else plain(shape)
+
+
+def is_array(x):
+    """True for numpy arrays and tensors, False for data sets."""
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def rows(context, stop):
+    """The first `stop` rows of a context, a dict of them, or None."""
+    return None if context is None else tree.map_structure(lambda c: c[:stop], context)
+
+
+def count(context):
+    """How many rows a context has."""
+    return len(tree.flatten(context)[0])
+
+
+def peek(dataset):
+    """(the first batch's x and context, the data set as if untouched)."""
+    if isinstance(dataset, keras.utils.PyDataset):
+        first = dataset[0]
+    elif not hasattr(dataset, "__next__"):
+        first = next(iter(dataset))
+    else:
+        generator, first = dataset, next(dataset)
+
+        def again():
+            yield first
+            yield from generator
+
+        dataset = again()
+    return unpack(first[0] if isinstance(first, tuple | list) else first), dataset
+
+
+def check_finite(x, dtype):
+    """`x` as a numpy array of `dtype`. Raises ValueError for NaN and infinity."""
+    x = np.asarray(ops.convert_to_numpy(x), dtype)
+    if not np.isfinite(x).all():
+        bad = int((~np.isfinite(x)).sum())
+        raise ValueError(
+            f"Flow expects finite data, received {bad} NaN or infinite entries of {x.size}: "
+            "drop or repair those rows."
+        )
+    return x
+
+
+def check_context(flow, context, samples=None):
+    """The context as numpy, None where the flow takes none.
+
+    Raises ContractError where it is missing, has not one row for each of `samples`, or names a class that
+    is not there.
+    """
+    kind, classes = flow.bijector.spec.context, flow.bijector.num_classes
+    if context is None and kind == "required":
+        raise ContractError("context", flow, expected="context=, batch first", received="none")
+    if context is None or kind == "none":
+        return None
+    context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
+    if classes is not None and isinstance(context, np.ndarray):
+        whole = context.ndim == 1 and np.issubdtype(context.dtype, np.integer)
+        if not whole or (context.size and not 0 <= context.min() <= context.max() < classes):
+            span = f" with values {context.min()}..{context.max()}" if context.size else ""
+            raise ContractError(
+                "context",
+                flow,
+                expected=f"integer labels (batch,) in 0..{classes - 1}",
+                received=f"{context.dtype} of shape {context.shape}{span}",
+            )
+    if samples is not None and count(context) != samples:
+        raise ContractError(
+            "context",
+            flow,
+            expected=f"one row for each of {samples} samples",
+            received=f"{count(context)} rows",
+        )
+    return context

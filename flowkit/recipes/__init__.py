@@ -1,0 +1,34 @@
+"""A recipe, a TOML file with [model], [data], [training] and [sampling], becomes a flow to train.
+
+>>> recipe = loads('''
+... [model]
+... name = "glow"
+... levels = 2
+... [data]
+... source = "fashion-mnist"
+... ''', overrides=["training.epochs=3"])
+>>> recipe.model["steps"], recipe.training.epochs, recipe.training.optimizer
+(32, 3, 'adam')
+"""
+
+from flowkit.recipes.build import Experiment, build_flow, build_optimizer, load_data, prepare
+from flowkit.recipes.find import available, find
+from flowkit.recipes.read import Override, load, loads
+from flowkit.recipes.schema import Recipe, RecipeError
+from flowkit.recipes.write import dumps
+
+__all__ = [
+    "Experiment",
+    "Override",
+    "Recipe",
+    "RecipeError",
+    "available",
+    "build_flow",
+    "build_optimizer",
+    "dumps",
+    "find",
+    "load",
+    "load_data",
+    "loads",
+    "prepare",
+]

@@ -1,0 +1,92 @@
+"""From the text of a recipe to a validated one, or to one line that says what is wrong where."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from flowkit import zoo
+from flowkit.recipes.explain import explained, place_of
+from flowkit.recipes.find import find
+from flowkit.recipes.schema import Recipe, RecipeError, arguments_table, nearest
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value that takes the place of a recipe's, and how the user gave it, for messages."""
+
+    key: str
+    value: Any
+    label: str = "--set"
+
+    @classmethod
+    def parse(cls, text):
+        """`training.epochs=3` -> Override; what is not TOML is taken as a string."""
+        key, equals, value = text.partition("=")
+        key, value = key.strip(), value.strip()
+        if not equals or key.count(".") != 1:
+            raise RecipeError(f"--set {text}: expected table.key=value, such as model.steps=8")
+        try:
+            return cls(key, tomllib.loads(f"value = {value}")["value"])
+        except tomllib.TOMLDecodeError:
+            if re.search(r"[\"'\[\]{}=\n]", value) or not value:
+                raise RecipeError(f"--set {text}: {value!r} is not a TOML value") from None
+            return cls(key, value)
+
+
+def load(name, overrides=()):
+    """Read and validate a recipe, by file or name, with `overrides` in place of its values.
+
+    `overrides` are strings such as `"model.steps=8"`, or `Override`s. Raises a RecipeError that
+    names the file and line, or the override, where something is not as it should be.
+    """
+    path = find(name)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as text ({error})") from None
+    return loads(text, overrides, where=str(path))
+
+
+def loads(text, overrides=(), where="recipe"):
+    """`load`, from the text of a recipe."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        place = f"{where}:{line[1]}" if line else f"{where}:{text.count(chr(10)) + 1}"
+        reason = re.sub(r" \(at .*\)$", "", str(error))
+        raise RecipeError(f"{place}: not valid TOML: {reason}") from None
+    overrides = [Override.parse(o) if isinstance(o, str) else o for o in overrides]
+    labels = {}
+    for override in overrides:
+        table, _, key = override.key.partition(".")
+        if not isinstance(tables.setdefault(table, {}), dict):
+            raise RecipeError(f"{place_of(where, text, (table,))}: {table}: expected a table")
+        tables[table][key] = override.value
+        labels[(table, key)] = f"{override.label} {override.key}".removesuffix(" ")
+    try:
+        recipe = Recipe.model_validate(tables)
+        model = _model_table(recipe.model, lambda path: place_of(where, text, path, labels))
+    except ValidationError as error:
+        raise explained(error, Recipe, (), tables, where, text, labels) from None
+    try:
+        arguments = model.model_validate(recipe.model)
+    except ValidationError as error:
+        raise explained(error, model, ("model",), tables, where, text, labels) from None
+    return recipe.model_copy(update={"model": arguments.model_dump()})
+
+
+def _model_table(given, place):
+    """A pydantic model of [model], made from the zoo function's signature."""
+    name = given.get("name")
+    if name not in zoo.__all__:
+        received = "nothing" if name is None else repr(name)
+        hint = nearest(name, zoo.__all__) if isinstance(name, str) else ""
+        raise RecipeError(
+            f"{place(('model', 'name'))}: model.name: expected one of "
+            f"{', '.join(zoo.__all__)}, received {received}{hint}"
+        )
+    return arguments_table(getattr(zoo, name))

@@ -1,0 +1,113 @@
+"""What a recipe may say: its tables, their keys, types and defaults."""
+
+import difflib
+import inspect
+import typing
+from typing import Annotated, Any, Literal
+
+import keras
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+
+_DERIVED = ("input_shape",)  # arguments of zoo functions that follow from the data
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used: one line that says where, what was expected and what came."""
+
+
+class DataTable(BaseModel):
+    """[data]: what to train on; see `flowkit.data.load`."""
+
+    model_config = _STRICT
+    source: str
+    size: Count | list[Count] | None = None
+    channels: Literal[1, 3] | None = None
+    limit: Count | None = None
+
+
+class TrainingTable(BaseModel):
+    """[training]: how."""
+
+    model_config = _STRICT
+    epochs: Count = 20
+    batch_size: Count = 64
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    optimizer: str = "adam"
+    learning_rate: Rate = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    schedule: Literal["constant", "cosine"] = "constant"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no averaging
+    clip_norm: Rate | None = None  # of all gradients together
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    adapt_batch: Count = 256  # images that ActNorm takes its statistics from
+    patience: Count = 10  # steps in a row with bad gradients before training stops
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, name):
+        known = optimizers()
+        if name not in known:
+            raise ValueError(f"expected one of {', '.join(known)}, received {name!r}{nearest(name, known)}")
+        return name
+
+
+class SamplingTable(BaseModel):
+    """[sampling]: the pictures."""
+
+    model_config = _STRICT
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.7
+    count: Count = 64
+
+
+class Recipe(BaseModel):
+    """A validated recipe; `model` holds `name` and the keyword arguments of that zoo function."""
+
+    model_config = _STRICT
+    model: dict[str, Any]
+    data: DataTable
+    training: TrainingTable = TrainingTable()
+    sampling: SamplingTable = SamplingTable()
+
+    def tables(self):
+        """The recipe as plain tables, without what is None, which TOML cannot say."""
+        tables = self.model_dump(exclude_none=True)
+        tables["model"] = {key: value for key, value in self.model.items() if value is not None}
+        return tables
+
+
+def arguments_table(function):
+    """A pydantic model of [model], made from the keyword-only arguments of a zoo function."""
+    hints = typing.get_type_hints(function)
+    fields = {"name": (str, ...)}
+    for key, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and key not in _DERIVED:
+            fields[key] = _field(hints.get(key), parameter.default)
+    return create_model(function.__name__, __config__=_STRICT, **fields)
+
+
+def _field(hint, default):
+    if default is inspect.Parameter.empty:
+        return (hint or Any, ...)
+    if hint is None:
+        # Unannotated: the default says the type; None stands for a whole number that is not given.
+        hint = int | None if default is None else type(default)
+    return (hint, default)
+
+
+def optimizers():
+    return {
+        name.lower(): optimizer
+        for name, optimizer in sorted(vars(keras.optimizers).items())
+        if inspect.isclass(optimizer)
+        and issubclass(optimizer, keras.optimizers.Optimizer)
+        and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+    }
+
+
+def nearest(name, known):
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

@@ -1,0 +1,67 @@
+"""Files that are either whole or as they were: a kill at any moment leaves no torn file."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_path(path, *, keep=None):
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    The new file is flushed to the disk, then renamed over the old one in a single step, so that
+    readers see the old file or the new one, never a part. The name of the temporary file ends as
+    `path` does, for writers that look at the suffix. With `keep`, the file that `path` was is
+    renamed to `keep` first.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with atomic_path(path) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> path.read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600: others may read a result
+        _sync(temporary)
+        if keep is not None and path.exists():
+            os.replace(path, keep)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path):
+    """Delete the temporary files that a killed `atomic_path(path)` has left beside `path`."""
+    path = Path(path)
+    for leftover in path.parent.glob(f"{_prefix(path)}*{path.suffix}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _prefix(path):
+    return f".{path.name}.partial-"
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path):
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder cannot be opened on Windows
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,205 @@
+"""A step whose gradients are not finite is not taken; training that cannot go on stops in time."""
+
+import keras
+from keras import ops
+
+from flowkit.saving import engine_neutral
+
+
+class TrainingDiverged(RuntimeError):  # noqa: N818  (an outcome, like KeyboardInterrupt)
+    """Step after step gave gradients that are not finite: there is nothing left to learn from."""
+
+
+@keras.saving.register_keras_serializable(package="flowkit")
+class GuardedOptimizer(keras.optimizers.Optimizer):
+    """One step of `inner_optimizer` where all gradients are finite, no change at all otherwise.
+
+    A skipped step leaves weights, moments, moving averages and `iterations` bit for bit as they
+    were, and counts in two variables, `skipped` (in all) and `skipped_in_a_row`, which are saved
+    and resumed with the rest. Learning rate, schedules, clipping, accumulation and moving averages
+    are the inner optimizer's. Works in eager, compiled and stateless steps: the choice is an
+    `ops.cond` on the gradients, as in Keras's `LossScaleOptimizer`.
+
+    `StopWhenDiverged` reports the count, and stops where it does not end.
+
+    Raises a TypeError where `inner_optimizer` is not a Keras optimizer.
+
+    >>> import numpy as np
+    >>> weight = keras.Variable([1.0, 2.0])
+    >>> optimizer = GuardedOptimizer(keras.optimizers.SGD(0.5))
+    >>> optimizer.apply([ops.convert_to_tensor([np.nan, 1.0])], [weight])
+    >>> optimizer.apply([ops.convert_to_tensor([1.0, 1.0])], [weight])
+    >>> ops.convert_to_numpy(weight).tolist(), int(optimizer.skipped), int(optimizer.iterations)
+    ([0.5, 1.5], 1, 1)
+    """
+
+    def __init__(self, inner_optimizer, name=None):
+        if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
+            raise TypeError(
+                "inner_optimizer: expected a keras.optimizers.Optimizer, received "
+                f"{type(inner_optimizer).__name__}."
+            )
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner_optimizer
+
+    def build(self, variables):
+        self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
+        self.skipped_in_a_row = self.add_variable(shape=(), dtype="int32", name="skipped_in_a_row")
+        self.inner_optimizer.build(variables)
+        super().build(variables)
+
+    def apply(self, grads, trainable_variables=None):
+        if not self.built:
+            self.build(trainable_variables)
+        if keras.backend.backend() == "jax":
+            self._apply_jax(grads, trainable_variables)
+            return
+
+        def step():
+            self.inner_optimizer.apply(grads, trainable_variables)
+            self.skipped_in_a_row.assign(0)
+
+        def skip():
+            self.skipped.assign_add(1)
+            self.skipped_in_a_row.assign_add(1)
+
+        ops.cond(_all_finite(grads), step, skip)
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        # Both branches of a compiled cond are traced: they return values and assign nothing.
+        own = len(super().variables)
+        mine, inner = optimizer_variables[:own], optimizer_variables[own:]
+        total, row = self._position(self.skipped), self._position(self.skipped_in_a_row)
+
+        def step():
+            weights, state = self.inner_optimizer.stateless_apply(inner, grads, trainable_variables)
+            counts = list(mine)
+            counts[row] = ops.zeros_like(counts[row])
+            return list(weights), counts + list(state)
+
+        def skip():
+            counts = list(mine)
+            counts[total] = counts[total] + 1
+            counts[row] = counts[row] + 1
+            return list(trainable_variables), counts + list(inner)
+
+        return ops.cond(_all_finite(grads), step, skip)
+
+    def _apply_jax(self, grads, trainable_variables):
+        weights = list(trainable_variables or self._trainable_variables)
+        new_weights, new_state = self.stateless_apply(
+            [variable.value for variable in self.variables],
+            list(grads),
+            [weight.value for weight in weights],
+        )
+        for variable, value in zip(weights + self.variables, new_weights + new_state, strict=True):
+            variable.assign(value)
+
+    def _position(self, variable):
+        own = super().variables
+        return next(i for i, candidate in enumerate(own) if candidate is variable)
+
+    @property
+    def variables(self):
+        return super().variables + self.inner_optimizer.variables
+
+    @property
+    def learning_rate(self):
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate):
+        self.inner_optimizer.learning_rate = learning_rate
+
+    @property
+    def iterations(self):
+        return self.inner_optimizer.iterations
+
+    def scale_loss(self, loss):
+        return self.inner_optimizer.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list):
+        self.inner_optimizer.finalize_variable_values(var_list)
+        # On JAX, weights and averages now share buffers, which a second `fit` could not donate.
+        for variable in var_list:
+            variable.assign(ops.copy(variable))
+
+    def get_config(self):
+        return {
+            "inner_optimizer": engine_neutral(keras.saving.serialize_keras_object(self.inner_optimizer)),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        inner = keras.saving.deserialize_keras_object(
+            config["inner_optimizer"], custom_objects=custom_objects
+        )
+        return cls(inner, name=config.get("name"))
+
+
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Reports skipped steps, and raises `TrainingDiverged` after `patience` of them in a row.
+
+    Needs a model compiled with `GuardedOptimizer`. Each epoch's logs get `skipped`, the number of
+    steps that were not taken in that epoch: put this callback first, and later ones see it. The
+    count is read every `patience` steps and at the end of an epoch, since reading it makes the
+    device wait. What it raises ends `fit` before the epoch's checkpoint is written, so that the
+    last good one stays.
+    """
+
+    def __init__(self, patience=10):
+        super().__init__()
+        if patience < 1:
+            raise ValueError(f"patience: expected 1 or more, received {patience!r}.")
+        self.patience = patience
+
+    def on_train_begin(self, logs=None):
+        self._optimizer = guarded(self.model.optimizer)
+        if self._optimizer is None:
+            raise ValueError(
+                "StopWhenDiverged counts the steps that GuardedOptimizer skipped: expected a model "
+                "compiled with flowkit.training.GuardedOptimizer(optimizer), received one with "
+                f"{type(self.model.optimizer).__name__}."
+            )
+        self._epoch = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._before = self._count("skipped")
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (batch + 1) % self.patience == 0:
+            self._check()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check()
+        if logs is not None:
+            logs["skipped"] = self._count("skipped") - self._before
+
+    def _check(self):
+        row = self._count("skipped_in_a_row")
+        if row >= self.patience:
+            raise TrainingDiverged(
+                f"training stopped in epoch {self._epoch + 1}: the gradients of the last {row} "
+                "steps were not finite. The weights are those before these steps; try a smaller "
+                "learning rate or a longer warm-up"
+            )
+
+    def _count(self, name):
+        if not self._optimizer.built:
+            return 0
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # between two steps, JAX holds the state outside the model
+        return int(ops.convert_to_numpy(getattr(self._optimizer, name)))
+
+
+def guarded(optimizer):
+    """The `GuardedOptimizer` in a nest of wrapped optimizers, or None."""
+    while optimizer is not None and not isinstance(optimizer, GuardedOptimizer):
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return optimizer
+
+
+def _all_finite(grads):
+    return ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads if g is not None]))

@@ -1,0 +1,99 @@
+"""log.csv: one row for each epoch, also when a run was stopped and resumed."""
+
+import csv
+import os
+import time
+from pathlib import Path
+
+import keras
+from keras import ops
+
+from flowkit.training.atomic import atomic_path
+
+
+class CSVLog(keras.callbacks.Callback):
+    """One row for each epoch: its number from 1, what was logged, learning rate and seconds.
+
+    A row is on the disk before the epoch's checkpoint is written, when this callback is before
+    `Resume` in the list. When training goes on from a checkpoint, rows of later epochs, and a row
+    that was cut off, are dropped: the log is then that of a run that was never stopped.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = Path(path)
+
+    def on_train_begin(self, logs=None):
+        self._started = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._started:
+            self._started = True
+            self._rewrite([row for row in read_log(self.path) if row["epoch"] <= epoch])
+        self._clock = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, **(logs or {})}
+        row.setdefault("learning_rate", _learning_rate(self.model.optimizer))
+        row["seconds"] = round(time.monotonic() - self._clock, 3)
+        known = self._columns()
+        if known is None or set(row) - set(known):
+            self._rewrite([*read_log(self.path), row])
+            return
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, known, lineterminator="\n").writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _columns(self):
+        if not self.path.exists():
+            return None
+        with open(self.path, newline="", encoding="utf-8") as file:
+            return next(csv.reader(file), None)
+
+    def _rewrite(self, rows):
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        if not rows:
+            self.path.unlink(missing_ok=True)
+            return
+        with (
+            atomic_path(self.path) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_log(path):
+    """The rows of a log, name -> number; a row that was cut off is left out."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        text = file.read()
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    rows = []
+    for row in csv.DictReader(lines):
+        if None in row or None in row.values():
+            continue
+        try:
+            rows.append({name: _number(value) for name, value in row.items()})
+        except ValueError:
+            continue
+    return rows
+
+
+def _number(text):
+    if text == "":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _learning_rate(optimizer):
+    return float(ops.convert_to_numpy(optimizer.learning_rate))

@@ -1,0 +1,128 @@
+"""What a run looks like: grids of samples and loss curves, as PNG files that are always whole."""
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+from flowkit.training.atomic import atomic_path
+from flowkit.training.averaging import averaged_weights
+
+
+def image_grid(images, columns=None, padding=2, levels=256):
+    """n images side by side in `columns` columns, the square root of n rounded up by default.
+
+    Takes `(n, height, width)` or `(n, height, width, 1 or 3)` whole numbers in 0..levels-1, which
+    are stretched to 0..255. Returns uint8 `(H, W)` for grey images and `(H, W, 3)` for colour, with
+    `padding` white pixels between images and empty places white.
+
+    Raises a ValueError where the shape or the values are others.
+
+    >>> image_grid(np.zeros((3, 4, 4, 1), "uint8"), columns=2, padding=1).shape
+    (9, 9)
+    """
+    images = np.asarray(images)
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    colour = images.ndim == 4 and images.shape[-1] == 3
+    if not (colour or images.ndim == 3) or 0 in images.shape:
+        raise ValueError(
+            "images: expected (n, height, width), or that with 1 or 3 channels at the end, "
+            f"received shape {images.shape}."
+        )
+    if images.dtype.kind not in "iu" or images.min() < 0 or images.max() >= levels:
+        raise ValueError(
+            f"images: expected whole numbers in 0..{levels - 1}, received {images.dtype} in "
+            f"{images.min()}..{images.max()}."
+        )
+    images = (images.astype("int64") * 255 // (levels - 1)).astype("uint8")
+    count, height, width = images.shape[:3]
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    down, across = height + padding, width + padding
+    grid = np.full((rows * down - padding, columns * across - padding, *images.shape[3:]), 255)
+    for position, image in enumerate(images):
+        top, left = position // columns * down, position % columns * across
+        grid[top : top + height, left : left + width] = image
+    return grid.astype("uint8")
+
+
+def save_png(path, array):
+    """Write a uint8 array, `(H, W)` or `(H, W, 3)`, as a PNG file, in a single step.
+
+    Raises a ValueError where the array is another.
+    """
+    array = np.asarray(array)
+    if array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] == (3,)):
+        raise ValueError(f"array: expected uint8 (H, W) or (H, W, 3), received {array.dtype} {array.shape}.")
+    with atomic_path(path) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
+
+
+def save_curves(path, epochs, curves, *, ylabel="bits/dim"):
+    """Draw `curves`, name -> values, over `epochs`, to a PNG file.
+
+    Values may be None or NaN, and leave a gap.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow, and needed at the end only
+    from matplotlib.figure import Figure
+
+    # Not through pyplot, which would choose a window system and change the caller's settings.
+    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlabel="epoch", ylabel=ylabel)
+    for name, values in curves.items():
+        values = [math.nan if value is None else value for value in values]
+        axes.plot(epochs, values, marker="." if len(values) < 30 else None, label=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def sample_grid(flow, count=64, *, classes=None, temperature=1.0, seed=0, levels=256):
+    """`image_grid` of `count` samples of `flow`; with `classes`, one row of samples for each class.
+
+    Samples are drawn from the seed given here, and leave the flow's own random state alone.
+    """
+    if classes is None:
+        images = flow.sample(count, temperature=temperature, seed=seed)
+        return image_grid(images, levels=levels)
+    each = max(1, count // classes)
+    images = flow.sample(each, np.arange(classes), temperature=temperature, seed=seed)
+    images = np.swapaxes(images, 0, 1)  # (class, sample, height, width, channels)
+    return image_grid(images.reshape(-1, *images.shape[2:]), columns=each, levels=levels)
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Writes `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents.
+
+    Shows the averaged weights where the optimizer keeps them, and draws from its own seed, so that
+    training with this callback and without it comes to the same weights bit for bit.
+
+    Args:
+        folder: where the pictures go; made where it is missing.
+        count, classes, temperature, seed, levels: as for `sample_grid`.
+        every: draw in every so many epochs.
+    """
+
+    def __init__(self, folder, count=64, *, classes=None, temperature=1.0, seed=0, levels=256, every=1):
+        super().__init__()
+        self.folder = Path(folder)
+        self.every = every
+        self._how = {
+            "count": count,
+            "classes": classes,
+            "temperature": temperature,
+            "seed": seed,
+            "levels": levels,
+        }
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every:
+            return
+        with averaged_weights(self.model):
+            grid = sample_grid(self.model, **self._how)
+        save_png(self.folder / f"epoch-{epoch + 1:03d}.png", grid)

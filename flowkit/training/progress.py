@@ -1,0 +1,106 @@
+"""How training is getting on, for a reader at a terminal and for a log file."""
+
+import math
+import time
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """Epoch, bits/dim, images per second, first-step latency and time left.
+
+    On a terminal it is a bar that moves with each step, and a line that stays for each epoch;
+    elsewhere the lines alone. The first step includes compilation, and is timed by itself: it
+    counts neither in images per second nor in the time left.
+
+    Args:
+        batch_size: images per step.
+        console: a `rich.console.Console`; standard output by default.
+    """
+
+    def __init__(self, batch_size, *, console=None):
+        super().__init__()
+        self.batch_size = batch_size
+        self.console = console or Console()
+        self.first_step = None
+        self.images_per_second = math.nan
+        self._bar = None
+
+    def on_train_begin(self, logs=None):
+        self._epoch_seconds = []
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[state]}"),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self.params["steps"], state="")
+            self._bar.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._epoch_began = self._timed_from = time.monotonic()
+        self._timed_steps = 0
+        if self._bar:
+            self._bar.reset(self._task, description=self._title(), state="")
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if self.first_step is None:
+            self.first_step = now - self._epoch_began
+            self._timed_from = now
+            return
+        self._timed_steps += 1
+        seconds = now - self._timed_from
+        self.images_per_second = self._timed_steps * self.batch_size / max(seconds, 1e-9)
+        if self._bar:
+            steps_left = self.params["steps"] - batch - 1
+            steps_left += (self.params["epochs"] - self._epoch - 1) * self.params["steps"]
+            left = steps_left * seconds / self._timed_steps
+            self._bar.update(
+                self._task, completed=batch + 1, state=f"{self._state(logs)}  {_clock(left)} left"
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._epoch_seconds.append(time.monotonic() - self._epoch_began)
+        line = f"{self._title()}  {self._state(logs)}"
+        if len(self._epoch_seconds) == 1 and self.first_step is not None:
+            line += f"  first step {self.first_step:.1f} s"
+        if skipped := (logs or {}).get("skipped"):
+            line += f"  {skipped} steps skipped, gradients not finite"
+        remaining = self.params["epochs"] - epoch - 1
+        if remaining:
+            # The first epoch includes compilation: leave it out as soon as there is another.
+            timed = self._epoch_seconds[1:] or self._epoch_seconds
+            line += f"  {_clock(remaining * sum(timed) / len(timed))} left"
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+    def close(self):
+        """Take the bar off the terminal, also where training ended with an error."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _title(self):
+        return f"epoch {self._epoch + 1}/{self.params['epochs']}"
+
+    def _state(self, logs):
+        logs = logs or {}
+        name = "bits_per_dim" if "bits_per_dim" in logs else "loss"
+        value = f"{logs[name]:.4f}" if name in logs else "?"
+        shown = "bits/dim" if name == "bits_per_dim" else name
+        return f"{shown} {value}  {self.images_per_second:.0f} images/s"
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

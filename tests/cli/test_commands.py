@@ -1,0 +1,332 @@
+"""The commands as a user meets them; one tiny run is trained once and then looked at."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowkit import backends, data, recipes, training
+from flowkit.cli import main
+
+TINY = """\
+[model]
+name = "glow"
+levels = 1
+steps = 1
+width = 8
+
+[data]
+source = "digits"
+limit = 64
+
+[training]
+epochs = 2
+batch_size = 16
+learning_rate = 1e-3
+ema = 0.9
+adapt_batch = 64
+
+[sampling]
+count = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(TINY)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", recipe, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def conditional(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "conditional"
+    settings = ["--set", "model.num_classes=10", "--epochs", "1", "--set", "sampling.count=20"]
+    assert main(["train", recipe, "--out", str(out), *settings]) == 0
+    return out
+
+
+def refused(capsys, *arguments, code=2):
+    """The one line on standard error of a command that is refused."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments]) == code
+    output = capsys.readouterr()
+    assert output.err.startswith("flowkit: ")
+    assert output.err.count("\n") == 1
+    assert "Traceback" not in output.err
+    return output.err
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_run_holds_everything(trained):
+    assert sorted(p.name for p in trained.iterdir()) == [
+        "checkpoint.npz", "checkpoint.previous.npz", "flow.keras", "log.csv", "loss.png",
+        "metrics.json", "recipe.toml", "samples", "samples.png",
+    ]  # fmt: skip
+    assert sorted(p.name for p in (trained / "samples").iterdir()) == ["epoch-001.png", "epoch-002.png"]
+    assert recipes.load(str(trained / "recipe.toml")).model["coupling"] == "affine"
+    log = training.read_log(trained / "log.csv")
+    assert [row["epoch"] for row in log] == [1, 2]
+    assert pixels(trained / "samples.png").shape == (18, 18)
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["train_bits_per_dim"] == log[-1]["bits_per_dim"]
+    assert metrics["engine"].startswith(backends.name())
+    assert metrics["test_images"] == 64
+
+
+def test_the_last_grid_is_the_final_picture(trained):
+    """Both show the averaged weights: the one of the last epoch, and those that were saved."""
+    assert (pixels(trained / "samples" / "epoch-002.png") == pixels(trained / "samples.png")).all()
+    assert (pixels(trained / "samples" / "epoch-001.png") != pixels(trained / "samples.png")).any()
+
+
+def test_evaluate_repeats_the_number_of_training(trained, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    metrics = json.loads((trained / "metrics.json").read_text())
+    expected = f"test bits/dim {metrics['test_bits_per_dim']:.4f} +- {metrics['test_standard_error']:.4f}"
+    assert capsys.readouterr().out.startswith(expected + "  (digits, 64 images, 1 draw of noise each)")
+
+
+def test_standard_error_is_of_the_mean_over_images(trained):
+    from flowkit.cli.run_folder import RunFolder
+
+    flow = RunFolder(trained).load_flow()
+    bits = flow.bits_per_dim(data.load("digits", "test", limit=64).images)
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["test_bits_per_dim"] == pytest.approx(np.mean(bits))
+    assert metrics["test_standard_error"] == pytest.approx(np.std(bits, ddof=1) / 8)
+
+
+def test_more_samples_tighten_the_bound(trained, capsys):
+    def bits(samples):
+        assert main(["evaluate", str(trained), "--samples", samples]) == 0
+        return float(capsys.readouterr().out.split()[2])
+
+    assert bits("4") < bits("1")
+
+
+def test_the_saved_flow_carries_no_optimizer(trained):
+    from flowkit.cli.run_folder import RunFolder
+
+    assert not RunFolder(trained).load_flow().compiled
+
+
+def test_sample_repeats_with_its_seed(trained, tmp_path):
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        arguments = ["sample", str(trained), "-n", "6", "--temperature", "0.5", "--seed", seed]
+        assert main([*arguments, "-o", str(tmp_path / f"{name}.png")]) == 0
+    a, b, c = (pixels(tmp_path / f"{name}.png") for name in "abc")
+    assert a.shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
+    assert (a == b).all()
+    assert (a != c).any()
+
+
+def test_interpolation_ends_at_the_two_images(trained, tmp_path):
+    images = data.load("digits", "test", limit=2).images
+    ends = [(image[..., 0].astype(int) * 255 // 16).astype("uint8") for image in images]
+    for name, end in zip("ab", ends, strict=True):
+        Image.fromarray(end).save(tmp_path / f"{name}.png")
+    strip = tmp_path / "strip.png"
+    arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(strip)]
+    assert main(["interpolate", *arguments, "--steps", "5"]) == 0
+    strip = pixels(strip)
+    assert strip.shape == (8, 5 * 8 + 4 * 2)
+    assert (strip[:, :8] == ends[0]).all()
+    assert (strip[:, -8:] == ends[1]).all()
+    assert (strip[:, 20:28] != ends[0]).any()
+
+
+def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp_path, capsys):
+    assert pixels(conditional / "samples.png").shape == (10 * 8 + 9 * 2, 2 * 8 + 2)
+    assert main(["evaluate", str(conditional)]) == 0
+    Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "a.png")
+    ends = [tmp_path / "a.png", tmp_path / "a.png"]
+    assert "--label: the flow is class-conditional, expected 0..9, received none" in refused(
+        capsys, "interpolate", conditional, *ends
+    )
+    assert main(["interpolate", str(conditional), *map(str, ends), "--label", "3"]) == 0
+    assert pixels(conditional / "strip.png").shape == (8, 8 * 8 + 7 * 2)
+
+
+def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    for k in range(40):
+        image = np.random.default_rng(k).integers(0, 256, (8, 8)).astype("uint8")
+        Image.fromarray(image).save(tmp_path / "mine" / f"{k}.png")
+    out = tmp_path / "run"
+    arguments = ["--data", str(tmp_path / "mine"), "--epochs", "1", "--out", str(out)]
+    assert main(["train", recipe, *arguments, "--set", "training.batch_size=8"]) == 0
+    assert (
+        json.loads((out / "metrics.json").read_text())["train_images"]
+        + json.loads((out / "metrics.json").read_text())["test_images"]
+        == 40
+    )
+    assert "has 17 levels, the flow was trained on 256" in refused(
+        capsys, "evaluate", out, "--data", "digits"
+    )
+
+
+def test_info_names_what_there_is(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert f"engine     {backends.name()} {backends.version()}" in out
+    assert "precision  float32" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "glow/fashion-mnits"], "the nearest are glow/fashion-mnist"),
+        (["train", "RECIPE", "--set", "model.stpes=3"], "model.stpes is not a key of [model]; did you mean"),
+        (["train", "RECIPE", "--set", "nonsense"], "--set nonsense: expected table.key=value"),
+        (["train", "RECIPE", "--epochs", "0"], "--epochs training.epochs: training.epochs: expected greater"),
+        (["train", "RECIPE", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["train", "RECIPE", "--backend", "theano"], "--backend: expected one of jax, torch, tensorflow"),
+        (["train", "RECIPE", "--out", "OUT", "--data", "digitz"], "Did you mean 'digits'?"),
+        (["train", "RECIPE", "--out", "OUT", "--data", "no/such/folder"], "no/such/folder: expected a file"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "model.levels=5"], "does not fit digits"),
+        (["train"], "Missing argument"),
+        (["trian"], "No such command 'trian'"),
+        (["train", "RECIPE", "--epoch", "3"], "No such option"),
+        (["sample", "no/such/run"], "no/such/run: expected the folder of a run"),
+        (["evaluate", "no/such/run"], "no/such/run: expected the folder of a run"),
+        (["interpolate", "TRAINED", "no.png", "no.png"], "no.png"),
+        (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image, found something else"),
+        (["sample", "TRAINED", "-n", "0"], "Invalid value"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, tmp_path, capsys):
+    names = {"RECIPE": recipe, "TRAINED": str(trained), "OUT": str(tmp_path / "out")}
+    assert message in refused(capsys, *(names.get(a, a) for a in arguments))
+
+
+def test_a_refused_recipe_leaves_no_folder(recipe, tmp_path, capsys):
+    refused(capsys, "train", recipe, "--out", tmp_path / "out", "--data", "digitz")
+    refused(capsys, "train", recipe, "--out", tmp_path / "out", "--set", "model.levels=5")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):
+    before = (trained / "recipe.toml").read_bytes()
+    assert "holds a run already: say --resume" in refused(capsys, "train", recipe, "--out", trained)
+    assert (trained / "recipe.toml").read_bytes() == before
+    (tmp_path / "precious.txt").write_text("x")
+    assert "holds other files" in refused(capsys, "train", recipe, "--out", tmp_path)
+
+
+def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained, capsys):
+    arguments = ["train", recipe, "--out", trained, "--resume"]
+    line = refused(capsys, *arguments, "--set", "training.batch_size=8", "--set", "model.width=9")
+    assert f"model.width is 9, but {trained} was trained with 8 (and training.batch_size)" in line
+    assert "training.epochs is 1, but" in refused(capsys, *arguments, "--epochs", "1")
+
+
+def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):
+    again = shutil.copytree(trained, tmp_path / "again")
+    assert main(["train", recipe, "--out", str(again), "--resume"]) == 0
+    before, after = (json.loads((run / "metrics.json").read_text()) for run in (trained, again))
+    assert before["test_bits_per_dim"] == after["test_bits_per_dim"]
+    assert (pixels(trained / "samples.png") == pixels(again / "samples.png")).all()
+
+
+def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys):
+    longer = shutil.copytree(trained, tmp_path / "longer")
+    assert main(["train", recipe, "--out", str(longer), "--resume", "--epochs", "3"]) == 0
+    assert "going on from epoch 2" in capsys.readouterr().out
+    assert main(["train", recipe, "--out", str(tmp_path / "whole"), "--epochs", "3"]) == 0
+    runs = [json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("longer", "whole")]
+    assert runs[0]["test_bits_per_dim"] == runs[1]["test_bits_per_dim"]
+
+
+def test_cosine_schedule_of_another_length_is_said(recipe, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    arguments = ["train", recipe, "--out", out, "--set", "training.schedule=cosine"]
+    assert main([*arguments, "--epochs", "1"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--epochs", "2", "--resume"]) == 0
+    assert "note: the cosine schedule now ends at epoch 2 instead of 1" in capsys.readouterr().err
+
+
+def test_training_that_diverges_is_code_1_and_keeps_the_last_checkpoint(
+    recipe, tmp_path, capsys, monkeypatch
+):
+    ordinary = data.Batches.__getitem__
+
+    def poisoned(self, index):
+        (x,) = ordinary(self, index)
+        return (x.astype("float32") * (np.nan if self.epoch >= 2 else 1),)
+
+    monkeypatch.setattr(data.Batches, "__getitem__", poisoned)
+    out = tmp_path / "out"
+    settings = ["--epochs", "9", "--set", "training.patience=4"]
+    line = refused(capsys, "train", recipe, "--out", out, *settings, code=1)
+    assert "training stopped in epoch 3: the gradients of the last 4 steps were not finite" in line
+    assert json.loads(str(np.load(out / "checkpoint.npz")["meta"]))["epoch"] == 2
+
+
+def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
+    def interrupt(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.ProgressBar, "on_train_batch_end", interrupt)
+    assert "interrupted; --resume goes on" in refused(
+        capsys, "train", recipe, "--out", tmp_path / "out", code=130
+    )
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setenv("FLOWKIT_DEBUG", "1")
+    assert main(["sample", "no/such/run"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_importing_the_command_line_imports_no_keras():
+    code = "import sys, flowkit.cli; sys.exit('keras' in sys.modules)"
+    assert run_python(code).returncode == 0
+
+
+def test_backend_goes_before_the_environment():
+    """In a session set to another engine, --backend decides."""
+    other = next(engine for engine in ("jax", "torch", "tensorflow") if engine != backends.name())
+    code = (
+        "import sys; from flowkit.cli import app; "
+        f"app.use({backends.name()!r}); import keras; print(keras.backend.backend())"
+    )
+    done = run_python(code, KERAS_BACKEND=other)
+    assert done.stdout.split() == [backends.name()]
+
+
+def test_an_engine_that_is_not_there_is_one_line():
+    code = (
+        "import sys; import flowkit._engine as e; e.installed = lambda name: False; "
+        "from flowkit.cli import main; sys.exit(main(['info', '--backend', 'torch']))"
+    )
+    done = run_python(code)
+    assert done.returncode == 2
+    assert done.stderr.startswith("flowkit: KERAS_BACKEND='torch', but torch is not installed.")
+    assert done.stderr.count("\n") == 1

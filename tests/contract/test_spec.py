@@ -1,0 +1,64 @@
+"""BijectorSpec: its words, and how it composes."""
+
+import dataclasses
+
+import pytest
+
+from flowkit.contract import BijectorSpec, Domain
+from flowkit.contract.spec import weakest
+
+
+def test_the_default_promises_the_least_common_thing():
+    spec = BijectorSpec()
+    assert (spec.domain, spec.codomain) == (Domain.REAL, Domain.REAL)
+    assert (spec.log_det, spec.inverse, spec.context) == ("varying", "analytic", "none")
+    assert spec.event_rank is spec.event_multiple is spec.round_trip is None
+
+
+@pytest.mark.parametrize("field", ["log_det", "inverse", "context"])
+def test_an_unknown_word_is_refused_with_those_that_exist(field):
+    with pytest.raises(ValueError, match=rf"BijectorSpec\.{field} expects one of .*received 'sometimes'"):
+        BijectorSpec(**{field: "sometimes"})
+
+
+def test_a_spec_cannot_be_changed_afterwards():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        BijectorSpec().log_det = "zero"
+
+
+def test_read_backwards_the_sets_change_places_and_the_shapes_are_unknown():
+    spec = BijectorSpec(
+        event_rank=3,
+        event_multiple=(2, 2, 1),
+        domain=Domain.POSITIVE,
+        codomain=Domain.UNIT_INTERVAL,
+        log_det="constant",
+        inverse="iterative",
+        context="required",
+        round_trip=7.0,
+    )
+    back = spec.inverted()
+    assert (back.domain, back.codomain) == (Domain.UNIT_INTERVAL, Domain.POSITIVE)
+    assert back.event_rank is back.event_multiple is None
+    assert (back.log_det, back.inverse, back.context, back.round_trip) == (
+        "constant",
+        "iterative",
+        "required",
+        7.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "kept"),
+    [
+        (["zero", "constant"], "log_det", "constant"),
+        (["varying", "zero", "constant"], "log_det", "varying"),
+        (["analytic", "iterative"], "inverse", "iterative"),
+        (["none", "optional"], "context", "optional"),
+        (["required", "optional", "none"], "context", "required"),
+        ([], "log_det", "zero"),
+        ([], "context", "none"),
+    ],
+)
+def test_together_parts_promise_what_the_weakest_does(words, field, kept):
+    assert weakest([BijectorSpec(**{field: word}) for word in words], field) == kept

@@ -1,0 +1,191 @@
+"""Who may import whom, and the twins. The only list of import directions is here."""
+
+import ast
+import graphlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "flowkit"
+ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
+
+# room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
+EVERYTHING = {
+    "contract",
+    "bijectors",
+    "conditioners",
+    "distributions",
+    "inference",
+    "inputs",
+    "saving",
+    "flow",
+    "data",
+    "latent",
+    "zoo",
+    "convert",
+    "training",
+    "backends",
+    "testing",
+    "recipes",
+    "cli",
+    "__init__",
+}
+MAY_IMPORT = {
+    "contract": set(),
+    "bijectors": {"contract"},
+    "conditioners": {"contract"},
+    "distributions": {"contract"},
+    "inference": set(),
+    "inputs": {"contract"},
+    "saving": set(),
+    "flow": {"contract", "distributions", "data", "backends", "inference", "inputs", "saving"},
+    "data": set(),
+    "latent": {"flow"},
+    "zoo": {"contract", "bijectors", "conditioners", "distributions", "data", "flow"},
+    "convert": {"zoo"},
+    "training": {"flow", "backends", "data", "saving"},
+    "backends": set(),
+    "testing": {"contract", "backends", "bijectors"},
+    "recipes": {"zoo", "data", "training"},
+    "cli": EVERYTHING,
+    "_engine": set(),
+    "_engine_found": set(),
+    "_registration": set(),
+    "__init__": set(),
+}
+ALSO = {"flowkit.bijectors.chain": {"backends"}}  # gradients that save memory
+FREE = {"_engine", "_engine_found", "_registration"}
+
+
+def modules():
+    """name -> (path, syntax tree) of every module of the package."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = (path, ast.parse(path.read_text()))
+    return found
+
+
+MODULES = modules()
+
+
+def imported(name):
+    """The full names of what a module imports anywhere in it: a.b for `from a import b`, b a module."""
+    path, tree = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                deeper = f"{base}.{alias.name}"
+                yield deeper if deeper in MODULES else base
+
+
+def room(name):
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def test_every_room_is_in_the_list():
+    assert {room(name) for name in MODULES} <= MAY_IMPORT.keys()
+
+
+def test_no_room_looks_up():
+    wrong = []
+    for name in MODULES:
+        allowed = MAY_IMPORT[room(name)] | ALSO.get(name, set()) | FREE | {room(name)}
+        for target in imported(name):
+            if target.split(".")[0] == "flowkit" and room(target) not in allowed:
+                wrong.append(f"{name} -> {target}")
+    assert wrong == []
+
+
+def test_only_backends_imports_an_engine():
+    wrong = [
+        f"{name} -> {target}"
+        for name in MODULES
+        for target in imported(name)
+        if target.split(".")[0] in ENGINES and room(name) != "backends"
+    ]
+    assert wrong == []
+
+
+def test_each_engine_file_imports_only_its_own_engine():
+    for engine in ENGINES - {"jaxlib"}:
+        targets = {t.split(".")[0] for t in imported(f"flowkit.backends._{engine}")}
+        assert targets & ENGINES == {engine}
+
+
+def test_the_contract_stands_on_keras_alone():
+    standard = {"ast", "dataclasses", "functools", "inspect", "math", "typing", "collections", "textwrap"}
+    for name in MODULES:
+        if room(name) == "contract":
+            assert {t.split(".")[0] for t in imported(name)} <= standard | {"keras", "flowkit"}, name
+
+
+def test_no_module_imports_its_own_front_door():
+    """A file that imports the package it lies in makes a cycle."""
+    wrong = []
+    for name, (path, _) in MODULES.items():
+        door = name.rpartition(".")[0]
+        if path.name != "__init__.py" and door != "flowkit":
+            wrong += [f"{name} -> {target}" for target in imported(name) if target == door]
+    assert wrong == []
+
+
+def test_imports_make_no_cycle():
+    graph = {name: {t for t in imported(name) if t in MODULES and t != name} for name in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which shows the cycle
+
+
+def test_nothing_is_called_utils():
+    names = [path.stem for folder in (PACKAGE, ROOT / "tests") for path in folder.rglob("*.py")]
+    assert not {"utils", "util", "helpers", "misc", "common"} & set(names)
+
+
+def test_the_package_folder_zoo_and_the_folder_zoo_are_one_to_one():
+    built = {path.stem.removeprefix("_") for path in (PACKAGE / "zoo").glob("_[!_]*.py")}
+    assert built == {path.name for path in (ROOT / "zoo").iterdir() if path.is_dir()}
+
+
+def test_the_package_folder_backends_and_the_folder_backends_are_one_to_one():
+    coded = {path.stem.removeprefix("_") for path in (PACKAGE / "backends").glob("_[!_]*.py")}
+    # Keras's numpy engine needs no environment of its own: it is there wherever JAX is.
+    assert coded - {"numpy"} == {path.name for path in (ROOT / "backends").iterdir() if path.is_dir()}
+
+
+def test_the_twins_of_the_package_hold_no_python():
+    for folder in ("zoo", "backends"):
+        assert list((ROOT / folder).rglob("*.py")) == []
+
+
+def engine_functions(engine):
+    """name -> (arguments, first line of the docstring) of the public functions of one engine's file."""
+    _, tree = MODULES[f"flowkit.backends._{engine}"]
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            found[node.name] = (
+                ast.unparse(node.args),
+                inspect.cleandoc(ast.get_docstring(node)).split("\n")[0],
+            )
+    return found
+
+
+@pytest.mark.parametrize("engine", ["torch", "tensorflow", "numpy"])
+def test_the_engine_files_define_the_same_functions(engine):
+    assert engine_functions(engine) == engine_functions("jax")
+
+
+def test_backends_hands_on_every_engine_function():
+    _, tree = MODULES["flowkit.backends"]
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert engine_functions("jax").keys() <= names

@@ -1,0 +1,107 @@
+"""Before Keras is there: the lazy import, the choice of an engine, the errors where none fits."""
+
+import keras
+import pytest
+
+from flowkit import backends
+from flowkit._engine import ENGINES, installed
+
+INSTALLED = [engine for engine in ENGINES if installed(engine)]
+
+
+def test_importing_flowkit_imports_nothing_heavy(run_python):
+    heavy = ("keras", "numpy", "jax", "torch", "tensorflow", "hypothesis", "pytest", "matplotlib", "pydantic")
+    source = f"import sys, flowkit; print([name for name in {heavy!r} if name in sys.modules])"
+    assert run_python(source) == "[]"
+
+
+def test_the_names_of_the_front_door_are_those_of_the_design(run_python):
+    source = """
+        import sys, flowkit
+        assert set(flowkit.__all__) <= set(dir(flowkit))
+        for name in flowkit.__all__:
+            getattr(flowkit, name)
+        print(flowkit.backends.name(), *[e for e in flowkit.backends.ENGINES if e in sys.modules])
+        try:
+            flowkit.Flwo
+        except AttributeError as error:
+            print(error)
+    """
+    first = INSTALLED[0]
+    assert run_python(source).splitlines() == [
+        f"{first} {first}",  # named, and no other engine imported
+        "module 'flowkit' has no attribute 'Flwo'",
+    ]
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_the_first_installed_engine_is_taken(run_python, engine):
+    hidden = ENGINES[: ENGINES.index(engine)]
+    source = "import flowkit, os; print(os.environ['KERAS_BACKEND'])"
+    assert run_python(source, hidden=hidden) == engine
+
+
+def test_a_choice_already_made_is_left_alone(run_python):
+    source = "import flowkit, os; print(os.environ['KERAS_BACKEND'])"
+    assert run_python(source, engine="numpy") == "numpy"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "flowkit.Flow",
+        "flowkit.zoo",
+        "import flowkit.zoo",
+        "import flowkit.data",
+        "from flowkit.bijectors import Exp",
+    ],
+)
+def test_with_no_engine_the_first_use_names_the_extras(run_python, use):
+    source = f"""
+        import flowkit
+        assert "Flow" in dir(flowkit) and flowkit.__version__
+        try:
+            {use}
+        except ImportError as error:
+            print(error)
+    """
+    message = run_python(source, hidden=ENGINES)
+    for engine in ENGINES:
+        assert f"keras-flowkit[{engine}]" in message
+    assert "\n" not in message
+
+
+def test_an_unknown_engine_is_named_with_those_that_exist(run_python):
+    source = """
+        import flowkit
+        try:
+            flowkit.zoo
+        except ImportError as error:
+            print(error)
+    """
+    message = run_python(source, engine="pytorch")
+    assert "'pytorch'" in message
+    assert "jax, torch, tensorflow, numpy" in message
+
+
+@pytest.mark.parametrize("engine", [*INSTALLED, "numpy"])
+def test_a_missing_engine_is_named_with_what_is_there_instead(run_python, engine):
+    source = """
+        import flowkit
+        try:
+            flowkit.Flow
+        except ImportError as error:
+            print(error)
+    """
+    package = "jax" if engine == "numpy" else engine  # numpy borrows JAX's convolutions
+    message = run_python(source, engine=engine, hidden=[package])
+    assert message.startswith(f"KERAS_BACKEND='{engine}', but {package} is not installed.")
+    assert f"keras-flowkit[{package}]" in message
+    assert all(other in message for other in INSTALLED if other != package)
+
+
+def test_backends_says_what_is_there():
+    assert backends.name() == keras.backend.backend()
+    assert backends.version()[0].isdigit()
+    assert backends.devices()
+    assert (backends.name() in ENGINES) == backends.SUPPORTS_TRAINING

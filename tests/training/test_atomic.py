@@ -1,0 +1,58 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from flowkit.training.atomic import atomic_path, remove_leftovers
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write_half():
+        with atomic_path(path) as temporary:
+            temporary.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_keep_holds_the_file_before(tmp_path):
+    path, kept = tmp_path / "a.txt", tmp_path / "a.previous.txt"
+    for text in ("one", "two", "three"):
+        with atomic_path(path, keep=kept) as temporary:
+            temporary.write_text(text)
+    assert (path.read_text(), kept.read_text()) == ("three", "two")
+
+
+def test_a_new_file_is_readable_as_others_are(tmp_path):
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from flowkit.training.atomic import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_kill_leaves_the_old_file_whole_and_leftovers_can_go(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(os.listdir(tmp_path)) == 2
+    remove_leftovers(path)
+    assert os.listdir(tmp_path) == ["a.txt"]

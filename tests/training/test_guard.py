@@ -1,0 +1,131 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from standin import compiled, identical, rows, values
+
+from flowkit import training
+from flowkit.training.guard import guarded
+
+BATCH = 8
+
+
+def adam(**kwargs):
+    return training.GuardedOptimizer(keras.optimizers.Adam(0.01, **kwargs))
+
+
+def fit(model, x, callbacks=(), epochs=1):
+    return model.fit(x, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks))
+
+
+# On torch "auto" is eager, and True goes through torch.compile.
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_bad_batch_changes_nothing(jit_compile):
+    optimizer = adam(use_ema=True, ema_momentum=0.9)
+    model = compiled(optimizer, jit_compile=jit_compile)
+    fit(model, rows(16))
+    keep = [v for v in optimizer.variables if "skipped" not in v.path]
+    before = values([*model.trainable_variables, *keep])
+    steps = int(optimizer.iterations)
+
+    fit(model, rows(16, bad=[3, 9]))  # both batches are bad; fit ends by averaging, so look inside
+    assert int(optimizer.skipped) == 2
+    assert int(optimizer.skipped_in_a_row) == 2
+    assert int(optimizer.iterations) == steps
+    assert identical(before, values([*model.trainable_variables, *keep]))
+
+    fit(model, rows(8))
+    assert int(optimizer.skipped) == 2
+    assert int(optimizer.skipped_in_a_row) == 0
+    assert int(optimizer.iterations) == steps + 1
+    assert not identical(before, values([*model.trainable_variables, *keep]))
+
+
+def test_without_the_guard_the_weights_are_lost():
+    model = compiled(keras.optimizers.Adam(0.01))
+    fit(model, rows(16, bad=[3]))
+    assert not all(np.isfinite(v).all() for v in values(model.trainable_variables))
+
+
+def test_good_steps_are_the_inner_optimizers():
+    plain, wrapped = compiled(keras.optimizers.Adam(0.01)), compiled(adam())
+    x = rows(64)
+    fit(plain, x)
+    fit(wrapped, x)
+    assert identical(values(plain.trainable_variables), values(wrapped.trainable_variables))
+
+
+def test_averages_are_put_in_place_when_fit_ends():
+    plain = compiled(keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9))
+    wrapped = compiled(adam(use_ema=True, ema_momentum=0.9))
+    unaveraged = compiled(adam())
+    for model in (plain, wrapped, unaveraged):
+        fit(model, rows(64))
+    assert identical(values(plain.trainable_variables), values(wrapped.trainable_variables))
+    assert not identical(values(plain.trainable_variables), values(unaveraged.trainable_variables))
+
+
+def test_learning_rate_callbacks_reach_the_inner_optimizer():
+    optimizer = adam()
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    fit(compiled(optimizer), rows(16), [halve], epochs=2)
+    assert float(ops.convert_to_numpy(optimizer.inner_optimizer.learning_rate)) == np.float32(0.0025)
+
+
+def test_eager_apply_on_a_gradient_of_none():
+    used, unused = keras.Variable([1.0]), keras.Variable([1.0])
+    optimizer = training.GuardedOptimizer(keras.optimizers.SGD(0.5))
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([ops.convert_to_tensor([1.0]), None], [used, unused])
+    assert ops.convert_to_numpy(used).tolist() == [0.5]
+    assert ops.convert_to_numpy(unused).tolist() == [1.0]
+
+
+def test_training_stops_when_steps_stay_bad(tmp_path):
+    model = compiled(adam())
+    x = rows(20 * BATCH, bad=range(5 * BATCH, 20 * BATCH, BATCH))  # bad from the sixth step on
+    checkpoint = training.Resume(tmp_path / "checkpoint.npz")
+    with pytest.raises(training.TrainingDiverged, match=r"epoch 1.* last 5 steps"):
+        fit(model, x, [training.StopWhenDiverged(patience=5), checkpoint])
+    assert all(np.isfinite(v).all() for v in values(model.trainable_variables))
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_scattered_bad_steps_are_reported_and_training_goes_on():
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
+    model = compiled(adam())
+    fit(model, rows(64, bad=[0, 40]), [training.StopWhenDiverged(patience=3), watch], epochs=2)
+    assert [logs["skipped"] for logs in seen] == [2, 2]
+
+
+def test_stop_when_diverged_needs_a_guard():
+    with pytest.raises(ValueError, match=r"expected a model compiled with .*GuardedOptimizer"):
+        fit(compiled(keras.optimizers.Adam(0.01)), rows(8), [training.StopWhenDiverged()])
+
+
+def test_round_trip_through_a_config_names_no_engine():
+    schedule = training.WarmUp(0.1, warmup_steps=3)
+    optimizer = training.GuardedOptimizer(keras.optimizers.Adam(schedule, use_ema=True))
+    config = keras.saving.serialize_keras_object(optimizer)
+    inner = config["config"]["inner_optimizer"]
+    assert (inner["module"], inner["class_name"]) == ("keras.optimizers", "Adam")
+    again = keras.saving.deserialize_keras_object(config)
+    assert isinstance(again, training.GuardedOptimizer)
+    assert isinstance(again.inner_optimizer, keras.optimizers.Adam)
+    assert again.inner_optimizer.use_ema
+    assert again.get_config() == optimizer.get_config()
+
+
+def test_compiled_model_survives_save_and_load(tmp_path):
+    model = compiled(adam())
+    fit(model, rows(16, bad=[3]))
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    assert int(guarded(again.optimizer).skipped) == 1
+    assert identical(values(model.optimizer.variables), values(again.optimizer.variables))
+
+
+def test_wraps_only_optimizers():
+    with pytest.raises(TypeError, match="received str"):
+        training.GuardedOptimizer("adam")

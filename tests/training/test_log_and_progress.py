@@ -1,0 +1,89 @@
+import io
+
+import keras
+from rich.console import Console
+from standin import compiled, rows
+
+from flowkit import training
+
+
+def fit(callbacks, *, epochs, initial_epoch=0, bad=()):
+    model = compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.25)))
+    model.fit(
+        rows(32, bad=bad),
+        batch_size=8,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        shuffle=False,
+        verbose=0,
+        callbacks=[training.StopWhenDiverged(), *callbacks],
+    )
+
+
+def test_one_row_for_each_epoch(tmp_path):
+    path = tmp_path / "log.csv"
+    fit([training.CSVLog(path)], epochs=3)
+    log = training.read_log(path)
+    assert [row["epoch"] for row in log] == [1, 2, 3]
+    assert set(log[0]) == {"epoch", "loss", "skipped", "learning_rate", "seconds"}
+    assert {row["learning_rate"] for row in log} == {0.25}
+    assert log[2]["loss"] < log[0]["loss"]
+
+
+def test_resumed_log_drops_what_came_after_the_checkpoint(tmp_path):
+    path = tmp_path / "log.csv"
+    fit([training.CSVLog(path)], epochs=4)
+    kept = path.read_text().splitlines()[:3]
+    with open(path, "a") as file:
+        file.write("5,1.0")  # killed in the middle of a row
+    fit([training.CSVLog(path)], epochs=4, initial_epoch=2)
+    assert [row["epoch"] for row in training.read_log(path)] == [1, 2, 3, 4]
+    assert path.read_text().splitlines()[:3] == kept
+
+
+def test_a_fresh_run_starts_a_fresh_log(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss\n1,3.0\n2,2.0\n")
+    fit([training.CSVLog(path)], epochs=1)
+    assert len(training.read_log(path)) == 1
+
+
+def test_a_new_column_is_added_to_all_rows(tmp_path):
+    path = tmp_path / "log.csv"
+
+    class Late(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch:
+                logs["late"] = epoch
+
+    fit([Late(), training.CSVLog(path)], epochs=3)
+    assert [row["late"] for row in training.read_log(path)] == [None, 1, 2]
+
+
+def shown(*, terminal, bad=()):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=200)
+    progress = training.ProgressBar(8, console=console)
+    fit([progress], epochs=2, bad=bad)
+    return text.getvalue(), progress
+
+
+def test_plain_lines_where_there_is_no_terminal():
+    text, progress = shown(terminal=False, bad=[3])
+    first, second = text.splitlines()
+    assert first.startswith("epoch 1/2  loss ")
+    assert "images/s" in first
+    assert "first step" in first
+    assert "1 steps skipped" in first
+    assert first.endswith("left")
+    assert second.startswith("epoch 2/2  loss ")
+    assert "left" not in second
+    assert progress.first_step > 0
+    assert progress.images_per_second > 0
+
+
+def test_a_bar_on_a_terminal_and_the_lines_stay():
+    text, _ = shown(terminal=True)
+    assert "epoch 1/2  loss" in text
+    assert "━" in text
+    assert "4/4" in text

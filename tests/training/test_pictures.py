@@ -1,0 +1,121 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from standin import Standin, compiled, identical, rows, values
+
+from flowkit import training
+
+
+def test_grid_puts_each_image_in_its_place():
+    images = np.arange(5, dtype="uint8")[:, None, None, None] * np.ones((1, 2, 3, 1), "uint8")
+    grid = training.image_grid(images, columns=3, padding=1)
+    assert grid.shape == (5, 11)
+    assert grid.dtype == np.uint8
+    assert (grid[0:2, 4:7] == 1).all()
+    assert (grid[3:5, 0:3] == 3).all()
+    assert (grid[3:5, 8:11] == 255).all()  # no sixth image
+    assert (grid[2] == 255).all()
+
+
+def test_grid_keeps_colours_and_is_square_by_default():
+    images = np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3)).astype("uint8")
+    grid = training.image_grid(images, padding=0)
+    assert (grid[2:, :2] == images[2]).all()
+
+
+def test_grid_stretches_few_levels():
+    assert training.image_grid(np.full((1, 1, 1), 16, "uint8"), levels=17).tolist() == [[255]]
+    assert training.image_grid(np.full((1, 1, 1), 8, "uint8"), levels=17).tolist() == [[127]]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 2), "uint8"), "received shape"),
+        (np.zeros((0, 2, 2), "uint8"), "received shape"),
+        (np.zeros((1, 2, 2, 2), "uint8"), "received shape"),
+        (np.zeros((1, 2, 2), "float32"), "received float32"),
+        (np.full((1, 2, 2), 256), r"in 256\.\.256"),
+    ],
+)
+def test_grid_refuses_what_is_no_image(images, message):
+    with pytest.raises(ValueError, match=message):
+        training.image_grid(images)
+
+
+def test_png_round_trip(tmp_path):
+    for shape in ((3, 5), (3, 5, 3)):
+        array = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
+        training.save_png(tmp_path / "new" / "a.png", array)
+        assert (np.asarray(Image.open(tmp_path / "new" / "a.png")) == array).all()
+    with pytest.raises(ValueError, match="received float64"):
+        training.save_png(tmp_path / "a.png", np.zeros((2, 2)))
+
+
+def test_curves_draw_something_and_leave_matplotlib_alone(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    training.save_curves(tmp_path / "one.png", [1, 2, 3], {"train": [3.0, 2.0, None]})
+    training.save_curves(tmp_path / "two.png", [1, 2, 3], {"train": [1.0, 2.0, 1.5]})
+    one, two = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("one", "two"))
+    assert one.shape == two.shape == (480, 720, 4)
+    assert (one != two).any()
+    assert dict(matplotlib.rcParams) == before
+
+
+@keras.saving.register_keras_serializable(package="standin")
+class Sampling(Standin):
+    """A stand-in that samples its own weights, so that a picture shows which ones were in place."""
+
+    def sample(self, n, context=None, *, temperature=1.0, seed=None):
+        weight = float(np.abs(keras.ops.convert_to_numpy(self.shift.kernel)).sum())
+        shape = (n, 2, 2, 1) if context is None else (n, len(context), 2, 2, 1)
+        images = np.random.default_rng(seed).integers(0, 100, shape)
+        if context is not None:
+            images = np.zeros(shape, int) + context[None, :, None, None, None]
+        return (images + int(weight)).astype("uint8")
+
+
+def fit(callbacks, epochs=3):
+    optimizer = training.GuardedOptimizer(keras.optimizers.SGD(0.3, use_ema=True, ema_momentum=0.99))
+    keras.utils.set_random_seed(0)
+    model = Sampling()
+    model.build((None, 4))
+    model.compile(optimizer)
+    model.fit(rows(), batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+    return model
+
+
+def test_sample_grid_writes_each_epoch_and_disturbs_nothing(tmp_path):
+    grid = training.SampleGrid(tmp_path, 4, seed=5)
+    plain, watched = fit([]), fit([grid])
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"epoch-00{k}.png" for k in (1, 2, 3)]
+    assert identical(values(plain.variables), values(watched.variables))
+    assert identical(values(plain.optimizer.variables), values(watched.optimizer.variables))
+
+
+def test_sample_grid_shows_the_averaged_weights(tmp_path):
+    model = fit([training.SampleGrid(tmp_path, 4, every=3)])  # fit leaves the averages in place
+    (picture,) = tmp_path.iterdir()
+    assert (np.asarray(Image.open(picture)) == training.sample_grid(model, 4)).all()
+
+
+def test_sample_grid_has_a_row_for_each_class():
+    model = Sampling()
+    model.build((None, 4))
+    model.shift.kernel.assign(np.zeros((8, 4)))
+    grid = training.sample_grid(model, 6, classes=2)
+    assert grid.shape == (2 + 2 + 2, 3 * 2 + 2 * 2)
+    assert (grid[0, :2].tolist(), grid[-1, :2].tolist()) == ([0, 0], [1, 1])
+
+
+def test_seed_of_the_picture_is_its_own():
+    model = compiled("adam")
+    del model
+    sampler = Sampling()
+    sampler.build((None, 4))
+    first = training.sample_grid(sampler, 4, seed=1)
+    assert (first == training.sample_grid(sampler, 4, seed=1)).all()
+    assert (first != training.sample_grid(sampler, 4, seed=2)).any()

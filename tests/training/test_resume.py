@@ -1,0 +1,241 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from standin import compiled, identical, rows, values
+
+from flowkit import backends, training
+from flowkit.training import resume as resume_module
+
+EPOCHS = 6
+
+
+class Rows(keras.utils.PyDataset):
+    """Batches in an order given by the epoch alone."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.x, self.epoch, self.began = rows(40), epoch, False
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        order = np.random.default_rng((7, self.epoch)).permutation(40)
+        return (self.x[order[8 * index : 8 * index + 8]],)
+
+
+class Epoch(keras.callbacks.Callback):
+    def __init__(self, data):
+        super().__init__()
+        self.data = data
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.data.epoch = epoch
+
+
+def train(path, epochs=EPOCHS, *, width=8, optimizer=None, extra=(), data_seed=7):
+    """Train from the checkpoint at `path`, if any, up to `epochs`; all state that was reached."""
+    keras.utils.set_random_seed(0)
+    inner = optimizer or keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.9, global_clipnorm=1.0)
+    model = compiled(training.GuardedOptimizer(inner), width=width)
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
+    resume = training.Resume(path, callbacks=[plateau], data_seed=data_seed)
+    start = resume.load(model)
+    data = Rows(start)
+    model.fit(
+        data,
+        epochs=epochs,
+        initial_epoch=start,
+        shuffle=False,
+        verbose=0,
+        callbacks=[Epoch(data), plateau, *extra, resume],
+    )
+    return values([*model.variables, *model.optimizer.variables])
+
+
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path):
+    whole = train(tmp_path / "whole.npz")
+    for epochs in (1, 3, EPOCHS):
+        parts = train(tmp_path / "parts.npz", epochs)
+    assert identical(whole, parts)
+
+
+@pytest.mark.parametrize("lost", ["seed", "callbacks", "average", "iteration"])
+def test_each_kind_of_state_matters(tmp_path, monkeypatch, lost):
+    """The equality above would notice if one kind of state were left out."""
+    whole = train(tmp_path / "whole.npz")
+    train(tmp_path / "parts.npz", 3)
+    arrays, meta = resume_module._read(tmp_path / "parts.npz")
+    if lost == "callbacks":
+        meta["callbacks"][0]["values"] = {}
+    else:
+        keys = [key for key in arrays if lost in key]
+        assert keys
+        for key in keys:
+            arrays[key] = np.zeros_like(arrays[key])
+    resume_module._write(tmp_path / "parts.npz", arrays, meta, keep=None)
+    assert not identical(whole, train(tmp_path / "parts.npz"))
+
+
+KILLED_IN_EPOCH_4 = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[2])
+import keras
+from test_resume import train
+
+class Kill(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (3, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+train(sys.argv[1], extra=[Kill()])
+"""
+
+
+def test_killed_in_the_middle_of_an_epoch_then_resumed_equals_uninterrupted(tmp_path):
+    path = tmp_path / "killed.npz"
+    script = [sys.executable, "-c", KILLED_IN_EPOCH_4, str(path), str(Path(__file__).parent)]
+    environment = os.environ | {"KERAS_BACKEND": backends.name()}
+    done = subprocess.run(script, check=False, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    assert json.loads(str(np.load(path)["meta"]))["epoch"] == 3
+    assert identical(train(tmp_path / "whole.npz"), train(path))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "missing"])
+def test_falls_back_to_the_previous_file(tmp_path, damage):
+    whole = train(tmp_path / "whole.npz")
+    path = tmp_path / "a.npz"
+    train(path, 4)
+    contents = bytearray(path.read_bytes())
+    if damage == "missing":  # killed between the two renames
+        path.unlink()
+        assert identical(whole, train(path))
+        return
+    if damage == "cut":
+        contents = contents[: len(contents) // 2]
+    elif damage == "flip":
+        contents[len(contents) // 3] ^= 0xFF
+    else:
+        contents = b""
+    path.write_bytes(contents)
+    with pytest.warns(UserWarning, match=r"a\.npz: .* damaged, going on from a\.previous\.npz"):
+        resumed = train(path)
+    assert identical(whole, resumed)
+
+
+def test_checksum_catches_what_zip_does_not(tmp_path):
+    path = tmp_path / "a.npz"
+    train(path, 1)
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    key = next(key for key in arrays if "kernel" in key)
+    arrays[key] = arrays[key] + 1
+    np.savez(path, **arrays)
+    with pytest.raises(training.CheckpointError, match="checksum does not match"):
+        train(path)
+
+
+def test_both_damaged_is_one_line(tmp_path):
+    path = tmp_path / "a.npz"
+    train(path, 2)
+    path.write_bytes(b"x")
+    (tmp_path / "a.previous.npz").write_bytes(b"")
+    with pytest.raises(training.CheckpointError, match=r"no checkpoint can be read \(a\.npz") as e:
+        train(path)
+    assert "\n" not in str(e.value)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, meta=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(training.CheckpointError, match="allow_pickle=False"):
+        train(path)
+
+
+def test_refuses_another_architecture_and_names_what_differs(tmp_path):
+    path = tmp_path / "a.npz"
+    train(path, 1)
+    with pytest.raises(
+        training.CheckpointError,
+        match=r"another model.*hidden/kernel: expected float32 \(4, 9\), received float32 \(4, 8\)",
+    ) as error:
+        train(path, width=9)
+    assert "\n" not in str(error.value)
+
+
+def test_refuses_another_optimizer(tmp_path):
+    path = tmp_path / "a.npz"
+    train(path, 1)
+    with pytest.raises(training.CheckpointError, match="another model or optimizer: optimizer/"):
+        train(path, optimizer=keras.optimizers.SGD(0.1))
+
+
+def test_refuses_another_engine_data_seed_and_callbacks(tmp_path):
+    path = tmp_path / "a.npz"
+    train(path, 1)
+    with pytest.raises(training.CheckpointError, match="data seed 7: received 8"):
+        train(path, data_seed=8)
+    arrays, meta = resume_module._read(path)
+
+    other = shutil.copy(path, tmp_path / "b.npz")
+    resume_module._write(Path(other), arrays, meta | {"engine": "abacus"}, keep=None)
+    with pytest.raises(training.CheckpointError, match=r"written by abacus.*KERAS_BACKEND=abacus"):
+        train(other)
+
+    resume_module._write(path, arrays, meta | {"callbacks": []}, keep=None)
+    with pytest.raises(training.CheckpointError, match="callbacks"):
+        train(path)
+
+
+def test_another_version_is_said_and_goes_on(tmp_path):
+    path = tmp_path / "a.npz"
+    train(path, 1)
+    arrays, meta = resume_module._read(path)
+    resume_module._write(path, arrays, meta | {"keras_version": "3.0.0"}, keep=None)
+    with pytest.warns(UserWarning, match=r"written with keras 3\.0\.0.*perhaps not bit for bit"):
+        train(path, 2)
+
+
+def test_bfloat16_travels_as_bits(tmp_path):
+    def model(value):
+        layer = keras.layers.Dense(2, dtype="bfloat16", kernel_initializer="ones")
+        model = keras.Sequential([keras.layers.Input((3,)), layer])
+        model.compile("sgd", "mse")
+        layer.kernel.assign(layer.kernel * value)
+        return model
+
+    first, second = model(0.3), model(1.0)
+    resume = training.Resume(tmp_path / "a.npz")
+    resume.set_model(first)
+    first.optimizer.build(first.trainable_variables)
+    resume.on_epoch_end(4)
+    assert training.Resume(tmp_path / "a.npz").load(second) == 5
+    assert identical(values(first.variables), values(second.variables))
+
+
+def test_a_second_session_may_name_its_layers_otherwise(tmp_path):
+    """Keras numbers layers by session: `standin_3/...` here is `standin_1/...` there."""
+    first = training.Resume(tmp_path / "a.npz")
+    first.set_model(compiled("adam"))
+    first.on_epoch_end(0)
+    other = compiled("adam")
+    assert other.name != first.model.name
+    assert training.Resume(tmp_path / "a.npz").load(other) == 1
+
+
+def test_only_the_writer_writes(tmp_path):
+    resume = training.Resume(tmp_path / "a.npz", writer=False)
+    resume.set_model(compiled("adam"))
+    resume.on_epoch_end(0)
+    assert os.listdir(tmp_path) == []
