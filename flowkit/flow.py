@@ -230,7 +230,7 @@ class Flow(keras.Model):
         lost = len(y) - int(np.isfinite(y).all(axis=tuple(range(1, y.ndim))).sum())
         if lost:
             warnings.warn(
-                f"{lost} of {len(y)} samples overflowed on the way back and are not finite: these latents lie "
+                f"{lost} of {len(y)} samples overflowed on the way back: their latents lie "
                 "where the flow has seen no data; lower the temperature",
                 stacklevel=2,
             )
