@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "latent": {"flow"},
     "zoo": {"contract", "bijectors", "conditioners", "distributions", "data", "flow"},
     "convert": {"zoo"},
-    "training": {"flow", "backends", "data"},
+    "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
     "testing": {"contract", "backends", "bijectors"},
     "recipes": {"zoo", "data", "training"},

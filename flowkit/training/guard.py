@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from flowkit.saving import engine_neutral
+
 
 class TrainingDiverged(RuntimeError):  # noqa: N818  (an outcome, like KeyboardInterrupt)
     """Step after step gave gradients that are not finite: there is nothing left to learn from."""
@@ -124,7 +126,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     def get_config(self):
         return {
-            "inner_optimizer": _engine_neutral(self.inner_optimizer),
+            "inner_optimizer": engine_neutral(keras.saving.serialize_keras_object(self.inner_optimizer)),
             "name": self.name,
         }
 
@@ -201,12 +203,3 @@ def guarded(optimizer):
 
 def _all_finite(grads):
     return ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads if g is not None]))
-
-
-def _engine_neutral(optimizer):
-    """The config of `optimizer` under its public name, since Keras names torch's own subclass."""
-    config = keras.saving.serialize_keras_object(optimizer)
-    public = getattr(keras.optimizers, type(optimizer).__name__, None)
-    if public is not None and isinstance(optimizer, public):
-        config |= {"module": "keras.optimizers", "registered_name": None}
-    return config
