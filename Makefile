@@ -78,7 +78,7 @@ bench: .venv-test/.installed
 	done
 
 docs: .venv-docs/.installed
-	.venv-docs/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 clean:
 	rm -rf $(VENVS) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,23 +17,31 @@ def name():
 _engine = importlib.import_module(f"flowkit.backends._{name()}")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
+compile_fully = _engine.compile_fully
+compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
+compile_jacobian = _engine.compile_jacobian
 devices = _engine.devices
 float64 = _engine.float64
 gradients = _engine.gradients
 jacobian = _engine.jacobian
+lowest_float = _engine.lowest_float
 no_grad = _engine.no_grad
 version = _engine.version
 
 __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
+    "compile_fully",
+    "compile_gradients",
     "compile_inference",
+    "compile_jacobian",
     "devices",
     "float64",
     "gradients",
     "installed",
     "jacobian",
+    "lowest_float",
     "name",
     "no_grad",
     "version",

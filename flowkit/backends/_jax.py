@@ -66,3 +66,74 @@ def jacobian(function, x):
 def gradients(function, tensors):
     """The scalar `function(tensors)` and its gradient with respect to each tensor of the list."""
     return jax.value_and_grad(function)(list(tensors))
+
+
+def compile_jacobian(function, layer):
+    """A function (x, *args) -> d function(x)[i] / d x[i] of each sample i, (batch, outputs, inputs); samples are independent.
+
+    It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
+    """
+
+    @jax.jit
+    def pure(values, x, *args):
+        def one(row, *rest):
+            with keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True))):
+                return function(row[None], *(part[None] for part in rest))[0].reshape(-1)
+
+        return jax.vmap(jax.jacrev(one))(x, *args).reshape(x.shape[0], -1, x[0].size)
+
+    def run(x, *args):
+        return pure([v.value for v in layer.variables], jnp.asarray(x), *(jnp.asarray(a) for a in args))
+
+    return run
+
+
+def compile_gradients(function):
+    """A function (tensors, *rest) -> the scalar `function(tensors, *rest)` and its gradients with respect to `tensors`.
+
+    Compiled where the engine can.
+    """
+    compiled = jax.jit(
+        lambda tensors, *rest: jax.value_and_grad(lambda given: function(given, *rest))(tensors)
+    )
+    return lambda tensors, *rest: compiled(list(tensors), *rest)
+
+
+def compile_fully(function, layer, *, thorough=False):
+    """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
+
+    `thorough` asks for all stages, where the first ones alone are much quicker.
+    """
+    return compile_inference(function, layer)
+
+
+_HARMLESS = ("broadcast_in_dim", "iota", "reshape", "squeeze", "copy", "stop_gradient", "transpose")
+
+
+def lowest_float(function, *args):
+    """The name of the narrowest floating-point type in which `function(*args)` computes anything."""
+    found = set()
+
+    def visit(jaxpr):
+        for eqn in jaxpr.eqns:
+            for value in eqn.params.values():
+                for inner in value if isinstance(value, (tuple, list)) else (value,):
+                    inner = getattr(inner, "jaxpr", inner)
+                    if hasattr(inner, "eqns"):
+                        visit(inner)
+            if eqn.primitive.name in _HARMLESS:
+                continue
+            widening = eqn.primitive.name == "convert_element_type" and _narrow(eqn.invars) <= _narrow(
+                eqn.outvars
+            )
+            if not widening:
+                found.update(
+                    str(v.aval.dtype) for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating)
+                )
+
+    def _narrow(variables):
+        sizes = [v.aval.dtype.itemsize for v in variables if jnp.issubdtype(v.aval.dtype, jnp.floating)]
+        return min(sizes, default=0)
+
+    visit(jax.make_jaxpr(function)(*args).jaxpr)
+    return min(found, key=lambda name: jnp.dtype(name).itemsize, default="float64")

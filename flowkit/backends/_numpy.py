@@ -58,3 +58,23 @@ def gradients(function, tensors):
     Not on numpy: raises NotImplementedError, and says where it works.
     """
     raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
+
+
+def compile_jacobian(function, layer):
+    """Not on numpy: raises, and says where it works."""
+    raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
+
+
+def compile_gradients(function):
+    """Not on numpy: raises, and says where it works."""
+    raise NotImplementedError("numpy has no automatic differentiation: use jax, torch or tensorflow")
+
+
+def compile_fully(function, layer, *, thorough=False):
+    """Not on numpy: raises, and says where it works."""
+    raise NotImplementedError("numpy has no compiler: use jax, torch or tensorflow")
+
+
+def lowest_float(function, *args):
+    """Not on numpy: raises, and says where it works."""
+    raise NotImplementedError("numpy keeps no record of its operations: use jax, torch or tensorflow")

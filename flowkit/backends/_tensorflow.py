@@ -45,7 +45,7 @@ def jacobian(function, x):
     """d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs), flattened events."""
     rows = []
     for row in tf.convert_to_tensor(x):
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:  # a jacobian without pfor asks the tape many times
             tape.watch(row)
             y = tf.reshape(function(row[None])[0], [-1])
         jac = tape.jacobian(y, row, experimental_use_pfor=False, unconnected_gradients="zero")
@@ -60,3 +60,59 @@ def gradients(function, tensors):
         tape.watch(tensors)
         value = function(tensors)
     return value, tape.gradient(value, tensors, unconnected_gradients="zero")
+
+
+def compile_jacobian(function, layer):
+    """A function (x, *args) -> d function(x)[i] / d x[i] of each sample i, (batch, outputs, inputs); samples are independent.
+
+    It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
+    """
+
+    def run(x, *args):
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = tf.reshape(function(x, *args), [x.shape[0], -1])
+            outputs = [tf.reduce_sum(y[:, j]) for j in range(y.shape[1])]
+        rows = [tape.gradient(out, x, unconnected_gradients="zero") for out in outputs]
+        return tf.stack([tf.reshape(row, [x.shape[0], -1]) for row in rows], axis=1)
+
+    return run
+
+
+def compile_gradients(function):
+    """A function (tensors, *rest) -> the scalar `function(tensors, *rest)` and its gradients with respect to `tensors`.
+
+    Compiled where the engine can.
+    """
+    return lambda tensors, *rest: gradients(lambda given: function(given, *rest), tensors)
+
+
+def compile_fully(function, layer, *, thorough=False):
+    """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
+
+    `thorough` asks for all stages, where the first ones alone are much quicker.
+    """
+    return tf.function(function, jit_compile=True)
+
+
+_HARMLESS = ("Const", "Identity", "Placeholder", "Reshape", "ReadVariableOp", "Fill", "Shape", "StopGradient")
+
+
+def lowest_float(function, *args):
+    """The name of the narrowest floating-point type in which `function(*args)` computes anything."""
+    graph = tf.function(function, reduce_retracing=False).get_concrete_function(*args).graph
+    found = set()
+    for operation in graph.get_operations():
+        widening = (
+            operation.type == "Cast" and operation.inputs[0].dtype.size <= operation.outputs[0].dtype.size
+        )
+        if widening or operation.type in _HARMLESS:
+            continue
+        found.update(out.dtype for out in operation.outputs if out.dtype.is_floating)
+    for inner in graph.as_graph_def().library.function:  # bodies of loops and branches
+        kinds = {node.attr["T"].type for node in inner.node_def if node.op not in _HARMLESS}
+        found.update(
+            tf.dtypes.as_dtype(kind) for kind in kinds if kind and tf.dtypes.as_dtype(kind).is_floating
+        )
+    return min(found, key=lambda dtype: dtype.size, default=tf.float64).name

@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 SUPPORTS_TRAINING = True
 
@@ -68,6 +69,84 @@ def gradients(function, tensors):
     with torch.enable_grad():
         leaves = [keras.ops.convert_to_tensor(t).detach().requires_grad_() for t in tensors]
         value = function(leaves)
+        if not value.requires_grad:  # a constant
+            return value, [torch.zeros_like(t) for t in leaves]
         grads = torch.autograd.grad(value, leaves, allow_unused=True)
     grads = [torch.zeros_like(t) if g is None else g for g, t in zip(grads, leaves, strict=True)]
     return value.detach(), grads
+
+
+def compile_jacobian(function, layer):
+    """A function (x, *args) -> d function(x)[i] / d x[i] of each sample i, (batch, outputs, inputs); samples are independent.
+
+    It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
+    """
+
+    def run(x, *args):
+        with torch.enable_grad():
+            x = keras.ops.convert_to_tensor(x).detach().requires_grad_()
+            y = function(x, *args).reshape(x.shape[0], -1)
+            if not y.requires_grad:  # a constant
+                return torch.zeros(*y.shape, x[0].numel(), dtype=y.dtype)
+            rows = []
+            for j in range(y.shape[1]):
+                (row,) = torch.autograd.grad(y[:, j].sum(), x, retain_graph=True, allow_unused=True)
+                rows.append(torch.zeros_like(x) if row is None else row)
+        return torch.stack([row.reshape(x.shape[0], -1) for row in rows], dim=1)
+
+    return run
+
+
+def compile_gradients(function):
+    """A function (tensors, *rest) -> the scalar `function(tensors, *rest)` and its gradients with respect to `tensors`.
+
+    Compiled where the engine can.
+    """
+    return lambda tensors, *rest: gradients(lambda given: function(given, *rest), tensors)
+
+
+def compile_fully(function, layer, *, thorough=False):
+    """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
+
+    `thorough` asks for all stages, where the first ones alone are much quicker.
+    """
+    torch.compiler.reset()  # limits on recompilation are for each code object, which all layers share
+    return torch.compile(function, backend="inductor" if thorough else "eager", dynamic=False)
+
+
+_HARMLESS = (
+    "detach",
+    "view",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "arange",
+    "expand",
+    "scalar_tensor",
+    "eye",
+    "lift_fresh",
+)
+
+
+def lowest_float(function, *args):
+    """The name of the narrowest floating-point type in which `function(*args)` computes anything."""
+    found = set()
+
+    class Listen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            name = func.overloadpacket.__name__
+            given = [a.dtype.itemsize for a in args if torch.is_tensor(a) and a.dtype.is_floating_point]
+            for out in result if isinstance(result, (tuple, list)) else (result,):
+                if not torch.is_tensor(out) or not out.dtype.is_floating_point:
+                    continue
+                widening = name == "_to_copy" and min(given, default=0) <= out.dtype.itemsize
+                if not widening and not name.startswith(_HARMLESS):
+                    found.add(out.dtype)
+            return result
+
+    with torch.no_grad(), Listen():
+        function(*args)
+    lowest = min(found, key=lambda dtype: dtype.itemsize, default=torch.float64)
+    return str(lowest).removeprefix("torch.")

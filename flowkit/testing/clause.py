@@ -1,0 +1,98 @@
+"""What a clause is: one promise, how it is checked, and what usually breaks it."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+
+CLAUSES = {}
+"""All clauses by name, in the order in which they are checked and reported."""
+
+
+@dataclass(frozen=True)
+class Clause:
+    """`check(trial)` raises `Broken`; `per` says for what it is called: each "example", each "event", or "once"."""
+
+    name: str
+    promise: str
+    hint: str
+    per: str
+    check: Callable
+    applies: Callable
+
+    def __str__(self):
+        return self.name
+
+
+def clause(name, promise, *, hint, per="example", applies=lambda subject: None):
+    """Register a function of a trial as the clause `name`. `applies(subject)` is None, or why it is not asked."""
+
+    def register(check):
+        CLAUSES[name] = Clause(name, promise, hint, per, check, applies)
+        return check
+
+    return register
+
+
+class Broken(Exception):
+    """A promise does not hold: what was expected and received, and by how much where that is a number."""
+
+    def __init__(self, expected, received, *, measured=None, allowed=None, sample=None, hint=None):
+        super().__init__(f"expected {expected}, received {received}")
+        self.expected, self.received = expected, received
+        self.measured, self.allowed, self.sample, self.hint = measured, allowed, sample, hint
+
+
+class Undecided(Exception):
+    """No point of this example could be judged: each is known less well than the promise asks."""
+
+
+def judge(expected, received, allowed, *, what, where=None, among=None, gap=None):
+    """Raise `Broken` for the worst entry of |expected - received| > allowed, `Undecided` where none can be judged.
+
+    An entry whose allowed error reaches a sixteenth of its size has no digits left to judge. `among` (batch,) tells
+    which samples count; `where` are the inputs, for the message.
+    """
+    with np.errstate(all="ignore"):
+        gap = np.abs(expected - received) if gap is None else gap
+        decided = allowed <= np.maximum(1, np.abs(expected)) / 16
+        if among is not None:
+            decided &= among.reshape(-1, *(1,) * (decided.ndim - 1))
+        broken = decided & ~(gap <= allowed)
+        if not broken.any():
+            if not decided.any():
+                raise Undecided
+            return
+        ratio = np.where(
+            broken, np.nan_to_num(gap / np.maximum(allowed, 1e-300), nan=np.inf, posinf=np.inf), -1
+        )
+    worst = np.unravel_index(np.argmax(ratio), ratio.shape)
+    place = "" if len(worst) == 1 else f"[{', '.join(map(str, worst[1:]))}]"
+    at = "" if where is None else f" at {point(where[worst[0]])}"
+    raise Broken(
+        f"{what}{place} = {expected[worst]:.6g}",
+        f"{received[worst]:.6g}{at}",
+        measured=float(gap[worst]),
+        allowed=float(allowed[worst]),
+        sample=int(worst[0]),
+        hint=proportion(expected[worst], received[worst], None if where is None else where[0].shape),
+    )
+
+
+def point(row):
+    """An event as short text."""
+    text = np.array2string(np.asarray(row), precision=6, separator=", ", threshold=24, floatmode="maxprec")
+    return " ".join(text.split())
+
+
+def proportion(expected, received, event):
+    """What a telling ratio between two log-dets or values suggests, or None."""
+    if not (np.isfinite(expected) and np.isfinite(received)) or not expected or not received:
+        return None
+    ratio = expected / received
+    near = round(ratio)
+    if abs(ratio + 1) < 1e-6:
+        return "The sign is the other one."
+    if near > 1 and abs(ratio - near) < 1e-6 * near:
+        return f"Off by a factor of {near}" + (f": the event has shape {event}." if event else ".")
+    return None

@@ -1,0 +1,72 @@
+"""Data-dependent initialisation happens in `adapt`, and only there."""
+
+import os
+import tempfile
+
+import numpy as np
+from keras import ops
+
+from flowkit.contract import Bijector
+from flowkit.testing.clause import Broken, clause
+from flowkit.testing.clauses.saving import restored
+
+
+def _applies(subject):
+    layer = subject.layer(subject.events[0])
+    has_flag = any(v.name == "adapted" for v in layer.non_trainable_variables)
+    own = type(layer)._adapt is not Bijector._adapt
+    return None if has_flag or own else "nothing depends on data"
+
+
+@clause(
+    "adaptation",
+    "adapt sets the weights the same each time, is asked for before use, saved, and never done by a call",
+    hint="Set statistics in _adapt alone, and say so in a weight from adapted_flag, which is saved.",
+    per="once",
+    applies=_applies,
+)
+def adaptation(trial):
+    subject, event = trial.subject, trial.event
+    fresh = subject.built(event)
+    x = subject.adapt_batch(event, seed=1)
+    context = subject.context(event, 1, len(x))
+    args = subject.context_args(context)
+    flagged = any(v.name == "adapted" for v in fresh.non_trainable_variables)
+    if not flagged:
+        raise Broken("a saved, non-trainable weight named 'adapted' (see adapted_flag)", "none")
+    _refuses(trial, fresh, x, context)
+    try:
+        fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), *args)
+    except NotImplementedError:
+        return  # says that it cannot be adapted from this side, as an inverse does
+    once = [v.numpy() for v in fresh.weights]
+    if not fresh.adapted:
+        raise Broken("adapt to set the flag 'adapted'", "a flag that is still False")
+    fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), *args)
+    _equal(once, fresh, "a second adapt on the same batch")
+    call = {"context": context} if context is None else {"context": ops.convert_to_tensor(context)}
+    z, _ = fresh(ops.convert_to_tensor(x * 0.5, dtype="float32"), **call)
+    fresh.inverse(z, **call)
+    _equal(once, fresh, "a call on other data")
+    with tempfile.TemporaryDirectory() as folder:
+        again = restored(fresh, event, context, os.path.join(folder, "adapted.keras"))
+    if not again.adapted:
+        raise Broken("a layer that is still adapted after .keras saving", "one that asks for adapt")
+    _equal(once, again, "saving and loading")
+
+
+def _refuses(trial, fresh, x, context):
+    for inverse in (False, True):
+        latent = np.zeros((len(x), *trial.latent_event))
+        try:
+            trial.call32(latent if inverse else x, context, inverse, layer=fresh)
+        except ValueError:  # ContractError is one
+            continue
+        raise Broken(f"{'inverse' if inverse else 'forward'} to refuse before adapt", "an answer")
+
+
+def _equal(once, layer, what):
+    for value, variable in zip(once, layer.weights, strict=True):
+        if not np.array_equal(value, variable.numpy()):
+            gap = np.max(np.abs(1.0 * value - 1.0 * variable.numpy()))
+            raise Broken(f"weight '{variable.path}' unchanged by {what}", f"a change of {gap:.3g}")

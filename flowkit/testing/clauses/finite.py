@@ -1,0 +1,92 @@
+"""Outputs and gradients stay finite wherever the true ones fit into a float32."""
+
+import numpy as np
+
+from flowkit import backends
+from flowkit.contract import Domain
+from flowkit.testing.clause import Broken, clause, point
+from flowkit.testing.example import ROWS
+from flowkit.testing.points import points_of
+from flowkit.testing.subject import tensors
+
+LIMIT = float(np.finfo("float32").max)
+
+
+@clause(
+    "finite",
+    "outputs and log-dets are finite in float32, unless the true ones are too large for it",
+    hint="exp of a large number, log of a rounded zero, or 0 * inf: rewrite with log1p, expm1 or a maximum.",
+    per="event",
+)
+def finite(trial):
+    for inverse, event in ((False, trial.event), (True, trial.latent_event)):
+        domain = trial.spec.codomain if inverse else trial.spec.domain
+        for direction_ in trial.rays(event):
+            rows = points_of(domain, np.concatenate([size * direction_ for size in SIZES]))
+            context = None if trial.context is None else np.repeat(trial.context[:1], len(rows), axis=0)
+            value, log_det = trial.call32(rows, context, inverse)
+            good = np.isfinite(log_det) & np.isfinite(value).reshape(len(rows), -1).all(axis=1)
+            if good.all():
+                continue
+            first = int(np.argmin(good))
+            if first and _at_the_limit(value[first - 1], log_det[first - 1], trial, inverse):
+                continue
+            raise Broken(
+                f"a finite output and log-det from {'inverse' if inverse else 'forward'}",
+                f"{point(value[first])} with log-det {log_det[first]:.6g} at {point(rows[first])}"
+                + (f", where {point(rows[first - 1])} gives {point(value[first - 1])}" if first else ""),
+                sample=0,
+            )
+
+
+SIZES = tuple(2.0 ** (k / 4) for k in range(-12, 53))
+"""From 1/8 to 8192 in steps small enough that an exponential comes near the limit before it passes it."""
+
+
+def _at_the_limit(value, log_det, trial, inverse):
+    """Whether the last finite answer is so large, or so near the edge of what it maps onto, that the next cannot be told.
+
+    One step grows the argument by a fifth, so what passes the largest float32 next was beyond its fifth root, twice over.
+    """
+    codomain = trial.spec.domain if inverse else trial.spec.codomain
+    huge = np.max(np.abs(value)) > LIMIT**0.4 or np.abs(log_det) > np.log(LIMIT) * 0.4
+    if codomain == Domain.REAL:
+        return bool(huge)
+    edges = [edge for edge in (codomain.low, codomain.high) if np.isfinite(edge)]
+    near = [np.min(np.abs(value - edge)) <= 2.0**-20 * max(1, abs(edge)) for edge in edges]
+    return bool(huge or any(near))
+
+
+@clause(
+    "finite gradient",
+    "the gradient of output and log-det is finite wherever they are",
+    hint="where() does not stop a gradient of the branch not taken: make its argument harmless as well.",
+)
+def finite_gradient(trial):
+    there = trial.there
+    layer, values = trial.layer64, [trial.x]
+    with backends.float64():
+        values += [v.numpy().astype("float64") for v in layer.trainable_variables]
+        for of, answer in ((0, there.value), (1, there.log_det)):
+            run = trial.subject.gradient(trial.event, False, of, trial.context is not None)
+            good = np.isfinite(there.log_det) & np.isfinite(there.value).reshape(ROWS, -1).all(axis=1)
+            if not good.all():
+                continue
+            _, grads = run([*map(_tensor, values)], *tensors(np.ones_like(answer), trial.context))
+            names = ["x", *(v.path for v in layer.trainable_variables)]
+            for name, grad in zip(names, grads, strict=True):
+                if not np.isfinite(_numpy(grad)).all():
+                    raise Broken(
+                        f"a finite gradient of the {('output', 'log-det')[of]} for {name}",
+                        f"{point(_numpy(grad).ravel())} at {point(trial.x)}",
+                    )
+
+
+def _tensor(value):
+    return tensors(value, None)[0]
+
+
+def _numpy(tensor):
+    from keras import ops
+
+    return ops.convert_to_numpy(tensor)

@@ -1,0 +1,87 @@
+"""Automatic gradients are those of the function: compared with finite differences in float64."""
+
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.testing.clause import clause, judge
+from flowkit.testing.points import room
+from flowkit.testing.subject import tensors
+from flowkit.testing.tolerances import ROUNDINGS
+
+
+@clause(
+    "output gradient",
+    "the gradient of the output with respect to the input and to every weight is that of finite differences",
+    hint="A stop_gradient, a detached or rounded value, or a custom gradient may be in the way.",
+    per="event",
+)
+def output(trial):
+    for inverse in (False, True):
+        _compare(trial, inverse, of=0)
+
+
+@clause(
+    "log-det gradient",
+    "the gradient of the log-det with respect to the input and to every weight is that of finite differences",
+    hint="A stop_gradient, a detached or rounded value, or numpy in the log-det may be in the way.",
+    per="event",
+)
+def log_det(trial):
+    for inverse in (False, True):
+        _compare(trial, inverse, of=1)
+
+
+def _compare(trial, inverse, of):
+    if inverse and trial.spec.inverse == "iterative":
+        return  # a solver's gradient is not promised: nobody trains through it
+    measured, x = (trial.back, trial.z) if inverse else (trial.there, trial.x)
+    domain = trial.spec.codomain if inverse else trial.spec.domain
+    answer = measured.log_det if of else measured.value
+    if domain.kind == "simplex" or not np.isfinite(answer).all():
+        return  # no free coordinates to move along; nothing finite to differentiate
+    layer, eps = trial.layer64, trial.subject._eps[trial.event, inverse]
+    rng = np.random.default_rng([trial.seed, 6])
+    cotangent = rng.normal(size=answer.shape)
+    scale = float(np.sum(np.abs(cotangent) * (np.abs(answer) + _noise(measured, of) / eps)))
+    names = ["x", *(v.path for v in layer.trainable_variables)]
+    with backends.float64():
+        run = trial.subject.gradient(trial.event, inverse, of, trial.context is not None)
+        start = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
+        constants = tensors(cotangent, trial.context)
+
+        def at(i=0, step=0.0):
+            values = [v + step if j == i else v for j, v in enumerate(start)]
+            value, grads = run([ops.convert_to_tensor(v, dtype="float64") for v in values], *constants)
+            return float(ops.convert_to_numpy(value)), grads
+
+        here, grads = at()
+        for i, (name, grad) in enumerate(zip(names, grads, strict=True)):
+            # The cube root of the unit balances rounding and curvature; within the domain.
+            h = np.cbrt(eps) * np.maximum(1e-2, np.abs(start[i]))
+            if i == 0:
+                h = np.minimum(h, room(domain, x) / 4)
+            move = h * rng.choice([-1.0, 1.0], size=h.shape)
+            values = [at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
+            share = np.asarray(ops.convert_to_numpy(grad), "float64") * move
+            what = f"d/d {name} of the {'inverse' if inverse else 'forward'} direction"
+            _agree(here, values, share, ROUNDINGS * eps * scale, what)
+
+
+def _noise(measured, of):
+    return measured.log_det_error if of else measured.value_error
+
+
+def _agree(here, values, share, rounding, what):
+    """Compare one directional derivative, times the step, with differences at the step and at half of it."""
+    plus, minus, half_plus, half_minus = values
+    coarse, fine = (plus - minus) / 2, half_plus - half_minus
+    expected = (4 * fine - coarse) / 3  # Richardson: the error is of fourth order
+    # Two steps disagree where a third derivative matters, two sides where there is a kink.
+    kink = abs(abs(plus - 2 * here + minus) - 4 * abs(half_plus - 2 * here + half_minus))
+    allowed = abs(expected - coarse) + kink + rounding
+    size = max(abs(expected), float(np.abs(share).sum()), 1e-300)  # what the step could have changed
+    if size <= 16 * allowed and np.isfinite(share).all():
+        return  # too flat, or too bent, for differences to tell
+    expected, received, allowed = expected / size, share.sum() / size, allowed / size
+    judge(np.array([expected]), np.array([received]), np.array([allowed]), what=f"{what}, relative")

@@ -1,0 +1,54 @@
+"""Each direction lands where the spec says."""
+
+import numpy as np
+
+from flowkit.contract import Domain
+from flowkit.testing.clause import Broken, clause, point
+from flowkit.testing.points import inside
+from flowkit.testing.tolerances import ROUNDINGS
+
+
+@clause(
+    "codomain",
+    "forward(x) lies in the declared codomain",
+    hint="Declare the codomain in the spec, or map onto the one declared.",
+)
+def codomain(trial):
+    _lands(trial.there, trial.spec.codomain, trial.x, "forward(x)")
+
+
+@clause(
+    "domain",
+    "inverse(z) lies in the declared domain, and forward is finite on all of that",
+    hint="The declared domain is larger or smaller than the one on which the map works.",
+)
+def domain(trial):
+    _lands(trial.back, trial.spec.domain, trial.z, "inverse(z)")
+    if trial.spec.domain != Domain.REAL:  # on all of the real line overflow may be right: clause "finite"
+        _finite(trial.there, trial.x)
+
+
+def _lands(measured, domain, where, what):
+    """On the edge is allowed: an open set's edge is where rounding puts the points beside it."""
+    value = measured.value
+    good = inside(domain, value, ROUNDINGS * measured.value_error) | ~np.isfinite(value) & (
+        domain == Domain.REAL
+    )
+    if not good.all():
+        worst = np.argwhere(~np.broadcast_to(good, value.shape))[0]
+        raise Broken(
+            f"{what} in {domain}",
+            f"{point(value[worst[0]])} at {point(where[worst[0]])}",
+            sample=int(worst[0]),
+        )
+
+
+def _finite(measured, where):
+    good = np.isfinite(measured.log_det) & np.isfinite(measured.value).reshape(len(where), -1).all(axis=1)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise Broken(
+            "a finite output and log-det inside the domain",
+            f"{point(measured.value[row])} with log-det {measured.log_det[row]:.6g} at {point(where[row])}",
+            sample=row,
+        )

@@ -1,0 +1,73 @@
+"""The log-det is the logarithm of the Jacobian's determinant."""
+
+import numpy as np
+
+from flowkit.testing.clause import Broken, clause, judge
+from flowkit.testing.tolerances import ROUNDINGS, log_abs_det
+
+
+@clause(
+    "log-det",
+    "log_det of forward is log|det dz/dx|, by automatic differentiation in float64",
+    hint="A sign, a sum over the event, or the number of places (height * width) may be missing.",
+)
+def forward_log_det(trial):
+    jac, noise = (reduced(part, trial.spec, trial.event, trial.latent_event) for part in trial.jacobians)
+    if jac.shape[1] != jac.shape[2]:
+        raise Broken(f"as many outputs as inputs ({jac.shape[2]})", f"{jac.shape[1]}")
+    eps = trial.subject._eps[trial.event, False]
+    oracle, error, _ = log_abs_det(jac, noise, eps)
+    received = trial.there.log_det
+    underflow = np.isneginf(oracle) & np.isfinite(received)
+    if underflow.any() and not (received[underflow] < np.log(np.finfo("float32").tiny)).all():
+        row = int(np.argmax(underflow & ~(received < np.log(np.finfo("float32").tiny))))
+        raise Broken(
+            "log_det = -inf: the Jacobian is singular, so the map is not invertible here",
+            f"{received[row]:.6g} at {trial.x[row].ravel()}",
+            sample=row,
+        )
+    allowed = ROUNDINGS * (error + trial.there.log_det_error)
+    judge(oracle, received, allowed, what="log|det dz/dx|", where=trial.x)
+
+
+@clause(
+    "inverse log-det",
+    "log_det of inverse(z) is minus that of forward at the point it returns",
+    hint="The inverse's log-det is that of its own direction: minus forward's, at x = inverse(z).",
+)
+def inverse_log_det(trial):
+    back, there = trial.back, trial.back_and_there
+    allowed = ROUNDINGS * (back.log_det_error + there.log_det_error + there.log_det_spread)
+    known = trial.resolved(back.value, ROUNDINGS * trial.back_error, trial.spec.domain)
+    # Infinite log-dets of two signs at an overflow agree.
+    among = known & ~(np.isinf(back.log_det) & (back.log_det == -there.log_det))
+    judge(-there.log_det, back.log_det, allowed, what="-log_det of forward", where=trial.z, among=among)
+
+
+@clause(
+    "log-det kind",
+    "the log-det is zero, or the same for all x, where the spec says so",
+    hint='Declare log_det="varying" (or "constant") in the spec.',
+    applies=lambda subject: "declared varying" if subject.spec.log_det == "varying" else None,
+)
+def kind(trial):
+    for measured, where in ((trial.there, trial.x), (trial.back, trial.z)):
+        given, error = measured.log_det, ROUNDINGS * measured.log_det_error
+        if trial.spec.log_det == "zero":
+            judge(np.zeros_like(given), given, error, what="log_det", where=where)
+        elif trial.context is None:
+            judge(np.full_like(given, given[0]), given, error + error[0], what="log_det", where=where)
+
+
+def reduced(jacobian, spec, event, latent_event):
+    """The Jacobian between free coordinates: on a simplex the last entry of each row is what the others leave."""
+    rows, outputs, inputs = jacobian.shape
+    if spec.domain.kind == "simplex":
+        k = event[-1]
+        j = jacobian.reshape(rows, outputs, inputs // k, k)
+        jacobian = (j[..., :-1] - j[..., -1:]).reshape(rows, outputs, -1)
+    if spec.codomain.kind == "simplex":
+        k = latent_event[-1]
+        j = jacobian.reshape(rows, outputs // k, k, -1)
+        jacobian = j[:, :, :-1].reshape(rows, -1, j.shape[-1])
+    return jacobian

@@ -1,0 +1,52 @@
+"""A call changes nothing and remembers nothing."""
+
+import numpy as np
+
+from flowkit.testing.clause import Broken, clause
+
+
+@clause(
+    "purity",
+    "the same input gives the same answer, whatever was called before, and no call changes a weight",
+    hint="Something is written, drawn at random or remembered in _forward or _inverse: that belongs in adapt.",
+    per="event",
+)
+def purity(trial):
+    layer = trial.layer32
+    before = _state(layer)
+    for inverse, points in ((False, trial.x), (True, trial.z)):
+        side = "inverse" if inverse else "forward"
+        first = trial.call32(points, trial.context, inverse)
+        trial.call32(points[::-1] * 0.5 + points * 0.5, trial.context, inverse)
+        # What the other direction was asked in between must not be handed back either.
+        trial.call32(trial.x[::-1] if inverse else trial.z[::-1], trial.context, not inverse)
+        for name, expected, received in zip(
+            ("output", "log_det"), first, trial.call32(points, trial.context, inverse), strict=True
+        ):
+            if not np.array_equal(expected, received, equal_nan=True):
+                raise Broken(
+                    f"the same {name} from {side} each time",
+                    f"a difference of {np.nanmax(np.abs(expected - received)):.3g}",
+                )
+        for (path, old), (_, new) in zip(before, _state(layer), strict=True):
+            if not np.array_equal(old, new):
+                trial.subject.forget(trial.event)
+                raise Broken(
+                    f"{side} to leave weight '{path}' as it was",
+                    f"a change of {np.max(np.abs(1.0 * new - old)):.3g}",
+                )
+    fresh = trial.subject.twin(trial.event, trial.seed)
+    for inverse, points in ((False, trial.x), (True, trial.z)):
+        used = trial.call32(points, trial.context, inverse)
+        new = trial.call32(points, trial.context, inverse, layer=fresh)
+        for name, expected, received in zip(("output", "log_det"), new, used, strict=True):
+            if not np.array_equal(expected, received, equal_nan=True):
+                side = "inverse" if inverse else "forward"
+                raise Broken(
+                    f"the same {name} of {side} from a fresh layer and from one that was called before",
+                    f"a difference of {np.nanmax(np.abs(expected - received)):.3g}",
+                )
+
+
+def _state(layer):
+    return [(v.path, v.numpy()) for v in layer.variables]

@@ -1,0 +1,31 @@
+"""The two directions undo each other."""
+
+from flowkit.testing.clause import clause, judge
+from flowkit.testing.points import difference
+from flowkit.testing.tolerances import ROUNDINGS
+
+
+@clause(
+    "round trip",
+    "inverse(forward(x)) is x, for every x of the domain",
+    hint="The inverse undoes another map, or in another order, or stops too early.",
+)
+def from_domain(trial):
+    there, back = trial.there, trial.there_and_back
+    allowed = ROUNDINGS * (back.value_error + back.value_spread) + trial.declared(trial.x)
+    known = trial.resolved(there.value, ROUNDINGS * there.value_error, trial.spec.codomain)
+    gap = difference(trial.spec.domain, trial.x, back.value)
+    judge(trial.x, back.value, allowed, what="x", where=trial.x, among=known, gap=gap)
+
+
+@clause(
+    "inverse round trip",
+    "forward(inverse(z)) is z, for every z of the codomain",
+    hint="The codomain may be smaller than declared, or the inverse may answer from memory.",
+)
+def from_codomain(trial):
+    back, there = trial.back, trial.back_and_there
+    allowed = ROUNDINGS * (there.value_error + there.value_spread)
+    known = trial.resolved(back.value, ROUNDINGS * trial.back_error, trial.spec.domain)
+    gap = difference(trial.spec.codomain, trial.z, there.value)
+    judge(trial.z, there.value, allowed, what="z", where=trial.z, among=known, gap=gap)

@@ -1,0 +1,44 @@
+"""Which event shapes to try: small ones first, then those where structure shows."""
+
+LARGEST = 64
+"""Entries of the largest event that is tried: a Jacobian has the square of that."""
+
+_BY_RANK = {
+    1: [(1,), (2,), (3,), (4,), (5,)],
+    2: [(1, 1), (2, 3), (3, 2), (1, 4)],
+    3: [(1, 1, 1), (2, 3, 1), (1, 2, 3), (3, 2, 2), (2, 2, 4)],
+}
+
+
+def event_shapes(spec):
+    """Candidate event shapes for a spec, smallest first: odd channels, one channel, images that are not square.
+
+    A spec does not say everything (a coupling needs two channels), so a bijector may refuse some.
+    """
+    rank = spec.event_rank
+    ranks = (1, 2, 3) if rank is None else (rank,) if isinstance(rank, int) else tuple(rank)
+    shapes = []
+    for r in ranks:
+        seeds = _BY_RANK.get(r) or [(1,) * r, (*range(1, r), 2)]
+        multiple = (*(spec.event_multiple or ()), *(1,) * r)[:r]
+        for factor in (1, 2, 4) if spec.event_multiple else (1,):
+            shapes += [
+                tuple(n * m * (factor if m > 1 else 1) for n, m in zip(s, multiple, strict=True))
+                for s in seeds
+            ]
+    small = [shape for shape in dict.fromkeys(shapes) if _size(shape)[0] <= LARGEST]
+    return sorted(small or shapes[:1], key=_size)
+
+
+def spread(events, count):
+    """`count` of the events: the smallest, the largest and some between."""
+    if len(events) <= count:
+        return events
+    return [events[round(i * (len(events) - 1) / (count - 1))] for i in range(count)]
+
+
+def _size(event):
+    size = 1
+    for n in event:
+        size *= n
+    return size, len(event), event

@@ -1,0 +1,57 @@
+"""Points of a domain, from real numbers, as numpy arrays."""
+
+import numpy as np
+from keras import ops
+
+from flowkit.contract import Domain
+
+
+def points_of(domain, t):
+    """Points of `domain` for an array of real numbers of the same shape, strictly inside.
+
+    They are float32 numbers held in float64 (save on the simplex, whose sum would suffer), so that
+    both precisions are asked about the same point.
+    """
+    x = np.asarray(ops.convert_to_numpy(domain.from_real(ops.convert_to_tensor(t))), "float64")
+    if domain.kind == "simplex":
+        x = np.maximum(x, np.finfo("float32").tiny)
+        return x / x.sum(axis=-1, keepdims=True)
+    x = x.astype("float32")
+    if domain == Domain.REAL:
+        return x.astype("float64")
+    low, high = np.float32(domain.low), np.float32(domain.high)
+    if domain.kind != "circle":
+        low = np.nextafter(low, high) if np.isfinite(low) else low
+    high = np.nextafter(high, low) if np.isfinite(high) else high
+    if low == np.nextafter(np.float32(0), np.float32(1)):
+        low = np.finfo("float32").tiny  # engines flush what is smaller to zero
+    return np.clip(x, low, high).astype("float64")
+
+
+def room(domain, x):
+    """How far each entry of `x` is from the nearest edge of an interval; infinity where there is none."""
+    if domain.kind != "interval":
+        return np.full(x.shape, np.inf)
+    return np.minimum(x - domain.low, domain.high - x)
+
+
+def inside(domain, x, slack=0.0):
+    """For each entry of `x`: whether it lies in the domain, up to `slack`."""
+    with np.errstate(invalid="ignore"):
+        if domain.kind == "simplex":
+            total = np.abs(x.sum(axis=-1, keepdims=True) - 1) <= np.sum(
+                np.broadcast_to(slack, x.shape), axis=-1, keepdims=True
+            )
+            return (x >= -slack) & total
+        if domain == Domain.REAL:
+            return np.isfinite(x)
+        return (x >= domain.low - slack) & (x <= domain.high + slack)
+
+
+def difference(domain, one, other):
+    """|one - other|, on the circle the short way round."""
+    gap = np.abs(one - other)
+    if domain.kind == "circle":
+        turn = domain.high - domain.low
+        gap = np.minimum(gap % turn, turn - gap % turn)
+    return gap

@@ -1,0 +1,85 @@
+"""What a check found, as an object that prints as a table."""
+
+from dataclasses import asdict, dataclass, field
+
+from flowkit.contract import ContractError
+
+
+class BrokenPromise(ContractError):
+    """A `ContractError` with the evidence: `measured` against `allowed` error, `conditioning`, the example, how to replay.
+
+    `conditioning` is the condition number of the float64 Jacobian at the point, None where there is none.
+    """
+
+    def __init__(
+        self,
+        clause,
+        bijector,
+        *,
+        expected,
+        received,
+        hint,
+        measured,
+        allowed,
+        conditioning,
+        config,
+        example,
+        replay,
+    ):
+        super().__init__(clause, bijector, expected=expected, received=received, hint=hint)
+        self.measured, self.allowed, self.conditioning = measured, allowed, conditioning
+        self.config, self.example, self.replay = config, example, replay
+        lines = [self.args[0], f"  config:       {config}"]
+        if measured is not None:
+            lines.append(f"  error:        {measured:.3g}, allowed {allowed:.3g}")
+        if conditioning is not None:
+            lines.append(f"  conditioning: {conditioning:.3g}")
+        lines.append(f"  replay:       {replay}")
+        self.args = ("\n".join(lines),)
+
+
+@dataclass
+class Result:
+    """One clause: "kept", "broken", "waived" or "not asked"; how many examples could be judged; and the reason or error."""
+
+    clause: str
+    verdict: str
+    examples: int = 0
+    reason: str = ""
+    error: BrokenPromise | None = field(default=None, repr=False)
+
+
+@dataclass
+class Report:
+    """All clauses of one bijector on one engine. True where nothing is broken; prints as a table."""
+
+    bijector: str
+    engine: str
+    results: list[Result]
+
+    def __bool__(self):
+        return not self.broken
+
+    @property
+    def broken(self):
+        """The results of the clauses that do not hold."""
+        return [result for result in self.results if result.verdict == "broken"]
+
+    def __getitem__(self, clause):
+        return next(result for result in self.results if result.clause == clause)
+
+    def __str__(self):
+        width = max(len(result.clause) for result in self.results)
+        lines = [f"{self.bijector} on {self.engine}"]
+        for result in self.results:
+            count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
+            lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
+        return "\n".join(lines)
+
+    def as_dict(self):
+        """The report as plain data, for JSON."""
+        rows = [{k: v for k, v in asdict(result).items() if k != "error"} for result in self.results]
+        for row, result in zip(rows, self.results, strict=True):
+            if result.error is not None:
+                row |= {"message": str(result.error), "replay": result.error.replay}
+        return {"bijector": self.bijector, "engine": self.engine, "kept": bool(self), "clauses": rows}

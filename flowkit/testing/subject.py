@@ -1,0 +1,272 @@
+"""A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
+
+import copy
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract import Bijector, ContractError
+from flowkit.contract.errors import label
+from flowkit.testing.clone import recreate
+from flowkit.testing.event_shapes import event_shapes, spread
+from flowkit.testing.points import points_of
+from flowkit.testing.randomize import moved
+
+CONTEXT_SIZE = 3
+
+
+class Subject:
+    """Makes what the clauses ask for, once, and keeps it.
+
+    `given` is a bijector, which is made again through its config, or a function (or class) without
+    arguments that makes one. `context` says what a context looks like where the layer itself does
+    not: the shape of one, or a function (rng, batch, event) -> array.
+    """
+
+    def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
+        self.given = given if isinstance(given, Bijector) else None
+        self._make = given if self.given is None else lambda: recreate(given)
+        self._context = context
+        self.model = self.make()  # unbuilt: answers questions about the spec
+        if not isinstance(self.model, Bijector):
+            raise TypeError(
+                f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
+            )
+        self.spec = self.model.spec
+        self._layers, self._starts, self._seeds, self._functions, self._eps = {}, {}, {}, {}, {}
+        self.events = self._choose_events(event_shapes, most_events)
+
+    def __str__(self):
+        return label(self.model)
+
+    @property
+    def config(self):
+        """The arguments of the layer, without what every layer has."""
+        try:
+            config = self.model.get_config()
+        except Exception as error:  # an author's own code may raise anything; a clause of its own judges it
+            return f"(get_config raised {type(error).__name__})"
+        return {k: v for k, v in config.items() if k not in ("name", "dtype", "trainable")}
+
+    # Copies
+
+    def make(self, dtype=None):
+        """A new, unbuilt layer; `dtype` "float64" inside `backends.float64()` makes one of that precision."""
+        if self.given is not None:
+            return recreate(self.given, dtype)
+        return self._make()
+
+    def reference(self):
+        """A copy that did not go through the config, or None where there is none."""
+        if self.given is None:
+            return self._make()
+        try:
+            return copy.deepcopy(self.given)
+        except Exception:  # torch modules and locks may refuse; the attributes are compared instead
+            return None
+
+    def _choose_events(self, asked, most):
+        if asked is not None:
+            return [tuple(event) for event in asked]
+        events = []
+        for event in event_shapes(self.spec):
+            try:
+                layer = self.make()
+                self.build(layer, event)
+                layer.compute_inverse_shape(layer.compute_output_shape((None, *event)))
+            except Exception:  # not an event for this bijector, and how it says so is not asked here
+                continue
+            events.append(event)
+        if not events:
+            raise ContractError(
+                "event shape",
+                self.model,
+                expected="to build for an event that its spec allows",
+                received=f"errors for all of {event_shapes(self.spec)}",
+                hint="Narrow the spec's event_rank or event_multiple, or pass event_shapes=.",
+            )
+        return spread(events, most)
+
+    def build(self, layer, event):
+        """`layer`, built for `event` (and a context, where it reads one)."""
+        if layer.built:
+            return layer
+        context = self.context(event, 0)
+        shape = None if context is None else np.shape(context[:1])
+        layer.build_for((None, *event), None if shape is None else (None, *shape[1:]))
+        layer.built = True
+        return layer
+
+    def layer(self, event, dtype="float32"):
+        """The copy for `event`: built, adapted to a batch, not yet perturbed. Kept."""
+        key = event, dtype
+        if key not in self._layers:
+            if dtype == "float64":
+                with backends.float64():
+                    layer = self.build(self.make("float64"), event)
+                    self._adapt(layer, event)
+            else:
+                layer = self.build(self.make(), event)
+                start = self.start(event)
+                if len(start) != len(layer.weights):
+                    raise ContractError(
+                        "config",
+                        self.model,
+                        expected=f"a copy with {len(start)} weights, like the first",
+                        received=f"{len(layer.weights)} weights",
+                    )
+                layer.set_weights(start)
+            self._layers[key] = layer
+        return self._layers[key]
+
+    def start(self, event):
+        """All weights as they are before they are perturbed, as float32 numbers."""
+        if event not in self._starts:
+            layer = self.layer(event, "float64")
+            with backends.float64():
+                values = [v.numpy() for v in layer.weights]
+            self._starts[event] = [v.astype("float32") if v.dtype == "float64" else v for v in values]
+        return self._starts[event]
+
+    def _adapt(self, layer, event):
+        flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
+        if (
+            not flags
+            and type(layer)._adapt is Bijector._adapt
+            and type(layer).run_adapt is Bijector.run_adapt
+        ):
+            return
+        x = self.adapt_batch(event)
+        try:
+            layer.adapt(ops.convert_to_tensor(x), *self.context_args(self.context(event, 0, len(x))))
+        except NotImplementedError:  # an inverse cannot be adapted from its own side
+            pass
+        for flag in flags:
+            flag.assign(True)
+
+    def adapt_batch(self, event, seed=0):
+        """A batch with another mean and deviation for each entry than 0 and 1."""
+        t = np.random.default_rng([seed, 2]).normal(0.4, 0.7, (16, *event))
+        return points_of(self.spec.domain, t)
+
+    def weighted(self, event, seed, dtype="float32"):
+        """The copy for `event` with its weights perturbed by `seed`."""
+        layer = self.layer(event, dtype)
+        if self._seeds.get((event, dtype)) != seed:
+            by_path = dict(zip([id(v) for v in layer.weights], self.start(event), strict=True))
+            start = [by_path[id(v)] for v in layer.trainable_variables]
+            for variable in layer.weights:
+                variable.assign(by_path[id(variable)])
+            for variable, value in zip(
+                layer.trainable_variables, moved(layer, seed, 0.3, start), strict=True
+            ):
+                variable.assign(value)
+            self._seeds[event, dtype] = seed
+        return layer
+
+    def built(self, event):
+        """A new float32 layer for `event`, as its `build` left it."""
+        return self.build(self.make(), event)
+
+    def prepare(self, layer, event, seed):
+        """`layer`, built, with the weights that the kept copy has for `seed`, as far as they fit."""
+        self.build(layer, event)
+        source = self.weighted(event, seed)
+        if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
+            layer.set_weights([v.numpy() for v in source.weights])
+        return layer
+
+    def twin(self, event, seed):
+        """A new float32 layer with the same weights as the kept one, that nobody has called."""
+        return self.prepare(self.built(event), event, seed)
+
+    def forget(self, event, dtype="float32"):
+        """Have the weights of that copy set anew before its next use: a clause has changed them."""
+        self._seeds.pop((event, dtype), None)
+
+    # Contexts
+
+    def context(self, event, seed, batch=None):
+        """A context for `batch` samples, or None. Where it is optional, every other seed has none."""
+        batch = batch or 16
+        if self.spec.context == "none":
+            return None
+        rng = np.random.default_rng([seed, 3])
+        if callable(self._context):
+            return np.asarray(self._context(rng, batch, event))
+        if self._context is not None:
+            return rng.normal(size=(batch, *self._context)).astype("float32")
+        if self.model.num_classes:
+            return rng.integers(0, self.model.num_classes, batch).astype("int32")
+        return rng.normal(size=(batch, CONTEXT_SIZE)).astype("float32")
+
+    @staticmethod
+    def context_args(context):
+        return () if context is None else (ops.convert_to_tensor(context),)
+
+    # Running
+
+    def function(self, event, inverse, with_context):
+        """(x, context) -> (value, log_det) of the float64 copy, compiled where the engine can."""
+        key = event, inverse, with_context
+        if key not in self._functions:
+            layer = self.layer(event, "float64")
+            self._functions[key] = backends.compile_inference(direction(layer, inverse), layer)
+        return self._functions[key]
+
+    def jacobian(self, event, with_context):
+        """(x, context) -> d forward / dx of the float64 copy, for each sample."""
+        key = event, "jacobian", with_context
+        if key not in self._functions:
+            layer = self.layer(event, "float64")
+            value = direction(layer, inverse=False)
+            self._functions[key] = backends.compile_jacobian(lambda *args: value(*args)[0], layer)
+        return self._functions[key]
+
+    def gradient(self, event, inverse, of, with_context):
+        """([x, *weights], cotangent, *context) -> sum(cotangent * output `of`) of the float64 copy, and its gradients."""
+        key = event, "gradient", inverse, of, with_context
+        if key not in self._functions:
+            layer = self.layer(event, "float64")
+            run = direction(layer, inverse)
+
+            def weighed(values, cotangent, *context):
+                mapping = list(zip(layer.trainable_variables, values[1:], strict=True))
+                with keras.StatelessScope(state_mapping=mapping):
+                    answer = run(values[0], *context)[of]
+                return ops.sum(ops.cast(answer, "float64") * cotangent)
+
+            self._functions[key] = backends.compile_gradients(weighed)
+        return self._functions[key]
+
+    def eps(self, event, inverse, x, context):
+        """The rounding unit of what the float64 copy really computes in, in that direction."""
+        key = event, inverse
+        if key not in self._eps:
+            layer = self.layer(event, "float64")
+            lowest = backends.lowest_float(direction(layer, inverse), *tensors(x, context))
+            self._eps[key] = unit(lowest)
+        return self._eps[key]
+
+
+def direction(layer, inverse):
+    """One direction of `layer` as a function of (x), or (x, context)."""
+
+    def run(x, context=None):
+        return layer(x, context=context, inverse=inverse)
+
+    return run
+
+
+def tensors(x, context):
+    """The arguments of a direction as tensors of the current default precision."""
+    x = ops.convert_to_tensor(x, dtype=keras.config.floatx())
+    return (x,) if context is None else (x, ops.convert_to_tensor(context))
+
+
+def unit(dtype):
+    """The distance from 1 to the next number of a floating-point type, by name."""
+    bits = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
+    return 2.0 ** -bits[dtype]
