@@ -10,7 +10,7 @@ from keras import ops
 
 import flowkit
 from flowkit import Flow, backends, zoo
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Permute, Shift
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Permute, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.data.dequantize import Dequantize
@@ -244,21 +244,20 @@ def test_the_loss_is_the_weighted_mean():
     )
 
 
-def test_compiled_training_is_that_of_eager_training(perturb):
+def test_compiled_training_is_that_of_eager_training(x):
     """jit_compile=True is XLA on jax and tensorflow and torch.compile on torch."""
-    x = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
 
     def trained(**options):
         keras.utils.set_random_seed(0)
-        flow = perturb(glow(n_bits=None, input_shape=(4, 4, 2)))
-        flow.compile(optimizer=keras.optimizers.SGD(1e-3), **options)
-        loss = flow.fit(x, batch_size=4, epochs=1, shuffle=False, verbose=0).history["loss"]
+        flow = Flow(Coupling(MLP([4])))
+        flow.compile(optimizer=keras.optimizers.SGD(1e-2), **options)
+        loss = flow.fit(x, batch_size=10, epochs=1, shuffle=False, verbose=0).history["loss"]
         return loss, weights(flow)
 
     eager, compiled = trained(run_eagerly=True), trained(jit_compile=True)
     np.testing.assert_allclose(eager[0], compiled[0], rtol=PARITY)
     for one, other in zip(eager[1], compiled[1], strict=True):
-        # Weights of the size of 1 at most, moved by two steps of gradients that agree to PARITY.
+        # Weights of the size of 1, moved by gradients that agree to PARITY.
         np.testing.assert_allclose(one, other, atol=PARITY)
 
 
@@ -349,12 +348,15 @@ def test_uniform_data_over_2_to_the_b_levels_score_b_bits(options, bits, samples
     np.testing.assert_allclose(scores, bits, rtol=4 * np.finfo("float32").eps)  # D ln(levels) in float32
 
 
-def test_the_importance_weighted_bound_is_tighter(image_flow, images):
-    """Jensen: log mean p is at least mean log p, with the same noise exactly, in the mean over seeds nearly."""
-    single = np.mean([image_flow.bits_per_dim(images, seed=seed) for seed in range(8)])
-    many = np.mean([image_flow.bits_per_dim(images, samples=8, seed=seed) for seed in range(4)])
-    assert many < single
-    assert image_flow.bits_per_dim(images, samples=2).shape == (16,)
+def test_the_importance_weighted_bound_is_tighter():
+    """Under a narrow base a pixel's probability depends much on the noise, so the bounds are far apart."""
+    flow = Flow(Scale(math.log(8)), dequantize=Dequantize(n_bits=1))
+    x = np.full((50, 2, 2, 1), 200, "uint8")
+    bits = [flow.bits_per_dim(x, samples=samples).mean() for samples in (1, 10, 1000)]
+    # By hand: a pixel of level 1 has the mass of 8 y, standard normal, for y in [0, 1/2).
+    exact = -math.log2(math.erf(4 / math.sqrt(2)) / 2)
+    assert bits[0] > bits[1] > bits[2] > exact - 0.05
+    assert abs(bits[2] - exact) < 0.05
 
 
 def test_a_bound_needs_noise_to_be_over(vector_flow, x):
@@ -480,7 +482,7 @@ def test_an_own_base_is_used(x):
 
 
 def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(run_python):
-    """On torch an eager call keeps its graph; flowkit's methods must not, nor turn gradients off for others."""
+    """On torch an eager call keeps its graph; methods must not, nor turn gradients off for others."""
     source = """
         import numpy as np, torch, flowkit
         from flowkit.bijectors import Chain, Conv1x1, Shift
@@ -490,7 +492,8 @@ def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(run_python):
         original = torch.Tensor.numpy
         for on in (True, False):
             torch.set_grad_enabled(on)
-            results = [flow.log_prob(x), flow.sample(3), flow.encode(x), flow.decode(x), *flow.sample_and_log_prob(2)]
+            results = [flow.log_prob(x), flow.sample(3), flow.encode(x), flow.decode(x)]
+            results += flow.sample_and_log_prob(2)
             assert all(isinstance(result, np.ndarray) for result in results)
             assert torch.is_grad_enabled() == on
         torch.set_grad_enabled(True)
@@ -521,7 +524,7 @@ def one_line(error):
             np.zeros((4, 7, 8, 1), "uint8"),
             "axis 1 to be a multiple of 2, received 7|which its weights were made for",
         ),
-        (np.full((4, 8, 8, 1), np.nan), "4?256? NaN or infinite values|NaN"),
+        (np.full((4, 8, 8, 1), np.nan), "received 256 NaN or infinite values"),
         (np.full((4, 8, 8, 1), 0.5), "expected whole numbers in 0..255"),
         (np.full((4, 8, 8, 1), 300), "received values from 300 to 300"),
         (np.zeros((4, 8, 8, 3), "uint8"), r"event of shape \(8, 8, 1\)"),
@@ -580,7 +583,7 @@ def test_bad_labels_when_sampling(class_flow):
 
 
 def test_a_context_of_the_wrong_width_names_both(context_flow, x):
-    with pytest.raises(ValueError, match=r"2.*3|3.*2"):
+    with pytest.raises(ContractError, match=r"vectors \(batch, 2\).*received shape \(20, 3\)"):
         context_flow.log_prob(x, np.zeros((20, 3), "float32"))
 
 

@@ -6,6 +6,7 @@ from keras import ops
 
 from flowkit.conditioners import MLP, ConvNet
 from flowkit.conditioners.context_bias import ContextBias
+from flowkit.contract import ContractError
 
 EPSILON = np.finfo("float32").eps
 
@@ -23,31 +24,34 @@ def test_a_label_picks_its_row():
     np.testing.assert_allclose(bias[:, 0, 0], f64(layer.kernel)[labels], atol=EPSILON)
 
 
-@pytest.mark.parametrize(
-    ("shape", "rank", "expected"), [((3, 2), 4, (3, 1, 1, 4)), ((3, 5, 5, 2), 4, (3, 5, 5, 4))]
-)
-def test_a_vector_serves_every_place_and_a_map_each_its_own(shape, rank, expected):
+@pytest.mark.parametrize(("shape", "expected"), [((3, 2), (3, 1, 1, 4)), ((3, 5, 5, 2), (3, 5, 5, 4))])
+def test_a_vector_serves_every_place_and_a_map_each_its_own(shape, expected):
     layer = ContextBias(4)
     context = np.random.default_rng(0).normal(size=shape).astype("float32")
     layer.build(shape)
-    bias = f64(layer(ops.convert_to_tensor(context), rank=rank))
+    bias = f64(layer(ops.convert_to_tensor(context), rank=4))
     assert bias.shape == expected
     product = (context.astype("float64") @ f64(layer.kernel)).reshape(expected)
     np.testing.assert_allclose(bias, product, atol=8 * EPSILON * np.abs(context).max())
 
 
-def test_a_context_of_another_rank_says_what_was_expected():
+@pytest.mark.parametrize("shape", [(3, 5, 2), (3, 4), (3,)])
+def test_a_context_of_another_shape_says_what_was_expected(shape):
     layer = ContextBias(4)
-    layer.build((3, 5, 2))
-    with pytest.raises(ValueError, match=r"\(batch, k\), or of rank 4.*received shape \(3, 5, 2\)"):
-        layer(ops.ones((3, 5, 2)), rank=4)
+    layer.build((3, 2))
+    with pytest.raises(ContractError) as caught:
+        layer(ops.ones(shape), rank=4)
+    assert "expected vectors (batch, 2), or one for each place, of rank 4" in str(caught.value)
+    assert f"received shape {shape}. For integer labels" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "net", [MLP([8, 8], features=4, context="optional"), ConvNet(8, features=4, context="optional")]
-)
-def test_where_it_is_optional_it_may_be_left_out(net, perturb):
-    shape = (2, 4, 4, 3) if isinstance(net, ConvNet) else (2, 3)
+NETS = {"mlp": (MLP, (2, 3)), "convnet": (ConvNet, (2, 4, 4, 3))}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_where_it_is_optional_it_may_be_left_out(name, perturb):
+    kind, shape = NETS[name]
+    net = kind([8, 8] if kind is MLP else 8, features=4, context="optional")
     net.build(shape, (2, 5))
     perturb(net, scale=0.5)
     x, context = ops.ones(shape), ops.ones((2, 5))

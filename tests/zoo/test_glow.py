@@ -1,4 +1,4 @@
-"""Glow against the specification: an evaluation in float64 numpy that shares no code, and the published sizes."""
+"""Glow against the specification, evaluated in float64 numpy without shared code, and the published sizes."""
 
 import itertools
 import math
@@ -39,10 +39,8 @@ def conv(x, kernel):
     padded[..., -1] = 1
     padded[:, p : p + h, p : p + w_, -1] = 0
     padded[:, p : p + h, p : p + w_, :-1] = x
-    return sum(
-        padded[:, i : i + h, j : j + w_] @ kernel[i, j]
-        for i, j in itertools.product(range(2 * p + 1), repeat=2)
-    )
+    taps = itertools.product(range(kernel.shape[0]), range(kernel.shape[1]))
+    return sum(padded[:, i : i + h, j : j + w_] @ kernel[i, j] for i, j in taps)
 
 
 def conv_zeros(x, layer):
