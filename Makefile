@@ -61,6 +61,9 @@ doctest: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-test/bin/pytest --doctest-modules flowkit \
 	  --ignore flowkit/backends/_torch.py --ignore flowkit/backends/_tensorflow.py
 
+# One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
+test-jax test-torch test-tensorflow: export OMP_NUM_THREADS ?= 1
+
 test-jax: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST)
 
