@@ -129,7 +129,8 @@ class Flow(keras.Model):
             validation_data = self._check_validation(validation_data)
         if not self.built or not self.bijector.adapted:
             self.adapt(*first)
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        with backends.static_shapes(when=self.jit_compile):
+            return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
     # Data-dependent initialisation
 

@@ -212,7 +212,11 @@ def test_callbacks_run_and_checkpoints_load(x, tmp_path):
         ],
     )
     assert len(seen) == 2  # nothing improves by 1e9, so it stops after the epoch that it waits for
-    assert np.isfinite(keras.saving.load_model(tmp_path / "best.keras").log_prob(x)).all()
+    best = keras.saving.load_model(tmp_path / "best.keras")
+    assert np.isfinite(best.log_prob(x)).all()
+    before = weights(best)
+    best.fit(x, verbose=0)  # compiled as it was saved
+    assert moved(best, before)
 
 
 def test_sample_weights_weigh(x):
