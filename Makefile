@@ -61,6 +61,9 @@ doctest: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-test/bin/pytest --doctest-modules flowkit \
 	  --ignore flowkit/backends/_torch.py --ignore flowkit/backends/_tensorflow.py
 
+# One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
+test-jax test-torch test-tensorflow: export OMP_NUM_THREADS ?= 1
+
 test-jax: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST)
 
@@ -78,7 +81,7 @@ bench: .venv-test/.installed
 	done
 
 docs: .venv-docs/.installed
-	.venv-docs/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 clean:
 	rm -rf $(VENVS) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """The model: a bijector and the base density of its latents."""
 
 import math
+import warnings
 from typing import Any
 
 import keras
@@ -226,6 +227,13 @@ class Flow(keras.Model):
             return self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
 
         y = run_in_batches(backward, (z, context), len(z), batch_size or self._batch_size())
+        lost = len(y) - int(np.isfinite(y).all(axis=tuple(range(1, y.ndim))).sum())
+        if lost:
+            warnings.warn(
+                f"{lost} of {len(y)} samples overflowed on the way back: their latents lie "
+                "where the flow has seen no data; lower the temperature",
+                stacklevel=2,
+            )
         return y if self.dequantize is None else self.dequantize.as_stored(y)
 
     def _invert_and_score(self, z, context):

@@ -182,7 +182,12 @@ def engine_functions(engine):
 
 @pytest.mark.parametrize("engine", ["torch", "tensorflow", "numpy"])
 def test_the_engine_files_define_the_same_functions(engine):
-    assert engine_functions(engine) == engine_functions("jax")
+    functions, expected = engine_functions(engine), engine_functions("jax")
+    assert functions.keys() == expected.keys()
+    for name, (arguments, summary) in functions.items():
+        assert arguments == expected[name][0]
+        # What numpy cannot do says so in its place.
+        assert summary == expected[name][1] or (engine == "numpy" and summary.startswith("Not on numpy"))
 
 
 def test_backends_hands_on_every_engine_function():

@@ -176,6 +176,14 @@ def test_prepared_experiment_is_what_the_recipe_says():
     assert (rate["peak"], rate["warmup_steps"], rate["total_steps"]) == (2e-3, 4, 10)
 
 
+def test_precision_reaches_the_networks_and_nothing_else():
+    made = recipes.prepare(recipes.loads(GOOD, ["training.precision=mixed_bfloat16"]))
+    computed_in = {layer.compute_dtype for layer in made.flow._flatten_layers()}
+    assert computed_in == {"float32", "bfloat16"}
+    assert {str(w.dtype) for w in made.flow.trainable_weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_same_seed_same_start_and_another_seed_another():
     def weights(seed):
         made = recipes.prepare(recipes.loads(GOOD, [f"training.seed={seed}"]))

@@ -93,9 +93,10 @@ def compile_gradients(function):
 
     Compiled where the engine can.
     """
-    compiled = jax.jit(lambda tensors, *rest: jax.value_and_grad(lambda given: function(given, *rest))(tensors))
+    compiled = jax.jit(
+        lambda tensors, *rest: jax.value_and_grad(lambda given: function(given, *rest))(tensors)
+    )
     return lambda tensors, *rest: compiled(list(tensors), *rest)
-
 
 
 def compile_fully(function, layer, *, thorough=False):
@@ -122,9 +123,13 @@ def lowest_float(function, *args):
                         visit(inner)
             if eqn.primitive.name in _HARMLESS:
                 continue
-            widening = eqn.primitive.name == "convert_element_type" and _narrow(eqn.invars) <= _narrow(eqn.outvars)
+            widening = eqn.primitive.name == "convert_element_type" and _narrow(eqn.invars) <= _narrow(
+                eqn.outvars
+            )
             if not widening:
-                found.update(str(v.aval.dtype) for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating))
+                found.update(
+                    str(v.aval.dtype) for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating)
+                )
 
     def _narrow(variables):
         sizes = [v.aval.dtype.itemsize for v in variables if jnp.issubdtype(v.aval.dtype, jnp.floating)]

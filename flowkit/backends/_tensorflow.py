@@ -88,7 +88,6 @@ def compile_gradients(function):
     return lambda tensors, *rest: gradients(lambda given: function(given, *rest), tensors)
 
 
-
 def compile_fully(function, layer, *, thorough=False):
     """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
 
@@ -105,11 +104,15 @@ def lowest_float(function, *args):
     graph = tf.function(function, reduce_retracing=False).get_concrete_function(*args).graph
     found = set()
     for operation in graph.get_operations():
-        widening = operation.type == "Cast" and operation.inputs[0].dtype.size <= operation.outputs[0].dtype.size
+        widening = (
+            operation.type == "Cast" and operation.inputs[0].dtype.size <= operation.outputs[0].dtype.size
+        )
         if widening or operation.type in _HARMLESS:
             continue
         found.update(out.dtype for out in operation.outputs if out.dtype.is_floating)
     for inner in graph.as_graph_def().library.function:  # bodies of loops and branches
         kinds = {node.attr["T"].type for node in inner.node_def if node.op not in _HARMLESS}
-        found.update(tf.dtypes.as_dtype(kind) for kind in kinds if kind and tf.dtypes.as_dtype(kind).is_floating)
+        found.update(
+            tf.dtypes.as_dtype(kind) for kind in kinds if kind and tf.dtypes.as_dtype(kind).is_floating
+        )
     return min(found, key=lambda dtype: dtype.size, default=tf.float64).name

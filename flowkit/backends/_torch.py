@@ -105,7 +105,6 @@ def compile_gradients(function):
     return lambda tensors, *rest: gradients(lambda given: function(given, *rest), tensors)
 
 
-
 def compile_fully(function, layer, *, thorough=False):
     """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
 
@@ -115,7 +114,19 @@ def compile_fully(function, layer, *, thorough=False):
     return torch.compile(function, backend="inductor" if thorough else "eager", dynamic=False)
 
 
-_HARMLESS = ("detach", "view", "zeros", "ones", "full", "empty", "arange", "expand", "scalar_tensor", "eye", "lift_fresh")
+_HARMLESS = (
+    "detach",
+    "view",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "arange",
+    "expand",
+    "scalar_tensor",
+    "eye",
+    "lift_fresh",
+)
 
 
 def lowest_float(function, *args):

@@ -1,9 +1,11 @@
 """Shifts and scales, given or learned, one for each channel."""
 
 import keras
+import numpy as np
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.bijectors.permute import fixed_weight
+from flowkit.contract import Bijector, BijectorSpec, ContractError
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -67,10 +69,12 @@ def _channel_weight(layer, name, given, channels):
     """A weight of shape (channels,): fixed to what was given, or learned from zero."""
     if given is None:
         return layer.add_weight(shape=(channels,), initializer="zeros", name=name)
-    value = ops.broadcast_to(ops.convert_to_tensor(given, dtype=layer.compute_dtype), (channels,))
-    return layer.add_weight(
-        shape=(channels,),
-        initializer=lambda shape, dtype: ops.cast(value, dtype),
-        name=name,
-        trainable=False,
-    )
+    value = np.asarray(given, "float64")
+    if value.shape not in ((), (channels,)):
+        raise ContractError(
+            "event shape",
+            layer,
+            expected=f"one {name} for all channels, or {channels} for as many",
+            received=f"{given}",
+        )
+    return fixed_weight(layer, name, np.broadcast_to(value, (channels,)))

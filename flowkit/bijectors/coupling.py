@@ -75,8 +75,8 @@ class Coupling(Bijector):
             self.mask = checkerboard(x_shape[1:], self.swap)
             given, changed = plain(x_shape), channels
         else:
-            sizes = (channels - channels // 2, channels // 2)
-            self.cut = sizes[1] if self.swap else sizes[0]
+            self.cut = channels - channels // 2
+            sizes = (self.cut, channels // 2)
             kept, changed = reversed(sizes) if self.swap else sizes
             given = (*plain(x_shape)[:-1], kept)
         if channels < 2 and (self.split == "channels" or len(x_shape) == 2):

@@ -64,40 +64,43 @@ class MultiScale(Bijector):
         return next((n for n in counts if n is not None), None)
 
     def build(self, x_shape, context_shape=None):
-        self.event = plain(x_shape)[1:]
-        if None in self.event:
+        shapes = self._level_shapes(plain(x_shape))  # the whole way, before any weight is made
+        self.event, self.latent_events = plain(x_shape)[1:], [left[1:] for _, left in shapes]
+        for scale, prior, (given, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
+            scale.build_for(given, context_shape)
+            if prior is not None:
+                if getattr(prior, "features", 0) is None:
+                    prior.features = 2 * left[-1]
+                _build_conditioner(prior, left, context_shape)
+        if self.top_prior is not None:
+            _build_conditioner(self.top_prior, shapes[-1][1], context_shape)
+
+    def _level_shapes(self, shape):
+        """For each scale the shape it is given and that of the latents which leave after it."""
+        event, shapes = shape[1:], []
+        if None in event:
             raise ContractError(
                 "event shape",
                 self,
                 expected="every axis of the event known",
-                received=str(plain(x_shape)),
+                received=str(shape),
             )
-        shape, self.latent_events = plain(x_shape), []
         for level, scale in enumerate(self.scales):
-            self._check_level(level, scale, shape)
-            scale.build_for(shape, context_shape)
-            shape = plain(scale.compute_output_shape(shape))
-            if level == len(self.scales) - 1:
-                break
-            if shape[-1] % 2:
-                raise ContractError(
-                    "event shape",
-                    self,
-                    expected=f"an even number of channels after scale {level + 1}, half of which leave",
-                    received=f"shape {shape}",
-                )
-            shape = (*shape[:-1], shape[-1] // 2)
-            self.latent_events.append(shape[1:])
-            prior = self.priors[level]
-            if prior is not None:
-                if getattr(prior, "features", 0) is None:
-                    prior.features = 2 * shape[-1]
-                _build_conditioner(prior, shape, context_shape)
-        self.latent_events.append(shape[1:])
-        if self.top_prior is not None:
-            _build_conditioner(self.top_prior, shape, context_shape)
+            self._check_level(level, scale, shape, event)
+            given, shape = shape, plain(scale.compute_output_shape(shape))
+            if level < len(self.scales) - 1:
+                if shape[-1] % 2:
+                    raise ContractError(
+                        "event shape",
+                        self,
+                        expected=f"an even number of channels after scale {level + 1}, half of which leave",
+                        received=f"shape {shape}",
+                    )
+                shape = (*shape[:-1], shape[-1] // 2)
+            shapes.append((given, shape))
+        return shapes
 
-    def _check_level(self, level, scale, shape):
+    def _check_level(self, level, scale, shape, event):
         try:
             scale._check_shape(shape)
         except ContractError as error:
@@ -107,7 +110,7 @@ class MultiScale(Bijector):
                 "levels",
                 self,
                 expected=f"an event that can be halved for {len(self.scales)} scales",
-                received=f"{self.event}, which is {shape[1:]} when scale {level + 1} is reached",
+                received=f"{event}, which is {shape[1:]} when scale {level + 1} is reached",
                 hint=f"Use at most {level} levels, or pad or resize the images.",
             ) from error
 

@@ -69,7 +69,7 @@ def fixed_weight(layer, name, value, dtype=None):
     """A non-trainable weight that holds `value`, a numpy array."""
     return layer.add_weight(
         shape=value.shape,
-        initializer=lambda shape, dtype: ops.convert_to_tensor(np.ascontiguousarray(value), dtype=dtype),
+        initializer=lambda shape, dtype: ops.convert_to_tensor(np.array(value), dtype=dtype),
         dtype=dtype,
         name=name,
         trainable=False,

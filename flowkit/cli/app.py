@@ -130,7 +130,7 @@ def main(arguments=None):
     """Run one command and return the exit code: 0, 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
     warnings_in_one_line()
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(arguments, prog_name="flowkit", standalone_mode=False)
     except typer.Exit as error:
         result = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -138,7 +138,8 @@ def main(arguments=None):
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own are about the command line
             return report(error)
-        say(f"{error.format_message()} (`flowkit --help` lists what there is)")
+        if message := error.format_message():  # none where the help was shown instead
+            say(f"{message} (`flowkit --help` lists what there is)")
         return BAD_INPUT
     if result == INTERRUPTED:
         say("interrupted")

@@ -109,6 +109,7 @@ def finish(experiment, folder, progress):
             "images_per_second": _finite(progress.images_per_second),
             "first_step_seconds": progress.first_step and round(progress.first_step, 3),
             **facts(),
+            "precision": recipe.training.precision,
         }
     )
     print(f"test bits/dim {mean:.4f} +- {error:.4f}")

@@ -19,7 +19,7 @@ class ContextBias(keras.Layer):
         self.width, self.num_classes, self.zeros = width, num_classes, zeros
 
     def build(self, context_shape):
-        if context_shape is None:
+        if context_shape is None and not self.num_classes:
             raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
         size = self.num_classes or context_shape[-1]
         initializer = "zeros" if self.zeros else "glorot_uniform"

@@ -57,8 +57,11 @@ class Dequantize(keras.Layer):
         return -size * math.log(self.levels)
 
     def as_stored(self, y):
-        """The stored values (uint8) that `y`, a numpy array, belongs to; the way back from `call`."""
-        level = np.floor((np.asarray(y, np.float64) + 0.5) * self.levels)
+        """The stored values (uint8) that `y`, a numpy array, belongs to; the way back from `call`.
+
+        What lies outside [-1/2, 1/2) takes the nearest value, and NaN takes 0.
+        """
+        level = np.floor((np.nan_to_num(np.asarray(y, np.float64), nan=-0.5) + 0.5) * self.levels)
         return (np.clip(level, 0, self.levels - 1) * self.step).astype(np.uint8)
 
     def validate(self, x):

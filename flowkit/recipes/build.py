@@ -49,10 +49,14 @@ def build_flow(recipe, dataset):
     if classes is not None and (dataset.labels is None or dataset.labels.max() >= classes):
         found = "no labels" if dataset.labels is None else f"labels up to {dataset.labels.max()}"
         raise RecipeError(f"model.num_classes = {classes}, but {dataset.name} has {found}")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.training.precision)  # layers read it when they are made
     try:
         return function(input_shape=tuple(dataset.images.shape[1:]), **arguments)
     except ValueError as error:
         raise RecipeError(f"[model] does not fit {dataset.name}: {error}") from error
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def build_optimizer(recipe, steps_per_epoch):
@@ -80,11 +84,10 @@ def build_optimizer(recipe, steps_per_epoch):
 def prepare(recipe):
     """An `Experiment`, ready for `fit`: seeds set, flow built, adapted and compiled.
 
-    Sets Keras's random seed and its dtype policy for the session.
+    Sets Keras's random seed.
     """
     table = recipe.training
     keras.utils.set_random_seed(table.seed)
-    keras.config.set_dtype_policy(table.precision)
     train, test = load_data(recipe, "train"), load_data(recipe, "test")
     flow = build_flow(recipe, train)
     classes = recipe.model.get("num_classes")

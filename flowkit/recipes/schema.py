@@ -42,7 +42,7 @@ class TrainingTable(BaseModel):
     schedule: Literal["constant", "cosine"] = "constant"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no averaging
     clip_norm: Rate | None = None  # of all gradients together
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
     adapt_batch: Count = 256  # images that ActNorm takes its statistics from
     patience: Count = 10  # steps in a row with bad gradients before training stops
 

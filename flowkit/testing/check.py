@@ -52,7 +52,11 @@ class Check:
                 continue
             judged += 1
             if fault is not None:
-                simplest = example if replay is not None or clause.per != "example" else self._simplify(clause, example)
+                simplest = (
+                    example
+                    if replay is not None or clause.per != "example"
+                    else self._simplify(clause, example)
+                )
                 return self._broken(clause, simplest, tried)
         if not judged:
             text = "none of the examples could be judged: the map is too badly conditioned at all of them"
@@ -102,7 +106,9 @@ class Check:
         """The simplest failing example that Hypothesis finds, starting from the knowledge that one exists."""
         best, left, verdicts = example, [_SHRINKS], {}
 
-        @hypothesis.settings(_SETTINGS, max_examples=40, phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink))
+        @hypothesis.settings(
+            _SETTINGS, max_examples=40, phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink)
+        )
         @hypothesis.seed(self.seed)
         @hypothesis.given(draw_examples(self.subject.events))
         def fails(candidate):
@@ -201,7 +207,13 @@ def check_bijector(
     """
     names = list(CLAUSES) if clauses is None else [_known(name) for name in clauses]
     waived = {_known(name): reason for name, reason in (waived or {}).items()}
-    options = {"event_shapes": event_shapes, "context": context, "examples": examples, "profile": profile, "seed": seed}
+    options = {
+        "event_shapes": event_shapes,
+        "context": context,
+        "examples": examples,
+        "profile": profile,
+        "seed": seed,
+    }
     if _draws(bijector):
         from flowkit.testing.drawn import check_drawn
 
@@ -220,7 +232,9 @@ def check_bijector(
 
 def _known(name):
     if name not in CLAUSES:
-        raise ValueError(f"check_bijector knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}.")
+        raise ValueError(
+            f"check_bijector knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}."
+        )
     return name
 
 
@@ -232,5 +246,3 @@ def _draws(bijector):
         return False
     needed = [p for p in inspect.signature(bijector).parameters.values() if p.default is p.empty]
     return len(needed) == 1 and needed[0].kind in (needed[0].POSITIONAL_ONLY, needed[0].POSITIONAL_OR_KEYWORD)
-
-

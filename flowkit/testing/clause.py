@@ -63,7 +63,9 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
             if not decided.any():
                 raise Undecided
             return
-        ratio = np.where(broken, np.nan_to_num(gap / np.maximum(allowed, 1e-300), nan=np.inf, posinf=np.inf), -1)
+        ratio = np.where(
+            broken, np.nan_to_num(gap / np.maximum(allowed, 1e-300), nan=np.inf, posinf=np.inf), -1
+        )
     worst = np.unravel_index(np.argmax(ratio), ratio.shape)
     place = "" if len(worst) == 1 else f"[{', '.join(map(str, worst[1:]))}]"
     at = "" if where is None else f" at {point(where[worst[0]])}"

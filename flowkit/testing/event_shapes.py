@@ -22,7 +22,10 @@ def event_shapes(spec):
         seeds = _BY_RANK.get(r) or [(1,) * r, (*range(1, r), 2)]
         multiple = (*(spec.event_multiple or ()), *(1,) * r)[:r]
         for factor in (1, 2, 4) if spec.event_multiple else (1,):
-            shapes += [tuple(n * m * (factor if m > 1 else 1) for n, m in zip(s, multiple, strict=True)) for s in seeds]
+            shapes += [
+                tuple(n * m * (factor if m > 1 else 1) for n, m in zip(s, multiple, strict=True))
+                for s in seeds
+            ]
     small = [shape for shape in dict.fromkeys(shapes) if _size(shape)[0] <= LARGEST]
     return sorted(small or shapes[:1], key=_size)
 

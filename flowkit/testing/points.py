@@ -39,7 +39,9 @@ def inside(domain, x, slack=0.0):
     """For each entry of `x`: whether it lies in the domain, up to `slack`."""
     with np.errstate(invalid="ignore"):
         if domain.kind == "simplex":
-            total = np.abs(x.sum(axis=-1, keepdims=True) - 1) <= np.sum(np.broadcast_to(slack, x.shape), axis=-1, keepdims=True)
+            total = np.abs(x.sum(axis=-1, keepdims=True) - 1) <= np.sum(
+                np.broadcast_to(slack, x.shape), axis=-1, keepdims=True
+            )
             return (x >= -slack) & total
         if domain == Domain.REAL:
             return np.isfinite(x)

@@ -11,7 +11,21 @@ class BrokenPromise(ContractError):
     `conditioning` is the condition number of the float64 Jacobian at the point, None where there is none.
     """
 
-    def __init__(self, clause, bijector, *, expected, received, hint, measured, allowed, conditioning, config, example, replay):
+    def __init__(
+        self,
+        clause,
+        bijector,
+        *,
+        expected,
+        received,
+        hint,
+        measured,
+        allowed,
+        conditioning,
+        config,
+        example,
+        replay,
+    ):
         super().__init__(clause, bijector, expected=expected, received=received, hint=hint)
         self.measured, self.allowed, self.conditioning = measured, allowed, conditioning
         self.config, self.example, self.replay = config, example, replay

@@ -31,7 +31,9 @@ class Subject:
         self._context = context
         self.model = self.make()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, Bijector):
-            raise TypeError(f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}.")
+            raise TypeError(
+                f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
+            )
         self.spec = self.model.spec
         self._layers, self._starts, self._seeds, self._functions, self._eps = {}, {}, {}, {}, {}
         self.events = self._choose_events(event_shapes, most_events)
@@ -130,7 +132,11 @@ class Subject:
 
     def _adapt(self, layer, event):
         flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
-        if not flags and type(layer)._adapt is Bijector._adapt and type(layer).run_adapt is Bijector.run_adapt:
+        if (
+            not flags
+            and type(layer)._adapt is Bijector._adapt
+            and type(layer).run_adapt is Bijector.run_adapt
+        ):
             return
         x = self.adapt_batch(event)
         try:
@@ -153,7 +159,9 @@ class Subject:
             start = [by_path[id(v)] for v in layer.trainable_variables]
             for variable in layer.weights:
                 variable.assign(by_path[id(variable)])
-            for variable, value in zip(layer.trainable_variables, moved(layer, seed, 0.3, start), strict=True):
+            for variable, value in zip(
+                layer.trainable_variables, moved(layer, seed, 0.3, start), strict=True
+            ):
                 variable.assign(value)
             self._seeds[event, dtype] = seed
         return layer

@@ -174,7 +174,9 @@ class Trial:
         function = self.subject.jacobian(self.event, self.context is not None)
         self.layer64  # noqa: B018  (sets the weights)
         with backends.float64():
-            jac = np.asarray(ops.convert_to_numpy(function(*tensors(stacked, tiled(self.context, len(stacked))))))
+            jac = np.asarray(
+                ops.convert_to_numpy(function(*tensors(stacked, tiled(self.context, len(stacked)))))
+            )
         base, *others = [jac[i : i + ROWS].astype("float64") for i in range(0, len(jac), ROWS)]
         with np.errstate(all="ignore"):
             noise = [np.abs(a - 2 * base + b) for a, b in zip(others[::2], others[1::2], strict=True)]
@@ -185,7 +187,11 @@ class Trial:
     def resolved(self, z, error, domain):
         """For each sample: whether all of `z` is finite and farther from the domain's edge than its error."""
         with np.errstate(invalid="ignore"):
-            good = np.isfinite(z) & np.isfinite(error) & inside(domain, z, -error if domain.kind == "interval" else error)
+            good = (
+                np.isfinite(z)
+                & np.isfinite(error)
+                & inside(domain, z, -error if domain.kind == "interval" else error)
+            )
         return good.reshape(len(z), -1).all(axis=1)
 
 

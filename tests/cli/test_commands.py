@@ -215,6 +215,13 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, t
     assert message in refused(capsys, *(names.get(a, a) for a in arguments))
 
 
+def test_without_a_command_the_help_is_shown(capsys):
+    assert main([]) == 2
+    output = capsys.readouterr()
+    assert "Usage: flowkit" in output.out
+    assert output.err == ""
+
+
 def test_a_refused_recipe_leaves_no_folder(recipe, tmp_path, capsys):
     refused(capsys, "train", recipe, "--out", tmp_path / "out", "--data", "digitz")
     refused(capsys, "train", recipe, "--out", tmp_path / "out", "--set", "model.levels=5")
@@ -234,6 +241,18 @@ def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained
     line = refused(capsys, *arguments, "--set", "training.batch_size=8", "--set", "model.width=9")
     assert f"model.width is 9, but {trained} was trained with 8 (and training.batch_size)" in line
     assert "training.epochs is 1, but" in refused(capsys, *arguments, "--epochs", "1")
+
+
+def test_mixed_precision_trains_and_leaves_the_session_as_it_was(recipe, tmp_path):
+    import keras
+
+    precision = "mixed_bfloat16"
+    settings = ["--epochs", "1", "--set", f"training.precision={precision}"]
+    assert main(["train", recipe, "--out", str(tmp_path / "out"), *settings]) == 0
+    assert keras.config.dtype_policy().name == "float32"
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["precision"] == precision
+    assert metrics["test_bits_per_dim"] < 6
 
 
 def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):

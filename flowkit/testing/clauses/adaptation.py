@@ -70,5 +70,3 @@ def _equal(once, layer, what):
         if not np.array_equal(value, variable.numpy()):
             gap = np.max(np.abs(1.0 * value - 1.0 * variable.numpy()))
             raise Broken(f"weight '{variable.path}' unchanged by {what}", f"a change of {gap:.3g}")
-
-

@@ -22,9 +22,13 @@ def independence(trial):
         for order in ([2, 0, 1], [1, 2], [0], [1], [2], [1, 1]):
             context = None if trial.context is None else trial.context[order]
             part = trial.call32(points[order], context, inverse)
-            for name, expected, received, error in zip(("output", "log_det"), whole, part, errors, strict=True):
+            for name, expected, received, error in zip(
+                ("output", "log_det"), whole, part, errors, strict=True
+            ):
                 if expected[order].shape != received.shape:
-                    raise Broken(f"{name} of shape {expected[order].shape} for samples {order}", f"{received.shape}")
+                    raise Broken(
+                        f"{name} of shape {expected[order].shape} for samples {order}", f"{received.shape}"
+                    )
                 side = "inverse" if inverse else "forward"
                 finite = np.isfinite(expected[order]).reshape(len(order), -1).all(axis=1)
                 if not finite.any():

@@ -24,9 +24,14 @@ def context(trial):
 def _harmless(trial):
     extra = np.random.default_rng(0).normal(size=(len(trial.x), 2))
     for inverse, points in ((False, trial.x), (True, trial.z)):
-        for without, given in zip(trial.call32(points, None, inverse), trial.call32(points, extra, inverse), strict=True):
+        for without, given in zip(
+            trial.call32(points, None, inverse), trial.call32(points, extra, inverse), strict=True
+        ):
             if not np.array_equal(without, given, equal_nan=True):
-                raise Broken('no difference from a context, as spec.context is "none"', f"{np.nanmax(np.abs(without - given)):.3g}")
+                raise Broken(
+                    'no difference from a context, as spec.context is "none"',
+                    f"{np.nanmax(np.abs(without - given)):.3g}",
+                )
 
 
 def _asked_for(trial):
@@ -53,6 +58,7 @@ def _used(trial):
     for inverse, signal in changed.items():
         if signal <= 1:
             side = "inverse" if inverse else "forward"
-            raise Broken(f'an answer of {side} that depends on the context, as spec.context is "{trial.spec.context}"', "none that does")
-
-
+            raise Broken(
+                f'an answer of {side} that depends on the context, as spec.context is "{trial.spec.context}"',
+                "none that does",
+            )

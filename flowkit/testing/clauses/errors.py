@@ -16,7 +16,11 @@ def wrong_rank(trial):
     allowed = trial.spec.event_rank
     ranks = (allowed,) if isinstance(allowed, int) else allowed
     for rank in {max(ranks) + 1, min(ranks) - 1} - {0, *ranks}:
-        event = (*trial.event, 1)[:rank] if rank <= len(trial.event) else (*trial.event, *(1,) * (rank - len(trial.event)))
+        event = (
+            (*trial.event, 1)[:rank]
+            if rank <= len(trial.event)
+            else (*trial.event, *(1,) * (rank - len(trial.event)))
+        )
         _refused(trial, event, f"a ValueError for events of rank {rank}")
 
 
@@ -31,9 +35,15 @@ def wrong_size(trial):
     for axis, multiple in enumerate(trial.spec.event_multiple or ()):
         if multiple > 1 and axis < len(event):
             wrong = tuple(n + 1 if i == axis else n for i, n in enumerate(event))
-            _refused(trial, wrong, f"a ValueError for an axis of {event[axis] + 1}, no multiple of {multiple}")
+            _refused(
+                trial, wrong, f"a ValueError for an axis of {event[axis] + 1}, no multiple of {multiple}"
+            )
     if layer.weights:
-        _refused(trial, (*event[:-1], event[-1] + 1), f"a ValueError for {event[-1] + 1} channels from weights made for {event[-1]}")
+        _refused(
+            trial,
+            (*event[:-1], event[-1] + 1),
+            f"a ValueError for {event[-1] + 1} channels from weights made for {event[-1]}",
+        )
 
 
 def _refused(trial, event, expected):
@@ -43,7 +53,9 @@ def _refused(trial, event, expected):
         trial.call32(rows, context)
     except ValueError as error:
         if not any(str(n) in str(error) for n in event):
-            raise Broken(f"{expected}, with the shape in its message", f"the message {str(error)[:200]!r}") from error
+            raise Broken(
+                f"{expected}, with the shape in its message", f"the message {str(error)[:200]!r}"
+            ) from error
         return
     except Exception as error:
         raise Broken(expected, f"{type(error).__name__}: {str(error)[:200]}") from error

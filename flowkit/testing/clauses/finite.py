@@ -71,7 +71,10 @@ def finite_gradient(trial):
             names = ["x", *(v.path for v in layer.trainable_variables)]
             for name, grad in zip(names, grads, strict=True):
                 if not np.isfinite(_numpy(grad)).all():
-                    raise Broken(f"a finite gradient of the {('output', 'log-det')[of]} for {name}", f"{point(_numpy(grad).ravel())} at {point(trial.x)}")
+                    raise Broken(
+                        f"a finite gradient of the {('output', 'log-det')[of]} for {name}",
+                        f"{point(_numpy(grad).ravel())} at {point(trial.x)}",
+                    )
 
 
 def _tensor(value):

@@ -31,7 +31,9 @@ def domain(trial):
 def _lands(measured, domain, where, what):
     """On the edge is allowed: an open set's edge is where rounding puts the points beside it."""
     value = measured.value
-    good = inside(domain, value, ROUNDINGS * measured.value_error) | ~np.isfinite(value) & (domain == Domain.REAL)
+    good = inside(domain, value, ROUNDINGS * measured.value_error) | ~np.isfinite(value) & (
+        domain == Domain.REAL
+    )
     if not good.all():
         worst = np.argwhere(~np.broadcast_to(good, value.shape))[0]
         raise Broken(

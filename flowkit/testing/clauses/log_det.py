@@ -71,5 +71,3 @@ def reduced(jacobian, spec, event, latent_event):
         j = jacobian.reshape(rows, outputs // k, k, -1)
         jacobian = j[:, :, :-1].reshape(rows, -1, j.shape[-1])
     return jacobian
-
-

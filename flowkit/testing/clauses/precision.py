@@ -34,7 +34,21 @@ def mixed_precision(trial):
     allowed = ROUNDINGS * grow * (again.value_error + again.value_spread) + trial.declared(trial.x)
     error = ROUNDINGS * grow * there.value_error
     known = trial.resolved(z.astype("float64"), error, trial.spec.codomain)
-    judge(trial.x, x.astype("float64"), allowed, what="x after a round trip in mixed precision", where=trial.x, among=known)
+    judge(
+        trial.x,
+        x.astype("float64"),
+        allowed,
+        what="x after a round trip in mixed precision",
+        where=trial.x,
+        among=known,
+    )
     known &= np.isfinite(log_det)
     allowed = ROUNDINGS * grow * (there.log_det_error + again.log_det_error + again.log_det_spread)
-    judge(-log_det.astype("float64"), back.astype("float64"), allowed, what="inverse log_det", where=trial.x, among=known)
+    judge(
+        -log_det.astype("float64"),
+        back.astype("float64"),
+        allowed,
+        what="inverse log_det",
+        where=trial.x,
+        among=known,
+    )

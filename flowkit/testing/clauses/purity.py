@@ -20,13 +20,21 @@ def purity(trial):
         trial.call32(points[::-1] * 0.5 + points * 0.5, trial.context, inverse)
         # What the other direction was asked in between must not be handed back either.
         trial.call32(trial.x[::-1] if inverse else trial.z[::-1], trial.context, not inverse)
-        for name, expected, received in zip(("output", "log_det"), first, trial.call32(points, trial.context, inverse), strict=True):
+        for name, expected, received in zip(
+            ("output", "log_det"), first, trial.call32(points, trial.context, inverse), strict=True
+        ):
             if not np.array_equal(expected, received, equal_nan=True):
-                raise Broken(f"the same {name} from {side} each time", f"a difference of {np.nanmax(np.abs(expected - received)):.3g}")
+                raise Broken(
+                    f"the same {name} from {side} each time",
+                    f"a difference of {np.nanmax(np.abs(expected - received)):.3g}",
+                )
         for (path, old), (_, new) in zip(before, _state(layer), strict=True):
             if not np.array_equal(old, new):
                 trial.subject.forget(trial.event)
-                raise Broken(f"{side} to leave weight '{path}' as it was", f"a change of {np.max(np.abs(1.0 * new - old)):.3g}")
+                raise Broken(
+                    f"{side} to leave weight '{path}' as it was",
+                    f"a change of {np.max(np.abs(1.0 * new - old)):.3g}",
+                )
     fresh = trial.subject.twin(trial.event, trial.seed)
     for inverse, points in ((False, trial.x), (True, trial.z)):
         others = points[::-1] * 0.5 + points * 0.5  # the used layer's first call was on others than these

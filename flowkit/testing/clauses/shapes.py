@@ -22,7 +22,9 @@ def log_det_shape(trial):
             if log_det.dtype.name not in ("float32", "float64"):
                 raise Broken(f"a log_det of at least float32 from {side}", log_det.dtype.name)
             if value.dtype.name != trial.layer32.compute_dtype:
-                raise Broken(f"an output of dtype {trial.layer32.compute_dtype} from {side}", value.dtype.name)
+                raise Broken(
+                    f"an output of dtype {trial.layer32.compute_dtype} from {side}", value.dtype.name
+                )
 
 
 @clause(
@@ -34,15 +36,25 @@ def log_det_shape(trial):
 def shape_inference(trial):
     layer = trial.layer32
     for batch in (None, len(trial.x)):
-        _same("compute_output_shape", layer.compute_output_shape((batch, *trial.event)), batch, trial.there.value)
-        _same("compute_inverse_shape", layer.compute_inverse_shape((batch, *trial.latent_event)), batch, trial.x)
+        _same(
+            "compute_output_shape",
+            layer.compute_output_shape((batch, *trial.event)),
+            batch,
+            trial.there.value,
+        )
+        _same(
+            "compute_inverse_shape", layer.compute_inverse_shape((batch, *trial.latent_event)), batch, trial.x
+        )
     value, _ = trial.call32(trial.z, trial.context, inverse=True)
     if value.shape[1:] != trial.event:
         raise Broken(f"inverse to return events of shape {trial.event}", f"{value.shape[1:]}")
     context = None
     if trial.context is not None:
         context = keras.Input(trial.context.shape[1:], dtype=trial.context.dtype.name)
-    for inverse, event, other in ((False, trial.event, trial.latent_event), (True, trial.latent_event, trial.event)):
+    for inverse, event, other in (
+        (False, trial.event, trial.latent_event),
+        (True, trial.latent_event, trial.event),
+    ):
         given = keras.Input(event)
         value, log_det = layer(given, context=context, inverse=inverse)
         side = "inverse" if inverse else "forward"
@@ -56,5 +68,3 @@ def shape_inference(trial):
 def _same(what, shape, batch, value):
     if tuple(shape) != (batch, *value.shape[1:]):
         raise Broken(f"{what} to answer {(batch, *value.shape[1:])}", f"{tuple(shape)}")
-
-

@@ -1,0 +1,50 @@
+"""Shift and Scale: given or learned."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit.bijectors import Scale, Shift
+from flowkit.contract import ContractError
+
+EPSILON = np.finfo("float32").eps
+X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
+
+
+def f64(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
+
+
+@pytest.mark.parametrize("given", [0.5, [0.1, -0.2, 0.3]])
+def test_given_values_are_fixed(given):
+    shift, scale = Shift(given), Scale(given)
+    np.testing.assert_allclose(f64(shift(X)[0]), X + np.array(given), atol=4 * EPSILON * 4)
+    z, log_det = scale(X)
+    np.testing.assert_allclose(f64(z), X * np.exp(given), rtol=4 * EPSILON)
+    np.testing.assert_allclose(f64(log_det), 5 * np.sum(np.broadcast_to(given, 3)), rtol=8 * EPSILON)
+    assert shift.trainable_weights == scale.trainable_weights == []
+
+
+def test_learned_ones_start_as_the_identity():
+    for layer in (Shift(), Scale()):
+        z, log_det = layer(X)
+        np.testing.assert_array_equal(f64(z), X)
+        np.testing.assert_array_equal(f64(log_det), np.zeros(4))
+        assert [tuple(w.shape) for w in layer.trainable_weights] == [(3,)]
+
+
+@pytest.mark.parametrize("layer", [Shift(0.5), Scale([0.1, 0.2, 0.3]), Scale()])
+def test_round_trip_through_a_file(layer, tmp_path):
+    inputs = keras.Input(X.shape[1:])
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras").layers[-1]
+    assert again.given == layer.given
+    np.testing.assert_array_equal(f64(again(X)[0]), f64(layer(X)[0]))
+
+
+@pytest.mark.parametrize("kind", [Shift, Scale])
+def test_a_list_of_the_wrong_length_is_refused(kind):
+    with pytest.raises(ContractError, match=r"or 3 for as many, received \[1.0, 2.0\]"):
+        kind([1.0, 2.0])(X)

@@ -1,0 +1,123 @@
+"""Conv1x1: the matrix, its inverse and its determinant against numpy in float64."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit.bijectors import Conv1x1
+from flowkit.bijectors.conv1x1 import plu
+
+EPSILON = np.finfo("float32").eps
+C = 6
+
+
+def f64(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
+
+
+@pytest.fixture
+def lu():
+    """A factored layer whose weights are off their start, and hold rubbish where a triangle is not used."""
+    layer = Conv1x1(seed=3)
+    layer.build((None, C))
+    rng = np.random.default_rng(0)
+    for weight in (layer.lower, layer.upper, layer.log_s):
+        weight.assign(f64(weight) + rng.normal(0, 0.2, tuple(weight.shape)))
+    return layer
+
+
+def by_hand(layer):
+    """P (L + I) (U + diag(sign exp(log_s))) in float64."""
+    lower = np.tril(f64(layer.lower), -1) + np.eye(C)
+    upper = np.triu(f64(layer.upper), 1) + np.diag(f64(layer.sign) * np.exp(f64(layer.log_s)))
+    return f64(layer.permutation) @ lower @ upper
+
+
+def test_the_factored_matrix_is_p_l_u(lu):
+    # Two products of C terms each, of entries of the size of 1.
+    np.testing.assert_allclose(f64(lu.matrix()), by_hand(lu), atol=4 * C * EPSILON)
+
+
+def test_the_factored_inverse_and_log_det_are_those_of_numpy(lu):
+    w = by_hand(lu)
+    atol = 4 * C * EPSILON * np.linalg.cond(w) * np.abs(np.linalg.inv(w)).max()
+    np.testing.assert_allclose(f64(lu.inverse_matrix()), np.linalg.inv(w), atol=atol)
+    np.testing.assert_allclose(f64(lu.log_abs_det()), np.linalg.slogdet(w)[1], atol=C * EPSILON)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_plain_matrix_has_numpys_log_det_whatever_its_sign(seed):
+    w = np.random.default_rng(seed).normal(size=(C, C)).astype("float32")
+    w[0] *= np.sign(np.linalg.det(w)) * (-1) ** seed  # half of them have a negative determinant
+    assert np.sign(np.linalg.det(w)) == (-1) ** seed
+    layer = Conv1x1(lu=False)
+    layer.build((None, C))
+    layer.kernel.assign(w)
+    # A relative error of eps * cond in the matrix moves log|det| by as much, for each of C factors.
+    atol = C * EPSILON * np.linalg.cond(w)
+    np.testing.assert_allclose(f64(layer.log_abs_det()), np.linalg.slogdet(w.astype("float64"))[1], atol=atol)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("event", [(C,), (5, C), (3, 4, C)])
+def test_every_place_is_multiplied_and_counted(event, plain):
+    layer = Conv1x1(lu=not plain, seed=0)
+    x = np.random.default_rng(0).normal(size=(2, *event)).astype("float32")
+    layer.build(x.shape)
+    w = np.random.default_rng(1).normal(0, 0.1, (C, C)).astype("float32") + np.eye(C, dtype="float32") * 2
+    if plain:
+        layer.kernel.assign(w)
+    else:
+        layer.log_s.assign(np.full(C, 0.5, "float32"))
+    matrix = f64(layer.matrix())
+    z, log_det = layer(x)
+    np.testing.assert_allclose(
+        f64(z), x.astype("float64") @ matrix, atol=4 * C * EPSILON * np.abs(x).max() * 2
+    )
+    places = np.prod(event[:-1], dtype=int)
+    expected = places * np.linalg.slogdet(matrix)[1]
+    np.testing.assert_allclose(f64(log_det), [expected] * 2, rtol=4 * C * EPSILON)
+
+
+@pytest.mark.parametrize("lu", [True, False])
+def test_it_starts_as_a_rotation(lu):
+    layer = Conv1x1(lu=lu, seed=0)
+    layer.build((None, 12))
+    w = f64(layer.matrix())
+    np.testing.assert_allclose(w @ w.T, np.eye(12), atol=12 * 4 * EPSILON)
+    np.testing.assert_allclose(f64(layer.log_abs_det()), 0, atol=12 * 4 * EPSILON)
+
+
+def test_both_parametrisations_start_at_the_same_rotation():
+    plain, factored = Conv1x1(lu=False, seed=5), Conv1x1(lu=True, seed=5)
+    for layer in (plain, factored):
+        layer.build((None, C))
+    np.testing.assert_allclose(f64(plain.matrix()), f64(factored.matrix()), atol=4 * C * EPSILON)
+
+
+def test_the_seed_rules_the_start():
+    def start(seed):
+        layer = Conv1x1(seed=seed, lu=False)
+        layer.build((None, C))
+        return f64(layer.kernel)
+
+    np.testing.assert_array_equal(start(1), start(1))
+    assert np.abs(start(1) - start(2)).max() > 0.1
+    assert np.abs(start(None) - start(None)).max() > 0.1  # two layers of one model must differ
+
+
+def test_only_the_learned_factors_are_trained():
+    layer = Conv1x1()
+    layer.build((None, C))
+    assert {w.name for w in layer.trainable_weights} == {"L", "U", "log_s"}
+    assert {w.name for w in layer.non_trainable_weights} == {"P", "sign"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_plu_puts_the_matrix_together_again(seed):
+    a = np.random.default_rng(seed).normal(size=(7, 7))
+    a[0, 0] = 0  # without pivoting this would divide by zero
+    p, lower, upper = plu(a)
+    np.testing.assert_allclose(p @ lower @ upper, a, atol=7 * 8 * np.finfo("float64").eps * np.abs(a).max())
+    np.testing.assert_array_equal(p @ p.T, np.eye(7))
+    assert np.abs(lower).max() == 1  # each pivot is the largest of its column

@@ -1,0 +1,185 @@
+"""Coupling: the formula, which channels are which, the masks."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit.bijectors import Coupling
+from flowkit.bijectors.coupling import checkerboard
+from flowkit.conditioners import MLP, ConvNet
+from flowkit.contract import ContractError
+
+EPSILON = np.finfo("float32").eps
+
+
+def f64(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def dense(given, answers):
+    """A linear conditioner with known weights, and the same in float64."""
+    rng = np.random.default_rng(0)
+    w, b = rng.normal(0, 0.5, (given, answers)), rng.normal(0, 0.5, answers)
+    layer = keras.layers.Dense(answers)
+    layer.build((None, given))
+    layer.set_weights([w.astype("float32"), b.astype("float32")])
+    w, b = (np.asarray(a, np.float64) for a in layer.get_weights())
+    return layer, lambda x: x @ w + b
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(1).normal(size=(5, 3, 7)).astype("float32")  # 7 channels: 4 + 3
+
+
+# Results are of the size of at most |x| + |shift| < 16, and pass through some 10 roundings.
+ATOL = 10 * 16 * EPSILON
+
+
+@pytest.mark.parametrize("order", ["shift-scale", "scale-shift"])
+@pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
+@pytest.mark.parametrize("scale", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("swap", [False, True])
+def test_affine_by_hand(x, swap, scale, layout, order):
+    kept, moved = (x[..., 4:], x[..., :4]) if swap else (x[..., :4], x[..., 4:])
+    layer, function = dense(kept.shape[-1], 2 * moved.shape[-1])
+    h = function(kept.astype("float64"))
+    n = moved.shape[-1]
+    first, second = (h[..., 0::2], h[..., 1::2]) if layout == "interleaved" else (h[..., :n], h[..., n:])
+    shift, s = (first, second) if order == "shift-scale" else (second, first)
+    factor = sigmoid(s + 2) if scale == "sigmoid" else np.exp(2 * np.tanh(s / 2))
+    expected = (moved + shift) * factor
+    coupling = Coupling(layer, swap=swap, scale=scale, layout=layout, order=order)
+    z, log_det = coupling(x)
+    whole = (expected, kept) if swap else (kept, expected)
+    # The tanh scale goes up to e^2.
+    np.testing.assert_allclose(f64(z), np.concatenate(whole, -1), atol=ATOL * np.exp(2))
+    np.testing.assert_allclose(f64(log_det), np.log(factor).sum((1, 2)), atol=ATOL * 3)
+    back, log_det_back = coupling.inverse(z)
+    np.testing.assert_allclose(f64(back), x, atol=ATOL * np.exp(2) / factor.min())
+    np.testing.assert_array_equal(f64(log_det_back), -f64(log_det))
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_additive_by_hand(x, swap):
+    kept, moved = (x[..., 4:], x[..., :4]) if swap else (x[..., :4], x[..., 4:])
+    layer, function = dense(kept.shape[-1], moved.shape[-1])
+    expected = moved + function(kept.astype("float64"))
+    coupling = Coupling(layer, transform="additive", swap=swap)
+    assert coupling.spec.log_det == "zero"
+    z, log_det = coupling(x)
+    whole = (expected, kept) if swap else (kept, expected)
+    np.testing.assert_allclose(f64(z), np.concatenate(whole, -1), atol=ATOL)
+    np.testing.assert_array_equal(f64(log_det), np.zeros(5))
+
+
+def test_at_the_start_the_scale_is_as_published(x):
+    """sigmoid(2) = 0.880797, ln = -0.126928 for each changed entry (glow-spec)."""
+    z, log_det = Coupling(MLP([8]))(x)
+    np.testing.assert_allclose(f64(z)[..., 4:], 0.880797 * x[..., 4:].astype("float64"), atol=5e-7 * 4)
+    np.testing.assert_allclose(f64(log_det), -0.126928 * 9, atol=5e-7 * 9)  # the figure has 6 digits
+
+
+@pytest.mark.parametrize(("scale", "low", "high"), [("sigmoid", 0, 1), ("tanh", np.exp(-2), np.exp(2))])
+def test_scales_stay_in_the_documented_interval(scale, low, high):
+    layer, _ = dense(1, 2)
+    coupling = Coupling(layer, scale=scale)
+    x = np.stack([np.linspace(-200, 200, 41), np.ones(41)], axis=-1).astype("float32")
+    _, log_det = coupling(x)
+    factor = np.exp(f64(log_det))
+    assert np.isfinite(f64(log_det)).all()
+    assert ((low * (1 - 4 * EPSILON) <= factor) & (factor <= high * (1 + 4 * EPSILON))).all()
+
+
+def test_the_checkerboard_keeps_places_whose_indices_add_up_to_an_even_number():
+    np.testing.assert_array_equal(checkerboard((2, 3, 5))[..., 0], [[1, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(checkerboard((2, 3, 5), swap=True)[..., 0], [[0, 1, 0], [1, 0, 1]])
+    np.testing.assert_array_equal(checkerboard((4,)), [1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_checkerboard_by_hand(swap):
+    x = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype("float32")
+    net = keras.layers.Conv2D(4, 3, padding="same", bias_initializer="glorot_uniform")
+    coupling = Coupling(net, split="checkerboard", swap=swap)
+    z, log_det = coupling(x)
+    kept = np.indices((4, 4)).sum(0) % 2 == swap
+    kept = np.broadcast_to(kept[None, :, :, None], x.shape)
+    np.testing.assert_array_equal(f64(z)[kept], x[kept])
+    h = f64(net(np.where(kept, x, 0)))  # the network sees zeros where things change
+    factor = sigmoid(h[..., 1::2] + 2)
+    expected = np.where(kept, x, (x + h[..., 0::2]) * factor)
+    np.testing.assert_allclose(f64(z), expected, atol=ATOL)
+    np.testing.assert_allclose(f64(log_det), np.where(kept, 0, np.log(factor)).sum((1, 2, 3)), atol=ATOL)
+
+
+def test_a_vector_can_be_split_like_a_checkerboard():
+    coupling = Coupling(MLP([8]), split="checkerboard")
+    x = np.ones((2, 4), "float32")
+    z = f64(coupling(x)[0])
+    np.testing.assert_array_equal(z[:, ::2], x[:, ::2])
+    assert (np.abs(z[:, 1::2] - 0.880797) < 5e-7).all()
+
+
+def test_the_conditioner_is_told_how_many_channels_to_answer_with():
+    for transform, answers in (("affine", 6), ("additive", 3)):
+        net = MLP([8])
+        Coupling(net, transform=transform).build((None, 7))
+        assert net.features == answers
+
+
+def test_a_conditioner_that_answers_with_the_wrong_number_is_named():
+    with pytest.raises(ContractError, match=r"Dense to answer 6 channels.*\(None, 5\)"):
+        Coupling(keras.layers.Dense(5)).build((None, 7))
+
+
+@pytest.mark.parametrize(("split", "shape"), [("channels", (2, 4, 4, 1)), ("checkerboard", (2, 1))])
+def test_with_nothing_to_change_it_refuses(split, shape):
+    with pytest.raises(ContractError, match="one to keep and one to change"):
+        Coupling(MLP([8]), split=split)(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("transform", "linear"), ("split", "rows"), ("scale", "exp"), ("layout", "x"), ("order", "x")],
+)
+def test_an_unknown_word_is_refused(option, value):
+    with pytest.raises(ValueError, match=f"Coupling's {option} expects one of .* received '{value}'"):
+        Coupling(MLP([8]), **{option: value})
+
+
+@pytest.mark.parametrize("kind", ["optional", "required"])
+def test_the_context_reaches_the_network(kind, perturb):
+    coupling = Coupling(MLP([8], context=kind))
+    assert coupling.spec.context == kind
+    x, context = np.ones((4, 6), "float32"), np.arange(8, dtype="float32").reshape(4, 2)
+    coupling(x, context=context)
+    perturb(coupling, scale=0.5)
+    one, _ = coupling(x, context=context)
+    other, _ = coupling(x, context=context + 1)
+    assert (np.abs(f64(one) - f64(other))[:, 3:] > 1e-3).any()
+    np.testing.assert_array_equal(f64(one)[:, :3], f64(other)[:, :3])
+
+
+def test_the_class_count_of_the_network_is_the_couplings():
+    net = ConvNet(8, context="required", num_classes=5)
+    assert Coupling(net).num_classes == 5
+    assert Coupling(MLP([8])).num_classes is None
+
+
+def test_adapt_reaches_the_network():
+    x = np.random.default_rng(0).normal(3, 2, (16, 4, 4, 4)).astype("float32")
+    net = ConvNet(8)
+    coupling = Coupling(net)
+    with pytest.raises(ContractError, match="adapted"):
+        coupling(x)
+    coupling.adapt(x)
+    h = f64(net.first(x[..., :2]))
+    # Sums of 256 convolutions with 27 terms each, normalised to the size of 1; x is up to 10.
+    np.testing.assert_allclose(h.mean((0, 1, 2)), 0, atol=256 * 27 * EPSILON)
+    np.testing.assert_allclose(h.std((0, 1, 2)), 1, atol=256 * 27 * EPSILON)

@@ -1,0 +1,62 @@
+"""Inverse: everything changes places."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit.bijectors import ActNorm, Chain, Exp, Inverse, Logit, Scale, Shift, Sigmoid, Squeeze
+from flowkit.contract import Domain
+
+
+def f64(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
+
+
+def test_the_directions_change_places():
+    x = np.array([[0.3, 0.8]], "float32")
+    for backwards, forwards in (
+        (Inverse(Sigmoid())(x), Sigmoid().inverse(x)),
+        (Inverse(Sigmoid()).inverse(x), Sigmoid()(x)),
+        (Inverse(Inverse(Sigmoid()))(x), Sigmoid()(x)),
+        (Inverse(Sigmoid())(x), Logit()(x)),
+    ):
+        for one, other in zip(backwards, forwards, strict=True):
+            np.testing.assert_array_equal(f64(one), f64(other))
+
+
+def test_the_spec_is_read_backwards():
+    spec = Inverse(Chain([Scale(1.0), Exp()])).spec
+    assert (spec.domain, spec.codomain, spec.log_det) == (Domain.POSITIVE, Domain.REAL, "varying")
+
+
+def test_the_shapes_are_read_backwards():
+    layer = Inverse(Squeeze())
+    x = np.random.default_rng(0).normal(size=(2, 2, 2, 4)).astype("float32")
+    z, _ = layer(x)
+    assert tuple(z.shape) == layer.compute_output_shape(x.shape) == (2, 4, 4, 1)
+    assert layer.compute_inverse_shape((2, 4, 4, 1)) == x.shape
+    np.testing.assert_array_equal(f64(layer.inverse(z)[0]), x)
+
+
+def test_what_is_inside_is_built_for_its_own_data():
+    inner = Chain([Shift(), Squeeze()])
+    Inverse(inner)(np.ones((2, 2, 2, 8), "float32"))
+    assert tuple(inner.parts[0].shift.shape) == (2,)
+
+
+def test_it_cannot_be_adapted_unless_what_is_inside_was():
+    x = np.random.default_rng(0).normal(5, 2, (64, 3)).astype("float32")
+    inner = ActNorm()
+    with pytest.raises(NotImplementedError, match=r"Inverse\(ActNorm\) cannot be adapted"):
+        Inverse(inner).adapt(x)
+    inner.adapt(x)
+    z, _ = Inverse(inner).adapt(x)(inner(x)[0])
+    np.testing.assert_allclose(f64(z), x, atol=16 * np.finfo("float32").eps * np.abs(x).max())
+
+
+def test_config_round_trip():
+    layer = Inverse(Chain([Scale(0.5), Exp()]))
+    again = Inverse.from_config(layer.get_config())
+    x = np.array([[0.3, 0.8]], "float32")
+    for one, other in zip(layer(x), again(x), strict=True):
+        np.testing.assert_array_equal(f64(one), f64(other))

@@ -1,0 +1,185 @@
+"""MultiScale: which latents leave when, what whitens them, and the images it cannot take."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit.bijectors import Chain, MultiScale, Scale, Squeeze
+from flowkit.conditioners import ScaledConv, TopPrior
+from flowkit.contract import ContractError
+
+EPSILON = np.finfo("float32").eps
+
+
+def f64(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(size=(5, 8, 4, 1)).astype("float32")
+
+
+def squeeze(x):
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 5, 2, 4).reshape(b, h // 2, w // 2, 4 * c)
+
+
+def split(x):
+    return np.split(x, 2, axis=-1)
+
+
+def test_the_second_half_of_the_channels_leaves_first(x):
+    flow = MultiScale([Squeeze(), Squeeze(), Chain([])])
+    z, log_det = flow(x)
+    kept, first = split(squeeze(x))
+    kept, second = split(squeeze(kept))
+    expected = np.concatenate([part.reshape(5, -1) for part in (first, second, kept)], axis=1)
+    np.testing.assert_array_equal(f64(z), expected)
+    np.testing.assert_array_equal(f64(log_det), np.zeros(5))
+    np.testing.assert_array_equal(f64(flow.inverse(z)[0]), x)
+    for part, mine in zip(flow.split_latents(z), (first, second, kept), strict=True):
+        np.testing.assert_array_equal(f64(part), mine)
+    np.testing.assert_array_equal(f64(flow.join_latents(flow.split_latents(z))), expected)
+
+
+def test_one_scale_is_that_scale_and_flat(x):
+    z, log_det = MultiScale([Chain([Squeeze(), Scale(0.5)])])(x)
+    np.testing.assert_allclose(f64(z), (squeeze(x) * np.exp(0.5)).reshape(5, -1), rtol=4 * EPSILON)
+    np.testing.assert_allclose(f64(log_det), 16, rtol=4 * EPSILON)
+
+
+def given(channels, seed=0):
+    """A known 1x1 network from `channels` to twice as many, and the same in float64."""
+    rng = np.random.default_rng(seed)
+    layer = keras.layers.Dense(2 * channels)
+    layer.build((None, channels))
+    layer.set_weights([rng.normal(0, 0.3, w.shape).astype("float32") for w in layer.weights])
+    w, b = (a.astype("float64") for a in layer.get_weights())
+    return layer, lambda x: x @ w + b
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
+def test_what_leaves_is_whitened_by_what_stays(x, layout):
+    prior, function = given(2)
+    z, log_det = MultiScale([Squeeze(), Chain([])], priors=[prior], prior_layout=layout)(x)
+    kept, left = (a.astype("float64") for a in split(squeeze(x)))
+    h = function(kept)
+    mean, logs = (h[..., 0::2], h[..., 1::2]) if layout == "interleaved" else (h[..., :2], h[..., 2:])
+    eps = (left - mean) * np.exp(-logs)
+    atol = 32 * EPSILON * np.abs(eps).max()
+    np.testing.assert_allclose(
+        f64(z), np.concatenate([eps.reshape(5, -1), kept.reshape(5, -1)], 1), atol=atol
+    )
+    np.testing.assert_allclose(f64(log_det), -logs.sum((1, 2, 3)), atol=32 * 16 * EPSILON)
+
+
+def test_the_top_prior_deals_its_channels_in_halves(x):
+    top = TopPrior(num_classes=3)
+    flow = MultiScale([Squeeze()], top_prior=top)
+    labels = np.array([0, 1, 2, 0, 1])
+    flow(x, context=labels)
+    rng = np.random.default_rng(0)
+    for weight in flow.trainable_weights:
+        weight.assign(rng.normal(0, 0.2, tuple(weight.shape)))
+    bias, logs, edge = f64(top.conv.bias), f64(top.conv.logs), f64(top.conv.kernel)[:, :, -1]
+    ring = np.pad(np.zeros((4, 2)), 1, constant_values=1)
+    h = np.zeros((5, 4, 2, 8)) + bias
+    for i in range(4):
+        for j in range(2):
+            h[:, i, j] += np.einsum("ab,abc->c", ring[i : i + 3, j : j + 3], edge)
+    h *= np.exp(3 * logs)
+    e = top.embedding
+    h += ((f64(e.W)[labels] + f64(e.b)) * np.exp(3 * f64(e.logs)))[:, None, None]
+    mean, logs = h[..., :4], h[..., 4:]
+    z, log_det = flow(x, context=labels)
+    atol = 64 * EPSILON * (1 + np.abs(h).max()) * np.exp(np.abs(logs).max())
+    np.testing.assert_allclose(f64(z), ((squeeze(x) - mean) * np.exp(-logs)).reshape(5, -1), atol=atol)
+    np.testing.assert_allclose(f64(log_det), -logs.sum((1, 2, 3)), atol=32 * atol)
+
+
+def test_the_latents_of_two_classes_differ_only_through_the_top_prior(x, perturb):
+    flow = MultiScale(
+        [Squeeze(), Squeeze()], priors=[ScaledConv(zeros=True)], top_prior=TopPrior(num_classes=2)
+    )
+    flow(x, context=np.zeros(5, "int32"))
+    perturb(flow)
+    assert flow.num_classes == 2
+    assert flow.spec.context == "required"
+    zero, _ = flow(x, context=np.zeros(5, "int32"))
+    one, _ = flow(x, context=np.ones(5, "int32"))
+    first, last = zip(flow.split_latents(zero), flow.split_latents(one), strict=True)
+    np.testing.assert_array_equal(*map(f64, first))
+    assert np.abs(f64(last[0]) - f64(last[1])).min() > 0
+
+
+def test_too_many_levels_for_the_image_says_how_many_it_can_take():
+    flow = MultiScale([Squeeze() for _ in range(4)], name="mine")
+    with pytest.raises(ContractError) as caught:
+        flow(np.zeros((2, 8, 8, 1), "float32"))
+    assert caught.value.clause == "levels"
+    message = str(caught.value)
+    assert "MultiScale 'mine'" in message
+    assert "(8, 8, 1), which is (1, 1, 8) when scale 4 is reached" in message
+    assert "Use at most 3 levels" in message
+
+
+def test_an_image_that_was_refused_leaves_nothing_behind():
+    """After the error the same flow takes an image that fits, of whatever channels."""
+    flow = MultiScale([Chain([Squeeze(), Scale()]) for _ in range(3)])
+    with pytest.raises(ContractError, match="levels"):
+        flow(np.zeros((2, 4, 4, 1), "float32"))
+    z, _ = flow(np.zeros((2, 8, 8, 3), "float32"))
+    assert tuple(z.shape) == (2, 192)
+
+
+def test_an_odd_number_of_channels_cannot_be_halved():
+    with pytest.raises(ContractError, match="even number of channels after scale 1"):
+        MultiScale([Chain([]), Squeeze()])(np.zeros((2, 4, 4, 3), "float32"))
+
+
+def test_another_image_size_than_it_was_built_for_is_refused(x):
+    flow = MultiScale([Squeeze(), Squeeze()])
+    flow(x)
+    with pytest.raises(ContractError, match=r"\(8, 4, 1\).*received shape \(5, 4, 4, 1\)"):
+        flow(np.zeros((5, 4, 4, 1), "float32"))
+
+
+@pytest.mark.parametrize("call", ["inverse", "split_latents"])
+def test_latents_before_any_data_ask_for_the_size(call):
+    with pytest.raises(ContractError, match=r"to know the size of the data.*\.build\("):
+        getattr(MultiScale([Squeeze()]), call)(np.zeros((2, 16), "float32"))
+
+
+def test_latents_of_the_wrong_length_are_refused(x):
+    flow = MultiScale([Squeeze(), Squeeze()])
+    flow(x)
+    with pytest.raises(ContractError, match=r"flat latents \(batch, 32\), received shape \(2, 31\)"):
+        flow.inverse(np.zeros((2, 31), "float32"))
+
+
+@pytest.mark.parametrize(("scales", "priors"), [(0, []), (2, []), (2, [None, None])])
+def test_scales_and_priors_must_go_together(scales, priors):
+    with pytest.raises(ValueError, match="one prior fewer than scales"):
+        MultiScale([Squeeze() for _ in range(scales)], priors=priors)
+
+
+def test_config_round_trip_keeps_priors_layout_and_weights(x, tmp_path, perturb):
+    flow = MultiScale(
+        [Chain([Squeeze(), Scale()]), Squeeze(), Chain([])],
+        priors=[ScaledConv(zeros=True), None],
+        top_prior=TopPrior(),
+        prior_layout="contiguous",
+    )
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, flow(inputs))
+    perturb(flow)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras").layers[-1]
+    assert json.dumps(again.get_config()) == json.dumps(flow.get_config())  # tuples become lists
+    for one, other in zip(flow(x), again(x), strict=True):
+        np.testing.assert_array_equal(f64(one), f64(other))
+    assert again.latent_events == flow.latent_events
