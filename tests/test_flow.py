@@ -135,12 +135,14 @@ def as_dataset(kind, x, context):
     if kind == "generator":
         return (Rows(parts)[i] for i in range(2))
     if kind == "torch":
+        import torch
         from torch.utils.data import DataLoader
 
         items = [{"x": a, "context": b} for a, b in zip(parts["x"], parts["context"], strict=True)]
 
         def collate(rows):
-            return ({key: np.stack([row[key] for row in rows]) for key in ("x", "context")},)
+            stack = {key: np.stack([row[key] for row in rows]) for key in ("x", "context")}
+            return ({key: torch.from_numpy(value) for key, value in stack.items()},)
 
         return DataLoader(items, batch_size=8, collate_fn=collate)
     import tensorflow as tf
@@ -318,6 +320,19 @@ def test_the_call_is_log_prob_and_carries_gradients(vector_flow, x):
     # Truncation ~ step^2, rounding ~ |value| eps / step.
     bound = 10 * step**2 * abs(difference) + 64 * abs(float(value)) * np.finfo("float32").eps / step
     assert abs((gradient * direction).sum() - difference) <= bound
+
+
+def test_images_of_another_size_where_the_weights_belong_to_channels():
+    """Each size has its own compiled function and its own number of dimensions."""
+    flow = Flow(Chain([Scale([0.1, 0.2]), Conv1x1(seed=0)]))
+    for side in (4, 6, 8):
+        x = np.random.default_rng(side).normal(size=(3, side, side, 2)).astype("float32")
+        y = (x * np.exp([0.1, 0.2])).astype("float64")
+        size = 2 * side**2
+        # A rotation keeps lengths.
+        expected = -0.5 * ((y**2).sum((1, 2, 3)) + size * np.log(2 * np.pi)) + side**2 * 0.3
+        np.testing.assert_allclose(flow.log_prob(x), expected, rtol=PARITY)
+        np.testing.assert_allclose(flow.bits_per_dim(x), -expected / (size * np.log(2)), rtol=PARITY)
 
 
 def test_log_prob_reads_the_weights_as_they_are_now(perturb, x):
