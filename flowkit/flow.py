@@ -180,7 +180,7 @@ class Flow(keras.Model):
             )
         draws = [self._log_prob(x, context, batch_size, seed, draw) for draw in range(samples)]
         log_prob = np.logaddexp.reduce(np.asarray(draws, np.float64), axis=0) - math.log(samples)
-        return -log_prob / (math.prod(self._event()) * math.log(2))
+        return -log_prob / (math.prod(np.shape(x)[1:]) * math.log(2))
 
     # Samples and latents
 
