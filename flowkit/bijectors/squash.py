@@ -75,7 +75,9 @@ class Tanh(Elementwise):
     def _forward(self, x):
         shrunk = ops.expm1(-2 * ops.abs(x))  # in (-1, 0]: neither overflows nor cancels
         log_slope = 2 * (math.log(2) - ops.abs(x) - ops.log1p(ops.exp(-2 * ops.abs(x))))
-        return -ops.sign(x) * shrunk / (2 + shrunk), log_slope
+        # No ops.sign: it is 0 at 0, and would make the gradient 0 there, where the slope is 1.
+        size = -shrunk / (2 + shrunk)
+        return ops.where(x < 0, -size, size), log_slope
 
     def _inverse(self, y):
         x = 0.5 * (ops.log1p(y) - ops.log1p(-y))
