@@ -73,9 +73,10 @@ class Tanh(Elementwise):
     spec = BijectorSpec(codomain=Domain.interval(-1, 1))
 
     def _forward(self, x):
-        shrunk = ops.expm1(-2 * ops.abs(x))  # in (-1, 0]: neither overflows nor cancels
+        # -|x| without ops.abs and ops.sign, whose gradients at 0 would make the slope there 0 for 1.
+        below = ops.where(x < 0, x, -x)
+        shrunk = ops.expm1(2 * below)  # in (-1, 0]: neither overflows nor cancels
         log_slope = 2 * (math.log(2) - ops.abs(x) - ops.log1p(ops.exp(-2 * ops.abs(x))))
-        # No ops.sign: it is 0 at 0, and would make the gradient 0 there, where the slope is 1.
         size = -shrunk / (2 + shrunk)
         return ops.where(x < 0, -size, size), log_slope
 
