@@ -12,7 +12,7 @@ from flowkit.testing.tolerances import ROUNDINGS, log_abs_det
     hint="A sign, a sum over the event, or the number of places (height * width) may be missing.",
 )
 def forward_log_det(trial):
-    eps = trial.subject._eps[trial.event, False]
+    eps = trial.unit_of(False)
     full, wobble = trial.jacobians
     jac = reduced(full, trial.spec, trial.event, trial.latent_event)
     # Differences of columns, on a simplex, carry the rounding of both.
