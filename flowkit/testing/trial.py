@@ -167,7 +167,8 @@ class Trial:
     def jacobians(self):
         """(J, its rounding noise) of forward at `x`: (ROWS, outputs, inputs) each, by automatic differentiation."""
         x, rng = self.x, np.random.default_rng([self.seed, 5])
-        tick = np.minimum(4 * self.unit_of(False) * np.abs(x), room(self.spec.domain, x) / 2)
+        eps = self.unit_of(False)
+        tick = np.minimum(np.sqrt(eps) * np.abs(x), room(self.spec.domain, x) / 2)
         pieces = [x]
         for _ in range(PAIRS):
             move = tick * rng.choice([-1.0, 1.0], size=x.shape)
@@ -181,9 +182,9 @@ class Trial:
             )
         base, *others = [jac[i : i + ROWS].astype("float64") for i in range(0, len(jac), ROWS)]
         with np.errstate(all="ignore"):
-            # Its own rounding, and how far it moves when x is off by as little.
+            # Its own rounding, and how far it moves when x is off by a rounding of its own.
             pairs = list(zip(others[::2], others[1::2], strict=True))
-            noise = [np.abs(a - 2 * base + b) + np.abs(a - b) / 4 for a, b in pairs]
+            noise = [np.abs(a - 2 * base + b) + np.abs(a - b) * np.sqrt(eps) for a, b in pairs]
         return base, np.max(noise, axis=0)
 
     # Which points can be judged at all
