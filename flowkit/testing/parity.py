@@ -101,7 +101,7 @@ def answer(name, shape, size, seed, start, path):
     if not start:
         for inverse, measured in ((False, trial.there), (True, trial.back)):
             side = "inverse" if inverse else "forward"
-            grow = ROUNDINGS * unit("float32") / subject._eps[event, inverse]
+            grow = ROUNDINGS * unit("float32") / trial.unit_of(inverse)
             result[f"{side} output error"] = grow * measured.value_error
             result[f"{side} log-det error"] = grow * measured.log_det_error
         for key in [k for k in result if k.startswith("gradient")]:

@@ -39,15 +39,15 @@ def finite(trial):
             )
 
 
-SIZES = tuple(2.0 ** (k / 4) for k in range(-12, 53))
+SIZES = tuple(2.0 ** (k / 16) for k in range(-48, 209))
 """From 1/8 to 8192 in steps small enough that an exponential comes near the limit before it passes it."""
 
 
 def _at_the_limit(value, log_det):
     """Whether the last finite answer is so large that the next may truly not fit.
 
-    One step grows the argument by a fifth, and an exponential of it to its power 1.2; two of them,
-    one in the other, to more. What passes the largest float32 next was beyond its power 0.4.
+    One step grows the argument by a 23rd, and an exponential to its power 1.05; exponentials inside
+    exponentials to more. What passes the largest float32 next was beyond its power 0.4.
     """
     return bool(np.max(np.abs(value)) > LIMIT**0.4 or np.abs(log_det) > np.log(LIMIT) * 0.4)
 
