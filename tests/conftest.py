@@ -19,6 +19,8 @@ PARITY = 1e-5
 
 ROOT = Path(__file__).parents[1]
 
+pytest_plugins = ["flowkit_pytest"]  # an installed flowkit brings it by itself
+
 # Hides packages as if they were not installed: find_spec answers None, an import fails.
 _HIDE = """\
 import sys

@@ -27,6 +27,7 @@ gradients = _engine.gradients
 jacobian = _engine.jacobian
 lowest_float = _engine.lowest_float
 no_grad = _engine.no_grad
+static_shapes = _engine.static_shapes
 version = _engine.version
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "lowest_float",
     "name",
     "no_grad",
+    "static_shapes",
     "version",
 ]

@@ -27,6 +27,17 @@ def no_grad():
     return torch.no_grad()  # puts the global mode back at its end
 
 
+def static_shapes(when):
+    """A scope in which the engine compiles for each shape by itself, where `when` holds."""
+    if not when:
+        return contextlib.nullcontext()
+    from torch import _dynamo  # seconds, which eager training need not pay
+
+    # The layers of a flow are alike but for their shapes. After the second one torch makes the number
+    # of channels a symbol, on which its compiler then fails ("cannot determine truth value of Relational").
+    return _dynamo.config.patch(automatic_dynamic_shapes=False)
+
+
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""

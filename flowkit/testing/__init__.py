@@ -3,9 +3,24 @@
 Needs Hypothesis: `pip install 'keras-flowkit[testing]'`.
 """
 
+from flowkit.testing import strategies
+from flowkit.testing.adapters import adapt
 from flowkit.testing.check import check_bijector
 from flowkit.testing.example import Example
+from flowkit.testing.parametrize import Case, parametrize_bijectors
+from flowkit.testing.parity import check_parity
 from flowkit.testing.randomize import randomize
 from flowkit.testing.report import BrokenPromise, Report
 
-__all__ = ["BrokenPromise", "Example", "Report", "check_bijector", "randomize"]
+__all__ = [
+    "BrokenPromise",
+    "Case",
+    "Example",
+    "Report",
+    "adapt",
+    "check_bijector",
+    "check_parity",
+    "parametrize_bijectors",
+    "randomize",
+    "strategies",
+]

@@ -1,8 +1,8 @@
 """How large an error may be: from the precision that a computation really had, and measured conditioning.
 
 Nothing here is chosen by hand but `ROUNDINGS`. A function's own rounding shows in its second
-difference at steps of a few units in the last place: a smooth function's is far below one unit, so
-what is seen is noise. Its conditioning shows in how far the answer moves when inputs and weights
+difference at steps of the square root of the unit: a smooth function's is about one unit, so what
+is more is noise. (Smaller steps miss it: near 1, where expm1(x) + 1 is all rounding, nothing moves.) Its conditioning shows in how far the answer moves when inputs and weights
 move by a little. Both are measured at the very points that are judged.
 """
 
@@ -55,12 +55,11 @@ def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed
 
     free = room(domain, x) / 2
     step = np.minimum(np.sqrt(eps) * np.abs(x), free)
-    tick = np.minimum(4 * eps * np.abs(x), free)
     error = np.zeros_like(x) if input_error is None else np.minimum(input_error, 1e30)
     pieces = [x]
     pieces += [x + step * signs() for _ in range(DIRECTIONS)]
     for _ in range(PAIRS):
-        move = tick * signs()
+        move = step * signs()
         pieces += [x + move, x - move]
     pieces += [x + error * signs() for _ in range(SPREADS)]
     stacked = np.concatenate(pieces)

@@ -98,11 +98,15 @@ class Trial:
 
         return run
 
+    def unit_of(self, inverse):
+        """The rounding unit of what the float64 copy really computes in, in that direction."""
+        points = self.z if inverse else self.x
+        with backends.float64():
+            return self.subject.eps(self.event, inverse, points, self.context)
+
     def measured(self, x, inverse, input_error=None):
         """One direction at `x`, with what rounding may have done to it."""
-        layer = self.layer64
-        with backends.float64():
-            eps = self.subject.eps(self.event, inverse, x, tiled(self.context, len(x)))
+        layer, eps = self.layer64, self.unit_of(inverse)
         moves = []
         if any("float" in str(v.dtype) for v in layer.weights):
             moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
@@ -139,8 +143,7 @@ class Trial:
     @property
     def eps(self):
         """The larger rounding unit of the two directions."""
-        units = [self.subject._eps.get((self.event, inverse), 0.0) for inverse in (False, True)]
-        return max(units)
+        return max(self.unit_of(False), self.unit_of(True))
 
     @property
     def back_error(self):
@@ -164,8 +167,8 @@ class Trial:
     def jacobians(self):
         """(J, its rounding noise) of forward at `x`: (ROWS, outputs, inputs) each, by automatic differentiation."""
         x, rng = self.x, np.random.default_rng([self.seed, 5])
-        self.there  # noqa: B018  (measures the precision)
-        tick = np.minimum(4 * self.subject._eps[self.event, False] * np.abs(x), room(self.spec.domain, x) / 2)
+        eps = self.unit_of(False)
+        tick = np.minimum(np.sqrt(eps) * np.abs(x), room(self.spec.domain, x) / 2)
         pieces = [x]
         for _ in range(PAIRS):
             move = tick * rng.choice([-1.0, 1.0], size=x.shape)
@@ -179,7 +182,9 @@ class Trial:
             )
         base, *others = [jac[i : i + ROWS].astype("float64") for i in range(0, len(jac), ROWS)]
         with np.errstate(all="ignore"):
-            noise = [np.abs(a - 2 * base + b) for a, b in zip(others[::2], others[1::2], strict=True)]
+            # Its own rounding, and how far it moves when x is off by a rounding of its own.
+            pairs = list(zip(others[::2], others[1::2], strict=True))
+            noise = [np.abs(a - 2 * base + b) + np.abs(a - b) * np.sqrt(eps) for a, b in pairs]
         return base, np.max(noise, axis=0)
 
     # Which points can be judged at all

@@ -25,7 +25,7 @@ def compiled(trial):
             args.append(ops.convert_to_tensor(trial.context))
         with backends.no_grad():
             answer = [ops.convert_to_numpy(part) for part in run(*args)]
-        grow = unit("float32") / trial.subject._eps[trial.event, inverse]
+        grow = unit("float32") / trial.unit_of(inverse)
         errors = measured.value_error * grow, measured.log_det_error * grow
         for name, a, b, error in zip(("output", "log_det"), eager, answer, errors, strict=True):
             side = "inverse" if inverse else "forward"

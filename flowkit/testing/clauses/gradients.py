@@ -40,7 +40,7 @@ def _compare(trial, inverse, of):
     answer = measured.log_det if of else measured.value
     if domain.kind == "simplex" or not np.isfinite(answer).all():
         return  # no free coordinates to move along; nothing finite to differentiate
-    layer, eps = trial.layer64, trial.subject._eps[trial.event, inverse]
+    layer, eps = trial.layer64, trial.unit_of(inverse)
     rng = np.random.default_rng([trial.seed, 6])
     cotangent = rng.normal(size=answer.shape)
     scale = float(np.sum(np.abs(cotangent) * (np.abs(answer) + _noise(measured, of) / eps)))

@@ -12,10 +12,13 @@ from flowkit.testing.tolerances import ROUNDINGS, log_abs_det
     hint="A sign, a sum over the event, or the number of places (height * width) may be missing.",
 )
 def forward_log_det(trial):
-    jac, noise = (reduced(part, trial.spec, trial.event, trial.latent_event) for part in trial.jacobians)
+    eps = trial.unit_of(False)
+    full, wobble = trial.jacobians
+    jac = reduced(full, trial.spec, trial.event, trial.latent_event)
+    # Differences of columns, on a simplex, carry the rounding of both.
+    noise = reduced(wobble + eps * np.abs(full), trial.spec, trial.event, trial.latent_event, plus=True)
     if jac.shape[1] != jac.shape[2]:
         raise Broken(f"as many outputs as inputs ({jac.shape[2]})", f"{jac.shape[1]}")
-    eps = trial.subject._eps[trial.event, False]
     oracle, error, _ = log_abs_det(jac, noise, eps)
     received = trial.there.log_det
     underflow = np.isneginf(oracle) & np.isfinite(received)
@@ -59,13 +62,16 @@ def kind(trial):
             judge(np.full_like(given, given[0]), given, error + error[0], what="log_det", where=where)
 
 
-def reduced(jacobian, spec, event, latent_event):
-    """The Jacobian between free coordinates: on a simplex the last entry of each row is what the others leave."""
+def reduced(jacobian, spec, event, latent_event, plus=False):
+    """The Jacobian between free coordinates: on a simplex the last entry of each row is what the others leave.
+
+    `plus` adds where the Jacobian subtracts: so errors are reduced.
+    """
     rows, outputs, inputs = jacobian.shape
     if spec.domain.kind == "simplex":
         k = event[-1]
         j = jacobian.reshape(rows, outputs, inputs // k, k)
-        jacobian = (j[..., :-1] - j[..., -1:]).reshape(rows, outputs, -1)
+        jacobian = (j[..., :-1] + (1 if plus else -1) * j[..., -1:]).reshape(rows, outputs, -1)
     if spec.codomain.kind == "simplex":
         k = latent_event[-1]
         j = jacobian.reshape(rows, outputs // k, k, -1)

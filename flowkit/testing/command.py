@@ -1,0 +1,81 @@
+"""What `flowkit check mypkg.twist:Twist` does: every clause on every engine, as a table or as JSON."""
+
+import json
+import os
+import subprocess
+import sys
+
+KEPT, BROKEN, USAGE = 0, 1, 2
+
+_SIGNS = {"kept": "ok", "broken": "BROKEN", "waived": "waived", "not asked": "-"}
+_WORKER = (
+    "import sys; from flowkit.testing.command import one_engine; one_engine(sys.argv[1], int(sys.argv[2]))"
+)
+
+
+def check_command(target, *, backends=None, examples=25, as_json=False, out=None):
+    """Check the bijector that `target` = "package.module:Name" makes, on each engine; returns the exit code.
+
+    0: every promise is kept; 1: one is broken on some engine; 2: the target or an engine cannot be used.
+    `backends` is a list of engines, or None for the one that is chosen. Each runs in a process of its own.
+    """
+    from flowkit._engine import ENGINES, installed
+
+    out = out or sys.stdout
+    engines = list(backends) if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
+    for engine in engines:
+        if engine not in ENGINES or not installed(engine):
+            known = ", ".join(name for name in ENGINES if installed(name))
+            return _misused(out, f"cannot run on {engine!r}: expected one of {known}")
+    if ":" not in target:
+        return _misused(out, f"cannot read {target!r}: expected package.module:Name")
+    reports = []
+    for engine in engines:
+        done = _run(engine, target, examples)
+        if done.returncode != 0:
+            return _misused(out, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed")
+        reports.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    kept = all(report["kept"] for report in reports)
+    if as_json:
+        print(json.dumps({"target": target, "kept": kept, "reports": reports}, indent=2), file=out)
+    else:
+        print(table(reports), file=out)
+    return KEPT if kept else BROKEN
+
+
+def table(reports):
+    """Clauses by engine, then what each broken one says."""
+    names = [row["clause"] for row in reports[0]["clauses"]]
+    width = max(map(len, names))
+    lines = [" " * width + "".join(f"  {report['engine']:<11}" for report in reports)]
+    broken = []
+    for i, name in enumerate(names):
+        rows = [report["clauses"][i] for report in reports]
+        lines.append(f"{name:<{width}}" + "".join(f"  {_SIGNS[row['verdict']]:<11}" for row in rows))
+        broken += [
+            f"{r['engine']}: {row['message']}"
+            for r, row in zip(reports, rows, strict=True)
+            if "message" in row
+        ]
+    return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken)])
+
+
+def one_engine(target, examples):
+    """One engine's part: prints the report as a line of JSON."""
+    from flowkit.testing.check import check_bijector
+    from flowkit.testing.parity import found
+
+    report = check_bijector(found(target), examples=examples, raises=False)
+    print("\n" + json.dumps(report.as_dict()))
+
+
+def _run(engine, target, examples):
+    paths = [os.getcwd(), *filter(None, sys.path)]
+    environment = {**os.environ, "KERAS_BACKEND": engine, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    command = [sys.executable, "-c", _WORKER, target, str(examples)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def _misused(out, message):
+    print(f"flowkit check: {message}", file=out)
+    return USAGE

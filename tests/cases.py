@@ -1,0 +1,140 @@
+"""Flowkit's bijectors by name, in all their options: what the contract checker is run on."""
+
+from flowkit import bijectors as fb
+from flowkit.conditioners import MLP, ConvNet, ScaledConv, TopPrior
+from flowkit.testing import Case
+
+VECTOR, IMAGE, SMALL = ((3,),), ((2, 3, 4),), ((4, 4, 2),)
+
+
+def labels(rng, batch, event):
+    return rng.integers(0, 3, batch).astype("int32")
+
+
+def maps(rng, batch, event):
+    return rng.normal(size=(batch, *event[:-1], 2)).astype("float32")
+
+
+def coupling(network=lambda: MLP([6]), **options):
+    return lambda: fb.Coupling(network(), **options)
+
+
+def glow_step(**options):
+    return [fb.ActNorm(), fb.Conv1x1(seed=1), fb.Coupling(ConvNet(4, **options))]
+
+
+def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved"):
+    def make():
+        parts = [fb.Chain([fb.Squeeze(), *(glow_step() if steps else [])]) for _ in range(scales)]
+        priors = [ScaledConv(zeros=True) for _ in range(scales - 1)] if prior else None
+        return fb.MultiScale(parts, priors=priors, top_prior=top and top(), prior_layout=layout)
+
+    return make
+
+
+POINTWISE = [
+    Case(name, make, VECTOR)
+    for name, make in {
+        "Exp": fb.Exp,
+        "Softplus": fb.Softplus,
+        "Sigmoid": fb.Sigmoid,
+        "Logit": fb.Logit,
+        "Tanh": fb.Tanh,
+        "Inverse(Exp)": lambda: fb.Inverse(fb.Exp()),
+        "Inverse(Softplus)": lambda: fb.Inverse(fb.Softplus()),
+        "Inverse(Tanh)": lambda: fb.Inverse(fb.Tanh()),
+        "Inverse(Logit)": lambda: fb.Inverse(fb.Logit()),
+    }.items()
+]
+
+AFFINE = [
+    Case("Shift", fb.Shift, IMAGE),
+    Case("Shift(given)", lambda: fb.Shift([1.0, -2.0, 0.5]), VECTOR),
+    Case("Scale", fb.Scale, IMAGE),
+    Case("Scale(given)", lambda: fb.Scale(-1.5), VECTOR),
+    Case("ActNorm", fb.ActNorm, (*VECTOR, *IMAGE)),
+    Case("ActNorm(factor=1)", lambda: fb.ActNorm(factor=1.0), VECTOR),
+    Case("Inverse(ActNorm)", lambda: fb.Inverse(fb.ActNorm()), VECTOR),
+]
+
+MIXING = [
+    Case("Conv1x1(lu)", lambda: fb.Conv1x1(seed=3), ((1,), (3,), (2, 3, 4))),
+    Case("Conv1x1(plain)", lambda: fb.Conv1x1(lu=False, seed=3), ((3,), (2, 3, 4))),
+    Case("Inverse(Conv1x1)", lambda: fb.Inverse(fb.Conv1x1(seed=3)), VECTOR),
+    Case("Permute(reverse)", fb.Permute, ((1,), (2, 3, 5))),
+    Case("Permute(shuffle)", lambda: fb.Permute("shuffle"), ((5,),)),
+    Case("Permute(list)", lambda: fb.Permute([2, 0, 3, 1]), IMAGE),
+    Case("Squeeze", fb.Squeeze, ((2, 4, 1), (2, 2, 3))),
+    Case("Squeeze(3)", lambda: fb.Squeeze(3), ((3, 6, 2),)),
+    Case("Squeeze(1)", lambda: fb.Squeeze(1), ((2, 1, 2),)),
+    Case("Reshape", lambda: fb.Reshape((2, 6)), ((3, 4), (2, 3, 2))),
+    Case("Reshape(source)", lambda: fb.Reshape((4,), source=(2, 2)), ((2, 2),)),
+    Case("Flatten", fb.Flatten, ((2, 3, 2),)),
+    Case("Inverse(Flatten)", lambda: fb.Inverse(fb.Flatten(source=(2, 3))), ((6,),)),
+    Case("Inverse(Squeeze)", lambda: fb.Inverse(fb.Squeeze()), ((1, 2, 4),)),
+]
+
+COUPLINGS = [
+    Case("Coupling(additive)", coupling(transform="additive"), VECTOR),
+    Case("Coupling(affine)", coupling(), ((2,), (5,))),
+    Case("Coupling(tanh)", coupling(scale="tanh"), VECTOR),
+    Case("Coupling(swap)", coupling(swap=True), VECTOR),
+    Case("Coupling(contiguous)", coupling(layout="contiguous"), VECTOR),
+    Case("Coupling(scale-shift)", coupling(order="scale-shift"), VECTOR),
+    Case("Coupling(additive swap)", coupling(transform="additive", swap=True), VECTOR),
+    Case("Coupling(checkerboard)", coupling(split="checkerboard"), ((4,), (2, 3, 1))),
+    Case(
+        "Coupling(checkerboard swap)", coupling(split="checkerboard", swap=True, scale="tanh"), ((2, 3, 2),)
+    ),
+    Case("Coupling(checkerboard additive)", coupling(split="checkerboard", transform="additive"), VECTOR),
+    Case("Coupling(ConvNet)", coupling(lambda: ConvNet(4)), ((2, 3, 3),)),
+    Case("Coupling(ConvNet plain edge)", coupling(lambda: ConvNet(4, edge_bias=False)), ((2, 3, 2),)),
+    Case("Inverse(Coupling)", lambda: fb.Inverse(coupling()()), VECTOR),
+]
+
+CONTEXTS = [
+    Case("Coupling(optional)", coupling(lambda: MLP([6], context="optional")), VECTOR),
+    Case("Coupling(required)", coupling(lambda: MLP([6], context="required")), VECTOR),
+    Case("Coupling(labels)", coupling(lambda: MLP([6], context="required", num_classes=3)), VECTOR, labels),
+    Case("Coupling(image, vector)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),)),
+    Case(
+        "Coupling(image, labels)",
+        coupling(lambda: ConvNet(4, context="optional", num_classes=3)),
+        ((2, 2, 2),),
+        labels,
+    ),
+    Case("Coupling(image, map)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),), maps),
+    Case(
+        "Chain(conditional)",
+        lambda: fb.Chain([fb.ActNorm(), coupling(lambda: MLP([6], context="required"))()]),
+        VECTOR,
+    ),
+    Case(
+        "Inverse(conditional)", lambda: fb.Inverse(coupling(lambda: MLP([6], context="required"))()), VECTOR
+    ),
+]
+
+COMPOSED = [
+    Case("Chain(empty)", lambda: fb.Chain([]), VECTOR),
+    Case("Chain(pointwise)", lambda: fb.Chain([fb.Shift(0.5), fb.Sigmoid(), fb.Logit(), fb.Tanh()]), VECTOR),
+    Case(
+        "Chain(couplings)", lambda: fb.Chain([coupling()(), fb.Permute(), coupling(scale="tanh")()]), VECTOR
+    ),
+    Case("Chain(glow step)", lambda: fb.Chain(glow_step()), ((2, 3, 2),)),
+    Case("Inverse(Chain)", lambda: fb.Inverse(fb.Chain([fb.Scale(0.5), fb.Exp()])), VECTOR),
+    Case("MultiScale(bare)", multiscale(steps=False), SMALL),
+    Case("MultiScale(priors)", multiscale(steps=False, prior=True), SMALL),
+    Case("MultiScale(contiguous)", multiscale(steps=False, prior=True, layout="contiguous"), SMALL),
+    Case("MultiScale(top prior)", multiscale(steps=False, top=TopPrior), SMALL),
+    Case(
+        "MultiScale(class prior)",
+        multiscale(steps=False, prior=True, top=lambda: TopPrior(num_classes=3)),
+        SMALL,
+        labels,
+    ),
+    Case("MultiScale(glow)", multiscale(prior=True, top=TopPrior), SMALL),
+]
+
+ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *CONTEXTS, *COMPOSED]
+
+assert len({case.name for case in ALL}) == len(ALL), "names of cases must differ"

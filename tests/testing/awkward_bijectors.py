@@ -1,0 +1,305 @@
+"""Correct bijectors that a careless checker would cry out at."""
+
+import numpy as np
+from keras import ops
+
+from flowkit import bijectors as fb
+from flowkit.bijectors import Elementwise
+from flowkit.conditioners import MLP
+from flowkit.contract import Bijector, BijectorSpec, Domain
+from flowkit.testing import Case
+from tests.testing.wrong_bijectors.contexts import Conditional
+from tests.testing.wrong_bijectors.inverses import Bisected
+from tests.testing.wrong_bijectors.masks import Autoregressive
+from tests.testing.wrong_bijectors.saving import Inner, Slope
+
+
+class LeakyReLU(Elementwise):
+    """A kink at 0."""
+
+    def _forward(self, x):
+        return ops.where(x > 0, x, 0.1 * x), ops.where(
+            x > 0, ops.zeros_like(x), np.log(0.1) * ops.ones_like(x)
+        )
+
+    def _inverse(self, z):
+        return ops.where(z > 0, z, z / 0.1), ops.where(
+            z > 0, ops.zeros_like(z), -np.log(0.1) * ops.ones_like(z)
+        )
+
+
+class Cube(Elementwise):
+    """x^3 on the positive numbers, where its slope reaches from 0 to infinity."""
+
+    spec = BijectorSpec(domain=Domain.POSITIVE, codomain=Domain.POSITIVE)
+
+    def _forward(self, x):
+        return x * x * x, np.log(3.0) + 2 * ops.log(x)
+
+    def _inverse(self, z):
+        log_x = ops.log(z) / 3
+        return ops.exp(log_x), -np.log(3.0) - 2 * log_x
+
+
+class Reciprocal(Elementwise):
+    """1 / x: decreasing."""
+
+    spec = BijectorSpec(domain=Domain.POSITIVE, codomain=Domain.POSITIVE)
+
+    def _forward(self, x):
+        return 1 / x, -2 * ops.log(x)
+
+    def _inverse(self, z):
+        return 1 / z, -2 * ops.log(z)
+
+
+class Negative(Elementwise):
+    """-x: the determinant is negative for an odd number of entries."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def _forward(self, x):
+        return -x, ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return -z, ops.zeros_like(z)
+
+
+class Softsign(Elementwise):
+    spec = BijectorSpec(codomain=Domain.interval(-1, 1))
+
+    def _forward(self, x):
+        return x / (1 + ops.abs(x)), -2 * ops.log1p(ops.abs(x))
+
+    def _inverse(self, y):
+        return y / (1 - ops.abs(y)), -2 * ops.log1p(-ops.abs(y))
+
+
+class Asinh(Elementwise):
+    """log(x + sqrt(x^2 + 1)), written so that negative x do not cancel."""
+
+    def _forward(self, x):
+        size = ops.where(x < 0, -x, x)
+        root = ops.sqrt(size * size + 1)
+        up = ops.log1p(size + size * size / (1 + root))
+        return ops.where(x < 0, -up, up), -ops.log(root)
+
+    def _inverse(self, z):
+        up, down = ops.exp(z), ops.exp(-z)
+        return (ops.expm1(z) - ops.expm1(-z)) / 2, ops.log((up + down) / 2)
+
+
+class Interval(Elementwise):
+    """(2, 5) onto (-3, 100): edges that are no power of two."""
+
+    spec = BijectorSpec(domain=Domain.interval(2, 5), codomain=Domain.interval(-3, 100), log_det="constant")
+
+    def _forward(self, x):
+        return (x - 2) * (103 / 3) - 3, ops.zeros_like(x) + np.log(103 / 3)
+
+    def _inverse(self, z):
+        return (z + 3) * (3 / 103) + 2, ops.zeros_like(z) - np.log(103 / 3)
+
+
+class Below(Elementwise):
+    """-exp(x): onto the negative numbers."""
+
+    spec = BijectorSpec(codomain=Domain.interval(-np.inf, 0))
+
+    def _forward(self, x):
+        return -ops.exp(x), x
+
+    def _inverse(self, z):
+        x = ops.log(-z)
+        return x, -x
+
+
+class Rotation(Elementwise):
+    """An angle turned: onto the circle again, whose ends are one point."""
+
+    spec = BijectorSpec(domain=Domain.CIRCLE, codomain=Domain.CIRCLE, log_det="zero")
+
+    @staticmethod
+    def _wrap(angle):
+        turn = 2 * np.pi
+        angle = ops.where(angle >= np.pi, angle - turn, angle)
+        return ops.where(angle < -np.pi, angle + turn, angle)
+
+    def _forward(self, x):
+        return self._wrap(x + 2.0), ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return self._wrap(z - 2.0), ops.zeros_like(z)
+
+
+class Householder(Bijector):
+    """x - 2 v (v.x) / (v.v): a reflection, its own inverse."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def build(self, x_shape):
+        self.v = self.add_weight(shape=(x_shape[-1],), initializer="ones", name="v")
+
+    def _forward(self, x):
+        v = ops.reshape(self.v, (-1, 1))
+        share = ops.matmul(x, v) / ops.sum(self.v * self.v)
+        return x - 2 * share * self.v, 0.0
+
+    def _inverse(self, z):
+        return self._forward(z)
+
+
+class Newton(Elementwise):
+    """x + x^3 / 3 by safeguarded Newton steps, and a spec that says how near it comes."""
+
+    spec = BijectorSpec(inverse="iterative", round_trip=16)
+
+    def _forward(self, x):
+        return x + x**3 / 3, ops.log1p(x**2)
+
+    def _inverse(self, z):
+        x = ops.sign(z) * ops.minimum(ops.abs(z), ops.exp(ops.log(3 * ops.abs(z) + 1e-30) / 3))
+        for _ in range(12):
+            x = x - (x + x**3 / 3 - z) / (1 + x**2)
+        return x, -ops.log1p(x**2)
+
+
+class Planar(Bijector):
+    """x + u h(w.x) with w.u > -1, solved for w.x by bisection."""
+
+    spec = BijectorSpec(inverse="iterative", event_rank=1)
+
+    def build(self, x_shape):
+        self.w = self.add_weight(shape=(x_shape[-1],), initializer="ones", name="w")
+
+    @staticmethod
+    def _h(a):
+        return a / (1 + ops.abs(a)), 1 / (1 + ops.abs(a)) ** 2
+
+    def _forward(self, x):
+        norm = ops.sum(self.w * self.w)
+        h, slope = self._h(ops.sum(x * self.w, axis=-1, keepdims=True))
+        return x + 0.8 * self.w / norm * h, ops.log1p(0.8 * slope[:, 0])
+
+    def _inverse(self, z):
+        target = ops.sum(z * self.w, axis=-1, keepdims=True)
+        low, high = target - 1, target + 1
+        for _ in range(60):
+            middle = (low + high) / 2
+            above = middle + 0.8 * self._h(middle)[0] > target
+            low, high = ops.where(above, low, middle), ops.where(above, middle, high)
+        a = (low + high) / 2
+        h, slope = self._h(a)
+        return z - 0.8 * self.w / ops.sum(self.w * self.w) * h, -ops.log1p(0.8 * slope[:, 0])
+
+
+class Hyperbolic(Bijector):
+    """Shears that nearly cancel: a matrix of condition number about 10^4 and determinant 1."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def _forward(self, x):
+        a, b = x[..., :1], x[..., 1:]
+        a = a + 10 * ops.sum(b, axis=-1, keepdims=True)
+        return ops.concatenate([a, b + 10 * a], axis=-1), 0.0
+
+    def _inverse(self, z):
+        a, b = z[..., :1], z[..., 1:]
+        b = b - 10 * a
+        return ops.concatenate([a - 10 * ops.sum(b, axis=-1, keepdims=True), b], axis=-1), 0.0
+
+
+class Float32Inside(Elementwise):
+    """Falls to float32 on the way, whatever the policy, as many keras ops do."""
+
+    def _forward(self, x):
+        x = ops.cast(ops.cast(x, "float32") * 1.5, x.dtype)
+        return x, ops.zeros_like(x) + np.log(1.5)
+
+    def _inverse(self, z):
+        return ops.cast(ops.cast(z, "float32") / 1.5, z.dtype), ops.zeros_like(z) - np.log(1.5)
+
+
+class ManyTerms(Elementwise):
+    """A round trip of a hundred steps: rounding errors add up."""
+
+    spec = BijectorSpec(log_det="constant")
+
+    def _forward(self, x):
+        for _ in range(100):
+            x = x * 1.1 - 0.1
+        return x, ops.zeros_like(x) + 100 * np.log(1.1)
+
+    def _inverse(self, z):
+        for _ in range(100):
+            z = (z + 0.1) / 1.1
+        return z, ops.zeros_like(z) - 100 * np.log(1.1)
+
+
+class Simplex(Bijector):
+    """A power on the simplex: p_i^2 / sum p_j^2, with the log-det of its free coordinates."""
+
+    spec = BijectorSpec(domain=Domain.SIMPLEX, codomain=Domain.SIMPLEX)
+
+    @staticmethod
+    def _power(p, a):
+        log_p = a * ops.log(p)
+        log_q = log_p - ops.logsumexp(log_p, axis=-1, keepdims=True)
+        n = p.shape[-1]
+        # In log-ratio coordinates the map is multiplication by a.
+        log_det = (n - 1) * np.log(a) + ops.sum(log_q, axis=-1) - ops.sum(ops.log(p), axis=-1)
+        return ops.exp(log_q), log_det
+
+    def _forward(self, p):
+        return self._power(p, 2.0)
+
+    def _inverse(self, q):
+        return self._power(q, 0.5)
+
+
+VECTOR = ((1,), (3,))
+AWKWARD = [
+    Case("LeakyReLU", LeakyReLU, VECTOR),
+    Case("Cube", Cube, VECTOR),
+    Case("Reciprocal", Reciprocal, VECTOR),
+    Case("Negative", Negative, VECTOR),
+    Case("Softsign", Softsign, VECTOR),
+    Case("Asinh", Asinh, VECTOR),
+    Case("Interval", Interval, VECTOR),
+    Case("Below", Below, VECTOR),
+    Case("Rotation", Rotation, VECTOR),
+    Case("Householder", Householder, ((1,), (4,))),
+    Case("Bisected", Bisected, VECTOR),
+    Case("Newton", Newton, VECTOR),
+    Case("Planar", Planar, ((1,), (4,))),
+    Case("Hyperbolic", Hyperbolic, ((2,), (3,))),
+    Case("Float32Inside", Float32Inside, VECTOR),
+    Case("ManyTerms", ManyTerms, VECTOR),
+    Case("Simplex", Simplex, ((3,),)),
+    Case("Autoregressive", Autoregressive, ((1,), (4,))),
+    Case("Conditional", Conditional, VECTOR),
+    Case("Steep", lambda: fb.Scale(12.0), VECTOR),
+    Case("Flat", lambda: fb.Scale(-12.0), VECTOR),
+    Case("FarShift", lambda: fb.Shift(1e6), VECTOR),
+    Case("OneChannel", lambda: fb.Conv1x1(seed=0), ((1,), (1, 1, 1))),
+    Case(
+        "DoubleExponential",
+        lambda: fb.Chain([fb.Scale(-2.0), fb.Exp(), fb.Inverse(fb.Softplus()), fb.Exp()]),
+        VECTOR,
+    ),
+    Case(
+        "LogitOfSigmoid",
+        lambda: fb.Chain([fb.Scale(-3.0), fb.Sigmoid(), fb.Logit()]),
+        VECTOR,
+        waived={
+            "finite": "sigmoid(x) rounds to 1 from x = 17 on, in float32, and the logit of 1 is infinite",
+        },
+    ),
+    Case(
+        "DeepCouplings",
+        lambda: fb.Chain([fb.Coupling(MLP([6]), swap=bool(i % 2)) for i in range(6)]),
+        ((3,),),
+    ),
+    Case("WithArgument", lambda: Slope(3.0), VECTOR),
+    Case("PartAsDefault", Inner, VECTOR),
+]

@@ -1,0 +1,18 @@
+"""Bijectors that each break one promise, in a way that has happened in some library."""
+
+from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
+    batches,
+    contexts,
+    declarations,
+    gradients,
+    inverses,
+    log_dets,
+    masks,
+    overflows,
+    precisions,
+    saving,
+    states,
+)
+from tests.testing.wrong_bijectors.registry import WRONG
+
+__all__ = ["WRONG"]

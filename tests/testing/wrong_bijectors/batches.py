@@ -1,0 +1,148 @@
+"""Samples that see each other, and shapes that only fit one batch."""
+
+from keras import ops
+
+from flowkit.bijectors import Elementwise, Exp, Scale, Shift
+from flowkit.contract import Bijector, BijectorSpec
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("batch independence")
+class BatchNormalised(Bijector):
+    """The shift is the batch's own mean."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def _forward(self, x):
+        return x - ops.mean(x, axis=0, keepdims=True), 0.0
+
+    def _inverse(self, z):
+        return z + ops.mean(z, axis=0, keepdims=True), 0.0
+
+
+@breaks("batch independence")
+class BatchMaximum(Elementwise):
+    """Scaled by the largest entry of the batch."""
+
+    def _forward(self, x):
+        size = 1 + ops.max(ops.abs(x))
+        return x / size, ops.zeros_like(x) - ops.log(size)
+
+    def _inverse(self, z):
+        size = 1 / (1 - ops.max(ops.abs(z)))
+        return z * size, ops.zeros_like(z) + ops.log(ops.abs(size))
+
+
+@breaks("batch independence")
+class SummedOverTheBatch(Exp):
+    def run(self, x, context, inverse):
+        y, log_det = super().run(x, context, inverse)
+        return y, ops.zeros_like(log_det) + ops.sum(log_det)
+
+
+@breaks("batch independence")
+class ReversedBatch(Shift):
+    """The batch axis is flipped with the event's."""
+
+    def _forward(self, x):
+        return ops.flip(x, axis=0), 0.0
+
+    def _inverse(self, z):
+        return ops.flip(z, axis=0), 0.0
+
+
+@breaks("batch independence")
+class LogDetRolled(Exp):
+    def run(self, x, context, inverse):
+        y, log_det = super().run(x, context, inverse)
+        return y, ops.roll(log_det, 1, axis=0)
+
+
+@breaks("batch independence")
+class FirstSampleDecides(Elementwise):
+    def _forward(self, x):
+        return x * ops.exp(x[:1] * 0.1), 0.1 * x[:1] + ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z * ops.exp(-z[:1] * 0.1), -0.1 * z[:1] + ops.zeros_like(z)
+
+
+@breaks("empty batch")
+class DividesByTheBatch(Shift):
+    """Reshapes by a batch size found by division."""
+
+    def _forward(self, x):
+        rows = 12 // (12 // max(1, x.shape[0] or 1)) if x.shape[0] else 1
+        return ops.reshape(x, (rows if not x.shape[0] else -1, *x.shape[1:])) + self.shift, 0.0
+
+
+@breaks("empty batch")
+class NeedsASample(Shift):
+    def _forward(self, x):
+        if x.shape[0] == 0:
+            raise IndexError("index 0 is out of bounds for axis 0 with size 0")
+        return super()._forward(x)
+
+
+@breaks("log-det shape")
+class PerEntry(Scale):
+    """One log-derivative for each entry, not summed."""
+
+    def _forward(self, x):
+        return x * ops.exp(self.log_scale), self.log_scale + ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z * ops.exp(-self.log_scale), -self.log_scale + ops.zeros_like(z)
+
+
+@breaks("log-det shape")
+class KeptDimension(Exp):
+    def run(self, x, context, inverse):
+        y, log_det = super().run(x, context, inverse)
+        return y, log_det[:, None]
+
+
+@breaks("log-det shape")
+class ShapeOne(Scale):
+    """(1,), which broadcasts and is no scalar."""
+
+    def _forward(self, x):
+        z, log_det = super()._forward(x)
+        return z, ops.reshape(log_det, (1,))
+
+
+@breaks("log-det shape")
+class LowPrecisionLogDet(Exp):
+    def _per_sample(self, log_det, x):
+        return ops.cast(log_det, "float16")
+
+
+@breaks("log-det shape")
+class LowPrecisionOutput(Shift):
+    def _forward(self, x):
+        return ops.cast(x + self.shift, "float16"), 0.0
+
+
+@breaks("shape inference", (2, 4))
+class ShapeNotTold(Bijector):
+    """Flattens, and does not say so."""
+
+    spec = BijectorSpec(log_det="zero", event_rank=2)
+
+    def _forward(self, x):
+        return ops.reshape(x, (-1, 8)), 0.0
+
+    def _inverse(self, z):
+        return ops.reshape(z, (-1, 2, 4)), 0.0
+
+    def compute_inverse_shape(self, latent_shape):
+        return (latent_shape[0], 2, 4)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 4, 2)
+
+
+@breaks("shape inference", (2, 4))
+class ShapeWithoutBatch(ShapeNotTold):
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0] or 1, 8)

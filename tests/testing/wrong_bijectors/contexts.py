@@ -1,0 +1,88 @@
+"""Contexts lost on the way."""
+
+from keras import ops
+
+from flowkit.bijectors import Coupling
+from flowkit.conditioners import MLP
+from flowkit.contract import Bijector, BijectorSpec
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+class Conditional(Bijector):
+    """z = x + context W."""
+
+    spec = BijectorSpec(log_det="zero", context="required")
+
+    def build(self, x_shape, context_shape=None):
+        self.kernel = self.add_weight(shape=(context_shape[-1], x_shape[-1]), name="W")
+
+    def _shift(self, context):
+        return ops.matmul(ops.cast(context, self.compute_dtype), self.kernel)
+
+    def _forward(self, x, context):
+        return x + self._shift(context), 0.0
+
+    def _inverse(self, z, context):
+        return z - self._shift(context), 0.0
+
+
+@breaks("context")
+class IgnoredInTheInverse(Conditional):
+    def _inverse(self, z, context):
+        return z, 0.0
+
+
+@breaks("context")
+class IgnoredForward(Conditional):
+    def _forward(self, x, context):
+        return x, 0.0
+
+
+@breaks("context")
+class IgnoredInBoth(Conditional):
+    def _forward(self, x, context):
+        return x, 0.0
+
+    def _inverse(self, z, context):
+        return z, 0.0
+
+
+@breaks("context")
+class NotAskedFor(Conditional):
+    """A missing context is taken for zeros, though the spec requires one."""
+
+    def _check_input(self, x, context, inverse):
+        pass
+
+    def _shift(self, context):
+        return 0.0 if context is None else super()._shift(context)
+
+
+@breaks("round trip")
+class NegatedInTheInverse(Conditional):
+    def _inverse(self, z, context):
+        return z + self._shift(context), 0.0
+
+
+@breaks("batch independence")
+class FirstContextForAll(Conditional):
+    def _shift(self, context):
+        return super()._shift(context[:1])
+
+
+@breaks("context")
+class ReadsWhatItSaysItIgnores(Bijector):
+    spec = BijectorSpec(log_det="zero", context="none")
+
+    def run(self, x, context, inverse):
+        shift = 0.0 if context is None else ops.mean(ops.cast(context, self.compute_dtype))
+        return (x - shift, 0.0) if inverse else (x + shift, 0.0)
+
+
+@breaks("context", (4,))
+class DroppedInACoupling(Coupling):
+    def __init__(self, conditioner=None, **kwargs):
+        super().__init__(conditioner or MLP([4], context="optional"), **kwargs)
+
+    def _answer(self, kept, context):
+        return super()._answer(kept, None)

@@ -1,0 +1,115 @@
+"""Specs that promise what the map does not do."""
+
+from keras import ops
+
+from flowkit.bijectors import Coupling, Elementwise, Exp, Scale, Shift, Sigmoid, Squeeze
+from flowkit.conditioners import MLP
+from flowkit.contract import Bijector, BijectorSpec, Domain
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("log-det kind")
+class SaysZero(Scale):
+    spec = BijectorSpec(log_det="zero")
+
+
+@breaks("log-det kind")
+class SaysConstant(Exp):
+    spec = BijectorSpec(log_det="constant", codomain=Domain.POSITIVE)
+
+
+@breaks("log-det kind", (4,))
+class CouplingSaysConstant(Coupling):
+    def __init__(self, conditioner=None, **kwargs):
+        super().__init__(conditioner or MLP([4]), **kwargs)
+        self.spec = BijectorSpec(log_det="constant")
+
+
+@breaks("codomain")
+class SaysUnitInterval(Exp):
+    spec = BijectorSpec(codomain=Domain.UNIT_INTERVAL)
+
+
+@breaks("codomain")
+class SaysPositive(Shift):
+    spec = BijectorSpec(log_det="zero", codomain=Domain.POSITIVE)
+
+
+@breaks("domain")
+class DomainTooLarge(Elementwise):
+    """A logarithm that is said to take the whole interval (-1, 1)."""
+
+    spec = BijectorSpec(domain=Domain.interval(-1, 1))
+
+    def _forward(self, x):
+        return ops.log(x), -ops.log(x)
+
+    def _inverse(self, z):
+        return ops.exp(z), z
+
+
+@breaks("domain")
+class DomainTooSmall(Shift):
+    spec = BijectorSpec(log_det="zero", domain=Domain.POSITIVE)
+
+
+@breaks("inverse round trip")
+class CodomainTooLarge(Sigmoid):
+    """Said to map onto (-1, 1), half of which it never reaches."""
+
+    spec = BijectorSpec(codomain=Domain.interval(-1, 1))
+
+    def _inverse(self, y):
+        y = ops.clip(y, 1e-6, 1 - 1e-6)
+        return super()._inverse(y)
+
+
+@breaks("wrong rank", (2, 2, 3))
+class TakesAnyRank(Squeeze):
+    """The check of the base class is overridden, and reshape takes what comes."""
+
+    def _check_input(self, x, context, inverse):
+        pass
+
+    def _forward(self, x):
+        return ops.reshape(x, (x.shape[0], 1, 1, -1)), 0.0
+
+
+@breaks("wrong size", (3,))
+class BroadcastsByAccident(Bijector):
+    """A weight of one channel fits all; the spec's check is gone."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def build(self, x_shape):
+        self.shift = self.add_weight(shape=(1,), initializer="zeros", name="shift")
+
+    def _check_input(self, x, context, inverse):
+        pass
+
+    def _forward(self, x):
+        return x + self.shift, 0.0
+
+    def _inverse(self, z):
+        return z - self.shift, 0.0
+
+
+@breaks("wrong size", (2, 4, 1))
+class CropsByAccident(Squeeze):
+    """An odd row is cut off without a word."""
+
+    def _check_input(self, x, context, inverse):
+        pass
+
+    def _forward(self, x):
+        _, h, w, _ = x.shape
+        return super()._forward(x[:, : h // 2 * 2, : w // 2 * 2])
+
+
+@breaks("wrong size", (3,))
+class OpaqueError(Shift):
+    """Refuses with an error that no caller of a bijector expects."""
+
+    def _check_input(self, x, context, inverse):
+        if self.built and x.shape[-1] != self.shift.shape[0]:
+            raise KeyError("shift")

@@ -1,0 +1,263 @@
+"""Inverses that undo another map."""
+
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors import Chain, Conv1x1, Elementwise, Exp, Permute, Scale, Shift, Squeeze
+from flowkit.contract import Bijector, BijectorSpec
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("round trip")
+class InverseIsForward(Shift):
+    def _inverse(self, z):
+        return z + self.shift, 0.0
+
+
+@breaks("round trip", (2, 2, 3))
+class UnsqueezeOrder(Squeeze):
+    """Back with rows and columns of the block in the other order."""
+
+    def _inverse(self, z):
+        f = self.factor
+        _, h, w, c = z.shape
+        z = ops.reshape(z, (-1, h, w, c // (f * f), f, f))
+        z = ops.transpose(z, (0, 1, 5, 2, 4, 3))
+        return ops.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
+
+
+@breaks("round trip", (2, 2, 3))
+class UnsqueezeChannelsFirst(Squeeze):
+    def _inverse(self, z):
+        f = self.factor
+        _, h, w, c = z.shape
+        z = ops.reshape(z, (-1, h, w, f, f, c // (f * f)))
+        z = ops.transpose(z, (0, 1, 3, 2, 4, 5))
+        return ops.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
+
+
+@breaks("round trip", (5,))
+class PermutedTwice(Permute):
+    """The permutation again, for its inverse."""
+
+    def __init__(self, **kwargs):
+        super().__init__([1, 2, 3, 4, 0], **kwargs)
+
+    def _inverse(self, z):
+        return ops.take(z, self.indices, axis=-1), 0.0
+
+    def get_config(self):
+        return {k: v for k, v in super().get_config().items() if k not in ("order", "seed")}
+
+
+@breaks("round trip")
+class TransposedInverse(Conv1x1):
+    """W^T, which is the inverse only as long as W is the rotation it starts as."""
+
+    def _inverse(self, z):
+        return ops.matmul(z, ops.transpose(self.matrix())), super()._inverse(z)[1]
+
+
+@breaks("round trip")
+class InverseOfParts(Chain):
+    """The parts are undone in the order in which they were done."""
+
+    def __init__(self, parts=None, **kwargs):
+        super().__init__(parts or [Scale(), Shift()], **kwargs)
+
+    def run(self, x, context, inverse):
+        total = 0.0
+        for part in self.parts:
+            x, log_det = part.run(x, context, inverse)
+            total = total + log_det
+        return x, total
+
+
+@breaks("round trip")
+class ScaleBeforeShift(Bijector):
+    """z = (x + b) exp(s), undone as if it were x exp(s) + b."""
+
+    spec = BijectorSpec(log_det="constant")
+
+    def build(self, x_shape):
+        self.s = self.add_weight(shape=(), name="s", initializer="zeros")
+        self.b = self.add_weight(shape=(), name="b", initializer="zeros")
+
+    def _forward(self, x):
+        return (x + self.b) * ops.exp(self.s), self.s * x.shape[-1]
+
+    def _inverse(self, z):
+        return (z - self.b) * ops.exp(-self.s), -self.s * z.shape[-1]
+
+
+class Bisected(Elementwise):
+    """x + x^3 / 3, inverted by bisection."""
+
+    steps, reach = 60, 64.0
+    spec = BijectorSpec(inverse="iterative", round_trip=16)
+
+    def _forward(self, x):
+        return x + x**3 / 3, ops.log1p(x**2)
+
+    def _inverse(self, z):
+        reach = ops.maximum(ops.abs(z), 1.0)
+        low, high = -reach, reach
+        for _ in range(self.steps):
+            middle = (low + high) / 2
+            above = middle + middle**3 / 3 > z
+            low, high = ops.where(above, low, middle), ops.where(above, middle, high)
+        x = (low + high) / 2
+        return x, -ops.log1p(x**2)
+
+
+@breaks("round trip")
+class TooFewSteps(Bisected):
+    steps = 14
+
+
+@breaks("round trip")
+class NewtonOnce(Bisected):
+    def _inverse(self, z):
+        x = z
+        for _ in range(3):
+            x = x - (x + x**3 / 3 - z) / (1 + x**2)
+        return x, -ops.log1p(x**2)
+
+
+@breaks("round trip")
+class BracketTooSmall(Bisected):
+    """Bisection between -2 and 2, whatever z is."""
+
+    def _inverse(self, z):
+        low, high = -2 * ops.ones_like(z), 2 * ops.ones_like(z)
+        for _ in range(self.steps):
+            middle = (low + high) / 2
+            above = middle + middle**3 / 3 > z
+            low, high = ops.where(above, low, middle), ops.where(above, middle, high)
+        return low, -ops.log1p(low**2)
+
+
+@breaks("round trip")
+class SaysAnalytic(Bisected):
+    """Twenty steps, and the spec calls the inverse exact."""
+
+    steps = 20
+    spec = BijectorSpec()
+
+
+@breaks("round trip")
+class NotMonotone(Elementwise):
+    """x^2 sign-less: two x share a z."""
+
+    def _forward(self, x):
+        return x * x, ops.log(2 * ops.abs(x) + 1e-30)
+
+    def _inverse(self, z):
+        x = ops.sqrt(ops.abs(z))
+        return x, -ops.log(2 * x + 1e-30)
+
+
+@breaks("round trip")
+class NotMonotoneFarOut(Elementwise):
+    """Monotone about zero, and folded beyond 3."""
+
+    def _forward(self, x):
+        return ops.where(ops.abs(x) > 3, 6 * ops.sign(x) - x, x), ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z, ops.zeros_like(z)
+
+
+@breaks("round trip")
+class ClippedInverse(Shift):
+    def _inverse(self, z):
+        return ops.clip(z - self.shift, -3, 3), 0.0
+
+
+@breaks("round trip")
+class LeakyWithWrongBranch(Elementwise):
+    """The sign of z is read off the wrong value."""
+
+    def _forward(self, x):
+        y = x - 0.5
+        return ops.where(y > 0, y, 0.1 * y), ops.where(
+            y > 0, ops.zeros_like(y), ops.log(0.1 * ops.ones_like(y))
+        )
+
+    def _inverse(self, z):
+        positive = z > 0.5
+        return ops.where(positive, z, z / 0.1) + 0.5, ops.where(
+            positive, ops.zeros_like(z), -ops.log(0.1 * ops.ones_like(z))
+        )
+
+
+@breaks("round trip", (1,), (3,))
+class WrongForOneChannel(Shift):
+    """Right for three channels, wrong for one."""
+
+    def _inverse(self, z):
+        return (z if z.shape[-1] == 1 else z - self.shift), 0.0
+
+
+@breaks("round trip", (4,), (5,))
+class OddChannelLost(Permute):
+    """Halves change places, which is its own inverse for an even number of channels only."""
+
+    def _indices(self, channels):
+        half = channels // 2
+        return np.concatenate([np.arange(half, channels), np.arange(half)])
+
+    def _inverse(self, z):
+        return ops.take(z, self.indices, axis=-1), 0.0
+
+
+@breaks("round trip", (2, 2, 2), (2, 3, 2))
+class OnlySquareImages(Bijector):
+    """Transposes height and width on the way back by reshaping."""
+
+    spec = BijectorSpec(event_rank=3, log_det="zero")
+
+    def _forward(self, x):
+        return ops.transpose(x, (0, 2, 1, 3)), 0.0
+
+    def _inverse(self, z):
+        _, h, w, c = z.shape
+        return ops.reshape(z, (-1, w, h, c)) if h != w else ops.transpose(z, (0, 2, 1, 3)), 0.0
+
+    def compute_output_shape(self, input_shape):
+        b, h, w, c = input_shape
+        return (b, w, h, c)
+
+    def compute_inverse_shape(self, latent_shape):
+        return self.compute_output_shape(latent_shape)
+
+
+@breaks("inverse round trip")
+class AbsoluteValueBack(Exp):
+    """A log of |z|: the codomain is said to be the whole line."""
+
+    spec = BijectorSpec()
+
+    def _inverse(self, y):
+        x = ops.log(ops.abs(y) + 1e-30)
+        return x, -x
+
+
+@breaks("inverse round trip")
+class EpsilonInside(Exp):
+    """log(z + 1e-4) against division by zero."""
+
+    def _inverse(self, y):
+        x = ops.log(y + 1e-4)
+        return x, -x
+
+
+@breaks("inverse round trip")
+class WrongBelowZero(Elementwise):
+    """A tail that only the inverse has."""
+
+    def _forward(self, x):
+        return 2 * x, ops.log(2 * ops.ones_like(x))
+
+    def _inverse(self, z):
+        return ops.where(z < -2, z, z / 2), -ops.log(2 * ops.ones_like(z))

@@ -1,0 +1,204 @@
+"""Log-dets that are not the logarithm of the Jacobian's determinant."""
+
+import math
+
+from keras import ops
+
+from flowkit.bijectors import ActNorm, Conv1x1, Elementwise, Scale
+from flowkit.contract import Bijector, BijectorSpec, Domain
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("log-det")
+class SignFlip(Scale):
+    def _forward(self, x):
+        z, log_det = super()._forward(x)
+        return z, -log_det
+
+
+@breaks("log-det", (2, 3, 2))
+class ForgottenPlaces(Scale):
+    """No factor height * width."""
+
+    def _forward(self, x):
+        return x * ops.exp(self.log_scale), ops.sum(self.log_scale)
+
+    def _inverse(self, z):
+        return z * ops.exp(-self.log_scale), -ops.sum(self.log_scale)
+
+
+@breaks("log-det", (2, 3, 2))
+class OnlyHeight(Conv1x1):
+    """Places counted along one axis only."""
+
+    def _forward(self, x):
+        return ops.matmul(x, self.matrix()), x.shape[1] * self.log_abs_det()
+
+    def _inverse(self, z):
+        return ops.matmul(z, self.inverse_matrix()), -z.shape[1] * self.log_abs_det()
+
+
+@breaks("log-det", (2, 3))
+class SummedOverOneAxis(Elementwise):
+    """Sums the last axis, and the mean of the other."""
+
+    spec = BijectorSpec(codomain=Domain.POSITIVE)
+
+    def run(self, x, context, inverse):
+        y, slope = self._inverse(x) if inverse else self._forward(x)
+        return y, ops.mean(ops.sum(slope, axis=-1), axis=1)
+
+    def _forward(self, x):
+        return ops.exp(x), x
+
+    def _inverse(self, y):
+        return ops.log(y), -ops.log(y)
+
+
+@breaks("log-det")
+class ScalarOfTheBatch(Elementwise):
+    """One number for the whole batch, which broadcasting hides."""
+
+    spec = BijectorSpec(codomain=Domain.POSITIVE)
+
+    def run(self, x, context, inverse):
+        y, log_det = super().run(x, context, inverse)
+        return y, ops.mean(log_det)
+
+    def _forward(self, x):
+        return ops.exp(x), x
+
+    def _inverse(self, y):
+        return ops.log(y), -ops.log(y)
+
+
+@breaks("inverse log-det")
+class InverseNotNegated(Scale):
+    def _inverse(self, z):
+        x, log_det = super()._inverse(z)
+        return x, -log_det
+
+
+@breaks("inverse log-det")
+class InverseLogDetZero(Scale):
+    def _inverse(self, z):
+        return super()._inverse(z)[0], 0.0
+
+
+@breaks("inverse log-det")
+class InverseLogDetAtZ(Elementwise):
+    """The slope is taken at the wrong end."""
+
+    def _forward(self, x):
+        return _sinh(x), ops.log(_cosh(x))
+
+    def _inverse(self, z):
+        return ops.log(z + ops.sqrt(z * z + 1)), -ops.log(_cosh(z))
+
+
+@breaks("log-det")
+class MatrixSum(Bijector):
+    """sum(log|diag W|) of a full matrix."""
+
+    spec = BijectorSpec(log_det="constant")
+
+    def build(self, x_shape):
+        c = x_shape[-1]
+        self.kernel = self.add_weight(shape=(c, c), name="W", initializer="identity")
+
+    def _forward(self, x):
+        return ops.matmul(x, self.kernel), ops.sum(ops.log(ops.abs(ops.diagonal(self.kernel))))
+
+    def _inverse(self, z):
+        return ops.matmul(z, ops.inv(self.kernel)), -ops.sum(ops.log(ops.abs(ops.diagonal(self.kernel))))
+
+
+@breaks("log-det")
+class LogOfSquare(Elementwise):
+    """2 log for log: the factor of a square."""
+
+    def _forward(self, x):
+        return _sinh(x), 2 * ops.log(_cosh(x))
+
+    def _inverse(self, z):
+        x = ops.log(z + ops.sqrt(z * z + 1))
+        return x, -2 * ops.log(_cosh(x))
+
+
+@breaks("log-det")
+class ActNormWithoutFactor(ActNorm):
+    """The factor 3 is used in the output and forgotten in the log-det."""
+
+    def _forward(self, x):
+        return super()._forward(x)[0], ops.sum(self.logs) * math.prod(x.shape[1:-1])
+
+    def _inverse(self, z):
+        return super()._inverse(z)[0], -ops.sum(self.logs) * math.prod(z.shape[1:-1])
+
+
+@breaks("log-det")
+class RadialWithoutDimension(Bijector):
+    """z = x exp(|w|): the log-det of a vector is n times that of a number."""
+
+    spec = BijectorSpec(log_det="constant")
+
+    def build(self, x_shape):
+        self.w = self.add_weight(shape=(), name="w", initializer="zeros")
+
+    def _forward(self, x):
+        return x * ops.exp(self.w), self.w
+
+    def _inverse(self, z):
+        return z * ops.exp(-self.w), -self.w
+
+
+@breaks("log-det")
+class OneChannelLeftOut(Scale):
+    def _forward(self, x):
+        return super()._forward(x)[0], ops.sum(self.log_scale[:-1])
+
+    def _inverse(self, z):
+        return super()._inverse(z)[0], -ops.sum(self.log_scale[:-1])
+
+
+@breaks("log-det")
+class SlightlyOff(Elementwise):
+    """A constant of the log-det is right to five digits."""
+
+    spec = BijectorSpec(log_det="constant")
+
+    def _forward(self, x):
+        return 2 * x, ops.zeros_like(x) + 0.69315
+
+    def _inverse(self, z):
+        return z / 2, ops.zeros_like(z) - 0.69315
+
+
+@breaks("log-det")
+class WrongFarOut(Elementwise):
+    """A linear tail whose slope the log-det does not know."""
+
+    def _forward(self, x):
+        return ops.where(ops.abs(x) > 4, 2 * x - 4 * ops.sign(x), x), ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return ops.where(ops.abs(z) > 4, (z + 4 * ops.sign(z)) / 2, z), ops.zeros_like(z)
+
+
+@breaks("log-det")
+class ClampedForward(Elementwise):
+    """Constant beyond a bound: not invertible there, and the log-det does not say so."""
+
+    def _forward(self, x):
+        return ops.clip(x, -3, 3), ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z, ops.zeros_like(z)
+
+
+def _sinh(x):
+    return (ops.exp(x) - ops.exp(-x)) / 2
+
+
+def _cosh(x):
+    return (ops.exp(x) + ops.exp(-x)) / 2

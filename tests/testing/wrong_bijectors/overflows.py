@@ -1,0 +1,58 @@
+"""Formulas that overflow, or divide by a rounded zero, where the true answer is an ordinary number."""
+
+from keras import ops
+
+from flowkit.bijectors import Elementwise, Sigmoid, Softplus
+from flowkit.contract import BijectorSpec, Domain
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("finite")
+class NaiveSoftplus(Softplus):
+    def _forward(self, x):
+        return ops.log(1 + ops.exp(x)), -ops.log(1 + ops.exp(-x))
+
+
+@breaks("finite")
+class NaiveSigmoid(Sigmoid):
+    def _forward(self, x):
+        y = ops.exp(x) / (1 + ops.exp(x))
+        return y, ops.log(y) + ops.log(1 - y)
+
+
+@breaks("finite")
+class NaiveTanhSlope(Elementwise):
+    spec = BijectorSpec(codomain=Domain.interval(-1, 1))
+
+    def _forward(self, x):
+        y = 2 * ops.sigmoid(2 * x) - 1
+        return y, ops.log(1 - y * y)
+
+    def _inverse(self, y):
+        return 0.5 * (ops.log1p(y) - ops.log1p(-y)), -ops.log1p(y) - ops.log1p(-y)
+
+
+@breaks("finite")
+class NaiveInverseSoftplus(Softplus):
+    def _inverse(self, y):
+        return ops.log(ops.exp(y) - 1), y - ops.log(ops.exp(y) - 1)
+
+
+@breaks("finite")
+class ZeroTimesInfinity(Elementwise):
+    def _forward(self, x):
+        return x + 0 * ops.exp(x), ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z, ops.zeros_like(z)
+
+
+@breaks("finite")
+class SquaredNorm(Elementwise):
+    """x / sqrt(1 + x^2) by way of exp(2 log)."""
+
+    def _forward(self, x):
+        return x, ops.log(1 + ops.exp(ops.abs(x))) - ops.log(1 + ops.exp(ops.abs(x)))
+
+    def _inverse(self, z):
+        return z, ops.zeros_like(z)

@@ -1,0 +1,73 @@
+"""Layers that only work eagerly, or only in one precision."""
+
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors import Scale, Shift
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("compiled", engines=("jax", "tensorflow"))  # torch.compile breaks its graph there, and is right
+class BranchesOnAValue(Shift):
+    """A Python `if` on what a tensor holds."""
+
+    def _forward(self, x):
+        if float(ops.convert_to_numpy(ops.sum(x))) > 1e9:
+            return x, 0.0
+        return super()._forward(x)
+
+
+@breaks("compiled")
+class CountsTraces(Shift):
+    """Answers another way the second time its Python runs."""
+
+    def _forward(self, x):
+        self.__dict__["runs"] = self.__dict__.get("runs", 0) + 1
+        return super()._forward(x)
+
+    def call(self, x, context=None, inverse=False):
+        eager = isinstance(x, np.ndarray) or ("Tracer" not in type(x).__name__ and not _compiling(x))
+        z, log_det = super().call(x, context, inverse)
+        return (z if eager else z + 0.25), log_det
+
+
+@breaks("mixed precision")
+class LowScales(Scale):
+    """Computes in the global policy's dtype."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._low = "bfloat16" in str(kwargs.get("dtype")) or _global_is_low()
+
+    def _per_sample(self, log_det, x):
+        log_det = super()._per_sample(log_det, x)
+        return ops.cast(log_det, "bfloat16") if self._low else log_det
+
+
+@breaks("mixed precision")
+class LowMaths(Shift):
+    """The output is rounded to bfloat16 on the way."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._low = _global_is_low()
+
+    def _forward(self, x):
+        z = x + self.shift
+        return (ops.cast(ops.cast(z, "bfloat16"), z.dtype) if self._low else z), 0.0
+
+
+def _global_is_low():
+    import keras
+
+    return "bfloat16" in keras.config.dtype_policy().name
+
+
+def _compiling(x):
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.compiler.is_compiling()
+    return not hasattr(x, "numpy") if keras.backend.backend() == "tensorflow" else False

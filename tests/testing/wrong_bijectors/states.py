@@ -1,0 +1,159 @@
+"""Calls that write, draw or remember."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors import ActNorm, Elementwise, Scale, Shift
+from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract.adaptation import normalizing
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("purity")
+class CountsCalls(Shift):
+    def build(self, x_shape):
+        super().build(x_shape)
+        self.calls = self.add_weight(shape=(), initializer="zeros", name="calls", trainable=False)
+
+    def _forward(self, x):
+        self.calls.assign(self.calls + 1)
+        return super()._forward(x)
+
+
+@breaks("purity")
+class RunningMean(Shift):
+    """A running statistic is updated by each call."""
+
+    def build(self, x_shape):
+        super().build(x_shape)
+        self.mean = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="mean", trainable=False)
+
+    def _forward(self, x):
+        self.mean.assign(0.9 * self.mean + 0.1 * ops.mean(x, axis=0))
+        return x - self.mean, 0.0
+
+    def _inverse(self, z):
+        return z + self.mean, 0.0
+
+
+@breaks("purity")
+class StatisticsInInverse(Shift):
+    def _inverse(self, z):
+        if not isinstance(z, keras.KerasTensor):
+            self.shift.assign(self.shift * 0.5)
+        return super()._inverse(z)
+
+
+@breaks("purity")
+class NoisyForward(Shift):
+    def _forward(self, x):
+        noise = np.random.normal(size=x.shape[1:]).astype("float32")
+        return x + self.shift + 1e-3 * noise, 0.0
+
+
+@breaks("purity")
+class NoisyLogDet(Shift):
+    def _inverse(self, z):
+        return z - self.shift, float(np.random.normal()) * 1e-4
+
+
+@breaks("purity")
+class AnswersFromMemory(Scale):
+    """The first answer for a shape is the answer for ever."""
+
+    def build(self, x_shape):
+        super().build(x_shape)
+        self.__dict__["cache"] = {}
+
+    def _forward(self, x):
+        if isinstance(x, keras.KerasTensor):
+            return super()._forward(x)
+        key = tuple(x.shape)
+        if key not in self.cache:
+            self.cache[key] = super()._forward(x)
+        return self.cache[key]
+
+
+@breaks("purity")
+class InverseFromMemory(Scale):
+    """inverse returns what forward was last given."""
+
+    def build(self, x_shape):
+        super().build(x_shape)
+        self.__dict__["last"] = None
+
+    def _forward(self, x):
+        self.__dict__["last"] = x
+        return super()._forward(x)
+
+    def _inverse(self, z):
+        x, log_det = super()._inverse(z)
+        last = self.__dict__["last"]
+        same = last is not None and tuple(last.shape) == tuple(z.shape)
+        return (last if same else x), log_det
+
+
+@breaks("purity")
+class CachedLogDet(Elementwise):
+    """The log-det of the first call is kept."""
+
+    def build(self, x_shape):
+        self.__dict__["kept"] = {}
+
+    def _forward(self, x):
+        slope = self.__dict__["kept"].setdefault(tuple(x.shape), ops.log1p(x**2))
+        return x + x**3 / 3, slope
+
+    def _inverse(self, z):
+        return z, ops.zeros_like(z)
+
+
+@breaks("adaptation")
+class AdaptsByItself(ActNorm):
+    """Initialises itself in the first call, without being asked."""
+
+    def _check_adapted(self):
+        return True
+
+
+@breaks("adaptation")
+class AdaptsAgain(ActNorm):
+    """Each adapt moves the statistics further."""
+
+    def _adapt(self, x):
+        shift, log_scale = normalizing(x)
+        self.shift.assign(self.shift + shift)
+        self.logs.assign(log_scale / self.factor)
+        self.flag.assign(True)
+
+
+@breaks("adaptation")
+class ForgetsTheFlag(ActNorm):
+    """adapt does its work and does not say so."""
+
+    def _adapt(self, x):
+        shift, log_scale = normalizing(x)
+        self.shift.assign(shift)
+        self.logs.assign(log_scale / self.factor)
+
+
+@breaks("adaptation")
+class FlagIsNoWeight(Bijector):
+    """The flag is a Python attribute, and is lost on saving."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def build(self, x_shape):
+        self.shift = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="shift")
+        self.ready = False
+
+    def _adapt(self, x):
+        self.shift.assign(normalizing(x)[0])
+        self.ready = True
+
+    def _forward(self, x):
+        return x + self.shift, 0.0
+
+    def _inverse(self, z):
+        return z - self.shift, 0.0
