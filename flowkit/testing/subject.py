@@ -1,5 +1,6 @@
 """A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
 
+import contextlib
 import copy
 
 import keras
@@ -157,12 +158,13 @@ class Subject:
         if self._seeds.get((event, dtype)) != seed:
             by_path = dict(zip([id(v) for v in layer.weights], self.start(event), strict=True))
             start = [by_path[id(v)] for v in layer.trainable_variables]
-            for variable in layer.weights:
-                variable.assign(by_path[id(variable)])
-            for variable, value in zip(
-                layer.trainable_variables, moved(layer, seed, 0.3, start), strict=True
-            ):
-                variable.assign(value)
+            values = by_path | dict(
+                zip([id(v) for v in layer.trainable_variables], moved(layer, seed, 0.3, start), strict=True)
+            )
+            # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
+            with backends.float64() if dtype == "float64" else contextlib.nullcontext():
+                for variable in layer.weights:
+                    variable.assign(values[id(variable)])
             self._seeds[event, dtype] = seed
         return layer
 
