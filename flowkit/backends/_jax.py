@@ -74,7 +74,7 @@ def gradients(function, tensors):
 
 
 def compile_jacobian(function, layer):
-    """A function (x, *args) -> d function(x)[i] / d x[i] of each sample i, (batch, outputs, inputs); samples are independent.
+    """A function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
 
     It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
     """

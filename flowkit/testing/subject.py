@@ -1,5 +1,6 @@
 """A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
 
+import contextlib
 import copy
 
 import keras
@@ -139,10 +140,8 @@ class Subject:
         ):
             return
         x = self.adapt_batch(event)
-        try:
+        with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
             layer.adapt(ops.convert_to_tensor(x), *self.context_args(self.context(event, 0, len(x))))
-        except NotImplementedError:  # an inverse cannot be adapted from its own side
-            pass
         for flag in flags:
             flag.assign(True)
 
@@ -157,12 +156,13 @@ class Subject:
         if self._seeds.get((event, dtype)) != seed:
             by_path = dict(zip([id(v) for v in layer.weights], self.start(event), strict=True))
             start = [by_path[id(v)] for v in layer.trainable_variables]
-            for variable in layer.weights:
-                variable.assign(by_path[id(variable)])
-            for variable, value in zip(
-                layer.trainable_variables, moved(layer, seed, 0.3, start), strict=True
-            ):
-                variable.assign(value)
+            values = by_path | dict(
+                zip([id(v) for v in layer.trainable_variables], moved(layer, seed, 0.3, start), strict=True)
+            )
+            # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
+            with backends.float64() if dtype == "float64" else contextlib.nullcontext():
+                for variable in layer.weights:
+                    variable.assign(values[id(variable)])
             self._seeds[event, dtype] = seed
         return layer
 
@@ -226,7 +226,7 @@ class Subject:
         return self._functions[key]
 
     def gradient(self, event, inverse, of, with_context):
-        """([x, *weights], cotangent, *context) -> sum(cotangent * output `of`) of the float64 copy, and its gradients."""
+        """([x, *weights], cotangent, *context) -> sum(cotangent * output `of`) in float64, and its gradients."""
         key = event, "gradient", inverse, of, with_context
         if key not in self._functions:
             layer = self.layer(event, "float64")

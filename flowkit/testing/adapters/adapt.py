@@ -2,5 +2,5 @@
 
 
 def adapt(obj, *, event_shape=None):
-    """`obj`, a bijector of torch.distributions, zuko, normflows, nflows, FlowJAX, distrax or TFP, as a flowkit bijector."""
+    """`obj`, a bijector of torch.distributions, zuko, normflows, nflows, FlowJAX, distrax or TFP, as ours."""
     raise NotImplementedError
