@@ -195,6 +195,15 @@ class Bijector(keras.Layer):
 
     def _per_sample(self, log_det, x):
         log_det = ops.cast(log_det, self.compute_dtype)
-        if len(log_det.shape) == 0:
-            log_det = ops.broadcast_to(log_det, (ops.shape(x)[0],))
+        shape = tuple(log_det.shape)
+        if shape == ():
+            return ops.broadcast_to(log_det, (ops.shape(x)[0],))
+        if len(shape) != 1 or (None not in (shape[0], x.shape[0]) and shape[0] != x.shape[0]):
+            raise ContractError(
+                "log-det shape",
+                self,
+                expected=f"a scalar, or one number for each sample, ({x.shape[0]},)",
+                received=f"shape {shape}",
+                hint="flowkit.contract.sum_event sums over an event.",
+            )
         return log_det
