@@ -41,6 +41,7 @@ class Bijector(keras.Layer):
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self._checked_adapted = False
         self._fixed = None
+        self._fitting = None  # the last event shape and direction that passed the checks
 
     # What users call
 
@@ -140,7 +141,9 @@ class Bijector(keras.Layer):
 
     def _check_input(self, x, context, inverse):
         shape = plain(x.shape)
-        self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
+        if self._fitting != (shape[1:], inverse):
+            self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
+            self._fitting = (shape[1:], inverse)
         if self.spec.context == "required" and context is None:
             raise ContractError(
                 "context",
