@@ -58,6 +58,7 @@ class Flow(keras.Model):
         self.nll = keras.metrics.Mean(name="nll")
         self.bits = keras.metrics.Mean(name="bits_per_dim")
         self._compiled_runs: dict[str, Any] = {}
+        self._scoring = False  # inside `evaluate`
 
     # What Keras calls
 
@@ -93,9 +94,11 @@ class Flow(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)
-        # A step that is not finite is not taken (flowkit.training.guard), and does not count here either.
-        weight = ops.cast(ops.isfinite(y_pred), y_pred.dtype)
-        nll = ops.where(ops.isfinite(y_pred), -y_pred, ops.zeros_like(y_pred))
+        # A training step that is not finite is not taken (flowkit.training.guard), and does not count here
+        # either; data that are scored all count.
+        counts = ops.ones_like(y_pred, dtype="bool") if self._scoring else ops.isfinite(y_pred)
+        weight = ops.cast(counts, y_pred.dtype)
+        nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nll, sample_weight=weight)
         size = event_size(data.shape)
         self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
@@ -106,7 +109,8 @@ class Flow(keras.Model):
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
-        context, ignored by a flow that takes none. `validation_data` is x, or (x, context).
+        context, ignored by a flow that takes none. `validation_data` is x, or (x, context), or (x, context,
+        sample_weight).
         """
         if not backends.SUPPORTS_TRAINING:
             raise NotImplementedError(
@@ -117,8 +121,7 @@ class Flow(keras.Model):
             x, context = unpack(x)
         if is_array(x):
             x, context = self._check(x, y if context is None else context)
-            # Keras drops weights that come without a target; the loss does not look at this one.
-            y = None if kwargs.get("sample_weight") is None else np.zeros(len(x), "float32")
+            y = _target(len(x), kwargs.get("sample_weight"))
             size = kwargs.get("batch_size") or 32  # Keras's default
             first, x = (x[:size], rows(context, size)), pack(x, context)
         else:
@@ -131,6 +134,29 @@ class Flow(keras.Model):
             self.adapt(*first)
         with backends.static_shapes(when=self.jit_compile):
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, context=None, **kwargs):
+        """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
+
+        Raises ContractError for a flow that still waits for `adapt`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
+            if isinstance(x, dict):
+                x, context = unpack(x)
+            if is_array(x):
+                x, context = self._check(x, y if context is None else context)
+                y, x = _target(len(x), kwargs.get("sample_weight")), pack(x, context)
+            x = self._ready_on(x)
+        self._scoring = True
+        try:
+            with backends.static_shapes(when=self.jit_compile):
+                return super().evaluate(x, y, *args, **kwargs)
+        finally:
+            self._scoring = False
+
+    def predict(self, x, *args, **kwargs):
+        """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
+        return super().predict(self._ready_on(x), *args, **kwargs)
 
     # Data-dependent initialisation
 
@@ -297,10 +323,26 @@ class Flow(keras.Model):
 
     def _ready(self, context):
         """Checked context, where the flow is built and adapted."""
+        self._check_adapted()
+        return check_context(self, context)
+
+    def _check_adapted(self):
         self._event()
         if not self.bijector._checked_adapted:
             self.bijector._checked_adapted = self.bijector._check_adapted()
-        return check_context(self, context)
+
+    def _ready_on(self, data):
+        """`data`, arrays or a data set, as if untouched, where the flow is adapted and then built for them.
+
+        An engine that traces a step cannot ask there whether the flow is adapted.
+        """
+        if not self.built:
+            x, context = unpack(data)
+            if not is_array(x):
+                (x, context), data = peek(data)
+            self._build_on(x, context)
+        self._check_adapted()
+        return data
 
     def _check(self, x, context):
         dequantize = self.dequantize
@@ -311,8 +353,9 @@ class Flow(keras.Model):
     def _check_validation(self, data):
         if is_array(data):
             return pack(*self._check(data, None))
-        if isinstance(data, tuple | list) and all(is_array(part) for part in data):
-            return pack(*self._check(data[0], data[1] if len(data) > 1 else None))
+        if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
+            x, context, weights = (*data, None, None)[:3]
+            return pack(*self._check(x, context)), _target(len(x), weights), weights
         return data
 
     # Saving
@@ -337,3 +380,8 @@ class Flow(keras.Model):
         """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
         config = super().get_compile_config()
         return config and engine_neutral(config)
+
+
+def _target(count, sample_weight):
+    """What Keras is given as the target: it drops weights that come without one. The loss does not look at it."""
+    return None if sample_weight is None else np.zeros(count, "float32")

@@ -203,6 +203,50 @@ def test_evaluate_is_the_mean_of_log_prob(vector_flow, context_flow, x, context)
     np.testing.assert_allclose(result["nll"], -context_flow.log_prob(x, context).mean(), rtol=PARITY)
 
 
+def test_evaluate_takes_a_context_as_fit_does(context_flow, x, context):
+    context_flow.compile()
+    expected = -context_flow.log_prob(x, context).mean()
+    for given in ({"context": context}, {"y": context}):
+        result = context_flow.evaluate(x, **given, batch_size=5, verbose=0, return_dict=True)
+        np.testing.assert_allclose(result["nll"], expected, rtol=PARITY)
+    with pytest.raises(ContractError, match="received none"):
+        context_flow.evaluate(x, verbose=0)
+
+
+def test_weights_weigh_in_evaluate_and_validation(x):
+    flow = vectors().adapt(x)
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    weights = np.array([2.0] * 10 + [0.0] * 10, "float32")
+    expected = -flow.log_prob(x[:10]).mean()
+    result = flow.evaluate(x, sample_weight=weights, batch_size=20, verbose=0, return_dict=True)
+    np.testing.assert_allclose(result["loss"], expected, rtol=PARITY)
+    for validation in ((x, None, weights), (x, np.zeros(20), weights)):
+        history = flow.fit(x, validation_data=validation, batch_size=20, verbose=0).history
+        np.testing.assert_allclose(history["val_loss"][-1], expected, rtol=PARITY)
+
+
+@pytest.mark.parametrize("call", ["evaluate", "predict"])
+@pytest.mark.parametrize("kind", ["array", "data set"])
+@pytest.mark.parametrize("built", [True, False])
+def test_scores_of_a_flow_that_waits_for_adapt_are_refused(call, kind, built, images):
+    """A traced step cannot ask whether the flow is adapted."""
+    flow = glow(input_shape=(8, 8, 1) if built else None)
+    flow.compile()
+    with pytest.raises(ContractError, match="set by adapt"):
+        getattr(flow, call)(images if kind == "array" else Rows({"x": images}), verbose=0)
+
+
+def test_what_is_not_finite_counts_when_scored_and_not_when_trained(x):
+    """A step on such a row is skipped; a score without it would be that of other data."""
+    flow = Flow(Scale(), Cube())
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    rows = np.array([[0.0, 0.0], [9.0, 9.0]], "float32")  # the second has density 0
+    history = flow.fit(rows, validation_data=rows, verbose=0).history
+    assert history["nll"] == [0.0]
+    assert history["val_nll"] == [np.inf]
+    assert flow.evaluate(rows, verbose=0, return_dict=True)["bits_per_dim"] == np.inf
+
+
 def test_callbacks_run_and_checkpoints_load(x, tmp_path):
     seen = []
     flow = vectors()
