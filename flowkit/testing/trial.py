@@ -186,7 +186,12 @@ class Trial:
             # Its own rounding, and how far it moves when x is off by a rounding of its own.
             pairs = list(zip(others[::2], others[1::2], strict=True))
             noise = [np.abs(a - 2 * base + b) + np.abs(a - b) * np.sqrt(eps) for a, b in pairs]
-        return base, np.max(noise, axis=0)
+            # A slope that is a small difference of terms of the output's size has their rounding: an engine's
+            # rule for expm1 is expm1(x) + 1, whose steps are so wide where it is flat that no step shows them.
+            outputs = np.abs(self.there.value).reshape(ROWS, -1, 1)
+            inputs = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
+            floor = eps * np.nan_to_num(outputs, posinf=0.0) / inputs
+        return base, np.max(noise, axis=0) + floor
 
     # Which points can be judged at all
 
