@@ -27,7 +27,10 @@ def pytest_addoption(parser):
         help="run the contract items on these engines, each in a process of its own",
     )
     group.addoption(
-        "--bijector-profile", default="quick", choices=("quick", "thorough"), help="how much is tried: quick for CI"
+        "--bijector-profile",
+        default="quick",
+        choices=("quick", "thorough"),
+        help="how much is tried: quick for CI",
     )
 
 

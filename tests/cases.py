@@ -1,6 +1,5 @@
 """Flowkit's bijectors by name, in all their options: what the contract checker is run on."""
 
-
 from flowkit import bijectors as fb
 from flowkit.conditioners import MLP, ConvNet, ScaledConv, TopPrior
 from flowkit.testing import Case
@@ -84,7 +83,9 @@ COUPLINGS = [
     Case("Coupling(scale-shift)", coupling(order="scale-shift"), VECTOR),
     Case("Coupling(additive swap)", coupling(transform="additive", swap=True), VECTOR),
     Case("Coupling(checkerboard)", coupling(split="checkerboard"), ((4,), (2, 3, 1))),
-    Case("Coupling(checkerboard swap)", coupling(split="checkerboard", swap=True, scale="tanh"), ((2, 3, 2),)),
+    Case(
+        "Coupling(checkerboard swap)", coupling(split="checkerboard", swap=True, scale="tanh"), ((2, 3, 2),)
+    ),
     Case("Coupling(checkerboard additive)", coupling(split="checkerboard", transform="additive"), VECTOR),
     Case("Coupling(ConvNet)", coupling(lambda: ConvNet(4)), ((2, 3, 3),)),
     Case("Coupling(ConvNet plain edge)", coupling(lambda: ConvNet(4, edge_bias=False)), ((2, 3, 2),)),
@@ -96,23 +97,41 @@ CONTEXTS = [
     Case("Coupling(required)", coupling(lambda: MLP([6], context="required")), VECTOR),
     Case("Coupling(labels)", coupling(lambda: MLP([6], context="required", num_classes=3)), VECTOR, labels),
     Case("Coupling(image, vector)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),)),
-    Case("Coupling(image, labels)", coupling(lambda: ConvNet(4, context="optional", num_classes=3)), ((2, 2, 2),), labels),
+    Case(
+        "Coupling(image, labels)",
+        coupling(lambda: ConvNet(4, context="optional", num_classes=3)),
+        ((2, 2, 2),),
+        labels,
+    ),
     Case("Coupling(image, map)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),), maps),
-    Case("Chain(conditional)", lambda: fb.Chain([fb.ActNorm(), coupling(lambda: MLP([6], context="required"))()]), VECTOR),
-    Case("Inverse(conditional)", lambda: fb.Inverse(coupling(lambda: MLP([6], context="required"))()), VECTOR),
+    Case(
+        "Chain(conditional)",
+        lambda: fb.Chain([fb.ActNorm(), coupling(lambda: MLP([6], context="required"))()]),
+        VECTOR,
+    ),
+    Case(
+        "Inverse(conditional)", lambda: fb.Inverse(coupling(lambda: MLP([6], context="required"))()), VECTOR
+    ),
 ]
 
 COMPOSED = [
     Case("Chain(empty)", lambda: fb.Chain([]), VECTOR),
     Case("Chain(pointwise)", lambda: fb.Chain([fb.Shift(0.5), fb.Sigmoid(), fb.Logit(), fb.Tanh()]), VECTOR),
-    Case("Chain(couplings)", lambda: fb.Chain([coupling()(), fb.Permute(), coupling(scale="tanh")()]), VECTOR),
+    Case(
+        "Chain(couplings)", lambda: fb.Chain([coupling()(), fb.Permute(), coupling(scale="tanh")()]), VECTOR
+    ),
     Case("Chain(glow step)", lambda: fb.Chain(glow_step()), ((2, 3, 2),)),
     Case("Inverse(Chain)", lambda: fb.Inverse(fb.Chain([fb.Scale(0.5), fb.Exp()])), VECTOR),
     Case("MultiScale(bare)", multiscale(steps=False), SMALL),
     Case("MultiScale(priors)", multiscale(steps=False, prior=True), SMALL),
     Case("MultiScale(contiguous)", multiscale(steps=False, prior=True, layout="contiguous"), SMALL),
     Case("MultiScale(top prior)", multiscale(steps=False, top=TopPrior), SMALL),
-    Case("MultiScale(class prior)", multiscale(steps=False, prior=True, top=lambda: TopPrior(num_classes=3)), SMALL, labels),
+    Case(
+        "MultiScale(class prior)",
+        multiscale(steps=False, prior=True, top=lambda: TopPrior(num_classes=3)),
+        SMALL,
+        labels,
+    ),
     Case("MultiScale(glow)", multiscale(prior=True, top=TopPrior), SMALL),
 ]
 

@@ -8,7 +8,9 @@ import sys
 KEPT, BROKEN, USAGE = 0, 1, 2
 
 _SIGNS = {"kept": "ok", "broken": "BROKEN", "waived": "waived", "not asked": "-"}
-_WORKER = "import sys; from flowkit.testing.command import one_engine; one_engine(sys.argv[1], int(sys.argv[2]))"
+_WORKER = (
+    "import sys; from flowkit.testing.command import one_engine; one_engine(sys.argv[1], int(sys.argv[2]))"
+)
 
 
 def check_command(target, *, backends=None, examples=25, as_json=False, out=None):
@@ -50,7 +52,11 @@ def table(reports):
     for i, name in enumerate(names):
         rows = [report["clauses"][i] for report in reports]
         lines.append(f"{name:<{width}}" + "".join(f"  {_SIGNS[row['verdict']]:<11}" for row in rows))
-        broken += [f"{r['engine']}: {row['message']}" for r, row in zip(reports, rows, strict=True) if "message" in row]
+        broken += [
+            f"{r['engine']}: {row['message']}"
+            for r, row in zip(reports, rows, strict=True)
+            if "message" in row
+        ]
     return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken)])
 
 

@@ -27,14 +27,14 @@ def check_drawn(make, names, waived, options, *, raises):
             verdicts[key] = Check(bijector, **options).run(name)
         return verdicts[key]
 
-    for name in names:
-        found = []
-        tried = [0]
+    def first_failing(name):
+        """(the simplest broken result, or None; how many were drawn)."""
+        found, tried = [], [0]
 
         @hypothesis.settings(_SETTINGS, max_examples=count)
         @hypothesis.seed(options["seed"])
         @hypothesis.given(strategy)
-        def keeps(bijector, name=name, found=found, tried=tried):
+        def keeps(bijector):
             tried[0] += 1
             if tried[0] > 10 * count:
                 return  # enough shrinking
@@ -46,15 +46,19 @@ def check_drawn(make, names, waived, options, *, raises):
         try:
             keeps()
         except _Failing:
-            pass
-        if not found:
-            results.append(Result(name, "kept", tried[0]))
+            return found[-1], tried[0]
+        return None, tried[0]
+
+    for name in names:
+        broken, tried = first_failing(name)
+        if broken is None:
+            results.append(Result(name, "kept", tried))
         elif name in waived:
             results.append(Result(name, "waived", reason=waived[name]))
         elif raises:
-            raise found[-1].error
+            raise broken.error
         else:
-            results.append(found[-1])
+            results.append(broken)
     return Report(label, backends.name(), results)
 
 

@@ -56,7 +56,9 @@ def parametrize_bijectors(bijectors, *, clauses=None, waived=None):
     cases = [_case(name, given, waived or {}) for name, given in _named(bijectors)]
     names = [name for name in CLAUSES if clauses is None or name in clauses]
     params = [
-        pytest.param(case, _checker(name), id=f"{case.name}-{name.replace(' ', '_')}") for case in cases for name in names
+        pytest.param(case, _checker(name), id=f"{case.name}-{name.replace(' ', '_')}")
+        for case in cases
+        for name in names
     ]
     parametrized = pytest.mark.parametrize(("bijector", "check"), params)
     return lambda test: pytest.mark.bijector_contract(parametrized(test))
@@ -75,7 +77,11 @@ def _named(bijectors):
 def _name(given):
     if isinstance(given, Bijector):
         config = given.get_config()
-        plain = [f"{k}={v}" for k, v in config.items() if isinstance(v, (bool, int, float, str)) and k not in _COMMON]
+        plain = [
+            f"{k}={v}"
+            for k, v in config.items()
+            if isinstance(v, (bool, int, float, str)) and k not in _COMMON
+        ]
         return f"{type(given).__name__}({', '.join(plain)})" if plain else type(given).__name__
     return getattr(given, "name", None) or getattr(given, "__name__", repr(given))
 

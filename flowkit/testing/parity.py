@@ -24,7 +24,9 @@ def check_parity(make, backends=("jax", "torch", "tensorflow"), *, event_shape, 
     float32's units), added up for both. Returns {engine: {name: array}}.
     """
     name = make if isinstance(make, str) else f"{inspect.getmodule(make).__name__}:{make.__qualname__}"
-    place = os.path.dirname(os.path.abspath(inspect.getfile(make))) if not isinstance(make, str) else os.getcwd()
+    place = (
+        os.path.dirname(os.path.abspath(inspect.getfile(make))) if not isinstance(make, str) else os.getcwd()
+    )
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for engine in backends:
@@ -56,7 +58,11 @@ def _run(engine, arguments, place):
     paths = [place, *filter(None, sys.path)]
     environment = {**os.environ, "KERAS_BACKEND": engine, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
     done = subprocess.run(
-        [sys.executable, "-c", _WORKER, *arguments], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", _WORKER, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"check_parity could not run on {engine}:\n{done.stderr[-3000:]}")

@@ -18,10 +18,14 @@ class LeakyReLU(Elementwise):
     """A kink at 0."""
 
     def _forward(self, x):
-        return ops.where(x > 0, x, 0.1 * x), ops.where(x > 0, ops.zeros_like(x), np.log(0.1) * ops.ones_like(x))
+        return ops.where(x > 0, x, 0.1 * x), ops.where(
+            x > 0, ops.zeros_like(x), np.log(0.1) * ops.ones_like(x)
+        )
 
     def _inverse(self, z):
-        return ops.where(z > 0, z, z / 0.1), ops.where(z > 0, ops.zeros_like(z), -np.log(0.1) * ops.ones_like(z))
+        return ops.where(z > 0, z, z / 0.1), ops.where(
+            z > 0, ops.zeros_like(z), -np.log(0.1) * ops.ones_like(z)
+        )
 
 
 class Cube(Elementwise):
@@ -278,11 +282,24 @@ AWKWARD = [
     Case("Flat", lambda: fb.Scale(-12.0), VECTOR),
     Case("FarShift", lambda: fb.Shift(1e6), VECTOR),
     Case("OneChannel", lambda: fb.Conv1x1(seed=0), ((1,), (1, 1, 1))),
-    Case("DoubleExponential", lambda: fb.Chain([fb.Scale(-2.0), fb.Exp(), fb.Inverse(fb.Softplus()), fb.Exp()]), VECTOR),
-    Case("LogitOfSigmoid", lambda: fb.Chain([fb.Scale(-3.0), fb.Sigmoid(), fb.Logit()]), VECTOR, waived={
-        "finite": "sigmoid(x) rounds to 1 from x = 17 on, in float32, and the logit of 1 is infinite",
-    }),
-    Case("DeepCouplings", lambda: fb.Chain([fb.Coupling(MLP([6]), swap=bool(i % 2)) for i in range(6)]), ((3,),)),
+    Case(
+        "DoubleExponential",
+        lambda: fb.Chain([fb.Scale(-2.0), fb.Exp(), fb.Inverse(fb.Softplus()), fb.Exp()]),
+        VECTOR,
+    ),
+    Case(
+        "LogitOfSigmoid",
+        lambda: fb.Chain([fb.Scale(-3.0), fb.Sigmoid(), fb.Logit()]),
+        VECTOR,
+        waived={
+            "finite": "sigmoid(x) rounds to 1 from x = 17 on, in float32, and the logit of 1 is infinite",
+        },
+    ),
+    Case(
+        "DeepCouplings",
+        lambda: fb.Chain([fb.Coupling(MLP([6]), swap=bool(i % 2)) for i in range(6)]),
+        ((3,),),
+    ),
     Case("WithArgument", lambda: Slope(3.0), VECTOR),
     Case("PartAsDefault", Inner, VECTOR),
 ]

@@ -180,7 +180,9 @@ class LeakyWithWrongBranch(Elementwise):
 
     def _forward(self, x):
         y = x - 0.5
-        return ops.where(y > 0, y, 0.1 * y), ops.where(y > 0, ops.zeros_like(y), ops.log(0.1 * ops.ones_like(y)))
+        return ops.where(y > 0, y, 0.1 * y), ops.where(
+            y > 0, ops.zeros_like(y), ops.log(0.1 * ops.ones_like(y))
+        )
 
     def _inverse(self, z):
         positive = z > 0.5
@@ -259,5 +261,3 @@ class WrongBelowZero(Elementwise):
 
     def _inverse(self, z):
         return ops.where(z < -2, z, z / 2), -ops.log(2 * ops.ones_like(z))
-
-

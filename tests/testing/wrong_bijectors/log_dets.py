@@ -202,5 +202,3 @@ def _sinh(x):
 
 def _cosh(x):
     return (ops.exp(x) + ops.exp(-x)) / 2
-
-

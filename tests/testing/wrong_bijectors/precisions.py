@@ -71,5 +71,3 @@ def _compiling(x):
 
         return torch.compiler.is_compiling()
     return not hasattr(x, "numpy") if keras.backend.backend() == "tensorflow" else False
-
-
