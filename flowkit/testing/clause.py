@@ -1,7 +1,7 @@
 """What a clause is: one promise, how it is checked, and what usually breaks it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 

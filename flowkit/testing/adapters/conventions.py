@@ -1,7 +1,7 @@
 """How each library calls its two directions, and where it says what they map between."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from keras import ops
 
