@@ -21,7 +21,7 @@ of rounding noise a little more than one rounding; events of the sizes drawn pas
 of operations.
 """
 
-DIRECTIONS, PAIRS, SPREADS = 3, 8, 2
+DIRECTIONS, PAIRS, SPREADS = 3, 4, 2
 """How many perturbations of each kind. Rounding has steps of its own: one second difference in two is 0 by luck."""
 
 
