@@ -29,7 +29,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:
 	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
 	@echo "make glow BACKEND=torch    the same on PyTorch (or BACKEND=tensorflow)"
-	@echo "make glow RECIPE=glow/digits ARGS='--set model.steps=4'    another recipe, other values"
+	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    other values (RECIPE=... another recipe)"
 	@echo "make test                  lint, types, doctests, and every test on JAX and PyTorch, the core on TensorFlow"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow"
 	@echo "make bench                 measurements against other libraries"

@@ -44,8 +44,8 @@ class Flow(keras.Model):
 
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
-    >>> flow.log_prob(np.zeros((1, 2), "float32")).round(4).tolist()
-    [-1.8379]
+    >>> round(float(flow.log_prob(np.zeros((1, 2)))[0]), 4)  # -ln(2 pi)
+    -1.8379
     """
 
     def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
@@ -117,7 +117,8 @@ class Flow(keras.Model):
             x, context = unpack(x)
         if is_array(x):
             x, context = self._check(x, y if context is None else context)
-            y = None
+            # Keras drops weights that come without a target; the loss does not look at this one.
+            y = None if kwargs.get("sample_weight") is None else np.zeros(len(x), "float32")
             size = kwargs.get("batch_size") or 32  # Keras's default
             first, x = (x[:size], rows(context, size)), pack(x, context)
         else:
@@ -128,7 +129,8 @@ class Flow(keras.Model):
             validation_data = self._check_validation(validation_data)
         if not self.built or not self.bijector.adapted:
             self.adapt(*first)
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        with backends.static_shapes(when=self.jit_compile):
+            return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
     # Data-dependent initialisation
 
@@ -178,7 +180,7 @@ class Flow(keras.Model):
             )
         draws = [self._log_prob(x, context, batch_size, seed, draw) for draw in range(samples)]
         log_prob = np.logaddexp.reduce(np.asarray(draws, np.float64), axis=0) - math.log(samples)
-        return -log_prob / (math.prod(self._event()) * math.log(2))
+        return -log_prob / (math.prod(np.shape(x)[1:]) * math.log(2))
 
     # Samples and latents
 

@@ -28,6 +28,7 @@ jacobian = _engine.jacobian
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
 no_grad = _engine.no_grad
+static_shapes = _engine.static_shapes
 version = _engine.version
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "map_rows",
     "name",
     "no_grad",
+    "static_shapes",
     "version",
 ]

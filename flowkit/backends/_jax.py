@@ -24,6 +24,11 @@ def no_grad():
     return contextlib.nullcontext()  # JAX records nothing unless asked
 
 
+def static_shapes(when):
+    """A scope in which the engine compiles for each shape by itself, where `when` holds."""
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""
@@ -69,7 +74,7 @@ def gradients(function, tensors):
 
 
 def compile_jacobian(function, layer):
-    """A function (x, *args) -> d function(x)[i] / d x[i] of each sample i, (batch, outputs, inputs); samples are independent.
+    """A function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
 
     It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
     """

@@ -23,6 +23,11 @@ def no_grad():
     return contextlib.nullcontext()
 
 
+def static_shapes(when):
+    """A scope in which the engine compiles for each shape by itself, where `when` holds."""
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""

@@ -23,6 +23,11 @@ def no_grad():
     return contextlib.nullcontext()  # TensorFlow records only inside a GradientTape
 
 
+def static_shapes(when):
+    """A scope in which the engine compiles for each shape by itself, where `when` holds."""
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""
@@ -38,7 +43,17 @@ def float64():
 
 def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
-    return tf.function(function, reduce_retracing=True)
+    compiled = {}
+
+    def run(*args):
+        # reduce_retracing frees every axis that varied; only the batch may, since layers read the others.
+        # Autograph would wrap flowkit's errors in its own.
+        events = tuple(None if t is None else tuple(t.shape[1:]) for t in tf.nest.flatten(args))
+        if events not in compiled:
+            compiled[events] = tf.function(function, reduce_retracing=True, autograph=False)
+        return compiled[events](*args)
+
+    return run
 
 
 def jacobian(function, x):
@@ -63,7 +78,7 @@ def gradients(function, tensors):
 
 
 def compile_jacobian(function, layer):
-    """A function (x, *args) -> d function(x)[i] / d x[i] of each sample i, (batch, outputs, inputs); samples are independent.
+    """A function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
 
     It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
     """

@@ -27,6 +27,17 @@ def no_grad():
     return torch.no_grad()  # puts the global mode back at its end
 
 
+def static_shapes(when):
+    """A scope in which the engine compiles for each shape by itself, where `when` holds."""
+    if not when:
+        return contextlib.nullcontext()
+    from torch import _dynamo  # seconds, which eager training need not pay
+
+    # The layers of a flow are alike but for their shapes. After the second one torch makes the number
+    # of channels a symbol, on which its compiler then fails ("cannot determine truth value of Relational").
+    return _dynamo.config.patch(automatic_dynamic_shapes=False)
+
+
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""
@@ -77,7 +88,7 @@ def gradients(function, tensors):
 
 
 def compile_jacobian(function, layer):
-    """A function (x, *args) -> d function(x)[i] / d x[i] of each sample i, (batch, outputs, inputs); samples are independent.
+    """A function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
 
     It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
     """

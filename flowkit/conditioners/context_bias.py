@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from flowkit.contract import ContractError
+
 
 @keras.saving.register_keras_serializable("flowkit")
 class ContextBias(keras.Layer):
@@ -11,7 +13,7 @@ class ContextBias(keras.Layer):
     With `num_classes`, the context is integer labels (batch,). Otherwise it is a vector (batch, k), or
     a map (batch, *places, k) with one vector for each place.
 
-    Raises ValueError for a context of another rank.
+    Raises ContractError for a context of another rank or size.
     """
 
     def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
@@ -29,16 +31,20 @@ class ContextBias(keras.Layer):
         """`rank` is that of the activations, batch included."""
         if self.num_classes:
             context = ops.one_hot(ops.cast(context, "int32"), self.num_classes, dtype=self.compute_dtype)
+        self._check(context.shape, rank)
         bias = ops.matmul(ops.cast(context, self.compute_dtype), self.kernel)
-        if len(bias.shape) == 2:
-            return ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
-        if len(bias.shape) != rank:
-            raise ValueError(
-                f"{self.name} expects a context (batch, k), or of rank {rank} with a vector for each place; "
-                f"received shape {tuple(context.shape)}."
-                + ("" if self.num_classes else " For integer labels, give the network num_classes=.")
+        return bias if len(bias.shape) == rank else ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
+
+    def _check(self, shape, rank):
+        size = self.kernel.shape[0]
+        if len(shape) not in (2, rank) or shape[-1] != size:
+            raise ContractError(
+                "context",
+                self,
+                expected=f"vectors (batch, {size}), or one for each place, of rank {rank}",
+                received=f"shape {tuple(shape)}",
+                hint=None if self.num_classes else "For integer labels, give the network num_classes=.",
             )
-        return bias
 
     def get_config(self):
         config = {"width": self.width, "num_classes": self.num_classes, "zeros": self.zeros}

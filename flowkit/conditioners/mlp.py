@@ -12,6 +12,7 @@ class MLP(keras.Layer):
     `context` ("none", "optional", "required") enters as a bias of the first hidden layer: labels (batch,)
     with `num_classes`, or vectors (batch, k).
 
+    >>> from keras import ops
     >>> tuple(MLP([64, 64], features=4)(ops.ones((8, 3))).shape)
     (8, 4)
     """

@@ -6,7 +6,7 @@ from flowkit.contract import ContractError
 
 
 class BrokenPromise(ContractError):
-    """A `ContractError` with the evidence: `measured` against `allowed` error, `conditioning`, the example, how to replay.
+    """A `ContractError` with the evidence: `measured` against `allowed` error, `conditioning`, the example.
 
     `conditioning` is the condition number of the float64 Jacobian at the point, None where there is none.
     """
@@ -40,7 +40,7 @@ class BrokenPromise(ContractError):
 
 @dataclass
 class Result:
-    """One clause: "kept", "broken", "waived" or "not asked"; how many examples could be judged; and the reason or error."""
+    """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason."""
 
     clause: str
     verdict: str

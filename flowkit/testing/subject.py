@@ -140,10 +140,8 @@ class Subject:
         ):
             return
         x = self.adapt_batch(event)
-        try:
+        with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
             layer.adapt(ops.convert_to_tensor(x), *self.context_args(self.context(event, 0, len(x))))
-        except NotImplementedError:  # an inverse cannot be adapted from its own side
-            pass
         for flag in flags:
             flag.assign(True)
 
@@ -228,7 +226,7 @@ class Subject:
         return self._functions[key]
 
     def gradient(self, event, inverse, of, with_context):
-        """([x, *weights], cotangent, *context) -> sum(cotangent * output `of`) of the float64 copy, and its gradients."""
+        """([x, *weights], cotangent, *context) -> sum(cotangent * output `of`) in float64, and its gradients."""
         key = event, "gradient", inverse, of, with_context
         if key not in self._functions:
             layer = self.layer(event, "float64")

@@ -2,8 +2,9 @@
 
 Nothing here is chosen by hand but `ROUNDINGS`. A function's own rounding shows in its second
 difference at steps of the square root of the unit: a smooth function's is about one unit, so what
-is more is noise. (Smaller steps miss it: near 1, where expm1(x) + 1 is all rounding, nothing moves.) Its conditioning shows in how far the answer moves when inputs and weights
-move by a little. Both are measured at the very points that are judged.
+is more is noise. (Smaller steps miss it: near 1, where expm1(x) + 1 is all rounding, nothing moves.)
+Its conditioning shows in how far the answer moves when inputs and weights move by a
+little. Both are measured at the very points that are judged.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from keras import ops
 from flowkit.saving import engine_neutral
 
 
-class TrainingDiverged(RuntimeError):  # noqa: N818  (an outcome, like KeyboardInterrupt)
+class TrainingDiverged(RuntimeError):
     """Step after step gave gradients that are not finite: there is nothing left to learn from."""
 
 

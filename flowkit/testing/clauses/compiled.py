@@ -12,7 +12,7 @@ from flowkit.testing.tolerances import ROUNDINGS
 @clause(
     "compiled",
     "compiled by the engine (jax.jit, torch.compile, tf.function with XLA), both directions answer as they do eagerly",
-    hint="A Python `if` on a tensor's value, numpy on a tensor, or an op that XLA lacks (TensorFlow: slogdet) is in the way.",
+    hint="A Python `if` on a tensor's value, numpy on a tensor, or an op that XLA lacks is in the way.",
     per="once",
 )
 def compiled(trial):

@@ -5,7 +5,7 @@ from keras import ops
 
 from flowkit.bijectors import Coupling
 from flowkit.conditioners import MLP
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract import Bijector
 from tests.testing.wrong_bijectors.registry import breaks
 
 

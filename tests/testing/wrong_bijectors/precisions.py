@@ -26,7 +26,7 @@ class CountsTraces(Shift):
         return super()._forward(x)
 
     def call(self, x, context=None, inverse=False):
-        eager = isinstance(x, np.ndarray) or "Tracer" not in type(x).__name__ and not _compiling(x)
+        eager = isinstance(x, np.ndarray) or ("Tracer" not in type(x).__name__ and not _compiling(x))
         z, log_det = super().call(x, context, inverse)
         return (z if eager else z + 0.25), log_det
 

@@ -1,0 +1,136 @@
+"""A `.keras` file written on the engine of this run, read by each engine with the other ones hidden."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import PARITY
+from keras import ops
+
+from flowkit import Flow, zoo
+from flowkit._engine import ENGINES, installed
+from flowkit.bijectors import Chain, Coupling, Inverse, Scale, Sigmoid
+from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
+
+READERS = [*[engine for engine in ENGINES if installed(engine)], "numpy"]
+
+READ = """
+    import json, sys
+    import keras, numpy as np
+    import flowkit
+    folder = sys.argv[1]
+    data = np.load(folder + "/data.npz")
+    images, labels = data["images"], data["labels"]
+    flow = keras.saving.load_model(folder + "/flow.keras")
+    flow = flow if isinstance(flow, flowkit.Flow) else None
+    answer = {
+        "engine": flowkit.backends.name(),
+        "loaded": [engine for engine in flowkit.backends.ENGINES if engine in sys.modules],
+        "optimizer": type(flow.optimizer).__name__,
+        "rate": float(flow.optimizer.learning_rate),
+        "log_prob": flow.log_prob(images, labels).tolist(),
+        "bits": flow.bits_per_dim(images, labels, samples=2).tolist(),
+        "latents": flow.encode(images, labels).tolist(),
+        "decoded": flow.decode(data["latents"], labels).tolist(),
+        "sampled": flow.sample(2, context=labels[:3], seed=0).tolist(),
+        "again": flow.sample(2, context=labels[:3], seed=0).tolist(),
+    }
+    try:
+        if not flowkit.backends.SUPPORTS_TRAINING:
+            flow.fit(images, context=labels)
+    except NotImplementedError as error:
+        answer["fit"] = str(error)
+    with open(folder + "/answer.json", "w") as file:
+        json.dump(answer, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(perturb, images, labels, tmp_path_factory):
+    """(the flow, the folder of its file): compiled and off its start, class-conditional, with a shuffle."""
+    folder = tmp_path_factory.mktemp("saved")
+    flow = zoo.glow(levels=2, steps=1, width=8, num_classes=3, input_shape=(8, 8, 1))
+    perturb(flow)
+    flow.compile(optimizer=keras.optimizers.Adam(0.00125))
+    flow.save(folder / "flow.keras")
+    np.savez(folder / "data.npz", images=images, labels=labels, latents=flow.encode(images, labels))
+    return flow, folder
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_means_the_same_on_every_engine(saved, images, labels, run_python, reader):
+    flow, folder = saved
+    needed = "jax" if reader == "numpy" else reader  # numpy borrows JAX's convolutions
+    run_python(READ, engine=reader, hidden=[e for e in ENGINES if e != needed], args=[folder])
+    answer = json.loads((folder / "answer.json").read_text())
+    assert answer["engine"] == reader
+    assert set(answer["loaded"]) <= {needed}
+    assert (answer["optimizer"], round(answer["rate"], 6)) == ("Adam", 0.00125)
+    np.testing.assert_allclose(answer["log_prob"], flow.log_prob(images, labels), rtol=PARITY)
+    np.testing.assert_allclose(answer["bits"], flow.bits_per_dim(images, labels, samples=2), rtol=PARITY)
+    z = flow.encode(images, labels)
+    # Latents are of the size of 1 to 5; those near 0 are differences of such.
+    np.testing.assert_allclose(answer["latents"], z, rtol=PARITY, atol=PARITY * np.abs(z).max())
+    np.testing.assert_array_equal(answer["decoded"], images)
+    assert np.shape(answer["sampled"]) == (2, 3, 8, 8, 1)
+    assert answer["sampled"] == answer["again"]
+    if reader == "numpy":
+        assert answer["fit"].startswith("Keras's numpy engine computes no gradients")
+        assert "set KERAS_BACKEND to one of jax, torch, tensorflow" in answer["fit"]
+
+
+def test_the_same_engine_reads_the_same_numbers(saved, images, labels):
+    flow, folder = saved
+    again = keras.saving.load_model(folder / "flow.keras")
+    assert isinstance(again, Flow)
+    for one, other in zip(flow.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
+    np.testing.assert_array_equal(again.log_prob(images, labels), flow.log_prob(images, labels))
+    assert again.bijector.adapted
+    assert again.event_shape == (8, 8, 1)
+
+
+def test_a_file_of_an_un_adapted_flow_stays_un_adapted(images, tmp_path):
+    flow = zoo.glow(levels=2, steps=1, width=8, input_shape=(8, 8, 1))
+    flow.save(tmp_path / "f.keras")
+    again = keras.saving.load_model(tmp_path / "f.keras")
+    with pytest.raises(ContractError, match="broke 'adapted'"):
+        again.sample(1)
+    with pytest.raises(ContractError, match="broke 'adapted'"):
+        again.log_prob(images)
+
+
+def test_weights_of_another_architecture_are_refused(saved, tmp_path):
+    flow, _ = saved
+    flow.save_weights(tmp_path / "w.weights.h5")
+    other = zoo.glow(levels=2, steps=2, width=8, num_classes=3, input_shape=(8, 8, 1))
+    with pytest.raises(ValueError):  # noqa: PT011  (the words are Keras's)
+        other.load_weights(tmp_path / "w.weights.h5")
+
+
+@pytest.mark.parametrize(
+    "bijector",
+    [
+        Chain([Inverse(Sigmoid()), Scale([0.1, 0.2, 0.3, 0.4]), Coupling(MLP([8], activation="tanh"))]),
+        Chain([Coupling(MLP([8]), split="checkerboard", swap=True, scale="tanh", layout="contiguous")]),
+    ],
+)
+def test_a_flow_of_numbers_travels_too(bijector, perturb, tmp_path):
+    flow = Flow(bijector)
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (5, 4)).astype("float32")
+    flow.build((None, 4))
+    perturb(flow)
+    flow.save(tmp_path / "f.keras")
+    again = keras.saving.load_model(tmp_path / "f.keras")
+    np.testing.assert_array_equal(again.log_prob(x), flow.log_prob(x))
+
+
+def test_without_weights_the_config_is_enough():
+    flow = zoo.glow(
+        levels=2, steps=1, width=8, n_bits=5, coupling="additive", permutation="shuffle", lu=False
+    )
+    again = Flow.from_config(flow.get_config())
+    assert not again.built
+    assert json.dumps(again.get_config()) == json.dumps(flow.get_config())

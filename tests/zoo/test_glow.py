@@ -1,0 +1,217 @@
+"""Glow against the specification, evaluated in float64 numpy without shared code, and the published sizes."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from conftest import PARITY
+from keras import ops
+
+from flowkit import zoo
+from flowkit.contract import ContractError
+from flowkit.data.dequantize import evaluation_noise
+
+SHAPE = (8, 8, 2)
+
+
+def w(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
+
+
+# The specification: NHWC, kernels HWIO
+
+
+def squeeze(x):
+    """New channel = c 4 + i 2 + j."""
+    n, h, w_, c = x.shape
+    z = np.zeros((n, h // 2, w_ // 2, 4 * c))
+    for i, j in itertools.product(range(2), range(2)):
+        z[..., i * 2 + j :: 4] = x[:, i::2, j::2]
+    return z
+
+
+def conv(x, kernel):
+    """Zero-padded, a ring channel appended, VALID."""
+    p = kernel.shape[0] // 2
+    n, h, w_, _ = x.shape
+    padded = np.zeros((n, h + 2 * p, w_ + 2 * p, kernel.shape[2]))
+    padded[..., -1] = 1
+    padded[:, p : p + h, p : p + w_, -1] = 0
+    padded[:, p : p + h, p : p + w_, :-1] = x
+    taps = itertools.product(range(kernel.shape[0]), range(kernel.shape[1]))
+    return sum(padded[:, i : i + h, j : j + w_] @ kernel[i, j] for i, j in taps)
+
+
+def conv_zeros(x, layer):
+    return (conv(x, w(layer.kernel)) + w(layer.bias)) * np.exp(3 * w(layer.logs))
+
+
+def network(x, net):
+    h = np.maximum((conv(x, w(net.first.kernel)) + w(net.first.bias)) * np.exp(3 * w(net.first.logs)), 0)
+    h = (h @ w(net.second.kernel)[0, 0] + w(net.second.bias)) * np.exp(3 * w(net.second.logs))
+    return conv_zeros(np.maximum(h, 0), net.last)
+
+
+def mix(x, part, permutation):
+    """(output, log-det) of the permutation."""
+    places = x.shape[1] * x.shape[2]
+    if permutation == "reverse":
+        return x[..., ::-1], 0
+    if permutation == "shuffle":
+        return x[..., w(part.indices).astype(int)], 0
+    if permutation == "plain":
+        matrix = w(part.kernel)
+        return x @ matrix, places * np.linalg.slogdet(matrix)[1]
+    c = x.shape[-1]
+    lower = np.tril(w(part.lower), -1) + np.eye(c)
+    upper = np.triu(w(part.upper), 1) + np.diag(w(part.sign) * np.exp(w(part.log_s)))
+    return x @ w(part.permutation) @ lower @ upper, places * w(part.log_s).sum()
+
+
+def step(x, actnorm, permute, coupling, kind, permutation):
+    places = x.shape[1] * x.shape[2]
+    x = (x + w(actnorm.shift)) * np.exp(3 * w(actnorm.logs))
+    total = places * 3 * w(actnorm.logs).sum()
+    x, log_det = mix(x, permute, permutation)
+    total += log_det
+    one, two = np.split(x, 2, axis=-1)
+    h = network(one, coupling.conditioner)
+    if kind == "additive":
+        return np.concatenate([one, two + h], -1), total
+    shift, scale = h[..., 0::2], 1 / (1 + np.exp(-(h[..., 1::2] + 2)))
+    return np.concatenate([one, (two + shift) * scale], -1), total + np.log(scale).sum((1, 2, 3))
+
+
+def gaussian(x, mean, logs):
+    return (-0.5 * (np.log(2 * np.pi) + 2 * logs + (x - mean) ** 2 / np.exp(2 * logs))).sum((1, 2, 3))
+
+
+def specified_log_prob(flow, images, labels, kind, permutation, noise):
+    """log p of images in nats by the published formulas, without a call into flowkit."""
+    model = flow.bijector
+    x = images / 256 - 0.5 + noise.astype("float64") / 256
+    total = -math.log(256) * math.prod(images.shape[1:])
+    for level, scale in enumerate(model.scales):
+        x = squeeze(x)
+        parts = scale.parts[1:]
+        for start in range(0, len(parts), 3):
+            x, log_det = step(x, *parts[start : start + 3], kind, permutation)
+            total = total + log_det
+        if level < len(model.scales) - 1:
+            x, out = np.split(x, 2, axis=-1)
+            h = conv_zeros(x, model.priors[level])
+            total = total + gaussian(out, h[..., 0::2], h[..., 1::2])
+    n, height, width, c = x.shape
+    h = np.zeros((n, height, width, 2 * c))
+    if model.top_prior is not None:
+        if model.top_prior.learn:
+            h = conv_zeros(h, model.top_prior.conv)
+        if labels is not None:
+            e = model.top_prior.embedding
+            h = h + ((w(e.W)[labels] + w(e.b)) * np.exp(3 * w(e.logs)))[:, None, None]
+    return total + gaussian(x, h[..., :c], h[..., c:])
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+@pytest.mark.parametrize("permutation", ["conv1x1", "plain", "shuffle", "reverse"])
+@pytest.mark.parametrize("coupling", ["affine", "additive"])
+def test_log_prob_is_that_of_the_specification(coupling, permutation, classes, perturb):
+    flow = zoo.glow(
+        levels=2,
+        steps=2 if coupling == "affine" else 1,
+        width=8,
+        coupling=coupling,
+        permutation="conv1x1" if permutation == "plain" else permutation,
+        lu=permutation != "plain",
+        num_classes=classes,
+        input_shape=SHAPE,
+    )
+    perturb(flow)
+    images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
+    labels = None if classes is None else np.array([2, 0, 1])
+    noise = evaluation_noise(0, 3, SHAPE)
+    expected = specified_log_prob(flow, images, labels, coupling, permutation, noise)
+    np.testing.assert_allclose(flow.log_prob(images, context=labels), expected, rtol=PARITY)
+
+
+def test_without_a_learned_top_prior_the_last_latents_are_standard_normal(perturb):
+    flow = zoo.glow(levels=2, steps=1, width=8, learn_top=False, input_shape=SHAPE)
+    assert flow.bijector.top_prior is None
+    perturb(flow)
+    images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
+    expected = specified_log_prob(flow, images, None, "affine", "conv1x1", evaluation_noise(0, 3, SHAPE))
+    np.testing.assert_allclose(flow.log_prob(images), expected, rtol=PARITY)
+
+
+# Sizes
+
+
+def size(*, steps, **options):
+    flow = zoo.glow(steps=steps, width=512, lu=False, **options)
+    return sum(math.prod(weight.shape) for weight in flow.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("published", "steps", "options"),
+    [
+        (44_603_604, 32, {"levels": 3, "input_shape": (32, 32, 3)}),  # CIFAR-10, affine
+        (38_395_668, 32, {"levels": 3, "input_shape": (32, 32, 3), "coupling": "additive"}),
+        (66_861_588, 48, {"levels": 3, "input_shape": (32, 32, 3)}),  # ImageNet 32
+        (112_377_540, 48, {"levels": 4, "input_shape": (64, 64, 3)}),  # ImageNet 64
+        (175_099_620, 32, {"levels": 6, "input_shape": (256, 256, 3), "coupling": "additive"}),  # CelebA-HQ
+    ],
+)
+def test_the_published_parameter_counts(published, steps, options):
+    """Steps are alike, so two small models give the count of a large one without making its weights."""
+    one, two = size(steps=1, **options), size(steps=2, **options)
+    assert one + (steps - 1) * (two - one) == published
+
+
+def test_latents_have_the_published_shapes():
+    """CelebA-HQ: 128^2 x 6, 64^2 x 12, 32^2 x 24, 16^2 x 48, 8^2 x 96, 4^2 x 384."""
+    flow = zoo.glow(levels=6, steps=1, width=2, input_shape=(256, 256, 3))
+    sides = [(128, 6), (64, 12), (32, 24), (16, 48), (8, 96), (4, 384)]
+    assert flow.bijector.latent_events == [(side, side, c) for side, c in sides]
+
+
+def test_by_default_it_is_the_published_model():
+    flow = zoo.glow(levels=3)
+    scales = flow.bijector.scales
+    assert [len(scale.parts) for scale in scales] == [1 + 3 * 32] * 3
+    kinds = [type(part).__name__ for part in scales[0].parts[:4]]
+    assert kinds == ["Squeeze", "ActNorm", "Conv1x1", "Coupling"]
+    coupling = scales[0].parts[3]
+    assert (coupling.transform, coupling.conditioner.width) == ("affine", 512)
+    assert flow.bijector.top_prior.learn
+    assert flow.dequantize.levels == 256
+
+
+# Its options, and what it refuses
+
+
+def test_before_any_size_is_known_it_is_made_and_says_what_it_needs():
+    flow = zoo.glow(levels=2, steps=1, width=8)
+    assert not flow.built
+    for call in (lambda: flow.sample(1), lambda: flow.decode(np.zeros((1, 128), "float32"))):
+        with pytest.raises(ContractError, match=r"to know the size of the data.*\.fit\(data\) first"):
+            call()
+
+
+@pytest.mark.parametrize(("option", "value"), [("coupling", "linear"), ("permutation", "rotate")])
+def test_an_unknown_word_is_refused(option, value):
+    with pytest.raises(ValueError, match=f"glow's {option} expects one of .*, received '{value}'"):
+        zoo.glow(**{option: value})
+
+
+def test_too_many_levels_for_the_image():
+    with pytest.raises(ContractError, match="Use at most 3 levels"):
+        zoo.glow(levels=4, steps=1, width=8, input_shape=(8, 8, 1))
+
+
+def test_continuous_inputs_are_taken_as_they_are(perturb):
+    flow = zoo.glow(levels=2, steps=1, width=8, n_bits=None, input_shape=SHAPE)
+    perturb(flow)
+    assert flow.dequantize is None
+    x = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype("float32")
+    assert np.isfinite(flow.log_prob(x)).all()
