@@ -12,6 +12,7 @@ from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.testing.adapters import NOT_APPLICABLE
 from flowkit.testing.clause import CLAUSES, Broken, Undecided
+from flowkit.testing.drawn import check_drawn
 from flowkit.testing.example import Example, standard
 from flowkit.testing.report import BrokenPromise, Report, Result
 from flowkit.testing.strategies import examples as draw_examples
@@ -230,9 +231,7 @@ def check_bijector(
         "seed": seed,
     }
     if _draws(bijector):
-        from flowkit.testing.drawn import check_drawn
-
-        return check_drawn(bijector, names, waived, options, raises=raises)
+        return check_drawn(bijector, names, waived, options, raises=raises, checker=Check, settings=_SETTINGS)
     check = Check(bijector, **options)
     results = []
     for name in names:

@@ -7,14 +7,12 @@ from flowkit import backends
 from flowkit.testing.report import Report, Result
 
 
-def check_drawn(make, names, waived, options, *, raises):
+def check_drawn(make, names, waived, options, *, raises, checker, settings):
     """Check bijectors from a strategy, or from a function of a Hypothesis `draw`; the simplest that fails is reported.
 
     Each one drawn is a bijector of its own to compile and check, so far fewer are drawn than examples:
     one in eight.
     """
-    from flowkit.testing.check import _SETTINGS, Check
-
     strategy = make if isinstance(make, st.SearchStrategy) else st.composite(lambda draw: make(draw))()
     count = max(3, (options["examples"] or 25) // 8)
     options = {**options, "examples": 3}
@@ -24,14 +22,14 @@ def check_drawn(make, names, waived, options, *, raises):
     def run(bijector, name):
         key = repr(bijector.get_config() | {"name": None}), name
         if key not in verdicts:
-            verdicts[key] = Check(bijector, **options).run(name)
+            verdicts[key] = checker(bijector, **options).run(name)
         return verdicts[key]
 
     def first_failing(name):
         """(the simplest broken result, or None; how many were drawn)."""
         found, tried = [], [0]
 
-        @hypothesis.settings(_SETTINGS, max_examples=count)
+        @hypothesis.settings(settings, max_examples=count)
         @hypothesis.seed(options["seed"])
         @hypothesis.given(strategy)
         def keeps(bijector):

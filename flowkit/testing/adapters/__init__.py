@@ -8,11 +8,13 @@ from flowkit.testing.adapters.conventions import convention
 
 
 def adapt(obj, *, event_shape=None):
-    """`obj` of torch.distributions, zuko, nflows, normflows, FlowJAX, distrax or TFP on JAX, as a `Bijector`.
+    """`obj`, a bijector of torch.distributions, zuko, nflows, normflows, FlowJAX, distrax or TFP on JAX,
+    as a `Bijector`.
 
     `event_shape` is that of its input, where it is not (3,). A map of torch.distributions, distrax or TFP
     that treats each number by itself is summed over the event. Clauses about Keras's saving, shapes and
-    policies are reported as "not asked". Raises TypeError for an object of another library.
+    policies are reported as "not asked".
+    Raises TypeError for an object of another library.
     """
     return Adapted(obj, convention(obj), tuple(event_shape or (3,)))
 
