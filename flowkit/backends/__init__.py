@@ -26,6 +26,7 @@ float64 = _engine.float64
 gradients = _engine.gradients
 jacobian = _engine.jacobian
 lowest_float = _engine.lowest_float
+map_rows = _engine.map_rows
 no_grad = _engine.no_grad
 static_shapes = _engine.static_shapes
 version = _engine.version
@@ -43,6 +44,7 @@ __all__ = [
     "installed",
     "jacobian",
     "lowest_float",
+    "map_rows",
     "name",
     "no_grad",
     "static_shapes",

@@ -142,3 +142,8 @@ def lowest_float(function, *args):
 
     visit(jax.make_jaxpr(function)(*args).jaxpr)
     return min(found, key=lambda name: jnp.dtype(name).itemsize, default="float64")
+
+
+def map_rows(function, x):
+    """`function`, from one row of `x` to a tuple of tensors, for all rows: tuples of stacked tensors."""
+    return jax.vmap(function)(x)

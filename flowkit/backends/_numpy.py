@@ -83,3 +83,9 @@ def compile_fully(function, layer, *, thorough=False):
 def lowest_float(function, *args):
     """Not on numpy: raises, and says where it works."""
     raise NotImplementedError("numpy keeps no record of its operations: use jax, torch or tensorflow")
+
+
+def map_rows(function, x):
+    """`function`, from one row of `x` to a tuple of tensors, for all rows: tuples of stacked tensors."""
+    parts = [function(row) for row in x]
+    return tuple(numpy.stack(column) for column in zip(*parts, strict=True))

@@ -131,3 +131,8 @@ def lowest_float(function, *args):
             tf.dtypes.as_dtype(kind) for kind in kinds if kind and tf.dtypes.as_dtype(kind).is_floating
         )
     return min(found, key=lambda dtype: dtype.size, default=tf.float64).name
+
+
+def map_rows(function, x):
+    """`function`, from one row of `x` to a tuple of tensors, for all rows: tuples of stacked tensors."""
+    return tf.vectorized_map(function, x)

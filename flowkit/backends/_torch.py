@@ -161,3 +161,8 @@ def lowest_float(function, *args):
         function(*args)
     lowest = min(found, key=lambda dtype: dtype.itemsize, default=torch.float64)
     return str(lowest).removeprefix("torch.")
+
+
+def map_rows(function, x):
+    """`function`, from one row of `x` to a tuple of tensors, for all rows: tuples of stacked tensors."""
+    return torch.func.vmap(function)(x)

@@ -10,6 +10,7 @@ import hypothesis
 import flowkit.testing.clauses  # noqa: F401  (fills CLAUSES)
 from flowkit import backends
 from flowkit.contract import ContractError
+from flowkit.testing.adapters import NOT_APPLICABLE
 from flowkit.testing.clause import CLAUSES, Broken, Undecided
 from flowkit.testing.example import Example, standard
 from flowkit.testing.report import BrokenPromise, Report, Result
@@ -45,7 +46,8 @@ class Check:
     def run(self, name, replay=None):
         """The `Result` of one clause."""
         clause = CLAUSES[name]
-        reason = clause.applies(self.subject)
+        reason = getattr(self.subject.model, "not_applicable", None) if name in NOT_APPLICABLE else None
+        reason = reason or clause.applies(self.subject)
         if reason is not None:
             return Result(name, "not asked", reason=reason)
         tried = judged = 0

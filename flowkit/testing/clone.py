@@ -10,6 +10,8 @@ def recreate(layer, dtype=None):
 
     The config goes through JSON, as it does in a `.keras` file.
     """
+    if hasattr(layer, "remade"):  # of another library, without a config
+        return layer.remade(dtype)
     stored = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
     if dtype is not None:
         stored = _retype(stored, dtype)

@@ -1,7 +1,5 @@
 """Checking a function that draws another bijector each time."""
 
-import contextlib
-
 import hypothesis
 import hypothesis.strategies as st
 
@@ -29,14 +27,14 @@ def check_drawn(make, names, waived, options, *, raises):
             verdicts[key] = Check(bijector, **options).run(name)
         return verdicts[key]
 
-    for name in names:
-        found = []
-        tried = [0]
+    def first_failing(name):
+        """(the simplest broken result, or None; how many were drawn)."""
+        found, tried = [], [0]
 
         @hypothesis.settings(_SETTINGS, max_examples=count)
         @hypothesis.seed(options["seed"])
         @hypothesis.given(strategy)
-        def keeps(bijector, name=name, found=found, tried=tried):
+        def keeps(bijector):
             tried[0] += 1
             if tried[0] > 10 * count:
                 return  # enough shrinking
@@ -45,16 +43,22 @@ def check_drawn(make, names, waived, options, *, raises):
                 found.append(result)
                 raise _Failing
 
-        with contextlib.suppress(_Failing):
+        try:
             keeps()
-        if not found:
-            results.append(Result(name, "kept", tried[0]))
+        except _Failing:
+            return found[-1], tried[0]
+        return None, tried[0]
+
+    for name in names:
+        broken, tried = first_failing(name)
+        if broken is None:
+            results.append(Result(name, "kept", tried))
         elif name in waived:
             results.append(Result(name, "waived", reason=waived[name]))
         elif raises:
-            raise found[-1].error
+            raise broken.error
         else:
-            results.append(found[-1])
+            results.append(broken)
     return Report(label, backends.name(), results)
 
 

@@ -1,6 +1,6 @@
 """What a check found, as an object that prints as a table."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from flowkit.contract import ContractError
 
@@ -78,8 +78,11 @@ class Report:
 
     def as_dict(self):
         """The report as plain data, for JSON."""
-        rows = [{k: v for k, v in asdict(result).items() if k != "error"} for result in self.results]
-        for row, result in zip(rows, self.results, strict=True):
+        rows = []
+        for result in self.results:
+            row = {"clause": result.clause, "verdict": result.verdict}
+            row |= {"examples": result.examples, "reason": result.reason}
             if result.error is not None:
                 row |= {"message": str(result.error), "replay": result.error.replay}
+            rows.append(row)
         return {"bijector": self.bijector, "engine": self.engine, "kept": bool(self), "clauses": rows}

@@ -247,7 +247,8 @@ class Subject:
         if key not in self._eps:
             layer = self.layer(event, "float64")
             lowest = backends.lowest_float(direction(layer, inverse), *tensors(x, context))
-            self._eps[key] = unit(lowest)
+            # What a layer holds may have been computed in less than it is now used in.
+            self._eps[key] = max(unit(lowest), unit(getattr(layer, "precision", "float64")))
         return self._eps[key]
 
 

@@ -3,7 +3,8 @@
 Nothing here is chosen by hand but `ROUNDINGS`. A function's own rounding shows in its second
 difference at steps of the square root of the unit: a smooth function's is about one unit, so what
 is more is noise. (Smaller steps miss it: near 1, where expm1(x) + 1 is all rounding, nothing moves.)
-Its conditioning shows in how far the answer moves when inputs and weights move by a little. Both are measured at the very points that are judged.
+Its conditioning shows in how far the answer moves when inputs and weights move by a
+little. Both are measured at the very points that are judged.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ of rounding noise a little more than one rounding; events of the sizes drawn pas
 of operations.
 """
 
-DIRECTIONS, PAIRS, SPREADS, WEIGHT_DRAWS = 3, 2, 2, 2
+DIRECTIONS, PAIRS, SPREADS = 3, 4, 2
+"""How many perturbations of each kind. Rounding has steps of its own: one second difference in two is 0 by luck."""
 
 
 @dataclass

@@ -171,8 +171,13 @@ class Trial:
         tick = np.minimum(np.sqrt(eps) * np.abs(x), room(self.spec.domain, x) / 2)
         pieces = [x]
         for _ in range(PAIRS):
-            move = tick * rng.choice([-1.0, 1.0], size=x.shape)
+            # No round steps: a power of two times x lands on numbers whose rounding repeats itself.
+            move = tick * rng.choice([-1.0, 1.0], size=x.shape) * rng.uniform(0.5, 1, size=x.shape)
             pieces += [x + move, x - move]
+        # At an exact zero there may be a kink, where a slope is a matter of taste: it shows in one that
+        # differs on both sides. (One that is wrong at the zero alone agrees on both.)
+        aside = np.where(x == 0, np.sqrt(eps) / 1024, 0.0)
+        pieces += [x + aside, x - aside] if self.spec.domain.kind == "interval" else [x, x]
         stacked = np.concatenate(pieces)
         function = self.subject.jacobian(self.event, self.context is not None)
         self.layer64  # noqa: B018  (sets the weights)
@@ -180,12 +185,18 @@ class Trial:
             jac = np.asarray(
                 ops.convert_to_numpy(function(*tensors(stacked, tiled(self.context, len(stacked)))))
             )
-        base, *others = [jac[i : i + ROWS].astype("float64") for i in range(0, len(jac), ROWS)]
+        base, *others, right, left = [jac[i : i + ROWS].astype("float64") for i in range(0, len(jac), ROWS)]
         with np.errstate(all="ignore"):
             # Its own rounding, and how far it moves when x is off by a rounding of its own.
             pairs = list(zip(others[::2], others[1::2], strict=True))
             noise = [np.abs(a - 2 * base + b) + np.abs(a - b) * np.sqrt(eps) for a, b in pairs]
-        return base, np.max(noise, axis=0)
+            # A slope that is a small difference of terms of the output's size has their rounding: an engine's
+            # rule for expm1 is expm1(x) + 1, whose steps are so wide where it is flat that no step shows them.
+            outputs = np.abs(self.there.value).reshape(ROWS, -1, 1)
+            inputs = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
+            floor = eps * np.nan_to_num(outputs, posinf=0.0) / inputs
+            kink = np.abs(right - left)
+        return base, np.max(noise, axis=0) + floor + kink
 
     # Which points can be judged at all
 

@@ -1,0 +1,143 @@
+"""How the checker is asked: reports, replays, drawn arguments, parity, the command."""
+
+import io
+import json
+import subprocess
+import sys
+
+import hypothesis.strategies as st
+import pytest
+
+from flowkit import backends
+from flowkit.bijectors import Permute, Scale, Shift
+from flowkit.contract import ContractError
+from flowkit.testing import Example, check_bijector, check_parity
+from flowkit.testing.clause import CLAUSES
+from flowkit.testing.command import BROKEN, KEPT, USAGE, check_command
+from tests.testing import things
+from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
+
+QUICK = {"event_shapes": [(2,)], "examples": 4}
+
+
+def test_a_report_names_every_clause_and_is_true_where_all_is_kept():
+    report = check_bijector(Scale(), **QUICK)
+    assert report
+    assert [result.clause for result in report.results] == list(CLAUSES)
+    assert "Scale 'scale" in str(report)
+    assert json.loads(json.dumps(report.as_dict()))["kept"] is True
+
+
+def test_an_error_has_the_evidence():
+    with pytest.raises(ContractError) as caught:
+        check_bijector(SignFlip, clauses=["log-det"], **QUICK)
+    error = caught.value
+    assert error.clause == "log-det"
+    assert error.measured > error.allowed
+    assert error.conditioning >= 1
+    assert "replay" in str(error)
+    assert "SignFlip(" in str(error)
+    assert error.hint == "The sign is the other one."
+
+
+def test_the_replayed_example_breaks_the_clause_and_no_other_one():
+    with pytest.raises(ContractError) as caught:
+        check_bijector(WrongFarOut, clauses=["log-det"], **QUICK)
+    again = check_bijector(
+        WrongFarOut, clauses=["log-det"], replay=caught.value.example, raises=False, **QUICK
+    )
+    assert again["log-det"].verdict == "broken"
+    near = Example((2,), values=(1.0,))
+    assert check_bijector(WrongFarOut, clauses=["log-det"], replay=near, **QUICK)
+
+
+def test_a_failure_shrinks_to_the_smallest_event_and_plain_values():
+    with pytest.raises(ContractError) as caught:
+        check_bijector(WrongFarOut, clauses=["log-det"], event_shapes=[(1,), (2,), (5,)], examples=12)
+    example = caught.value.example
+    assert example.event == (1,)
+    assert example.noise == 0
+    assert all(value == int(value) for value in example.values)
+
+
+def test_the_same_verdict_each_time():
+    found = set()
+    for _ in range(20):
+        with pytest.raises(ContractError) as caught:
+            check_bijector(SignFlip, clauses=["log-det"], **QUICK)
+        found.add((str(caught.value.example), caught.value.measured))
+    assert len(found) == 1
+
+
+def test_an_instance_is_not_touched():
+    layer = Shift()
+    check_bijector(layer, clauses=["round trip", "config"], **QUICK)
+    assert not layer.built
+
+
+def test_waived_is_told_from_kept():
+    report = check_bijector(SignFlip, clauses=["round trip", "log-det"], waived={"log-det": "known"}, **QUICK)
+    assert [(r.clause, r.verdict) for r in report.results] == [("round trip", "kept"), ("log-det", "waived")]
+    assert report
+
+
+def test_an_unknown_clause_is_named():
+    with pytest.raises(ValueError, match="knows no clause 'logdet'"):
+        check_bijector(Scale(), clauses=["logdet"])
+
+
+def test_arguments_may_be_drawn():
+    def make(draw):
+        return Scale(draw(st.floats(-2, 2)))
+
+    assert check_bijector(make, clauses=["round trip", "log-det"], **QUICK)
+    strategy = st.permutations(range(2)).map(Permute)
+    assert check_bijector(strategy, clauses=["round trip"], **QUICK)
+
+
+def test_a_drawn_bijector_that_fails_is_reported():
+    def make(draw):
+        return SignFlip(draw(st.integers(0, 3)))
+
+    with pytest.raises(ContractError) as caught:
+        check_bijector(make, clauses=["log-det"], **QUICK)
+    assert "log_scale=1" in caught.value.config
+
+
+def test_engines_agree():
+    engines = ("jax", "torch")
+    answers = check_parity(things.coupling, engines, event_shape=(4,))
+    assert set(answers) == set(engines)
+    assert any(name.startswith("gradient") for name in answers["jax"])
+
+
+def test_an_engine_that_disagrees_is_caught():
+    with pytest.raises(ContractError, match="on torch") as caught:
+        check_parity(things.OtherOnTorch, ("jax", "torch"), event_shape=(3,))
+    assert caught.value.clause == "parity"
+
+
+def test_the_command_says_kept_broken_or_misused():
+    engine = [backends.name()]
+    out = io.StringIO()
+    assert check_command("tests.testing.things:Wrong", backends=engine, examples=3, out=out) == BROKEN
+    assert "log-det" in out.getvalue()
+    assert "replay" in out.getvalue()
+    out = io.StringIO()
+    assert (
+        check_command("tests.testing.things:Right", backends=engine, examples=3, as_json=True, out=out)
+        == KEPT
+    )
+    assert json.loads(out.getvalue())["kept"] is True
+    for target, engines in (("nothing", engine), ("no.such:Thing", engine), ("a:b", ["fortran"])):
+        assert check_command(target, backends=engines, out=io.StringIO()) == USAGE
+
+
+def test_importing_flowkit_does_not_import_hypothesis(run_python):
+    assert run_python("import flowkit, sys; flowkit.Flow; print('hypothesis' in sys.modules)") == "False"
+
+
+def test_the_plugin_imports_neither_flowkit_nor_keras():
+    code = "import flowkit_pytest, sys; print('flowkit' in sys.modules, 'keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
