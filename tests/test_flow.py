@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 import pytest
-from conftest import PARITY
 from keras import ops
+from tolerance import PARITY
 
 import flowkit
 from flowkit import Flow, backends, zoo
