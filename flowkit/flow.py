@@ -14,6 +14,7 @@ from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import context_shape, event_size, plain
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize, evaluation_noise
+from flowkit.data.validate import whole_number
 from flowkit.distributions import Normal
 from flowkit.inference import default_batch_size, run_in_batches
 from flowkit.inputs import (
@@ -190,7 +191,7 @@ class Flow(keras.Model):
             y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
             return self._run("log_density", self._log_density, y, context)
 
-        return run_in_batches(score, (x, context), len(x), batch_size or self._batch_size())
+        return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
@@ -199,7 +200,7 @@ class Flow(keras.Model):
         log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
         `dequantize`.
         """
-        if samples > 1 and self.dequantize is None:
+        if whole_number(samples, "samples", least=1) > 1 and self.dequantize is None:
             raise ValueError(
                 f"bits_per_dim expects samples=1 for a flow without dequantize, received {samples}: its "
                 "log_prob is exact."
@@ -232,7 +233,7 @@ class Flow(keras.Model):
             def draw(start, stop, piece):
                 return self._run("invert_and_score", self._invert_and_score, *piece)
 
-            x, log_prob = run_in_batches(draw, (z, context), len(z), batch_size or self._batch_size())
+            x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     def encode(self, x, context=None, *, batch_size=None):
@@ -244,7 +245,7 @@ class Flow(keras.Model):
             y = self._dequantized(x, np.full(x.shape, 0.5, "float32"))
             return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], y, context)
 
-        return run_in_batches(forward, (x, context), len(x), batch_size or self._batch_size())
+        return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
 
     def decode(self, z, context=None, *, batch_size=None):
         """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
@@ -254,7 +255,7 @@ class Flow(keras.Model):
         def backward(start, stop, piece):
             return self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
 
-        y = run_in_batches(backward, (z, context), len(z), batch_size or self._batch_size())
+        y = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
         lost = len(y) - int(np.isfinite(y).all(axis=tuple(range(1, y.ndim))).sum())
         if lost:
             warnings.warn(
@@ -269,16 +270,18 @@ class Flow(keras.Model):
         return x, self.base.log_prob(z, context=context) - log_det
 
     def _draw(self, n, context, temperature, seed):
+        n = whole_number(n, "n", least=0)
         context = self._ready(context)
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
-            context = tree.map_structure(lambda c: np.concatenate([c] * n), context)
+            context = tree.map_structure(lambda c: np.tile(c, (n, *(1,) * (c.ndim - 1))), context)
         latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
         z = self.base.sample(
             (math.prod(lead), *latent),
             temperature=temperature,
             seed=self.sampler if seed is None else seed,
+            context=context,
         )
         return ops.convert_to_numpy(z), context, lead
 
@@ -296,8 +299,10 @@ class Flow(keras.Model):
         with backends.no_grad():
             return ops.convert_to_numpy(self.dequantize(x, noise=noise))
 
-    def _batch_size(self):
-        return default_batch_size(math.prod(self._event()))
+    def _batch_size(self, given):
+        if given is None:
+            return default_batch_size(math.prod(self._event()))
+        return whole_number(given, "batch_size", least=1)
 
     def _event(self):
         if self.event_shape is None:

@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 import pytest
-from conftest import PARITY
 from keras import ops
+from tolerance import PARITY
 
 import flowkit
 from flowkit import Flow, backends, zoo
@@ -531,8 +531,10 @@ def test_samples_follow_the_density():
     assert abs(x.std() - 1) < bound
 
 
-def test_no_sample_and_no_row_is_not_an_error(vector_flow, x):
+def test_no_sample_and_no_row_is_not_an_error(vector_flow, context_flow, x, context):
     assert vector_flow.log_prob(x[:0]).shape == (0,)
+    assert vector_flow.sample(0).shape == (0, 4)
+    assert context_flow.sample(0, context[:5]).shape == (0, 5, 4)
 
 
 def test_an_own_base_is_used(x):
@@ -543,6 +545,25 @@ def test_an_own_base_is_used(x):
     flow = Flow(Shift(0.0), Wide())
     expected = -0.5 * ((x / 2) ** 2 + np.log(2 * np.pi)).sum(1) - 4 * np.log(2)
     np.testing.assert_allclose(flow.log_prob(x), expected, rtol=PARITY)
+
+
+def test_a_base_may_depend_on_the_context(x, context):
+    class Moved(Normal):
+        context = "required"
+
+        def log_prob(self, z, context=None):
+            return super().log_prob(z - context)
+
+        def sample(self, shape, *, context=None, **options):
+            return super().sample(shape, **options) + context
+
+    flow = Flow(Shift(0.0), Moved())
+    np.testing.assert_allclose(
+        flow.log_prob(x[:, :2], context), Flow(Shift(0.0)).log_prob(x[:, :2] - context), rtol=PARITY
+    )
+    np.testing.assert_allclose(flow.sample(1, context, temperature=0.0)[0], context, rtol=PARITY)
+    with pytest.raises(ContractError, match="received none"):
+        flow.log_prob(x[:, :2])
 
 
 # Gradients and memory
@@ -652,6 +673,31 @@ def test_bad_labels_when_sampling(class_flow):
 def test_a_context_of_the_wrong_width_names_both(context_flow, x):
     with pytest.raises(ContractError, match=r"vectors \(batch, 2\).*received shape \(20, 3\)"):
         context_flow.log_prob(x, np.zeros((20, 3), "float32"))
+
+
+def test_a_context_that_is_no_table_of_numbers(context_flow, x, context):
+    for bad, message in (
+        (np.full((20, 2), np.nan, "float32"), "expected finite numbers"),
+        (np.float32(1), "batch first, received a single number"),
+        ({"a": context, "b": context[:3]}, "one row for each of 20 samples, received 3 and 20 rows"),
+    ):
+        with pytest.raises(ContractError, match=message) as caught:
+            context_flow.log_prob(x, bad)
+        one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda flow, x: flow.sample(-1), "n: expected a whole number from 0 up, received -1"),
+        (lambda flow, x: flow.sample(2.0), "n: expected a whole number from 0 up, received 2.0"),
+        (lambda flow, x: flow.log_prob(x, batch_size=0), "batch_size: expected a whole number from 1 up"),
+        (lambda flow, x: flow.bits_per_dim(x, samples=0), "samples: expected a whole number from 1 up"),
+    ],
+)
+def test_counts_that_are_none(vector_flow, x, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(vector_flow, x)
 
 
 @pytest.mark.parametrize(
