@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "convert": {"zoo"},
     "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
-    "testing": {"contract", "backends", "bijectors"},
+    "testing": {"contract", "backends", "bijectors", "conditioners"},
     "recipes": {"zoo", "data", "training"},
     "cli": EVERYTHING,
     "_engine": set(),

@@ -1,0 +1,42 @@
+"""The strategies that authors use for properties of their own."""
+
+import hypothesis
+import numpy as np
+from hypothesis import given
+from keras import ops
+
+from flowkit.contract import BijectorSpec, Domain
+from flowkit.testing import check_bijector, strategies
+
+SETTINGS = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=20)
+DOMAINS = [
+    Domain.REAL,
+    Domain.POSITIVE,
+    Domain.UNIT_INTERVAL,
+    Domain.interval(-3, 2),
+    Domain.CIRCLE,
+    Domain.SIMPLEX,
+]
+
+
+@SETTINGS
+@given(hypothesis.strategies.data(), hypothesis.strategies.sampled_from(DOMAINS))
+def test_points_lie_in_their_domain(data, domain):
+    x = data.draw(strategies.points(domain, (2, 3)))
+    assert x.shape == (2, 3)
+    assert x.dtype == np.float32
+    assert domain.contains(ops.convert_to_tensor(x))
+
+
+@SETTINGS
+@given(strategies.event_shapes(BijectorSpec(event_rank=3, event_multiple=(2, 2, 1))))
+def test_event_shapes_fit_the_spec(event):
+    assert len(event) == 3
+    assert event[0] % 2 == event[1] % 2 == 0
+
+
+def test_chains_of_random_bijectors_keep_their_promises():
+    report = check_bijector(
+        strategies.chains(3), clauses=["round trip", "log-det"], event_shapes=[(3,)], examples=32
+    )
+    assert report
