@@ -127,8 +127,6 @@ def test_plu_puts_the_matrix_together_again(seed):
 @pytest.mark.parametrize("lu", [True, False])
 def test_float64_is_kept(lu):
     """keras.ops.matmul gives float32 for float64 on torch."""
-    if backends.name() == "numpy":
-        pytest.skip("Keras's numpy engine rounds more than matmul")
     with backends.float64():
         x = np.random.default_rng(0).normal(size=(3, C))
         layer = Conv1x1(lu=lu, seed=0)
