@@ -19,7 +19,7 @@ def coupling(network=lambda: MLP([6]), **options):
     return lambda: fb.Coupling(network(), **options)
 
 
-# Seen on all three engines with the weights that they draw: two whole scales of couplings, perturbed, undone at latents that no
+# Seen on all three engines: two whole scales of couplings, perturbed, undone at latents that no
 # data gave. The published scale sigmoid(s + 2) has no bound below, and its inverse runs past float32.
 OVERFLOWS = dict.fromkeys(
     ("finite", "finite gradient", "log-det gradient"), "the inverse of sigmoid(s + 2) is unbounded"
