@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit import backends
-from flowkit.contract import ContractError
+from flowkit.contract import Bijector, ContractError
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import context_shape, event_size, plain
 from flowkit.data.batch_order import Batches
@@ -50,6 +50,8 @@ class Flow(keras.Model):
     """
 
     def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
+        if not isinstance(bijector, Bijector):
+            raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self.bijector = bijector
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
@@ -77,6 +79,10 @@ class Flow(keras.Model):
         if self.dequantize is not None:
             x = self.dequantize(x)
         return self._log_density(x, context)
+
+    def compute_output_shape(self, input_shape):
+        """(batch,), the shape of log_prob."""
+        return (unpack(input_shape)[0][0],)
 
     def _log_density(self, y, context):
         z, log_det = self.bijector(y, context=context)
@@ -376,10 +382,11 @@ class Flow(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        for part in ("bijector", "base", "dequantize"):
-            if config[part] is not None:
-                config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
-        return cls(config.pop("bijector"), **config)
+        parts = {
+            part: config[part] and keras.saving.deserialize_keras_object(config[part], custom_objects)
+            for part in ("bijector", "base", "dequantize")
+        }
+        return cls(**config | parts)
 
     def get_compile_config(self):
         """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""

@@ -10,7 +10,18 @@ from tolerance import PARITY
 
 import flowkit
 from flowkit import Flow, backends, zoo
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Permute, Scale, Shift
+from flowkit.bijectors import (
+    ActNorm,
+    Chain,
+    Conv1x1,
+    Coupling,
+    Inverse,
+    MultiScale,
+    Permute,
+    Scale,
+    Shift,
+    Squeeze,
+)
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.data.dequantize import Dequantize
@@ -245,6 +256,43 @@ def test_what_is_not_finite_counts_when_scored_and_not_when_trained(x):
     assert history["nll"] == [0.0]
     assert history["val_nll"] == [np.inf]
     assert flow.evaluate(rows, verbose=0, return_dict=True)["bits_per_dim"] == np.inf
+
+
+def test_weights_from_before_adapt_are_refused_again(x, tmp_path):
+    flow = vectors()
+    flow.build((None, 4))
+    flow.save_weights(tmp_path / "start.weights.h5")
+    flow.adapt(x).log_prob(x)
+    flow.load_weights(tmp_path / "start.weights.h5")
+    with pytest.raises(ContractError, match="set by adapt"):
+        flow.log_prob(x)
+
+
+def test_summary_and_a_symbolic_call_know_the_shapes(images, perturb):
+    flow = perturb(glow(input_shape=(8, 8, 1)))
+    lines = []
+    flow.summary(print_fn=lambda text, **_: lines.append(text))
+    assert "(None, 64)" in "".join(lines)
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, flow(inputs))
+    assert model.output_shape == (None,)
+    assert tuple(model(images.astype("float32")).shape) == (16,)
+
+
+def test_a_config_may_be_read_twice():
+    flow = Flow(Chain([Inverse(Shift()), MultiScale([Squeeze(), Squeeze()])]))
+    coupled = Flow(Coupling(MLP([4])))
+    for one in (flow, coupled):
+        config = one.get_config()
+        assert type(Flow.from_config(config).bijector) is type(Flow.from_config(config).bijector)
+        config = one.bijector.get_config()
+        assert type(one.bijector).from_config(config).spec == type(one.bijector).from_config(config).spec
+
+
+@pytest.mark.parametrize("make", [Flow, Inverse, lambda part: Chain([part]), lambda part: MultiScale([part])])
+def test_what_is_no_bijector_is_refused_when_the_flow_is_made(make):
+    with pytest.raises(TypeError, match=r"expects .*bijector.*, received .*Dense"):
+        make(keras.layers.Dense(2))
 
 
 def test_callbacks_run_and_checkpoints_load(x, tmp_path):

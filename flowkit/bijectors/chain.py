@@ -124,7 +124,7 @@ class Chain(Bijector):
 
     @classmethod
     def from_config(cls, config):
-        return cls([keras.saving.deserialize_keras_object(p) for p in config.pop("parts")], **config)
+        return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
 
 
 def _ranks(rank):

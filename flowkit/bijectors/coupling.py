@@ -1,5 +1,7 @@
 """Coupling layers: one part of the event passes through and decides what happens to the other."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
@@ -72,7 +74,6 @@ class Coupling(Bijector):
     def build(self, x_shape, context_shape=None):
         channels = x_shape[-1]
         if self.split == "checkerboard":
-            self.mask = checkerboard(x_shape[1:], self.swap)
             given, changed = plain(x_shape), channels
         else:
             self.cut = channels - channels // 2
@@ -133,7 +134,7 @@ class Coupling(Bijector):
         return ops.concatenate(pair, axis=-1), log_det
 
     def _run_masked(self, x, context, inverse):
-        keep = ops.convert_to_tensor(self.mask, dtype=self.compute_dtype)
+        keep = self._mask(x)
         shift, log_scale = self._answer(x * keep, context)
         shift = shift * (1 - keep)
         log_scale = None if log_scale is None else log_scale * (1 - keep)
@@ -142,11 +143,14 @@ class Coupling(Bijector):
     def run_adapt(self, x, context):
         if not hasattr(self.conditioner, "adapt"):
             return
-        kept = x * self.mask if self.split == "checkerboard" else self._kept(x)
+        kept = x * self._mask(x) if self.split == "checkerboard" else self._kept(x)
         if self.spec.context == "none":
             self.conditioner.adapt(kept)
         else:
             self.conditioner.adapt(kept, context=context)
+
+    def _mask(self, x):
+        return ops.convert_to_tensor(checkerboard(tuple(x.shape[1:]), self.swap), dtype=self.compute_dtype)
 
     def _kept(self, x):
         return x[..., self.cut :] if self.swap else x[..., : self.cut]
@@ -165,9 +169,10 @@ class Coupling(Bijector):
 
     @classmethod
     def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config.pop("conditioner")), **config)
+        return cls(**config | {"conditioner": keras.saving.deserialize_keras_object(config["conditioner"])})
 
 
+@functools.cache
 def checkerboard(event, swap=False):
     """1 where an entry is kept, 0 where it is changed: shape (*places, 1), or (n,) for a vector."""
     places = event[:-1] or event

@@ -17,6 +17,8 @@ class Inverse(Bijector):
 
     def __init__(self, bijector, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(bijector, Bijector):
+            raise TypeError(f"Inverse expects a bijector, received {bijector!r}.")
         self.bijector = bijector
         self.spec = bijector.spec.inverted()
 
@@ -64,4 +66,4 @@ class Inverse(Bijector):
 
     @classmethod
     def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config.pop("bijector")), **config)
+        return cls(**config | {"bijector": keras.saving.deserialize_keras_object(config["bijector"])})

@@ -47,6 +47,9 @@ class MultiScale(Bijector):
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
                 f"{len(self.scales)} scales and {len(self.priors)} priors."
             )
+        for scale in self.scales:
+            if not isinstance(scale, Bijector):
+                raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
         specs = [scale.spec for scale in self.scales]
         conditioners = [p for p in (*self.priors, top_prior) if p is not None]
         reads = [BijectorSpec(context=getattr(p, "context", "none")) for p in conditioners]
@@ -228,10 +231,8 @@ class MultiScale(Bijector):
         def restore(stored):
             return None if stored is None else keras.saving.deserialize_keras_object(stored)
 
-        for key in ("scales", "priors"):
-            config[key] = [restore(stored) for stored in config[key]]
-        config["top_prior"] = restore(config["top_prior"])
-        return cls(**config)
+        parts = {key: [restore(stored) for stored in config[key]] for key in ("scales", "priors")}
+        return cls(**config | parts | {"top_prior": restore(config["top_prior"])})
 
 
 def _build_conditioner(conditioner, shape, context_shape):

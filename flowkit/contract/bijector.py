@@ -5,7 +5,7 @@ import inspect
 import keras
 from keras import ops
 
-from flowkit.contract.errors import ContractError
+from flowkit.contract.errors import ContractError, label
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import check_shape, context_shape, plain
 from flowkit.contract.spec import BijectorSpec
@@ -65,6 +65,10 @@ class Bijector(keras.Layer):
     def adapt(self, x, context=None):
         """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`."""
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
+        if 0 in x.shape:
+            raise ContractError(
+                "adapt", self, expected="at least one event", received=f"shape {plain(x.shape)}"
+            )
         if not self.built:
             self.build_for(plain(x.shape), context_shape(context))
         self._check_input(x, context, inverse=False)
@@ -128,6 +132,20 @@ class Bijector(keras.Layer):
         """The data's shape for latents of `latent_shape`."""
         return latent_shape
 
+    @property
+    def output_shape(self):
+        """The latent's shape for the data that the layer was built for: what Keras's `summary` shows."""
+        if self._built_on is None:
+            raise AttributeError(f"{label(self)} has no output_shape before it is built")
+        return self.compute_output_shape(self._built_on)
+
+    @property
+    def _built_on(self):
+        """The data's shape that `build` was called with; None before."""
+        build = (self.get_build_config() or {}) if self.built else {}
+        shape = build.get("input_shape") or build.get("shapes_dict", {}).get("x_shape")
+        return None if shape is None else plain(shape)
+
     def compute_output_spec(self, x, context=None, inverse=False):
         self._check_input(x, context, inverse)
         shape = self.compute_inverse_shape if inverse else self.compute_output_shape
@@ -136,6 +154,10 @@ class Bijector(keras.Layer):
             keras.KerasTensor(shape(plain(x.shape)), self.compute_dtype),
             keras.KerasTensor((x.shape[0],), log_det_dtype),
         )
+
+    def load_own_variables(self, store):
+        super().load_own_variables(store)
+        self._checked_adapted = False  # a file may hold weights from before `adapt`
 
     # Manners
 
@@ -169,11 +191,9 @@ class Bijector(keras.Layer):
 
         Weights belong to channels: the last axis is fixed, the others are free.
         """
-        if self._fixed is None and self.built and self.weights:
-            build = self.get_build_config() or {}
-            shape = build.get("input_shape") or build.get("shapes_dict", {}).get("x_shape")
-            if shape is not None:
-                self._fixed = (None,) * (len(shape) - 1) + (shape[-1],)
+        if self._fixed is None and self.weights and self._built_on is not None:
+            shape = self._built_on
+            self._fixed = (None,) * (len(shape) - 1) + (shape[-1],)
         return self._fixed
 
     def _check_adapted(self):

@@ -88,3 +88,8 @@ def test_the_flag_is_saved_and_not_trained(x, tmp_path):
         assert [w.name for w in again.trainable_weights] == ["shift", "logs"]
         for one, other in zip(layer.weights, again.weights, strict=True):
             np.testing.assert_array_equal(f64(one), f64(other))
+
+
+def test_no_event_has_no_statistics():
+    with pytest.raises(ContractError, match=r"at least one event, received shape \(0, 3\)"):
+        ActNorm().adapt(np.zeros((0, 3), "float32"))

@@ -183,3 +183,12 @@ def test_adapt_reaches_the_network():
     # Sums of 256 convolutions with 27 terms each, normalised to the size of 1; x is up to 10.
     np.testing.assert_allclose(h.mean((0, 1, 2)), 0, atol=256 * 27 * EPSILON)
     np.testing.assert_allclose(h.std((0, 1, 2)), 1, atol=256 * 27 * EPSILON)
+
+
+def test_a_checkerboard_belongs_to_no_size(perturb):
+    layer = Coupling(ConvNet(4), split="checkerboard")
+    layer.build((None, 4, 4, 2))
+    perturb(layer)
+    x = np.random.default_rng(0).normal(size=(2, 6, 4, 2)).astype("float32")
+    back = layer.inverse(layer(x)[0])[0]
+    np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=64 * np.finfo("float32").eps)
