@@ -14,6 +14,7 @@ from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import context_shape, event_size, plain
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize, evaluation_noise
+from flowkit.data.validate import whole_number
 from flowkit.distributions import Normal
 from flowkit.inference import default_batch_size, run_in_batches
 from flowkit.inputs import (
@@ -58,6 +59,7 @@ class Flow(keras.Model):
         self.nll = keras.metrics.Mean(name="nll")
         self.bits = keras.metrics.Mean(name="bits_per_dim")
         self._compiled_runs: dict[str, Any] = {}
+        self._scoring = False  # inside `evaluate`
 
     # What Keras calls
 
@@ -93,9 +95,11 @@ class Flow(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)
-        # A step that is not finite is not taken (flowkit.training.guard), and does not count here either.
-        weight = ops.cast(ops.isfinite(y_pred), y_pred.dtype)
-        nll = ops.where(ops.isfinite(y_pred), -y_pred, ops.zeros_like(y_pred))
+        # A training step that is not finite is not taken (flowkit.training.guard), and does not count here
+        # either; data that are scored all count.
+        counts = ops.ones_like(y_pred, dtype="bool") if self._scoring else ops.isfinite(y_pred)
+        weight = ops.cast(counts, y_pred.dtype)
+        nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nll, sample_weight=weight)
         size = event_size(data.shape)
         self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
@@ -106,7 +110,8 @@ class Flow(keras.Model):
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
-        context, ignored by a flow that takes none. `validation_data` is x, or (x, context).
+        context, ignored by a flow that takes none. `validation_data` is x, or (x, context), or (x, context,
+        sample_weight).
         """
         if not backends.SUPPORTS_TRAINING:
             raise NotImplementedError(
@@ -117,8 +122,7 @@ class Flow(keras.Model):
             x, context = unpack(x)
         if is_array(x):
             x, context = self._check(x, y if context is None else context)
-            # Keras drops weights that come without a target; the loss does not look at this one.
-            y = None if kwargs.get("sample_weight") is None else np.zeros(len(x), "float32")
+            y = _target(len(x), kwargs.get("sample_weight"))
             size = kwargs.get("batch_size") or 32  # Keras's default
             first, x = (x[:size], rows(context, size)), pack(x, context)
         else:
@@ -131,6 +135,29 @@ class Flow(keras.Model):
             self.adapt(*first)
         with backends.static_shapes(when=self.jit_compile):
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, context=None, **kwargs):
+        """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
+
+        Raises ContractError for a flow that still waits for `adapt`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
+            if isinstance(x, dict):
+                x, context = unpack(x)
+            if is_array(x):
+                x, context = self._check(x, y if context is None else context)
+                y, x = _target(len(x), kwargs.get("sample_weight")), pack(x, context)
+            x = self._ready_on(x)
+        self._scoring = True
+        try:
+            with backends.static_shapes(when=self.jit_compile):
+                return super().evaluate(x, y, *args, **kwargs)
+        finally:
+            self._scoring = False
+
+    def predict(self, x, *args, **kwargs):
+        """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
+        return super().predict(self._ready_on(x), *args, **kwargs)
 
     # Data-dependent initialisation
 
@@ -164,7 +191,7 @@ class Flow(keras.Model):
             y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
             return self._run("log_density", self._log_density, y, context)
 
-        return run_in_batches(score, (x, context), len(x), batch_size or self._batch_size())
+        return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
@@ -173,7 +200,7 @@ class Flow(keras.Model):
         log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
         `dequantize`.
         """
-        if samples > 1 and self.dequantize is None:
+        if whole_number(samples, "samples", least=1) > 1 and self.dequantize is None:
             raise ValueError(
                 f"bits_per_dim expects samples=1 for a flow without dequantize, received {samples}: its "
                 "log_prob is exact."
@@ -206,7 +233,7 @@ class Flow(keras.Model):
             def draw(start, stop, piece):
                 return self._run("invert_and_score", self._invert_and_score, *piece)
 
-            x, log_prob = run_in_batches(draw, (z, context), len(z), batch_size or self._batch_size())
+            x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     def encode(self, x, context=None, *, batch_size=None):
@@ -218,7 +245,7 @@ class Flow(keras.Model):
             y = self._dequantized(x, np.full(x.shape, 0.5, "float32"))
             return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], y, context)
 
-        return run_in_batches(forward, (x, context), len(x), batch_size or self._batch_size())
+        return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
 
     def decode(self, z, context=None, *, batch_size=None):
         """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
@@ -228,7 +255,7 @@ class Flow(keras.Model):
         def backward(start, stop, piece):
             return self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
 
-        y = run_in_batches(backward, (z, context), len(z), batch_size or self._batch_size())
+        y = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
         lost = len(y) - int(np.isfinite(y).all(axis=tuple(range(1, y.ndim))).sum())
         if lost:
             warnings.warn(
@@ -243,16 +270,18 @@ class Flow(keras.Model):
         return x, self.base.log_prob(z, context=context) - log_det
 
     def _draw(self, n, context, temperature, seed):
+        n = whole_number(n, "n", least=0)
         context = self._ready(context)
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
-            context = tree.map_structure(lambda c: np.concatenate([c] * n), context)
+            context = tree.map_structure(lambda c: np.tile(c, (n, *(1,) * (c.ndim - 1))), context)
         latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
         z = self.base.sample(
             (math.prod(lead), *latent),
             temperature=temperature,
             seed=self.sampler if seed is None else seed,
+            context=context,
         )
         return ops.convert_to_numpy(z), context, lead
 
@@ -270,8 +299,10 @@ class Flow(keras.Model):
         with backends.no_grad():
             return ops.convert_to_numpy(self.dequantize(x, noise=noise))
 
-    def _batch_size(self):
-        return default_batch_size(math.prod(self._event()))
+    def _batch_size(self, given):
+        if given is None:
+            return default_batch_size(math.prod(self._event()))
+        return whole_number(given, "batch_size", least=1)
 
     def _event(self):
         if self.event_shape is None:
@@ -297,10 +328,26 @@ class Flow(keras.Model):
 
     def _ready(self, context):
         """Checked context, where the flow is built and adapted."""
+        self._check_adapted()
+        return check_context(self, context)
+
+    def _check_adapted(self):
         self._event()
         if not self.bijector._checked_adapted:
             self.bijector._checked_adapted = self.bijector._check_adapted()
-        return check_context(self, context)
+
+    def _ready_on(self, data):
+        """`data`, arrays or a data set, as if untouched, where the flow is adapted and then built for them.
+
+        An engine that traces a step cannot ask there whether the flow is adapted.
+        """
+        if not self.built:
+            x, context = unpack(data)
+            if not is_array(x):
+                (x, context), data = peek(data)
+            self._build_on(x, context)
+        self._check_adapted()
+        return data
 
     def _check(self, x, context):
         dequantize = self.dequantize
@@ -311,8 +358,9 @@ class Flow(keras.Model):
     def _check_validation(self, data):
         if is_array(data):
             return pack(*self._check(data, None))
-        if isinstance(data, tuple | list) and all(is_array(part) for part in data):
-            return pack(*self._check(data[0], data[1] if len(data) > 1 else None))
+        if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
+            x, context, weights = (*data, None, None)[:3]
+            return pack(*self._check(x, context)), _target(len(x), weights), weights
         return data
 
     # Saving
@@ -337,3 +385,8 @@ class Flow(keras.Model):
         """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
         config = super().get_compile_config()
         return config and engine_neutral(config)
+
+
+def _target(count, sample_weight):
+    """What Keras is given as the target: it drops weights that come without one. The loss does not look at it."""
+    return None if sample_weight is None else np.zeros(count, "float32")

@@ -70,12 +70,14 @@ def check_finite(x, dtype):
 
 
 def check_context(flow, context, samples=None):
-    """The context as numpy, None where the flow takes none.
+    """The context as numpy, None where the flow takes none: neither its bijector nor its base.
 
-    Raises ContractError where it is missing, has not one row for each of `samples`, or names a class that
-    is not there.
+    Raises ContractError where it is missing, has not one row for each of `samples`, holds NaN, or names a
+    class that is not there.
     """
-    kind, classes = flow.bijector.spec.context, flow.bijector.num_classes
+    kinds = {flow.bijector.spec.context, getattr(flow.base, "context", "none")}
+    kind = next(word for word in ("required", "optional", "none") if word in kinds)
+    classes = flow.bijector.num_classes
     if context is None and kind == "required":
         raise ContractError("context", flow, expected="context=, batch first", received="none")
     if context is None or kind == "none":
@@ -91,11 +93,19 @@ def check_context(flow, context, samples=None):
                 expected=f"integer labels (batch,) in 0..{classes - 1}",
                 received=f"{context.dtype} of shape {context.shape}{span}",
             )
-    if samples is not None and count(context) != samples:
+    parts = tree.flatten(context)
+    if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
+        raise ContractError("context", flow, expected="finite numbers", received="NaN or infinite ones")
+    if any(part.ndim == 0 for part in parts):
+        raise ContractError("context", flow, expected="a context, batch first", received="a single number")
+    counts = {len(part) for part in parts}
+    if len(counts) != 1 or (samples is not None and counts != {samples}):
         raise ContractError(
             "context",
             flow,
-            expected=f"one row for each of {samples} samples",
-            received=f"{count(context)} rows",
+            expected="as many rows in each part"
+            if samples is None
+            else f"one row for each of {samples} samples",
+            received=f"{' and '.join(map(str, sorted(counts)))} rows",
         )
     return context

@@ -13,10 +13,6 @@ import keras
 import numpy as np
 import pytest
 
-# What issue 2 promises of log_prob between engines. The same arithmetic in another order of batches or
-# on another engine must stay inside it.
-PARITY = 1e-5
-
 ROOT = Path(__file__).parents[1]
 
 pytest_plugins = ["flowkit_pytest"]  # an installed flowkit brings it by itself

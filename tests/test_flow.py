@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 import pytest
-from conftest import PARITY
 from keras import ops
+from tolerance import PARITY
 
 import flowkit
 from flowkit import Flow, backends, zoo
@@ -201,6 +201,50 @@ def test_evaluate_is_the_mean_of_log_prob(vector_flow, context_flow, x, context)
     context_flow.compile()
     result = context_flow.evaluate({"x": x, "context": context}, batch_size=5, verbose=0, return_dict=True)
     np.testing.assert_allclose(result["nll"], -context_flow.log_prob(x, context).mean(), rtol=PARITY)
+
+
+def test_evaluate_takes_a_context_as_fit_does(context_flow, x, context):
+    context_flow.compile()
+    expected = -context_flow.log_prob(x, context).mean()
+    for given in ({"context": context}, {"y": context}):
+        result = context_flow.evaluate(x, **given, batch_size=5, verbose=0, return_dict=True)
+        np.testing.assert_allclose(result["nll"], expected, rtol=PARITY)
+    with pytest.raises(ContractError, match="received none"):
+        context_flow.evaluate(x, verbose=0)
+
+
+def test_weights_weigh_in_evaluate_and_validation(x):
+    flow = vectors().adapt(x)
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    weights = np.array([2.0] * 10 + [0.0] * 10, "float32")
+    expected = -flow.log_prob(x[:10]).mean()
+    result = flow.evaluate(x, sample_weight=weights, batch_size=20, verbose=0, return_dict=True)
+    np.testing.assert_allclose(result["loss"], expected, rtol=PARITY)
+    for validation in ((x, None, weights), (x, np.zeros(20), weights)):
+        history = flow.fit(x, validation_data=validation, batch_size=20, verbose=0).history
+        np.testing.assert_allclose(history["val_loss"][-1], expected, rtol=PARITY)
+
+
+@pytest.mark.parametrize("call", ["evaluate", "predict"])
+@pytest.mark.parametrize("kind", ["array", "data set"])
+@pytest.mark.parametrize("built", [True, False])
+def test_scores_of_a_flow_that_waits_for_adapt_are_refused(call, kind, built, images):
+    """A traced step cannot ask whether the flow is adapted."""
+    flow = glow(input_shape=(8, 8, 1) if built else None)
+    flow.compile()
+    with pytest.raises(ContractError, match="set by adapt"):
+        getattr(flow, call)(images if kind == "array" else Rows({"x": images}), verbose=0)
+
+
+def test_what_is_not_finite_counts_when_scored_and_not_when_trained(x):
+    """A step on such a row is skipped; a score without it would be that of other data."""
+    flow = Flow(Scale(), Cube())
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    rows = np.array([[0.0, 0.0], [9.0, 9.0]], "float32")  # the second has density 0
+    history = flow.fit(rows, validation_data=rows, verbose=0).history
+    assert history["nll"] == [0.0]
+    assert history["val_nll"] == [np.inf]
+    assert flow.evaluate(rows, verbose=0, return_dict=True)["bits_per_dim"] == np.inf
 
 
 def test_callbacks_run_and_checkpoints_load(x, tmp_path):
@@ -487,8 +531,10 @@ def test_samples_follow_the_density():
     assert abs(x.std() - 1) < bound
 
 
-def test_no_sample_and_no_row_is_not_an_error(vector_flow, x):
+def test_no_sample_and_no_row_is_not_an_error(vector_flow, context_flow, x, context):
     assert vector_flow.log_prob(x[:0]).shape == (0,)
+    assert vector_flow.sample(0).shape == (0, 4)
+    assert context_flow.sample(0, context[:5]).shape == (0, 5, 4)
 
 
 def test_an_own_base_is_used(x):
@@ -499,6 +545,25 @@ def test_an_own_base_is_used(x):
     flow = Flow(Shift(0.0), Wide())
     expected = -0.5 * ((x / 2) ** 2 + np.log(2 * np.pi)).sum(1) - 4 * np.log(2)
     np.testing.assert_allclose(flow.log_prob(x), expected, rtol=PARITY)
+
+
+def test_a_base_may_depend_on_the_context(x, context):
+    class Moved(Normal):
+        context = "required"
+
+        def log_prob(self, z, context=None):
+            return super().log_prob(z - context)
+
+        def sample(self, shape, *, context=None, **options):
+            return super().sample(shape, **options) + context
+
+    flow = Flow(Shift(0.0), Moved())
+    np.testing.assert_allclose(
+        flow.log_prob(x[:, :2], context), Flow(Shift(0.0)).log_prob(x[:, :2] - context), rtol=PARITY
+    )
+    np.testing.assert_allclose(flow.sample(1, context, temperature=0.0)[0], context, rtol=PARITY)
+    with pytest.raises(ContractError, match="received none"):
+        flow.log_prob(x[:, :2])
 
 
 # Gradients and memory
@@ -608,6 +673,31 @@ def test_bad_labels_when_sampling(class_flow):
 def test_a_context_of_the_wrong_width_names_both(context_flow, x):
     with pytest.raises(ContractError, match=r"vectors \(batch, 2\).*received shape \(20, 3\)"):
         context_flow.log_prob(x, np.zeros((20, 3), "float32"))
+
+
+def test_a_context_that_is_no_table_of_numbers(context_flow, x, context):
+    for bad, message in (
+        (np.full((20, 2), np.nan, "float32"), "expected finite numbers"),
+        (np.float32(1), "batch first, received a single number"),
+        ({"a": context, "b": context[:3]}, "one row for each of 20 samples, received 3 and 20 rows"),
+    ):
+        with pytest.raises(ContractError, match=message) as caught:
+            context_flow.log_prob(x, bad)
+        one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda flow, x: flow.sample(-1), "n: expected a whole number from 0 up, received -1"),
+        (lambda flow, x: flow.sample(2.0), "n: expected a whole number from 0 up, received 2.0"),
+        (lambda flow, x: flow.log_prob(x, batch_size=0), "batch_size: expected a whole number from 1 up"),
+        (lambda flow, x: flow.bits_per_dim(x, samples=0), "samples: expected a whole number from 1 up"),
+    ],
+)
+def test_counts_that_are_none(vector_flow, x, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(vector_flow, x)
 
 
 @pytest.mark.parametrize(

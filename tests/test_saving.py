@@ -5,8 +5,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from conftest import PARITY
 from keras import ops
+from tolerance import PARITY
 
 from flowkit import Flow, zoo
 from flowkit._engine import ENGINES, installed

@@ -16,7 +16,7 @@ class Shift(Bijector):
 
     def __init__(self, shift=None, **kwargs):
         super().__init__(**kwargs)
-        self.given = shift
+        self.given = _plain(shift)
 
     def build(self, x_shape):
         self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
@@ -42,7 +42,7 @@ class Scale(Bijector):
 
     def __init__(self, log_scale=None, **kwargs):
         super().__init__(**kwargs)
-        self.given = log_scale
+        self.given = _plain(log_scale)
 
     def build(self, x_shape):
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
@@ -63,6 +63,11 @@ def channel_log_det(log_scale, x):
     for n in x.shape[1:-1]:
         places *= n
     return places * ops.sum(log_scale)
+
+
+def _plain(given):
+    """A number or a list of them, which a file can hold, from whatever was given."""
+    return None if given is None else np.asarray(ops.convert_to_numpy(given), "float64").tolist()
 
 
 def _channel_weight(layer, name, given, channels):

@@ -87,6 +87,13 @@ class Chain(Bijector):
             part.build_for(x_shape, context_shape)
             x_shape = part.compute_output_shape(x_shape)
 
+    def _check_shape(self, x_shape):
+        super()._check_shape(x_shape)
+        if self.built:  # before, some parts do not know yet what they give
+            for part in self.parts:
+                part._check_shape(x_shape)
+                x_shape = part.compute_output_shape(x_shape)
+
     def run(self, x, context, inverse):
         total = 0.0
         for part in reversed(self.parts) if inverse else self.parts:

@@ -58,12 +58,14 @@ class Conv1x1(Bijector):
         lower = ops.tril(self.lower, -1) + ops.eye(c, dtype=self.compute_dtype)
         return lower, ops.triu(self.upper, 1) + ops.diag(self.sign * ops.exp(self.log_s))
 
+    # `@`, since `ops.matmul` rounds float64 to float32 on torch.
+
     def matrix(self):
         """W, shape (channels, channels)."""
         if not self.lu:
             return ops.convert_to_tensor(self.kernel)
         lower, upper = self._triangles()
-        return ops.matmul(self.permutation, ops.matmul(lower, upper))
+        return ops.convert_to_tensor(self.permutation) @ (lower @ upper)
 
     def inverse_matrix(self):
         """The inverse of W, by two triangular solves where W is factored."""
@@ -83,10 +85,10 @@ class Conv1x1(Bijector):
         return ops.sum(ops.log(ops.abs(ops.diagonal(r))))
 
     def _forward(self, x):
-        return ops.matmul(x, self.matrix()), places(x) * self.log_abs_det()
+        return x @ self.matrix(), places(x) * self.log_abs_det()
 
     def _inverse(self, z):
-        return ops.matmul(z, self.inverse_matrix()), -places(z) * self.log_abs_det()
+        return z @ self.inverse_matrix(), -places(z) * self.log_abs_det()
 
     def get_config(self):
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}

@@ -1,12 +1,14 @@
 """Maps that treat every entry by itself."""
 
+from keras import ops
+
 from flowkit.contract import Bijector, sum_event
 
 
 class Elementwise(Bijector):
     """A pointwise map: y_i = f(x_i). Its hooks return log|f'(x_i)| for each entry, and the class sums them.
+    One for each channel, or a single one, counts for every entry it belongs to.
 
-    >>> from keras import ops
     >>> class Cube(Elementwise):
     ...     def _forward(self, x):
     ...         return x**3, ops.log(3 * x**2)
@@ -20,4 +22,4 @@ class Elementwise(Bijector):
 
     def run(self, x, context, inverse):
         y, log_derivative = super().run(x, context, inverse)
-        return y, sum_event(log_derivative)
+        return y, sum_event(ops.broadcast_to(log_derivative, ops.shape(y)))

@@ -23,6 +23,13 @@ class Inverse(Bijector):
     def build(self, x_shape, context_shape=None):
         self.bijector.build_for(self.bijector.compute_inverse_shape(x_shape), context_shape)
 
+    def _check_shape(self, x_shape):
+        self.bijector._check_shape(self.bijector.compute_inverse_shape(x_shape))
+
+    def _check_input(self, x, context, inverse):
+        # The inner bijector's own check of the direction that it will run.
+        self.bijector._check_input(x, context, not inverse)
+
     def run(self, x, context, inverse):
         return self.bijector.run(x, context, not inverse)
 

@@ -103,6 +103,25 @@ def interpolate(
 
 
 @app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
+    ],
+    backends: Annotated[
+        str | None, typer.Option(help="Engines with commas between them. Default: the one in use.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Examples that each clause tries.")] = 25,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+):
+    """Hold a bijector to its contract: exit code 1 where a promise is broken."""
+    use(None)
+    from flowkit.testing.command import check_command
+
+    engines = backends.split(",") if backends else None
+    return check_command(target, backends=engines, examples=examples, as_json=json_)
+
+
+@app.command()
 def info(backend: Backend = None):
     """Versions, engine, devices and precision, for a bug report."""
     use(backend)

@@ -55,7 +55,9 @@ class ScaledConv(keras.Layer):
     def _convolve(self, x, kernel):
         if self.kernel_size == 1:
             return ops.matmul(x, kernel[0, 0])
-        return ops.conv(x, kernel[:, :, : x.shape[-1]], padding="same", data_format="channels_last")
+        y = ops.conv(x, kernel[:, :, : x.shape[-1]], padding="same", data_format="channels_last")
+        # TensorFlow's oneDNN returns its input's shape for an empty batch.
+        return ops.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1]))
 
     def _constant(self, x_shape, scale):
         """What does not depend on x: the bias and the edge's share, (1, h, w, features) or (features,)."""

@@ -41,6 +41,7 @@ class Bijector(keras.Layer):
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self._checked_adapted = False
         self._fixed = None
+        self._fitting = None  # the last event shape and direction that passed the checks
 
     # What users call
 
@@ -140,7 +141,9 @@ class Bijector(keras.Layer):
 
     def _check_input(self, x, context, inverse):
         shape = plain(x.shape)
-        self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
+        if self._fitting != (shape[1:], inverse):
+            self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
+            self._fitting = (shape[1:], inverse)
         if self.spec.context == "required" and context is None:
             raise ContractError(
                 "context",
@@ -195,6 +198,15 @@ class Bijector(keras.Layer):
 
     def _per_sample(self, log_det, x):
         log_det = ops.cast(log_det, self.compute_dtype)
-        if len(log_det.shape) == 0:
-            log_det = ops.broadcast_to(log_det, (ops.shape(x)[0],))
+        shape = tuple(log_det.shape)
+        if shape == ():
+            return ops.broadcast_to(log_det, (ops.shape(x)[0],))
+        if len(shape) != 1 or (None not in (shape[0], x.shape[0]) and shape[0] != x.shape[0]):
+            raise ContractError(
+                "log-det shape",
+                self,
+                expected=f"a scalar, or one number for each sample, ({x.shape[0]},)",
+                received=f"shape {shape}",
+                hint="flowkit.contract.sum_event sums over an event.",
+            )
         return log_det

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from flowkit.data.validate import whole_number
+
 
 def batches(x, context=None, *, batch_size, seed=0, augment=None):
     """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`.
@@ -56,8 +58,8 @@ class Batches(keras.utils.PyDataset):
                     f"{name}: expected one per event, {count} in all, received shape "
                     f"{array.shape}. Check that x and context come from the same split."
                 )
-        self.batch_size = _whole(batch_size, "batch_size", least=1)
-        self.seed = _whole(seed, "seed", least=0)
+        self.batch_size = whole_number(batch_size, "batch_size", least=1)
+        self.seed = whole_number(seed, "seed", least=0)
         if self.batch_size > count:
             raise ValueError(
                 f"batch_size: expected at most the {count} events there are, received "
@@ -84,7 +86,7 @@ class Batches(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch):
-        self._epoch = _whole(epoch, "epoch", least=0)
+        self._epoch = whole_number(epoch, "epoch", least=0)
 
     @property
     def num_batches(self):
@@ -94,7 +96,7 @@ class Batches(keras.utils.PyDataset):
         return self.num_batches
 
     def __getitem__(self, index):
-        index = _whole(index, "index", least=0)
+        index = whole_number(index, "index", least=0)
         if index >= self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
         if self._first_of_epoch:
@@ -167,9 +169,3 @@ def _named(context):
     if isinstance(context, dict):
         return [(f"context[{name!r}]", array) for name, array in context.items()]
     return [] if context is None else [("context", context)]
-
-
-def _whole(number, name, least):
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-        raise ValueError(f"{name}: expected a whole number from {least} up, received {number!r}.")
-    return int(number)

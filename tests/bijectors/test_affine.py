@@ -34,7 +34,10 @@ def test_learned_ones_start_as_the_identity():
         assert [tuple(w.shape) for w in layer.trainable_weights] == [(3,)]
 
 
-@pytest.mark.parametrize("layer", [Shift(0.5), Scale([0.1, 0.2, 0.3]), Scale()])
+@pytest.mark.parametrize(
+    "layer",
+    [Shift(0.5), Shift(np.float32(0.5)), Scale([0.1, 0.2, 0.3]), Scale(np.array([0.1, 0.2, 0.3])), Scale()],
+)
 def test_round_trip_through_a_file(layer, tmp_path):
     inputs = keras.Input(X.shape[1:])
     model = keras.Model(inputs, layer(inputs))

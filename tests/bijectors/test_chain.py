@@ -163,3 +163,11 @@ def test_config_round_trip_with_weights(tmp_path, perturb):
             np.testing.assert_array_equal(f64(one), f64(two))
     assert isinstance(again.parts[3], Coupling)
     assert not isinstance(again, MultiScale)
+
+
+def test_every_part_checks_the_shapes_of_later_calls_too():
+    """A squeeze of 4 images of 5 rows has as many entries as 5 images of 4 rows."""
+    chain = Chain([ActNorm(), Squeeze()]).adapt(np.zeros((4, 4, 4, 1), "float32"))
+    with pytest.raises(ContractError, match=r"axis 1 to be a multiple of 2, received 5"):
+        chain(np.zeros((4, 5, 4, 1), "float32"))
+    assert tuple(chain(np.zeros((4, 6, 4, 1), "float32"))[0].shape) == (4, 3, 2, 4)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from flowkit import backends
 from flowkit.bijectors import Conv1x1
 from flowkit.bijectors.conv1x1 import plu
 
@@ -121,3 +122,15 @@ def test_plu_puts_the_matrix_together_again(seed):
     np.testing.assert_allclose(p @ lower @ upper, a, atol=7 * 8 * np.finfo("float64").eps * np.abs(a).max())
     np.testing.assert_array_equal(p @ p.T, np.eye(7))
     assert np.abs(lower).max() == 1  # each pivot is the largest of its column
+
+
+@pytest.mark.parametrize("lu", [True, False])
+def test_float64_is_kept(lu):
+    """keras.ops.matmul gives float32 for float64 on torch."""
+    if backends.name() == "numpy":
+        pytest.skip("Keras's numpy engine rounds more than matmul")
+    with backends.float64():
+        x = np.random.default_rng(0).normal(size=(3, C))
+        layer = Conv1x1(lu=lu, seed=0)
+        back = layer.inverse(layer(x)[0])[0]
+        np.testing.assert_allclose(f64(back), x, atol=64 * np.finfo("float64").eps)

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from flowkit.bijectors import ActNorm, Chain, Exp, Inverse, Logit, Scale, Shift, Sigmoid, Squeeze
-from flowkit.contract import Domain
+from flowkit.contract import ContractError, Domain
 
 
 def f64(tensor):
@@ -60,3 +60,12 @@ def test_config_round_trip():
     x = np.array([[0.3, 0.8]], "float32")
     for one, other in zip(layer(x), again(x), strict=True):
         np.testing.assert_array_equal(f64(one), f64(other))
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_the_inner_bijector_checks_shapes_whichever_way_it_is_read(inverse):
+    grow = Inverse(Squeeze())
+    grow(np.zeros((2, 4, 4, 4), "float32"))
+    call, shape = (grow.inverse, (4, 5, 4, 1)) if inverse else (grow, (2, 4, 4, 6))
+    with pytest.raises(ContractError, match=r"a multiple of (2, received 5|4, received shape)"):
+        call(np.zeros(shape, "float32"))

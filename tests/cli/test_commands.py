@@ -349,3 +349,20 @@ def test_an_engine_that_is_not_there_is_one_line():
     assert done.returncode == 2
     assert done.stderr.startswith("flowkit: KERAS_BACKEND='torch', but torch is not installed.")
     assert done.stderr.count("\n") == 1
+
+
+def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "halves.py").write_text(
+        "from flowkit.bijectors import Elementwise\n"
+        "from keras import ops\n"
+        "class Wrong(Elementwise):\n"
+        "    def _forward(self, x):\n"
+        "        return 2 * x, ops.full_like(x, 0.7)\n"
+        "    def _inverse(self, z):\n"
+        "        return z / 2, ops.full_like(z, -0.7)\n"
+    )
+    assert main(["check", "halves:Wrong", "--backends", backends.name(), "--examples", "2"]) == 1
+    assert "broke 'log-det'" in capsys.readouterr().out
+    assert main(["check", "halves"]) == 2
+    assert "expected package.module:Name" in capsys.readouterr().out

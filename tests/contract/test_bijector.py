@@ -1,5 +1,7 @@
 """The base class: building, shapes, log-dets, context, precision, adaptation."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -62,6 +64,27 @@ def test_a_log_det_of_zero_has_the_batch_shape_and_the_flow_dtype():
     _, log_det = Moved("none")(np.ones((4, 2), "float32"))
     assert tuple(log_det.shape) == (4,)
     assert keras.backend.standardize_dtype(log_det.dtype) == "float32"
+
+
+def test_a_log_det_of_another_shape_is_refused():
+    """(batch, event) would broadcast against a base density of (batch,) to a square of numbers."""
+
+    class Unsummed(Bijector):
+        def _forward(self, x):
+            return 2 * x, ops.full(x.shape, math.log(2))
+
+    with pytest.raises(ContractError, match=r"one number for each sample, \(3,\), received shape \(3, 3\)"):
+        Unsummed()(np.ones((3, 3), "float32"))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 3), (2, 4, 3)])
+def test_a_derivative_that_is_shared_counts_for_every_entry(shape):
+    class Twice(Elementwise):
+        def _forward(self, x):
+            return 2 * x, ops.full(shape, math.log(2))
+
+    _, log_det = Twice()(np.ones((2, 4, 3), "float32"))
+    np.testing.assert_allclose(ops.convert_to_numpy(log_det), [12 * math.log(2)] * 2, rtol=12 * EPSILON)
 
 
 def test_an_elementwise_map_sums_over_its_event():

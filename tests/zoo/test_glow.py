@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from conftest import PARITY
 from keras import ops
+from tolerance import PARITY
 
 from flowkit import zoo
 from flowkit.contract import ContractError
