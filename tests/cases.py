@@ -123,7 +123,7 @@ CONTEXTS = [
 
 COMPOSED = [
     Case("Chain(empty)", lambda: fb.Chain([]), VECTOR),
-    Case("Chain(pointwise)", lambda: fb.Chain([fb.Shift(0.5), fb.Sigmoid(), fb.Logit(), fb.Tanh()]), VECTOR),
+    Case("Chain(pointwise)", lambda: fb.Chain([fb.Shift(0.5), fb.Scale(-1.0), fb.Softplus()]), VECTOR),
     Case(
         "Chain(couplings)", lambda: fb.Chain([coupling()(), fb.Permute(), coupling(scale="tanh")()]), VECTOR
     ),

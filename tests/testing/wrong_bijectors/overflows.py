@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from flowkit.bijectors import Elementwise, Sigmoid, Softplus
+from flowkit.bijectors import Chain, Elementwise, Logit, Sigmoid, Softplus
 from flowkit.contract import BijectorSpec, Domain
 from tests.testing.wrong_bijectors.registry import breaks
 
@@ -56,3 +56,9 @@ class SquaredNorm(Elementwise):
 
     def _inverse(self, z):
         return z, ops.zeros_like(z)
+
+
+@breaks("finite")
+def sigmoid_then_logit():
+    """The identity by way of (0, 1): 1 - 1e-8 is 1 in float32, and its logit infinite."""
+    return Chain([Sigmoid(), Logit()])
