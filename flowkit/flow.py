@@ -28,7 +28,7 @@ from flowkit.inputs import (
     rows,
     unpack,
 )
-from flowkit.saving import engine_neutral
+from flowkit.saving import engine_neutral, refuse_shared
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -52,6 +52,7 @@ class Flow(keras.Model):
     def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
         if not isinstance(bijector, Bijector):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
+        refuse_shared(bijector)
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self.bijector = bijector
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
@@ -91,6 +92,16 @@ class Flow(keras.Model):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return log_prob
 
+    def compile(self, optimizer="rmsprop", *args, auto_scale_loss=True, **kwargs):
+        """Keras's `compile`. Its own loss scaling asks for this model's dtype, which is that of the densities:
+        what needs it are networks in float16."""
+        policies = {layer.dtype_policy.name for layer in self._flatten_layers()}
+        if optimizer is not None and auto_scale_loss and "mixed_float16" in policies:
+            optimizer = keras.optimizers.get(optimizer)
+            if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
+        super().compile(optimizer, *args, auto_scale_loss=False, **kwargs)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
         nll = -y_pred if sample_weight is None else -y_pred * ops.cast(sample_weight, y_pred.dtype)
@@ -105,6 +116,8 @@ class Flow(keras.Model):
         # either; data that are scored all count.
         counts = ops.ones_like(y_pred, dtype="bool") if self._scoring else ops.isfinite(y_pred)
         weight = ops.cast(counts, y_pred.dtype)
+        if sample_weight is not None:
+            weight = weight * ops.cast(sample_weight, y_pred.dtype)
         nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nll, sample_weight=weight)
         size = event_size(data.shape)
@@ -138,7 +151,7 @@ class Flow(keras.Model):
         if validation_data is not None:
             validation_data = self._check_validation(validation_data)
         if not self.built or not self.bijector.adapted:
-            self.adapt(*first)
+            self.adapt(*first, again=False)
         with backends.static_shapes(when=self.jit_compile):
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
@@ -167,16 +180,17 @@ class Flow(keras.Model):
 
     # Data-dependent initialisation
 
-    def adapt(self, x, context=None):
-        """Set what depends on data (each ActNorm's statistics) from the batch `x`, once. Returns `self`.
+    def adapt(self, x, context=None, *, again=True):
+        """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
-        `fit` does it with its first batch; a larger batch gives better statistics (256 for Glow).
+        `fit` does it with its first batch, for parts that still need it (`again=False`); a larger batch
+        gives better statistics (256 for Glow).
         """
         x, context = self._check(x, context)
         y = self._dequantized(x, evaluation_noise(0, len(x), x.shape[1:]))
         self._build_on(x, context)
         with backends.no_grad():
-            self.bijector.adapt(y, context=context)
+            self.bijector.adapt(y, context=context, again=again)
         return self
 
     # Densities

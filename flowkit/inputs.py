@@ -10,7 +10,11 @@ from flowkit.contract.shapes import plain
 
 def unpack(inputs):
     """(x, context) of `x` or `{"x": ..., "context": ...}`: tensors, or shapes."""
-    return (inputs["x"], inputs.get("context")) if isinstance(inputs, dict) else (inputs, None)
+    if not isinstance(inputs, dict):
+        return inputs, None
+    if "x" not in inputs or not {"x", "context"} >= set(inputs):
+        raise ValueError(f"Flow expects a dict of 'x' and 'context', received the keys {sorted(inputs)}.")
+    return inputs["x"], inputs.get("context")
 
 
 def pack(x, context):
@@ -42,6 +46,11 @@ def count(context):
 
 def peek(dataset):
     """(the first batch's x and context, the data set as if untouched)."""
+    if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
+        raise ValueError(
+            f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received "
+            f"{type(dataset).__name__}."
+        )
     if isinstance(dataset, keras.utils.PyDataset):
         first = dataset[0]
     elif not hasattr(dataset, "__next__"):
@@ -79,7 +88,13 @@ def check_context(flow, context, samples=None):
     kind = next(word for word in ("required", "optional", "none") if word in kinds)
     classes = flow.bijector.num_classes
     if context is None and kind == "required":
-        raise ContractError("context", flow, expected="context=, batch first", received="none")
+        raise ContractError(
+            "context",
+            flow,
+            expected="context=, batch first",
+            received="none",
+            hint="A data set yields it as ({'x': ..., 'context': ...},).",
+        )
     if context is None or kind == "none":
         return None
     context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)

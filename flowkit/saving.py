@@ -1,4 +1,4 @@
-"""Keeping saved files free of the engine that wrote them."""
+"""What a saved file can hold, and keeping it free of the engine that wrote it."""
 
 
 def engine_neutral(config):
@@ -15,3 +15,22 @@ def engine_neutral(config):
     if str(config.get("module", "")).startswith("keras.src.backend."):
         config |= {"module": "keras.optimizers", "registered_name": None}
     return config
+
+
+def refuse_shared(layer):
+    """Raise ValueError where two layers inside `layer` hold one and the same layer.
+
+    A file would hold it once and be read as if it held two.
+    """
+    owners = {}
+    waiting = [layer]
+    while waiting:
+        owner = waiting.pop()
+        for inner in owner._layers:
+            if id(inner) in owners:
+                raise ValueError(
+                    f"'{inner.name}' is part of '{owners[id(inner)].name}' and of '{owner.name}': expected a "
+                    "layer of its own in each, since a saved flow could not be loaded."
+                )
+            owners[id(inner)] = owner
+            waiting.append(inner)

@@ -5,7 +5,7 @@ from keras import ops
 
 from flowkit.bijectors.affine import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.adaptation import adapted_flag, normalizing
+from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -49,6 +49,7 @@ class ActNorm(Bijector):
 
     def _adapt(self, x):
         shift, log_scale = normalizing(x)
+        warn_of_constants(self, log_scale)
         self.shift.assign(shift)
         self.logs.assign(log_scale / self.factor)
         self.flag.assign(True)

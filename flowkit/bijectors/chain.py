@@ -2,7 +2,7 @@
 
 import keras
 
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
 from flowkit.contract.errors import label
 from flowkit.contract.spec import weakest
 
@@ -25,13 +25,32 @@ class Chain(Bijector):
         for part in self.parts:
             if not isinstance(part, Bijector):
                 raise TypeError(f"Chain expects bijectors, received {part!r}.")
+        if len({id(part) for part in self.parts}) < len(self.parts):
+            raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
         self.spec = self._compose()
 
     def _compose(self):
         specs = [part.spec for part in self.parts]
         if not specs:
             return BijectorSpec(log_det="zero")
-        for one, next_ in zip(self.parts, self.parts[1:], strict=False):
+        domain, codomain = self._compose_domains()
+        return BijectorSpec(
+            event_rank=self._compose_rank(),
+            event_multiple=specs[0].event_multiple,
+            domain=domain,
+            codomain=codomain,
+            log_det=weakest(specs, "log_det"),
+            inverse=weakest(specs, "inverse"),
+            context=weakest(specs, "context"),
+            rearranges=all(spec.rearranges for spec in specs),
+        )
+
+    def _compose_domains(self):
+        """The first domain and the last codomain; what only rearranges lets the one beside it through."""
+        parts = [p for p in self.parts if not p.spec.rearranges] or self.parts
+        if any(Domain.SIMPLEX in (p.spec.domain, p.spec.codomain) for p in parts):
+            parts = self.parts  # a sum over the last axis does not survive a change of places
+        for one, next_ in zip(parts, parts[1:], strict=False):
             if one.spec.codomain != next_.spec.domain:
                 raise ContractError(
                     "domain",
@@ -40,15 +59,7 @@ class Chain(Bijector):
                     received=f"{one.spec.codomain}, the codomain of {label(one)}",
                     hint="Put a bijector between the two that maps one onto the other.",
                 )
-        return BijectorSpec(
-            event_rank=self._compose_rank(),
-            event_multiple=specs[0].event_multiple,
-            domain=specs[0].domain,
-            codomain=specs[-1].codomain,
-            log_det=weakest(specs, "log_det"),
-            inverse=weakest(specs, "inverse"),
-            context=weakest(specs, "context"),
-        )
+        return parts[0].spec.domain, parts[-1].spec.codomain
 
     def _compose_rank(self):
         """The rank that the data must have for every part to get one that it can take; None for any."""
@@ -101,9 +112,9 @@ class Chain(Bijector):
             total = total + log_det
         return x, total
 
-    def run_adapt(self, x, context):
+    def run_adapt(self, x, context, again=True):
         for part in self.parts:
-            part.run_adapt(x, context)
+            part.run_adapt(x, context, again)
             x, _ = part.run(x, context, inverse=False)
 
     def compute_output_shape(self, input_shape):

@@ -140,8 +140,8 @@ class Coupling(Bijector):
         log_scale = None if log_scale is None else log_scale * (1 - keep)
         return self._move(x, shift, log_scale, inverse)
 
-    def run_adapt(self, x, context):
-        if not hasattr(self.conditioner, "adapt"):
+    def run_adapt(self, x, context, again=True):
+        if not hasattr(self.conditioner, "adapt") or (not again and self.adapted):
             return
         kept = x * self._mask(x) if self.split == "checkerboard" else self._kept(x)
         if self.spec.context == "none":

@@ -35,7 +35,7 @@ class Inverse(Bijector):
     def run(self, x, context, inverse):
         return self.bijector.run(x, context, not inverse)
 
-    def run_adapt(self, x, context):
+    def run_adapt(self, x, context, again=True):
         # What f normalises are its own inputs, which are this layer's outputs: they do not exist
         # before f's statistics do.
         if not self.bijector.adapted:

@@ -160,9 +160,9 @@ class MultiScale(Bijector):
     def run(self, x, context, inverse):
         return self._inverse(x, context) if inverse else self._forward(x, context)
 
-    def run_adapt(self, x, context):
+    def run_adapt(self, x, context, again=True):
         for scale in self.scales:
-            scale.run_adapt(x, context)
+            scale.run_adapt(x, context, again)
             x, _ = scale.run(x, context, inverse=False)
             if scale is not self.scales[-1]:
                 x, _ = ops.split(x, 2, axis=-1)

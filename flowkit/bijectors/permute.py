@@ -18,7 +18,7 @@ class Permute(Bijector):
     [[30.0, 10.0, 20.0]]
     """
 
-    spec = BijectorSpec(log_det="zero")
+    spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(self, order="reverse", *, seed=None, **kwargs):
         super().__init__(**kwargs)

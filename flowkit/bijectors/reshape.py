@@ -13,15 +13,18 @@ class Reshape(Bijector):
     """(batch, *event) -> (batch, *target), entries in row-major order.
 
     `source`, the event's shape on the data's side, is learned at the first call where it is None.
-    Raises ContractError where the sizes differ.
+    Raises ValueError for a `target` that is no list of sizes, ContractError where the sizes differ.
+
+    >>> tuple(Reshape((4,))(ops.ones((3, 2, 2)))[0].shape)
+    (3, 4)
     """
 
-    spec = BijectorSpec(log_det="zero")
+    spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(self, target, *, source=None, **kwargs):
         super().__init__(**kwargs)
-        self.target = tuple(target)
-        self.source = None if source is None else tuple(source)
+        self.target = _event(target, "target")
+        self.source = None if source is None else _event(source, "source")
 
     def build(self, x_shape):
         self.source = tuple(x_shape[1:])
@@ -61,18 +64,35 @@ class Reshape(Bijector):
         return {**super().get_config(), "target": self.target, "source": self.source}
 
 
+def _event(sizes, name):
+    """The shape of an event as a tuple; the batch is not part of it, and no size is left open."""
+    whole = isinstance(sizes, tuple | list) and all(isinstance(n, int) and n >= 1 for n in sizes)
+    if not whole:
+        raise ValueError(
+            f"Reshape expects {name} to be the sizes of an event, such as (4, 4, 3), received {sizes!r}."
+        )
+    return tuple(sizes)
+
+
 @keras.saving.register_keras_serializable("flowkit")
 class Flatten(Reshape):
-    """(batch, *event) -> (batch, dim), entries in row-major order. `source` as in `Reshape`."""
+    """(batch, *event) -> (batch, dim), entries in row-major order. `source` as in `Reshape`.
+
+    >>> tuple(Flatten()(ops.ones((3, 2, 2)))[0].shape)
+    (3, 4)
+    """
 
     def __init__(self, *, source=None, **kwargs):
-        super().__init__((-1,), source=source, **kwargs)
+        super().__init__((), source=source, **kwargs)
 
     def _latent_event(self, x_shape):
         event = tuple(x_shape[1:])
         if self.source is not None and event != self.source:
             self._refuse(f"an event of shape {self.source}", event)
         return (math.prod(event),)
+
+    def latent_rank(self, rank):
+        return 1
 
     def get_config(self):
         config = super().get_config()

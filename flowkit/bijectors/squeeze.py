@@ -24,7 +24,9 @@ class Squeeze(Bijector):
         if not (isinstance(factor, int) and factor >= 1):
             raise ValueError(f"Squeeze expects a whole factor from 1 up, received {factor!r}.")
         self.factor = factor
-        self.spec = BijectorSpec(event_rank=3, event_multiple=(factor, factor, 1), log_det="zero")
+        self.spec = BijectorSpec(
+            event_rank=3, event_multiple=(factor, factor, 1), log_det="zero", rearranges=True
+        )
 
     def _forward(self, x):
         f = self.factor

@@ -5,6 +5,7 @@ import inspect
 import keras
 from keras import ops
 
+from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import check_shape, context_shape, plain
@@ -55,15 +56,22 @@ class Bijector(keras.Layer):
         y, log_det = self.run(x, context, inverse)
         return y, self._per_sample(log_det, x)
 
+    def __call__(self, x, *args, inverse=False, **kwargs):
+        if inverse and not self.built:  # Keras would take the latent's shape for the data's
+            x = x if hasattr(x, "shape") else ops.convert_to_tensor(x)
+            context = args[0] if args else kwargs.get("context")
+            self.build_for(self.compute_inverse_shape(plain(x.shape)), context_shape(context))
+        return super().__call__(x, *args, inverse=inverse, **kwargs)
+
     def inverse(self, z, context=None):
         """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer where needed."""
-        if not self.built:
-            z = ops.convert_to_tensor(z)
-            self.build_for(self.compute_inverse_shape(plain(z.shape)), context_shape(context))
         return self(z, context=context, inverse=True)
 
-    def adapt(self, x, context=None):
-        """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`."""
+    def adapt(self, x, context=None, *, again=True):
+        """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
+
+        `again=False` leaves alone the parts that were adapted before, and have been trained since, perhaps.
+        """
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if 0 in x.shape:
             raise ContractError(
@@ -72,15 +80,14 @@ class Bijector(keras.Layer):
         if not self.built:
             self.build_for(plain(x.shape), context_shape(context))
         self._check_input(x, context, inverse=False)
-        self.run_adapt(x, context)
+        self.run_adapt(x, context, again)
         self._checked_adapted = False
         return self
 
     @property
     def adapted(self):
         """False where a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
-        flags = [v for v in self.non_trainable_variables if v.name == "adapted"]
-        return all(bool(ops.convert_to_numpy(flag)) for flag in flags)
+        return is_adapted(self)
 
     # What combinators call: the hooks of built parts, without Keras's entry
 
@@ -89,9 +96,10 @@ class Bijector(keras.Layer):
         hook = self._inverse if inverse else self._forward
         return hook(x) if self.spec.context == "none" else hook(x, context)
 
-    def run_adapt(self, x, context):
-        """The `_adapt` hook."""
-        self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
+    def run_adapt(self, x, context, again=True):
+        """The `_adapt` hook, unless `again` is False and it has run before."""
+        if again or not self.adapted:
+            self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
 
     def build_for(self, x_shape, context_shape=None):
         """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""

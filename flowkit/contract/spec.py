@@ -23,6 +23,8 @@ class BijectorSpec:
     - `context`: "none" (ignored), "optional" or "required".
     - `round_trip`: the error allowed to inverse(forward(x)), in units of the dtype's epsilon and
       of max(1, |x|); None is the checker's rule.
+    - `rearranges`: entries change places, not values, so that `Chain` lets any domain through that asks
+      something of each entry alone; `domain` and `codomain` stay REAL.
 
     Raises ValueError for a word that is not one of these.
 
@@ -38,6 +40,7 @@ class BijectorSpec:
     inverse: str = "analytic"
     context: str = "none"
     round_trip: float | None = None
+    rearranges: bool = False
 
     def __post_init__(self):
         for field, words in _CHOICES.items():

@@ -59,12 +59,12 @@ class ProgressBar(keras.callbacks.Callback):
         seconds = now - self._timed_from
         self.images_per_second = self._timed_steps * self.batch_size / max(seconds, 1e-9)
         if self._bar:
-            steps_left = self.params["steps"] - batch - 1
-            steps_left += (self.params["epochs"] - self._epoch - 1) * self.params["steps"]
-            left = steps_left * seconds / self._timed_steps
-            self._bar.update(
-                self._task, completed=batch + 1, state=f"{self._state(logs)}  {_clock(left)} left"
-            )
+            state = self._state(logs)
+            if self.params["steps"]:  # a generator does not say how long it is
+                steps_left = self.params["steps"] - batch - 1
+                steps_left += (self.params["epochs"] - self._epoch - 1) * self.params["steps"]
+                state += f"  {_clock(steps_left * seconds / self._timed_steps)} left"
+            self._bar.update(self._task, completed=batch + 1, state=state)
 
     def on_epoch_end(self, epoch, logs=None):
         self._epoch_seconds.append(time.monotonic() - self._epoch_began)
