@@ -23,6 +23,8 @@ _PUBLIC = {
     "conditioners": None,
     "data": None,
     "distributions": None,
+    "evaluation": None,
+    "latent": None,
     "testing": None,
     "training": None,
     "zoo": None,

@@ -28,6 +28,7 @@ from flowkit.inputs import (
     rows,
     unpack,
 )
+from flowkit.levels import spread
 from flowkit.saving import engine_neutral, refuse_shared
 
 
@@ -204,12 +205,16 @@ class Flow(keras.Model):
         return self._log_prob(x, context, batch_size, seed, draw=0)
 
     def _log_prob(self, x, context, batch_size, seed, draw):
+        return self._scored("log_density", self._log_density, x, context, batch_size, seed, draw)
+
+    def _scored(self, name, function, x, context, batch_size, seed, draw=0):
+        """`function(y, context)` of the dequantised data, in batches, as numpy."""
         x, context = self._prepare(x, context)
 
         def score(start, stop, piece):
             x, context = piece
             y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
-            return self._run("log_density", self._log_density, y, context)
+            return self._run(name, function, y, context)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
@@ -234,8 +239,8 @@ class Flow(keras.Model):
     def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
-        `temperature` multiplies the standard deviation of the latents. The same seed on the same engine
-        gives the same samples, whatever the batch size.
+        `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
+        number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         """
         z, context, lead = self._draw(n, context, temperature, seed)
         x = self.decode(z, context, batch_size=batch_size)
@@ -299,7 +304,7 @@ class Flow(keras.Model):
         latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
         z = self.base.sample(
             (math.prod(lead), *latent),
-            temperature=temperature,
+            temperature=spread(self.bijector, temperature),
             seed=self.sampler if seed is None else seed,
             context=context,
         )

@@ -451,7 +451,7 @@ class Cube(keras.Layer):
 
 
 @pytest.mark.parametrize(
-    ("options", "bits"), [({"n_bits": n}, n) for n in (8, 5, 1)] + [({"levels": 17}, math.log2(17))]
+    ("options", "bits"), [({"n_bits": n}, n) for n in range(1, 9)] + [({"levels": 17}, math.log2(17))]
 )
 @pytest.mark.parametrize("samples", [1, 3])
 def test_uniform_data_over_2_to_the_b_levels_score_b_bits(options, bits, samples):

@@ -131,19 +131,26 @@ class MultiScale(Bijector):
             return z * ops.exp(logs) + mean, logs_sum
         return (z - mean) * ops.exp(-logs), -logs_sum
 
-    def _forward(self, x, context=None):
-        total, parts = 0.0, []
+    def run_levels(self, x, context=None):
+        """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
+
+        Latents are (batch, h, w, c); a log-det is (batch,), or a scalar where it does not depend on x.
+        """
         for scale, prior in zip(self.scales, [*self.priors, None], strict=True):
             x, log_det = scale.run(x, context, inverse=False)
-            total = total + log_det
             if scale is self.scales[-1]:
-                break
-            x, z = ops.split(x, 2, axis=-1)
-            z, log_det = self._whiten(z, prior, x, context, self.prior_layout, inverse=False)
-            total = total + log_det
+                z, whitening = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=False)
+            else:
+                x, z = ops.split(x, 2, axis=-1)
+                z, whitening = self._whiten(z, prior, x, context, self.prior_layout, inverse=False)
+            yield z, log_det, whitening
+
+    def _forward(self, x, context=None):
+        total, parts = 0.0, []
+        for z, log_det, whitening in self.run_levels(x, context):
             parts.append(z)
-        x, log_det = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=False)
-        return self.join_latents([*parts, x]), total + log_det
+            total = total + log_det + whitening
+        return self.join_latents(parts), total
 
     def _inverse(self, z, context=None):
         *parts, x = self.split_latents(z)
