@@ -54,6 +54,23 @@ def test_the_way_back_is_the_last_part_first():
     np.testing.assert_allclose(f64(log_det_back), -f64(log_det), rtol=16 * EPSILON)
 
 
+def test_what_rearranges_lets_other_domains_through():
+    chain = Chain([Flatten(), Permute(), Sigmoid(), Permute("shuffle"), Reshape((2, 2)), Logit()])
+    assert (chain.spec.domain, chain.spec.codomain) == (Domain.REAL, Domain.REAL)
+    assert Chain([Squeeze(), Exp(), Squeeze()]).spec.codomain == Domain.POSITIVE
+    assert Chain([Permute(), Inverse(Exp())]).spec.domain == Domain.POSITIVE
+    assert Chain([Permute(), Flatten()]).spec.rearranges
+    assert not Chain([Permute(), Shift()]).spec.rearranges
+    with pytest.raises(ContractError, match="domain"):
+        Chain([Sigmoid(), Permute(), Sigmoid()])
+
+
+def test_one_part_twice_is_refused():
+    part = Shift()
+    with pytest.raises(ValueError, match="received one twice"):
+        Chain([part, Permute(), part])
+
+
 def test_a_chain_of_nothing_is_the_identity():
     chain = Chain([])
     x = np.ones((3, 2), "float32")

@@ -53,3 +53,9 @@ def test_another_event_than_the_first_is_refused():
 def test_config_round_trip(layer):
     again = type(layer).from_config(layer.get_config())
     assert (again.source, again.target) == (layer.source, layer.target)
+
+
+@pytest.mark.parametrize("target", [4, (-1, 2), (2.0,), "4"])
+def test_a_target_that_is_no_shape_is_refused(target):
+    with pytest.raises(ValueError, match="the sizes of an event"):
+        Reshape(target)
