@@ -173,7 +173,7 @@ def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained
     names = []
     for k, image in enumerate(train.images[:3]):
         names.append(str(tmp_path / f"{k}.png"))
-        Image.fromarray(np.round(image[..., 0] * 255 / 16).astype("uint8")).save(names[-1])
+        Image.fromarray((image[..., 0].astype(int) * 255 // 16).astype("uint8")).save(names[-1])
     strip = tmp_path / "strip.png"
     arguments = [
         "--from-class",
