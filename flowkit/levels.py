@@ -48,4 +48,4 @@ def spread(bijector, temperature):
         raise ValueError(
             f"temperature: expected a number, or one for each of {len(sizes)} levels, received {len(values)}."
         )
-    return ops.convert_to_tensor(np.repeat(values, sizes))
+    return ops.convert_to_tensor(np.repeat(values, sizes), dtype=bijector.compute_dtype)

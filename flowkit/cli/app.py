@@ -128,7 +128,7 @@ def manipulate(
     to_class: Annotated[str, typer.Option(help="The class to move the images towards.")],
     amounts: Annotated[
         Any, typer.Option(parser=numbers, metavar="A,B,...", help="How far: 0 is the image itself.")
-    ] = "-1,-0.5,0,0.5,1",
+    ] = "0,0.5,1,1.5",
     output: Output = None,
     limit: Annotated[
         int, typer.Option(min=1, help="Images of each class that the direction is learned from.")

@@ -37,8 +37,8 @@ def bits_per_dim(flow, dataset, classes, *, samples=1):
 
 def level_table(flow, dataset, classes):
     """What each level carries of the bits/dim of one draw of noise; the rows add up to the last one."""
-    bits = evaluation.level_bits(flow, dataset.images, _context(dataset, classes))
     events = find_levels(flow.bijector, "--levels")[1].latent_events
+    bits = evaluation.level_bits(flow, dataset.images, _context(dataset, classes))
     size = math.prod(flow.event_shape)
     table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
     for column in table.columns[1:]:
