@@ -276,7 +276,7 @@ class Flow(keras.Model):
         if lost:
             warnings.warn(
                 f"{lost} of {len(y)} samples overflowed on the way back: their latents lie "
-                "where the flow has seen no data; lower the temperature",
+                "where the flow has seen no data; lower the temperature, or move them less far",
                 stacklevel=2,
             )
         return y if self.dequantize is None else self.dequantize.as_stored(y)

@@ -166,7 +166,8 @@ def slerp(z0, z1, steps):
     # Of a part across that is smaller than this, rounding has taken half the digits.
     flat = _length(across) < np.sqrt(np.finfo("float64").eps)
     opposite = flat & (along < 0) & (a.shape[1] > 1)
-    axis = np.eye(a.shape[1])[np.abs(u).argmin(axis=1)]
+    axis = np.zeros_like(u)
+    axis[np.arange(len(u)), np.abs(u).argmin(axis=1)] = 1
     angle = np.where(opposite, np.pi, np.arctan2(_length(across), along))
     v = _unit(np.where(opposite, axis - (axis * u).sum(axis=1, keepdims=True) * u, across))
     t = np.linspace(0, 1, steps).reshape(-1, 1, 1)
