@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "data": set(),
     "latent": {"flow"},
     "zoo": {"contract", "bijectors", "conditioners", "distributions", "data", "flow"},
-    "convert": {"zoo"},
+    "convert": {"bijectors", "conditioners", "distributions", "flow", "zoo", "backends"},
     "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
     "testing": {"contract", "backends", "bijectors", "conditioners"},
