@@ -148,8 +148,12 @@ def _infer(arrays):
 
 
 def _classes(arrays):
-    names = [name for name in arrays if name.startswith("model/prior/y_emb/")]
-    if not names:
+    if not any(name.startswith("model/prior/y_emb/") for name in arrays):
         return None
-    table = arrays.get("model/prior/y_emb/W", np.zeros((1, 1)))  # where it is missing, it is named as such
-    return max(1, table.shape[0]) if table.ndim else 1
+    table = arrays.get("model/prior/y_emb/W", np.zeros(()))
+    if table.ndim != 2 or not len(table):
+        received = f"shape {table.shape}" if "model/prior/y_emb/W" in arrays else "none"
+        raise ValueError(
+            f"expected model/prior/y_emb/W of shape (classes, 2 x channels), received {received}"
+        )
+    return len(table)
