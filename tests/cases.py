@@ -1,7 +1,7 @@
 """Flowkit's bijectors by name, in all their options: what the contract checker is run on."""
 
 from flowkit import bijectors as fb
-from flowkit.conditioners import MLP, ConvNet, ScaledConv, TopPrior
+from flowkit.conditioners import MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
 from flowkit.testing import Case
 
 VECTOR, IMAGE, SMALL = ((3,),), ((2, 3, 4),), ((4, 4, 2),)
@@ -136,6 +136,17 @@ COMPOSED = [
     Case(
         "MultiScale(class prior)",
         multiscale(steps=False, prior=True, top=lambda: TopPrior(num_classes=3)),
+        SMALL,
+        labels,
+    ),
+    Case(
+        "MultiScale(place priors)",
+        lambda: fb.MultiScale(
+            [fb.Squeeze(), fb.Squeeze()],
+            priors=[PlacePrior(num_classes=3)],
+            top_prior=PlacePrior(),
+            prior_layout="contiguous",
+        ),
         SMALL,
         labels,
     ),
