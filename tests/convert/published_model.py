@@ -1,11 +1,19 @@
 """Glow as published, evaluated in float64 numpy from variables under the published names, and such variables.
 
-Written from the specification, without a call into flowkit. NHWC, kernels HWIO.
+Written from the specification, without a call into flowkit (but for `encode_and_score`). NHWC, kernels HWIO.
 """
 
 import itertools
 
 import numpy as np
+from keras import ops
+
+
+def encode_and_score(flow, x, labels=None):
+    """(latents, log-density) of a flow on continuous inputs: what `encode` and `log_prob` compute, in one
+    pass and without compiling, which is what the many small flows of these tests would mostly do."""
+    z, log_det = flow.bijector(ops.convert_to_tensor(x), context=labels)
+    return ops.convert_to_numpy(z), ops.convert_to_numpy(flow.base.log_prob(z) + log_det)
 
 
 def squeeze(x):
