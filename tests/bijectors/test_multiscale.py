@@ -1,7 +1,5 @@
 """MultiScale: which latents leave when, what whitens them, and the images it cannot take."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -167,25 +165,7 @@ def test_scales_and_priors_must_go_together(scales, priors):
         MultiScale([Squeeze() for _ in range(scales)], priors=priors)
 
 
-def test_config_round_trip_keeps_priors_layout_and_weights(x, tmp_path, perturb):
-    flow = MultiScale(
-        [Chain([Squeeze(), Scale()]), Squeeze(), Chain([])],
-        priors=[ScaledConv(zeros=True), None],
-        top_prior=TopPrior(),
-        prior_layout="contiguous",
-    )
-    inputs = keras.Input(x.shape[1:])
-    model = keras.Model(inputs, flow(inputs))
-    perturb(flow)
-    model.save(tmp_path / "m.keras")
-    again = keras.saving.load_model(tmp_path / "m.keras").layers[-1]
-    assert json.dumps(again.get_config()) == json.dumps(flow.get_config())  # tuples become lists
-    for one, other in zip(flow(x), again(x), strict=True):
-        np.testing.assert_array_equal(f64(one), f64(other))
-    assert again.latent_events == flow.latent_events
-
-
-def test_parts_that_are_built_leave_the_size_open(x, tmp_path):
+def test_parts_that_are_built_leave_the_size_open(x):
     def flow():
         return MultiScale(
             [Chain([Squeeze(), Scale()]), Squeeze()], priors=[ScaledConv(zeros=True)], top_prior=TopPrior()
