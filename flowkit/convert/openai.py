@@ -39,6 +39,9 @@ def from_openai(variables, *, n_bits=8, input_shape=None):
     True
     """
     arrays = {name: array for name, array in as_arrays(variables).items() if not _IGNORED.match(name)}
+    if not any(map(_STEP.match, arrays)):
+        shown = ", ".join(list(variables)[:3]) or "none"
+        raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
     options = _infer(arrays)
     return make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False)
 
@@ -47,16 +50,18 @@ def to_openai(flow):
     """The weights of a Glow under the published names, numpy arrays: the inverse of `from_openai`.
 
     A PLU convolution is written as its product W. The number of bits and the size of the images are
-    not part of the variables. Raises ValueError for a flow that the published code cannot express.
+    not part of the variables. Raises ValueError for a flow that the published code cannot express, or
+    that has seen no data.
 
     >>> from flowkit.zoo import glow
-    >>> variables = to_openai(glow(levels=1, steps=1, width=8, input_shape=(4, 4, 3)))
+    >>> flow = glow(levels=1, steps=1, width=8).adapt(np.arange(192, dtype="uint8").reshape(4, 4, 4, 3))
+    >>> variables = to_openai(flow)
     >>> variables["model/0/0/invconv/W"].shape, variables["model/0/0/f1/l_1/W"].shape
     ((12, 12), (3, 3, 7, 8))
     """
     check_published(flow)
-    return {
-        name: ops.convert_to_numpy(_value(target)).reshape(shape)
+    return {  # copies: on torch the arrays would be the weights themselves
+        name: np.array(ops.convert_to_numpy(_value(target))).reshape(shape)
         for name, target, shape in slots(flow.bijector)
     }
 
@@ -87,7 +92,9 @@ def fill(targets, arrays):
     _check_invertible(arrays)
     for name, target, _ in targets:
         shape = arrays[name].shape if isinstance(target, Conv1x1) else target.shape
-        target.assign(arrays[name].reshape(shape))
+        target.assign(
+            np.array(arrays[name]).reshape(shape)
+        )  # a copy: JAX may keep the very memory it is given
 
 
 def _check_invertible(arrays):
@@ -114,9 +121,6 @@ def _value(target):
 def _infer(arrays):
     """The options of `glow`, and the channels of the images."""
     steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
-    if not steps:
-        shown = ", ".join(list(arrays)[:3]) or "none"
-        raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
     channels, widths, couplings = [], [], []
     for level, step, rest in steps:
         shape = arrays[f"model/{level}/{step}/{rest}"].shape

@@ -95,7 +95,9 @@ def _differences(flow):
     elif len(kinds) > 1 or len({len(scale.parts) for scale in bijector.scales}) > 1:
         yield "steps that are not alike at every scale"
     elif not all(scale.built for scale in bijector.scales):
-        yield "no weights yet: give it input_shape, or adapt or fit it first"
+        yield "no weights yet: adapt or fit it first"
+    elif not bijector.adapted:
+        yield "actnorms that have seen no data: adapt or fit it first"
 
 
 _STEPS = {(ActNorm, Conv1x1, Coupling), (ActNorm, Permute, Coupling)}
