@@ -90,9 +90,8 @@ def test_latents_are_those_of_the_package_whitened():
     np.testing.assert_allclose(z, expected, rtol=PARITY, atol=PARITY * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("shift", [None, -0.5])
-def test_images_as_stored_are_taken_to_the_unit_interval(shift):
-    model = original(transform=None if shift is None else nf.transforms.Shift(shift))
+def test_images_as_stored_are_taken_to_the_unit_interval():
+    model = original(transform=nf.transforms.Shift(-0.25))
     images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
     continuous, _ = encode_and_score(from_normflows(model), ((images + 0.5) / 256).astype("float32"))
     expected = from_normflows(model, n_bits=8).encode(images)

@@ -40,7 +40,7 @@ def test_latents_and_densities_are_those_of_the_specification(coupling, permutat
     np.testing.assert_allclose(density, log_prob, rtol=PARITY)
     # A latent may be close to zero: its error is measured against the size of all.
     np.testing.assert_allclose(latents, z, rtol=PARITY, atol=PARITY * np.abs(z).max())
-    if conditioning == "both" and permutation == "conv1x1":  # and what users call
+    if (coupling, permutation, conditioning) == ("affine", "conv1x1", "both"):  # and what users call
         np.testing.assert_allclose(flow.log_prob(x, labels), log_prob, rtol=PARITY)
         np.testing.assert_allclose(flow.encode(x, labels), z, rtol=PARITY, atol=PARITY * np.abs(z).max())
 
