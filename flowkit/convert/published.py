@@ -114,6 +114,7 @@ def _kind(actnorm, mix, coupling):
         actnorm.factor == 3
         and (coupling.split, coupling.swap) == ("channels", False)
         and (coupling.scale, coupling.layout, coupling.order) == ("sigmoid", "interleaved", "shift-scale")
+        and (coupling.min_scale == 0 or coupling.transform == "additive")
         and type(net) is ConvNet
         and net.edge_bias
         and net.context == "none"
