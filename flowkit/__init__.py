@@ -21,6 +21,7 @@ _PUBLIC = {
     "backends": None,
     "bijectors": None,
     "conditioners": None,
+    "convert": None,
     "data": None,
     "distributions": None,
     "evaluation": None,

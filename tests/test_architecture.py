@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "evaluation": {"flow", "levels", "contract", "distributions"},
     "latent": {"flow", "levels", "data"},
     "zoo": {"contract", "bijectors", "conditioners", "distributions", "data", "flow"},
-    "convert": {"zoo"},
+    "convert": {"bijectors", "conditioners", "distributions", "flow", "zoo", "backends"},
     "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
     "testing": {"contract", "backends", "bijectors", "conditioners"},

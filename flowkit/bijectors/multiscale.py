@@ -63,12 +63,20 @@ class MultiScale(Bijector):
 
     @property
     def num_classes(self):
-        counts = [getattr(part, "num_classes", None) for part in (*self.scales, self.top_prior)]
+        counts = [getattr(part, "num_classes", None) for part in (*self.scales, *self.priors, self.top_prior)]
         return next((n for n in counts if n is not None), None)
 
     def build(self, x_shape, context_shape=None):
-        shapes = self._level_shapes(plain(x_shape))  # the whole way, before any weight is made
+        shapes = self.build_parts(x_shape, context_shape)
         self.event, self.latent_events = plain(x_shape)[1:], [left[1:] for _, left in shapes]
+
+    def build_parts(self, x_shape, context_shape=None):
+        """Make the weights of scales and priors, and leave the size of the data open for `build`.
+
+        Weights belong to channels: a flow whose weights come from elsewhere need not know more. Returns
+        for each scale the shape it is given and that of the latents which leave after it.
+        """
+        shapes = self._level_shapes(plain(x_shape))  # the whole way, before any weight is made
         for scale, prior, (given, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
             scale.build_for(given, context_shape)
             if prior is not None:
@@ -77,6 +85,7 @@ class MultiScale(Bijector):
                 _build_conditioner(prior, left, context_shape)
         if self.top_prior is not None:
             _build_conditioner(self.top_prior, shapes[-1][1], context_shape)
+        return shapes
 
     def _level_shapes(self, shape):
         """For each scale the shape it is given and that of the latents which leave after it."""

@@ -153,6 +153,34 @@ def manipulate(
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="flow.keras or a RUN; or foreign weights: an .npz, a TensorFlow checkpoint, a .pt."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A .keras file for foreign weights, an .npz for a flow.")
+    ],
+    n_bits: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Bits of the images that foreign weights were trained on."),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(metavar="H,W,C", help="The images' size. Default: that of the first data."),
+    ] = None,
+    backend: Backend = None,
+):
+    """Turn weights of other implementations into a flow, or a flow into those of Glow's published code."""
+    use(backend)
+    from flowkit.cli.convert import run
+
+    run(source, output=output, n_bits=n_bits, input_shape=input_shape)
+
+
+@app.command()
 def check(
     target: Annotated[
         str, typer.Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")

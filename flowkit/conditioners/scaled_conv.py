@@ -100,7 +100,8 @@ def edge_taps(height, width, size):
 
     (1, height, width, size * size) of 0 and 1.
     """
-    padding = size // 2
-    ring = np.pad(np.zeros((height, width), "float32"), padding, constant_values=1)
-    windows = np.lib.stride_tricks.sliding_window_view(ring, (size, size))
-    return windows.reshape(1, height, width, size * size)
+    taps = np.arange(size) - size // 2
+    row, column = np.arange(height)[:, None] + taps, np.arange(width)[:, None] + taps
+    above_or_below, beside = (row < 0) | (row >= height), (column < 0) | (column >= width)
+    ring = above_or_below[:, None, :, None] | beside[None, :, None, :]
+    return ring.reshape(1, height, width, size * size).astype("float32")

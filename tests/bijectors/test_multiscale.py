@@ -163,3 +163,24 @@ def test_latents_of_the_wrong_length_are_refused(x):
 def test_scales_and_priors_must_go_together(scales, priors):
     with pytest.raises(ValueError, match="one prior fewer than scales"):
         MultiScale([Squeeze() for _ in range(scales)], priors=priors)
+
+
+def test_parts_that_are_built_leave_the_size_open(x):
+    def flow():
+        return MultiScale(
+            [Chain([Squeeze(), Scale()]), Squeeze()], priors=[ScaledConv(zeros=True)], top_prior=TopPrior()
+        )
+
+    one = flow()
+    one.build_parts((None, 4, 4, 1))
+    assert not one.built
+    one.scales[0].parts[1].log_scale.assign([0.1, 0.2, 0.3, 0.4])
+    with pytest.raises(ContractError, match="to know the size of the data"):
+        one.inverse(np.zeros((1, 32), "float32"))
+    with pytest.raises(ContractError, match="which its weights were made for"):
+        one.build((None, 8, 4, 3))
+    other = flow()
+    other(x)
+    for mine, theirs in zip(other.weights, one.weights, strict=True):
+        mine.assign(f64(theirs))
+    np.testing.assert_array_equal(f64(one(x)[0]), f64(other(x)[0]))
