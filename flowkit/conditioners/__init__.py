@@ -10,6 +10,7 @@ import flowkit._engine_found  # noqa: F401
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.mlp import MLP
 from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.conditioners.scaled_dense import ScaledDense
 from flowkit.conditioners.top_prior import TopPrior
 
-__all__ = ["MLP", "ConvNet", "ScaledConv", "TopPrior"]
+__all__ = ["MLP", "ConvNet", "ScaledConv", "ScaledDense", "TopPrior"]
