@@ -36,7 +36,7 @@ EVERYTHING = {
 MAY_IMPORT = {
     "contract": set(),
     "bijectors": {"contract"},
-    "conditioners": {"contract"},
+    "conditioners": {"contract", "backends"},
     "distributions": {"contract"},
     "inference": set(),
     "inputs": {"contract"},

@@ -17,10 +17,12 @@ def name():
 _engine = importlib.import_module(f"flowkit.backends._{name()}")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
+all_finite = _engine.all_finite
 compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
 compile_jacobian = _engine.compile_jacobian
+convolve = _engine.convolve
 devices = _engine.devices
 float64 = _engine.float64
 gradients = _engine.gradients
@@ -29,15 +31,18 @@ lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
 no_grad = _engine.no_grad
 static_shapes = _engine.static_shapes
+use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
 
 __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
+    "all_finite",
     "compile_fully",
     "compile_gradients",
     "compile_inference",
     "compile_jacobian",
+    "convolve",
     "devices",
     "float64",
     "gradients",
@@ -48,5 +53,6 @@ __all__ = [
     "name",
     "no_grad",
     "static_shapes",
+    "use_multi_tensor",
     "version",
 ]

@@ -43,6 +43,20 @@ def float64():
         keras.config.set_dtype_policy(before[1])
 
 
+def convolve(x, kernel):
+    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd: stride 1, zeros around, the same size."""
+    return keras.ops.conv(x, kernel, padding="same", data_format="channels_last")
+
+
+def all_finite(tensors):
+    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
+    return keras.ops.all(keras.ops.stack([keras.ops.all(keras.ops.isfinite(t)) for t in tensors]))
+
+
+def use_multi_tensor(optimizer):
+    """Nothing to do: what Keras does for each weight is compiled as one."""
+
+
 def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 

@@ -51,6 +51,50 @@ def float64():
         keras.config.set_dtype_policy(before[1])
 
 
+def convolve(x, kernel):
+    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd: stride 1, zeros around, the same size.
+
+    By views of the channels-last memory, which `keras.ops.conv` copies on both ways.
+    """
+    padding = kernel.shape[0] // 2
+    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), padding=padding)
+    return y.permute(0, 2, 3, 1)
+
+
+def all_finite(tensors):
+    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
+    largest = torch._foreach_norm([tensor.detach() for tensor in tensors], ord=float("inf"))
+    return torch.stack(largest).isfinite().all()
+
+
+def use_multi_tensor(optimizer):
+    """Let a Keras optimizer clip and average all weights in a few kernels, where Keras launches some for each weight.
+
+    Its steps Keras takes so already. The values are Keras's up to rounding.
+    """
+    clip_gradients = optimizer._clip_gradients
+
+    def clip(grads):
+        most = optimizer.global_clipnorm
+        if not most or optimizer.clipnorm or any(g is None for g in grads):
+            return clip_gradients(grads)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        return list(torch._foreach_mul(grads, most / torch.clamp(norm, min=most)))
+
+    @torch.no_grad()
+    def average(weights):
+        kept = optimizer._model_variables_moving_average if optimizer.use_ema else []
+        pairs = [(a.value, w.value) for a, w in zip(kept, weights, strict=False) if a is not None]
+        if pairs:
+            averages, values = map(list, zip(*pairs, strict=True))
+            momentum = (optimizer.iterations.value != 0) * optimizer.ema_momentum
+            torch._foreach_mul_(averages, momentum)
+            torch._foreach_add_(averages, torch._foreach_mul(values, 1 - momentum))
+
+    optimizer._clip_gradients = clip
+    optimizer._update_model_variables_moving_average = average
+
+
 def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.
 

@@ -1,5 +1,7 @@
 """Bijectors one after another."""
 
+import itertools
+
 import keras
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
@@ -50,7 +52,7 @@ class Chain(Bijector):
         parts = [p for p in self.parts if not p.spec.rearranges] or self.parts
         if any(Domain.SIMPLEX in (p.spec.domain, p.spec.codomain) for p in parts):
             parts = self.parts  # a sum over the last axis does not survive a change of places
-        for one, next_ in zip(parts, parts[1:], strict=False):
+        for one, next_ in itertools.pairwise(parts):
             if one.spec.codomain != next_.spec.domain:
                 raise ContractError(
                     "domain",

@@ -1,9 +1,12 @@
 """Glow's convolution: a scale in logarithms and a bias that knows the image's edge."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
 
 
@@ -55,18 +58,15 @@ class ScaledConv(keras.Layer):
     def _convolve(self, x, kernel):
         if self.kernel_size == 1:
             return ops.matmul(x, kernel[0, 0])
-        y = ops.conv(x, kernel[:, :, : x.shape[-1]], padding="same", data_format="channels_last")
-        # TensorFlow's oneDNN returns its input's shape for an empty batch.
-        return ops.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1]))
+        return backends.convolve(x, kernel[:, :, : x.shape[-1]])
 
     def _constant(self, x_shape, scale):
         """What does not depend on x: the bias and the edge's share, (1, h, w, features) or (features,)."""
         bias = self.bias * scale
         if not self.edge_bias:
             return bias
-        ring = ops.convert_to_tensor(edge(*x_shape[1:3], self.kernel_size // 2), self.compute_dtype)
-        kernel = self.kernel[:, :, -1:] * scale
-        return ops.conv(ring, kernel, padding="valid", data_format="channels_last") + bias
+        taps = ops.convert_to_tensor(edge_taps(*x_shape[1:3], self.kernel_size), self.compute_dtype)
+        return ops.tensordot(taps, self.kernel[:, :, -1] * scale, axes=2) + bias
 
     def adapt(self, x):
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""
@@ -93,8 +93,12 @@ class ScaledConv(keras.Layer):
         }
 
 
-def edge(height, width, padding):
-    """The edge channel of a padded image: (1, h + 2p, w + 2p, 1), 1 on the ring and 0 inside."""
-    ring = np.ones((1, height + 2 * padding, width + 2 * padding, 1), "float32")
-    ring[:, padding : padding + height, padding : padding + width] = 0
-    return ring
+@functools.cache
+def edge_taps(height, width, size):
+    """For each place of an image which taps of a `size` x `size` kernel fall on the ring of padding around it.
+
+    (1, height, width, size, size) of 0 and 1.
+    """
+    padding = size // 2
+    ring = np.pad(np.zeros((height, width), "float32"), padding, constant_values=1)
+    return np.lib.stride_tricks.sliding_window_view(ring, (size, size))[None].copy()

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from flowkit import backends
 from flowkit.saving import engine_neutral
 
 
@@ -46,6 +47,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
         self.skipped_in_a_row = self.add_variable(shape=(), dtype="int32", name="skipped_in_a_row")
         self.inner_optimizer.build(variables)
+        backends.use_multi_tensor(self.inner_optimizer)
         super().build(variables)
 
     def apply(self, grads, trainable_variables=None):
@@ -202,4 +204,4 @@ def guarded(optimizer):
 
 
 def _all_finite(grads):
-    return ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads if g is not None]))
+    return backends.all_finite([g for g in grads if g is not None])
