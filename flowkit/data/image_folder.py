@@ -24,6 +24,18 @@ def load_image_folder(folder, split, size=None, channels=None, limit=None):
         FileNotFoundError: where there are no images.
         ValueError: where an image cannot be read, or sizes differ and `size` is None.
     """
+    root, chosen, classes = image_names(folder, split)
+    chosen = chosen[:limit]
+    images = _read_all([root / name for name in chosen], size, channels)
+    labels = None
+    if classes:
+        number = {name: i for i, name in enumerate(classes)}
+        labels = np.array([number[name.split("/")[0]] for name in chosen], np.int64)
+    return images, labels, classes
+
+
+def image_names(folder, split):
+    """(root, names under it of one split's images, names of their classes or None), any prefix a fair sample."""
     folder = Path(folder)
     by_split = _split_folders(folder)
     if by_split:
@@ -42,13 +54,7 @@ def load_image_folder(folder, split, size=None, channels=None, limit=None):
             f"{root}: expected image files ({' '.join(SUFFIXES)}), found none. "
             "Check the folder; sub-folders are searched too."
         )
-    chosen = chosen[:limit]
-    images = _read_all([root / name for name in chosen], size, channels)
-    labels = None
-    if classes:
-        number = {name: i for i, name in enumerate(classes)}
-        labels = np.array([number[name.split("/")[0]] for name in chosen], np.int64)
-    return images, labels, classes
+    return root, chosen, classes
 
 
 def _split_folders(folder):
@@ -92,7 +98,7 @@ def _classes(names):
 
 
 def _read_all(paths, size, channels):
-    first = _read(paths[0], size, channels)
+    first = read_image(paths[0], size, channels)
     if channels is None:
         # Grey as long as all are grey: the first file in colour restarts the reading in colour.
         channels = first.shape[-1]
@@ -102,7 +108,7 @@ def _read_all(paths, size, channels):
     images = np.empty((len(paths), *first.shape), np.uint8)
     images[0] = first
     for i, path in enumerate(paths[1:], start=1):
-        image = _read(path, size, None if undecided else channels)
+        image = read_image(path, size, None if undecided else channels)
         if undecided and image.shape[-1] == 3:
             return _read_all(paths, size, 3)
         if image.shape != first.shape:
@@ -116,7 +122,7 @@ def _read_all(paths, size, channels):
     return images
 
 
-def _read(path, size, channels):
+def read_image(path, size, channels):
     """One file as uint8 `(height, width, channels)`."""
     from PIL import Image, ImageOps
 
