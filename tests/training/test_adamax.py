@@ -1,5 +1,7 @@
 """Glow's Adamax against the published formula, evaluated step by step in float64 numpy."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from keras import ops
 from standin import compiled, identical, rows, values
 from test_resume import train
 
-from flowkit import training
+from flowkit import backends, training
 
 STEPS = 30
 
@@ -111,3 +113,32 @@ def test_its_config_names_no_engine():
 def test_refuses_a_decay_that_is_none(b2):
     with pytest.raises(ValueError, match="beta_2: expected a number between 0 and 1"):
         training.GlowAdamax(beta_2=b2)
+
+
+TWO_DEVICES = """
+    import os, sys
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    sys.path.insert(0, sys.argv[1])
+    import keras
+    import numpy as np
+    from standin import compiled, rows, values
+    from flowkit import training
+
+    def fit(devices):
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        optimizer = training.GlowAdamax(0.05, beta_2=0.9, use_ema=True, ema_momentum=0.9)
+        model = compiled(training.GuardedOptimizer(optimizer))
+        model.fit(rows(64), batch_size=16, shuffle=False, verbose=0)
+        return np.concatenate([value.ravel() for value in values(model.trainable_variables)])
+
+    devices = keras.distribution.list_devices()
+    print(len(devices), np.abs(fit(devices) - fit(devices[:1])).max())
+"""
+
+
+@pytest.mark.skipif(backends.name() != "jax", reason="only JAX makes two devices of one processor")
+def test_gradients_of_two_devices_are_averaged_first(run_python):
+    """Two halves of each batch, on two devices, come to the weights of the whole batch on one."""
+    count, difference = run_python(TWO_DEVICES, engine="jax", args=[Path(__file__).parent]).split()
+    assert int(count) == 2
+    assert float(difference) < 64 * np.finfo("float32").eps  # four steps, sums in another order
