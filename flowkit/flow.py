@@ -100,16 +100,6 @@ class Flow(keras.Model):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return z, log_prob
 
-    def compile(self, optimizer="rmsprop", *args, auto_scale_loss=True, **kwargs):
-        """Keras's `compile`. Its own loss scaling asks for this model's dtype, which is that of the densities:
-        what needs it are networks in float16."""
-        policies = {layer.dtype_policy.name for layer in self._flatten_layers()}
-        if optimizer is not None and auto_scale_loss and "mixed_float16" in policies:
-            optimizer = keras.optimizers.get(optimizer)
-            if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-                optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
-        super().compile(optimizer, *args, auto_scale_loss=False, **kwargs)
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
         nll = -y_pred if sample_weight is None else -y_pred * ops.cast(sample_weight, y_pred.dtype)
@@ -148,6 +138,7 @@ class Flow(keras.Model):
                 f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
                 f"to one of {', '.join(backends.ENGINES)}."
             )
+        self._check_loss_scaling()
         if isinstance(x, dict):
             x, context = unpack(x)
         if is_array(x):
@@ -379,6 +370,16 @@ class Flow(keras.Model):
             self._build_on(x, context)
         self._check_adapted()
         return data
+
+    def _check_loss_scaling(self):
+        # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
+        policies = {layer.dtype_policy.name for layer in self._flatten_layers()}
+        scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
+        if "mixed_float16" in policies and not scaled:
+            raise ValueError(
+                "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "
+                "since their gradients underflow; mixed_bfloat16 needs none."
+            )
 
     def _check(self, x, context):
         dequantize = self.dequantize

@@ -127,7 +127,17 @@ def test_each_engine_file_imports_only_its_own_engine():
 
 
 def test_the_contract_stands_on_keras_alone():
-    standard = {"ast", "dataclasses", "functools", "inspect", "math", "typing", "collections", "textwrap"}
+    standard = {
+        "ast",
+        "dataclasses",
+        "functools",
+        "inspect",
+        "math",
+        "typing",
+        "collections",
+        "textwrap",
+        "warnings",
+    }
     for name in MODULES:
         if room(name) == "contract":
             assert {t.split(".")[0] for t in imported(name)} <= standard | {"keras", "flowkit"}, name
