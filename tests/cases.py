@@ -154,7 +154,7 @@ COMPOSED = [
         labels,
     ),
     Case("MultiScale(glow)", multiscale(prior=True, top=TopPrior), SMALL, waived=OVERFLOWS),
-    Case("MultiScale(min_scale)", multiscale(min_scale=0.25), SMALL),
+    Case("MultiScale(min_scale)", multiscale(scales=1, min_scale=0.25), SMALL),
 ]
 
 ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *CONTEXTS, *COMPOSED]
