@@ -15,6 +15,7 @@ def name():
 
 
 _engine = importlib.import_module(f"flowkit.backends._{name()}")
+_replay = importlib.import_module(f"flowkit.backends._{name()}_replay")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 all_finite = _engine.all_finite
@@ -30,6 +31,7 @@ jacobian = _engine.jacobian
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
 no_grad = _engine.no_grad
+replay = _replay.replay
 static_shapes = _engine.static_shapes
 use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
@@ -52,6 +54,7 @@ __all__ = [
     "map_rows",
     "name",
     "no_grad",
+    "replay",
     "static_shapes",
     "use_multi_tensor",
     "version",

@@ -2,8 +2,12 @@
 
 import itertools
 
+import warnings
+
 import keras
 
+from flowkit import backends
+from flowkit.bijectors.parameters import one_of
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
 from flowkit.contract.errors import label
 from flowkit.contract.spec import weakest
@@ -21,9 +25,10 @@ class Chain(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
-    def __init__(self, parts, **kwargs):
+    def __init__(self, parts, *, backprop="stored", **kwargs):
         super().__init__(**kwargs)
         self.parts = list(parts)
+        self.backprop = one_of("Chain's backprop", backprop, ("stored", "recompute", "reversible"))
         for part in self.parts:
             if not isinstance(part, Bijector):
                 raise TypeError(f"Chain expects bijectors, received {part!r}.")
@@ -108,11 +113,39 @@ class Chain(Bijector):
                 x_shape = part.compute_output_shape(x_shape)
 
     def run(self, x, context, inverse):
+        if self.backprop != "stored":
+            return self._replay(x, context, inverse)
         total = 0.0
         for part in reversed(self.parts) if inverse else self.parts:
             x, log_det = part.run(x, context, inverse)
             total = total + log_det
         return x, total
+
+    def _replay(self, x, context, inverse):
+        invert = self.backprop == "reversible"
+        parts = self._flat() if invert else self.parts
+        return backends.replay(
+            parts[::-1] if inverse else parts,
+            x,
+            context,
+            inverse,
+            invert=invert,
+            tolerance=self._tolerance(),
+            on_drift=self._warn_of_drift,
+        )
+
+    def _flat(self):
+        """The parts, and in place of a chain its parts: the smaller a part, the less is held at a time."""
+        flat = []
+        for part in self.parts:
+            flat += part._flat() if isinstance(part, Chain) else [part]
+        return flat
+
+    def _tolerance(self):
+        return 1e-3
+
+    def _warn_of_drift(self, error):
+        warnings.warn("drift %g" % error)
 
     def run_adapt(self, x, context, again=True):
         for part in self.parts:
@@ -133,6 +166,7 @@ class Chain(Bijector):
         return {
             **super().get_config(),
             "parts": [keras.saving.serialize_keras_object(p) for p in self.parts],
+            "backprop": self.backprop,
         }
 
     @classmethod

@@ -19,6 +19,7 @@ def glow(
     learn_top=True,
     num_classes=None,
     lu=True,
+    backprop="stored",
     input_shape=None,
 ):
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
@@ -32,6 +33,7 @@ def glow(
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
     - `learn_top`: the prior of the last latents is learned. `num_classes`: it depends on a class, and
       the context is integer labels (batch,).
+    - `backprop`: what is kept for the backward pass, as in `Chain`.
     - `lu=False`: the plain matrix of the published code.
     - `input_shape`: (height, width, channels) makes the weights now, otherwise the first data do.
 
@@ -50,9 +52,12 @@ def glow(
         mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
         return [ActNorm(), mix, Coupling(ConvNet(width), transform=coupling)]
 
-    scales = [Chain([Squeeze(), *(part for _ in range(steps) for part in step())]) for _ in range(levels)]
+    def scale():
+        parts = [Squeeze(), *(part for _ in range(steps) for part in step())]
+        return Chain(parts, backprop=backprop)
+
     bijector = MultiScale(
-        scales,
+        [scale() for _ in range(levels)],
         priors=[ScaledConv(zeros=True) for _ in range(levels - 1)],
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
     )
