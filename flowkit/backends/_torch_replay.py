@@ -1,5 +1,6 @@
 """Gradients that save memory, on PyTorch."""
 
+import contextlib
 from typing import Any, NamedTuple
 
 import keras
@@ -61,20 +62,22 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad, log_det_grad):
-        plan, kept, leaves = ctx.plan, list(ctx.saved_tensors[: ctx.kept]), ctx.saved_tensors[ctx.kept :]
+        plan, tensors = ctx.plan, ctx.saved_tensors
+        # Detached, since the output came with the graph that has led here.
+        kept, leaves = [tensor.detach() for tensor in tensors[: ctx.kept]], tensors[ctx.kept :]
         leaves = [
-            leaf.detach().requires_grad_(needed)
+            leaf if leaf.is_leaf and leaf.requires_grad == needed else leaf.detach().requires_grad_(needed)
             for leaf, needed in zip(leaves, ctx.needs_input_grad[2:], strict=True)
         ]
         context, shared, values = plan.deal(leaves)
         grads, y = {}, kept[-1]
         for part, variables, own in reversed(list(zip(plan.parts, plan.variables, values, strict=True))):
-            with torch.enable_grad(), keras.StatelessScope(list(zip(variables, own, strict=True))):
+            with torch.enable_grad(), _holding(variables, own):
                 if plan.invert:
                     start = _zeros_before(part, y, plan.inverse)
                     y, *outputs = part.rebuild(y, context, plan.inverse, start)
                 else:
-                    start = kept.pop().detach().requires_grad_()
+                    start = kept.pop().requires_grad_()
                     outputs = part.run(start, context, plan.inverse)
             sources = [start, *(leaf for leaf in (*shared, *own) if leaf.requires_grad)]
             grad, *found = _pull(outputs, (grad, log_det_grad), sources)
@@ -84,6 +87,13 @@ class _Replay(torch.autograd.Function):
         if plan.invert:
             _look(y, kept[0], kept[1], plan)
         return None, grad, *(grads.get(id(leaf)) for leaf in leaves)
+
+
+def _holding(variables, values):
+    """A scope in which the variables have these values; none is needed where they are the variables' own."""
+    if all(variable.value is value for variable, value in zip(variables, values, strict=True)):
+        return contextlib.nullcontext()
+    return keras.StatelessScope(list(zip(variables, values, strict=True)))
 
 
 def _zeros_before(part, y, inverse):
