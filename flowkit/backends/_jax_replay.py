@@ -35,9 +35,10 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
         grad, log_det_grad = grads
         shared, whole = _part(context)
         learned_grads, shared_grads = [], jax.tree.map(jnp.zeros_like, shared)
-        y, done = kept[-1], []
+        y, done = kept[-1], [grad]
         for i in reversed(range(len(parts))):
-            part, known = parts[i], _after(y if invert else kept[i], done)
+            part, zero = parts[i], _zero_after(done, y.dtype)
+            known, own = (y if invert else kept[i]) + zero, [value + zero for value in learned[i]]
 
             def again(own, shared, start, part=part, known=known, constants=fixed[i]):
                 with _holding(part, own, constants):
@@ -48,7 +49,7 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
                 return (z, jnp.asarray(log_det, z.dtype)), x
 
             start = _zeros_before(part, known, inverse) if invert else jnp.zeros_like(known)
-            (_, log_det), pull_part, y = jax.vjp(again, learned[i], shared, start, has_aux=True)
+            (_, log_det), pull_part, y = jax.vjp(again, own, shared, start, has_aux=True)
             share = log_det_grad if log_det.shape else jnp.sum(log_det_grad)  # one number for all samples
             own_grads, more, grad = pull_part((grad, share))
             learned_grads.append(own_grads)
@@ -84,14 +85,15 @@ def _part(context):
     return jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, context), whole
 
 
-def _after(y, done):
-    """`y`, not known before the tensors of `done` are.
+def _zero_after(done, dtype):
+    """Zero, not known before the tensors of `done` are.
 
-    Otherwise XLA would bring forward what depends on `y` alone, and keep the activations of all parts at once.
-    Its optimization barriers are gone when it orders the operations; a product that it cannot leave out is not.
+    Added to what a part reads. Otherwise XLA would do early what depends on that alone, or still have it from the
+    forward pass, and keep the activations of all parts at once. Its optimization barriers are gone when it orders
+    the operations; a product with zero, which may be NaN, it has to compute.
     """
-    first = [jnp.sum(jnp.ravel(tensor)[:1]).astype(y.dtype) for tensor in done]
-    return y + 0 * sum(first) if done else y
+    first = [jnp.sum(jnp.ravel(tensor)[:1]).astype(dtype) for tensor in done]
+    return 0 * sum(first, jnp.zeros((), dtype))
 
 
 def _zeros_before(part, y, inverse):

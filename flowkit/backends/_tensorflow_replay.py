@@ -2,6 +2,7 @@
 
 import keras
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 
 def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
@@ -38,10 +39,12 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
             shared_grads, own_grads = [None] * len(shared), [None] * len(parts)
             y, done = kept[-1], [grad, log_det_grad]
             for i in reversed(range(len(parts))):
-                part, known = parts[i], _after(y if invert else kept[i], done)
-                with tf.GradientTape() as tape, holding(variables[i], values[i]):
+                part, zero = parts[i], _zero_after(done, y.dtype)
+                known = (y if invert else kept[i]) + zero
+                own = [w + tf.cast(zero, w.dtype) if w.dtype.is_floating else w for w in values[i]]
+                with tf.GradientTape() as tape, holding(variables[i], own):
                     start = _zeros_before(part, known, inverse) if invert else known
-                    sources = [start, *shared, *values[i]]
+                    sources = [start, *shared, *own]
                     tape.watch([source for source in sources if source.dtype.is_floating])
                     if invert:
                         y, *outputs = part.rebuild(known, whole(shared), inverse, start)
@@ -82,19 +85,22 @@ def _sum(one, other):
     return one if other is None else other if one is None else one + other
 
 
-def _after(y, done):
-    """`y`, not known before the tensors of `done` are.
+def _zero_after(done, dtype):
+    """Zero, not known before the tensors of `done` are.
 
-    Otherwise the engine would bring forward what depends on `y` alone, and keep the activations of all parts at
-    once. Graphs heed the control dependency; XLA does not, but has to compute a product with zero.
+    Added to what a part reads. Otherwise the engine would do early what depends on that alone, and keep the
+    activations of all parts at once. Graphs heed the control dependency; XLA does not, but has to compute a
+    product with zero, which may be NaN.
     """
     with tf.control_dependencies(done):
-        first = [tf.cast(tf.reduce_sum(tf.reshape(tensor, [-1])[:1]), y.dtype) for tensor in done]
-        return tf.identity(y) + 0 * tf.add_n(first)
+        first = [tf.cast(tf.reduce_sum(tf.reshape(tensor, [-1])[:1]), dtype) for tensor in done]
+        return 0 * tf.add_n(first)
 
 
 def _look(found, known, y, tolerance, on_drift):
-    """Report drift, unless the numbers had broken before."""
+    """Report drift, unless the numbers had broken before. From what XLA compiles nothing can be reported."""
+    if not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return
     error = tf.norm(found - known) / tf.norm(known)
     error = tf.where(tf.math.is_finite(tf.reduce_sum(y)), error, 0)
 
