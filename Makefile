@@ -70,7 +70,7 @@ test-jax: .venv-test/.installed
 test-torch: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST)
 
-CORE := tests/contract tests/bijectors tests/zoo tests/test_flow.py
+CORE := tests/contract tests/bijectors tests/zoo tests/convert tests/test_flow.py
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest $(PYTEST) $(CORE)
 

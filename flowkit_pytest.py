@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 _CHILD = "FLOWKIT_BIJECTOR_CHILD"
 
 
@@ -48,8 +50,10 @@ def pytest_collection_modifyitems(config, items):
         module.OPTIONS["examples"] = config.getoption("--bijector-examples")
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # after this session's own summary
 def pytest_sessionfinish(session, exitstatus):
     """Run the contract items again on each other engine that was asked for."""
+    yield
     config = session.config
     wanted = [name for name in config.getoption("--bijector-backends").split(",") if name]
     here = os.environ.get("KERAS_BACKEND", "")

@@ -28,6 +28,7 @@ from flowkit.inputs import (
     rows,
     unpack,
 )
+from flowkit.levels import spread
 from flowkit.saving import engine_neutral, refuse_shared
 
 
@@ -92,16 +93,6 @@ class Flow(keras.Model):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return log_prob
 
-    def compile(self, optimizer="rmsprop", *args, auto_scale_loss=True, **kwargs):
-        """Keras's `compile`. Its own loss scaling asks for this model's dtype, which is that of the densities:
-        what needs it are networks in float16."""
-        policies = {layer.dtype_policy.name for layer in self._flatten_layers()}
-        if optimizer is not None and auto_scale_loss and "mixed_float16" in policies:
-            optimizer = keras.optimizers.get(optimizer)
-            if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-                optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
-        super().compile(optimizer, *args, auto_scale_loss=False, **kwargs)
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
         nll = -y_pred if sample_weight is None else -y_pred * ops.cast(sample_weight, y_pred.dtype)
@@ -137,6 +128,7 @@ class Flow(keras.Model):
                 f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
                 f"to one of {', '.join(backends.ENGINES)}."
             )
+        self._check_loss_scaling()
         if isinstance(x, dict):
             x, context = unpack(x)
         if is_array(x):
@@ -204,12 +196,16 @@ class Flow(keras.Model):
         return self._log_prob(x, context, batch_size, seed, draw=0)
 
     def _log_prob(self, x, context, batch_size, seed, draw):
+        return self._scored("log_density", self._log_density, x, context, batch_size, seed, draw)
+
+    def _scored(self, name, function, x, context, batch_size, seed, draw=0):
+        """`function(y, context)` of the dequantised data, in batches, as numpy."""
         x, context = self._prepare(x, context)
 
         def score(start, stop, piece):
             x, context = piece
             y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
-            return self._run("log_density", self._log_density, y, context)
+            return self._run(name, function, y, context)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
@@ -234,8 +230,8 @@ class Flow(keras.Model):
     def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
-        `temperature` multiplies the standard deviation of the latents. The same seed on the same engine
-        gives the same samples, whatever the batch size.
+        `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
+        number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         """
         z, context, lead = self._draw(n, context, temperature, seed)
         x = self.decode(z, context, batch_size=batch_size)
@@ -280,7 +276,7 @@ class Flow(keras.Model):
         if lost:
             warnings.warn(
                 f"{lost} of {len(y)} samples overflowed on the way back: their latents lie "
-                "where the flow has seen no data; lower the temperature",
+                "where the flow has seen no data; lower the temperature, or move them less far",
                 stacklevel=2,
             )
         return y if self.dequantize is None else self.dequantize.as_stored(y)
@@ -299,7 +295,7 @@ class Flow(keras.Model):
         latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
         z = self.base.sample(
             (math.prod(lead), *latent),
-            temperature=temperature,
+            temperature=spread(self.bijector, temperature),
             seed=self.sampler if seed is None else seed,
             context=context,
         )
@@ -368,6 +364,16 @@ class Flow(keras.Model):
             self._build_on(x, context)
         self._check_adapted()
         return data
+
+    def _check_loss_scaling(self):
+        # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
+        policies = {layer.dtype_policy.name for layer in self._flatten_layers()}
+        scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
+        if "mixed_float16" in policies and not scaled:
+            raise ValueError(
+                "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "
+                "since their gradients underflow; mixed_bfloat16 needs none."
+            )
 
     def _check(self, x, context):
         dequantize = self.dequantize

@@ -1,7 +1,7 @@
 """Flowkit's bijectors by name, in all their options: what the contract checker is run on."""
 
 from flowkit import bijectors as fb
-from flowkit.conditioners import MLP, ConvNet, ScaledConv, TopPrior
+from flowkit.conditioners import MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
 from flowkit.testing import Case
 
 VECTOR, IMAGE, SMALL = ((3,),), ((2, 3, 4),), ((4, 4, 2),)
@@ -20,19 +20,21 @@ def coupling(network=lambda: MLP([6]), **options):
 
 
 # Seen on all three engines: two whole scales of couplings, perturbed, undone at latents that no
-# data gave. The published scale sigmoid(s + 2) has no bound below, and its inverse runs past float32.
+# data gave. The published scale sigmoid(s + 2) has no bound below, and the priors' exp(logs) none above: their
+# inverse runs past float32. (With a bound, `min_scale`, and without priors nothing is waived.)
 OVERFLOWS = dict.fromkeys(
-    ("finite", "finite gradient", "log-det gradient"), "the inverse of sigmoid(s + 2) is unbounded"
+    ("finite", "finite gradient", "log-det gradient"),
+    "the inverse of sigmoid(s + 2) and of the priors is unbounded",
 )
 
 
 def glow_step(**options):
-    return [fb.ActNorm(), fb.Conv1x1(seed=1), fb.Coupling(ConvNet(4, **options))]
+    return [fb.ActNorm(), fb.Conv1x1(seed=1), fb.Coupling(ConvNet(4), **options)]
 
 
-def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved"):
+def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved", **options):
     def make():
-        parts = [fb.Chain([fb.Squeeze(), *(glow_step() if steps else [])]) for _ in range(scales)]
+        parts = [fb.Chain([fb.Squeeze(), *(glow_step(**options) if steps else [])]) for _ in range(scales)]
         priors = [ScaledConv(zeros=True) for _ in range(scales - 1)] if prior else None
         return fb.MultiScale(parts, priors=priors, top_prior=top and top(), prior_layout=layout)
 
@@ -85,6 +87,7 @@ COUPLINGS = [
     Case("Coupling(additive)", coupling(transform="additive"), VECTOR),
     Case("Coupling(affine)", coupling(), ((2,), (5,))),
     Case("Coupling(tanh)", coupling(scale="tanh"), VECTOR),
+    Case("Coupling(min_scale)", coupling(min_scale=0.25), VECTOR),
     Case("Coupling(swap)", coupling(swap=True), VECTOR),
     Case("Coupling(contiguous)", coupling(layout="contiguous"), VECTOR),
     Case("Coupling(scale-shift)", coupling(order="scale-shift"), VECTOR),
@@ -139,7 +142,19 @@ COMPOSED = [
         SMALL,
         labels,
     ),
+    Case(
+        "MultiScale(place priors)",
+        lambda: fb.MultiScale(
+            [fb.Squeeze(), fb.Squeeze()],
+            priors=[PlacePrior(num_classes=3)],
+            top_prior=PlacePrior(),
+            prior_layout="contiguous",
+        ),
+        SMALL,
+        labels,
+    ),
     Case("MultiScale(glow)", multiscale(prior=True, top=TopPrior), SMALL, waived=OVERFLOWS),
+    Case("MultiScale(min_scale)", multiscale(min_scale=0.25), SMALL),
 ]
 
 ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *CONTEXTS, *COMPOSED]

@@ -451,7 +451,7 @@ class Cube(keras.Layer):
 
 
 @pytest.mark.parametrize(
-    ("options", "bits"), [({"n_bits": n}, n) for n in (8, 5, 1)] + [({"levels": 17}, math.log2(17))]
+    ("options", "bits"), [({"n_bits": n}, n) for n in range(1, 9)] + [({"levels": 17}, math.log2(17))]
 )
 @pytest.mark.parametrize("samples", [1, 3])
 def test_uniform_data_over_2_to_the_b_levels_score_b_bits(options, bits, samples):
@@ -785,3 +785,66 @@ def test_latents_of_the_wrong_length(image_flow):
 def test_the_public_names_are_there():
     assert flowkit.Flow is Flow
     assert flowkit.zoo.glow is zoo.glow
+
+
+def test_fit_leaves_adapted_parts_as_they_are():
+    x = np.random.default_rng(0).normal(3, 2, (64, 4)).astype("float32")
+    old, new = ActNorm(), ActNorm()
+    old.adapt(x - 3)
+    kept = ops.convert_to_numpy(old.logs)
+    flow = Flow(Chain([old, Permute(), new]))
+    flow.compile(keras.optimizers.SGD(0.0))
+    flow.fit(x, batch_size=64, verbose=0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(old.logs), kept)
+    z = flow.encode(x)
+    assert abs(z.mean()) < 1e-4  # the new one has seen what the old one gives
+    assert abs(z.std() - 1) < 1e-3
+
+
+def test_networks_in_float16_need_their_loss_scaled():
+    flow = Flow(Chain([ActNorm(), Coupling(MLP([8], dtype="mixed_float16"))]))
+    flow.compile("adam")
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    with pytest.raises(ValueError, match="LossScaleOptimizer"):
+        flow.fit(x, verbose=0)
+    flow.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
+    flow.fit(x, epochs=2, verbose=0)
+    assert np.isfinite(flow.log_prob(x)).all()
+
+
+def test_metrics_count_weights():
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    flow = Flow(Shift())
+    flow.build((None, 2))
+    flow.compile("adam")
+    weights = np.array([1.0, 0.0, 3.0, 0.0], "float32")
+    nll = flow.evaluate(x, sample_weight=weights, batch_size=4, verbose=0, return_dict=True)["nll"]
+    np.testing.assert_allclose(nll, np.average(-flow.log_prob(x), weights=weights), rtol=1e-5)
+
+
+def test_a_layer_in_two_places_is_refused():
+    network = MLP([8])
+    with pytest.raises(ValueError, match="a layer of its own in each"):
+        Flow(Chain([Coupling(network), Permute(), Coupling(network)]))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "a numpy array, a tensor or a data set"),
+        ([[1.0, 2.0]], "received list"),
+        ({"images": np.zeros((2, 2))}, "received the keys .'images'."),
+    ],
+)
+def test_what_is_no_data_is_refused(data, message):
+    flow = vectors()
+    flow.compile("adam")
+    with pytest.raises(ValueError, match=message):
+        flow.fit(data)
+
+
+def test_batches_without_the_context_say_how_it_is_given():
+    flow = vectors(context="required")
+    flow.compile("adam")
+    with pytest.raises(ContractError, match=r"yields it as \(\{'x': ..., 'context': ...\},\)"):
+        flow.fit([(np.zeros((2, 4), "float32"), np.zeros((2, 2), "float32"))].__iter__())

@@ -8,6 +8,8 @@ require_engine()
 
 import keras  # noqa: E402  (after the engine is known to be there)
 
+from flowkit.backends.foreign_files import read_tensorflow_checkpoint, read_torch_state  # noqa: E402
+
 
 def name():
     """The engine in use: "jax", "torch", "tensorflow" or "numpy"."""
@@ -54,6 +56,8 @@ __all__ = [
     "map_rows",
     "name",
     "no_grad",
+    "read_tensorflow_checkpoint",
+    "read_torch_state",
     "replay",
     "static_shapes",
     "use_multi_tensor",

@@ -52,7 +52,7 @@ def all_finite(tensors):
 
 
 def use_multi_tensor(optimizer):
-    """Nothing to do: what Keras does for each weight is not done on numpy."""
+    """Not on numpy: nothing is trained there."""
 
 
 def compile_inference(function, layer):

@@ -54,7 +54,10 @@ def all_finite(tensors):
 
 
 def use_multi_tensor(optimizer):
-    """Nothing to do: what Keras does for each weight is compiled as one."""
+    """Let a Keras optimizer clip and average all weights together, where Keras would do so one by one.
+
+    Nothing to do here: a compiled step is one program.
+    """
 
 
 def compile_inference(function, layer):

@@ -68,9 +68,9 @@ def all_finite(tensors):
 
 
 def use_multi_tensor(optimizer):
-    """Let a Keras optimizer clip and average all weights in a few kernels, where Keras launches some for each weight.
+    """Let a Keras optimizer clip and average all weights together, where Keras would do so one by one.
 
-    Its steps Keras takes so already. The values are Keras's up to rounding.
+    So Keras takes its steps already. The values are Keras's up to rounding.
     """
     clip_gradients = optimizer._clip_gradients
 

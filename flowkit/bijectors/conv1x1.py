@@ -67,6 +67,19 @@ class Conv1x1(Bijector):
         lower, upper = self._triangles()
         return ops.convert_to_tensor(self.permutation) @ (lower @ upper)
 
+    def assign(self, matrix):
+        """Set W to `matrix`, (channels, channels), factored anew where `lu`."""
+        if not self.lu:
+            self.kernel.assign(matrix)
+            return
+        permutation, lower, upper = plu(matrix)
+        diagonal = np.diag(upper)
+        self.permutation.assign(permutation)
+        self.lower.assign(np.tril(lower, -1))
+        self.upper.assign(np.triu(upper, 1))
+        self.log_s.assign(np.log(np.abs(diagonal)))
+        self.sign.assign(np.sign(diagonal))
+
     def inverse_matrix(self):
         """The inverse of W, by two triangular solves where W is factored."""
         if not self.lu:

@@ -19,8 +19,9 @@ class Coupling(Bijector):
     - "affine": z_b = (b + shift) * scale with (shift, s) = h, log-det = sum(log scale).
 
     `scale` is "sigmoid", sigmoid(s + 2) in (0, 1), as published for Glow; or "tanh",
-    exp(2 tanh(s / 2)) in (e^-2, e^2), which starts at 1. Both are bounded above, since unbounded scales
-    explode when samples are drawn.
+    exp(2 tanh(s / 2)) in (e^-2, e^2), which starts at 1. Both are bounded above; the published one has no
+    bound below, so that its inverse can overflow at latents unlike those of the data. `min_scale` = m > 0
+    makes it m + (1 - m) sigmoid(s + 2), whose inverse grows at most by 1/m.
 
     `split` is "channels" (a is the first half of the last axis; the larger half if it is odd) or
     "checkerboard" (a are the places whose indices add up to an even number; the conditioner sees
@@ -50,6 +51,7 @@ class Coupling(Bijector):
         split="channels",
         swap=False,
         scale="sigmoid",
+        min_scale=0.0,
         layout="interleaved",
         order="shift-scale",
         **kwargs,
@@ -59,6 +61,11 @@ class Coupling(Bijector):
         self.transform = one_of("Coupling's transform", transform, ("additive", "affine"))
         self.split = one_of("Coupling's split", split, ("channels", "checkerboard"))
         self.scale = one_of("Coupling's scale", scale, ("sigmoid", "tanh"))
+        if not 0 <= min_scale < 1 or (min_scale and scale != "sigmoid"):
+            raise ValueError(
+                f"Coupling expects min_scale in [0, 1), and 0 for scale='tanh', received {min_scale!r}."
+            )
+        self.min_scale = min_scale
         self.layout = one_of("Coupling's layout", layout, LAYOUTS)
         self.order = one_of("Coupling's order", order, ORDERS)
         self.swap = swap
@@ -113,6 +120,8 @@ class Coupling(Bijector):
         if self.transform == "additive":
             return self._where_changed(h), None
         shift, s = shift_and_scale(h, self.layout, self.order)
+        if self.scale == "sigmoid" and self.min_scale:
+            return shift, ops.log(self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2))
         if self.scale == "sigmoid":
             log_scale = ops.log_sigmoid(s + 2)
         else:
@@ -176,6 +185,7 @@ class Coupling(Bijector):
             "split": self.split,
             "swap": self.swap,
             "scale": self.scale,
+            "min_scale": self.min_scale,
             "layout": self.layout,
             "order": self.order,
         }

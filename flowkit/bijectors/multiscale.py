@@ -63,12 +63,20 @@ class MultiScale(Bijector):
 
     @property
     def num_classes(self):
-        counts = [getattr(part, "num_classes", None) for part in (*self.scales, self.top_prior)]
+        counts = [getattr(part, "num_classes", None) for part in (*self.scales, *self.priors, self.top_prior)]
         return next((n for n in counts if n is not None), None)
 
     def build(self, x_shape, context_shape=None):
-        shapes = self._level_shapes(plain(x_shape))  # the whole way, before any weight is made
+        shapes = self.build_parts(x_shape, context_shape)
         self.event, self.latent_events = plain(x_shape)[1:], [left[1:] for _, left in shapes]
+
+    def build_parts(self, x_shape, context_shape=None):
+        """Make the weights of scales and priors, and leave the size of the data open for `build`.
+
+        Weights belong to channels: a flow whose weights come from elsewhere need not know more. Returns
+        for each scale the shape it is given and that of the latents which leave after it.
+        """
+        shapes = self._level_shapes(plain(x_shape))  # the whole way, before any weight is made
         for scale, prior, (given, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
             scale.build_for(given, context_shape)
             if prior is not None:
@@ -77,6 +85,7 @@ class MultiScale(Bijector):
                 _build_conditioner(prior, left, context_shape)
         if self.top_prior is not None:
             _build_conditioner(self.top_prior, shapes[-1][1], context_shape)
+        return shapes
 
     def _level_shapes(self, shape):
         """For each scale the shape it is given and that of the latents which leave after it."""
@@ -131,19 +140,26 @@ class MultiScale(Bijector):
             return z * ops.exp(logs) + mean, logs_sum
         return (z - mean) * ops.exp(-logs), -logs_sum
 
-    def _forward(self, x, context=None):
-        total, parts = 0.0, []
+    def run_levels(self, x, context=None):
+        """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
+
+        Latents are (batch, h, w, c); a log-det is (batch,), or a scalar where it does not depend on x.
+        """
         for scale, prior in zip(self.scales, [*self.priors, None], strict=True):
             x, log_det = scale.run(x, context, inverse=False)
-            total = total + log_det
             if scale is self.scales[-1]:
-                break
-            x, z = ops.split(x, 2, axis=-1)
-            z, log_det = self._whiten(z, prior, x, context, self.prior_layout, inverse=False)
-            total = total + log_det
+                z, whitening = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=False)
+            else:
+                x, z = ops.split(x, 2, axis=-1)
+                z, whitening = self._whiten(z, prior, x, context, self.prior_layout, inverse=False)
+            yield z, log_det, whitening
+
+    def _forward(self, x, context=None):
+        total, parts = 0.0, []
+        for z, log_det, whitening in self.run_levels(x, context):
             parts.append(z)
-        x, log_det = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=False)
-        return self.join_latents([*parts, x]), total + log_det
+            total = total + log_det + whitening
+        return self.join_latents(parts), total
 
     def _inverse(self, z, context=None):
         *parts, x = self.split_latents(z)

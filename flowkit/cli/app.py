@@ -3,12 +3,21 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from flowkit._engine import ENGINES, require_engine
 from flowkit.cli.failure import BAD_INPUT, INTERRUPTED, CommandError, report, say, warnings_in_one_line
+
+
+def numbers(text):
+    """The numbers of an option such as -1,0,1."""
+    try:
+        return [float(part) for part in str(text).split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers with commas between them, received {text!r}") from None
+
 
 app = typer.Typer(
     name="flowkit",
@@ -56,7 +65,12 @@ def sample(
     run: Run,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many images.")] = 64,
     temperature: Annotated[
-        float | None, typer.Option(min=0.0, help="Spread of the latents. Default: the recipe's.")
+        Any,
+        typer.Option(
+            parser=numbers,
+            metavar="T",
+            help="Spread of the latents, or one for each level as 0.7,1. Default: the recipe's.",
+        ),
     ] = None,
     output: Output = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
@@ -76,30 +90,94 @@ def evaluate(
     samples: Annotated[
         int, typer.Option(min=1, help="Draws of dequantisation noise: more give a tighter bound.")
     ] = 1,
+    levels: Annotated[
+        bool, typer.Option("--levels", help="Also what each level of the flow carries, as a table.")
+    ] = False,
     backend: Backend = None,
 ):
     """Bits per dimension on the test split, with the standard error over images."""
     use(backend)
     from flowkit.cli.evaluate import run as measure
 
-    measure(run, source=data, samples=samples)
+    measure(run, source=data, samples=samples, levels=levels)
 
 
 @app.command()
 def interpolate(
     run: Run,
-    first: Annotated[Path, typer.Argument(metavar="A.PNG")],
-    second: Annotated[Path, typer.Argument(metavar="B.PNG")],
+    first: Annotated[Path, typer.Argument(metavar="A.PNG", exists=True, dir_okay=False)],
+    second: Annotated[Path, typer.Argument(metavar="B.PNG", exists=True, dir_okay=False)],
     output: Output = None,
-    steps: Annotated[int, typer.Option(min=2, help="Images in the strip, both ends included.")] = 8,
+    steps: Annotated[int, typer.Option(min=2, help="Images in the strip, both ends included.")] = 9,
+    path: Annotated[str, typer.Option(help="linear or spherical.")] = "linear",
     label: Annotated[int | None, typer.Option(help="The class, for a class-conditional flow.")] = None,
     backend: Backend = None,
 ):
-    """The straight line between two images in the space of latents, as one picture."""
+    """The way between two images in the space of latents, as one picture."""
     use(backend)
     from flowkit.cli.interpolate import run as draw
 
-    draw(run, first, second, output=output, steps=steps, label=label)
+    draw(run, first, second, output=output, steps=steps, path=path, label=label)
+
+
+@app.command()
+def manipulate(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
+    from_class: Annotated[str, typer.Option(help="A class of the data, by number or name.")],
+    to_class: Annotated[str, typer.Option(help="The class to move the images towards.")],
+    amounts: Annotated[
+        Any, typer.Option(parser=numbers, metavar="A,B,...", help="How far: 0 is the image itself.")
+    ] = "0,0.5,1,1.5",
+    output: Output = None,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Images of each class that the direction is learned from.")
+    ] = 500,
+    data: Data = None,
+    backend: Backend = None,
+):
+    """Images moved from one class towards another, a row for each, a column for each amount."""
+    use(backend)
+    from flowkit.cli.manipulate import run as draw
+
+    draw(
+        run,
+        images,
+        from_class=from_class,
+        to_class=to_class,
+        amounts=amounts,
+        output=output,
+        limit=limit,
+        source=data,
+    )
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="flow.keras or a RUN; or foreign weights: an .npz, a TensorFlow checkpoint, a .pt."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A .keras file for foreign weights, an .npz for a flow.")
+    ],
+    n_bits: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Bits of the images that foreign weights were trained on."),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(metavar="H,W,C", help="The images' size. Default: that of the first data."),
+    ] = None,
+    backend: Backend = None,
+):
+    """Turn weights of other implementations into a flow, or a flow into those of Glow's published code."""
+    use(backend)
+    from flowkit.cli.convert import run
+
+    run(source, output=output, n_bits=n_bits, input_shape=input_shape)
 
 
 @app.command()

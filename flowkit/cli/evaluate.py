@@ -2,21 +2,25 @@
 
 import math
 
-from flowkit import recipes
+from rich.console import Console
+from rich.table import Table
+
+from flowkit import evaluation, recipes
 from flowkit.cli.failure import CommandError
 from flowkit.cli.run_folder import RunFolder
+from flowkit.levels import find_levels
 
 
-def run(path, *, source, samples):
+def run(path, *, source, samples, levels):
     folder = RunFolder(path)
-    recipe, flow = folder.recipe(), folder.load_flow()
-    if source is not None:
-        table = recipe.data.model_copy(update={"source": source})
-        recipe = recipe.model_copy(update={"data": table})
+    recipe, flow = folder.recipe(source), folder.load_flow()
     dataset = recipes.load_data(recipe, "test")
-    mean, error = bits_per_dim(flow, dataset, recipe.model.get("num_classes"), samples=samples)
+    classes = recipe.model.get("num_classes")
+    mean, error = bits_per_dim(flow, dataset, classes, samples=samples)
     draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
     print(f"test bits/dim {mean:.4f} +- {error:.4f}  ({dataset.name}, {len(dataset)} images, {draws} each)")
+    if levels:
+        Console().print(level_table(flow, dataset, classes))
 
 
 def bits_per_dim(flow, dataset, classes, *, samples=1):
@@ -27,5 +31,33 @@ def bits_per_dim(flow, dataset, classes, *, samples=1):
             f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored}: bits/dim "
             "would mean something else"
         )
-    bits = flow.bits_per_dim(dataset.images, None if classes is None else dataset.labels, samples=samples)
-    return float(bits.mean()), float(bits.std(ddof=1) / math.sqrt(len(bits))) if len(bits) > 1 else math.nan
+    bits = flow.bits_per_dim(dataset.images, _context(dataset, classes), samples=samples)
+    return _mean_and_error(bits)
+
+
+def level_table(flow, dataset, classes):
+    """What each level carries of the bits/dim of one draw of noise; the rows add up to the last one."""
+    events = find_levels(flow.bijector, "--levels")[1].latent_events
+    bits = evaluation.level_bits(flow, dataset.images, _context(dataset, classes))
+    size = math.prod(flow.event_shape)
+    table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for level, (event, column) in enumerate(zip(events, bits.T, strict=True)):
+        mean, error = _mean_and_error(column)
+        share = math.prod(event) / size
+        shape = " x ".join(map(str, event))
+        table.add_row(str(level), shape, f"{share:.1%}", f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
+    table.add_section()
+    mean, error = _mean_and_error(bits.sum(axis=1))
+    table.add_row("all", f"{size}", "100.0%", f"{mean:.4f} +- {error:.4f}", f"{mean:.3f}")
+    return table
+
+
+def _context(dataset, classes):
+    return None if classes is None else dataset.labels
+
+
+def _mean_and_error(bits):
+    error = bits.std(ddof=1) / math.sqrt(len(bits)) if len(bits) > 1 else math.nan
+    return float(bits.mean()), float(error)

@@ -70,10 +70,13 @@ class RunFolder:
                 f"{then['training.epochs']}: the learning rate is another than in one run of that length"
             )
 
-    def recipe(self):
-        """The run's recipe."""
+    def recipe(self, source=None):
+        """The run's recipe, with data from `source` where that is given."""
         self._exists()
-        return recipes.load(str(self.recipe_path))
+        recipe = recipes.load(str(self.recipe_path))
+        if source is None:
+            return recipe
+        return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
     def save_flow(self, flow):
         """Write `flow.keras` in a single step."""

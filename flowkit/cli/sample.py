@@ -8,11 +8,15 @@ def run(path, *, count, temperature, output, seed):
     folder = RunFolder(path)
     recipe, flow = folder.recipe(), folder.load_flow()
     output = output or folder.path / "grid.png"
+    if temperature is None:
+        temperature = recipe.sampling.temperature
+    elif len(temperature) == 1:
+        temperature = temperature[0]
     grid = sample_grid(
         flow,
         count,
         classes=recipe.model.get("num_classes"),
-        temperature=recipe.sampling.temperature if temperature is None else temperature,
+        temperature=temperature,
         seed=seed,
         levels=flow.dequantize.stored_levels,
     )

@@ -9,7 +9,8 @@ initialisation.
 import flowkit._engine_found  # noqa: F401
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.mlp import MLP
+from flowkit.conditioners.place_prior import PlacePrior
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.conditioners.top_prior import TopPrior
 
-__all__ = ["MLP", "ConvNet", "ScaledConv", "TopPrior"]
+__all__ = ["MLP", "ConvNet", "PlacePrior", "ScaledConv", "TopPrior"]

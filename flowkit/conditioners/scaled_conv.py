@@ -66,7 +66,8 @@ class ScaledConv(keras.Layer):
         if not self.edge_bias:
             return bias
         taps = ops.convert_to_tensor(edge_taps(*x_shape[1:3], self.kernel_size), self.compute_dtype)
-        return ops.tensordot(taps, self.kernel[:, :, -1] * scale, axes=2) + bias
+        kernel = ops.reshape(self.kernel[:, :, -1], (-1, self.features))
+        return taps @ (kernel * scale) + bias  # `@`, since `ops.matmul` rounds float64 to float32 on torch
 
     def adapt(self, x):
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""
@@ -97,8 +98,10 @@ class ScaledConv(keras.Layer):
 def edge_taps(height, width, size):
     """For each place of an image which taps of a `size` x `size` kernel fall on the ring of padding around it.
 
-    (1, height, width, size, size) of 0 and 1.
+    (1, height, width, size * size) of 0 and 1.
     """
-    padding = size // 2
-    ring = np.pad(np.zeros((height, width), "float32"), padding, constant_values=1)
-    return np.lib.stride_tricks.sliding_window_view(ring, (size, size))[None].copy()
+    taps = np.arange(size) - size // 2
+    row, column = np.arange(height)[:, None] + taps, np.arange(width)[:, None] + taps
+    above_or_below, beside = (row < 0) | (row >= height), (column < 0) | (column >= width)
+    ring = above_or_below[:, None, :, None] | beside[None, :, None, :]
+    return ring.reshape(1, height, width, size * size).astype("float32")

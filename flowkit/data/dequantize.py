@@ -61,8 +61,9 @@ class Dequantize(keras.Layer):
 
         What lies outside [-1/2, 1/2) takes the nearest value, and NaN takes 0.
         """
-        level = np.floor((np.nan_to_num(np.asarray(y, np.float64), nan=-0.5) + 0.5) * self.levels)
-        return (np.clip(level, 0, self.levels - 1) * self.step).astype(np.uint8)
+        y = np.nan_to_num(np.clip(np.asarray(y, np.float64), -0.5, 0.5), nan=-0.5)
+        level = np.floor((y + 0.5) * self.levels)
+        return (np.minimum(level, self.levels - 1) * self.step).astype(np.uint8)
 
     def validate(self, x):
         """`x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.geometry import crop_and_resize
+from flowkit.data.image_file import read_image
 from flowkit.data.split import name_fraction, split_names
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -92,7 +92,7 @@ def _classes(names):
 
 
 def _read_all(paths, size, channels):
-    first = _read(paths[0], size, channels)
+    first = read_image(paths[0], size, channels)
     if channels is None:
         # Grey as long as all are grey: the first file in colour restarts the reading in colour.
         channels = first.shape[-1]
@@ -102,7 +102,7 @@ def _read_all(paths, size, channels):
     images = np.empty((len(paths), *first.shape), np.uint8)
     images[0] = first
     for i, path in enumerate(paths[1:], start=1):
-        image = _read(path, size, None if undecided else channels)
+        image = read_image(path, size, None if undecided else channels)
         if undecided and image.shape[-1] == 3:
             return _read_all(paths, size, 3)
         if image.shape != first.shape:
@@ -114,36 +114,3 @@ def _read_all(paths, size, channels):
             )
         images[i] = image
     return images
-
-
-def _read(path, size, channels):
-    """One file as uint8 `(height, width, channels)`."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            # Cameras store how the picture was held beside the pixels.
-            image = ImageOps.exif_transpose(image)
-    except Exception as error:  # Pillow's plugins raise whatever a damaged file leads them to
-        raise ValueError(
-            f"{path}: expected an image, received a file that can't be read as one "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'})"
-            ". Replace or delete it."
-        ) from error
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise ValueError(
-            f"{path}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
-            "Convert it to an 8-bit image first."
-        )
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        grey = image.mode in ("LA", "La", "L")
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("L" if grey else "RGB")
-    if channels is None:
-        channels = 1 if image.mode in ("1", "L") else 3
-    image = image.convert("L" if channels == 1 else "RGB")
-    if size is not None:
-        image = crop_and_resize(image, size)
-    return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)

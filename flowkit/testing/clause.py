@@ -55,7 +55,8 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
     """
     with np.errstate(all="ignore"):
         gap = np.abs(expected - received) if gap is None else gap
-        decided = allowed <= np.maximum(1, np.abs(expected)) / 16
+        size = np.abs(np.where(np.isfinite(expected), expected, np.nan_to_num(received, posinf=0, neginf=0)))
+        decided = allowed <= np.maximum(1, size) / 16
         if among is not None:
             decided &= among.reshape(-1, *(1,) * (decided.ndim - 1))
         broken = decided & ~(gap <= allowed)

@@ -32,7 +32,8 @@ def room(domain, x):
     """How far each entry of `x` is from the nearest edge of an interval; infinity where there is none."""
     if domain.kind != "interval":
         return np.full(x.shape, np.inf)
-    return np.minimum(x - domain.low, domain.high - x)
+    with np.errstate(invalid="ignore"):  # an infinite point has no room, whatever this says
+        return np.minimum(x - domain.low, domain.high - x)
 
 
 def inside(domain, x, slack=0.0):

@@ -17,11 +17,12 @@ WEIGHT_STEP = 2.0**-20
 class Trial:
     """The points of an example, and both directions there in float64, with measured errors.
 
-    Arrays are numpy's; the first axis is the sample.
+    Arrays are numpy's; the first axis is the sample. `draw` is the number of the random draw that errors are
+    measured by: another one is a second look.
     """
 
-    def __init__(self, subject, example, thorough=False):
-        self.thorough = thorough
+    def __init__(self, subject, example, thorough=False, draw=0):
+        self.thorough, self.draw = thorough, draw
         self.subject, self.example, self.event = subject, example, tuple(example.event)
         self.spec = subject.spec
         self.seed = example.seed
@@ -118,6 +119,7 @@ class Trial:
             domain=domain,
             input_error=input_error,
             weight_moves=moves,
+            seed=self.draw,
         )
 
     @functools.cached_property
@@ -166,7 +168,7 @@ class Trial:
     @functools.cached_property
     def jacobians(self):
         """(J, its rounding noise) of forward at `x`: (ROWS, outputs, inputs) each, by automatic differentiation."""
-        x, rng = self.x, np.random.default_rng([self.seed, 5])
+        x, rng = self.x, np.random.default_rng([self.seed, 5, self.draw])
         eps = self.unit_of(False)
         tick = np.minimum(np.sqrt(eps) * np.abs(x), room(self.spec.domain, x) / 2)
         pieces = [x]

@@ -13,6 +13,7 @@ def glow(
     steps=32,
     width=512,
     coupling="affine",
+    min_scale=0.0,
     permutation="conv1x1",
     n_bits=8,
     data_levels=None,
@@ -27,7 +28,8 @@ def glow(
     Made as published, save that the 1x1 convolutions are PLU, which cannot become singular.
 
     - `width`: hidden channels of the coupling networks.
-    - `coupling`: "affine" or "additive".
+    - `coupling`: "affine" or "additive". `min_scale` > 0 bounds the scale of an affine one from below, where the
+      published one is not: samples then stay finite at any temperature (see `flowkit.bijectors.Coupling`).
     - `permutation`: "conv1x1", "shuffle" or "reverse".
     - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
@@ -50,7 +52,7 @@ def glow(
 
     def step():
         mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
-        return [ActNorm(), mix, Coupling(ConvNet(width), transform=coupling)]
+        return [ActNorm(), mix, Coupling(ConvNet(width), transform=coupling, min_scale=min_scale)]
 
     def scale():
         parts = [Squeeze(), *(part for _ in range(steps) for part in step())]

@@ -93,3 +93,10 @@ def test_the_flag_is_saved_and_not_trained(x, tmp_path):
 def test_no_event_has_no_statistics():
     with pytest.raises(ContractError, match=r"at least one event, received shape \(0, 3\)"):
         ActNorm().adapt(np.zeros((0, 3), "float32"))
+
+
+def test_channels_that_do_not_vary_are_reported():
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    x[:, 1] = 5
+    with pytest.warns(UserWarning, match="1 of 3 channels do not vary"):
+        ActNorm().adapt(x)

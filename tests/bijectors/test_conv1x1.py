@@ -132,3 +132,15 @@ def test_float64_is_kept(lu):
         layer = Conv1x1(lu=lu, seed=0)
         back = layer.inverse(layer(x)[0])[0]
         np.testing.assert_allclose(f64(back), x, atol=64 * np.finfo("float64").eps)
+
+
+@pytest.mark.parametrize("factored", [True, False])
+def test_a_matrix_that_is_assigned_is_the_matrix(factored):
+    matrix = np.random.default_rng(0).normal(size=(C, C))
+    layer = Conv1x1(lu=factored)
+    layer.build((None, C))
+    layer.assign(matrix)
+    # Two products of C terms each; the factors of partial pivoting grow to the size of the matrix.
+    np.testing.assert_allclose(f64(layer.matrix()), matrix, atol=4 * C * EPSILON * np.abs(matrix).max())
+    expected = np.linalg.slogdet(matrix)[1]
+    np.testing.assert_allclose(f64(layer.log_abs_det()), expected, atol=4 * C * EPSILON)

@@ -85,10 +85,17 @@ def test_at_the_start_the_scale_is_as_published(x):
     np.testing.assert_allclose(f64(log_det), -0.126928 * 9, atol=5e-7 * 9)  # the figure has 6 digits
 
 
-@pytest.mark.parametrize(("scale", "low", "high"), [("sigmoid", 0, 1), ("tanh", np.exp(-2), np.exp(2))])
-def test_scales_stay_in_the_documented_interval(scale, low, high):
+@pytest.mark.parametrize(
+    ("options", "low", "high"),
+    [
+        ({"scale": "sigmoid"}, 0, 1),
+        ({"scale": "sigmoid", "min_scale": 0.25}, 0.25, 1),
+        ({"scale": "tanh"}, np.exp(-2), np.exp(2)),
+    ],
+)
+def test_scales_stay_in_the_documented_interval(options, low, high):
     layer, _ = dense(1, 2)
-    coupling = Coupling(layer, scale=scale)
+    coupling = Coupling(layer, **options)
     x = np.stack([np.linspace(-200, 200, 41), np.ones(41)], axis=-1).astype("float32")
     _, log_det = coupling(x)
     factor = np.exp(f64(log_det))
@@ -192,3 +199,11 @@ def test_a_checkerboard_belongs_to_no_size(perturb):
     x = np.random.default_rng(0).normal(size=(2, 6, 4, 2)).astype("float32")
     back = layer.inverse(layer(x)[0])[0]
     np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=64 * np.finfo("float32").eps)
+
+
+@pytest.mark.parametrize(
+    "options", [{"min_scale": 1.0}, {"min_scale": -0.1}, {"scale": "tanh", "min_scale": 0.1}]
+)
+def test_a_bound_that_is_none_is_refused(options):
+    with pytest.raises(ValueError, match=r"min_scale in \[0, 1\)"):
+        Coupling(MLP([4]), **options)

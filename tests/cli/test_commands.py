@@ -151,6 +151,67 @@ def test_interpolation_ends_at_the_two_images(trained, tmp_path):
     assert (strip[:, 20:28] != ends[0]).any()
 
 
+def test_the_arc_and_the_line_differ_between_the_same_ends(trained, tmp_path):
+    for name, image in zip("ab", data.load("digits", "test", limit=2).images, strict=True):
+        Image.fromarray((image[..., 0] * 15).astype("uint8")).save(tmp_path / f"{name}.png")
+    strips = []
+    for path in ("linear", "spherical"):
+        arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--path", path]
+        assert main(["interpolate", *arguments, "-o", str(tmp_path / f"{path}.png")]) == 0
+        strips.append(pixels(tmp_path / f"{path}.png"))
+    line, arc = strips
+    assert line.shape == (8, 9 * 8 + 8 * 2)
+    assert (line[:, :8] == arc[:, :8]).all()
+    assert (line != arc).any()
+
+
+def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained, tmp_path, capsys):
+    from flowkit import latent
+    from flowkit.cli.run_folder import RunFolder
+
+    train, flow = data.load("digits", limit=64), RunFolder(trained).load_flow()
+    names = []
+    for k, image in enumerate(train.images[:3]):
+        names.append(str(tmp_path / f"{k}.png"))
+        Image.fromarray((image[..., 0].astype(int) * 255 // 16).astype("uint8")).save(names[-1])
+    strip = tmp_path / "strip.png"
+    arguments = [
+        "--from-class",
+        "1",
+        "--to-class",
+        "3",
+        "--amounts",
+        "-1,0,1",
+        "--limit",
+        "4",
+        "-o",
+        str(strip),
+    ]
+    assert main(["manipulate", str(trained), *names, *arguments]) == 0
+    assert "(direction of 8 images of digits)" in capsys.readouterr().out
+    rows = np.concatenate([np.flatnonzero(train.labels == label)[:4] for label in (1, 3)])
+    direction = latent.attribute_direction(flow, train.images[rows], train.labels[rows] == 3)
+    moved = latent.manipulate(flow, train.images[:3], direction, [-1, 0, 1])
+    expected = training.image_grid(np.swapaxes(moved, 0, 1).reshape(9, 8, 8, 1), columns=3, levels=17)
+    np.testing.assert_array_equal(pixels(strip), expected)
+
+
+def test_classes_have_names():
+    from flowkit.cli.manipulate import class_number
+
+    fashion = data.load("fashion-mnist", limit=50)
+    assert class_number(fashion, "trouser", "--to-class") == class_number(fashion, "1", "--to-class") == 1
+
+
+def test_evaluate_shows_what_each_level_carries(trained, capsys):
+    assert main(["evaluate", str(trained), "--levels"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    whole = lines[0].split()[2]
+    assert "What each level carries" in lines[1]
+    assert any(line.split()[1:2] == ["0"] and whole in line and "4 x 4 x 4" in line for line in lines)
+    assert any("all" in line and whole in line for line in lines)
+
+
 def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp_path, capsys):
     assert pixels(conditional / "samples.png").shape == (10 * 8 + 9 * 2, 2 * 8 + 2)
     assert main(["evaluate", str(conditional)]) == 0
@@ -160,7 +221,11 @@ def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp
         capsys, "interpolate", conditional, *ends
     )
     assert main(["interpolate", str(conditional), *map(str, ends), "--label", "3"]) == 0
-    assert pixels(conditional / "strip.png").shape == (8, 8 * 8 + 7 * 2)
+    assert pixels(conditional / "strip.png").shape == (8, 9 * 8 + 8 * 2)
+    assert main(["evaluate", str(conditional), "--levels"]) == 0
+    assert "the flow is class-conditional" in refused(
+        capsys, "manipulate", conditional, ends[0], "--from-class", "1", "--to-class", "3"
+    )
 
 
 def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
@@ -188,6 +253,9 @@ def test_info_names_what_there_is(capsys):
     assert "precision  float32" in out
 
 
+FROM_1 = ["--from-class", "1", "--to-class"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -205,13 +273,30 @@ def test_info_names_what_there_is(capsys):
         (["train", "RECIPE", "--epoch", "3"], "No such option"),
         (["sample", "no/such/run"], "no/such/run: expected the folder of a run"),
         (["evaluate", "no/such/run"], "no/such/run: expected the folder of a run"),
-        (["interpolate", "TRAINED", "no.png", "no.png"], "no.png"),
-        (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image, found something else"),
+        (["interpolate", "TRAINED", "no.png", "no.png"], "'no.png' does not exist"),
+        (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image, received a file that can't be read"),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "'linear', 'spherical', received"),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--steps", "1"], "Invalid value for '--steps'"),
+        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "11"], "--to-class: expected one of 0 (0), 1 (1)"),
+        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "1"], "expected another class than --from-class"),
+        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "3", "--amounts", "1,x"], "expected numbers with commas"),
+        (["manipulate", "TRAINED", "PICTURE", "--from-class", "1"], "Missing option '--to-class'"),
+        (["manipulate", "TRAINED", *FROM_1, "3"], "Missing argument"),
+        (["manipulate", "TRAINED", "no.png", *FROM_1, "3"], "'no.png' does not exist"),
         (["sample", "TRAINED", "-n", "0"], "Invalid value"),
+        (["sample", "TRAINED", "--temperature", "-1"], "temperature: expected a number from 0 up"),
+        (["sample", "TRAINED", "--temperature", "warm"], "expected numbers with commas"),
+        (["sample", "TRAINED", "--temperature", "0.5,1"], "one for each of 1 levels, received 2"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, tmp_path, capsys):
-    names = {"RECIPE": recipe, "TRAINED": str(trained), "OUT": str(tmp_path / "out")}
+    Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "picture.png")
+    names = {
+        "RECIPE": recipe,
+        "TRAINED": str(trained),
+        "OUT": str(tmp_path / "out"),
+        "PICTURE": str(tmp_path / "picture.png"),
+    }
     assert message in refused(capsys, *(names.get(a, a) for a in arguments))
 
 

@@ -414,3 +414,11 @@ def test_within_a_chain_each_part_adapts_to_what_the_parts_before_it_give():
     z, _ = layer.adapt(x)(x)
     np.testing.assert_allclose(numpy(z)[0].mean(0), 0, atol=64 * 5 * EPSILON)
     np.testing.assert_allclose(numpy(layer.parts[2].mean)[0], 0, atol=64 * 5 * EPSILON * np.e)
+
+
+def test_inverse_as_an_argument_builds_for_the_data():
+    squeeze = Chain([Squeeze(), ActNorm()])
+    with pytest.raises(ContractError, match="adapted"):
+        squeeze(np.ones((2, 3, 3, 4), "float32"), inverse=True)
+    assert tuple(squeeze.compute_output_shape((None, 6, 6, 1))) == (None, 3, 3, 4)
+    assert squeeze.parts[1].shift.shape == (4,)

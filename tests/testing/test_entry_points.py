@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -17,6 +19,7 @@ from flowkit.testing.command import BROKEN, KEPT, USAGE, check_command
 from tests.testing import things
 from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
 
+ROOT = Path(__file__).parents[2]
 QUICK = {"event_shapes": [(2,)], "examples": 4}
 
 
@@ -141,3 +144,35 @@ def test_the_plugin_imports_neither_flowkit_nor_keras():
     code = "import flowkit_pytest, sys; print('flowkit' in sys.modules, 'keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+_CONTRACTS = """
+import flowkit
+from flowkit import testing
+from tests.testing import things
+
+@testing.parametrize_bijectors({things}, clauses=["log-det"])
+def test_mine(bijector, check):
+    check(bijector)
+
+def test_of_something_else():
+    pass
+"""
+
+
+@pytest.mark.parametrize(("things", "code"), [("[things.Right]", 0), ("[things.RightOnlyHere]", 1)])
+def test_the_plugin_runs_contracts_on_other_engines(things, code, tmp_path):
+    here, other = backends.name(), "torch" if backends.name() != "torch" else "jax"
+    path = tmp_path / "test_mine.py"
+    path.write_text(_CONTRACTS.replace("{things}", things))
+    pytest_ = [sys.executable, "-m", "pytest", "-p", "flowkit_pytest", "-p", "no:cacheprovider", "-q"]
+    done = subprocess.run(
+        [*pytest_, str(path), "--bijector-backends", f"{here},{other}", "--bijector-examples", "2"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": here, "THINGS_HERE": here, "PYTHONPATH": str(ROOT)},
+    )
+    first, _, second = done.stdout.partition(f"bijector contracts on {other}")
+    assert "2 passed" in first
+    assert ("1 passed, 1 deselected" if code == 0 else "1 failed, 1 deselected") in second
+    assert done.returncode == code

@@ -1,5 +1,7 @@
 """Bijectors that other processes import by name."""
 
+import os
+
 from keras import ops
 
 from flowkit import backends
@@ -22,6 +24,14 @@ class OtherOnTorch(Scale):
     def _forward(self, x):
         z, log_det = super()._forward(x)
         return (z + 1e-3 if backends.name() == "torch" else z), log_det
+
+
+class RightOnlyHere(Scale):
+    """Its log-det has the wrong sign on any engine but the one that THINGS_HERE names."""
+
+    def _forward(self, x):
+        z, log_det = super()._forward(x)
+        return z, log_det if backends.name() == os.environ["THINGS_HERE"] else -log_det
 
 
 def coupling():

@@ -65,6 +65,23 @@ def test_averages_are_put_in_place_when_fit_ends():
     assert not identical(values(plain.trainable_variables), values(unaveraged.trainable_variables))
 
 
+@pytest.mark.parametrize("options", [{"global_clipnorm": 0.05}, {"clipnorm": 0.05}, {"clipvalue": 0.01}])
+def test_clipping_is_kerass_up_to_rounding(options):
+    plain = compiled(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9, **options))
+    wrapped = compiled(
+        training.GuardedOptimizer(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9, **options))
+    )
+    free = compiled(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
+    for model in (plain, wrapped, free):
+        fit(model, rows(64))
+    for one, other in zip(
+        values(plain.trainable_variables), values(wrapped.trainable_variables), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)  # 8 steps of float32
+    clipped, not_clipped = values(plain.trainable_variables)[0], values(free.trainable_variables)[0]
+    assert not np.allclose(clipped, not_clipped, rtol=1e-3)
+
+
 def test_learning_rate_callbacks_reach_the_inner_optimizer():
     optimizer = adam()
     halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)

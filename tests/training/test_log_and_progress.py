@@ -87,3 +87,15 @@ def test_a_bar_on_a_terminal_and_the_lines_stay():
     assert "epoch 1/2  loss" in text
     assert "━" in text
     assert "4/4" in text
+
+
+def test_the_bar_takes_data_of_unknown_length():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    model = compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.1)))
+
+    def batches():
+        for _ in range(4):
+            yield (rows(8),)
+
+    model.fit(batches(), verbose=0, callbacks=[training.ProgressBar(8, console=console)])
+    assert "epoch 1/1" in console.file.getvalue()

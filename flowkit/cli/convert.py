@@ -1,0 +1,78 @@
+"""`flowkit convert`: foreign weights become a flow, a flow becomes the published code's weights."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from flowkit import Flow
+from flowkit.cli.failure import CommandError
+from flowkit.convert import from_openai, from_rosinality, read_variables, to_openai
+from flowkit.training import atomic_path
+
+
+def run(source, *, output, n_bits, input_shape):
+    if (source / "flow.keras").exists():  # the folder of a run
+        source = source / "flow.keras"
+    if source.suffix == ".keras":
+        _export(source, output, n_bits, input_shape)
+    else:
+        _import(source, output, n_bits, input_shape)
+
+
+def _export(source, output, n_bits, input_shape):
+    if output.suffix != ".npz":
+        raise CommandError(f"--output: a flow is written to an .npz file, received {output}")
+    if n_bits is not None or input_shape is not None:
+        raise CommandError("--n-bits and --input-shape belong to foreign weights: a flow knows its own")
+    flow = keras.saving.load_model(source)
+    if not isinstance(flow, Flow):
+        raise CommandError(f"{source}: expected a Flow, found a {type(flow).__name__}")
+    variables = to_openai(flow)
+    with atomic_path(output) as temporary:
+        np.savez(temporary, **variables)
+    print(f"weights {output}  ({_size(variables.values())}, names of openai/glow)")
+
+
+def _import(source, output, n_bits, input_shape):
+    if output.suffix != ".keras":
+        raise CommandError(f"--output: a flow is written to a .keras file, received {output}")
+    shape = None if input_shape is None else _shape(input_shape)
+    variables = read_variables(source)
+    port, names = _port(source, variables)
+    flow = port(variables, input_shape=shape, **({} if n_bits is None else {"n_bits": n_bits}))
+    with atomic_path(output) as temporary, warnings.catch_warnings():
+        # Where the size is still open Keras warns that there may be no weights. There are.
+        warnings.filterwarnings("ignore", message="You are saving a model that has not yet been built")
+        flow.save(temporary)
+    size = "any size" if shape is None else "x".join(map(str, shape))
+    bits = f"{flow.dequantize.levels.bit_length() - 1} bits"
+    print(f"flow {output}  ({_size(flow.bijector.weights)}, {names}, {bits}, images of {size})")
+
+
+def _port(source, variables):
+    """Whose names these are: the function that takes them, and what to call them."""
+    for port, first, names in (
+        (from_openai, "model/", "names of openai/glow"),
+        (from_rosinality, "blocks.", "names of rosinality/glow-pytorch"),
+    ):
+        if any(name.removeprefix("module.").startswith(first) for name in variables):
+            return port, names
+    raise CommandError(
+        f"{source}: expected names as in openai/glow (model/0/0/...) or rosinality/glow-pytorch "
+        f"(blocks.0.flows.0...), found {', '.join(list(variables)[:3]) or 'none'}"
+    )
+
+
+def _shape(text):
+    try:
+        height, width, channels = map(int, text.split(","))
+    except ValueError:
+        raise CommandError(
+            f"--input-shape: expected three numbers as in 32,32,3, received {text!r}"
+        ) from None
+    return height, width, channels
+
+
+def _size(weights):
+    return f"{sum(int(np.prod(weight.shape)) for weight in weights):,} numbers"

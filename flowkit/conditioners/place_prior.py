@@ -1,0 +1,40 @@
+"""A prior of its own for each place of an image."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class PlacePrior(keras.Layer):
+    """(mean, logs) in halves of 2c channels, free for each place of latents (batch, h, w, c); zero at the start.
+
+    Only the shape of the latents is read, and with `num_classes` each class has numbers of its own:
+    the context is integer labels (batch,). The answer's batch axis is 1 without classes. Unlike
+    `TopPrior` its weights belong to one size of image. It is what normflows calls DiagGaussian and
+    ClassCondDiagGaussian.
+
+    >>> tuple(PlacePrior(num_classes=5)(ops.ones((3, 4, 4, 2)), context=ops.zeros((3,), "int32")).shape)
+    (3, 4, 4, 4)
+    """
+
+    def __init__(self, *, num_classes=None, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.context = "none" if num_classes is None else "required"
+
+    def build(self, z_shape, context_shape=None):
+        _, height, width, channels = z_shape
+        self.table = self.add_weight(
+            shape=(self.num_classes or 1, height, width, 2 * channels), initializer="zeros", name="table"
+        )
+
+    def call(self, z, context=None):
+        if self.num_classes is None:
+            return ops.convert_to_tensor(self.table)
+        return ops.take(self.table, ops.cast(context, "int32"), axis=0)
+
+    def compute_output_shape(self, z_shape, context_shape=None):
+        return (*z_shape[:-1], 2 * z_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}

@@ -1,0 +1,199 @@
+"""Glows made of the parts of normflows."""
+
+import numpy as np
+
+from flowkit.bijectors import MultiScale
+from flowkit.conditioners import PlacePrior, TopPrior
+from flowkit.convert.fold import conv, conv_zeros, kernel, plu_matrix, zero_padded
+from flowkit.convert.inventory import as_array
+from flowkit.convert.openai import fill, mark_adapted
+from flowkit.convert.published import step_slots
+from flowkit.flow import Flow
+from flowkit.zoo import glow
+
+
+def from_normflows(model, *, n_bits=None):
+    """A `Flow` with the weights of a normflows `MultiscaleFlow` that is a Glow: the same densities.
+
+    - `model`: levels of `GlowBlock`s and a `Squeeze` each, channel-wise merges, and as base densities
+      `GlowBase`, `DiagGaussian` or `ClassCondDiagGaussian`; a `Shift` as its transform is understood.
+    - `n_bits`: None takes inputs as that model does (but channels last); 1 to 8 takes images as stored,
+      where the model was trained on images dequantised to [0, 1).
+
+    Its densities of split latents read nothing of what stays: `PlacePrior` and `TopPrior` say the same.
+    All else becomes weights of the published model. Its latents are not whitened, flowkit's are:
+    `encode` gives (z - mean) / deviation, the level next to the data first.
+
+    Raises ValueError that names the part that cannot be expressed (scales "exp" and "sigmoid_inv", leaky
+    ReLUs, other splits, other bases), and an actnorm that has seen no data.
+    """
+    levels = _levels(model)
+    blocks = [block for level in levels for block in level]
+    options = {
+        "levels": len(levels),
+        "steps": _one("a number of GlowBlocks", [len(level) for level in levels]),
+        "width": _one("a width", [_convs(name, block)[0][0].weight.shape[0] for name, block in blocks]),
+        "coupling": _one("a kind of coupling", [_coupling(name, block) for name, block in blocks]),
+    }
+    offset = _offset(model.transform) + (0 if n_bits is None else 0.5)
+    variables = {}
+    for level, steps in enumerate(levels):
+        for step, (name, block) in enumerate(steps):
+            first = level == step == 0
+            variables |= _step(f"model/{level}/{step}", name, block, offset if first else 0)
+    plain = glow(**options, n_bits=n_bits, lu=all(block.flows[1].use_lu for _, block in blocks))
+    bases = list(model.q0)[::-1]  # the one of the last latents comes first there
+    *priors, top = [_prior(f"q0.{len(bases) - 1 - level}", base) for level, base in enumerate(bases)]
+    bijector = MultiScale(
+        plain.bijector.scales, priors=priors, top_prior=top, prior_layout="contiguous", name="glow"
+    )
+    flow = Flow(bijector, dequantize=plain.dequantize, name="glow")
+    shape = (None, *_input_shape(bases))
+    flow.build(shape if bijector.num_classes is None else {"x": shape, "context": (None,)})
+    fill(step_slots(bijector.scales), variables)
+    for prior, base in zip([*priors, top], bases, strict=True):
+        _fill_prior(prior, base)
+    mark_adapted(flow)
+    return flow
+
+
+def _levels(model):
+    """For each level, the one next to the data first, its (name, GlowBlock) in the order of data to latent."""
+    if type(model).__name__ != "MultiscaleFlow":
+        raise ValueError(f"expected a MultiscaleFlow of normflows, received a {type(model).__name__}")
+    for i, merge in enumerate(model.merges):
+        if getattr(merge, "mode", None) != "channel":
+            raise ValueError(
+                f"merges.{i}: expected a Merge of mode 'channel', received {_shown(merge, 'mode')}"
+            )
+    levels = []
+    for i in reversed(range(len(model.q0))):
+        *blocks, squeeze = model.flows[i]
+        if type(squeeze).__name__ != "Squeeze":
+            raise ValueError(f"flows.{i}: expected a Squeeze at the end, received a {type(squeeze).__name__}")
+        named = [(f"flows.{i}.{k}", block) for k, block in enumerate(blocks)]
+        for name, block in named:
+            _check_block(name, block)
+        levels.append(named[::-1])
+    return levels
+
+
+def _check_block(name, block):
+    if type(block).__name__ != "GlowBlock":
+        raise ValueError(f"{name}: expected a GlowBlock, received a {type(block).__name__}")
+    split, coupling, _ = block.flows[0].flows
+    if split.mode != "channel":
+        raise ValueError(f"{name}: expected split_mode 'channel', received {split.mode!r}")
+    if coupling.scale and coupling.scale_map != "sigmoid":
+        raise ValueError(f"{name}: expected scale_map 'sigmoid', received {coupling.scale_map!r}")
+    slopes = [part.negative_slope for part in coupling.param_map.net if hasattr(part, "negative_slope")]
+    if any(slopes):
+        raise ValueError(f"{name}: expected ReLUs, leaky=0, received leaky={max(slopes)}")
+    norms = [norm for _, norm in _convs(name, block) if norm is not None]
+    for norm in (block.flows[2], *norms):
+        if not norm.data_dep_init_done:
+            raise ValueError(f"{name}: an ActNorm has seen no data: compute log_prob of a batch first")
+
+
+def _convs(name, block):
+    """The three (convolution, actnorm or None) of a block's network."""
+    convs = []
+    for part in block.flows[0].flows[1].param_map.net:
+        if hasattr(part, "kernel_size"):
+            convs.append((part, None))
+        elif hasattr(part, "actNorm"):
+            convs[-1] = (convs[-1][0], part.actNorm)
+    if [conv.kernel_size[0] for conv, _ in convs] != [3, 1, 3]:
+        raise ValueError(f"{name}: expected a network of 3x3, 1x1 and 3x3 convolutions")
+    return convs
+
+
+def _coupling(name, block):
+    return "affine" if block.flows[0].flows[1].scale else "additive"
+
+
+def _step(name, source, block, offset):
+    _, mix, norm = block.flows
+    # There data are (z exp(s) + t); here latents are (x + shift) exp(3 logs).
+    shift, logs = offset - _flat(norm.t), -_flat(norm.s) / 3
+    if mix.use_lu:
+        matrix = plu_matrix(*(as_array(getattr(mix, key)) for key in ("P", "L", "U", "sign_S", "log_S")))
+    else:
+        matrix = as_array(mix.W).astype("float64")
+    (first, second, (last, _)) = _convs(source, block)
+    weight, bias = zero_padded(kernel(as_array(last.weight))), _flat(last.bias)
+    # There the shift is taken away from the data, here it is added.
+    sign = np.ones(len(bias))
+    sign[slice(0, None, 2) if block.flows[0].flows[1].scale else slice(None)] = -1
+    return {
+        f"{name}/actnorm_center/b": shift.reshape(1, 1, 1, -1),
+        f"{name}/actnorm_scale/logs": logs.reshape(1, 1, 1, -1),
+        f"{name}/invconv/W": matrix.T,  # there it multiplies from the left
+        **_hidden(f"{name}/f1/l_1", *first, zero_padded),
+        **_hidden(f"{name}/f1/l_2", *second, lambda kernel: kernel),
+        **conv_zeros(f"{name}/f1/l_last", weight * sign, bias * sign),
+    }
+
+
+def _hidden(name, layer, norm, pad):
+    weight = pad(kernel(as_array(layer.weight)))
+    if norm is None:
+        return conv(name, weight, _flat(layer.bias))
+    scale, shift = _flat(norm.s), _flat(norm.t)  # h exp(s) + t
+    return conv(name, weight, shift * np.exp(-scale), scale / 3)
+
+
+def _prior(name, base):
+    kind = type(base).__name__
+    if kind == "GlowBase":
+        return TopPrior(edge_bias=False, num_classes=base.num_classes)
+    if kind == "DiagGaussian":
+        return PlacePrior()
+    if kind == "ClassCondDiagGaussian":
+        return PlacePrior(num_classes=base.num_classes)
+    raise ValueError(f"{name}: expected GlowBase, DiagGaussian or ClassCondDiagGaussian, received a {kind}")
+
+
+def _fill_prior(prior, base):
+    """Set (mean, logs), halves of the channels."""
+    loc, logs = as_array(base.loc).astype("float64"), as_array(base.log_scale).astype("float64")
+    if isinstance(prior, TopPrior):
+        loc = loc * np.exp(base.logscale_factor * as_array(base.loc_logs))
+        logs = logs * np.exp(base.logscale_factor * as_array(base.log_scale_logs))
+        prior.conv.bias.assign(np.concatenate([loc.ravel(), logs.ravel()]))
+        if prior.num_classes is not None:
+            tables = [as_array(base.loc_cc), as_array(base.log_scale_cc)]
+            prior.embedding.W.assign(np.concatenate(tables, axis=-1))
+        return
+    axes = (0, 2, 3, 1) if prior.num_classes is None else (3, 1, 2, 0)  # (1, c, h, w), or (c, h, w, classes)
+    prior.table.assign(np.concatenate([loc.transpose(axes), logs.transpose(axes)], axis=-1))
+
+
+def _input_shape(bases):
+    """(height, width, channels) of the data, from the latents of the first level."""
+    c, height, width = bases[0].shape
+    return 2 * height, 2 * width, c // (4 if len(bases) == 1 else 2)
+
+
+def _offset(transform):
+    if transform is None:
+        return 0
+    if type(transform).__name__ != "Shift":
+        raise ValueError(f"transform: expected none or a Shift, received a {type(transform).__name__}")
+    return float(transform.shift)
+
+
+def _one(what, values):
+    if len(set(values)) != 1:
+        raise ValueError(
+            f"expected the same for all levels and blocks, received {what} of {sorted(set(values))}"
+        )
+    return values[0]
+
+
+def _flat(tensor):
+    return as_array(tensor).astype("float64").ravel()
+
+
+def _shown(part, attribute):
+    return f"a {type(part).__name__} of mode {getattr(part, attribute, None)!r}"

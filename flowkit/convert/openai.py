@@ -1,0 +1,163 @@
+"""Weights in the names and shapes of Glow's published code (Kingma & Dhariwal, 2018)."""
+
+import re
+
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors import Conv1x1
+from flowkit.convert.inventory import as_arrays, check_inventory, most_common
+from flowkit.convert.published import check_published, slots
+from flowkit.zoo import glow
+
+# A checkpoint also keeps the optimizer's slots (`Variable_7`) and running averages, which are no part of
+# the model, and a classifier that is trained beside it and no part of the density.
+_IGNORED = re.compile(r"(?!model/)|.*/ExponentialMovingAverage(/|$)|model/classifier/")
+_STEP = re.compile(r"model/(\d+)/(\d+)/(.+)")
+
+
+def from_openai(variables, *, n_bits=8, input_shape=None):
+    """A `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
+
+    - `variables`: names (`model/0/0/actnorm_center/b`, ...) to arrays, as in `read_variables` or `np.load`.
+      Levels, steps, width, image channels, coupling, permutation, the learned top prior and classes
+      follow from names and shapes. Left aside are the optimizer's variables, running averages
+      (`.../ExponentialMovingAverage`) and the classifier, `model/classifier/*`.
+    - `n_bits`: of the images that the model was trained on, which the variables do not tell; None
+      gives the model on inputs that are dequantised already, in [-0.5, 0.5].
+    - `input_shape`: (height, width, channels). Weights belong to channels, so the size may stay open
+      until the first data.
+
+    Raises ValueError that names what is missing, mis-shaped or too much, with the expected shape.
+
+    >>> from flowkit.zoo import glow
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype="uint8")
+    >>> flow = glow(levels=2, steps=1, width=8).adapt(images)
+    >>> ported = from_openai(to_openai(flow))
+    >>> bool(np.allclose(ported.log_prob(images), flow.log_prob(images), rtol=1e-4))
+    True
+    """
+    arrays = {name: array for name, array in as_arrays(variables).items() if not _IGNORED.match(name)}
+    if not any(map(_STEP.match, arrays)):
+        shown = ", ".join(list(variables)[:3]) or "none"
+        raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
+    options = _infer(arrays)
+    return make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False)
+
+
+def to_openai(flow):
+    """The weights of a Glow under the published names, numpy arrays: the inverse of `from_openai`.
+
+    A PLU convolution is written as its product W. The number of bits and the size of the images are
+    not part of the variables. Raises ValueError for a flow that the published code cannot express, or
+    that has seen no data.
+
+    >>> from flowkit.zoo import glow
+    >>> flow = glow(levels=1, steps=1, width=8).adapt(np.arange(192, dtype="uint8").reshape(4, 4, 4, 3))
+    >>> variables = to_openai(flow)
+    >>> variables["model/0/0/invconv/W"].shape, variables["model/0/0/f1/l_1/W"].shape
+    ((12, 12), (3, 3, 7, 8))
+    """
+    check_published(flow)
+    return {  # copies: on torch the arrays would be the weights themselves
+        name: np.array(ops.convert_to_numpy(_value(target))).reshape(shape)
+        for name, target, shape in slots(flow.bijector)
+    }
+
+
+def make(options, arrays, *, n_bits, input_shape, lu):
+    """A Glow of these options (those of `glow`, and `channels`) with these weights under the published names."""
+    options = dict(options)
+    channels = options.pop("channels")
+    if input_shape is not None and (len(input_shape) != 3 or input_shape[-1] != channels):
+        raise ValueError(
+            f"input_shape: expected (height, width, {channels}) for weights of images with {channels} "
+            f"channels, received {tuple(input_shape)}"
+        )
+    flow = glow(**options, n_bits=n_bits, input_shape=input_shape, lu=lu)
+    if input_shape is None:
+        side = 2 ** options["levels"]
+        labels = None if options["num_classes"] is None else (None,)
+        flow.bijector.build_parts((None, side, side, channels), labels)
+    fill(slots(flow.bijector), arrays)
+    mark_adapted(flow)
+    return flow
+
+
+def fill(targets, arrays):
+    """Set the weights of `targets`, as `slots` gives them, from arrays under the published names."""
+    targets = list(targets)
+    check_inventory(arrays, {name: shape for name, _, shape in targets})
+    _check_invertible(arrays)
+    for name, target, _ in targets:
+        shape = arrays[name].shape if isinstance(target, Conv1x1) else target.shape
+        target.assign(
+            np.array(arrays[name]).reshape(shape)
+        )  # a copy: JAX may keep the very memory it is given
+
+
+def _check_invertible(arrays):
+    for name, array in arrays.items():
+        if name.endswith("/invconv/W") and not np.isfinite(np.linalg.slogdet(array.astype("float64"))[1]):
+            raise ValueError(f"{name} is singular: expected an invertible matrix")
+        if name.endswith("/shuffle/indices"):
+            order, back = np.arange(len(array)), arrays[f"{name}_inverse"]
+            if not np.array_equal(np.sort(array), order) or not np.array_equal(np.argsort(array), back):
+                raise ValueError(f"{name} and {name}_inverse: expected a permutation and its inverse")
+
+
+def mark_adapted(flow):
+    """Count a flow as adapted: the statistics came with the weights."""
+    for weight in flow.bijector.non_trainable_variables:
+        if weight.name == "adapted":
+            weight.assign(True)
+
+
+def _value(target):
+    return target.matrix() if isinstance(target, Conv1x1) else target
+
+
+def _infer(arrays):
+    """The options of `glow`, and the channels of the images."""
+    steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
+    channels, widths, couplings = [], [], []
+    for level, step, rest in steps:
+        shape = arrays[f"model/{level}/{step}/{rest}"].shape
+        size, share = shape[-1] if shape else 0, 4 * 2 ** int(level)
+        if rest in ("actnorm_center/b", "actnorm_scale/logs", "invconv/W") and size and size % share == 0:
+            channels.append(size // share)
+        elif rest.startswith(("f1/l_1/", "f1/l_2/")):
+            widths.append(size)
+        elif rest.startswith("f1/l_last/"):
+            couplings.append((int(level), size))
+    channels = most_common(channels, "model/*/*/actnorm_center/b, whose size tells the channels")
+    kinds = {True: "affine", False: "additive"}
+    permutations = {"invconv": "conv1x1", "shuffle": "shuffle"}
+    mixes = [permutations[part] for *_, rest in steps if (part := rest.split("/")[0]) in permutations]
+    return {
+        "channels": channels,
+        "levels": 1 + max(int(level) for level, *_ in steps),
+        "steps": 1 + max(int(step) for _, step, _ in steps),
+        "width": most_common(widths, "model/*/*/f1/l_1/W, whose size tells the width"),
+        "coupling": most_common(
+            (kinds[size == channels * 4 * 2**level] for level, size in couplings),
+            "model/*/*/f1/l_last/W, whose size tells the coupling",
+        ),
+        # What neither convolves nor shuffles reverses, and keeps nothing.
+        "permutation": most_common(mixes or ["reverse"], "a permutation"),
+        "learn_top": any(name.startswith("model/prior/p/") for name in arrays),
+        "num_classes": _classes(arrays),
+    }
+
+
+def _classes(arrays):
+    if not any(name.startswith("model/prior/y_emb/") for name in arrays):
+        return None
+    table = arrays.get("model/prior/y_emb/W", np.zeros(()))
+    if table.ndim != 2 or not len(table):
+        received = f"shape {table.shape}" if "model/prior/y_emb/W" in arrays else "none"
+        raise ValueError(
+            f"expected model/prior/y_emb/W of shape (classes, 2 x channels), received {received}"
+        )
+    return len(table)

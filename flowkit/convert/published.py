@@ -1,0 +1,131 @@
+"""Which weight of a Glow has which name in the published code."""
+
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
+from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
+from flowkit.distributions import Normal
+
+
+def slots(bijector):
+    """(published name, what holds the weight, published shape) for each weight of a Glow's `MultiScale`.
+
+    The holder is a variable, or a `Conv1x1`, whose matrix may be factored; both have `assign`.
+    """
+    yield from step_slots(bijector.scales)
+    for level, prior in enumerate(bijector.priors):
+        yield from _zeros(f"model/pool{level}/conv", prior)
+    top = bijector.top_prior
+    if top is not None and top.learn:
+        yield from _zeros("model/prior/p", top.conv)
+    if top is not None and top.num_classes is not None:
+        table = top.embedding
+        yield "model/prior/y_emb/W", table.W, tuple(table.W.shape)
+        for name in ("b", "logs"):
+            weight = getattr(table, name)
+            yield f"model/prior/y_emb/{name}", weight, (1, *weight.shape)
+
+
+def step_slots(scales):
+    """As `slots`, of the steps alone."""
+    for level, scale in enumerate(scales):
+        for index, (actnorm, mix, coupling) in enumerate(steps(scale)):
+            name, net, c = f"model/{level}/{index}", coupling.conditioner, actnorm.shift.shape[0]
+            yield from _actnorm(name, actnorm.shift, actnorm.logs)
+            if isinstance(mix, Conv1x1):
+                yield f"{name}/invconv/W", mix, (c, c)
+            elif mix.order != "reverse":
+                yield f"{name}/shuffle/indices", mix.indices, (c,)
+                yield f"{name}/shuffle/indices_inverse", mix.back, (c,)
+            for layer, conv in (("l_1", net.first), ("l_2", net.second)):
+                yield f"{name}/f1/{layer}/W", conv.kernel, tuple(conv.kernel.shape)
+                yield from _actnorm(f"{name}/f1/{layer}", conv.bias, conv.logs)
+            yield from _zeros(f"{name}/f1/l_last", net.last)
+
+
+def steps(scale):
+    """The (actnorm, permutation, coupling) of a scale: what follows its squeeze."""
+    parts = scale.parts[1:]
+    return [tuple(parts[i : i + 3]) for i in range(0, len(parts), 3)]
+
+
+def _actnorm(name, shift, logs):
+    yield f"{name}/actnorm_center/b", shift, (1, 1, 1, *shift.shape)
+    yield f"{name}/actnorm_scale/logs", logs, (1, 1, 1, *logs.shape)
+
+
+def _zeros(name, conv):
+    yield f"{name}/W", conv.kernel, tuple(conv.kernel.shape)
+    yield f"{name}/b", conv.bias, (1, 1, 1, *conv.bias.shape)
+    yield f"{name}/logs", conv.logs, (1, *conv.logs.shape)
+
+
+def check_published(flow):
+    """Raise ValueError, with what differs, for a flow that the published code cannot express."""
+    found = next(_differences(flow), None)
+    if found is not None:
+        raise ValueError(
+            f"to_openai expects a Glow that the published code can express, received one with {found}"
+        )
+
+
+def _differences(flow):
+    bijector = flow.bijector
+    if type(flow.base) is not Normal:
+        yield f"the base density {type(flow.base).__name__}"
+    if type(bijector) is not MultiScale:
+        yield f"a {type(bijector).__name__} where a MultiScale is expected"
+        return
+    if bijector.prior_layout != "interleaved" or not all(map(_published_conv, bijector.priors)):
+        yield "priors of the split latents other than ScaledConv(zeros=True) with interleaved answers"
+    top = bijector.top_prior
+    if top is not None and not (type(top) is TopPrior and top.edge_bias):
+        yield f"the top prior {type(top).__name__} where a TopPrior with edge_bias is expected"
+    kinds = set()
+    for level, scale in enumerate(bijector.scales):
+        where = f"scale {level + 1}"
+        if type(scale) is not Chain or not scale.parts or not _is_squeeze(scale.parts[0]):
+            yield f"a {where} that is no Chain of a Squeeze and steps"
+            return
+        for triple in steps(scale):
+            if tuple(map(type, triple)) not in _STEPS:
+                yield f"a {where} that is not made of steps of ActNorm, Conv1x1 or Permute, and Coupling"
+                return
+            kinds.add(_kind(*triple))
+    if any(None in kind for kind in kinds):
+        yield "a coupling, network or factor that is not the published one"
+    elif len(kinds) > 1 or len({len(scale.parts) for scale in bijector.scales}) > 1:
+        yield "steps that are not alike at every scale"
+    elif not all(scale.built for scale in bijector.scales):
+        yield "no weights yet: adapt or fit it first"
+    elif not bijector.adapted:
+        yield "actnorms that have seen no data: adapt or fit it first"
+
+
+_STEPS = {(ActNorm, Conv1x1, Coupling), (ActNorm, Permute, Coupling)}
+
+
+def _is_squeeze(part):
+    return type(part) is Squeeze and part.factor == 2
+
+
+def _kind(actnorm, mix, coupling):
+    """What must be the same at every step; None marks what the published code does not have."""
+    net = coupling.conditioner
+    published = (
+        actnorm.factor == 3
+        and (coupling.split, coupling.swap) == ("channels", False)
+        and (coupling.scale, coupling.layout, coupling.order) == ("sigmoid", "interleaved", "shift-scale")
+        and (coupling.min_scale == 0 or coupling.transform == "additive")
+        and type(net) is ConvNet
+        and net.edge_bias
+        and net.context == "none"
+    )
+    if not published:
+        return (None,)
+    permutation = "conv1x1" if type(mix) is Conv1x1 else "reverse" if mix.order == "reverse" else "shuffle"
+    return permutation, coupling.transform, net.width
+
+
+def _published_conv(conv):
+    if type(conv) is not ScaledConv:
+        return False
+    return (conv.zeros, conv.kernel_size, conv.edge_bias, conv.factor) == (True, 3, True, 3)

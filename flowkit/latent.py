@@ -1,0 +1,206 @@
+"""Moving about in the space of latents: between two events, along an attribute, at random on some levels.
+
+Everything here encodes, moves the latents, and decodes. The axis of the positions comes first, the batch after
+it: (steps, n, *event). An event without a batch axis gives (steps, *event). Events are data as stored, uint8
+images for a flow with `dequantize`; a flow that needs a context takes one row of it for each event, which is
+held while its latents move.
+"""
+
+import flowkit._engine_found  # noqa: F401
+
+# isort: split
+import numpy as np
+from keras import ops, tree
+
+from flowkit.data.validate import whole_number
+from flowkit.levels import level_sizes, spread
+
+__all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
+
+PATHS = ("linear", "spherical")
+
+
+def interpolate(flow, x0, x1, steps, *, context=None, path="linear", batch_size=None):
+    """`steps` events on the way from `x0` to `x1`, both included: (steps, n, *event).
+
+    - `path="linear"`: z(t) = (1 - t) z0 + t z1, as published (Kingma & Dhariwal, 2018, section 6.2).
+    - `path="spherical"`: `slerp`. Half-way between independent latents the straight line is shorter by
+      sqrt(2) than either, as if sampled at temperature 0.7; the arc keeps their length.
+
+    Raises ValueError for fewer than 2 steps, another path, or ends that differ in shape.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Exp, Inverse
+    >>> flow = Flow(Inverse(Exp()))  # latents are logarithms, so the half-way is the geometric mean
+    >>> flow.build((None, 1))
+    >>> interpolate(flow, np.array([1.0]), np.array([4.0]), steps=3).round(4).tolist()
+    [[1.0], [2.0], [4.0]]
+    """
+    steps = whole_number(steps, "steps", least=2)
+    if path not in PATHS:
+        raise ValueError(f"path: expected one of {', '.join(map(repr, PATHS))}, received {path!r}.")
+    (x0, single), (x1, _) = _batch(flow, x0), _batch(flow, x1)
+    if x0.shape != x1.shape:
+        raise ValueError(f"interpolate: expected two ends of one shape, received {x0.shape} and {x1.shape}.")
+    z0, z1 = (flow.encode(x, context, batch_size=batch_size) for x in (x0, x1))
+    if path == "spherical":
+        z = slerp(z0, z1, steps)
+    else:
+        t = np.linspace(0, 1, steps, dtype=z0.dtype).reshape(-1, *(1,) * z0.ndim)
+        z = (1 - t) * z0 + t * z1
+    return _decode(flow, z, context, batch_size, single)
+
+
+def attribute_direction(flow, x, has_attribute, *, context=None, batch_size=None):
+    """mean(z of x with the attribute) - mean(z of x without it): one latent event.
+
+    `has_attribute`: one truth value for each event of `x`, e.g. `labels == 3`. What else the two groups
+    differ in is part of the direction too. Kingma & Dhariwal, Glow (2018), section 6.2.
+
+    Raises ValueError where either group is empty.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Shift
+    >>> x = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 5.0]])
+    >>> attribute_direction(Flow(Shift(1.0)), x, [False, False, True]).tolist()
+    [3.0, 4.0]
+    """
+    has = np.asarray(has_attribute)
+    if has.shape != (len(x),) or not np.isin(has, (0, 1)).all():
+        raise ValueError(
+            f"has_attribute: expected a truth value for each of {len(x)} events, received {has.dtype} of shape "
+            f"{has.shape}."
+        )
+    has = has.astype(bool)
+    if has.all() or not has.any():
+        raise ValueError(
+            f"has_attribute: expected events with the attribute and without, received {has.sum()} of {len(has)} with."
+        )
+    z = flow.encode(x, context, batch_size=batch_size)
+    means = [z[rows].mean(axis=0, dtype="float64") for rows in (has, ~has)]
+    return (means[0] - means[1]).astype(z.dtype)
+
+
+def manipulate(flow, x, direction, amounts, *, context=None, batch_size=None):
+    """`x` with z + amount * direction, for each amount: (len(amounts), n, *event).
+
+    An amount of 0 is `x` itself; with an `attribute_direction` 1 carries the mean without the attribute to the
+    mean with it. (The published demo's slider goes from -1.6 to 1.6.)
+
+    Raises ValueError where `direction` is not one latent event, or `amounts` not a list of finite numbers.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(np.log(2)))
+    >>> flow.build((None, 2))
+    >>> manipulate(flow, np.array([1.0, 1.0]), np.array([2.0, 0.0]), [-1, 0, 1]).tolist()
+    [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
+    """
+    amounts = np.asarray(amounts, "float64")
+    if amounts.ndim != 1 or not len(amounts) or not np.isfinite(amounts).all():
+        raise ValueError(f"amounts: expected a list of finite numbers, received {amounts.tolist()}.")
+    x, single = _batch(flow, x)
+    z = flow.encode(x, context, batch_size=batch_size)
+    direction = np.asarray(direction, z.dtype)
+    if direction.shape != z.shape[1:]:
+        raise ValueError(
+            f"direction: expected the shape of one latent event, {z.shape[1:]}, received {direction.shape}."
+        )
+    amounts = amounts.astype(z.dtype).reshape(-1, *(1,) * z.ndim)
+    return _decode(flow, z + amounts * direction, context, batch_size, single)
+
+
+def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch_size=None):
+    """`x` with the latents of the chosen levels drawn anew, the others its own: (n, *event).
+
+    - `levels`: one number or several, in the order of `split_latents`: 0 leaves first and holds the
+      finest detail, -1 is the last, which holds what the image is of.
+    - `temperature`, `seed`: as for `flow.sample`; one temperature, or one for each level of the flow.
+
+    Raises ValueError for a flow without levels, and for levels that it does not have.
+
+    >>> from flowkit import zoo
+    >>> flow = zoo.glow(levels=2, steps=1, width=4)
+    >>> images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), dtype="uint8")
+    >>> bool((resample(flow.adapt(images), images, []) == images).all())
+    True
+    """
+    x, single = _batch(flow, x)
+    z = flow.encode(x, context, batch_size=batch_size)
+    sizes = level_sizes(flow.bijector, "levels")
+    known = range(-len(sizes), len(sizes))
+    levels = np.atleast_1d(levels).tolist()
+    if any(isinstance(level, bool) or level not in known for level in levels):
+        raise ValueError(f"levels: expected whole numbers in 0..{len(sizes) - 1}, received {levels}.")
+    drawn = np.zeros(len(sizes), bool)
+    drawn[[int(level) for level in levels]] = True
+    fresh = flow.base.sample(
+        z.shape,
+        temperature=spread(flow.bijector, temperature),
+        seed=flow.sampler if seed is None else seed,
+        context=context,
+    )
+    z = np.where(np.repeat(drawn, sizes), ops.convert_to_numpy(fresh), z)
+    return _decode(flow, z[None], context, batch_size, single)[0]
+
+
+def slerp(z0, z1, steps):
+    """The arcs from each row of `z0` to that of `z1`: (steps, *z0.shape), the ends exactly as they are.
+
+    z(t) = |z(t)| (cos(t a) u + sin(t a) v), a the angle between z0 and z1, u the direction of z0, and v that
+    of the part of z1 across it; the length |z(t)| goes linearly from one to the other. For unit vectors it is
+    sin((1 - t) a) / sin(a) z0 + sin(t a) / sin(a) z1 (Shoemake, 1985), without its division by zero:
+
+    - parallel vectors, and a zero vector with any other, are joined by the straight line;
+    - between opposite ones all arcs are equally short: v is then the axis on which u is smallest, made
+      perpendicular to u. On a line (a single entry) there is none, and the path is straight.
+
+    >>> slerp(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]), 3).round(3).tolist()
+    [[[1.0, 0.0]], [[1.061, 1.061]], [[0.0, 2.0]]]
+    """
+    a, b = (np.asarray(z, "float64").reshape(len(z), -1) for z in (z0, z1))
+    length_a, length_b = _length(a), _length(b)
+    u, w = _unit(a), _unit(b)
+    along = (u * w).sum(axis=1, keepdims=True)
+    across = w - along * u
+    # Of a part across that is smaller than this, rounding has taken half the digits.
+    flat = _length(across) < np.sqrt(np.finfo("float64").eps)
+    opposite = flat & (along < 0) & (a.shape[1] > 1)
+    axis = np.zeros_like(u)
+    axis[np.arange(len(u)), np.abs(u).argmin(axis=1)] = 1
+    angle = np.where(opposite, np.pi, np.arctan2(_length(across), along))
+    v = _unit(np.where(opposite, axis - (axis * u).sum(axis=1, keepdims=True) * u, across))
+    t = np.linspace(0, 1, steps).reshape(-1, 1, 1)
+    arc = ((1 - t) * length_a + t * length_b) * (np.cos(t * angle) * u + np.sin(t * angle) * v)
+    straight = (length_a == 0) | (length_b == 0) | (flat & ~opposite)
+    z = np.where(straight, (1 - t) * a + t * b, arc).reshape(steps, *np.shape(z0))
+    z = z.astype(np.asarray(z0).dtype)
+    z[0], z[-1] = z0, z1
+    return z
+
+
+def _length(z):
+    return np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def _unit(z):
+    """Rows of length 1; rows of zeros stay what they are."""
+    length = _length(z)
+    return z / np.where(length > 0, length, 1)
+
+
+def _batch(flow, x):
+    """(`x` as numpy with a batch axis, whether it came without one)."""
+    x = ops.convert_to_numpy(x)
+    single = x.shape == flow.event_shape
+    return (x[None] if single else x), single
+
+
+def _decode(flow, z, context, batch_size, single):
+    """The data of latents (positions, n, *latent), each position with the same context."""
+    if context is not None:
+        context = tree.map_structure(ops.convert_to_numpy, context)
+        context = tree.map_structure(lambda c: np.tile(c, (len(z), *(1,) * (c.ndim - 1))), context)
+    x = flow.decode(z.reshape(-1, *z.shape[2:]), context, batch_size=batch_size)
+    x = x.reshape(*z.shape[:2], *x.shape[1:])
+    return x[:, 0] if single else x
