@@ -57,7 +57,8 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
             done = [grad, *own_grads, *jax.tree.leaves(more)]
         if invert:
             _look(y, *kept, tolerance, on_drift)
-        return learned_grads[::-1], None, grad, shared_grads
+        learned_grads, grad, shared_grads = _once((learned_grads[::-1], grad, shared_grads))
+        return learned_grads, None, grad, shared_grads
 
     run.defvjp(keep, pull)
     learned = [[variable.value for variable in part.trainable_variables] for part in parts]
@@ -83,6 +84,19 @@ def _part(context):
         )
 
     return jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, context), whole
+
+
+@jax.custom_vjp
+def _once(grads):
+    """`grads` as they are: what was rebuilt counts as a constant, so a gradient of them would be wrong."""
+    return grads
+
+
+def _refuse(_, grads):
+    raise NotImplementedError("no second derivatives through this chain: use backprop='stored'")
+
+
+_once.defvjp(lambda grads: (grads, None), _refuse)
 
 
 def _zero_after(done, dtype):

@@ -56,7 +56,9 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
                 done = [tensor for tensor in found if tensor is not None]
             if invert:
                 _look(y, *kept, tolerance, on_drift)
-            return [grad, *shared_grads, *(g for some in own_grads for g in some)]
+            found = [grad, *shared_grads, *(g for some in own_grads for g in some)]
+            known = iter(_once(*(tensor for tensor in found if tensor is not None)))
+            return [None if tensor is None else next(known) for tensor in found]
 
         return (x, total), pull
 
@@ -83,6 +85,16 @@ def _pull(tape, outputs, grads, sources):
 
 def _sum(one, other):
     return one if other is None else other if one is None else one + other
+
+
+@tf.custom_gradient
+def _once(*grads):
+    """`grads` as they are: what was rebuilt counts as a constant, so a gradient of them would be wrong."""
+
+    def refuse(*_):
+        raise NotImplementedError("no second derivatives through this chain: use backprop='stored'")
+
+    return [tf.identity(tensor) for tensor in grads], refuse
 
 
 def _zero_after(done, dtype):

@@ -61,6 +61,7 @@ class _Replay(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @torch.compiler.disable
     def backward(ctx, grad, log_det_grad):
         plan, tensors = ctx.plan, ctx.saved_tensors
         # Detached, since the output came with the graph that has led here.

@@ -27,8 +27,8 @@ class Chain(Bijector):
       back: a relative error of the input above 6e-5 (float32) is warned of, save where XLA has
       compiled TensorFlow's step, which cannot report.
 
-    The last two cost a third more computation for couplings, as the network runs once more. They have no second
-    derivatives on torch, and need parts that answer the same each time: no dropout.
+    The last two cost a third more computation for couplings, as the network runs once more. They refuse second
+    derivatives, and need parts that answer the same each time: no dropout.
 
     The spec follows from the parts. Raises ContractError, when it is made, for parts that do not
     fit: a codomain that is not the next part's domain, or an event rank that the next cannot take;

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Exp, Scale
 from flowkit.conditioners import ConvNet
 
 SHAPE = (16, 8, 8, 4)
@@ -65,3 +66,43 @@ def test_reversible_keeps_the_same_whatever_the_depth_and_recompute_little_more(
     recomputed = kept(chain(8, "recompute"))
     assert recomputed <= deep + inputs
     assert kept(chain(8, "stored")) > 2 * recomputed
+
+
+def twice_on_torch(score, x):
+    import torch
+
+    x = torch.tensor(x, requires_grad=True)
+    (grad,) = torch.autograd.grad(score(x), x, create_graph=True)
+    (grad**2).sum().backward()
+
+
+def twice_on_jax(score, x):
+    import jax
+
+    jax.grad(lambda x: (jax.grad(score)(x) ** 2).sum())(x)
+
+
+def twice_on_tensorflow(score, x):
+    import tensorflow as tf
+
+    x = tf.constant(x)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            value = score(x)
+        grad = inner.gradient(value, x)
+        norm = tf.reduce_sum(grad**2)
+    outer.gradient(norm, x)
+
+
+TWICE = {"torch": twice_on_torch, "jax": twice_on_jax, "tensorflow": twice_on_tensorflow}
+
+
+@pytest.mark.skipif(backends.name() not in TWICE, reason="this engine has no gradients")
+@pytest.mark.parametrize("backprop", ["recompute", "reversible"])
+def test_second_derivatives_are_refused_rather_than_wrong(backprop):
+    layer = Chain([Scale(0.5), Exp()], backprop=backprop)
+    layer.build((None, 3))
+    with pytest.raises((NotImplementedError, RuntimeError), match=r"second derivatives|differentiate twice"):
+        TWICE[backends.name()](lambda x: ops.sum(layer(x)[0]), np.ones((2, 3), "float32"))
