@@ -32,8 +32,8 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
 
     def pull(residuals, grads):
         learned, fixed, context, kept = residuals
-        grad, log_det_grad = grads
         shared, whole = _part(context)
+        learned, shared, kept, (grad, log_det_grad) = _constant((learned, shared, kept, grads))
         learned_grads, shared_grads = [], jax.tree.map(jnp.zeros_like, shared)
         y, done = kept[-1], [grad]
         for i in reversed(range(len(parts))):
@@ -57,8 +57,7 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
             done = [grad, *own_grads, *jax.tree.leaves(more)]
         if invert:
             _look(y, *kept, tolerance, on_drift)
-        learned_grads, grad, shared_grads = _once((learned_grads[::-1], grad, shared_grads))
-        return learned_grads, None, grad, shared_grads
+        return learned_grads[::-1], None, grad, shared_grads
 
     run.defvjp(keep, pull)
     learned = [[variable.value for variable in part.trainable_variables] for part in parts]
@@ -86,17 +85,15 @@ def _part(context):
     return jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, context), whole
 
 
-@jax.custom_vjp
-def _once(grads):
-    """`grads` as they are: what was rebuilt counts as a constant, so a gradient of them would be wrong."""
-    return grads
+@jax.custom_jvp
+def _constant(tensors):
+    """`tensors` as they are, of which nothing may be derived: what is rebuilt from them counts as a constant."""
+    return tensors
 
 
-def _refuse(_, grads):
+@_constant.defjvp
+def _refuse(primals, tangents):
     raise NotImplementedError("no second derivatives through this chain: use backprop='stored'")
-
-
-_once.defvjp(lambda grads: (grads, None), _refuse)
 
 
 def _zero_after(done, dtype):

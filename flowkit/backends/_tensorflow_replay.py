@@ -24,6 +24,7 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
 
     @tf.custom_gradient
     def run(x, *leaves):
+        anchors = [tensor for tensor in (x, *leaves) if tensor.dtype.is_floating]
         # An outer tape need not look inside.
         x, *leaves = (tf.stop_gradient(tensor) for tensor in (x, *leaves))
         shared, values = leaves[: len(given)], tf.nest.pack_sequence_as(variables, leaves[len(given) :])
@@ -57,7 +58,7 @@ def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
             if invert:
                 _look(y, *kept, tolerance, on_drift)
             found = [grad, *shared_grads, *(g for some in own_grads for g in some)]
-            known = iter(_once(*(tensor for tensor in found if tensor is not None)))
+            known = iter(_once([tensor for tensor in found if tensor is not None], anchors))
             return [None if tensor is None else next(known) for tensor in found]
 
         return (x, total), pull
@@ -87,14 +88,17 @@ def _sum(one, other):
     return one if other is None else other if one is None else one + other
 
 
-@tf.custom_gradient
-def _once(*grads):
-    """`grads` as they are: what was rebuilt counts as a constant, so a gradient of them would be wrong."""
+def _once(grads, anchors):
+    """`grads` as they are, of which an outer tape may not ask what they are by `anchors`: those were constants."""
 
     def refuse(*_):
         raise NotImplementedError("no second derivatives through this chain: use backprop='stored'")
 
-    return [tf.identity(tensor) for tensor in grads], refuse
+    @tf.custom_gradient
+    def same(*tensors):
+        return [tf.identity(tensor) for tensor in tensors[: len(grads)]], refuse
+
+    return same(*grads, *anchors)
 
 
 def _zero_after(done, dtype):

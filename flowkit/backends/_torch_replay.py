@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import keras
 import torch
 from keras import tree
-from torch.autograd.function import once_differentiable
 
 
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow
@@ -60,9 +59,10 @@ class _Replay(torch.autograd.Function):
         return x, total
 
     @staticmethod
-    @once_differentiable
     @torch.compiler.disable
     def backward(ctx, grad, log_det_grad):
+        if torch.is_grad_enabled():  # asked for with create_graph=True
+            raise NotImplementedError("no second derivatives through this chain: use backprop='stored'")
         plan, tensors = ctx.plan, ctx.saved_tensors
         # Detached, since the output came with the graph that has led here.
         kept, leaves = [tensor.detach() for tensor in tensors[: ctx.kept]], tensors[ctx.kept :]

@@ -104,5 +104,5 @@ TWICE = {"torch": twice_on_torch, "jax": twice_on_jax, "tensorflow": twice_on_te
 def test_second_derivatives_are_refused_rather_than_wrong(backprop):
     layer = Chain([Scale(0.5), Exp()], backprop=backprop)
     layer.build((None, 3))
-    with pytest.raises((NotImplementedError, RuntimeError), match=r"second derivatives|differentiate twice"):
+    with pytest.raises(NotImplementedError, match="second derivatives"):
         TWICE[backends.name()](lambda x: ops.sum(layer(x)[0]), np.ones((2, 3), "float32"))
