@@ -18,6 +18,7 @@ _PUBLIC = {
     "ContractError": "flowkit.contract",
     "Domain": "flowkit.contract",
     "Flow": "flowkit.flow",
+    "LabelledFlow": "flowkit.labelled",
     "backends": None,
     "bijectors": None,
     "conditioners": None,

@@ -65,6 +65,11 @@ class Flow(keras.Model):
         self._compiled_runs: dict[str, Any] = {}
         self._scoring = False  # inside `evaluate`
 
+    @property
+    def num_classes(self):
+        """How many classes the labels of a class-conditional flow may name; None for no labels."""
+        return self.bijector.num_classes
+
     # What Keras calls
 
     def build(self, input_shape):
@@ -87,11 +92,14 @@ class Flow(keras.Model):
         return (unpack(input_shape)[0][0],)
 
     def _log_density(self, y, context):
+        return self._encode_and_score(y, context)[1]
+
+    def _encode_and_score(self, y, context):
         z, log_det = self.bijector(y, context=context)
         log_prob = self.base.log_prob(z, context=context) + log_det
         if self.dequantize is not None:
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
-        return log_prob
+        return z, log_prob
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
@@ -103,17 +111,20 @@ class Flow(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)
-        # A training step that is not finite is not taken (flowkit.training.guard), and does not count here
-        # either; data that are scored all count.
-        counts = ops.ones_like(y_pred, dtype="bool") if self._scoring else ops.isfinite(y_pred)
-        weight = ops.cast(counts, y_pred.dtype)
-        if sample_weight is not None:
-            weight = weight * ops.cast(sample_weight, y_pred.dtype)
+        counts, weight = self._counted(y_pred, sample_weight)
         nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nll, sample_weight=weight)
         size = event_size(data.shape)
         self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
         return self.get_metrics_result()
+
+    def _counted(self, values, sample_weight):
+        """Which of the values (batch,) count in a mean, and with what weight."""
+        # A training step that is not finite is not taken (flowkit.training.guard), and does not count here
+        # either; data that are scored all count.
+        counts = ops.ones_like(values, dtype="bool") if self._scoring else ops.isfinite(values)
+        weight = ops.cast(counts, values.dtype)
+        return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)
 
     def fit(self, x=None, y=None, *args, context=None, validation_data=None, **kwargs):
         """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.

@@ -79,14 +79,14 @@ def check_finite(x, dtype):
 
 
 def check_context(flow, context, samples=None):
-    """The context as numpy, None where the flow takes none: neither its bijector nor its base.
+    """The context as numpy, None where the flow takes none: neither its bijector nor its base nor itself.
 
     Raises ContractError where it is missing, has not one row for each of `samples`, holds NaN, or names a
     class that is not there.
     """
-    kinds = {flow.bijector.spec.context, getattr(flow.base, "context", "none")}
+    kinds = {flow.bijector.spec.context, *(getattr(part, "context", "none") for part in (flow.base, flow))}
     kind = next(word for word in ("required", "optional", "none") if word in kinds)
-    classes = flow.bijector.num_classes
+    classes = flow.num_classes
     if context is None and kind == "required":
         raise ContractError(
             "context",

@@ -2,6 +2,7 @@
 import tomllib
 
 import keras
+import numpy as np
 import pytest
 from keras import ops
 
@@ -68,6 +69,9 @@ def test_defaults_are_filled_in():
         ('name = "glow"', 'name = "glwo"', "r.toml:2: model.name: expected one of glow, received 'glwo'; did you mean 'glow'?"),
         ('name = "glow"', "", "r.toml:1: model.name: expected one of glow, received nothing"),
         ("clip_norm = 50", 'optimizer = "adma"', "r.toml:18: training.optimizer: expected one of adadelta, "),
+        ("clip_norm = 50", "warmup_epochs = 1.0", "r.toml:11: training: expected warmup_steps or warmup_epochs, received both"),
+        ("clip_norm = 50", "polyak_epochs = 0", "r.toml:18: training.polyak_epochs: expected greater than 0, received 0"),
+        ("limit = 80", 'augment = ["flop"]', "r.toml:9: data.augment: expected 'shift', 'flip' or 'distort', received ['flop'] (list)"),
         ("clip_norm = 50", "learning_rat = 1", "r.toml:18: training.learning_rat is not a key"),
         ("limit = 80", "size = [8, 'a']", "r.toml:9: data.size: expected "),
         ("[model]", "[model", "r.toml:1: not valid TOML: "),
@@ -174,6 +178,84 @@ def test_prepared_experiment_is_what_the_recipe_says():
     assert (inner.use_ema, inner.ema_momentum, inner.global_clipnorm) == (True, 0.9, 50)
     rate = inner.get_config()["learning_rate"]["config"]
     assert (rate["peak"], rate["warmup_steps"], rate["total_steps"]) == (2e-3, 4, 10)
+
+
+def optimizer(*changes, steps_per_epoch=50):
+    return recipes.build_optimizer(recipes.loads(GOOD, changes), steps_per_epoch).inner_optimizer
+
+
+def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
+    glow = ("training.optimizer=glow-adamax", "training.polyak_epochs=2")
+    text = GOOD.replace("ema = 0.9\n", "")
+
+    def build(*changes):
+        return recipes.build_optimizer(recipes.loads(text, changes), 50).inner_optimizer
+
+    made = build(*glow)
+    assert isinstance(made, training.GlowAdamax)
+    assert made.beta_2 == made.ema_momentum == 1 - 1 / 100
+    assert made.use_ema
+    off = build(*glow, "training.ema=0")
+    assert (off.use_ema, off.beta_2) == (False, 1 - 1 / 100)
+    other = build(*glow, "training.ema=0.5")
+    assert (other.use_ema, other.ema_momentum, other.beta_2) == (True, 0.5, 1 - 1 / 100)
+    adam = build("training.polyak_epochs=2")
+    assert (adam.use_ema, adam.ema_momentum) == (True, 1 - 1 / 100)
+    assert not build().use_ema
+    with pytest.raises(recipes.RecipeError, match=r"polyak_epochs = 0.01, which is 0.5 steps: expected more"):
+        build("training.polyak_epochs=0.01")
+
+
+def test_warm_up_in_epochs_is_by_step():
+    made = optimizer("training.warmup_steps=0", "training.warmup_epochs=1.5", "training.schedule=constant")
+    assert made.get_config()["learning_rate"]["config"]["warmup_steps"] == 75
+    with pytest.raises(recipes.RecipeError, match=r"warmup_epochs = 3.0, but the whole run has 100 steps"):
+        optimizer("training.warmup_steps=0", "training.warmup_epochs=3.0")
+
+
+@pytest.mark.parametrize("ema", [0.75, 0])
+def test_what_fit_leaves_to_score_and_sample_are_the_averaged_weights_unless_turned_off(ema):
+    made = recipes.prepare(
+        recipes.loads(GOOD, ["training.epoch_steps=1", "training.epochs=8", f"training.ema={ema}"])
+    )
+    path = []
+
+    def look(epoch, logs):
+        path.append([ops.convert_to_numpy(w).copy() for w in made.flow.trainable_weights])
+
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=look)
+    made.flow.fit(made.batches, epochs=4, shuffle=False, verbose=0, callbacks=[watch])
+    expected = path[0]
+    for weights in path[1:]:
+        expected = [ema * a + (1 - ema) * w for a, w in zip(expected, weights, strict=True)]
+    for found, wanted in zip(made.flow.trainable_weights, expected, strict=True):
+        # Four roundings of weights, and differences of those of one step.
+        atol = 8 * np.finfo("float32").eps * max(1, np.abs(wanted).max())
+        np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, rtol=0, atol=atol)
+
+
+def test_crop_and_augment_reach_training_adaptation_and_tests():
+    changes = ["data.crop=4", 'data.augment=["shift", "flip"]', "training.epoch_steps=7"]
+    recipe = recipes.loads(GOOD, changes)
+    made = recipes.prepare(recipe)
+    assert made.flow.event_shape == (4, 4, 1)
+    assert len(made.batches) == 7
+    (batch,) = made.batches[3]
+    assert batch.shape == (16, 4, 4, 1)
+    again = recipes.prepare(recipe)
+    assert np.array_equal(again.batches[3][0], batch)
+    assert made.test.images.shape[1:] == (4, 4, 1)
+    assert np.array_equal(made.test.images, recipes.load_data(recipe, "test").images)
+    whole = recipes.load_data(recipes.loads(GOOD), "test").images
+    windows = np.lib.stride_tricks.sliding_window_view(whole[..., 0], (4, 4), (1, 2))
+    assert (windows == made.test.images[:, None, None, ..., 0]).all((3, 4)).any((1, 2)).all()
+
+
+def test_data_that_are_not_there_are_asked_for():
+    with pytest.raises(recipes.RecipeError, match=r"no/such: expected a file or folder.*--data PATH gives"):
+        recipes.load_data(recipes.loads(GOOD, ["data.source=no/such"]), "train")
+    with pytest.raises(recipes.RecipeError, match=r"received 'digit'. Did you mean 'digits'"):
+        recipes.load_data(recipes.loads(GOOD, ["data.source=digit"]), "train")
 
 
 def test_precision_reaches_the_networks_and_nothing_else():

@@ -199,6 +199,11 @@ class MultiScale(Bijector):
         flat = [ops.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
         return ops.concatenate(flat, axis=-1)
 
+    def before_top_prior(self, z, context=None):
+        """What the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
+        last = self.split_latents(z)[-1]
+        return self._whiten(last, self.top_prior, last, context, "contiguous", inverse=True)[0]
+
     def latent_rank(self, rank):
         return 1
 

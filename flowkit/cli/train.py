@@ -92,6 +92,9 @@ def finish(experiment, folder, progress):
     )
     training.save_png(folder.samples, grid)
     mean, error = bits_per_dim(flow, test, experiment.classes)
+    told = {}
+    if hasattr(flow, "label_log_prob"):
+        told["test_label_error"] = float((flow.label_log_prob(test.images).argmax(-1) != test.labels).mean())
     if not math.isfinite(mean):
         say("note: the test bits/dim is not finite")
     folder.save_metrics(
@@ -99,6 +102,7 @@ def finish(experiment, folder, progress):
             "test_bits_per_dim": mean,
             "test_standard_error": error,
             "test_images": len(test),
+            **told,
             "train_bits_per_dim": log[-1]["bits_per_dim"],
             "train_images": len(experiment.train),
             "data": test.name,

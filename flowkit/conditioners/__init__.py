@@ -11,6 +11,7 @@ from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.mlp import MLP
 from flowkit.conditioners.place_prior import PlacePrior
 from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.conditioners.scaled_dense import ScaledDense
 from flowkit.conditioners.top_prior import TopPrior
 
-__all__ = ["MLP", "ConvNet", "PlacePrior", "ScaledConv", "TopPrior"]
+__all__ = ["MLP", "ConvNet", "PlacePrior", "ScaledConv", "ScaledDense", "TopPrior"]

@@ -12,7 +12,8 @@ What `load` can load:
 - an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
-resumed, `augment` shifts and mirrors them, `Dequantize` makes them continuous.
+resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous.
+`python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
 """
 
 import flowkit._engine_found  # noqa: F401

@@ -6,7 +6,7 @@ import numpy as np
 from flowkit.data.validate import whole_number
 
 
-def batches(x, context=None, *, batch_size, seed=0, augment=None):
+def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
     """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`.
 
     Give them to `fit` with `shuffle=False`: they are shuffled already, and Keras would reorder
@@ -16,7 +16,9 @@ def batches(x, context=None, *, batch_size, seed=0, augment=None):
         x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`.
         context: array of `n` contexts, or a dict of such arrays.
         batch_size: events per batch. The last, smaller batch is left out; who is in it changes
-            with each epoch.
+            with each pass over the data.
+        epoch_steps: batches in an epoch; None is one pass over the data. With another number, epochs
+            follow one another through the passes without a gap.
         seed: a whole number from 0 up.
         augment: `f(batch_of_x, rng)`, such as `flowkit.data.augment.flip()`, or a list of them.
 
@@ -35,7 +37,7 @@ def batches(x, context=None, *, batch_size, seed=0, augment=None):
         >>> [batch.tolist() for (batch,) in data]
         [[1, 4, 0], [3, 2, 5]]
     """
-    return Batches(x, context, batch_size=batch_size, seed=seed, augment=augment)
+    return Batches(x, context, batch_size=batch_size, epoch_steps=epoch_steps, seed=seed, augment=augment)
 
 
 class Batches(keras.utils.PyDataset):
@@ -46,7 +48,7 @@ class Batches(keras.utils.PyDataset):
             does `evaluate`; set it to resume: to `k` when `k` epochs are done.
     """
 
-    def __init__(self, x, context=None, *, batch_size, seed=0, augment=None):
+    def __init__(self, x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
         # One worker: with more, Keras 3.15 carries batches left in its queue into the next epoch.
         super().__init__(workers=1, use_multiprocessing=False)
         self.x = np.asarray(x)
@@ -65,6 +67,10 @@ class Batches(keras.utils.PyDataset):
                 f"batch_size: expected at most the {count} events there are, received "
                 f"{batch_size}. Lower it: a batch that is not full is left out."
             )
+        self._pass_steps = count // self.batch_size
+        if epoch_steps is not None:
+            whole_number(epoch_steps, "epoch_steps", least=1)
+        self.epoch_steps = epoch_steps
         if augment is None:
             augment = []
         self.augment = list(augment) if isinstance(augment, list | tuple) else [augment]
@@ -90,7 +96,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        return len(self.x) // self.batch_size
+        return self.epoch_steps or self._pass_steps
 
     def __len__(self):
         return self.num_batches
@@ -109,7 +115,8 @@ class Batches(keras.utils.PyDataset):
                 )
         self._next_index = index + 1
         epoch = self.epoch
-        rows = self._permutation(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        round_, step = divmod(epoch * self.num_batches + index, self._pass_steps)
+        rows = self._permutation(round_)[step * self.batch_size : (step + 1) * self.batch_size]
         x = self.x[rows]
         if self.augment:
             # + 1, since NumPy seeds (seed, epoch, 0) and (seed, epoch), the permutation's, alike.
@@ -122,12 +129,13 @@ class Batches(keras.utils.PyDataset):
             return ({"x": x, "context": {k: v[rows] for k, v in self.context.items()}},)
         return ({"x": x, "context": self.context[rows]},)
 
-    def _permutation(self, epoch):
+    def _permutation(self, round_):
+        """The order of one pass over the data."""
         # One assignment of a pair: TensorFlow reads ahead from a thread of its own.
         known, order = self._order
-        if known != epoch:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.x))
-            self._order = (epoch, order)
+        if known != round_:
+            order = np.random.default_rng((self.seed, round_)).permutation(len(self.x))
+            self._order = (round_, order)
         return order
 
     # When Keras says that an epoch is over. `fit` makes an adapter, which reads `workers`; may take

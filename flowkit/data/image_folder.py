@@ -24,6 +24,18 @@ def load_image_folder(folder, split, size=None, channels=None, limit=None):
         FileNotFoundError: where there are no images.
         ValueError: where an image cannot be read, or sizes differ and `size` is None.
     """
+    root, chosen, classes = image_names(folder, split)
+    chosen = chosen[:limit]
+    images = _read_all([root / name for name in chosen], size, channels)
+    labels = None
+    if classes:
+        number = {name: i for i, name in enumerate(classes)}
+        labels = np.array([number[name.split("/")[0]] for name in chosen], np.int64)
+    return images, labels, classes
+
+
+def image_names(folder, split):
+    """(root, names under it of one split's images, names of their classes or None), any prefix a fair sample."""
     folder = Path(folder)
     by_split = _split_folders(folder)
     if by_split:
@@ -42,13 +54,7 @@ def load_image_folder(folder, split, size=None, channels=None, limit=None):
             f"{root}: expected image files ({' '.join(SUFFIXES)}), found none. "
             "Check the folder; sub-folders are searched too."
         )
-    chosen = chosen[:limit]
-    images = _read_all([root / name for name in chosen], size, channels)
-    labels = None
-    if classes:
-        number = {name: i for i, name in enumerate(classes)}
-        labels = np.array([number[name.split("/")[0]] for name in chosen], np.int64)
-    return images, labels, classes
+    return root, chosen, classes
 
 
 def _split_folders(folder):

@@ -11,8 +11,10 @@
 (32, 3, 'adam')
 """
 
-from flowkit.recipes.build import Experiment, build_flow, build_optimizer, load_data, prepare
+from flowkit.recipes.build import Experiment, build_flow, prepare
 from flowkit.recipes.find import available, find
+from flowkit.recipes.images import load_data
+from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.read import Override, load, loads
 from flowkit.recipes.schema import Recipe, RecipeError
 from flowkit.recipes.write import dumps

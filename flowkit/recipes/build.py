@@ -1,4 +1,4 @@
-"""From a validated recipe to a flow, its data and its optimizer."""
+"""From a validated recipe to a flow that is ready for `fit`, and its data."""
 
 import inspect
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import data, training, zoo
-from flowkit.recipes.schema import Recipe, RecipeError, optimizers
+from flowkit import data, zoo
+from flowkit.recipes.images import augmentations, image_shape, load_data, load_uncropped
+from flowkit.recipes.optimizer import build_optimizer
+from flowkit.recipes.schema import Recipe, RecipeError
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,6 @@ class Experiment:
     def context(self, dataset):
         """The labels that the model is conditioned on, or None."""
         return None if self.classes is None else dataset.labels
-
-
-def load_data(recipe, split):
-    """The recipe's data set, "train" or "test"; raises what `flowkit.data.load` does."""
-    table = recipe.data
-    size = tuple(table.size) if isinstance(table.size, list) else table.size
-    return data.load(table.source, split, size=size, channels=table.channels, limit=table.limit)
 
 
 def build_flow(recipe, dataset):
@@ -52,48 +47,38 @@ def build_flow(recipe, dataset):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.training.precision)  # layers read it when they are made
     try:
-        return function(input_shape=tuple(dataset.images.shape[1:]), **arguments)
+        return function(input_shape=image_shape(recipe, dataset), **arguments)
     except ValueError as error:
         raise RecipeError(f"[model] does not fit {dataset.name}: {error}") from error
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def build_optimizer(recipe, steps_per_epoch):
-    """The recipe's optimizer: schedule, clipping and averaging, guarded against bad steps."""
-    table = recipe.training
-    total = table.epochs * steps_per_epoch
-    if table.schedule == "cosine":
-        if total <= table.warmup_steps:
-            raise RecipeError(
-                f"training.warmup_steps = {table.warmup_steps}, but the whole run has {total} "
-                "steps: expected fewer"
-            )
-        rate = training.WarmUpCosine(table.learning_rate, warmup_steps=table.warmup_steps, total_steps=total)
-    else:
-        rate = training.WarmUp(table.learning_rate, warmup_steps=table.warmup_steps)
-    inner = optimizers()[table.optimizer](
-        rate,
-        global_clipnorm=table.clip_norm,
-        use_ema=table.ema > 0,
-        ema_momentum=table.ema or 0.99,
-    )
-    return training.GuardedOptimizer(inner)
-
-
 def prepare(recipe):
     """An `Experiment`, ready for `fit`: seeds set, flow built, adapted and compiled.
 
-    Sets Keras's random seed.
+    It is adapted to images that are augmented as those of the training are, as published. Sets Keras's random seed.
     """
     table = recipe.training
     keras.utils.set_random_seed(table.seed)
-    train, test = load_data(recipe, "train"), load_data(recipe, "test")
+    train, test = load_uncropped(recipe, "train"), load_data(recipe, "test")
     flow = build_flow(recipe, train)
     classes = recipe.model.get("num_classes")
     labels = None if classes is None else train.labels
-    ordered = data.batches(train.images, labels, batch_size=table.batch_size, seed=table.seed)
-    rows = np.random.default_rng(table.seed).permutation(len(train))[: table.adapt_batch]
-    flow.adapt(train.images[rows], None if labels is None else labels[rows])
+    augment = augmentations(recipe)
+    ordered = data.batches(
+        train.images,
+        labels,
+        batch_size=table.batch_size,
+        epoch_steps=table.epoch_steps,
+        seed=table.seed,
+        augment=augment,
+    )
+    rng = np.random.default_rng(table.seed)
+    rows = rng.permutation(len(train))[: table.adapt_batch]
+    first = train.images[rows]
+    for function in augment:
+        first = function(first, rng)
+    flow.adapt(first, None if labels is None else labels[rows])
     flow.compile(optimizer=build_optimizer(recipe, len(ordered)))
     return Experiment(recipe, flow, train, test, ordered, classes)

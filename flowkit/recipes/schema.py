@@ -6,7 +6,9 @@ import typing
 from typing import Annotated, Any, Literal
 
 import keras
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+
+from flowkit import training
 
 _DERIVED = ("input_shape",)  # arguments of zoo functions that follow from the data
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -27,6 +29,8 @@ class DataTable(BaseModel):
     size: Count | list[Count] | None = None
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
+    crop: Count | None = None  # of this side: at random to train on, one for each image to test with
+    augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
 
 
 class TrainingTable(BaseModel):
@@ -34,17 +38,27 @@ class TrainingTable(BaseModel):
 
     model_config = _STRICT
     epochs: Count = 20
+    epoch_steps: Count | None = None  # None: one pass over the data
     batch_size: Count = 64
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     optimizer: str = "adam"
     learning_rate: Rate = 1e-3
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # in place of steps
     schedule: Literal["constant", "cosine"] = "constant"
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no averaging
+    # Glow's 1 - 1 / (steps in so many epochs): decay of averaged weights, and glow-adamax's beta_2.
+    polyak_epochs: Rate | None = None
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of averaged weights; 0: no averaging
     clip_norm: Rate | None = None  # of all gradients together
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
     adapt_batch: Count = 256  # images that ActNorm takes its statistics from
     patience: Count = 10  # steps in a row with bad gradients before training stops
+
+    @model_validator(mode="after")
+    def _one_warmup(self):
+        if self.warmup_steps and self.warmup_epochs:
+            raise ValueError("expected warmup_steps or warmup_epochs, received both")
+        return self
 
     @field_validator("optimizer")
     @classmethod
@@ -99,13 +113,14 @@ def _field(hint, default):
 
 
 def optimizers():
-    return {
+    keras_own = {
         name.lower(): optimizer
         for name, optimizer in sorted(vars(keras.optimizers).items())
         if inspect.isclass(optimizer)
         and issubclass(optimizer, keras.optimizers.Optimizer)
         and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
     }
+    return {**keras_own, "glow-adamax": training.GlowAdamax}
 
 
 def nearest(name, known):

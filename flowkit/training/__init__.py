@@ -1,5 +1,6 @@
-"""What goes on around `fit`: schedules, a guard against bad steps, exact resume, pictures, logs."""
+"""What goes on around `fit`: Glow's optimizer, schedules, a guard against bad steps, exact resume, pictures, logs."""
 
+from flowkit.training.adamax import GlowAdamax
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
@@ -12,6 +13,7 @@ from flowkit.training.schedules import WarmUp, WarmUpCosine
 __all__ = [
     "CSVLog",
     "CheckpointError",
+    "GlowAdamax",
     "GuardedOptimizer",
     "ProgressBar",
     "Resume",

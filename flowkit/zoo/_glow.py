@@ -5,6 +5,7 @@ from flowkit.bijectors.parameters import one_of
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.data.dequantize import Dequantize
 from flowkit.flow import Flow
+from flowkit.labelled import LabelledFlow
 
 
 def glow(
@@ -19,6 +20,7 @@ def glow(
     data_levels=None,
     learn_top=True,
     num_classes=None,
+    classifier_weight=0.0,
     lu=True,
     backprop="stored",
     input_shape=None,
@@ -35,11 +37,14 @@ def glow(
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
     - `learn_top`: the prior of the last latents is learned. `num_classes`: it depends on a class, and
       the context is integer labels (batch,).
+    - `classifier_weight`: above 0, the last latents are also trained to tell the class, and the bits that
+      this takes count so much beside the bits per dimension: a `flowkit.LabelledFlow`.
     - `backprop`: what is kept for the backward pass, as in `Chain`.
     - `lu=False`: the plain matrix of the published code.
     - `input_shape`: (height, width, channels) makes the weights now, otherwise the first data do.
 
-    Raises ValueError for an unknown word, ContractError for images that cannot be halved `levels` times.
+    Raises ValueError for an unknown word and for a classifier without classes, ContractError for images that
+    cannot be halved `levels` times.
 
     >>> import numpy as np
     >>> flow = glow(levels=2, steps=1, width=8)
@@ -66,7 +71,12 @@ def glow(
     dequantize = None
     if data_levels is not None or n_bits is not None:
         dequantize = Dequantize(n_bits, levels=data_levels)
-    flow = Flow(bijector, dequantize=dequantize, name="glow")
+    if classifier_weight:
+        if num_classes is None:
+            raise ValueError("glow's classifier_weight expects num_classes=, received none.")
+        flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
+    else:
+        flow = Flow(bijector, dequantize=dequantize, name="glow")
     if input_shape is not None:
         shape = (None, *input_shape)
         flow.build(shape if num_classes is None else {"x": shape, "context": (None,)})

@@ -47,6 +47,19 @@ def test_ragged_batch_is_dropped():
     assert len(batches(EVENTS, batch_size=11)) == 2
 
 
+@pytest.mark.parametrize("epoch_steps", [1, 3, 5, 7])
+def test_epochs_of_any_length_follow_one_another_through_the_passes(epoch_steps):
+    data = batches(EVENTS, batch_size=4, epoch_steps=epoch_steps, seed=2)
+    assert len(data) == data.num_batches == epoch_steps
+    seen = []
+    while len(seen) < 10:  # two passes of five
+        seen += [x[:, 0] for (x,) in data]
+        data.on_epoch_end()
+    assert np.array_equal(seen[:10], [*expected(0, 4, seed=2), *expected(1, 4, seed=2)])
+    data.epoch = 1  # going on from a checkpoint
+    assert np.array_equal(data[0][0][:, 0], [*expected(0, 4, seed=2), *expected(1, 4, seed=2)][epoch_steps])
+
+
 def test_on_epoch_end_moves_on():
     data = batches(EVENTS, batch_size=4)
     data.on_epoch_end()
@@ -93,6 +106,7 @@ def test_augmentations_come_in_the_order_of_the_list():
         ({"batch_size": 2.0}, "batch_size: expected a whole number"),
         ({"batch_size": 23}, "at most the 22 events"),
         ({"batch_size": 4, "seed": -1}, "seed: expected"),
+        ({"batch_size": 4, "epoch_steps": 0}, "epoch_steps: expected a whole number from 1"),
         ({"batch_size": 4, "augment": "flip"}, "received str"),
         ({"batch_size": 4, "context": np.arange(21)}, "context: expected one per event"),
         ({"batch_size": 4, "context": {"y": np.arange(23)}}, r"context\['y'\]: expected"),
@@ -264,3 +278,43 @@ def test_augmentations_repeat_with_the_generator(rng):
     for function in (augment.flip(), augment.shift()):
         once, again = (function(images, np.random.default_rng(4)) for _ in range(2))
         assert np.array_equal(once, again)
+
+
+def test_crop_cuts_whole_squares_at_every_place(rng):
+    image = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    cut = augment.crop(3)(np.stack([image] * 300)[..., None], rng)[..., 0]
+    corners = {(int(c[0, 0]) // 6, int(c[0, 0]) % 6) for c in cut}
+    assert corners == {(row, column) for row in range(3) for column in range(4)}
+    for c in cut:
+        row, column = divmod(int(c[0, 0]), 6)
+        assert np.array_equal(c, image[row : row + 3, column : column + 3])
+    whole = augment.crop(5)(image[None, :, :5, None], rng)
+    assert np.array_equal(whole[0, ..., 0], image[:, :5])
+    with pytest.raises(ValueError, match="expected images of at least 7x7, received 6x5"):
+        augment.crop(7)(image[None, ..., None], rng)
+    with pytest.raises(ValueError, match="size: expected a whole number from 1"):
+        augment.crop(0)
+
+
+def test_distort_moves_pixels_by_its_matrix(rng):
+    images = rng.integers(0, 256, (2, 5, 5, 3)).astype(np.uint8)
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
+    turned = augment.moved_by(images, np.stack([quarter, np.eye(2)]))
+    assert np.array_equal(turned[0], np.rot90(images[0], -1))
+    assert np.array_equal(turned[1], images[1])
+    ramp = np.broadcast_to(np.arange(9, dtype=np.uint8), (1, 9, 9))[..., None]
+    half = augment.moved_by(ramp, 2 * np.eye(2)[None])[0, 0, :, 0]
+    assert half.tolist() == [0, 0, 0, 2, 4, 6, 8, 8, 8]  # every second one, edges repeated
+
+
+def test_distort_stays_within_what_it_is_told(rng):
+    image = np.zeros((41, 41), np.uint8)
+    image[20, 36] = 255  # 16 to the right of the centre
+    turned = augment.distort(15, 0, 0)(np.stack([image] * 200)[..., None], rng)[..., 0]
+    found = [np.argwhere(t) - 20 for t in turned if t.any()]
+    angles = [np.degrees(np.arctan2(row, column)) for places in found for row, column in places]
+    assert 10 < max(angles) <= 15 + 2.6  # half a pixel's diagonal at distance 16 is 2.5 degrees
+    assert -15 - 2.6 <= min(angles) < -10
+    assert turned.dtype == np.uint8
+    with pytest.raises(ValueError, match=r"zoom in 0\.\.1, received 15, 0.02 and 1"):
+        augment.distort(zoom=1)

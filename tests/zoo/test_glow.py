@@ -1,4 +1,4 @@
-"""Glow against the specification, evaluated in float64 numpy without shared code, and the published sizes."""
+"""Glow against the specification, evaluated in float64 numpy without shared code, and the published shapes."""
 
 import itertools
 import math
@@ -145,27 +145,6 @@ def test_without_a_learned_top_prior_the_last_latents_are_standard_normal(pertur
 
 
 # Sizes
-
-
-def size(*, steps, **options):
-    flow = zoo.glow(steps=steps, width=512, lu=False, **options)
-    return sum(math.prod(weight.shape) for weight in flow.trainable_weights)
-
-
-@pytest.mark.parametrize(
-    ("published", "steps", "options"),
-    [
-        (44_603_604, 32, {"levels": 3, "input_shape": (32, 32, 3)}),  # CIFAR-10, affine
-        (38_395_668, 32, {"levels": 3, "input_shape": (32, 32, 3), "coupling": "additive"}),
-        (66_861_588, 48, {"levels": 3, "input_shape": (32, 32, 3)}),  # ImageNet 32
-        (112_377_540, 48, {"levels": 4, "input_shape": (64, 64, 3)}),  # ImageNet 64
-        (175_099_620, 32, {"levels": 6, "input_shape": (256, 256, 3), "coupling": "additive"}),  # CelebA-HQ
-    ],
-)
-def test_the_published_parameter_counts(published, steps, options):
-    """Steps are alike, so two small models give the count of a large one without making its weights."""
-    one, two = size(steps=1, **options), size(steps=2, **options)
-    assert one + (steps - 1) * (two - one) == published
 
 
 def test_latents_have_the_published_shapes():

@@ -1,0 +1,34 @@
+"""Glow's dense layer: zero at the start, with a scale in logarithms."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ScaledDense(keras.Layer):
+    """(batch, k) -> (x W + b) exp(factor * logs), (batch, features); all weights start at 0, and so does it.
+
+    As published with Kingma & Dhariwal, Glow (2018): `linear_zeros`.
+
+    >>> ops.convert_to_numpy(ScaledDense(2)(ops.ones((1, 3)))).tolist()
+    [[0.0, 0.0]]
+    """
+
+    def __init__(self, features, *, factor=3.0, **kwargs):
+        super().__init__(**kwargs)
+        self.features, self.factor = features, factor
+
+    def build(self, x_shape):
+        shapes = {"W": (x_shape[-1], self.features), "b": (self.features,), "logs": (self.features,)}
+        self.kernel, self.bias, self.logs = (
+            self.add_weight(shape=shape, initializer="zeros", name=name) for name, shape in shapes.items()
+        )
+
+    def call(self, x):
+        return (ops.matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs)
+
+    def compute_output_shape(self, x_shape):
+        return (*x_shape[:-1], self.features)
+
+    def get_config(self):
+        return {**super().get_config(), "features": self.features, "factor": self.factor}

@@ -1,0 +1,80 @@
+"""Cut a folder of photographs into small squares: `python -m flowkit.data.cut_photos FOLDER -o photos32.npz`.
+
+For natural images where no data set can be had. The squares are cut at random out of each photograph averaged
+down to a shorter side of 512 and of 256 pixels, which removes the blocks that JPEG leaves. Test squares come
+from photographs that no training square touches: those in sub-folders `train` and `test`, else a tenth by
+a hash of their names. Bits/dim depend on the photographs: compare only numbers of the same file.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from flowkit.data.image_file import read_image
+from flowkit.data.image_folder import image_names
+
+SIDES = (512, 256)  # of the shorter side; one half of the squares each
+
+
+def cut(folder, split, count, size=32, seed=0):
+    """`count` squares, uint8 `(count, size, size, 3)`, about as many of each photograph, in random order.
+
+    Raises:
+        FileNotFoundError: where there are no images.
+        ValueError: where an image cannot be read or is smaller than a square, or a split would be empty.
+    """
+    root, names, _ = image_names(folder, split)
+    # Sorted, since the order of the names is random, and the seed should say all.
+    photographs = [averaged(root / name, side) for name in sorted(names) for side in SIDES]
+    rng = np.random.default_rng((seed, split == "test"))
+    images = np.empty((count, size, size, 3), np.uint8)
+    for position, which in zip(rng.permutation(count), np.arange(count) % len(photographs), strict=True):
+        pixels = photographs[which]
+        if min(pixels.shape[:2]) < size:
+            height, width = pixels.shape[:2]
+            raise ValueError(
+                f"{folder}: expected photographs of {size}x{size} or more, one has {width}x{height}."
+            )
+        row, column = (rng.integers(length - size, endpoint=True) for length in pixels.shape[:2])
+        images[position] = pixels[row : row + size, column : column + size]
+    return images
+
+
+def averaged(path, side):
+    """The photograph as uint8 pixels with a shorter side of `side`; a smaller one stays as it is."""
+    pixels = read_image(path, None, 3)
+    height, width = pixels.shape[:2]
+    factor = side / min(height, width)
+    if factor >= 1:
+        return pixels
+    shape = (round(width * factor), round(height * factor))
+    return np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BOX))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m flowkit.data.cut_photos", description=__doc__.split(":")[0]
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("photos32.npz"))
+    parser.add_argument("--train", type=int, default=50_000, help="squares to train on")
+    parser.add_argument("--test", type=int, default=10_000, help="squares to test with")
+    parser.add_argument("--size", type=int, default=32, help="side of a square")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    counts = {"train": given.train, "test": given.test}
+    try:
+        arrays = {
+            f"{split}_images": cut(given.folder, split, count, given.size, given.seed)
+            for split, count in counts.items()
+        }
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    np.savez(given.output, **arrays)
+    print(f"{given.output}: {given.train} + {given.test} squares of {given.size}x{given.size}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""[data] becomes images, and what happens to them in training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from flowkit import data
+from flowkit.recipes.schema import RecipeError
+
+
+def load_data(recipe, split):
+    """The recipe's data set, "train" or "test", as the model takes it; raises what `flowkit.data.load` does.
+
+    With `crop`, each image gives one square of it, always the same.
+    """
+    dataset = load_uncropped(recipe, split)
+    if recipe.data.crop is None:
+        return dataset
+    cut = data.augment.crop(recipe.data.crop)
+    return replace(dataset, images=cut(dataset.images, np.random.default_rng(0)))
+
+
+def load_uncropped(recipe, split):
+    """`load_data`, with whole images where the recipe has a `crop`, as `augmentations` take them."""
+    table = recipe.data
+    size = tuple(table.size) if isinstance(table.size, list) else table.size
+    try:
+        return data.load(table.source, split, size=size, channels=table.channels, limit=table.limit)
+    except (FileNotFoundError, ValueError) as error:
+        if table.source in data.NAMES or Path(table.source).expanduser().exists():
+            raise
+        raise RecipeError(
+            f"data.source: {error} --data PATH gives your copy; the recipe's first lines say what it must hold."
+        ) from None
+
+
+def augmentations(recipe):
+    """What happens to a batch of training images: functions of (images, rng), in their order."""
+    crop = [] if recipe.data.crop is None else [data.augment.crop(recipe.data.crop)]
+    return crop + [getattr(data.augment, name)() for name in recipe.data.augment]
+
+
+def image_shape(recipe, dataset):
+    """(height, width, channels) of what the model is given."""
+    *sides, channels = dataset.images.shape[1:]
+    return (*sides, channels) if recipe.data.crop is None else (recipe.data.crop, recipe.data.crop, channels)

@@ -1,0 +1,41 @@
+"""[training] becomes an optimizer."""
+
+from flowkit import training
+from flowkit.recipes.schema import RecipeError, optimizers
+
+
+def build_optimizer(recipe, steps_per_epoch):
+    """The recipe's optimizer: schedule, clipping and averaging, guarded against bad steps."""
+    table = recipe.training
+    decay = _polyak_decay(table, steps_per_epoch)
+    ema = decay if table.ema is None else table.ema
+    arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
+    if table.optimizer == "glow-adamax" and decay:
+        arguments["beta_2"] = decay
+    rate = _schedule(table, steps_per_epoch)
+    return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
+
+
+def _schedule(table, steps_per_epoch):
+    total = table.epochs * steps_per_epoch
+    warmup = table.warmup_steps or round(table.warmup_epochs * steps_per_epoch)
+    if table.schedule == "constant":
+        return training.WarmUp(table.learning_rate, warmup_steps=warmup)
+    if total <= warmup:
+        key = "warmup_steps" if table.warmup_steps else "warmup_epochs"
+        raise RecipeError(
+            f"training.{key} = {getattr(table, key)}, but the whole run has {total} steps: expected fewer"
+        )
+    return training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
+
+
+def _polyak_decay(table, steps_per_epoch):
+    """1 - 1 / (the steps in `polyak_epochs` epochs); 0 where the recipe does not say how many."""
+    if table.polyak_epochs is None:
+        return 0.0
+    steps = steps_per_epoch * table.polyak_epochs
+    if steps <= 1:
+        raise RecipeError(
+            f"training.polyak_epochs = {table.polyak_epochs}, which is {steps:g} steps: expected more than one"
+        )
+    return 1 - 1 / steps
