@@ -131,6 +131,14 @@ COMPOSED = [
         "Chain(couplings)", lambda: fb.Chain([coupling()(), fb.Permute(), coupling(scale="tanh")()]), VECTOR
     ),
     Case("Chain(glow step)", lambda: fb.Chain(glow_step()), ((2, 3, 2),)),
+    Case(
+        "Chain(reversible)",
+        lambda: fb.Chain(
+            [fb.ActNorm(), fb.Conv1x1(seed=1), coupling(lambda: MLP([6], context="required"))()],
+            backprop="reversible",
+        ),
+        VECTOR,
+    ),
     Case("Inverse(Chain)", lambda: fb.Inverse(fb.Chain([fb.Scale(0.5), fb.Exp()])), VECTOR),
     Case("MultiScale(bare)", multiscale(steps=False), SMALL),
     Case("MultiScale(priors)", multiscale(steps=False, prior=True), SMALL),

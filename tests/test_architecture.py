@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
+TOPICS = ("", "_replay")  # each engine has a file for each
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 EVERYTHING = {
@@ -126,8 +127,9 @@ def test_only_backends_imports_an_engine():
 
 def test_each_engine_file_imports_only_its_own_engine():
     for engine in ENGINES - {"jaxlib"}:
-        targets = {t.split(".")[0] for t in imported(f"flowkit.backends._{engine}")}
-        assert targets & ENGINES == {engine}
+        for topic in TOPICS:
+            targets = {t.split(".")[0] for t in imported(f"flowkit.backends._{engine}{topic}")}
+            assert targets & ENGINES == {engine}
 
 
 def test_the_contract_stands_on_keras_alone():
@@ -173,7 +175,9 @@ def test_the_package_folder_zoo_and_the_folder_zoo_are_one_to_one():
 
 
 def test_the_package_folder_backends_and_the_folder_backends_are_one_to_one():
-    coded = {path.stem.removeprefix("_") for path in (PACKAGE / "backends").glob("_[!_]*.py")}
+    stems = {path.stem.removeprefix("_") for path in (PACKAGE / "backends").glob("_[!_]*.py")}
+    coded = {stem.partition("_")[0] for stem in stems}
+    assert stems == {f"{engine}{topic}" for engine in coded for topic in TOPICS}
     # Keras's numpy engine needs no environment of its own: it is there wherever JAX is.
     assert coded - {"numpy"} == {path.name for path in (ROOT / "backends").iterdir() if path.is_dir()}
 
@@ -184,10 +188,9 @@ def test_the_twins_of_the_package_hold_no_python():
 
 
 def engine_functions(engine):
-    """name -> (arguments, first line of the docstring) of the public functions of one engine's file."""
-    _, tree = MODULES[f"flowkit.backends._{engine}"]
+    """name -> (arguments, first line of the docstring) of the public functions of one engine's files."""
     found = {}
-    for node in tree.body:
+    for node in (node for topic in TOPICS for node in MODULES[f"flowkit.backends._{engine}{topic}"][1].body):
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             found[node.name] = (
                 ast.unparse(node.args),

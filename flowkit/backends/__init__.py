@@ -17,6 +17,7 @@ def name():
 
 
 _engine = importlib.import_module(f"flowkit.backends._{name()}")
+_replay = importlib.import_module(f"flowkit.backends._{name()}_replay")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 all_finite = _engine.all_finite
@@ -32,6 +33,7 @@ jacobian = _engine.jacobian
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
 no_grad = _engine.no_grad
+replay = _replay.replay
 static_shapes = _engine.static_shapes
 use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
@@ -56,6 +58,7 @@ __all__ = [
     "no_grad",
     "read_tensorflow_checkpoint",
     "read_torch_state",
+    "replay",
     "static_shapes",
     "use_multi_tensor",
     "version",

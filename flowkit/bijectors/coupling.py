@@ -118,13 +118,15 @@ class Coupling(Bijector):
             h = self.conditioner(kept, context=context)
         h = ops.cast(h, self.compute_dtype)
         if self.transform == "additive":
-            return h, None
+            return self._where_changed(h), None
         shift, s = shift_and_scale(h, self.layout, self.order)
         if self.scale == "sigmoid" and self.min_scale:
             return shift, ops.log(self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2))
         if self.scale == "sigmoid":
-            return shift, ops.log_sigmoid(s + 2)
-        return shift, 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2); `ops.tanh` falls to float32 on JAX
+            log_scale = ops.log_sigmoid(s + 2)
+        else:
+            log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2); `ops.tanh` falls to float32 on JAX
+        return self._where_changed(shift), self._where_changed(log_scale)
 
     def _move(self, moved, shift, log_scale, inverse):
         if log_scale is None:
@@ -134,35 +136,46 @@ class Coupling(Bijector):
         return (moved + shift) * ops.exp(log_scale), sum_event(log_scale)
 
     def run(self, x, context, inverse):
-        if self.split == "checkerboard":
-            return self._run_masked(x, context, inverse)
-        first, second = x[..., : self.cut], x[..., self.cut :]
-        kept, moved = (second, first) if self.swap else (first, second)
+        kept, moved = self._split(x)
         moved, log_det = self._move(moved, *self._answer(kept, context), inverse)
-        pair = (moved, kept) if self.swap else (kept, moved)
-        return ops.concatenate(pair, axis=-1), log_det
+        return self._join(kept, moved), log_det
 
-    def _run_masked(self, x, context, inverse):
-        keep = self._mask(x)
-        shift, log_scale = self._answer(x * keep, context)
-        shift = shift * (1 - keep)
-        log_scale = None if log_scale is None else log_scale * (1 - keep)
-        return self._move(x, shift, log_scale, inverse)
+    def rebuild(self, y, context, inverse, nudge):
+        # What is kept is the same on both sides, so the network answers once for both directions.
+        (kept, moved), (kept_nudge, moved_nudge) = self._split(y), self._split(nudge)
+        shift, log_scale = self._answer(kept + kept_nudge, context)
+        constants = (a if a is None else ops.stop_gradient(a) for a in (shift, log_scale))
+        undone, _ = self._move(moved, *constants, not inverse)
+        redone, log_det = self._move(undone + moved_nudge, shift, log_scale, inverse)
+        return self._join(kept, undone), self._join(kept + kept_nudge, redone), log_det
 
     def run_adapt(self, x, context, again=True):
         if not hasattr(self.conditioner, "adapt") or (not again and self.adapted):
             return
-        kept = x * self._mask(x) if self.split == "checkerboard" else self._kept(x)
+        kept, _ = self._split(x)
         if self.spec.context == "none":
             self.conditioner.adapt(kept)
         else:
             self.conditioner.adapt(kept, context=context)
 
+    # The two parts: halves of the channels, or the whole event with and without zeros in some places.
+
+    def _split(self, x):
+        if self.split == "checkerboard":
+            return x * self._mask(x), x
+        first, second = x[..., : self.cut], x[..., self.cut :]
+        return (second, first) if self.swap else (first, second)
+
+    def _join(self, kept, moved):
+        if self.split == "checkerboard":
+            return moved
+        return ops.concatenate((moved, kept) if self.swap else (kept, moved), axis=-1)
+
+    def _where_changed(self, a):
+        return a * (1 - self._mask(a)) if self.split == "checkerboard" else a
+
     def _mask(self, x):
         return ops.convert_to_tensor(checkerboard(tuple(x.shape[1:]), self.swap), dtype=self.compute_dtype)
-
-    def _kept(self, x):
-        return x[..., self.cut :] if self.swap else x[..., : self.cut]
 
     def get_config(self):
         return {

@@ -35,6 +35,9 @@ class Inverse(Bijector):
     def run(self, x, context, inverse):
         return self.bijector.run(x, context, not inverse)
 
+    def rebuild(self, y, context, inverse, nudge):
+        return self.bijector.rebuild(y, context, not inverse, nudge)
+
     def run_adapt(self, x, context, again=True):
         # What f normalises are its own inputs, which are this layer's outputs: they do not exist
         # before f's statistics do.

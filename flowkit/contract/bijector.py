@@ -96,6 +96,15 @@ class Bijector(keras.Layer):
         hook = self._inverse if inverse else self._forward
         return hook(x) if self.spec.context == "none" else hook(x, context)
 
+    def rebuild(self, y, context, inverse, nudge):
+        """(x, output, log_det) of one direction, found from its output `y` alone, where x counts as a constant.
+
+        The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
+        bijector that finds x on the way, and so need not run both directions, overrides this.
+        """
+        x = ops.stop_gradient(self.run(y, context, not inverse)[0])
+        return x, *self.run(x + nudge, context, inverse)
+
     def run_adapt(self, x, context, again=True):
         """The `_adapt` hook, unless `again` is False and it has run before."""
         if again or not self.adapted:

@@ -22,6 +22,7 @@ def glow(
     num_classes=None,
     classifier_weight=0.0,
     lu=True,
+    backprop="stored",
     input_shape=None,
 ):
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
@@ -38,6 +39,7 @@ def glow(
       the context is integer labels (batch,).
     - `classifier_weight`: above 0, the last latents are also trained to tell the class, and the bits that
       this takes count so much beside the bits per dimension: a `flowkit.LabelledFlow`.
+    - `backprop`: what is kept for the backward pass, as in `Chain`.
     - `lu=False`: the plain matrix of the published code.
     - `input_shape`: (height, width, channels) makes the weights now, otherwise the first data do.
 
@@ -57,9 +59,12 @@ def glow(
         mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
         return [ActNorm(), mix, Coupling(ConvNet(width), transform=coupling, min_scale=min_scale)]
 
-    scales = [Chain([Squeeze(), *(part for _ in range(steps) for part in step())]) for _ in range(levels)]
+    def scale():
+        parts = [Squeeze(), *(part for _ in range(steps) for part in step())]
+        return Chain(parts, backprop=backprop)
+
     bijector = MultiScale(
-        scales,
+        [scale() for _ in range(levels)],
         priors=[ScaledConv(zeros=True) for _ in range(levels - 1)],
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
     )

@@ -1,0 +1,133 @@
+"""What Glow keeps for the backward pass, and what a gradient costs, with each `backprop`: docs/performance.md.
+
+    KERAS_BACKEND=torch python benchmarks/memory.py --steps 8 16 32     # from the repository's root; or jax
+
+- kept: on torch the bytes of saved tensors that are not weights; on JAX the temporary memory of the compiled
+  gradient (XLA's `memory_analysis`). On a GPU with torch also the peak of allocated memory.
+- time: processor time of one gradient, the median of a few in turns, so that what else runs counts alike; on a
+  GPU, time until the device is done.
+
+Prints a table in Markdown, then the same as one line of JSON.
+"""
+
+import argparse
+import json
+import time
+
+import flowkit  # noqa: F401  (chooses the engine)
+
+# isort: split
+import keras
+import numpy as np
+
+from flowkit import backends, zoo
+
+MODES = ("stored", "recompute", "reversible")
+
+
+def glow(mode, steps, options):
+    flow = zoo.glow(
+        levels=options.levels,
+        steps=steps,
+        width=options.width,
+        n_bits=None,
+        backprop=mode,
+        input_shape=(options.size, options.size, 3),
+    )
+    for weight in flow.weights:
+        if weight.name == "adapted":
+            weight.assign(True)
+    return flow
+
+
+def on_torch(flow, x):
+    """(measures, a function that computes one gradient)."""
+    import torch
+
+    x = keras.ops.convert_to_tensor(x)
+    weights = [variable.value for variable in flow.trainable_variables]
+    own = {variable.value.untyped_storage().data_ptr() for variable in flow.variables}
+    seen = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = (storage.nbytes(), tensor)  # held, so that no other gets its address
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = -flow(x).mean()
+    measures = {"kept": sum(size for size, _ in seen.values())}
+    del loss
+    seen.clear()
+
+    def gradient():
+        torch.autograd.grad(-flow(x).mean(), weights)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+
+    if x.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        gradient()
+        measures["peak"] = torch.cuda.max_memory_allocated()
+    return measures, gradient
+
+
+def on_jax(flow, x):
+    """(measures, a function that computes one gradient)."""
+    import jax
+
+    fixed = [variable.value for variable in flow.non_trainable_variables]
+    weights = [variable.value for variable in flow.trainable_variables]
+
+    def loss(weights, x):
+        return -flow.stateless_call(weights, fixed, x)[0].mean()
+
+    compiled = jax.jit(jax.grad(loss)).lower(weights, x).compile()
+    kept = compiled.memory_analysis().temp_size_in_bytes
+    return {"kept": kept}, lambda: jax.block_until_ready(compiled(weights, x))
+
+
+def measure(options):
+    prepare = {"torch": on_torch, "jax": on_jax}[backends.name()]
+    clock = time.process_time if all("cpu" in device for device in backends.devices()) else time.perf_counter
+    shape = (options.batch, options.size, options.size, 3)
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    for steps in options.steps:
+        prepared = {mode: prepare(glow(mode, steps, options), x) for mode in MODES}
+        times = {mode: [] for mode in MODES}
+        for _ in range(1 + options.repeats):
+            for mode in MODES:
+                start = clock()
+                prepared[mode][1]()
+                times[mode].append(clock() - start)
+        for mode in MODES:
+            seconds = float(np.median(times[mode][1:]))  # the first one warms up
+            yield {"steps": steps, "backprop": mode, **prepared[mode][0], "seconds": seconds}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name, default in {"levels": 3, "width": 64, "batch": 16, "size": 32, "repeats": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--steps", type=int, nargs="+", default=[8, 16, 32])
+    options = parser.parse_args()
+    if backends.name() == "tensorflow":
+        print("TensorFlow does not say what it keeps: set KERAS_BACKEND to torch or jax")
+        return
+    print("| steps per level | backprop | kept, MB | time | to stored |\n|---|---|---|---|---|", flush=True)
+    rows = []
+    for row in measure(options):
+        rows.append(row)
+        stored = next(r for r in rows if (r["steps"], r["backprop"]) == (row["steps"], "stored"))
+        peak = f" (peak {row['peak'] / 1e6:.0f})" if "peak" in row else ""
+        print(
+            f"| {row['steps']} | {row['backprop']} | {row['kept'] / 1e6:.2f}{peak} | {row['seconds']:.3f} s "
+            f"| {row['seconds'] / stored['seconds']:.2f} |",
+            flush=True,
+        )
+    print(json.dumps({"engine": backends.name(), **vars(options), "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

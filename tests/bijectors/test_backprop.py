@@ -1,0 +1,247 @@
+"""Gradients that save memory: the same values and the same gradients as those of stored activations."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import backends, zoo
+from flowkit.bijectors import (
+    ActNorm,
+    Chain,
+    Conv1x1,
+    Coupling,
+    Inverse,
+    MultiScale,
+    Permute,
+    Reshape,
+    Scale,
+    Shift,
+    Squeeze,
+    Tanh,
+)
+from flowkit.conditioners import MLP, ConvNet, ScaledConv
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+
+MODES = ["recompute", "reversible"]
+PROMISED = 1e-4  # of gradients in float32, relative
+EPSILON = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
+
+trains = pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="this engine has no gradients")
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def steps(count, context="none"):
+    return [
+        part for _ in range(count) for part in (ActNorm(), Conv1x1(), Coupling(MLP([8], context=context)))
+    ]
+
+
+def glow_steps(count):
+    return [part for _ in range(count) for part in (ActNorm(), Conv1x1(), Coupling(ConvNet(4)))]
+
+
+def learn(layer, data, inverse=False):
+    """A scalar that depends on all outputs, and its gradients: by `data` (x, or x and context) and all weights."""
+    learned, fixed = layer.trainable_variables, layer.non_trainable_variables
+    direction = ops.convert_to_tensor(draw(data[0].size, seed=5))
+
+    def loss(tensors):
+        given, values = tensors[: len(data)], [*tensors[len(data) :], *map(ops.convert_to_tensor, fixed)]
+        with keras.StatelessScope(list(zip([*learned, *fixed], values, strict=True))):
+            y, log_det = layer(*given, inverse=inverse)
+        return ops.sum(ops.reshape(y, (-1,)) * direction) + ops.sum(ops.sin(log_det))
+
+    run = backends.compile_gradients(loss)
+    value, grads = run([ops.convert_to_tensor(t) for t in (*data, *learned)])
+    return float(value), [np.asarray(ops.convert_to_numpy(g), np.float64) for g in grads]
+
+
+def check_modes(layer, chains, *data, inverse=False, tolerance=PROMISED):
+    """`learn` answers the same whatever its chains keep."""
+    found = {}
+    for mode in ("stored", *MODES):
+        for chain in chains:
+            chain.backprop = mode
+        found[mode] = learn(layer, data, inverse)
+    for mode in MODES:
+        assert_same(found["stored"], found[mode], tolerance)
+
+
+def assert_same(stored, saving, tolerance):
+    (value, expected), (other, received) = stored, saving
+    assert other == pytest.approx(value, rel=tolerance)
+    whole = np.sqrt(sum(np.sum(g**2) for g in expected))
+    assert whole > 0
+    for one, two in zip(expected, received, strict=True):
+        # A gradient that is zero by cancellation has the rounding errors of the others.
+        assert np.linalg.norm(two - one) <= tolerance * max(np.linalg.norm(one), whole * PROMISED)
+
+
+@trains
+@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+def test_through_16_steps_with_context(inverse, perturb):
+    x, context = draw(64, 6), draw(64, 3, seed=1)
+    chain = Chain(steps(16, context="required"))
+    chain.adapt(x, context=context)
+    perturb(chain, scale=0.05)
+    check_modes(chain, [chain], x[:8], context[:8], inverse=inverse)
+
+
+@trains
+def test_through_all_kinds_of_parts(perturb):
+    chain = Chain(
+        [
+            Squeeze(),
+            Coupling(ConvNet(4), split="checkerboard", scale="tanh"),
+            Chain([ActNorm(), Conv1x1(lu=False), Chain([Coupling(ConvNet(4), swap=True)])]),
+            Inverse(Coupling(MLP([4]), scale="tanh")),
+            Permute("shuffle"),
+            Inverse(Chain([Coupling(MLP([4]), transform="additive")], backprop="reversible")),
+            Scale(-2.0),
+            Reshape((32,)),
+            Tanh(),
+        ]
+    )
+    x = draw(32, 4, 4, 2)
+    chain.adapt(x)
+    perturb(chain, scale=0.05)
+    check_modes(chain, [chain], x[:3])
+
+
+@trains
+def test_inside_a_multi_scale_flow(perturb):
+    scales = [Chain([Squeeze(), *glow_steps(1)]) for _ in range(2)]
+    flow = MultiScale(scales, priors=[ScaledConv(zeros=True)])
+    x = draw(32, 8, 8, 1)
+    flow.adapt(x)
+    perturb(flow, scale=0.05)
+    check_modes(flow, scales, x[:4])
+
+
+@trains
+def test_with_networks_in_bfloat16(perturb, policy):
+    """Rounding inputs that differ in their last bits may go another way: gradients are as exact as the networks."""
+    policy("mixed_bfloat16")
+    chain = Chain(glow_steps(3))
+    x = draw(4, 4, 4, 4)
+    chain.adapt(x)
+    perturb(chain, scale=0.05)
+    check_modes(chain, [chain], x, tolerance=4 * EPSILON["bfloat16"])
+
+
+@trains
+@pytest.mark.parametrize("mode", MODES)
+def test_integer_labels_have_no_gradient(mode, perturb):
+    chain = Chain([ActNorm(), Coupling(MLP([4], context="required", num_classes=3))], backprop=mode)
+    x, labels = draw(4, 2), np.array([0, 1, 2, 1])
+    chain.adapt(x, context=labels)
+    perturb(chain)
+
+    def loss(tensors):
+        return ops.sum(chain(tensors[0], context=ops.convert_to_tensor(labels))[0] ** 2)
+
+    _, found = backends.gradients(loss, [x])
+    chain.backprop = "stored"
+    _, expected = backends.gradients(loss, [x])
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (found[0], expected[0])), rtol=PROMISED)
+
+
+@trains
+@pytest.mark.parametrize(
+    "compiled", {"jax": [True], "tensorflow": [False, True]}.get(backends.name(), [False])
+)
+def test_training_is_the_same(compiled, images):
+    """As Keras trains. (On torch the compiler leaves the chain out, and is slow about the rest.)"""
+    histories = {}
+    for mode in ("stored", *MODES):
+        keras.utils.set_random_seed(1)
+        flow = zoo.glow(levels=1, steps=2, width=4, backprop=mode)
+        assert {scale.backprop for scale in flow.bijector.scales} == {mode}
+        flow.compile(keras.optimizers.Adam(1e-2), jit_compile=compiled)
+        histories[mode] = flow.fit(images, batch_size=8, epochs=3, verbose=0).history["loss"]
+    assert histories["stored"][-1] < histories["stored"][0]
+    for mode in MODES:
+        np.testing.assert_allclose(histories[mode], histories["stored"], rtol=PROMISED)
+
+
+@pytest.mark.parametrize("mode", ["stored", *MODES])
+def test_values_are_the_same(mode, perturb):
+    x = draw(4, 6)
+    chain = Chain(steps(2), backprop=mode).adapt(x)
+    perturb(chain)
+    z, log_det = chain(x)
+    chain.backprop = "stored"
+    for one, two in zip((z, log_det), chain(x), strict=True):
+        np.testing.assert_allclose(*map(ops.convert_to_numpy, (one, two)), rtol=64 * EPSILON["float32"])
+
+
+def _hear():
+    """Wait for what JAX has to tell the host."""
+    if backends.name() == "jax":
+        import jax
+
+        jax.effects_barrier()
+
+
+@trains
+def test_drift_is_warned_of_once_and_says_what_to_do():
+    chain = Chain([Shift(1e4), Shift(-1e4)], backprop="reversible", name="lossy")  # what is small is lost
+    x = draw(8, 3)
+
+    def loss(tensors):
+        return ops.sum(chain(tensors[0])[0] ** 2)
+
+    def learn_thrice():
+        for _ in range(3):
+            _, grads = backends.gradients(loss, [x])
+            ops.convert_to_numpy(grads[0])
+            _hear()
+
+    with pytest.warns(UserWarning, match=r"Chain 'lossy'.*relative error.*backprop='recompute'") as caught:
+        learn_thrice()
+    assert len([w for w in caught if "lossy" in str(w.message)]) == 1
+
+
+@trains
+def test_no_drift_no_warning(perturb, recwarn):
+    x = draw(64, 6)
+    chain = Chain(steps(16), backprop="reversible").adapt(x)
+    perturb(chain, scale=0.05)
+    learn(chain, [x])
+    assert [w for w in recwarn if "rebuilt" in str(w.message)] == []
+
+
+def test_the_config_keeps_it():
+    chain = Chain([Shift(1.0)], backprop="reversible")
+    assert json.loads(json.dumps(chain.get_config()))["backprop"] == "reversible"
+    assert Chain.from_config(chain.get_config()).backprop == "reversible"
+
+
+class Iterative(Bijector):
+    spec = BijectorSpec(inverse="iterative")
+
+
+class Noisy(MLP):
+    def build(self, x_shape, context_shape=None):
+        super().build(x_shape)
+        self.noise = keras.layers.Dropout(0.5)
+
+
+def test_what_cannot_be_run_again_is_refused():
+    with pytest.raises(
+        ValueError, match="Chain's backprop expects one of 'stored', 'recompute', 'reversible'"
+    ):
+        Chain([], backprop="checkpoint")
+    with pytest.raises(ContractError, match=r"inverses in closed form.*backprop='recompute'"):
+        Chain([Iterative()], backprop="reversible")
+    Chain([Iterative()], backprop="recompute")
+    for mode in MODES:
+        with pytest.raises(ContractError, match=r"draws random numbers.*backprop='stored'"):
+            Chain([Coupling(Noisy([4]))], backprop=mode).build((None, 4))
+    Chain([Coupling(Noisy([4]))]).build((None, 4))
