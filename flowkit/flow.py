@@ -107,7 +107,7 @@ class Flow(keras.Model):
         loss = ops.mean(nll)
         for extra in self.losses:
             loss = loss + extra
-        return loss
+        return backends.replica_share(loss)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)

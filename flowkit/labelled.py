@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import ContractError
 from flowkit.contract.shapes import event_size, plain
@@ -94,7 +95,8 @@ class LabelledFlow(Flow):
         surprise = self._surprise(x, y_pred["logits"])
         if sample_weight is not None:
             surprise = surprise * ops.cast(sample_weight, surprise.dtype)
-        return loss + self.label_weight * event_size(data.shape) * ops.mean(surprise)
+        share = backends.replica_share(ops.mean(surprise))
+        return loss + self.label_weight * event_size(data.shape) * share
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         _, labels = unpack(x)

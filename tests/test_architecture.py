@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "latent": {"flow", "levels", "data"},
     "zoo": {"contract", "bijectors", "conditioners", "distributions", "data", "flow", "labelled"},
     "convert": {"bijectors", "conditioners", "distributions", "flow", "zoo", "backends"},
-    "labelled": {"contract", "conditioners", "data", "flow", "inference", "inputs"},
+    "labelled": {"backends", "contract", "conditioners", "data", "flow", "inference", "inputs"},
     "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
     "testing": {"contract", "backends", "bijectors", "conditioners"},

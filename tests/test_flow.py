@@ -848,3 +848,26 @@ def test_batches_without_the_context_say_how_it_is_given():
     flow.compile("adam")
     with pytest.raises(ContractError, match=r"yields it as \(\{'x': ..., 'context': ...\},\)"):
         flow.fit([(np.zeros((2, 4), "float32"), np.zeros((2, 2), "float32"))].__iter__())
+
+
+@pytest.mark.skipif(backends.name() != "tensorflow", reason="only TensorFlow adds up what replicas give")
+def test_two_replicas_step_as_one_does(run_python):
+    code = """
+        import numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        import keras, flowkit
+        from flowkit.bijectors import Shift
+        x = np.random.default_rng(0).normal(2, 1, (8, 3)).astype("float32")
+        def step(strategy):
+            with strategy.scope():
+                flow = flowkit.Flow(Shift())
+                flow.build((None, 3))
+                flow.compile(keras.optimizers.SGD(0.5), jit_compile=False)
+            loss = flow.fit(x, batch_size=8, verbose=0).history["loss"][0]
+            return [loss, *flow.bijector.get_weights()[0]]
+        one = step(tf.distribute.OneDeviceStrategy("/CPU:0"))
+        two = step(tf.distribute.MirroredStrategy(["/CPU:0", "/CPU:1"]))
+        print(np.allclose(one, two, rtol=1e-5), one[1] != 0)
+    """
+    assert run_python(code, engine="tensorflow").splitlines()[-1] == "True True"

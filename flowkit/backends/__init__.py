@@ -34,6 +34,7 @@ lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
 no_grad = _engine.no_grad
 replay = _replay.replay
+replica_share = _engine.replica_share
 static_shapes = _engine.static_shapes
 use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
@@ -59,6 +60,7 @@ __all__ = [
     "read_tensorflow_checkpoint",
     "read_torch_state",
     "replay",
+    "replica_share",
     "static_shapes",
     "use_multi_tensor",
     "version",

@@ -55,6 +55,11 @@ def use_multi_tensor(optimizer):
     """Not on numpy: nothing is trained there."""
 
 
+def replica_share(loss):
+    """The share of one replica in `loss`, a mean over its own samples, where the engine adds up what replicas give."""
+    return loss
+
+
 def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.
 
