@@ -21,7 +21,7 @@ def coupling(network=lambda: MLP([6]), **options):
 
 # Seen on all three engines: two whole scales of couplings, perturbed, undone at latents that no
 # data gave. The published scale sigmoid(s + 2) has no bound below, and the priors' exp(logs) none above: their
-# inverse runs past float32. (With a bound, `min_scale`, and without priors nothing is waived.)
+# inverse runs past float32. (With bounds on both, `min_scale`, nothing is waived.)
 OVERFLOWS = dict.fromkeys(
     ("finite", "finite gradient", "log-det gradient"),
     "the inverse of sigmoid(s + 2) and of the priors is unbounded",
@@ -32,11 +32,13 @@ def glow_step(**options):
     return [fb.ActNorm(), fb.Conv1x1(seed=1), fb.Coupling(ConvNet(4), **options)]
 
 
-def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved", **options):
+def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved", bound=0.0, **options):
     def make():
         parts = [fb.Chain([fb.Squeeze(), *(glow_step(**options) if steps else [])]) for _ in range(scales)]
         priors = [ScaledConv(zeros=True) for _ in range(scales - 1)] if prior else None
-        return fb.MultiScale(parts, priors=priors, top_prior=top and top(), prior_layout=layout)
+        return fb.MultiScale(
+            parts, priors=priors, top_prior=top and top(), prior_layout=layout, min_scale=bound
+        )
 
     return make
 
@@ -162,7 +164,7 @@ COMPOSED = [
         labels,
     ),
     Case("MultiScale(glow)", multiscale(prior=True, top=TopPrior), SMALL, waived=OVERFLOWS),
-    Case("MultiScale(min_scale)", multiscale(scales=1, min_scale=0.25), SMALL),
+    Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25, min_scale=0.25), SMALL),
 ]
 
 ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *CONTEXTS, *COMPOSED]

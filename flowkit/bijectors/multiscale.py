@@ -5,8 +5,9 @@ import math
 import keras
 from keras import ops
 
-from flowkit.bijectors.parameters import LAYOUTS, one_of, shift_and_scale
-from flowkit.contract import Bijector, BijectorSpec, ContractError, sum_event
+from flowkit.bijectors.parameters import LAYOUTS, one_of
+from flowkit.bijectors.whitening import Whitening
+from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.shapes import plain
 from flowkit.contract.spec import weakest
 
@@ -25,6 +26,7 @@ class MultiScale(Bijector):
       (or None, for no whitening), `prior_layout` saying which are mean and logs.
     - `top_prior`: a conditioner for the last scale's output that reads only its shape (and the context),
       such as `flowkit.conditioners.TopPrior`, or None. Its answer is (mean, logs) in halves.
+    - `min_scale` = m > 0 keeps the priors' standard deviations within (m, 1/m); the published ones are free.
 
     Raises ContractError where a scale cannot halve the image once more. Dinh et al., Real NVP
     (2017), section 3.6; Kingma & Dhariwal, Glow (2018), figure 2b.
@@ -36,12 +38,17 @@ class MultiScale(Bijector):
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
 
-    def __init__(self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", **kwargs):
+    def __init__(
+        self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", min_scale=0.0, **kwargs
+    ):
         super().__init__(**kwargs)
         self.scales = list(scales)
         self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
         self.top_prior = top_prior
         self.prior_layout = one_of("MultiScale's prior_layout", prior_layout, LAYOUTS)
+        self.min_scale = min_scale
+        self._whiten_left = Whitening(prior_layout, min_scale)
+        self._whiten_last = Whitening("contiguous", min_scale)
         if not self.scales or len(self.priors) != len(self.scales) - 1:
             raise ValueError(
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
@@ -126,20 +133,6 @@ class MultiScale(Bijector):
                 hint=f"Use at most {level} levels, or pad or resize the images.",
             ) from error
 
-    def _whiten(self, z, prior, given, context, layout, inverse):
-        if prior is None:
-            return z, 0.0
-        reads_context = getattr(prior, "context", "none") != "none"
-        h = prior(given, context=context) if reads_context else prior(given)
-        mean, logs = shift_and_scale(ops.cast(h, self.compute_dtype), layout)
-        # The top prior answers once for the whole batch where nothing tells samples apart.
-        logs_sum = sum_event(logs)
-        if logs.shape[0] == 1:
-            logs_sum = logs_sum[0]
-        if inverse:
-            return z * ops.exp(logs) + mean, logs_sum
-        return (z - mean) * ops.exp(-logs), -logs_sum
-
     def run_levels(self, x, context=None):
         """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
@@ -148,10 +141,10 @@ class MultiScale(Bijector):
         for scale, prior in zip(self.scales, [*self.priors, None], strict=True):
             x, log_det = scale.run(x, context, inverse=False)
             if scale is self.scales[-1]:
-                z, whitening = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=False)
+                z, whitening = self._whiten_last(x, self.top_prior, x, context, inverse=False)
             else:
                 x, z = ops.split(x, 2, axis=-1)
-                z, whitening = self._whiten(z, prior, x, context, self.prior_layout, inverse=False)
+                z, whitening = self._whiten_left(z, prior, x, context, inverse=False)
             yield z, log_det, whitening
 
     def _forward(self, x, context=None):
@@ -163,10 +156,10 @@ class MultiScale(Bijector):
 
     def _inverse(self, z, context=None):
         *parts, x = self.split_latents(z)
-        x, total = self._whiten(x, self.top_prior, x, context, "contiguous", inverse=True)
+        x, total = self._whiten_last(x, self.top_prior, x, context, inverse=True)
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
-                z, log_det = self._whiten(parts.pop(), prior, x, context, self.prior_layout, inverse=True)
+                z, log_det = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
                 x = ops.concatenate([x, z], axis=-1)
                 total = total + log_det
             x, log_det = scale.run(x, context, inverse=True)
@@ -202,7 +195,7 @@ class MultiScale(Bijector):
     def before_top_prior(self, z, context=None):
         """What the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
-        return self._whiten(last, self.top_prior, last, context, "contiguous", inverse=True)[0]
+        return self._whiten_last(last, self.top_prior, last, context, inverse=True)[0]
 
     def latent_rank(self, rank):
         return 1
@@ -245,6 +238,7 @@ class MultiScale(Bijector):
             "priors": [store(prior) for prior in self.priors],
             "top_prior": store(self.top_prior),
             "prior_layout": self.prior_layout,
+            "min_scale": self.min_scale,
         }
 
     @classmethod

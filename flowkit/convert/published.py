@@ -74,6 +74,8 @@ def _differences(flow):
     if type(bijector) is not MultiScale:
         yield f"a {type(bijector).__name__} where a MultiScale is expected"
         return
+    if bijector.min_scale:
+        yield "bounded priors (min_scale)"
     if bijector.prior_layout != "interleaved" or not all(map(_published_conv, bijector.priors)):
         yield "priors of the split latents other than ScaledConv(zeros=True) with interleaved answers"
     top = bijector.top_prior

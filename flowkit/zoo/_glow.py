@@ -30,8 +30,9 @@ def glow(
     Made as published, save that the 1x1 convolutions are PLU, which cannot become singular.
 
     - `width`: hidden channels of the coupling networks.
-    - `coupling`: "affine" or "additive". `min_scale` > 0 bounds the scale of an affine one from below, where the
-      published one is not: samples then stay finite at any temperature (see `flowkit.bijectors.Coupling`).
+    - `coupling`: "affine" or "additive".
+    - `min_scale` > 0 bounds what the published model leaves unbounded on the way back, the scales of affine
+      couplings and of the priors, so that samples stay finite (see `flowkit.bijectors.Coupling`, `MultiScale`).
     - `permutation`: "conv1x1", "shuffle" or "reverse".
     - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
@@ -67,6 +68,7 @@ def glow(
         [scale() for _ in range(levels)],
         priors=[ScaledConv(zeros=True) for _ in range(levels - 1)],
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
+        min_scale=min_scale,
     )
     dequantize = None
     if data_levels is not None or n_bits is not None:

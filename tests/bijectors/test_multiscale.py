@@ -75,6 +75,26 @@ def test_what_leaves_is_whitened_by_what_stays(x, layout):
     np.testing.assert_allclose(f64(log_det), -logs.sum((1, 2, 3)), atol=32 * 16 * EPSILON)
 
 
+@pytest.mark.parametrize("answer", [-1e4, -3.0, 0.5, 1e4])
+def test_min_scale_bounds_the_standard_deviations_of_priors(x, answer):
+    prior = keras.layers.Dense(4, kernel_initializer="zeros")
+    prior.build((None, 2))
+    prior.bias.assign(np.array([0.0, answer, 0.0, answer]))  # mean and logs take turns
+    flow = MultiScale([Squeeze(), Chain([])], priors=[prior], min_scale=0.1)
+    z, _ = flow(x)
+    _, left = split(squeeze(x))
+    logs = np.log(10) * np.tanh(answer / np.log(10))
+    np.testing.assert_allclose(
+        f64(z)[:, : left[0].size], (left * np.exp(-logs)).reshape(5, -1), rtol=64 * EPSILON
+    )
+    assert np.isfinite(f64(flow.inverse(z)[0])).all()
+
+
+def test_a_min_scale_that_is_no_fraction_is_refused():
+    with pytest.raises(ValueError, match=r"min_scale in \[0, 1\), received 1.5"):
+        MultiScale([Squeeze()], min_scale=1.5)
+
+
 def test_the_top_prior_deals_its_channels_in_halves(x):
     top = TopPrior(num_classes=3)
     flow = MultiScale([Squeeze()], top_prior=top)
