@@ -31,7 +31,12 @@ Backend = Annotated[
     str | None,
     typer.Option(help=f"The engine: {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed."),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `flowkit train` has made.")]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A folder that `flowkit train` has made, or a name such as glow/fashion-mnist."
+    ),
+]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="The PNG file to write.")]
 Data = Annotated[
     str | None, typer.Option(help="A data set by name, or a folder or file of images.", metavar="SOURCE")

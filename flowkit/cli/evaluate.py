@@ -7,12 +7,12 @@ from rich.table import Table
 
 from flowkit import evaluation, recipes
 from flowkit.cli.failure import CommandError
-from flowkit.cli.run_folder import RunFolder
+from flowkit.cli.trained import trained
 from flowkit.levels import find_levels
 
 
 def run(path, *, source, samples, levels):
-    folder = RunFolder(path)
+    folder = trained(path)
     recipe, flow = folder.recipe(source), folder.load_flow()
     dataset = recipes.load_data(recipe, "test")
     classes = recipe.model.get("num_classes")

@@ -4,12 +4,12 @@ import numpy as np
 
 from flowkit import latent
 from flowkit.cli.failure import CommandError
-from flowkit.cli.run_folder import RunFolder
 from flowkit.cli.strip import read_images, save_strip
+from flowkit.cli.trained import trained
 
 
 def run(run, first, second, *, output, steps, path, label):
-    folder = RunFolder(run)
+    folder = trained(run)
     classes, flow = folder.recipe().model.get("num_classes"), folder.load_flow()
     if classes is not None and not (label is not None and 0 <= label < classes):
         received = "none" if label is None else label

@@ -4,12 +4,12 @@ import numpy as np
 
 from flowkit import latent, recipes
 from flowkit.cli.failure import CommandError
-from flowkit.cli.run_folder import RunFolder
 from flowkit.cli.strip import read_images, save_strip
+from flowkit.cli.trained import trained
 
 
 def run(path, images, *, from_class, to_class, amounts, output, limit, source):
-    folder = RunFolder(path)
+    folder = trained(path)
     recipe, flow = folder.recipe(source), folder.load_flow()
     if recipe.model.get("num_classes") is not None:
         raise CommandError(

@@ -73,10 +73,7 @@ class RunFolder:
     def recipe(self, source=None):
         """The run's recipe, with data from `source` where that is given."""
         self._exists()
-        recipe = recipes.load(str(self.recipe_path))
-        if source is None:
-            return recipe
-        return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+        return with_source(recipes.load(str(self.recipe_path)), source)
 
     def save_flow(self, flow):
         """Write `flow.keras` in a single step."""
@@ -102,6 +99,13 @@ class RunFolder:
     def _exists(self):
         if not self.recipe_path.exists():
             raise CommandError(f"{self.path}: expected the folder of a run, found no recipe.toml there")
+
+
+def with_source(recipe, source):
+    """The recipe with data from `source`, where that is given."""
+    if source is None:
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
 
 def _flat(recipe):

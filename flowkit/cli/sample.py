@@ -1,11 +1,11 @@
 """`flowkit sample`: a picture of what a flow has learned."""
 
-from flowkit.cli.run_folder import RunFolder
+from flowkit.cli.trained import trained
 from flowkit.training import sample_grid, save_png
 
 
 def run(path, *, count, temperature, output, seed):
-    folder = RunFolder(path)
+    folder = trained(path)
     recipe, flow = folder.recipe(), folder.load_flow()
     output = output or folder.path / "grid.png"
     if temperature is None:

@@ -36,7 +36,7 @@ def build_flow(recipe, dataset):
     Raises a RecipeError where the model cannot be made for that data.
     """
     arguments = {key: value for key, value in recipe.model.items() if value is not None}
-    function = getattr(zoo, arguments.pop("name"))
+    function = zoo.ARCHITECTURES[arguments.pop("name")]
     takes = inspect.signature(function).parameters
     if "data_levels" in takes and dataset.levels != 256:
         arguments.setdefault("data_levels", dataset.levels)

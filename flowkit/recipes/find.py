@@ -1,9 +1,9 @@
 """Where recipes are: files, and those that come with flowkit."""
 
-import difflib
 from pathlib import Path
 
 from flowkit.recipes.schema import RecipeError
+from flowkit.zoo.files import files, nearest
 
 
 def find(name):
@@ -19,17 +19,9 @@ def find(name):
         return known[name]
     if path.suffix == ".toml" or path.exists():
         raise RecipeError(f"{name}: expected a recipe file, found none there")
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
-    raise RecipeError(f"there is no recipe {name!r}; the nearest are {', '.join(near)}")
+    raise RecipeError(f"there is no recipe {name!r}; the nearest are {nearest(name, known)}")
 
 
 def available():
     """Name -> path of the recipes that come with flowkit."""
-    package = Path(__file__).parents[1]
-    checkout = package.parent / "zoo"
-    folder = package / "zoo" / "recipes"  # in an installed wheel
-    if (package.parent / "pyproject.toml").is_file() and checkout.is_dir():
-        folder = checkout
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.glob("*/*.toml"))
-    }
+    return files("toml")

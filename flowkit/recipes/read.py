@@ -82,11 +82,11 @@ def loads(text, overrides=(), where="recipe"):
 def _model_table(given, place):
     """A pydantic model of [model], made from the zoo function's signature."""
     name = given.get("name")
-    if name not in zoo.__all__:
+    if name not in zoo.ARCHITECTURES:
         received = "nothing" if name is None else repr(name)
-        hint = nearest(name, zoo.__all__) if isinstance(name, str) else ""
+        hint = nearest(name, zoo.ARCHITECTURES) if isinstance(name, str) else ""
         raise RecipeError(
             f"{place(('model', 'name'))}: model.name: expected one of "
-            f"{', '.join(zoo.__all__)}, received {received}{hint}"
+            f"{', '.join(zoo.ARCHITECTURES)}, received {received}{hint}"
         )
-    return arguments_table(getattr(zoo, name))
+    return arguments_table(zoo.ARCHITECTURES[name])
