@@ -108,7 +108,7 @@ def finish(experiment, folder, progress):
             "data": test.name,
             "epochs": recipe.training.epochs,
             "skipped_steps": sum(row["skipped"] for row in log),
-            "parameters": flow.count_params(),
+            "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
             "seconds": round(sum(row["seconds"] for row in log), 3),
             "images_per_second": _finite(progress.images_per_second),
             "first_step_seconds": progress.first_step and round(progress.first_step, 3),
