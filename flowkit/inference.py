@@ -1,39 +1,217 @@
-"""Running a function over many rows, one batch at a time."""
+"""What a fitted flow is asked, densities, samples and latents: answered in numpy, batch by batch."""
 
+import math
+import warnings
+from typing import Any
+
+import keras
 import numpy as np
 from keras import ops, tree
 
-_ENTRIES = 2**18  # of one batch, where the caller does not say: about 330 images of 28x28
+from flowkit import backends
+from flowkit.contract import Bijector, ContractError
+from flowkit.contract.shapes import context_shape, event_size, plain
+from flowkit.data.dequantize import Dequantize, evaluation_noise
+from flowkit.data.validate import whole_number
+from flowkit.in_batches import default_batch_size, run_in_batches
+from flowkit.inputs import check_context, check_finite, count
+from flowkit.levels import spread
 
 
-def default_batch_size(event_size):
-    """How many events one batch holds when the caller does not say: fewer, the larger they are."""
-    return max(1, _ENTRIES // max(1, event_size))
+class Inference(keras.Model):
+    """The half of `flowkit.Flow` that uses a flow; the other half trains and saves it."""
 
+    bijector: Bijector
+    base: Any
+    dequantize: Dequantize | None
+    event_shape: tuple[int, ...] | None
+    sampler: keras.random.SeedGenerator
+    _compiled_runs: dict[str, Any]
 
-def run_in_batches(function, rows, count, batch_size):
-    """`function(start, stop, piece)` for consecutive pieces of `rows`, as numpy arrays put together.
+    @property
+    def num_classes(self):
+        """How many classes the labels of a class-conditional flow may name; None for no labels."""
+        return self.bijector.num_classes
 
-    `rows` is an array, or a dict or tuple of arrays, of `count` rows each; None entries stay None.
-    What a batch leaves behind is numpy: memory on the device is flat in the number of batches. The
-    last piece is filled up with its own last row, so that an engine that compiles does so once.
-    """
-    if count == 0:
-        batch_size = 1
-    results = []
-    for start in range(0, max(count, 1), batch_size):
-        stop = min(start + batch_size, count)
-        missing = start + batch_size - stop if count > batch_size else 0
-        piece = tree.map_structure(lambda a: _slice(a, start, stop, missing), rows)  # noqa: B023
-        result = function(start, stop + missing, piece)
-        results.append(
-            tree.map_structure(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
+    # Densities
+
+    def _log_density(self, y, context):
+        return self._encode_and_score(y, context)[1]
+
+    def _encode_and_score(self, y, context):
+        z, log_det = self.bijector(y, context=context)
+        log_prob = self.base.log_prob(z, context=context) + log_det
+        if self.dequantize is not None:
+            log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
+        return z, log_prob
+
+    def log_prob(self, x, context=None, *, batch_size=None, seed=0):
+        """log p(x) in nats, numpy (batch,). With `dequantize`, a lower bound with one draw of noise.
+
+        The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
+        engine changes the answer.
+        """
+        return self._log_prob(x, context, batch_size, seed, draw=0)
+
+    def _log_prob(self, x, context, batch_size, seed, draw):
+        return self._scored("log_density", self._log_density, x, context, batch_size, seed, draw)
+
+    def _scored(self, name, function, x, context, batch_size, seed, draw=0):
+        """`function(y, context)` of the dequantised data, in batches, as numpy."""
+        x, context = self._prepare(x, context)
+
+        def score(start, stop, piece):
+            x, context = piece
+            y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
+            return self._run(name, function, y, context)
+
+        return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
+
+    def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
+        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
+
+        `samples` = k > 1 draws of dequantisation noise give the tighter bound
+        log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
+        `dequantize`.
+        """
+        if whole_number(samples, "samples", least=1) > 1 and self.dequantize is None:
+            raise ValueError(
+                f"bits_per_dim expects samples=1 for a flow without dequantize, received {samples}: its "
+                "log_prob is exact."
+            )
+        draws = [self._log_prob(x, context, batch_size, seed, draw) for draw in range(samples)]
+        log_prob = np.logaddexp.reduce(np.asarray(draws, np.float64), axis=0) - math.log(samples)
+        return -log_prob / (math.prod(np.shape(x)[1:]) * math.log(2))
+
+    # Samples and latents
+
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+        """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
+
+        `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
+        number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
+        """
+        z, context, lead = self._draw(n, context, temperature, seed)
+        x = self.decode(z, context, batch_size=batch_size)
+        return x.reshape(*lead, *x.shape[1:])
+
+    def sample_and_log_prob(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+        """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
+        whatever the temperature."""
+        z, context, lead = self._draw(n, context, temperature, seed)
+        if self.dequantize is not None:
+            x = self.decode(z, context, batch_size=batch_size)
+            log_prob = self.log_prob(x, context, batch_size=batch_size)
+        else:
+
+            def draw(start, stop, piece):
+                return self._run("invert_and_score", self._invert_and_score, *piece)
+
+            x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
+        return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
+
+    def encode(self, x, context=None, *, batch_size=None):
+        """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise."""
+        x, context = self._prepare(x, context)
+
+        def forward(start, stop, piece):
+            x, context = piece
+            y = self._dequantized(x, np.full(x.shape, 0.5, "float32"))
+            return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], y, context)
+
+        return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
+
+    def decode(self, z, context=None, *, batch_size=None):
+        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
+        z = np.asarray(z, self.compute_dtype)
+        context = self._ready(context)
+
+        def backward(start, stop, piece):
+            return self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
+
+        y = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
+        lost = len(y) - int(np.isfinite(y).all(axis=tuple(range(1, y.ndim))).sum())
+        if lost:
+            warnings.warn(
+                f"{lost} of {len(y)} samples overflowed on the way back: their latents lie "
+                "where the flow has seen no data; lower the temperature, or move them less far",
+                stacklevel=2,
+            )
+        return y if self.dequantize is None else self.dequantize.as_stored(y)
+
+    def _invert_and_score(self, z, context):
+        x, log_det = self.bijector.inverse(z, context=context)
+        return x, self.base.log_prob(z, context=context) - log_det
+
+    def _draw(self, n, context, temperature, seed):
+        n = whole_number(n, "n", least=0)
+        context = self._ready(context)
+        lead: tuple[int, ...] = (n,)
+        if context is not None:
+            lead = (n, count(context))
+            context = tree.map_structure(lambda c: np.tile(c, (n, *(1,) * (c.ndim - 1))), context)
+        latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
+        z = self.base.sample(
+            (math.prod(lead), *latent),
+            temperature=spread(self.bijector, temperature),
+            seed=self.sampler if seed is None else seed,
+            context=context,
         )
-    return tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+        return ops.convert_to_numpy(z), context, lead
 
+    # What stands behind each answer
 
-def _slice(array, start, stop, missing):
-    if array is None:
-        return None
-    piece = array[start:stop]
-    return np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)]) if missing else piece
+    def _run(self, name, function, *args):
+        if name not in self._compiled_runs:
+            self._compiled_runs[name] = backends.compile_inference(function, self)
+        tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
+        return self._compiled_runs[name](*tensors)
+
+    def _dequantized(self, x, noise):
+        if self.dequantize is None:
+            return x
+        with backends.no_grad():
+            return ops.convert_to_numpy(self.dequantize(x, noise=noise))
+
+    def _batch_size(self, given):
+        if given is None:
+            return default_batch_size(math.prod(self._event()))
+        return whole_number(given, "batch_size", least=1)
+
+    def _event(self):
+        if self.event_shape is None:
+            raise ContractError(
+                "event shape",
+                self,
+                expected="to know the size of the data",
+                received="a call before any data",
+                hint="Call .build((None, height, width, channels)), .adapt(batch) or .fit(data) first.",
+            )
+        return self.event_shape
+
+    def _build_on(self, x, context):
+        if not self.built:
+            shape = (None, *x.shape[1:])
+            self.build(shape if context is None else {"x": shape, "context": context_shape(context)})
+
+    def _prepare(self, x, context):
+        """Checked data and context for a flow that is built and adapted."""
+        x, context = self._check(x, context)
+        self._build_on(x, context)
+        return x, self._ready(context)
+
+    def _ready(self, context):
+        """Checked context, where the flow is built and adapted."""
+        self._check_adapted()
+        return check_context(self, context)
+
+    def _check_adapted(self):
+        self._event()
+        if not self.bijector._checked_adapted:
+            self.bijector._checked_adapted = self.bijector._check_adapted()
+
+    def _check(self, x, context):
+        dequantize = self.dequantize
+        x = check_finite(x, self.compute_dtype) if dequantize is None else dequantize.validate(x)
+        self.bijector._check_shape(x.shape)
+        return x, check_context(self, context, len(x))

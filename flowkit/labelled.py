@@ -10,7 +10,7 @@ from flowkit.contract import ContractError
 from flowkit.contract.shapes import event_size, plain
 from flowkit.data.dequantize import evaluation_noise
 from flowkit.flow import Flow
-from flowkit.inference import run_in_batches
+from flowkit.in_batches import run_in_batches
 from flowkit.inputs import unpack
 
 

@@ -1,0 +1,39 @@
+"""Running a function over many rows, one batch at a time."""
+
+import numpy as np
+from keras import ops, tree
+
+_ENTRIES = 2**18  # of one batch, where the caller does not say: about 330 images of 28x28
+
+
+def default_batch_size(event_size):
+    """How many events one batch holds when the caller does not say: fewer, the larger they are."""
+    return max(1, _ENTRIES // max(1, event_size))
+
+
+def run_in_batches(function, rows, count, batch_size):
+    """`function(start, stop, piece)` for consecutive pieces of `rows`, as numpy arrays put together.
+
+    `rows` is an array, or a dict or tuple of arrays, of `count` rows each; None entries stay None.
+    What a batch leaves behind is numpy: memory on the device is flat in the number of batches. The
+    last piece is filled up with its own last row, so that an engine that compiles does so once.
+    """
+    if count == 0:
+        batch_size = 1
+    results = []
+    for start in range(0, max(count, 1), batch_size):
+        stop = min(start + batch_size, count)
+        missing = start + batch_size - stop if count > batch_size else 0
+        piece = tree.map_structure(lambda a: _slice(a, start, stop, missing), rows)  # noqa: B023
+        result = function(start, stop + missing, piece)
+        results.append(
+            tree.map_structure(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
+        )
+    return tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+
+
+def _slice(array, start, stop, missing):
+    if array is None:
+        return None
+    piece = array[start:stop]
+    return np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)]) if missing else piece
