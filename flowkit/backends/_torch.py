@@ -51,14 +51,21 @@ def float64():
         keras.config.set_dtype_policy(before[1])
 
 
-def convolve(x, kernel):
-    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd: stride 1, zeros around, the same size.
+def convolve(x, kernel, bias):
+    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
 
-    By views of the channels-last memory, which `keras.ops.conv` copies on both ways.
+    `bias` is (features,), or a map (1, h, w, features).
+
+    By views of the channels-last memory, which `keras.ops.conv` copies on both ways, and without a copy for
+    the bias.
     """
+    if kernel.shape[0] == 1:
+        return torch.nn.functional.linear(x, kernel[0, 0].T, bias)
+    flat = bias if bias.ndim == 1 else None
     padding = kernel.shape[0] // 2
-    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), padding=padding)
-    return y.permute(0, 2, 3, 1)
+    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), flat, padding=padding)
+    y = y.permute(0, 2, 3, 1)
+    return y if flat is not None else y.add_(bias)
 
 
 def all_finite(tensors):

@@ -7,6 +7,7 @@ import warnings
 import keras
 
 from flowkit import backends
+from flowkit.bijectors.folding import fold
 from flowkit.bijectors.parameters import one_of
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
 from flowkit.contract.errors import label
@@ -140,8 +141,8 @@ class Chain(Bijector):
     def run(self, x, context, inverse):
         if self.backprop != "stored":
             return self._replay(x, context, inverse)
-        total = 0.0
-        for part in reversed(self.parts) if inverse else self.parts:
+        total, parts = 0.0, fold(self.parts)
+        for part in reversed(parts) if inverse else parts:
             x, log_det = part.run(x, context, inverse)
             total = total + log_det
         return x, total

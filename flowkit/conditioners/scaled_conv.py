@@ -52,13 +52,8 @@ class ScaledConv(keras.Layer):
 
     def call(self, x):
         scale = ops.exp(self.factor * self.logs)
-        y = self._convolve(x, self.kernel * scale)
-        return y + self._constant(x.shape, scale)
-
-    def _convolve(self, x, kernel):
-        if self.kernel_size == 1:
-            return ops.matmul(x, kernel[0, 0])
-        return backends.convolve(x, kernel[:, :, : x.shape[-1]])
+        kernel = (self.kernel * scale)[:, :, : x.shape[-1]]
+        return backends.convolve(x, kernel, self._constant(x.shape, scale))
 
     def _constant(self, x_shape, scale):
         """What does not depend on x: the bias and the edge's share, (1, h, w, features) or (features,)."""

@@ -1,0 +1,82 @@
+"""What is folded gives what its parts give one by one: values, log-dets and gradients."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import backends
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Scale, Shift
+from flowkit.bijectors.folding import NormalizedMix, fold
+
+EPSILON = np.finfo("float32").eps
+
+
+def parts(lu):
+    rng = np.random.default_rng(0)
+    chain = [Shift(0.5), ActNorm(), Conv1x1(lu=lu, seed=1), ActNorm(), ActNorm(), Conv1x1(lu=lu, seed=2)]
+    x = rng.normal(50, 3, (6, 3, 2, 4)).astype("float32")
+    for part in chain:
+        part.adapt(x)
+        for weight in part.trainable_weights:
+            weight.assign_add(rng.normal(0, 0.1, weight.shape))
+        x = ops.convert_to_numpy(part(x)[0])
+    return chain
+
+
+def one_by_one(chain, x, inverse):
+    total = 0.0
+    for part in reversed(chain) if inverse else chain:
+        x, log_det = part(x, inverse=inverse)
+        total = total + log_det
+    return x, total
+
+
+def test_only_an_actnorm_with_the_matrix_after_it_is_folded():
+    chain = parts(lu=True)
+    assert [type(part) for part in fold(chain)] == [Shift, NormalizedMix, ActNorm, NormalizedMix]
+    assert fold([Conv1x1(), ActNorm(), Scale(0.1)])[0].__class__ is Conv1x1
+
+    class Other(ActNorm):
+        """A subclass may compute something else."""
+
+    assert [type(part) for part in fold([Other(), Conv1x1()])] == [Other, Conv1x1]
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("lu", [True, False])
+def test_a_chain_gives_what_its_parts_give(lu, inverse):
+    chain = parts(lu)
+    x = np.random.default_rng(1).normal(0 if inverse else 50, 3, (5, 3, 2, 4)).astype("float32")
+    value, log_det = map(ops.convert_to_numpy, Chain(chain)(x, inverse=inverse))
+    expected, expected_log_det = map(ops.convert_to_numpy, one_by_one(chain, x, inverse))
+    # 50 is what cancels against the shifts; six parts, sums of four channels.
+    np.testing.assert_allclose(value, expected, atol=6 * 4 * EPSILON * 50 * np.abs(expected).max())
+    np.testing.assert_allclose(log_det, expected_log_det, rtol=32 * EPSILON)
+
+
+@pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="no gradients on this engine")
+@pytest.mark.parametrize("lu", [True, False])
+def test_gradients_are_those_of_the_parts(lu):
+    chain = parts(lu)
+    x = np.random.default_rng(1).normal(50, 3, (5, 3, 2, 4)).astype("float32")
+    cotangent = ops.convert_to_tensor(np.random.default_rng(2).normal(size=x.shape).astype("float32"))
+    folded = Chain(chain)
+    folded(x)
+
+    weights = folded.trainable_variables
+    start = [ops.convert_to_tensor(x), *(weight.value for weight in weights)]
+
+    def gradients(run):
+        def loss(tensors):
+            with keras.StatelessScope(state_mapping=list(zip(weights, tensors[1:], strict=True))):
+                value, log_det = run(tensors[0])
+            return ops.sum(value * cotangent) + ops.sum(log_det)
+
+        return [ops.convert_to_numpy(g) for g in backends.gradients(loss, start)[1]]
+
+    for one, other in zip(
+        gradients(folded), gradients(lambda x: one_by_one(chain, x, inverse=False)), strict=True
+    ):
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(one, other, atol=6 * 4 * EPSILON * 50 * scale)
