@@ -23,6 +23,7 @@ from flowkit.inputs import (
     rows,
     unpack,
 )
+from flowkit.metrics import MeanOfCounted
 from flowkit.saving import engine_neutral, refuse_shared
 
 
@@ -54,8 +55,8 @@ class Flow(Inference):
         self.dequantize: Dequantize | None = dequantize
         self.event_shape: tuple[int, ...] | None = None
         self.sampler = keras.random.SeedGenerator()
-        self.nll = keras.metrics.Mean(name="nll")
-        self.bits = keras.metrics.Mean(name="bits_per_dim")
+        self.nll = MeanOfCounted(name="nll")
+        self.bits = MeanOfCounted(name="bits_per_dim")
         self._compiled_runs: dict[str, Any] = {}
         self._scoring = False  # inside `evaluate`
 
@@ -99,20 +100,38 @@ class Flow(Inference):
 
     def _counted(self, values, sample_weight):
         """Which of the values (batch,) count in a mean, and with what weight."""
-        # A training step that is not finite is not taken (flowkit.training.guard), and does not count here
-        # either; data that are scored all count.
-        counts = ops.ones_like(values, dtype="bool") if self._scoring else ops.isfinite(values)
+        # A training step that is not finite does not count where it is not taken (flowkit.training.guard).
+        skipped = not self._scoring and getattr(
+            getattr(self, "optimizer", None), "skips_what_is_not_finite", False
+        )
+        counts = ops.isfinite(values) if skipped else ops.ones_like(values, dtype="bool")
         weight = ops.cast(counts, values.dtype)
         return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)
 
-    def fit(self, x=None, y=None, *args, context=None, validation_data=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        *,
+        context=None,
+        validation_data=None,
+        sample_weight=None,
+        class_weight=None,
+        **kwargs,
+    ):
         """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
         context, ignored by a flow that takes none. `validation_data` is x, or (x, context), or (x, context,
-        sample_weight).
+        sample_weight). Of data sets the first batch is checked, as arrays are.
         """
+        if class_weight is not None:
+            raise ValueError(
+                "Flow.fit has no classes to weigh: pass sample_weight=, one number for each sample."
+            )
         if not backends.SUPPORTS_TRAINING:
             raise NotImplementedError(
                 f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
@@ -123,21 +142,29 @@ class Flow(Inference):
             x, context = unpack(x)
         if is_array(x):
             x, context = self._check(x, y if context is None else context)
-            y = _target(len(x), kwargs.get("sample_weight"))
-            size = kwargs.get("batch_size") or 32  # Keras's default
+            y = _target(len(x), sample_weight)
+            size = batch_size or 32  # Keras's default
             first, x = (x[:size], rows(context, size)), pack(x, context)
         else:
             if isinstance(x, Batches):
                 kwargs["shuffle"] = False  # its own order is what can be resumed
-            first, x = peek(x)
+            first, x = self._peek(x)
         if validation_data is not None:
             validation_data = self._check_validation(validation_data)
         if not self.built or not self.bijector.adapted:
             self.adapt(*first, again=False)
         with backends.static_shapes(when=self.jit_compile):
-            return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                validation_data=validation_data,
+                sample_weight=sample_weight,
+                **kwargs,
+            )
 
-    def evaluate(self, x=None, y=None, *args, context=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, *, context=None, sample_weight=None, **kwargs):
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
 
         Raises ContractError for a flow that still waits for `adapt`.
@@ -146,19 +173,33 @@ class Flow(Inference):
             if isinstance(x, dict):
                 x, context = unpack(x)
             if is_array(x):
-                x, context = self._check(x, y if context is None else context)
-                y, x = _target(len(x), kwargs.get("sample_weight")), pack(x, context)
+                x = pack(x, y if context is None else context)
+                y = _target(len(unpack(x)[0]), sample_weight)
             x = self._ready_on(x)
         self._scoring = True
         try:
             with backends.static_shapes(when=self.jit_compile):
-                return super().evaluate(x, y, *args, **kwargs)
+                return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
         finally:
             self._scoring = False
 
     def predict(self, x, *args, **kwargs):
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         return super().predict(self._ready_on(x), *args, **kwargs)
+
+    # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
+
+    def train_on_batch(self, x, *args, **kwargs):
+        """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().train_on_batch(self._ready_on(x), *args, **kwargs)
+
+    def test_on_batch(self, x, *args, **kwargs):
+        """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().test_on_batch(self._ready_on(x), *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().predict_on_batch(self._ready_on(x))
 
     # Data-dependent initialisation
 
@@ -178,17 +219,24 @@ class Flow(Inference):
     # Manners
 
     def _ready_on(self, data):
-        """`data`, arrays or a data set, as if untouched, where the flow is adapted and then built for them.
+        """`data`, arrays or a data set, as if untouched: checked, and the flow adapted and built for them.
 
         An engine that traces a step cannot ask there whether the flow is adapted.
         """
-        if not self.built:
-            x, context = unpack(data)
-            if not is_array(x):
-                (x, context), data = peek(data)
-            self._build_on(x, context)
+        x, context = unpack(data)
+        if is_array(x):
+            x, context = self._check(x, context)
+            data = pack(x, context)
+        else:
+            (x, context), data = self._peek(data)
+        self._build_on(x, context)
         self._check_adapted()
         return data
+
+    def _peek(self, dataset):
+        """The first batch's x and context, checked, and the data set as if untouched."""
+        (x, context), dataset = peek(dataset)
+        return self._check(x, context), dataset
 
     def _check_loss_scaling(self):
         # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
@@ -206,7 +254,7 @@ class Flow(Inference):
         if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
             x, context, weights = (*data, None, None)[:3]
             return pack(*self._check(x, context)), _target(len(x), weights), weights
-        return data
+        return self._peek(data)[1]
 
     # Saving
 

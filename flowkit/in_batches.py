@@ -18,10 +18,13 @@ def run_in_batches(function, rows, count, batch_size):
     What a batch leaves behind is numpy: memory on the device is flat in the number of batches. The
     last piece is filled up with its own last row, so that an engine that compiles does so once.
     """
-    if count == 0:
-        batch_size = 1
+    if count == 0:  # some engines' kernels cannot run on nothing
+        dummy = tree.map_structure(
+            lambda a: None if a is None else np.zeros((1, *a.shape[1:]), a.dtype), rows
+        )
+        return tree.map_structure(lambda a: a[:0], run_in_batches(function, dummy, 1, 1))
     results = []
-    for start in range(0, max(count, 1), batch_size):
+    for start in range(0, count, batch_size):
         stop = min(start + batch_size, count)
         missing = start + batch_size - stop if count > batch_size else 0
         piece = tree.map_structure(lambda a: _slice(a, start, stop, missing), rows)  # noqa: B023

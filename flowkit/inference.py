@@ -126,18 +126,22 @@ class Inference(keras.Model):
         z = np.asarray(z, self.compute_dtype)
         context = self._ready(context)
 
-        def backward(start, stop, piece):
-            return self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
+        finite = np.ones(len(z), bool)
 
-        y = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
-        lost = len(y) - int(np.isfinite(y).all(axis=tuple(range(1, y.ndim))).sum())
-        if lost:
+        def backward(start, stop, piece):
+            y = self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
+            y = ops.convert_to_numpy(y)
+            finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
+            return y if self.dequantize is None else self.dequantize.as_stored(y)
+
+        x = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
+        if not finite.all():
             warnings.warn(
-                f"{lost} of {len(y)} samples overflowed on the way back: their latents lie "
+                f"{(~finite).sum()} of {len(z)} samples overflowed on the way back: their latents lie "
                 "where the flow has seen no data; lower the temperature, or move them less far",
                 stacklevel=2,
             )
-        return y if self.dequantize is None else self.dequantize.as_stored(y)
+        return x
 
     def _invert_and_score(self, z, context):
         x, log_det = self.bijector.inverse(z, context=context)

@@ -12,6 +12,8 @@ from flowkit.data.dequantize import evaluation_noise
 from flowkit.flow import Flow
 from flowkit.in_batches import run_in_batches
 from flowkit.inputs import unpack
+from flowkit.levels import split_levels
+from flowkit.metrics import MeanOfCounted
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -56,15 +58,17 @@ class LabelledFlow(Flow):
         if num_classes is None or num_classes != (known or num_classes):
             expected = "how many classes there are" if known is None else f"the bijector's {known}"
             raise ValueError(f"num_classes: expected {expected}, received {num_classes}.")
-        if any(part.spec.context != "none" for part in getattr(bijector, "scales", [bijector])):
+        before, self._levels = split_levels(bijector)
+        scales = self._levels.scales if self._levels else []
+        if any(part.spec.context != "none" for part in (*before, *scales)):
             raise ValueError(
                 "LabelledFlow expects latents that do not depend on the context, which is the label to be told: "
                 "received a bijector that reads it. Condition the top prior alone."
             )
         self._classes, self.label_weight = num_classes, label_weight
         self.classifier = ScaledDense(self._classes, dtype=self.compute_dtype, name="classifier")
-        self.label_bits = keras.metrics.Mean(name="label_bits")
-        self.label_error = keras.metrics.Mean(name="label_error")
+        self.label_bits = MeanOfCounted(name="label_bits")
+        self.label_error = MeanOfCounted(name="label_error")
 
     @property
     def num_classes(self):
@@ -73,7 +77,7 @@ class LabelledFlow(Flow):
     def build(self, input_shape):
         super().build(input_shape)
         latent = plain(self.bijector.compute_output_shape((None, *self.event_shape)))
-        top = getattr(self.bijector, "latent_events", [latent])[-1]
+        top = self._levels.latent_events[-1] if self._levels else latent
         self.classifier.build((None, top[-1]))
 
     def call(self, inputs, training=None):
@@ -130,8 +134,8 @@ class LabelledFlow(Flow):
         return ops.log_softmax(self._logits(z, context), axis=-1)
 
     def _logits(self, z, context):
-        if hasattr(self.bijector, "before_top_prior"):
-            z = self.bijector.before_top_prior(z, context)
+        if self._levels:
+            z = self._levels.before_top_prior(z, context)
         places = tuple(range(1, len(z.shape) - 1))
         return self.classifier(ops.mean(z, axis=places) if places else z)
 

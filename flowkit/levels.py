@@ -8,16 +8,22 @@ from keras import ops
 from flowkit.bijectors import Chain, MultiScale
 
 
+def split_levels(bijector):
+    """(the parts before, the `MultiScale` at the end); the latter is None where the latents do not come in levels."""
+    before, last = [], bijector
+    while isinstance(last, Chain) and last.parts:
+        before += last.parts[:-1]
+        last = last.parts[-1]
+    return (before, last) if isinstance(last, MultiScale) else ([bijector], None)
+
+
 def find_levels(bijector, wanted):
     """(the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
 
     Raises ValueError, which begins with what was `wanted`, where the latents do not come in levels.
     """
-    before, last = [], bijector
-    while isinstance(last, Chain) and last.parts:
-        before += last.parts[:-1]
-        last = last.parts[-1]
-    if not isinstance(last, MultiScale):
+    before, last = split_levels(bijector)
+    if last is None:
         raise ValueError(
             f"{wanted}: expected a flow whose bijector is a MultiScale, or a Chain that ends in one, "
             f"received {type(bijector).__name__}."

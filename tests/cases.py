@@ -98,6 +98,7 @@ COUPLINGS = [
     Case(
         "Coupling(checkerboard swap)", coupling(split="checkerboard", swap=True, scale="tanh"), ((2, 3, 2),)
     ),
+    Case("Coupling(checkerboard min_scale)", coupling(split="checkerboard", min_scale=0.25), ((2, 3, 1),)),
     Case("Coupling(checkerboard additive)", coupling(split="checkerboard", transform="additive"), VECTOR),
     Case("Coupling(ConvNet)", coupling(lambda: ConvNet(4)), ((2, 3, 3),)),
     Case("Coupling(ConvNet plain edge)", coupling(lambda: ConvNet(4, edge_bias=False)), ((2, 3, 2),)),

@@ -26,6 +26,7 @@ from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
+from flowkit.training import GuardedOptimizer
 
 
 def glow(**options):
@@ -247,15 +248,68 @@ def test_scores_of_a_flow_that_waits_for_adapt_are_refused(call, kind, built, im
         getattr(flow, call)(images if kind == "array" else Rows({"x": images}), verbose=0)
 
 
-def test_what_is_not_finite_counts_when_scored_and_not_when_trained(x):
-    """A step on such a row is skipped; a score without it would be that of other data."""
-    flow = Flow(Scale(), Cube())
-    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+def test_what_is_not_finite_counts_unless_its_step_is_skipped():
+    """A mean without it would be that of other data; one of nothing is not 0, the best of all."""
     rows = np.array([[0.0, 0.0], [9.0, 9.0]], "float32")  # the second has density 0
-    history = flow.fit(rows, validation_data=rows, verbose=0).history
-    assert history["nll"] == [0.0]
-    assert history["val_nll"] == [np.inf]
-    assert flow.evaluate(rows, verbose=0, return_dict=True)["bits_per_dim"] == np.inf
+
+    def scores(optimizer):
+        flow = Flow(Scale(), Cube())
+        flow.compile(optimizer=optimizer)
+        history = flow.fit(rows, validation_data=rows, batch_size=1, shuffle=False, verbose=0).history
+        assert history["val_nll"] == [np.inf]
+        assert flow.evaluate(rows, verbose=0, return_dict=True)["bits_per_dim"] == np.inf
+        return history["nll"], flow.fit(rows[1:], verbose=0).history["nll"]
+
+    assert scores(keras.optimizers.SGD(0.0)) == ([np.inf], [np.inf])
+    assert scores(GuardedOptimizer(keras.optimizers.SGD(0.0))) == (
+        [0.0],
+        [pytest.approx(np.nan, nan_ok=True)],
+    )
+
+
+@pytest.mark.parametrize("call", ["train_on_batch", "test_on_batch", "predict_on_batch"])
+def test_single_batches_are_held_to_the_same(call, images):
+    flow = glow(input_shape=(8, 8, 1))
+    flow.compile()
+    with pytest.raises(ContractError, match="set by adapt"):
+        getattr(flow, call)(images)
+    flow.adapt(images)
+    with pytest.raises(ValueError, match=r"0\.\.255"):
+        getattr(flow, call)(images / 255)
+    assert np.isfinite(getattr(flow, call)(images)).all()
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "predict"])
+@pytest.mark.parametrize("kind", ["array", "data set"])
+def test_data_are_checked_whatever_brings_them(call, kind, images):
+    flow = glow().adapt(images)
+    flow.compile()
+    scaled = (images / 255).astype("float32")
+    with pytest.raises(ValueError, match=r"0\.\.255"):
+        getattr(flow, call)(scaled if kind == "array" else Rows({"x": scaled}), verbose=0)
+
+
+def test_a_data_set_for_validation_is_checked(x):
+    flow = vectors().adapt(x)
+    flow.compile()
+    with pytest.raises(ValueError, match="NaN"):
+        flow.fit(x, validation_data=Rows({"x": x * np.nan}), verbose=0)
+
+
+def test_a_label_that_is_no_class_gives_nan_on_every_engine(class_flow, images):
+    """Where nothing can look: in a later batch of a data set."""
+    inputs = {"x": images.astype("float32"), "context": np.array([0, 1, 2, 3] * 4)}
+    log_prob = ops.convert_to_numpy(class_flow(inputs))
+    np.testing.assert_array_equal(np.isfinite(log_prob), inputs["context"] < 3)
+
+
+def test_weights_are_not_taken_by_place_and_classes_are_not_weighed(x):
+    flow = vectors().adapt(x)
+    flow.compile()
+    with pytest.raises(TypeError, match="positional"):
+        flow.evaluate(x, None, 10, 0, np.ones(20))
+    with pytest.raises(ValueError, match="sample_weight="):
+        flow.fit(x, class_weight={0: 1.0})
 
 
 def test_weights_from_before_adapt_are_refused_again(x, tmp_path):
@@ -579,7 +633,8 @@ def test_samples_follow_the_density():
     assert abs(x.std() - 1) < bound
 
 
-def test_no_sample_and_no_row_is_not_an_error(vector_flow, context_flow, x, context):
+def test_no_sample_and_no_row_is_not_an_error(vector_flow, context_flow, image_flow, x, context):
+    assert image_flow.sample(0).shape == (0, 8, 8, 1)
     assert vector_flow.log_prob(x[:0]).shape == (0,)
     assert vector_flow.sample(0).shape == (0, 4)
     assert context_flow.sample(0, context[:5]).shape == (0, 5, 4)

@@ -12,7 +12,7 @@ from flowkit import Flow, LabelledFlow, zoo
 from flowkit.bijectors import Chain, Conv1x1, Coupling, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
-from flowkit.data.dequantize import evaluation_noise
+from flowkit.data.dequantize import Dequantize, evaluation_noise
 
 WEIGHT = 0.25
 
@@ -142,3 +142,14 @@ def test_what_it_refuses_to_be_made_of(flow):
         LabelledFlow(Coupling(MLP([8], context="required", num_classes=2)), num_classes=2)
     with pytest.raises(ValueError, match="classifier_weight expects num_classes=, received none"):
         zoo.glow(classifier_weight=0.01)
+
+
+def test_a_chain_that_ends_in_levels_has_the_features_of_the_levels(images):
+    glow = zoo.glow(levels=2, steps=1, width=8, input_shape=(8, 8, 1))
+    inner = LabelledFlow(glow.bijector, num_classes=3, dequantize=glow.dequantize)
+    outer = LabelledFlow(Chain([Scale(0.0), glow.bijector]), num_classes=3, dequantize=Dequantize())
+    for flow in (inner, outer):
+        flow.build((None, 8, 8, 1))
+    assert inner.classifier.kernel.shape == outer.classifier.kernel.shape
+    outer.adapt(images)
+    assert np.isfinite(outer.label_log_prob(images)).all()

@@ -35,6 +35,7 @@ map_rows = _engine.map_rows
 no_grad = _engine.no_grad
 replay = _replay.replay
 replica_share = _engine.replica_share
+replicas = _engine.replicas
 static_shapes = _engine.static_shapes
 use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
@@ -61,6 +62,7 @@ __all__ = [
     "read_torch_state",
     "replay",
     "replica_share",
+    "replicas",
     "static_shapes",
     "use_multi_tensor",
     "version",

@@ -115,7 +115,8 @@ def _zeros_before(part, y, inverse):
 
 def _look(found, known, y, tolerance, on_drift):
     """Report drift, unless the numbers had broken before. The host hears of nothing else."""
-    error = jnp.linalg.norm(jnp.ravel(found - known)) / jnp.linalg.norm(jnp.ravel(known))
+    size = jnp.maximum(jnp.linalg.norm(jnp.ravel(known)), jnp.finfo(known.dtype).tiny)
+    error = jnp.linalg.norm(jnp.ravel(found - known)) / size
     error = jnp.where(jnp.isfinite(jnp.sum(y)), error, 0)
 
     def report(error):

@@ -60,6 +60,11 @@ def use_multi_tensor(optimizer):
     """Not on numpy: nothing is trained there."""
 
 
+def replicas():
+    """How many replicas train one model, and each see the gradients of their own samples alone."""
+    return 1
+
+
 def replica_share(loss):
     """The share of one replica in `loss`, a mean over its own samples, where the engine adds up what replicas give."""
     return loss

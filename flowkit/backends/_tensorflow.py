@@ -65,9 +65,14 @@ def use_multi_tensor(optimizer):
     """
 
 
+def replicas():
+    """How many replicas train one model, and each see the gradients of their own samples alone."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def replica_share(loss):
     """The share of one replica in `loss`, a mean over its own samples, where the engine adds up what replicas give."""
-    return loss / tf.distribute.get_strategy().num_replicas_in_sync
+    return loss / replicas()
 
 
 def compile_inference(function, layer):

@@ -1,6 +1,7 @@
 """Gradients that save memory, on TensorFlow."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
@@ -117,7 +118,8 @@ def _look(found, known, y, tolerance, on_drift):
     """Report drift, unless the numbers had broken before. From what XLA compiles nothing can be reported."""
     if not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return
-    error = tf.norm(found - known) / tf.norm(known)
+    tiny = tf.constant(np.finfo(known.dtype.as_numpy_dtype).tiny, known.dtype)
+    error = tf.norm(found - known) / tf.maximum(tf.norm(known), tiny)
     error = tf.where(tf.math.is_finite(tf.reduce_sum(y)), error, 0)
 
     def report():

@@ -102,6 +102,11 @@ def use_multi_tensor(optimizer):
     optimizer._update_model_variables_moving_average = average
 
 
+def replicas():
+    """How many replicas train one model, and each see the gradients of their own samples alone."""
+    return 1
+
+
 def replica_share(loss):
     """The share of one replica in `loss`, a mean over its own samples, where the engine adds up what replicas give."""
     return loss

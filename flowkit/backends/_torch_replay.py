@@ -116,7 +116,8 @@ def _pull(outputs, grads, sources):
 
 def _look(found, known, y, plan):
     """Report drift, unless the numbers had broken before."""
-    error = torch.linalg.vector_norm(found - known) / torch.linalg.vector_norm(known)
+    size = torch.linalg.vector_norm(known).clamp(min=torch.finfo(known.dtype).tiny)
+    error = torch.linalg.vector_norm(found - known) / size
     error = float(torch.where(torch.isfinite(y.sum()), error, 0))
     if not error <= plan.tolerance:
         plan.on_drift(error)

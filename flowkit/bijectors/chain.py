@@ -185,7 +185,7 @@ class Chain(Bijector):
             warnings.warn(
                 f"{label(self)}: in the backward pass its input was rebuilt with a relative error of {error:.1g}, "
                 f"expected at most {self._drift_tolerance:.1g}, and gradients are as inexact. Use "
-                "backprop='recompute', dtype='float64', or several shorter chains in place of this one.",
+                "backprop='recompute', or several shorter chains in place of this one.",
                 stacklevel=2,
             )
 

@@ -121,8 +121,8 @@ class Coupling(Bijector):
             return self._where_changed(h), None
         shift, s = shift_and_scale(h, self.layout, self.order)
         if self.scale == "sigmoid" and self.min_scale:
-            return shift, ops.log(self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2))
-        if self.scale == "sigmoid":
+            log_scale = ops.log(self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2))
+        elif self.scale == "sigmoid":
             log_scale = ops.log_sigmoid(s + 2)
         else:
             log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2); `ops.tanh` falls to float32 on JAX

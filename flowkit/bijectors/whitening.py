@@ -32,7 +32,7 @@ class Whitening:
         mean, logs = shift_and_scale(ops.cast(h, z.dtype), self.layout)
         if self.min_scale:
             bound = -math.log(self.min_scale)
-            logs = bound * ops.tanh(logs / bound)
+            logs = bound * (2 * ops.sigmoid(2 * logs / bound) - 1)  # `ops.tanh` falls to float32 on JAX
         # The top prior answers once for the whole batch where nothing tells samples apart.
         logs_sum = sum_event(logs)
         if logs.shape[0] == 1:

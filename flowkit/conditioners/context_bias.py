@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from flowkit.conditioners.classes import rows_of
 from flowkit.contract import ContractError
 
 
@@ -29,13 +30,20 @@ class ContextBias(keras.Layer):
 
     def call(self, context, rank):
         """`rank` is that of the activations, batch included."""
-        if self.num_classes:
-            context = ops.one_hot(ops.cast(context, "int32"), self.num_classes, dtype=self.compute_dtype)
         self._check(context.shape, rank)
-        bias = ops.matmul(ops.cast(context, self.compute_dtype), self.kernel)
+        if self.num_classes:
+            bias = rows_of(ops.convert_to_tensor(self.kernel), context)
+        else:
+            bias = ops.matmul(ops.cast(context, self.compute_dtype), self.kernel)
         return bias if len(bias.shape) == rank else ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
 
     def _check(self, shape, rank):
+        if self.num_classes:
+            if len(shape) != 1:
+                raise ContractError(
+                    "context", self, expected="integer labels (batch,)", received=f"shape {tuple(shape)}"
+                )
+            return
         size = self.kernel.shape[0]
         if len(shape) not in (2, rank) or shape[-1] != size:
             raise ContractError(
@@ -43,7 +51,7 @@ class ContextBias(keras.Layer):
                 self,
                 expected=f"vectors (batch, {size}), or one for each place, of rank {rank}",
                 received=f"shape {tuple(shape)}",
-                hint=None if self.num_classes else "For integer labels, give the network num_classes=.",
+                hint="For integer labels, give the network num_classes=.",
             )
 
     def get_config(self):

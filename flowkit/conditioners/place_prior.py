@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from flowkit.conditioners.classes import rows_of
+
 
 @keras.saving.register_keras_serializable("flowkit")
 class PlacePrior(keras.Layer):
@@ -31,7 +33,7 @@ class PlacePrior(keras.Layer):
     def call(self, z, context=None):
         if self.num_classes is None:
             return ops.convert_to_tensor(self.table)
-        return ops.take(self.table, ops.cast(context, "int32"), axis=0)
+        return rows_of(self.table, context)
 
     def compute_output_shape(self, z_shape, context_shape=None):
         return (*z_shape[:-1], 2 * z_shape[-1])

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from flowkit.conditioners.classes import rows_of
 from flowkit.conditioners.scaled_conv import ScaledConv
 
 
@@ -73,8 +74,7 @@ class ScaledEmbedding(keras.Layer):
             setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
 
     def call(self, labels):
-        rows = ops.take(self.W, ops.cast(labels, "int32"), axis=0)
-        return (rows + self.b) * ops.exp(3 * self.logs)
+        return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs)
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes, "features": self.features}

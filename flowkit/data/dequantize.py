@@ -50,7 +50,9 @@ class Dequantize(keras.Layer):
             noise = keras.random.uniform(ops.shape(x), dtype=self.compute_dtype, seed=self.noise)
         if self.step > 1:
             x = ops.floor(x / self.step)
-        return (x + ops.cast(noise, self.compute_dtype)) / self.levels - 0.5
+        # In float32 a value above 127 plus noise close to 1 may round to the next value.
+        y = ops.minimum(x + ops.cast(noise, self.compute_dtype), x + (1 - 2**-16))
+        return y / self.levels - 0.5
 
     def log_volume(self, size):
         """-size ln(levels), in nats: from the density of y to the probability of x."""

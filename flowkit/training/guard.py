@@ -13,7 +13,7 @@ class TrainingDiverged(RuntimeError):
 
 @keras.saving.register_keras_serializable(package="flowkit")
 class GuardedOptimizer(keras.optimizers.Optimizer):
-    """One step of `inner_optimizer` where all gradients are finite, no change at all otherwise.
+    """One step of `inner_optimizer` where the loss and all gradients are finite, no change at all otherwise.
 
     A skipped step leaves weights, moments, moving averages and `iterations` bit for bit as they
     were, and counts in two variables, `skipped` (in all) and `skipped_in_a_row`, which are saved
@@ -23,7 +23,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     `StopWhenDiverged` reports the count, and stops where it does not end.
 
-    Raises a TypeError where `inner_optimizer` is not a Keras optimizer.
+    Raises a TypeError where `inner_optimizer` is not a Keras optimizer, and a ValueError on several replicas of
+    TensorFlow's, which would have to agree on the choice.
 
     >>> import numpy as np
     >>> weight = keras.Variable([1.0, 2.0])
@@ -33,6 +34,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     >>> ops.convert_to_numpy(weight).tolist(), int(optimizer.skipped), int(optimizer.iterations)
     ([0.5, 1.5], 1, 1)
     """
+
+    skips_what_is_not_finite = True  # so `Flow` leaves it out of its means
 
     def __init__(self, inner_optimizer, name=None):
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
@@ -44,6 +47,11 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         self.inner_optimizer = inner_optimizer
 
     def build(self, variables):
+        if backends.replicas() > 1:
+            raise ValueError(
+                f"GuardedOptimizer expects one replica, received {backends.replicas()} of tf.distribute: compile "
+                f"with the {type(self.inner_optimizer).__name__} itself there, or train on JAX."
+            )
         self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
         self.skipped_in_a_row = self.add_variable(shape=(), dtype="int32", name="skipped_in_a_row")
         self.inner_optimizer.build(variables)
@@ -118,7 +126,9 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         return self.inner_optimizer.iterations
 
     def scale_loss(self, loss):
-        return self.inner_optimizer.scale_loss(loss)
+        # The gradients of a loss that has overflowed may be finite. Times NaN they are not.
+        loss = self.inner_optimizer.scale_loss(loss)
+        return loss * ops.where(ops.isfinite(loss), 1.0, float("nan"))
 
     def finalize_variable_values(self, var_list):
         self.inner_optimizer.finalize_variable_values(var_list)

@@ -4,7 +4,8 @@ import pytest
 from keras import ops
 from standin import compiled, identical, rows, values
 
-from flowkit import training
+from flowkit import Flow, training
+from flowkit.bijectors import Shift
 from flowkit.training.guard import guarded
 
 BATCH = 8
@@ -39,6 +40,14 @@ def test_a_bad_batch_changes_nothing(jit_compile):
     assert int(optimizer.skipped_in_a_row) == 0
     assert int(optimizer.iterations) == steps + 1
     assert not identical(before, values([*model.trainable_variables, *keep]))
+
+
+def test_a_loss_that_overflows_is_not_followed_though_its_gradients_are_finite():
+    flow = Flow(Shift())
+    flow.compile(training.GuardedOptimizer(keras.optimizers.SGD(0.1)))
+    flow.fit(np.full((4, 2), 1e20, "float32"), verbose=0)
+    assert int(flow.optimizer.skipped) == 1
+    assert not values(flow.trainable_variables)[0].any()
 
 
 def test_without_the_guard_the_weights_are_lost():
