@@ -1,5 +1,6 @@
 """The commands and their options. What they do is one file each, imported when the engine is known."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flowkit._engine import ENGINES, require_engine
+from flowkit.cli import interrupt
 from flowkit.cli.failure import BAD_INPUT, INTERRUPTED, CommandError, report, say, warnings_in_one_line
 
 
@@ -226,11 +228,14 @@ def use(backend):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     require_engine()
+    with interrupt.later():
+        importlib.import_module("flowkit.backends").devices()  # the engine, and what it does when first asked
 
 
 def main(arguments=None):
     """Run one command and return the exit code: 0, 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
     warnings_in_one_line()
+    interrupt.listen()
     try:
         result = app(arguments, prog_name="flowkit", standalone_mode=False)
     except typer.Exit as error:
@@ -243,6 +248,8 @@ def main(arguments=None):
         if message := error.format_message():  # none where the help was shown instead
             say(f"{message} (`flowkit --help` lists what there is)")
         return BAD_INPUT
+    finally:
+        interrupt.answered()
     if result == INTERRUPTED:
         say("interrupted")
     return result if isinstance(result, int) else 0

@@ -3,7 +3,10 @@
 import math
 from pathlib import Path
 
+import keras
+
 from flowkit import data, recipes, training
+from flowkit.cli import interrupt
 from flowkit.cli.evaluate import bits_per_dim
 from flowkit.cli.failure import INTERRUPTED, CommandError, say
 from flowkit.cli.info import facts
@@ -16,7 +19,7 @@ def run(name, *, source, epochs, out, resume, settings):
     folder.check(recipe, resume)
     experiment = recipes.prepare(recipe)
     folder.begin(recipe)
-    progress = fit(experiment, folder)
+    progress = fit(experiment, folder, resumed=resume)
     finish(experiment, folder, progress)
 
 
@@ -32,12 +35,14 @@ def overrides(settings, source, epochs):
     return settings
 
 
-def fit(experiment, folder):
+def fit(experiment, folder, resumed=False):
     """Train from the checkpoint, or from the start, to the recipe's last epoch."""
     table, sampling, flow = experiment.recipe.training, experiment.recipe.sampling, experiment.flow
     checkpoint = training.Resume(folder.checkpoint, data_seed=table.seed)
     start = checkpoint.load(flow)
     experiment.batches.epoch = start
+    if resumed and not start:
+        say(f"note: {folder.path} holds no whole epoch yet: from the start")
     if start:
         print(f"going on from epoch {start} of {folder.path}", flush=True)
     progress = training.ProgressBar(table.batch_size)
@@ -51,8 +56,9 @@ def fit(experiment, folder):
             levels=experiment.train.levels,
         ),
         training.CSVLog(folder.log),
+        checkpoint,  # after them: the epoch's other files are there when it counts as done
         progress,
-        checkpoint,  # last: the epoch's other files are there when it counts as done
+        keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: interrupt.check()),
     ]
     try:
         flow.fit(

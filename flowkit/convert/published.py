@@ -75,7 +75,7 @@ def _differences(flow):
         yield f"a {type(bijector).__name__} where a MultiScale is expected"
         return
     if bijector.min_scale:
-        yield "bounded priors (min_scale)"
+        yield f"min_scale = {bijector.min_scale:g}, a bound that the published code has not"
     if bijector.prior_layout != "interleaved" or not all(map(_published_conv, bijector.priors)):
         yield "priors of the split latents other than ScaledConv(zeros=True) with interleaved answers"
     top = bijector.top_prior

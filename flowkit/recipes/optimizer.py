@@ -1,5 +1,7 @@
 """[training] becomes an optimizer."""
 
+import warnings
+
 from flowkit import training
 from flowkit.recipes.schema import RecipeError, optimizers
 
@@ -21,11 +23,14 @@ def _schedule(table, steps_per_epoch):
     warmup = table.warmup_steps or round(table.warmup_epochs * steps_per_epoch)
     if table.schedule == "constant":
         return training.WarmUp(table.learning_rate, warmup_steps=warmup)
-    if total <= warmup:
+    if total <= warmup:  # of few images of one's own, say
         key = "warmup_steps" if table.warmup_steps else "warmup_epochs"
-        raise RecipeError(
-            f"training.{key} = {getattr(table, key)}, but the whole run has {total} steps: expected fewer"
+        warnings.warn(
+            f"training.{key} = {getattr(table, key)} is {warmup} steps, but the whole run has {total}: the "
+            f"warm-up takes {total // 10} instead",
+            stacklevel=2,
         )
+        warmup = total // 10
     return training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
 
 

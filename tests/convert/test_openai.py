@@ -179,7 +179,7 @@ def test_only_flows_that_the_published_code_can_express_are_written():
             Flow(bijectors.MultiScale([network])),
             "a coupling, network or factor that is not the published one",
         ),
-        (zoo.glow(levels=1, steps=1, width=8, min_scale=0.1), "bounded priors"),
+        (zoo.glow(levels=1, steps=1, width=8, min_scale=0.1), "min_scale = 0.1"),
         (zoo.glow(levels=1, steps=1, width=8), "no weights yet"),
         (zoo.glow(levels=1, steps=1, width=8, input_shape=(4, 4, 1)), "actnorms that have seen no data"),
     ]:

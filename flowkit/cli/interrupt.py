@@ -1,0 +1,49 @@
+"""Ctrl-C, heard at every moment.
+
+An exception that a signal raises inside a callback of XLA's is dropped, and one that it raises while an engine is
+being imported may leave that engine half made. So the signal is written down as well.
+"""
+
+import contextlib
+import signal
+import threading
+
+_heard = _waits = False
+
+
+def listen():
+    """Take over SIGINT, where Python's own handler has it."""
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _hear)
+
+
+def _hear(number, frame):
+    global _heard
+    _heard = True
+    if not _waits:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def later():
+    """A scope that Ctrl-C does not break into: KeyboardInterrupt is raised when it ends."""
+    global _waits
+    _waits = True
+    try:
+        yield
+    finally:
+        _waits = False
+    check()
+
+
+def check():
+    """Raise KeyboardInterrupt where a Ctrl-C was heard and is not answered yet."""
+    if _heard:
+        raise KeyboardInterrupt
+
+
+def answered():
+    """Forget what was heard: the command is over."""
+    global _heard
+    _heard = False
