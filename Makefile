@@ -70,7 +70,8 @@ test-jax: .venv-test/.installed
 test-torch: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST)
 
-CORE := tests/contract tests/bijectors tests/zoo tests/convert tests/test_flow.py
+CORE := tests/contract tests/bijectors tests/zoo tests/convert tests/training tests/backends tests/conditioners \
+        tests/test_flow.py tests/test_labelled.py tests/test_saving.py
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest $(PYTEST) $(CORE)
 

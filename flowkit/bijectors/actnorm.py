@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from flowkit.bijectors.affine import channel_log_det
+from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
 

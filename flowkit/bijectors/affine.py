@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.permute import fixed_weight
+from flowkit.bijectors.fixed import fixed_weight
+from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 
 
@@ -55,14 +56,6 @@ class Scale(Bijector):
 
     def get_config(self):
         return {**super().get_config(), "log_scale": self.given}
-
-
-def channel_log_det(log_scale, x):
-    """sum over an event of a log-scale for each channel: every place of the event counts once."""
-    places = 1
-    for n in x.shape[1:-1]:
-        places *= n
-    return places * ops.sum(log_scale)
 
 
 def _plain(given):

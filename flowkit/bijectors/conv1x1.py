@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.permute import fixed_weight, rng
+from flowkit.bijectors.fixed import fixed_weight, rng
+from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
 
 
@@ -105,14 +106,6 @@ class Conv1x1(Bijector):
 
     def get_config(self):
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}
-
-
-def places(x):
-    """How many places an event has: the product of its axes but the channels."""
-    n = 1
-    for size in x.shape[1:-1]:
-        n *= size
-    return n
 
 
 def plu(matrix):

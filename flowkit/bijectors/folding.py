@@ -3,8 +3,8 @@
 from keras import ops
 
 from flowkit.bijectors.actnorm import ActNorm
-from flowkit.bijectors.affine import channel_log_det
-from flowkit.bijectors.conv1x1 import Conv1x1, places
+from flowkit.bijectors.conv1x1 import Conv1x1
+from flowkit.bijectors.places import channel_log_det, places
 
 
 def fold(parts):
