@@ -9,9 +9,9 @@ import pytest
 from tests.testing.wrong_bijectors import WRONG
 
 
-@pytest.mark.parametrize("case", [case for case, _ in WRONG], ids=lambda case: case.name)
-def test_what_it_overrides_exists(case):
-    layer = case.make()
+@pytest.mark.parametrize("mistake", WRONG, ids=str)
+def test_what_it_overrides_exists(mistake):
+    layer = mistake.case.make()
     for cls, name in overrides(type(layer)):
         inherited = any(name in vars(base) for base in cls.__mro__[1:])
         assert inherited or name in read_by(type(layer)), (

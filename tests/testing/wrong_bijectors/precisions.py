@@ -7,7 +7,9 @@ from flowkit.bijectors import Scale, Shift
 from tests.testing.wrong_bijectors.registry import breaks
 
 
-@breaks("compiled", engines=("jax", "tensorflow"))  # torch.compile breaks its graph there, and is right
+@breaks(
+    "compiled", engines=("jax", "tensorflow"), says="an answer"
+)  # torch.compile breaks its graph there, and is right
 class BranchesOnAValue(Shift):
     """A Python `if` on what a tensor holds."""
 
@@ -31,7 +33,7 @@ class CountsTraces(Shift):
         return (z if eager else z + 0.25), log_det
 
 
-@breaks("mixed precision")
+@breaks("mixed precision", says="log_det of at least float32 under mixed_bfloat16")
 class LowScales(Scale):
     """Computes in the global policy's dtype."""
 
