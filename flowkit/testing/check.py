@@ -52,11 +52,12 @@ class Check:
         reason = reason or clause.applies(self.subject)
         if reason is not None:
             return Result(name, "not asked", reason=reason)
-        tried = judged = 0
+        tried, judged, reason = 0, 0, ""
         for example in [replay] if replay is not None else self._plan(clause):
             tried += 1
             fault = self._fault(clause, example)
             if isinstance(fault, Undecided):
+                reason = str(fault) or reason
                 continue
             judged += 1
             if fault is not None:
@@ -66,8 +67,9 @@ class Check:
                     else self._simplify(clause, example)
                 )
                 return self._broken(clause, simplest, tried)
-        if not judged and clause.per != "example":
-            return Result(name, "not asked", tried, "rounding in float32 leaves no digit to judge")
+        if not judged and (reason or clause.per != "example"):
+            reason = reason or "rounding in float32 leaves no digit to judge"
+            return Result(name, "not asked", tried, reason)
         if not judged:
             text = "none of the examples could be judged: the map is too badly conditioned at all of them"
             error = self._error(clause, example, Broken("an error that can be told from rounding", text))
