@@ -47,18 +47,26 @@ def _compare(trial, inverse, of):
         raise Undecided("a solver's gradient is not promised")  # nobody trains through it
     measured, x = (trial.back, trial.z) if inverse else (trial.there, trial.x)
     domain = trial.spec.codomain if inverse else trial.spec.domain
-    answer = measured.log_det if of else measured.value
-    if not np.isfinite(answer).all():
+    good = np.isfinite(measured.log_det) & np.isfinite(measured.value).reshape(len(x), -1).all(axis=1)
+    if not good.any():
         raise Undecided("nothing finite to differentiate")
+    rows = np.where(
+        good, np.arange(len(x)), np.argmax(good)
+    )  # one with finite answers stands in for those without
+    x, context = x[rows], None if trial.context is None else trial.context[rows]
+    answer, noise = (
+        (measured.log_det, measured.log_det_error) if of else (measured.value, measured.value_error)
+    )
+    answer, noise = answer[rows], noise[rows]
     layer, eps = trial.layer64, trial.unit_of(inverse)
     rng = np.random.default_rng([trial.seed, 6])
     cotangent = rng.normal(size=answer.shape)
-    scale = float(np.sum(np.abs(cotangent) * (np.abs(answer) + _noise(measured, of) / eps)))
+    scale = float(np.sum(np.abs(cotangent) * (np.abs(answer) + noise / eps)))
     names = ["x", *(v.path for v in layer.trainable_variables)]
     with backends.float64():
-        run = trial.subject.gradient(trial.event, inverse, of, trial.context is not None)
+        run = trial.subject.gradient(trial.event, inverse, of, context is not None)
         start = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
-        constants = tensors(cotangent, trial.context)
+        constants = tensors(cotangent, context)
 
         def at(i=0, step=0.0):
             values = [v + step if j == i else v for j, v in enumerate(start)]
@@ -76,10 +84,6 @@ def _compare(trial, inverse, of):
             what = f"d/d {name} of the {'inverse' if inverse else 'forward'} direction"
             judged += _agree(here, values, share, ROUNDINGS * eps * scale, what)
     return judged
-
-
-def _noise(measured, of):
-    return measured.log_det_error if of else measured.value_error
 
 
 def _agree(here, values, share, rounding, what):
