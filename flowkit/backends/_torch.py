@@ -1,6 +1,7 @@
 """What flowkit needs of PyTorch beyond `keras.ops`."""
 
 import contextlib
+import os
 
 import keras
 import torch
@@ -179,11 +180,31 @@ def compile_gradients(function):
 def compile_fully(function, layer, *, thorough=False):
     """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
 
-    `thorough` asks for all stages, where the first ones alone are much quicker.
+    `thorough` asks for all stages, where the first ones alone are much quicker. Raises RuntimeError where
+    the layer's own code breaks the graph in pieces.
     """
-    torch.compiler.reset()  # limits on recompilation are for each code object, which all layers share
-    return torch.compile(function, backend="inductor" if thorough else "eager", dynamic=False)
+    from torch._dynamo.backends.debugging import ExplainWithBackend  # seconds, which eager use need not pay
 
+    torch.compiler.reset()  # limits on recompilation are for each code object, which all layers share
+    explained = ExplainWithBackend("inductor" if thorough else "eager")
+    compiled = torch.compile(function, backend=explained, dynamic=False)
+
+    def run(*args):
+        answer = compiled(*args)
+        for broken in explained.break_reasons:
+            frame = broken.user_stack[-1]
+            # Keras itself breaks the graph in some ops, as where it makes a tensor of a numpy array.
+            if broken.graph_break and not frame.filename.startswith(_LIBRARIES):
+                raise RuntimeError(
+                    f"compiles, but not in one piece: {broken.reason.splitlines()[0]}\n"
+                    f'File "{frame.filename}", line {frame.lineno}, in {frame.name}'
+                )
+        return answer
+
+    return run
+
+
+_LIBRARIES = tuple(os.path.dirname(module.__file__) + os.sep for module in (keras, torch))
 
 _HARMLESS = (
     "detach",
