@@ -166,11 +166,17 @@ class Check:
         return f"{hint} {line}".strip() or None
 
     def _plainly_raises(self, example, cause):
-        """Whether a mere call of the layer meets the same error."""
-        for inverse in (False, True):
+        """Whether a mere call of the layer, in one precision or the other, meets the same error."""
+        trial = Trial(self.subject, example)
+        calls = (
+            lambda: trial.call32(trial.x, trial.context),
+            lambda: trial.call32(trial.z, trial.context, inverse=True),
+            lambda: trial.run64(trial.x),
+            lambda: trial.run64(trial.z, inverse=True),
+        )
+        for call in calls:
             try:
-                trial = Trial(self.subject, example)
-                trial.call32(trial.z if inverse else trial.x, trial.context, inverse)
+                call()
             except Exception as error:  # whatever the author's code raises
                 if cause_of(error) == cause:
                     return True

@@ -1,6 +1,7 @@
 """The line that repeats one failure, and what a drawn bijector was made from."""
 
 import math
+import sys
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
@@ -38,7 +39,8 @@ def recorded(make):
 
 def drawn_again(make, values):
     """The bijector that `make` makes where `values` are drawn."""
-    left = [keras.saving.deserialize_keras_object(value) for value in values]
+    with keras.saving.CustomObjectScope(_classes(list(values))):
+        left = [keras.saving.deserialize_keras_object(value) for value in values]
     try:
         return _function_of_draw(make)(lambda *args, **kwargs: left.pop(0))
     except IndexError:
@@ -78,3 +80,14 @@ def source(value):
 
 def _function_of_draw(make):
     return (lambda draw: draw(make)) if isinstance(make, st.SearchStrategy) else make
+
+
+def _classes(stored):
+    """The classes that a config names and that are found in their modules, registered with Keras or not."""
+    if isinstance(stored, list):
+        return {name: found for part in stored for name, found in _classes(part).items()}
+    if not isinstance(stored, dict):
+        return {}
+    found = _classes(list(stored.values()))
+    name, module = stored.get("class_name"), sys.modules.get(stored.get("module"))
+    return found | ({name: getattr(module, name)} if module and hasattr(module, str(name)) else {})

@@ -11,9 +11,9 @@ import hypothesis.strategies as st
 import pytest
 
 from flowkit import backends
-from flowkit.bijectors import Permute, Scale, Shift
+from flowkit.bijectors import ActNorm, Permute, Scale, Shift
 from flowkit.contract import ContractError
-from flowkit.testing import Example, check_bijector, check_parity
+from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
 from flowkit.testing.clause import CLAUSES
 from flowkit.testing.command import BROKEN, KEPT, USAGE, check_command
 from tests.testing import things
@@ -105,6 +105,98 @@ def test_a_drawn_bijector_that_fails_is_reported():
     with pytest.raises(ContractError) as caught:
         check_bijector(make, clauses=["log-det"], **QUICK)
     assert "log_scale=1" in caught.value.config
+
+
+def test_a_clause_that_no_draw_asked_is_not_kept():
+    report = check_bijector(
+        lambda draw: Scale(draw(st.floats(-2, 2))), clauses=["log-det kind", "adaptation"], **QUICK
+    )
+    assert report["log-det kind"].verdict == "kept"
+    assert (report["adaptation"].verdict, report["adaptation"].reason) == (
+        "not asked",
+        "nothing depends on data",
+    )
+
+
+def test_a_clause_that_one_draw_asked_is_kept():
+    strategy = st.sampled_from([Scale, ActNorm]).map(lambda kind: kind())
+    report = check_bijector(strategy, clauses=["adaptation"], examples=40, event_shapes=[(2,)])
+    assert (report["adaptation"].verdict, report["adaptation"].examples) == ("kept", 1)
+
+
+def _raised(make, **options):
+    with pytest.raises(BrokenPromise) as caught:
+        check_bijector(make, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (SignFlip, {"event_shapes": [(2,)]}),
+        (lambda draw: SignFlip(draw(st.integers(0, 3))), {"event_shapes": [(2,)]}),
+        (st.builds(SignFlip, st.integers(0, 3).map(float)), {"event_shapes": [(2,)]}),
+        (lambda draw: SignFlip(draw(st.just((float("inf"), 1.0)))[1]), {}),
+        (
+            lambda draw: things.WrongAfter(draw(st.one_of(st.builds(Shift), st.builds(Scale)))),
+            {"event_shapes": [(3,)]},
+        ),
+    ],
+    ids=["one", "drawn number", "strategy", "no literal", "drawn layers"],
+)
+def test_the_printed_line_replays_the_failure(make, options):
+    once = _raised(make, clauses=["log-det"], examples=4, **options)
+    line = next(text for text in str(once).splitlines() if "replay:" in text).partition("replay:")[2]
+
+    def check(given, **call):
+        return _raised(make, **call) if given is ... else None
+
+    again = eval(line, {"check_bijector": check, "Example": Example})
+    assert (again.clause, again.measured, again.example) == (once.clause, once.measured, once.example)
+    assert again.config == once.config
+    assert again.replay == once.replay
+
+
+def test_a_replay_of_a_drawn_bijector_asks_for_what_was_drawn():
+    with pytest.raises(ValueError, match="needs drawn="):
+        check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)))
+    with pytest.raises(ValueError, match="fewer than this bijector draws"):
+        check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)), drawn=())
+
+
+@pytest.mark.parametrize("make", [things.Slip, things.SlipInBuild])
+def test_an_error_is_reported_once_with_its_line(make):
+    report = check_bijector(make, raises=False, **QUICK)
+    (broken,) = report.broken
+    assert broken.clause == "log-det shape"
+    message = str(broken.error)
+    assert "has no attribute" in message
+    assert f"{Path(things.__file__).name}:" in message
+    assert CLAUSES["log-det shape"].hint not in message
+    assert "\x1b" not in message
+    others = [result for result in report.results if "raises" in result.reason and result is not broken]
+    assert len(others) > 12
+    assert all(result.verdict == "not asked" for result in others)
+    assert all(result.reason.endswith("see 'log-det shape'") for result in others)
+
+
+def test_an_error_in_one_direction_hides_no_other_promise():
+    report = check_bijector(things.SlipInInverse, raises=False, **QUICK)
+    assert report["codomain"].verdict == "kept"
+    assert [result.clause for result in report.broken] == ["log-det shape", "log-det"]
+
+
+def test_an_error_in_a_waived_clause_is_reported_by_the_next():
+    report = check_bijector(
+        things.Slip, waived={"log-det shape": "known"}, clauses=["log-det shape", "log-det"], raises=False
+    )
+    assert [result.verdict for result in report.results] == ["waived", "broken"]
+
+
+def test_a_refusal_is_one_sentence():
+    message = str(_raised(things.LogDetOfEachEntry, clauses=["log-det shape"], **QUICK))
+    assert "received a ContractError: expected a scalar" in message
+    assert ".." not in message.replace("check_bijector(..., ", "")
 
 
 def test_engines_agree():
