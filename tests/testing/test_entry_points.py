@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 
 from flowkit import backends
@@ -199,33 +200,84 @@ def test_a_refusal_is_one_sentence():
     assert ".." not in message.replace("check_bijector(..., ", "")
 
 
-def test_engines_agree():
+def test_engines_agree_at_an_event_that_the_spec_allows():
     engines = ("jax", "torch")
-    answers = check_parity(things.coupling, engines, event_shape=(4,))
+    answers = check_parity(things.coupling, engines)
     assert set(answers) == set(engines)
-    assert any(name.startswith("gradient") for name in answers["jax"])
+    assert answers["jax"]["forward output"].shape == (3, *answers["torch"]["event"])
+    for side in ("forward", "inverse"):
+        gradients = [name for name in answers["jax"] if name.endswith(f"of {side}")]
+        assert len(gradients) == 1 + 4  # the input, two kernels, two biases
+        assert all(np.abs(answers["torch"][name]).max() > 0 for name in gradients)
 
 
-def test_an_engine_that_disagrees_is_caught():
-    with pytest.raises(ContractError, match="on torch") as caught:
-        check_parity(things.OtherOnTorch, ("jax", "torch"), event_shape=(3,))
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (things.OtherOnTorch, "forward output"),
+        (things.OtherInverseOnTorch, "inverse log-det"),
+        (things.NoInverseGradientOnTorch, "gradient 0 of inverse"),
+    ],
+)
+def test_an_engine_that_disagrees_is_caught(make, what):
+    with pytest.raises(ContractError, match=f"expected {what} as on jax.* on torch") as caught:
+        check_parity(make, ("jax", "torch"), event_shape=(3,))
     assert caught.value.clause == "parity"
 
 
-def test_the_command_says_kept_broken_or_misused():
+def test_a_context_that_cannot_be_made_is_refused():
+    with pytest.raises(TypeError, match=r"expects the shape of one context.*received \{'a': \(3,\)\}"):
+        check_bijector(Scale, context={"a": (3,)})
+    with pytest.raises(TypeError, match="expects context= as a shape"):
+        check_parity(things.coupling, context={"a": (3,)})
+    with pytest.raises(TypeError, match="expects event_shape= as a shape"):
+        check_parity(things.coupling, event_shape=3)
+
+
+def test_parity_says_what_another_process_cannot_find():
+    with pytest.raises(ValueError, match="top of a module"):
+        check_parity(lambda: Scale())
+    with pytest.raises(TypeError, match="a function or class"):
+        check_parity(Scale())
+
+
+def test_the_command_says_kept_or_broken():
     engine = [backends.name()]
     out = io.StringIO()
     assert check_command("tests.testing.things:Wrong", backends=engine, examples=3, out=out) == BROKEN
     assert "log-det" in out.getvalue()
     assert "replay" in out.getvalue()
     out = io.StringIO()
-    assert (
-        check_command("tests.testing.things:Right", backends=engine, examples=3, as_json=True, out=out)
-        == KEPT
-    )
+    options = {"backends": engine, "examples": 3, "as_json": True, "out": out}
+    assert check_command("tests.testing.things:Right", **options) == KEPT
     assert json.loads(out.getvalue())["kept"] is True
-    for target, engines in (("nothing", engine), ("no.such:Thing", engine), ("a:b", ["fortran"])):
-        assert check_command(target, backends=engines, out=io.StringIO()) == USAGE
+
+
+@pytest.mark.parametrize(
+    ("target", "engine", "message"),
+    [
+        ("nothing", None, "flowkit: cannot read 'nothing': expected package.module:Name"),
+        ("no.such:Thing", None, "flowkit: cannot import 'no.such': No module named 'no'"),
+        ("tests.testing.things:Thing", None, "flowkit: 'tests.testing.things' has no 'Thing'"),
+        ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
+    ],
+)
+def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, message, capsys):
+    assert check_command(target, backends=[engine or backends.name()]) == USAGE
+    answer = capsys.readouterr()
+    assert answer.err.startswith(message)
+    assert answer.err.count("\n") == 1
+    assert answer.out == ""
+
+
+def test_without_hypothesis_the_command_says_what_to_install():
+    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == USAGE
+    assert done.stderr == (
+        "flowkit: flowkit.testing needs hypothesis, which is not installed: "
+        'pip install "keras-flowkit[testing]"\n'
+    )
 
 
 def test_importing_flowkit_does_not_import_hypothesis(run_python):

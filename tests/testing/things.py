@@ -28,6 +28,21 @@ class OtherOnTorch(Scale):
         return (z + 1e-3 if backends.name() == "torch" else z), log_det
 
 
+class OtherInverseOnTorch(Scale):
+    """Its inverse alone has another log-det on one engine."""
+
+    def _inverse(self, z):
+        x, log_det = super()._inverse(z)
+        return x, (log_det + 1e-3 if backends.name() == "torch" else log_det)
+
+
+class NoInverseGradientOnTorch(Scale):
+    """Its inverse does not hand on the gradient of its input on one engine."""
+
+    def _inverse(self, z):
+        return super()._inverse(ops.stop_gradient(z) if backends.name() == "torch" else z)
+
+
 class RightOnlyHere(Scale):
     """Its log-det has the wrong sign on any engine but the one that THINGS_HERE names."""
 
