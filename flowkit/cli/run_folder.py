@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from flowkit import recipes
+from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
 from flowkit.training import atomic_path
 
@@ -28,12 +29,16 @@ class RunFolder:
         self.flow_path = self.path / "flow.keras"
         self.metrics = self.path / "metrics.json"
 
+    def held(self):
+        """A scope in which no other process trains into this folder, which is made where it is missing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise CommandError(f"--out {self.path}: expected a folder, found a file")
+        return lock.held(self.path)
+
     def check(self, recipe, resume):
         """Raise a CommandError where the folder is taken: by other files, by a run where `resume` is
         not given, or by a run of another recipe. More epochs than the run's own are no difference.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise CommandError(f"{self.path}: expected a folder, found a file")
         if self.recipe_path.exists():
             if not resume:
                 raise CommandError(
@@ -41,7 +46,7 @@ class RunFolder:
                     "folder with --out"
                 )
             self._check_same(recipe)
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif any(path.name != lock.NAME for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
     def begin(self, recipe):

@@ -16,11 +16,12 @@ from flowkit.cli.run_folder import RunFolder
 def run(name, *, source, epochs, out, resume, settings):
     recipe = recipes.load(name, overrides(settings, source, epochs))
     folder = RunFolder(out or Path("runs") / _default_folder(name))
-    folder.check(recipe, resume)
-    experiment = recipes.prepare(recipe)
-    folder.begin(recipe)
-    progress = fit(experiment, folder, resumed=resume)
-    finish(experiment, folder, progress)
+    with folder.held():
+        folder.check(recipe, resume)
+        experiment = recipes.prepare(recipe)
+        folder.begin(recipe)
+        progress = fit(experiment, folder, resumed=resume)
+        finish(experiment, folder, progress)
 
 
 def overrides(settings, source, epochs):

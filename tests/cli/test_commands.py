@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from flowkit import backends, data, recipes, training
-from flowkit.cli import main
+from flowkit.cli import lock, main
 
 TINY = """\
 [model]
@@ -319,6 +319,13 @@ def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):
     assert (trained / "recipe.toml").read_bytes() == before
     (tmp_path / "precious.txt").write_text("x")
     assert "holds other files" in refused(capsys, "train", recipe, "--out", tmp_path)
+
+
+def test_a_folder_that_another_process_trains_into_is_refused(recipe, trained, capsys):
+    with lock.held(trained):
+        line = refused(capsys, "train", recipe, "--out", trained, "--resume")
+    assert "is training into this folder" in line
+    assert (trained / "flow.keras").exists()
 
 
 def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained, capsys):
