@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from flowkit import recipes
+from flowkit import data, recipes
 from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
 from flowkit.training import atomic_path
@@ -110,7 +110,8 @@ def with_source(recipe, source):
     """The recipe with data from `source`, where that is given."""
     if source is None:
         return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+    table = recipe.data.model_copy(update={"source": data.absolute(source)})
+    return recipe.model_copy(update={"data": table})
 
 
 def _flat(recipe):

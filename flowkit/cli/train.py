@@ -28,8 +28,7 @@ def overrides(settings, source, epochs):
     """--set, --data and --epochs, as the recipe takes them."""
     settings = [recipes.Override.parse(setting) for setting in settings]
     if source is not None:
-        if source not in data.NAMES and Path(source).exists():
-            source = str(Path(source).resolve())  # so that the run can go on from another folder
+        source = data.absolute(source)  # so that the run can go on from another folder
         settings.append(recipes.Override("data.source", source, label="--data"))
     if epochs is not None:
         settings.append(recipes.Override("training.epochs", epochs, label="--epochs"))
