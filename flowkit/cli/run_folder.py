@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import keras
-
 from flowkit import data, recipes
 from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
+from flowkit.cli.flow_file import read_flow
 from flowkit.training import atomic_path
 
 
@@ -90,11 +89,10 @@ class RunFolder:
         self._exists()
         if not self.flow_path.exists():
             raise CommandError(
-                f"{self.path} holds no flow.keras: training has not come to its end; go on with --resume"
+                f"{self.path} holds no flow.keras: training has not come to its end; `flowkit train` goes on "
+                "with --resume"
             )
-        import flowkit.zoo  # noqa: F401  (registers the classes that the file names)
-
-        return keras.saving.load_model(self.flow_path)
+        return read_flow(self.flow_path)
 
     def save_metrics(self, metrics):
         """Write `metrics.json` in a single step."""
@@ -103,7 +101,11 @@ class RunFolder:
 
     def _exists(self):
         if not self.recipe_path.exists():
-            raise CommandError(f"{self.path}: expected the folder of a run, found no recipe.toml there")
+            if self.path.is_dir():
+                found = "one without a recipe.toml"
+            else:
+                found = "a file" if self.path.exists() else "none"
+            raise CommandError(f"{self.path}: expected the folder of a run, found {found}")
 
 
 def with_source(recipe, source):
