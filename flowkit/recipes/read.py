@@ -63,6 +63,8 @@ def loads(text, overrides=(), where="recipe"):
     labels = {}
     for override in overrides:
         table, _, key = override.key.partition(".")
+        if table not in tables:
+            labels[(table,)] = override.label
         if not isinstance(tables.setdefault(table, {}), dict):
             raise RecipeError(f"{place_of(where, text, (table,))}: {table}: expected a table")
         tables[table][key] = override.value

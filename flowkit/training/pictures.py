@@ -77,7 +77,7 @@ def save_curves(path, epochs, curves, *, ylabel="bits/dim"):
     for name, values in curves.items():
         values = [math.nan if value is None else value for value in values]
         axes.plot(epochs, values, marker="." if len(values) < 30 else None, label=name)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_path(path) as temporary:

@@ -248,6 +248,9 @@ def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
     assert "has 17 levels, the flow was trained on 256" in refused(
         capsys, "evaluate", out, "--data", "digits"
     )
+    assert "has images of 28x28x1, the flow was trained on 8x8x1" in refused(
+        capsys, "evaluate", out, "--data", "fashion-mnist"
+    )
 
 
 def test_info_names_what_there_is(capsys):
@@ -287,6 +290,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: expected a .keras file, found none"),
         (["convert", "TRAINED", "-o", "."], "'--output': expected a file, found the folder ."),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: the flow knows no classes"),
+        (["train", "RECIPE", "--set", "mode.steps=3"], "--set: mode is not a table; did you mean 'model'?"),
         (["train", "."], ".: expected a recipe file, found a folder"),
         (["evaluate", "TRAINED", "--data", "no/such"], "flowkit: no/such: expected a file or folder, found none"),
         (["train"], "Missing argument"),
@@ -411,6 +415,19 @@ def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):
     before, after = (json.loads((run / "metrics.json").read_text()) for run in (trained, again))
     assert before["test_bits_per_dim"] == after["test_bits_per_dim"]
     assert (pixels(trained / "samples.png") == pixels(again / "samples.png")).all()
+
+
+def test_resume_of_a_run_whose_log_is_lost_leaves_its_numbers_out(recipe, trained, tmp_path, capsys):
+    for name, contents in (("lost", None), ("spoilt", "hello\n3\n")):
+        run = shutil.copytree(trained, tmp_path / name)
+        (run / "log.csv").unlink()
+        if contents is not None:
+            (run / "log.csv").write_text(contents)
+        assert main(["train", recipe, "--out", str(run), "--resume"]) == 0
+        assert "log.csv holds no epochs" in capsys.readouterr().err
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics["train_bits_per_dim"] is None
+        assert metrics["test_bits_per_dim"] < 6
 
 
 def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys):
