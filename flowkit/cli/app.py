@@ -260,9 +260,8 @@ def use(backend):
 
 
 def main(arguments=None):
-    """Run one command and return the exit code: 0, 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
+    """`flowkit.cli.main`, once it listens to Ctrl-C."""
     warnings_in_one_line()
-    interrupt.listen()
     try:
         result = app(arguments, prog_name="flowkit", standalone_mode=False)
     except typer.Exit as error:
@@ -276,8 +275,6 @@ def main(arguments=None):
             command = error.ctx.command_path if getattr(error, "ctx", None) else "flowkit"
             say(f"{message} (`{command} --help` lists what there is)")
         return BAD_INPUT
-    finally:
-        interrupt.answered()
     if result == INTERRUPTED:
         say("interrupted")
     return result if isinstance(result, int) else 0

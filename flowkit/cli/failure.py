@@ -6,7 +6,9 @@ import sys
 import traceback
 import warnings
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+from flowkit.cli import interrupt
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, interrupt.EXIT_CODE
 
 # Refusals of what the user gave; ContractError, RecipeError, CheckpointError are ValueErrors.
 _REFUSALS = (ValueError, OSError, ImportError)
