@@ -10,8 +10,9 @@ from flowkit.contract import Domain
 class Recipe:
     """`make(n)` is the object for events of shape `event(n)`, with random weights.
 
-    `domain` and `codomain` where the object does not say; functions of n where they depend on it. `has_inverse`
-    is False for a map whose library documents that it has none: it is asked about its forward direction only.
+    `domain` and `codomain` where the object does not say, or says too much. `has_inverse` is False for a map
+    whose library documents that it has none: it is asked about its forward direction only. `tolerance` is the
+    error that the library documents, as of a solver: what is off by less is no finding.
     """
 
     make: Callable
@@ -20,6 +21,7 @@ class Recipe:
     codomain: Domain | None = None
     inverse: str = "analytic"
     has_inverse: bool = True
+    tolerance: float = 0.0
     sizes: tuple[int, ...] = (3, 1, 2)  # the first is checked; the others are for making a finding smaller
 
 

@@ -4,11 +4,13 @@ import copy
 import functools
 import types
 
+import numpy as np
+
 _WHOLE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, str, bytes, int, float)
 
 
 def copied(obj, dtype):
-    """A deep copy of `obj` whose floating-point tensors, at any depth, are of `dtype`, and take no part in gradients.
+    """A deep copy of `obj` whose floating-point tensors, at any depth, are of `dtype`.
 
     `copy.deepcopy` is told beforehand what becomes of each tensor. (By itself it refuses those that are
     results of torch operations, such as a transform holds that a network has just made.) What a function
@@ -43,7 +45,8 @@ def arrays(obj):
 
 def _cast(array, dtype):
     if hasattr(array, "detach"):
-        return getattr(array.detach().clone(), {"float64": "double"}.get(dtype, "float"))()
+        new = getattr(array.detach().clone(), {"float64": "double"}.get(dtype, "float"))()
+        return new.requires_grad_(array.requires_grad and array.is_leaf)  # some libraries remember which do
     return array.astype(dtype)
 
 
@@ -58,15 +61,9 @@ def rebuilt(bijector, dtype):
         if isinstance(value, dict):
             return {key: again(v) for key, v in value.items()}
         if isinstance(value, float):
-            return _scalar(value, dtype)
+            return np.asarray(value, dtype)[()]  # a plain float would become float32
         if "float" in str(getattr(value, "dtype", "")) and hasattr(value, "astype"):
             return _cast(value, dtype)
         return value
 
     return type(bijector)(**{name: again(value) for name, value in bijector.parameters.items()})
-
-
-def _scalar(value, dtype):
-    import numpy as np
-
-    return np.asarray(value, dtype)[()]
