@@ -7,6 +7,7 @@ import zuko
 import zuko.flows as f
 import zuko.transforms as t
 from peers.recipe import Recipe, classes
+from peers.torch_weights import moved
 
 from flowkit.contract import Domain
 
@@ -27,10 +28,8 @@ def from_flow(make, **about):
     """The transform of a flow or lazy transform whose weights are moved away from where they start."""
 
     def made(n):
-        module = make(n)
+        module = moved(make(n))
         with torch.no_grad():
-            for p in module.parameters():
-                p.add_(0.3 * torch.randn_like(p) / max(1, p[0].numel() if p.ndim > 1 else 1) ** 0.5)
             lazy = module.transform if hasattr(module, "transform") else module
             return lazy()
 
