@@ -32,6 +32,7 @@ LIBRARIES = {  # the module of `peers` -> its engine
 CLAUSES = ["round trip", "inverse round trip", "log-det", "inverse log-det", "batch independence"]
 FORWARD = ["log-det", "batch independence"]
 EPSILON = 2.0**-52
+NOISE = r"Exception encountered when calling Adapted.call\(\)\. |\x1b\[\d*m| Arguments received by Adapted.*"
 
 
 def main():
@@ -190,9 +191,7 @@ def finding(result, event):
     return {
         "clause": result.clause,
         "kind": kind,
-        "reason": re.sub(
-            r"Exception encountered when calling Adapted.call\(\)\. |\x1b\[\d*m", "", result.reason
-        )[:400],
+        "reason": re.sub(NOISE, "", result.reason)[:400],
         "event": list(event),
         "measured": error.measured,
         "allowed": error.allowed,
