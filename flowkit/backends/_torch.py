@@ -57,16 +57,15 @@ def convolve(x, kernel, bias):
 
     `bias` is (features,), or a map (1, h, w, features).
 
-    By views of the channels-last memory, which `keras.ops.conv` copies on both ways, and without a copy for
-    the bias.
+    By views of the channels-last memory, which `keras.ops.conv` copies on both ways. Also for a 1x1 kernel,
+    where a matrix product was 1.3 to 2 times slower on CPU. A map is not added in place: of a view that was changed
+    autograd copies the gradients.
     """
-    if kernel.shape[0] == 1:
-        return torch.nn.functional.linear(x, kernel[0, 0].T, bias)
     flat = bias if bias.ndim == 1 else None
     padding = kernel.shape[0] // 2
     y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), flat, padding=padding)
     y = y.permute(0, 2, 3, 1)
-    return y if flat is not None else y.add_(bias)
+    return y if flat is not None else y + bias
 
 
 def all_finite(tensors):

@@ -48,8 +48,8 @@ def _compiled(trial, points, inverse, side):
     except Exception as error:  # eagerly it answered, so whatever this is, compiling is what it cannot do
         place = traced.place(error)
         where = f"a stop at {place}" if place else "a stop"
-        if traced.asks_for_a_value(error):
+        if traced.complaint(error):
             expected, received = f"{side} to compile in one piece", f"{where}, where {traced.ASKS}"
-            raise Broken(expected, received, hint=traced.HINT) from None
+            raise Broken(expected, received, hint=traced.HINT) from error
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-        raise Broken(f"{side} to compile", f"{where}, {text}") from None
+        raise Broken(f"{side} to compile", f"{where}, {text}") from error
