@@ -53,6 +53,7 @@ class Check:
             tried += 1
             fault = self._fault(clause, example)
             if isinstance(fault, Undecided):
+                reason = str(fault) or reason
                 continue
             cause = _cause(fault)
             if cause in causes:
