@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -179,6 +180,12 @@ def test_an_error_is_reported_once_with_its_line(make):
     assert len(others) > 12
     assert all(result.verdict == "not asked" for result in others)
     assert all(result.reason.endswith("see 'log-det shape'") for result in others)
+
+
+def test_warnings_that_are_errors_break_no_promise():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert check_bijector(ActNorm, **QUICK)
 
 
 def test_an_error_in_one_direction_hides_no_other_promise():
