@@ -281,10 +281,14 @@ def test_without_hypothesis_the_command_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == USAGE
-    assert done.stderr == (
+    said = [
+        line for line in done.stderr.splitlines() if line.startswith("flowkit")
+    ]  # TensorFlow may talk as well
+    assert said == [
         "flowkit: flowkit.testing needs hypothesis, which is not installed: "
-        'pip install "keras-flowkit[testing]"\n'
-    )
+        'pip install "keras-flowkit[testing]"'
+    ]
+    assert "Traceback" not in done.stderr
 
 
 def test_importing_flowkit_does_not_import_hypothesis(run_python):
