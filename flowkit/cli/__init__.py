@@ -3,11 +3,12 @@
 Importing this imports neither Keras nor an engine: `--backend` comes first.
 """
 
+import os
 import sys
 
 from flowkit.cli import interrupt
 
-__all__ = ["main"]
+__all__ = ["main", "script"]
 
 
 def main(arguments=None):
@@ -22,3 +23,14 @@ def main(arguments=None):
         return interrupt.EXIT_CODE
     finally:
         interrupt.answered()
+
+
+def script():
+    """`main` as a process of its own, which ends here."""
+    code = main()
+    if code == interrupt.EXIT_CODE:
+        # JAX, interrupted in the middle of its work, may crash while Python takes itself apart.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
