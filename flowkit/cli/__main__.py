@@ -1,5 +1,5 @@
 """`python -m flowkit.cli` is `flowkit`."""
 
-from flowkit.cli import script
+from flowkit.cli.entry import script
 
 script()
