@@ -1,156 +1,218 @@
-"""Run flowkit's contract checker over the bijectors that other libraries export, and print what it finds.
+"""Run flowkit's contract checker over every bijector that other libraries export, and print what it finds.
 
-    KERAS_BACKEND=torch python benchmarks/check_peers.py     # torch.distributions, zuko, nflows, normflows
-    KERAS_BACKEND=jax python benchmarks/check_peers.py       # FlowJAX, distrax, TFP on JAX
+    python benchmarks/check_peers.py                           # all of them that are installed
+    python benchmarks/check_peers.py --library zuko nflows --examples 50 --json found.json
 
-Each library that is installed is checked, at its bijectors' own initial weights; the others are left out and named.
+Each library is checked in a process of its own, on its engine (torch or JAX), with random weights, in float64 with
+float32 copies where the clause asks about those. `peers/` says how each bijector is made. docs/peers.md tells
+what was found.
 """
 
+import argparse
 import importlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
 import warnings
+from dataclasses import replace
 
-import flowkit  # noqa: F401  (chooses the engine)
-
-# isort: split
-from flowkit import backends
-from flowkit.testing import adapt, check_bijector
-
-CLAUSES = [
-    "round trip",
-    "inverse round trip",
-    "log-det",
-    "inverse log-det",
-    "batch independence",
-    "log-det shape",
-]
-
-
-def torch_distributions():
-    import torch
-    import torch.distributions.transforms as t
-
-    yield "ExpTransform", t.ExpTransform()
-    yield "SigmoidTransform", t.SigmoidTransform()
-    yield "TanhTransform", t.TanhTransform()
-    yield "SoftplusTransform", t.SoftplusTransform()
-    yield "AffineTransform", t.AffineTransform(1.0, -2.0)
-    yield "PowerTransform", t.PowerTransform(torch.tensor(3.0))
-    yield "ComposeTransform", t.ComposeTransform([t.AffineTransform(0.5, 2.0), t.ExpTransform()])
-
-
-def zuko():
-    import torch
-    import zuko.transforms as t
-
-    torch.manual_seed(0)
-    yield "CosTransform", t.CosTransform()
-    yield "SinTransform", t.SinTransform()
-    yield "SoftclipTransform", t.SoftclipTransform()
-    yield "CircularShiftTransform", t.CircularShiftTransform()
-    yield "SignedPowerTransform", t.SignedPowerTransform(torch.tensor(0.3))
-    yield "MonotonicAffineTransform", t.MonotonicAffineTransform(torch.randn(3), torch.randn(3))
-    yield "MonotonicRQSTransform", t.MonotonicRQSTransform(*(torch.randn(3, k) for k in (8, 8, 7)))
-    yield "PermutationTransform", t.PermutationTransform(torch.tensor([2, 0, 1]))
-    yield "RotationTransform", t.RotationTransform(torch.randn(3, 3))
-    yield "LULinearTransform", t.LULinearTransform(torch.randn(3, 3) + 2 * torch.eye(3))
-
-
-def nflows():
-    import nflows.transforms as t
-    import torch
-
-    torch.manual_seed(0)
-    yield "PointwiseAffineTransform", t.PointwiseAffineTransform(0.5, 2.0)
-    yield "LeakyReLU", t.LeakyReLU()
-    yield "ReversePermutation", t.ReversePermutation(3)
-    yield "LULinear", t.LULinear(3, identity_init=False)
-    yield "QRLinear", t.QRLinear(3, num_householder=2)
-    yield "SVDLinear", t.SVDLinear(3, num_householder=2)
-    yield "HouseholderSequence", t.HouseholderSequence(3, 2)
-    yield "NaiveLinear", t.NaiveLinear(3)
-    yield "MaskedAffineAutoregressiveTransform", t.MaskedAffineAutoregressiveTransform(3, 8)
-    yield "PiecewiseRQCDF", t.PiecewiseRationalQuadraticCDF((3,), tails="linear", tail_bound=3.0)
-
-
-def normflows():
-    import normflows.flows as t
-    import torch
-    from normflows.nets import MLP
-
-    torch.manual_seed(0)
-    yield "Planar", t.Planar((3,), act="leaky_relu")
-    yield "AffineConstFlow", t.AffineConstFlow((3,))
-    yield "MaskedAffineFlow", t.MaskedAffineFlow(torch.tensor([1.0, 0, 1.0]), MLP([3, 8, 3]), MLP([3, 8, 3]))
-    yield "Permute", t.Permute(3)
-    yield "InvertibleAffine", t.InvertibleAffine(3)
-    yield "LULinearPermute", t.LULinearPermute(3)
-    yield "CoupledRationalQuadraticSpline", t.CoupledRationalQuadraticSpline(3, 1, 8)
-    yield "AutoregressiveRationalQuadraticSpline", t.AutoregressiveRationalQuadraticSpline(3, 1, 8)
-
-
-def flowjax():
-    import jax.numpy as jnp
-    import jax.random as jr
-    from flowjax import bijections as t
-
-    yield "Affine", t.Affine(jnp.ones(3), 2 * jnp.ones(3))
-    yield "LeakyTanh", t.LeakyTanh(3.0, (3,))
-    yield "Flip", t.Flip((3,))
-    yield "Permute", t.Permute(jnp.array([2, 0, 1]))
-    yield "TriangularAffine", t.TriangularAffine(jnp.ones(3), jnp.eye(3) + jnp.tril(jnp.ones((3, 3))))
-    yield "Planar", t.Planar(jr.key(0), dim=3)
-    yield "SoftPlus", t.SoftPlus((3,))
-    yield "RationalQuadraticSpline", t.Vmap(t.RationalQuadraticSpline(knots=5, interval=3), axis_size=3)
-
-
-def distrax():
-    import distrax as t
-    import jax.numpy as jnp
-
-    yield "Tanh", t.Block(t.Tanh(), 1)
-    yield "Sigmoid", t.Block(t.Sigmoid(), 1)
-    yield "ScalarAffine", t.Block(t.ScalarAffine(1.0, 2.0), 1)
-    yield "DiagLinear", t.DiagLinear(jnp.array([1.0, 2.0, -0.5]))
-    yield "TriangularLinear", t.TriangularLinear(jnp.eye(3) + jnp.ones((3, 3)))
-    yield "UnconstrainedAffine", t.UnconstrainedAffine(jnp.eye(3) * 2 + 0.3, jnp.ones(3))
-    yield "RationalQuadraticSpline", t.Block(t.RationalQuadraticSpline(jnp.ones((3, 16)), -3.0, 3.0), 1)
-
-
-def tensorflow_probability():
-    from tensorflow_probability.substrates.jax import bijectors as t
-
-    for name in ("Exp", "Tanh", "Sigmoid", "Softplus", "Softsign", "SinhArcsinh", "GumbelCDF", "Expm1"):
-        yield name, getattr(t, name)()
-
-
-LIBRARIES = {
-    "torch": {
-        "torch.distributions": torch_distributions,
-        "zuko": zuko,
-        "nflows": nflows,
-        "normflows": normflows,
-    },
-    "jax": {"flowjax": flowjax, "distrax": distrax, "tensorflow_probability": tensorflow_probability},
+LIBRARIES = {  # the module of `peers` -> its engine
+    "torch_distributions": "torch",
+    "zuko": "torch",
+    "nflows": "torch",
+    "normflows": "torch",
+    "flowjax": "jax",
+    "distrax": "jax",
+    "tfp": "jax",
 }
+CLAUSES = ["round trip", "inverse round trip", "log-det", "inverse log-det", "batch independence"]
+FORWARD = ["log-det", "batch independence"]
+EPSILON = 2.0**-52
+NOISE = r"Exception encountered when calling Adapted.call\(\)\. |\x1b\[\d*m| Arguments received by Adapted.*"
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--library", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only the bijectors of these names")
+    parser.add_argument("--examples", type=int, default=25, help="for each clause (default: 25)")
+    parser.add_argument("--json", help="write everything to this file")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        found = [check_library(options.library[0], options)]
+    else:
+        found = [in_own_process(library, options) for library in options.library]
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(found, file, indent=1)
+
+
+def in_own_process(library, options):
+    """An engine cannot be changed once Keras is there; and a crash of one library spares the others."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [sys.executable, __file__, "--here", "--library", library, "--json", file.name]
+        command += ["--examples", str(options.examples)]
+        command += ["--only", *options.only] if options.only else []
+        environment = os.environ | {"KERAS_BACKEND": LIBRARIES[library]}
+        code = subprocess.run(command, env=environment).returncode
+        if code:
+            print(f"{library}: ended with code {code}")
+            return {"library": library, "left_out": f"the process ended with code {code}"}
+        with open(file.name) as written:
+            return json.load(written)[0]
+
+
+def check_library(library, options):
+    """Everything about one library, as plain data; printed as it goes."""
     warnings.filterwarnings("ignore")
-    for library, bijectors in LIBRARIES[backends.name()].items():
-        try:
-            importlib.import_module(library)
-            found = list(bijectors())
-        except Exception as error:
-            print(f"{library}: left out ({type(error).__name__}: {str(error)[:80]})")
-            continue
-        for name, obj in found:
-            report = check_bijector(
-                adapt(obj), event_shapes=[(3,)], examples=8, clauses=CLAUSES, raises=False
+    try:
+        import flowkit.backends  # noqa: F401  (chooses the engine before the library imports it)
+
+        peer = importlib.import_module(f"peers.{library}")
+        version = importlib.metadata.version(peer.PACKAGE)
+    except ImportError as error:
+        print(f"{library}: left out, since it is not installed or does not import ({error})")
+        return {"library": library, "left_out": str(error)}
+    print(f"{peer.NAME} {version}")
+    exports = peer.exports()
+    rows = []
+    for name in exports:
+        made = {key: recipe for key, recipe in peer.RECIPES.items() if key.partition("(")[0] == name}
+        if not made:
+            rows.append(
+                {"bijector": name, "verdict": "no recipe", "reason": peer.NO_RECIPE.get(name, "none written")}
             )
-            if report:
-                print(f"{library}.{name}: all kept")
-            for result in report.broken:
-                print(f"{library}.{name}: {result.clause}: {result.reason[:160]} [{result.error.example}]")
+        for key, recipe in made.items():
+            if not options.only or key in options.only or name in options.only:
+                rows.append(check_one(key, recipe, options.examples))
+                show(rows[-1])
+    if not options.only:
+        for row in rows:
+            if row["verdict"] == "no recipe":
+                print(f"  {row['bijector']}: no recipe: {row['reason']}")
+        strange = [key for key in peer.RECIPES if key.partition("(")[0] not in exports]
+        print(f"  {len(exports)} exported; recipes for others: {', '.join(strange) or 'none'}")
+    return {"library": peer.NAME, "version": version, "exported": exports, "bijectors": rows}
+
+
+def check_one(name, recipe, examples):
+    """One bijector's findings, each at the smallest size that shows it."""
+    row = {"bijector": name, "verdict": "kept", "findings": [], "not_judged": []}
+    clauses = CLAUSES if recipe.has_inverse else FORWARD
+    try:
+        broken = run(recipe, recipe.sizes[0], clauses, examples)
+    except Exception as error:  # another library may raise anything
+        text = " ".join(str(error).split())[:300]
+        return row | {"verdict": "cannot be made", "reason": f"{type(error).__name__}: {text}"}
+    for result in broken:
+        if not a_finding(result):
+            row["not_judged"].append(result.clause)
+            continue
+        size = recipe.sizes[0]
+        for smaller in recipe.sizes[1:]:
+            try:
+                again = run(recipe, smaller, [result.clause], examples)
+            except Exception:  # this one does not exist so small
+                continue
+            if again and a_finding(again[0]):
+                size, result = smaller, again[0]
+                break
+        row["findings"].append(finding(result, recipe.event(size)))
+    kinds = {found["kind"] for found in row["findings"]}
+    for kind in ("broken", "raises", "rounding"):
+        if kind in kinds:
+            row["verdict"] = kind
+            break
+    else:
+        row["verdict"] = "not judged" if row["not_judged"] else "kept"
+    return row
+
+
+def a_finding(result):
+    """Not where rounding leaves nothing to judge by, be it that a slope is too flat for its derivative not to be 0."""
+    return "could be judged" not in result.reason and "singular Jacobian" not in result.reason
+
+
+def run(recipe, size, clauses, examples):
+    """The broken clauses of the bijector of one size."""
+    from flowkit.testing import check_bijector
+
+    bijector = adapted(recipe, size)
+    report = check_bijector(
+        bijector, event_shapes=[recipe.event(size)], examples=examples, clauses=clauses, raises=False
+    )
+    return [r for r in report.broken if r.error.measured is None or r.error.measured > recipe.tolerance]
+
+
+def adapted(recipe, size):
+    """The bijector in the contract, made with float64 numbers."""
+    import keras
+
+    from flowkit import backends
+    from flowkit.testing import adapt
+
+    if backends.name() == "torch":
+        import torch
+
+        torch.manual_seed(size)
+        torch.set_default_dtype(torch.float64)
+    try:
+        with backends.float64():
+            made = recipe.make(size)
+    finally:
+        if backends.name() == "torch":
+            torch.set_default_dtype(torch.float32)
+    bijector = adapt(
+        made,
+        event_shape=recipe.event(size),
+        domain=recipe.domain,
+        codomain=recipe.codomain,
+        inverse=recipe.inverse,
+    )
+    if not recipe.has_inverse:  # the batch clause calls both directions
+        nothing = replace(bijector.convention, inverse=lambda obj, z: (z, keras.ops.zeros(len(z))))
+        bijector.__dict__["convention"] = nothing
+    return bijector
+
+
+def finding(result, event):
+    """A broken promise as plain data. "rounding": what is lost is less than float64's rounding of 1."""
+    error = result.error
+    kind = "broken"
+    if error.measured is None and "expected an answer" in result.reason:
+        kind = "raises"
+    elif error.measured is not None and error.measured < EPSILON:
+        kind = "rounding"
+    return {
+        "clause": result.clause,
+        "kind": kind,
+        "reason": re.sub(NOISE, "", result.reason)[:400],
+        "event": list(event),
+        "measured": error.measured,
+        "allowed": error.allowed,
+        "conditioning": error.conditioning,
+        "example": str(error.example),
+    }
+
+
+def show(row):
+    print(f"  {row['bijector']}: {row['verdict']}", *[row["reason"]] if "reason" in row else [], flush=True)
+    for clause in row.get("not_judged", ()):
+        print(f"    {clause}: nothing that could be judged")
+    for found in row.get("findings", ()):
+        size = (
+            ""
+            if found["measured"] is None
+            else f" (off by {found['measured']:.3g}, allowed {found['allowed']:.3g})"
+        )
+        print(
+            f"    {found['clause']}: {found['reason']}{size}; event {tuple(found['event'])}, {found['example']}"
+        )
 
 
 if __name__ == "__main__":

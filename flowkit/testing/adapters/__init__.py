@@ -7,16 +7,31 @@ from flowkit.testing.adapters.adapted import NOT_APPLICABLE, Adapted
 from flowkit.testing.adapters.conventions import convention
 
 
-def adapt(obj, *, event_shape=None):
+def adapt(obj, *, event_shape=(3,), domain=None, codomain=None, inverse="analytic"):
     """`obj`, a bijector of torch.distributions, zuko, nflows, normflows, FlowJAX, distrax or TFP on JAX,
     as a `Bijector`.
 
-    `event_shape` is that of its input, where it is not (3,). A map of torch.distributions, distrax or TFP
-    that treats each number by itself is summed over the event. Clauses about Keras's saving, shapes and
-    policies are reported as "not asked".
+    `event_shape` is that of one input, without the batch. A map that treats each number by itself is summed
+    over the event. `domain` and `codomain` say what it maps from and onto, where the object does not say so
+    itself (torch.distributions and zuko do) and it is not all real numbers. `inverse="iterative"`: its
+    inverse is found by search. It is checked with the weights that it has.
+    Clauses about Keras's saving, shapes and policies are reported as "not asked: not applicable".
     Raises TypeError for an object of another library.
+
+    Doctest needs torch, so this is only shown:
+
+        import torch.distributions as td
+        check_bijector(adapt(td.ExpTransform(), event_shape=(2,)))
     """
-    return Adapted(obj, convention(obj), tuple(event_shape or (3,)))
+    found = convention(obj)
+    return Adapted(
+        obj,
+        found,
+        event_shape,
+        domain=found.domain(obj) if domain is None else domain,
+        codomain=found.codomain(obj) if codomain is None else codomain,
+        inverse=inverse,
+    )
 
 
 __all__ = ["NOT_APPLICABLE", "Adapted", "adapt"]

@@ -3,41 +3,44 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keras import ops
-
 from flowkit.backends import map_rows
 from flowkit.contract import Domain
+from flowkit.testing.adapters.copies import arrays, copied, rebuilt
 
 
 def _real(obj):
     return Domain.REAL
 
 
-def _same(obj, dtype):
-    return obj
-
-
 @dataclass(frozen=True)
 class Convention:
-    """forward(obj, x) and inverse(obj, z) -> (output, log_det); cast(obj, dtype) -> obj; the domains of an object."""
+    """forward(obj, x) and inverse(obj, z) -> (output, log_det); copied(obj, dtype) -> obj; the domains of an object.
+
+    `derives`: the tensors that an object holds may have been computed when it was made, as a spline's knots are.
+    """
 
     forward: Callable
     inverse: Callable
-    cast: Callable = _same
+    copied: Callable = copied
     domain: Callable = _real
     codomain: Callable = _real
-    precision: str = "float64"  # in which the tensors that an object holds were computed
+    derives: bool = False
+
+    def precision(self, obj):
+        """The precision in which the object's own numbers were computed."""
+        narrow = self.derives and any("float32" in str(array.dtype) for array in arrays(obj))
+        return "float32" if narrow else "float64"
 
 
 def convention(obj):
     """The convention of the library that `obj` comes from; TypeError where it is none of those known."""
-    names = [cls.__module__.split(".")[0] for cls in type(obj).__mro__]
-    modules = [cls.__module__ for cls in type(obj).__mro__]
+    modules = [cls.__module__ + "." for cls in type(obj).__mro__]
     for library, found in CONVENTIONS.items():
-        if library in names or library in modules or any(m.startswith(library + ".") for m in modules):
+        if any(module.startswith(library + ".") for module in modules):
             return found
     raise TypeError(
-        f"adapt knows bijectors of {', '.join(CONVENTIONS)}; received {type(obj).__module__}.{type(obj).__qualname__}."
+        f"adapt expects a bijector of {', '.join(CONVENTIONS)}; received "
+        f"{type(obj).__module__}.{type(obj).__qualname__}. Write its two directions as a flowkit.Bijector."
     )
 
 
@@ -54,80 +57,81 @@ def _transform_inverse(obj, z):
     return x, -obj.log_abs_det_jacobian(x, z)
 
 
-def _tensor_cast(obj, dtype):
-    """All floating-point tensors that the object holds, at any depth, in another precision: in place."""
-    for name, value in vars(obj).items():
-        if "float" in str(getattr(value, "dtype", "")) and hasattr(value, "requires_grad"):
-            obj.__dict__[name] = ops.cast(value, dtype)
-        for part in value if isinstance(value, (list, tuple)) else [value]:
-            if type(part).__module__.split(".")[0] in ("torch", "zuko") and hasattr(
-                part, "log_abs_det_jacobian"
-            ):
-                _tensor_cast(part, dtype)
-    return obj
+def _ladj(obj, x):
+    return obj.call_and_ladj(x)
 
 
-def _module_cast(obj, dtype):
-    return getattr(obj, {"float64": "double"}.get(dtype, "float"), lambda: obj)()
+def _ladj_inverse(obj, z):
+    return obj.inv.call_and_ladj(z)
 
 
 def _constraint(constraint):
-    while type(constraint).__name__ in ("_IndependentConstraint", "IndependentConstraint"):
+    """The domain that a torch.distributions constraint names."""
+    while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
     name = type(constraint).__name__.removeprefix("_")
     if name in ("GreaterThan", "GreaterThanEq"):
         return Domain(low=float(constraint.lower_bound))
+    if name == "LessThan":
+        return Domain(high=float(constraint.upper_bound))
     if name in ("Interval", "HalfOpenInterval"):
         return Domain.interval(float(constraint.lower_bound), float(constraint.upper_bound))
     return Domain.SIMPLEX if name == "Simplex" else Domain.REAL
 
 
-# distrax: log-dets by name; TFP: of a declared event rank
+def _domain(obj):
+    return _constraint(obj.domain)
 
 
-def _tfp(obj, x):
-    ndims = int(obj.forward_min_event_ndims)
-    return obj.forward(x), obj.forward_log_det_jacobian(x, event_ndims=ndims)
+def _codomain(obj):
+    return _constraint(obj.codomain)
 
 
-def _tfp_inverse(obj, z):
-    ndims = int(obj.inverse_min_event_ndims)
-    return obj.inverse(z), obj.inverse_log_det_jacobian(z, event_ndims=ndims)
+# nflows and normflows: modules that return pairs. A flow of normflows maps latent to data, and is read as it is called.
+
+
+def _call(obj, x):
+    return obj(x)
+
+
+def _inverse(obj, z):
+    return obj.inverse(z)
 
 
 # FlowJAX: one event at a time
 
 
-def _flowjax(method):
-    def run(obj, x):
-        return map_rows(getattr(obj, method), x)
+def _rows(method):
+    return lambda obj, x: map_rows(getattr(obj, method), x)
 
-    return run
+
+# distrax: log-dets by name; TFP: of a declared event rank
+
+
+def _distrax(obj, x):
+    return obj.forward_and_log_det(x)
+
+
+def _distrax_inverse(obj, z):
+    return obj.inverse_and_log_det(z)
+
+
+def _tfp(obj, x):
+    return obj.forward(x), obj.forward_log_det_jacobian(x, event_ndims=int(obj.forward_min_event_ndims))
+
+
+def _tfp_inverse(obj, z):
+    return obj.inverse(z), obj.inverse_log_det_jacobian(z, event_ndims=int(obj.inverse_min_event_ndims))
 
 
 CONVENTIONS = {
-    "zuko": Convention(
-        lambda obj, x: obj.call_and_ladj(x),
-        _transform_inverse,
-        _tensor_cast,
-        precision="float32",
-        domain=lambda obj: _constraint(obj.domain),
-        codomain=lambda obj: _constraint(obj.codomain),
-    ),
+    "zuko": Convention(_ladj, _ladj_inverse, domain=_domain, codomain=_codomain, derives=True),
     "torch.distributions": Convention(
-        _transform,
-        _transform_inverse,
-        _tensor_cast,
-        precision="float32",
-        domain=lambda obj: _constraint(obj.domain),
-        codomain=lambda obj: _constraint(obj.codomain),
+        _transform, _transform_inverse, domain=_domain, codomain=_codomain, derives=True
     ),
-    "nflows": Convention(lambda obj, x: obj(x), lambda obj, z: obj.inverse(z), _module_cast),
-    # A flow of normflows maps latent to data; read in the direction it is called in.
-    "normflows": Convention(lambda obj, x: obj(x), lambda obj, z: obj.inverse(z), _module_cast),
-    "flowjax": Convention(_flowjax("transform_and_log_det"), _flowjax("inverse_and_log_det")),
-    "distrax": Convention(
-        lambda obj, x: obj.forward_and_log_det(x), lambda obj, z: obj.inverse_and_log_det(z)
-    ),
-    "tensorflow_probability": Convention(_tfp, _tfp_inverse),
+    "nflows": Convention(_call, _inverse),
+    "normflows": Convention(_call, _inverse),
+    "flowjax": Convention(_rows("transform_and_log_det"), _rows("inverse_and_log_det")),
+    "distrax": Convention(_distrax, _distrax_inverse, derives=True),
+    "tensorflow_probability": Convention(_tfp, _tfp_inverse, rebuilt),
 }

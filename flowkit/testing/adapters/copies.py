@@ -1,0 +1,69 @@
+"""A copy of another library's object with all numbers that it holds in another precision."""
+
+import copy
+import functools
+import types
+
+import numpy as np
+
+_WHOLE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, str, bytes, int, float)
+
+
+def copied(obj, dtype):
+    """A deep copy of `obj` whose floating-point tensors, at any depth, are of `dtype`.
+
+    `copy.deepcopy` is told beforehand what becomes of each tensor. (By itself it refuses those that are
+    results of torch operations, such as a transform holds that a network has just made.) What a function
+    closes over stays as it is.
+    """
+    return copy.deepcopy(obj, {id(array): _cast(array, dtype) for array in arrays(obj)})
+
+
+def arrays(obj):
+    """All floating-point tensors that `obj` holds at any depth."""
+    seen, found, waiting = set(), [], [obj]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen or isinstance(item, _WHOLE):
+            continue
+        seen.add(id(item))
+        if hasattr(item, "dtype") and hasattr(item, "shape"):
+            if "float" in str(item.dtype):
+                found.append(item)
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, (list, tuple, set)):
+            waiting += item
+        elif isinstance(item, functools.partial):
+            waiting += [item.func, item.args, item.keywords]
+        elif isinstance(item, types.MethodType):
+            waiting.append(item.__self__)
+        else:
+            waiting += getattr(item, "__dict__", {}).values()
+    return found
+
+
+def _cast(array, dtype):
+    if hasattr(array, "detach"):
+        new = getattr(array.detach().clone(), {"float64": "double"}.get(dtype, "float"))()
+        return new.requires_grad_(array.requires_grad and array.is_leaf)  # some libraries remember which do
+    return array.astype(dtype)
+
+
+def rebuilt(bijector, dtype):
+    """A TFP bijector made again from its parameters. It holds caches that refer to itself, so it cannot be copied."""
+
+    def again(value):
+        if hasattr(value, "forward_min_event_ndims") and hasattr(value, "parameters"):
+            return rebuilt(value, dtype)
+        if isinstance(value, (list, tuple)):
+            return type(value)(again(v) for v in value) if type(value) in (list, tuple) else value
+        if isinstance(value, dict):
+            return {key: again(v) for key, v in value.items()}
+        if isinstance(value, float):
+            return np.asarray(value, dtype)[()]  # a plain float would become float32
+        if "float" in str(getattr(value, "dtype", "")) and hasattr(value, "astype"):
+            return _cast(value, dtype)
+        return value
+
+    return type(bijector)(**{name: again(value) for name, value in bijector.parameters.items()})
