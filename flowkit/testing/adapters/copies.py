@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import types
 
 import numpy as np
@@ -54,10 +55,10 @@ def rebuilt(bijector, dtype):
     """A TFP bijector made again from its parameters. It holds caches that refer to itself, so it cannot be copied."""
 
     def again(value):
-        if hasattr(value, "forward_min_event_ndims") and hasattr(value, "parameters"):
+        if hasattr(value, "parameters") and hasattr(value, "dtype"):  # a bijector or a linear operator
             return rebuilt(value, dtype)
-        if isinstance(value, (list, tuple)):
-            return type(value)(again(v) for v in value) if type(value) in (list, tuple) else value
+        if type(value) in (list, tuple):
+            return type(value)(again(v) for v in value)
         if isinstance(value, dict):
             return {key: again(v) for key, v in value.items()}
         if isinstance(value, float):
@@ -66,4 +67,15 @@ def rebuilt(bijector, dtype):
             return _cast(value, dtype)
         return value
 
-    return type(bijector)(**{name: again(value) for name, value in bijector.parameters.items()})
+    parameters = {name: again(value) for name, value in bijector.parameters.items()}
+    if parameters.get("dtype") is not None:
+        parameters["dtype"] = np.dtype(dtype)
+    return _taker(type(bijector), parameters)(**parameters)
+
+
+def _taker(cls, parameters):
+    """The class itself, or the one above it to which its constructor handed these parameters, as to Chain."""
+    for above in cls.__mro__:
+        if parameters.keys() <= inspect.signature(above.__init__).parameters.keys():
+            return above
+    raise TypeError(f"{cls.__module__}.{cls.__qualname__} cannot be made again from its .parameters.")
