@@ -12,6 +12,7 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import logging
 import os
 import re
 import subprocess
@@ -70,6 +71,7 @@ def in_own_process(library, options):
 def check_library(library, options):
     """Everything about one library, as plain data; printed as it goes."""
     warnings.filterwarnings("ignore")
+    logging.disable(logging.CRITICAL)  # JAX logs each error of another library at length
     try:
         import flowkit.backends  # noqa: F401  (chooses the engine before the library imports it)
 
