@@ -68,6 +68,8 @@ class Flow(Inference):
         self.bijector._check_shape(plain(x_shape))
         self.bijector.build_for(plain(x_shape), plain_shape(c_shape))
         self.event_shape = plain(x_shape)[1:]
+        if not self.base.built:  # Keras traces the model anew before each batch while a layer is not built
+            self.base.build(plain(self.bijector.compute_output_shape(plain(x_shape))))
         self.built = True
 
     def call(self, inputs, training=None):

@@ -650,6 +650,36 @@ def test_an_own_base_is_used(x):
     np.testing.assert_allclose(flow.log_prob(x), expected, rtol=PARITY)
 
 
+def test_a_base_has_its_weights_when_the_flow_is_built():
+    class Scaled(Normal):
+        def build(self, z_shape):
+            self.log_scale = self.add_weight(shape=z_shape[1:], initializer="zeros", name="log_scale")
+
+        def log_prob(self, z, context=None):
+            moved = z * ops.exp(-ops.convert_to_tensor(self.log_scale))
+            return super().log_prob(moved) - ops.sum(self.log_scale)
+
+    flow = Flow(Squeeze(), Scaled())
+    flow.build((None, 4, 4, 3))
+    assert [tuple(w.shape) for w in flow.base.weights] == [(2, 2, 12)]
+
+
+def test_a_built_flow_is_not_traced_again_for_each_batch(x):
+    class Counted(Shift):
+        calls = 0
+
+        def _forward(self, x):
+            Counted.calls += 1
+            return super()._forward(x)
+
+    flow = Flow(Counted(0.0))
+    flow.compile(optimizer="sgd", run_eagerly=True)
+    flow.train_on_batch(x)
+    before = Counted.calls
+    flow.train_on_batch(x)
+    assert Counted.calls == before + 1
+
+
 def test_a_base_may_depend_on_the_context(x, context):
     class Moved(Normal):
         context = "required"

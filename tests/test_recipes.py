@@ -114,8 +114,8 @@ def test_overrides_are_toml_or_bare_words():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.stpes=3", "--set model.stpes: model.stpes is not a key of [model]; did you mean"),
-        ("model.steps=many", "--set model.steps: model.steps: expected a whole number, received 'many'"),
+        ("model.stpes=3", "--set: model.stpes is not a key of [model]; did you mean"),
+        ("model.steps=many", "--set: model.steps: expected a whole number, received 'many'"),
         ("steps=3", "--set steps=3: expected table.key=value"),
         ("model.steps", "--set model.steps: expected table.key=value"),
         ("model.steps=", "--set model.steps=: '' is not a TOML value"),

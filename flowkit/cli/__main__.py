@@ -2,6 +2,6 @@
 
 import sys
 
-from flowkit.cli.app import main
+from flowkit.cli import main
 
 sys.exit(main())

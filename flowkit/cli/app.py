@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+import flowkit
 from flowkit._engine import ENGINES, require_engine
-from flowkit.cli import interrupt
+from flowkit.cli import interrupt, places
 from flowkit.cli.failure import BAD_INPUT, INTERRUPTED, CommandError, report, say, warnings_in_one_line
 
 
@@ -23,7 +24,6 @@ def numbers(text):
 
 app = typer.Typer(
     name="flowkit",
-    help="Normalizing flows: train one from a recipe, sample it, measure it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,10 +39,28 @@ Run = Annotated[
         metavar="RUN", help="A folder that `flowkit train` has made, or a name such as glow/fashion-mnist."
     ),
 ]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="The PNG file to write.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="The PNG file to write.", callback=places.picture)
+]
 Data = Annotated[
     str | None, typer.Option(help="A data set by name, or a folder or file of images.", metavar="SOURCE")
 ]
+
+
+def show_version(wanted: bool):
+    if wanted:
+        print(f"flowkit {flowkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+):
+    """Normalizing flows: train one from a recipe, sample it, measure it."""
 
 
 @app.command()
@@ -52,7 +70,10 @@ def train(
     backend: Backend = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of the recipe's.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write. Default: runs/ and the recipe's name.")
+        Path | None,
+        typer.Option(
+            help="The folder to write. Default: runs/ and the recipe's name.", callback=places.folder
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     set_: Annotated[
@@ -168,7 +189,13 @@ def convert(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="A .keras file for foreign weights, an .npz for a flow.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="A .keras file for foreign weights, an .npz for a flow.",
+            callback=places.weights,
+        ),
     ],
     n_bits: Annotated[
         int | None,
@@ -233,9 +260,8 @@ def use(backend):
 
 
 def main(arguments=None):
-    """Run one command and return the exit code: 0, 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
+    """`flowkit.cli.main`, once it listens to Ctrl-C."""
     warnings_in_one_line()
-    interrupt.listen()
     try:
         result = app(arguments, prog_name="flowkit", standalone_mode=False)
     except typer.Exit as error:
@@ -246,10 +272,9 @@ def main(arguments=None):
         if not hasattr(error, "format_message"):  # typer's own are about the command line
             return report(error)
         if message := error.format_message():  # none where the help was shown instead
-            say(f"{message} (`flowkit --help` lists what there is)")
+            command = error.ctx.command_path if getattr(error, "ctx", None) else "flowkit"
+            say(f"{message} (`{command} --help` lists what there is)")
         return BAD_INPUT
-    finally:
-        interrupt.answered()
     if result == INTERRUPTED:
         say("interrupted")
     return result if isinstance(result, int) else 0

@@ -2,18 +2,19 @@
 
 import warnings
 
-import keras
 import numpy as np
 
-from flowkit import Flow
 from flowkit.cli.failure import CommandError
+from flowkit.cli.flow_file import read_flow
+from flowkit.cli.run_folder import RunFolder
 from flowkit.convert import from_openai, from_rosinality, read_variables, to_openai
 from flowkit.training import atomic_path
 
 
 def run(source, *, output, n_bits, input_shape):
-    if (source / "flow.keras").exists():  # the folder of a run
-        source = source / "flow.keras"
+    run = RunFolder(source)
+    if run.flow_path.exists() or run.recipe_path.exists():
+        source = run.flow_path
     if source.suffix == ".keras":
         _export(source, output, n_bits, input_shape)
     else:
@@ -25,10 +26,7 @@ def _export(source, output, n_bits, input_shape):
         raise CommandError(f"--output: a flow is written to an .npz file, received {output}")
     if n_bits is not None or input_shape is not None:
         raise CommandError("--n-bits and --input-shape belong to foreign weights: a flow knows its own")
-    flow = keras.saving.load_model(source)
-    if not isinstance(flow, Flow):
-        raise CommandError(f"{source}: expected a Flow, found a {type(flow).__name__}")
-    variables = to_openai(flow)
+    variables = to_openai(read_flow(source))
     with atomic_path(output) as temporary:
         np.savez(temporary, **variables)
     print(f"weights {output}  ({_size(variables.values())}, names of openai/glow)")

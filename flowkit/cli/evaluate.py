@@ -25,14 +25,23 @@ def run(path, *, source, samples, levels):
 
 def bits_per_dim(flow, dataset, classes, *, samples=1):
     """The mean over images, and its standard error s / sqrt(n)."""
+    check_fits(flow, dataset)
+    bits = flow.bits_per_dim(dataset.images, _context(dataset, classes), samples=samples)
+    return _mean_and_error(bits)
+
+
+def check_fits(flow, dataset):
+    """Raise a CommandError where the flow was trained on images of another kind."""
     stored = flow.dequantize.stored_levels if flow.dequantize is not None else None
     if stored is not None and dataset.levels != stored:
         raise CommandError(
             f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored}: bits/dim "
             "would mean something else"
         )
-    bits = flow.bits_per_dim(dataset.images, _context(dataset, classes), samples=samples)
-    return _mean_and_error(bits)
+    received, expected = dataset.images.shape[1:], tuple(flow.event_shape)
+    if received != expected:
+        received, expected = ("x".join(map(str, shape)) for shape in (received, expected))
+        raise CommandError(f"{dataset.name} has images of {received}, the flow was trained on {expected}")
 
 
 def level_table(flow, dataset, classes):

@@ -1,14 +1,31 @@
 """What goes wrong is said in one line on standard error, and in the exit code."""
 
+import errno
 import os
 import sys
 import traceback
 import warnings
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+from flowkit.cli import interrupt
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, interrupt.EXIT_CODE
 
 # Refusals of what the user gave; ContractError, RecipeError, CheckpointError are ValueErrors.
 _REFUSALS = (ValueError, OSError, ImportError)
+
+# The system's numbers, in the words of the other messages.
+_REASONS = {
+    errno.ENOENT: "expected a file or folder, found none",
+    errno.EISDIR: "expected a file, found a folder",
+    errno.ENOTDIR: "expected a folder, found a file",
+    errno.EEXIST: "expected a folder, found a file",
+    errno.EACCES: "no permission: choose another place, or change its permissions",
+    errno.EPERM: "no permission: choose another place, or change its permissions",
+    errno.EROFS: "can be read only: choose another place",
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "your share of the disk is used up",
+    errno.ENAMETOOLONG: "the name is too long",
+}
 
 
 class CommandError(Exception):
@@ -29,6 +46,10 @@ def report(error):
     if isinstance(error, CommandError):
         say(str(error))
         return error.code
+    if isinstance(error, OSError) and error.errno in _REASONS:
+        place = error.filename2 or error.filename
+        say(f"{place}: {_REASONS[error.errno]}" if place else _REASONS[error.errno])
+        return BAD_INPUT
     if isinstance(error, _REFUSALS):
         say(str(error) or type(error).__name__)
         return BAD_INPUT

@@ -16,6 +16,8 @@ def run(run, first, second, *, output, steps, path, label):
         raise CommandError(
             f"--label: the flow is class-conditional, expected 0..{classes - 1}, received {received}"
         )
+    if classes is None and label is not None:
+        raise CommandError(f"--label: the flow knows no classes, expected none, received {label}")
     x0, x1 = (read_images([name], flow) for name in (first, second))
     context = None if classes is None else np.array([label])
     images = latent.interpolate(flow, x0, x1, steps, context=context, path=path)

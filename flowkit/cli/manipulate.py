@@ -3,6 +3,7 @@
 import numpy as np
 
 from flowkit import latent, recipes
+from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import CommandError
 from flowkit.cli.strip import read_images, save_strip
 from flowkit.cli.trained import trained
@@ -17,6 +18,7 @@ def run(path, images, *, from_class, to_class, amounts, output, limit, source):
         )
     images = read_images(images, flow)
     dataset = recipes.load_data(recipe, "train")
+    check_fits(flow, dataset)
     start, goal = (
         class_number(dataset, from_class, "--from-class"),
         class_number(dataset, to_class, "--to-class"),

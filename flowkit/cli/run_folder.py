@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import keras
-
-from flowkit import recipes
+from flowkit import data, recipes
+from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
+from flowkit.cli.flow_file import read_flow
 from flowkit.training import atomic_path
 
 
@@ -28,12 +28,16 @@ class RunFolder:
         self.flow_path = self.path / "flow.keras"
         self.metrics = self.path / "metrics.json"
 
+    def held(self):
+        """A scope in which no other process trains into this folder, which is made where it is missing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise CommandError(f"--out {self.path}: expected a folder, found a file")
+        return lock.held(self.path)
+
     def check(self, recipe, resume):
         """Raise a CommandError where the folder is taken: by other files, by a run where `resume` is
         not given, or by a run of another recipe. More epochs than the run's own are no difference.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise CommandError(f"{self.path}: expected a folder, found a file")
         if self.recipe_path.exists():
             if not resume:
                 raise CommandError(
@@ -41,7 +45,7 @@ class RunFolder:
                     "folder with --out"
                 )
             self._check_same(recipe)
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif any(path.name != lock.NAME for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
     def begin(self, recipe):
@@ -85,11 +89,10 @@ class RunFolder:
         self._exists()
         if not self.flow_path.exists():
             raise CommandError(
-                f"{self.path} holds no flow.keras: training has not come to its end; go on with --resume"
+                f"{self.path} holds no flow.keras: training has not come to its end; `flowkit train` goes on "
+                "with --resume"
             )
-        import flowkit.zoo  # noqa: F401  (registers the classes that the file names)
-
-        return keras.saving.load_model(self.flow_path)
+        return read_flow(self.flow_path)
 
     def save_metrics(self, metrics):
         """Write `metrics.json` in a single step."""
@@ -98,14 +101,19 @@ class RunFolder:
 
     def _exists(self):
         if not self.recipe_path.exists():
-            raise CommandError(f"{self.path}: expected the folder of a run, found no recipe.toml there")
+            if self.path.is_dir():
+                found = "one without a recipe.toml"
+            else:
+                found = "a file" if self.path.exists() else "none"
+            raise CommandError(f"{self.path}: expected the folder of a run, found {found}")
 
 
 def with_source(recipe, source):
     """The recipe with data from `source`, where that is given."""
     if source is None:
         return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+    table = recipe.data.model_copy(update={"source": data.absolute(source)})
+    return recipe.model_copy(update={"data": table})
 
 
 def _flat(recipe):

@@ -16,19 +16,19 @@ from flowkit.cli.run_folder import RunFolder
 def run(name, *, source, epochs, out, resume, settings):
     recipe = recipes.load(name, overrides(settings, source, epochs))
     folder = RunFolder(out or Path("runs") / _default_folder(name))
-    folder.check(recipe, resume)
-    experiment = recipes.prepare(recipe)
-    folder.begin(recipe)
-    progress = fit(experiment, folder, resumed=resume)
-    finish(experiment, folder, progress)
+    with folder.held():
+        folder.check(recipe, resume)
+        experiment = recipes.prepare(recipe)
+        folder.begin(recipe)
+        progress = fit(experiment, folder, resumed=resume)
+        finish(experiment, folder, progress)
 
 
 def overrides(settings, source, epochs):
     """--set, --data and --epochs, as the recipe takes them."""
     settings = [recipes.Override.parse(setting) for setting in settings]
     if source is not None:
-        if source not in data.NAMES and Path(source).exists():
-            source = str(Path(source).resolve())  # so that the run can go on from another folder
+        source = data.absolute(source)  # so that the run can go on from another folder
         settings.append(recipes.Override("data.source", source, label="--data"))
     if epochs is not None:
         settings.append(recipes.Override("training.epochs", epochs, label="--epochs"))
@@ -86,8 +86,10 @@ def finish(experiment, folder, progress):
     flow.set_weights(experiment.flow.get_weights())
     folder.save_flow(flow)
     log = training.read_log(folder.log)
+    if not log:
+        say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     training.save_curves(
-        folder.curves, [row["epoch"] for row in log], {"train": [row["bits_per_dim"] for row in log]}
+        folder.curves, [row["epoch"] for row in log], {"train": [row.get("bits_per_dim") for row in log]}
     )
     grid = training.sample_grid(
         flow,
@@ -109,13 +111,13 @@ def finish(experiment, folder, progress):
             "test_standard_error": error,
             "test_images": len(test),
             **told,
-            "train_bits_per_dim": log[-1]["bits_per_dim"],
+            "train_bits_per_dim": log[-1].get("bits_per_dim") if log else None,
             "train_images": len(experiment.train),
             "data": test.name,
             "epochs": recipe.training.epochs,
-            "skipped_steps": sum(row["skipped"] for row in log),
+            "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
-            "seconds": round(sum(row["seconds"] for row in log), 3),
+            "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),
             "images_per_second": _finite(progress.images_per_second),
             "first_step_seconds": progress.first_step and round(progress.first_step, 3),
             **facts(),

@@ -51,18 +51,18 @@ class ScaledConv(keras.Layer):
             self.flag = adapted_flag(self)
 
     def call(self, x):
-        scale = ops.exp(self.factor * self.logs)
-        kernel = (self.kernel * scale)[:, :, : x.shape[-1]]
-        return backends.convolve(x, kernel, self._constant(x.shape, scale))
+        return backends.convolve(x, *self._folded(x.shape))
 
-    def _constant(self, x_shape, scale):
-        """What does not depend on x: the bias and the edge's share, (1, h, w, features) or (features,)."""
-        bias = self.bias * scale
+    def _folded(self, x_shape):
+        """The kernel for x alone, and what does not depend on x: (features,), or a map (1, h, w, features)."""
+        scale = ops.exp(self.factor * self.logs)
+        kernel, bias = self.kernel * scale, self.bias * scale
         if not self.edge_bias:
-            return bias
+            return kernel, bias
+        kernel, edge = ops.split(kernel, [x_shape[-1]], axis=2)
         taps = ops.convert_to_tensor(edge_taps(*x_shape[1:3], self.kernel_size), self.compute_dtype)
-        kernel = ops.reshape(self.kernel[:, :, -1], (-1, self.features))
-        return taps @ (kernel * scale) + bias  # `@`, since `ops.matmul` rounds float64 to float32 on torch
+        # `@`, since `ops.matmul` rounds float64 to float32 on torch.
+        return kernel, taps @ ops.reshape(edge, (-1, self.features)) + bias
 
     def adapt(self, x):
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""

@@ -21,7 +21,8 @@ class ContractError(ValueError):
     def __init__(self, clause, bijector, *, expected, received, hint=None):
         self.clause, self.bijector = clause, bijector
         self.expected, self.received, self.hint = expected, received, hint
-        message = f"{label(bijector)} broke '{clause}': expected {expected}, received {received}."
+        message = f"{label(bijector)} broke '{clause}': expected {expected}, received {received}"
+        message = message.removesuffix(".") + "."  # what came may be a sentence
         super().__init__(f"{message} {hint}" if hint else message)
 
     def __reduce__(self):

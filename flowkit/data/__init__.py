@@ -9,7 +9,8 @@ What `load` can load:
   `train` and `test` sub-folders are the splits.
 - a folder of MNIST-style IDX files, gzipped or not, or one such file of images.
 - a folder of CIFAR-10's Python batches.
-- an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images.
+- an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images;
+  `file.npz:name` where it holds several.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
 resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous.
@@ -21,7 +22,7 @@ from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
-from flowkit.data.source import NAMES, load
+from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.validate import validate_images, validate_labels
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Batches",
     "Dataset",
     "Dequantize",
+    "absolute",
     "augment",
     "batches",
     "load",

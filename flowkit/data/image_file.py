@@ -19,9 +19,8 @@ def read_image(path, size=None, channels=None):
             image = ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow's plugins raise whatever a damaged file leads them to
         raise ValueError(
-            f"{path}: expected an image, received a file that can't be read as one "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'})"
-            ". Replace or delete it."
+            f"{path}: expected an image, received a file that can't be read as one ({_reason(error)}). "
+            "Replace or delete it."
         ) from error
     if image.mode == "F" or image.mode.startswith("I"):
         raise ValueError(
@@ -39,3 +38,11 @@ def read_image(path, size=None, channels=None):
     if size is not None:
         image = crop_and_resize(image, size)
     return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+
+
+def _reason(error):
+    """Pillow's reason in a few words, without the path, which is said already."""
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "of no format that Pillow knows"
+    reason = getattr(error, "strerror", None) or str(error) or "no detail"
+    return f"{type(error).__name__}: {reason.splitlines()[0]}"

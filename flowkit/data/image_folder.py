@@ -1,6 +1,7 @@
 """A folder of image files becomes arrays."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def image_names(folder, split):
         chosen = split_names(names[split], split, folder) if names[split] else []
     if not chosen:
         raise FileNotFoundError(
-            f"{root}: expected image files ({' '.join(SUFFIXES)}), found none. "
+            f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_found(root)}. "
             "Check the folder; sub-folders are searched too."
         )
     return root, chosen, classes
@@ -90,6 +91,15 @@ def _image_names(root):
     return sorted(names)
 
 
+def _found(root):
+    """What there is instead of images, in words."""
+    endings = [path.suffix.lower() or path.name for path in root.rglob("*") if path.is_file()]
+    if not endings:
+        return "none"
+    common = [ending for ending, _ in Counter(endings).most_common(3)]
+    return f"none among {len(endings)} files ({' '.join(common)})"
+
+
 def _classes(names):
     """The sub-folders' names, sorted, where every image lies in one; None otherwise."""
     if not names or not all("/" in name for name in names):
@@ -115,8 +125,8 @@ def _read_all(paths, size, channels):
             (height, width), (other_height, other_width) = first.shape[:2], image.shape[:2]
             raise ValueError(
                 f"{path}: expected {width}x{height} pixels as in {paths[0].name}, received "
-                f"{other_width}x{other_height}. Pass size= to crop and resize all images to one "
-                "size."
+                f"{other_width}x{other_height}. Give a size, as size=32 or --set data.size=32, to "
+                "crop and resize all images to one."
             )
         images[i] = image
     return images

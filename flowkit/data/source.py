@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,9 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
 
     Args:
         source: a name ("fashion-mnist", "fashion-mnist-full", "digits") or a path: a folder of
-            images, a folder of MNIST's or CIFAR-10's files, an .npy, .npz or IDX file. A name goes
-            before a folder of the same name: write "./digits" for the folder.
+            images, a folder of MNIST's or CIFAR-10's files, an .npy, .npz or IDX file, `file.npz:name`
+            for one of several arrays. A name goes before a folder of the same name: write "./digits" for
+            the folder.
         split: "train" or "test". Sources without splits of their own are cut 90/10, the same
             way each time: image folders by a hash of each file's name, arrays by row number.
         size: a side length or (height, width) to bring images to. Image files are cropped about
@@ -65,7 +67,7 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
         load_split, levels, classes = NAMES[source]
         images, labels = load_split(split)
     elif isinstance(source, str | os.PathLike):
-        path = _existing_path(source)
+        path, key = _existing_path(source)
         if path.is_dir() and (found := cifar10.find_cifar10(path)):
             images, labels = cifar10.load_cifar10(found, split)
             classes = cifar10.CLASSES
@@ -75,7 +77,7 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
             images, labels, classes = load_image_folder(path, split, size, channels, limit)
             return Dataset(images, labels, levels, name, classes)
         else:
-            images, labels = _load_file(path, split)
+            images, labels = _load_file(path, split, key)
     else:
         raise ValueError(
             f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
@@ -87,10 +89,24 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
     return Dataset(images, labels, levels, name, classes)
 
 
+def absolute(source):
+    """`source` as it can be given from any folder: a name stays, a path becomes a whole one.
+
+    Raises what `load` does where there is neither.
+    """
+    if source in NAMES:
+        return source
+    path, key = _existing_path(source)
+    return str(path.resolve()) + (f":{key}" if key else "")
+
+
 def _existing_path(source):
-    path = Path(source).expanduser()
+    """The path of a file or folder, and the name of an array in it or None."""
+    path, key = Path(source).expanduser(), None
+    if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
+        path, key = Path(inside[1]), inside[2]
     if path.exists():
-        return path
+        return path, key
     names = ", ".join(NAMES)
     looks_like_path = not isinstance(source, str) or os.sep in source or "/" in source
     if looks_like_path or path.suffix:
@@ -102,12 +118,12 @@ def _existing_path(source):
     raise ValueError(f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}")
 
 
-def _load_file(path, split):
+def _load_file(path, split, key):
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return load_npy(path, split)
     if suffix == ".npz":
-        return load_npz(path, split)
+        return load_npz(path, split, key)
     if suffix in SUFFIXES:
         raise ValueError(
             f"{path}: expected a folder of images, received a single image. Pass the folder it lies in."

@@ -62,6 +62,11 @@ def prepare(recipe):
     table = recipe.training
     keras.utils.set_random_seed(table.seed)
     train, test = load_uncropped(recipe, "train"), load_data(recipe, "test")
+    if table.batch_size > len(train):
+        raise RecipeError(
+            f"training.batch_size = {table.batch_size}: expected at most the number of images to train on, "
+            f"which is {len(train)} of {train.name} (--set training.batch_size={len(train)})"
+        )
     flow = build_flow(recipe, train)
     classes = recipe.model.get("num_classes")
     labels = None if classes is None else train.labels

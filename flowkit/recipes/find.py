@@ -17,6 +17,8 @@ def find(name):
     known = available()
     if name in known:
         return known[name]
+    if path.is_dir():
+        raise RecipeError(f"{name or 'RECIPE'}: expected a recipe file, found a folder")
     if path.suffix == ".toml" or path.exists():
         raise RecipeError(f"{name}: expected a recipe file, found none there")
     raise RecipeError(f"there is no recipe {name!r}; the nearest are {nearest(name, known)}")

@@ -1,7 +1,6 @@
 """[data] becomes images, and what happens to them in training."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -26,13 +25,20 @@ def load_uncropped(recipe, split):
     table = recipe.data
     size = tuple(table.size) if isinstance(table.size, list) else table.size
     try:
-        return data.load(table.source, split, size=size, channels=table.channels, limit=table.limit)
+        data.absolute(table.source)
     except (FileNotFoundError, ValueError) as error:
-        if table.source in data.NAMES or Path(table.source).expanduser().exists():
-            raise
         raise RecipeError(
-            f"data.source: {error} --data PATH gives your copy; the recipe's first lines say what it must hold."
+            f"data.source: {error} --data PATH gives your copy; the first lines of flowkit's recipes say what "
+            "it must hold."
         ) from None
+    dataset = data.load(table.source, split, size=size, channels=table.channels, limit=table.limit)
+    height, width = dataset.images.shape[1:3]
+    if table.crop is not None and table.crop > min(height, width):
+        raise RecipeError(
+            f"data.crop = {table.crop}: expected at most {min(height, width)}, since the images of "
+            f"{dataset.name} are {width}x{height}"
+        )
+    return dataset
 
 
 def augmentations(recipe):

@@ -63,10 +63,12 @@ def loads(text, overrides=(), where="recipe"):
     labels = {}
     for override in overrides:
         table, _, key = override.key.partition(".")
+        if table not in tables:
+            labels[(table,)] = override.label
         if not isinstance(tables.setdefault(table, {}), dict):
             raise RecipeError(f"{place_of(where, text, (table,))}: {table}: expected a table")
         tables[table][key] = override.value
-        labels[(table, key)] = f"{override.label} {override.key}".removesuffix(" ")
+        labels[(table, key)] = override.label
     try:
         recipe = Recipe.model_validate(tables)
         model = _model_table(recipe.model, lambda path: place_of(where, text, path, labels))

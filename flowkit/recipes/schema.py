@@ -26,7 +26,7 @@ class DataTable(BaseModel):
 
     model_config = _STRICT
     source: str
-    size: Count | list[Count] | None = None
+    size: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
     crop: Count | None = None  # of this side: at random to train on, one for each image to test with

@@ -1,7 +1,16 @@
 """The contract checker: point it at a bijector and learn which promises it breaks, with the smallest failing case.
 
-Needs Hypothesis: `pip install 'keras-flowkit[testing]'`.
+Needs Hypothesis: `pip install "keras-flowkit[testing]"`.
 """
+
+try:
+    import hypothesis  # noqa: F401
+    import pytest  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f'flowkit.testing needs {error.name}, which is not installed: pip install "keras-flowkit[testing]"',
+        name=error.name,
+    ) from None
 
 from flowkit.testing import strategies
 from flowkit.testing.adapters import adapt

@@ -26,15 +26,17 @@ def check_command(target, *, backends=None, examples=25, as_json=False, out=None
     for engine in engines:
         if engine not in ENGINES or not installed(engine):
             known = ", ".join(name for name in ENGINES if installed(name))
-            return _misused(out, f"cannot run on {engine!r}: expected one of {known}")
-    if ":" not in target:
-        return _misused(out, f"cannot read {target!r}: expected package.module:Name")
+            return _misused(f"cannot check on {engine!r}: expected one of {known}")
     reports = []
     for engine in engines:
         done = _run(engine, target, examples)
-        if done.returncode != 0:
-            return _misused(out, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed")
-        reports.append(json.loads(done.stdout.strip().splitlines()[-1]))
+        answer = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
+        if answer is None or "misused" in answer:
+            if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
+                print(done.stderr, file=sys.stderr)
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            return _misused(answer["misused"] if answer else f"the check on {engine} stopped: {last}")
+        reports.append(answer)
     kept = all(report["kept"] for report in reports)
     if as_json:
         print(json.dumps({"target": target, "kept": kept, "reports": reports}, indent=2), file=out)
@@ -63,10 +65,15 @@ def table(reports):
 def one_engine(target, examples):
     """One engine's part: prints the report as a line of JSON."""
     from flowkit.testing.check import check_bijector
-    from flowkit.testing.parity import found
+    from flowkit.testing.target import found
 
-    report = check_bijector(found(target), examples=examples, raises=False)
-    print("\n" + json.dumps(report.as_dict()))
+    try:
+        make = found(target)
+    except ValueError as error:
+        answer = {"misused": str(error)}
+    else:
+        answer = check_bijector(make, examples=examples, raises=False).as_dict()
+    print("\n" + json.dumps(answer))
 
 
 def _run(engine, target, examples):
@@ -76,6 +83,6 @@ def _run(engine, target, examples):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def _misused(out, message):
-    print(f"flowkit check: {message}", file=out)
+def _misused(message):
+    print(f"flowkit: {message}", file=sys.stderr)
     return USAGE

@@ -1,64 +1,57 @@
 """Checking a function that draws another bijector each time."""
 
-import hypothesis
-import hypothesis.strategies as st
-
 from flowkit import backends
+from flowkit.testing.checker import Check
+from flowkit.testing.replay import recorded
 from flowkit.testing.report import Report, Result
+from flowkit.testing.search import failing
+
+_SHRINKS = 10  # bijectors tried for each one drawn, to find a simpler one that fails
 
 
-def check_drawn(make, names, waived, options, *, raises, checker, settings):
+def check_drawn(make, names, waived, options, *, raises):
     """Check bijectors from a strategy, or from a function of a Hypothesis `draw`; the simplest that fails is reported.
 
     Each one drawn is a bijector of its own to compile and check, so far fewer are drawn than examples:
     one in eight.
     """
-    strategy = make if isinstance(make, st.SearchStrategy) else st.composite(lambda draw: make(draw))()
+    strategy = recorded(make)
     count = max(3, (options["examples"] or 25) // 8)
     options = {**options, "examples": 3}
-    results, label = [], "drawn bijector"
-    verdicts = {}
-
-    def run(bijector, name):
-        key = repr(bijector.get_config() | {"name": None}), name
-        if key not in verdicts:
-            verdicts[key] = checker(bijector, **options).run(name)
-        return verdicts[key]
-
-    def first_failing(name):
-        """(the simplest broken result, or None; how many were drawn)."""
-        found, tried = [], [0]
-
-        @hypothesis.settings(settings, max_examples=count)
-        @hypothesis.seed(options["seed"])
-        @hypothesis.given(strategy)
-        def keeps(bijector):
-            tried[0] += 1
-            if tried[0] > 10 * count:
-                return  # enough shrinking
-            result = run(bijector, name)
-            if result.verdict == "broken":
-                found.append(result)
-                raise _Failing
-
-        try:
-            keeps()
-        except _Failing:
-            return found[-1], tried[0]
-        return None, tried[0]
-
+    results, causes = [], {}
     for name in names:
-        broken, tried = first_failing(name)
-        if broken is None:
-            results.append(Result(name, "kept", tried))
-        elif name in waived:
-            results.append(Result(name, "waived", reason=waived[name]))
-        elif raises:
-            raise broken.error
-        else:
-            results.append(broken)
-    return Report(label, backends.name(), results)
+        result = _first_broken(strategy, name, count, options, causes)
+        if result.verdict == "broken" and name in waived:
+            result = Result(name, "waived", reason=waived[name])
+        elif result.verdict == "broken":
+            if raises:
+                raise result.error
+            if result.cause is not None:
+                causes.setdefault(result.cause, name)
+        results.append(result)
+    return Report("drawn bijector", backends.name(), results)
 
 
-class _Failing(Exception):
-    """A bijector that breaks the clause, to Hypothesis."""
+def _first_broken(strategy, name, count, options, causes):
+    """The result of the simplest bijector that breaks the clause; without one, what those drawn say together."""
+    results = {}
+
+    def breaks(drawn):
+        check = Check(drawn.bijector, drawn=drawn.values, **options)
+        results[_key(drawn)] = result = check.run(name, causes=causes)
+        return result.verdict == "broken"
+
+    looks = _SHRINKS * count
+    found = failing(strategy, breaks, examples=count, looks=looks, seed=options["seed"], key=_key)
+    if found:
+        return results[_key(found[-1])]
+    judged = [result for result in results.values() if result.verdict == "kept"]
+    if judged:
+        return Result(name, "kept", len(judged))
+    reasons = dict.fromkeys(result.reason for result in results.values())
+    return Result(name, "not asked", len(results), "; ".join(reasons))
+
+
+def _key(drawn):
+    """The same for bijectors that are the same but for their names."""
+    return repr(drawn.bijector.get_config() | {"name": None})

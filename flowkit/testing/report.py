@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from flowkit.contract import ContractError
+from flowkit.testing.cause import Cause
 
 
 class BrokenPromise(ContractError):
@@ -40,13 +41,17 @@ class BrokenPromise(ContractError):
 
 @dataclass
 class Result:
-    """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason."""
+    """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
+
+    `cause` is the error that broke it, where it was one.
+    """
 
     clause: str
     verdict: str
     examples: int = 0
     reason: str = ""
     error: BrokenPromise | None = field(default=None, repr=False)
+    cause: Cause | None = field(default=None, repr=False)
 
 
 @dataclass

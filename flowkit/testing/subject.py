@@ -3,15 +3,19 @@
 import contextlib
 import copy
 
-import keras
 import numpy as np
 from keras import ops
 
 from flowkit import backends
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.errors import label
+from flowkit.testing.cause import said
 from flowkit.testing.clone import recreate
 from flowkit.testing.event_shapes import event_shapes, spread
+from flowkit.testing.functions import Functions
+from flowkit.testing.functions import direction as direction
+from flowkit.testing.functions import tensors as tensors
+from flowkit.testing.functions import unit as unit
 from flowkit.testing.points import points_of
 from flowkit.testing.randomize import moved
 
@@ -29,14 +33,17 @@ class Subject:
     def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
         self.given = given if isinstance(given, Bijector) else None
         self._make = given if self.given is None else lambda: recreate(given)
-        self._context = context
+        self._context = _checked(context)
         self.model = self.make()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, Bijector):
             raise TypeError(
                 f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
             )
         self.spec = self.model.spec
-        self._layers, self._starts, self._seeds, self._functions, self._eps = {}, {}, {}, {}, {}
+        self._layers, self._starts, self._seeds = {}, {}, {}
+        functions = Functions(lambda event: self.layer(event, "float64"))
+        self.function, self.jacobian = functions.value, functions.jacobian
+        self.gradient, self.eps = functions.gradient, functions.eps
         self.events = self._choose_events(event_shapes, most_events)
 
     def __str__(self):
@@ -50,6 +57,14 @@ class Subject:
         except Exception as error:  # an author's own code may raise anything; a clause of its own judges it
             return f"(get_config raised {type(error).__name__})"
         return {k: v for k, v in config.items() if k not in ("name", "dtype", "trainable")}
+
+    @property
+    def config_text(self):
+        """The layer as it would be written, with the arguments of its config."""
+        config = self.config
+        if isinstance(config, str):
+            return config
+        return f"{type(self.model).__name__}({', '.join(f'{k}={v!r}' for k, v in config.items())})"
 
     # Copies
 
@@ -71,21 +86,24 @@ class Subject:
     def _choose_events(self, asked, most):
         if asked is not None:
             return [tuple(event) for event in asked]
-        events = []
+        events, errors = [], []
         for event in event_shapes(self.spec):
             try:
                 layer = self.make()
                 self.build(layer, event)
                 layer.compute_inverse_shape(layer.compute_output_shape((None, *event)))
-            except Exception:  # not an event for this bijector, and how it says so is not asked here
+            except Exception as error:  # not an event for this bijector, and how it says so is not asked here
+                errors.append(error)
                 continue
             events.append(event)
+        if not events and not isinstance(errors[0], ValueError):
+            return event_shapes(self.spec)[:1]  # no refusal but a mistake, which the clauses will report
         if not events:
             raise ContractError(
                 "event shape",
                 self.model,
                 expected="to build for an event that its spec allows",
-                received=f"errors for all of {event_shapes(self.spec)}",
+                received=f"errors for all of {event_shapes(self.spec)}, the last of them: {said(errors[-1])}",
                 hint="Narrow the spec's event_rank or event_multiple, or pass event_shapes=.",
             )
         return spread(events, most)
@@ -206,68 +224,15 @@ class Subject:
     def context_args(context):
         return () if context is None else (ops.convert_to_tensor(context),)
 
-    # Running
 
-    def function(self, event, inverse, with_context):
-        """(x, context) -> (value, log_det) of the float64 copy, compiled where the engine can."""
-        key = event, inverse, with_context
-        if key not in self._functions:
-            layer = self.layer(event, "float64")
-            self._functions[key] = backends.compile_inference(direction(layer, inverse), layer)
-        return self._functions[key]
-
-    def jacobian(self, event, with_context):
-        """(x, context) -> d forward / dx of the float64 copy, for each sample."""
-        key = event, "jacobian", with_context
-        if key not in self._functions:
-            layer = self.layer(event, "float64")
-            value = direction(layer, inverse=False)
-            self._functions[key] = backends.compile_jacobian(lambda *args: value(*args)[0], layer)
-        return self._functions[key]
-
-    def gradient(self, event, inverse, of, with_context):
-        """([x, *weights], cotangent, *context) -> sum(cotangent * output `of`) in float64, and its gradients."""
-        key = event, "gradient", inverse, of, with_context
-        if key not in self._functions:
-            layer = self.layer(event, "float64")
-            run = direction(layer, inverse)
-
-            def weighed(values, cotangent, *context):
-                mapping = list(zip(layer.trainable_variables, values[1:], strict=True))
-                with keras.StatelessScope(state_mapping=mapping):
-                    answer = run(values[0], *context)[of]
-                return ops.sum(ops.cast(answer, "float64") * cotangent)
-
-            self._functions[key] = backends.compile_gradients(weighed)
-        return self._functions[key]
-
-    def eps(self, event, inverse, x, context):
-        """The rounding unit of what the float64 copy really computes in, in that direction."""
-        key = event, inverse
-        if key not in self._eps:
-            layer = self.layer(event, "float64")
-            lowest = backends.lowest_float(direction(layer, inverse), *tensors(x, context))
-            # What a layer holds may have been computed in less than it is now used in.
-            self._eps[key] = max(unit(lowest), unit(getattr(layer, "precision", "float64")))
-        return self._eps[key]
-
-
-def direction(layer, inverse):
-    """One direction of `layer` as a function of (x), or (x, context)."""
-
-    def run(x, context=None):
-        return layer(x, context=context, inverse=inverse)
-
-    return run
-
-
-def tensors(x, context):
-    """The arguments of a direction as tensors of the current default precision."""
-    x = ops.convert_to_tensor(x, dtype=keras.config.floatx())
-    return (x,) if context is None else (x, ops.convert_to_tensor(context))
-
-
-def unit(dtype):
-    """The distance from 1 to the next number of a floating-point type, by name."""
-    bits = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
-    return 2.0 ** -bits[dtype]
+def _checked(context):
+    """What says how a context looks, if it is something that does."""
+    if context is None or callable(context):
+        return context
+    if isinstance(context, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in context):
+        return tuple(map(int, context))
+    raise TypeError(
+        "context= expects the shape of one context, as (3,), or a function (rng, batch, event) -> array; "
+        f"received {context!r}."
+        + (" A context of several tensors cannot be checked: join them in one." * isinstance(context, dict))
+    )

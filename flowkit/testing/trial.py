@@ -7,8 +7,8 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.testing.example import ROWS
+from flowkit.testing.functions import tensors
 from flowkit.testing.points import inside, points_of, room
-from flowkit.testing.subject import tensors
 from flowkit.testing.tolerances import PAIRS, measure
 
 WEIGHT_STEP = 2.0**-20

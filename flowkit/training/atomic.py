@@ -23,11 +23,12 @@ def atomic_path(path, *, keep=None):
     'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600: others may read a result
         _sync(temporary)
@@ -35,8 +36,12 @@ def atomic_path(path, *, keep=None):
             os.replace(path, keep)
         os.replace(temporary, path)
         _sync(path.parent)
+    except OSError as error:  # a full disk, say: of the file that was asked for, not of the temporary one
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(path):

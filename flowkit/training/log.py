@@ -66,7 +66,7 @@ class CSVLog(keras.callbacks.Callback):
 
 
 def read_log(path):
-    """The rows of a log, name -> number; a row that was cut off is left out."""
+    """The rows of a log, name -> number; a row that was cut off, or is not of a log, is left out."""
     path = Path(path)
     if not path.exists():
         return []
@@ -80,9 +80,11 @@ def read_log(path):
         if None in row or None in row.values():
             continue
         try:
-            rows.append({name: _number(value) for name, value in row.items()})
+            numbers = {name: _number(value) for name, value in row.items()}
         except ValueError:
             continue
+        if "epoch" in numbers:
+            rows.append(numbers)
     return rows
 
 

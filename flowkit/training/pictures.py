@@ -68,6 +68,7 @@ def save_curves(path, epochs, curves, *, ylabel="bits/dim"):
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow, and needed at the end only
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     # Not through pyplot, which would choose a window system and change the caller's settings.
     figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
@@ -76,6 +77,7 @@ def save_curves(path, epochs, curves, *, ylabel="bits/dim"):
     for name, values in curves.items():
         values = [math.nan if value is None else value for value in values]
         axes.plot(epochs, values, marker="." if len(values) < 30 else None, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_path(path) as temporary:

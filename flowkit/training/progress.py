@@ -72,7 +72,7 @@ class ProgressBar(keras.callbacks.Callback):
         if len(self._epoch_seconds) == 1 and self.first_step is not None:
             line += f"  first step {self.first_step:.1f} s"
         if skipped := (logs or {}).get("skipped"):
-            line += f"  {skipped} steps skipped, gradients not finite"
+            line += f"  {skipped} step{'s' * (skipped != 1)} skipped, gradients not finite"
         remaining = self.params["epochs"] - epoch - 1
         if remaining:
             # The first epoch includes compilation: leave it out as soon as there is another.
@@ -97,7 +97,8 @@ class ProgressBar(keras.callbacks.Callback):
         name = "bits_per_dim" if "bits_per_dim" in logs else "loss"
         value = f"{logs[name]:.4f}" if name in logs else "?"
         shown = "bits/dim" if name == "bits_per_dim" else name
-        return f"{shown} {value}  {self.images_per_second:.0f} images/s"
+        speed = f"  {self.images_per_second:.0f} images/s" if math.isfinite(self.images_per_second) else ""
+        return f"{shown} {value}{speed}"
 
 
 def _clock(seconds):

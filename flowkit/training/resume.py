@@ -1,27 +1,21 @@
 """Everything that training depends on, in one file that is always whole."""
 
-import hashlib
-import json
 import re
 import warnings
-import zipfile
-import zlib
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.training.atomic import atomic_path, remove_leftovers
+from flowkit.training.atomic import remove_leftovers
+from flowkit.training.checkpoint_file import DAMAGE, plain, plain_dtype, read, write
 
 FORMAT = 1
 
 # What callbacks remember between epochs. A list of names, since the rest is not state: the sign of
 # `min_delta`, for one, is flipped once in each process.
 CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
-
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class CheckpointError(ValueError):
@@ -52,7 +46,7 @@ class Resume(keras.callbacks.Callback):
             optimizer, engine or data seed, or neither it nor the previous one can be read.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, numpy as np
         >>> def train(epochs):
         ...     keras.utils.set_random_seed(0)
         ...     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
@@ -117,7 +111,7 @@ class Resume(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         arrays = {
-            key: _plain(ops.convert_to_numpy(variable))
+            key: plain(ops.convert_to_numpy(variable))
             for key, variable in _named_variables(self.model).items()
         }
         meta = {
@@ -133,14 +127,14 @@ class Resume(keras.callbacks.Callback):
             ],
         }
         if self.writer:
-            _write(self.path, arrays, meta, keep=self.previous_path)
+            write(self.path, arrays, meta, keep=self.previous_path)
 
     def _read_first_whole(self, candidates):
         reasons = []
         for path in candidates:
             try:
-                contents = _read(path)
-            except _DAMAGE as error:
+                contents = read(path)
+            except DAMAGE as error:
                 reasons.append(f"{path.name}: {str(error) or type(error).__name__}")
                 continue
             if reasons:
@@ -195,7 +189,7 @@ def _named_variables(model):
 
 def _check_match(name, arrays, variables):
     received = {key: (arrays[key].shape, str(arrays[key].dtype)) for key in arrays}
-    expected = {key: (tuple(v.shape), str(_plain_dtype(_numpy_dtype(v)))) for key, v in variables.items()}
+    expected = {key: (tuple(v.shape), str(plain_dtype(_numpy_dtype(v)))) for key, v in variables.items()}
     differing = [
         key for key in sorted(expected.keys() | received.keys()) if expected.get(key) != received.get(key)
     ]
@@ -224,36 +218,3 @@ def _number(value):
 
 def _numpy_dtype(variable):
     return ops.convert_to_numpy(variable).dtype
-
-
-def _plain_dtype(dtype):
-    # NumPy's format has no name for bfloat16: its bits travel as integers of the same size.
-    return dtype if dtype.kind in "biuf" else np.dtype(f"uint{8 * dtype.itemsize}")
-
-
-def _plain(array):
-    return np.ascontiguousarray(array).view(_plain_dtype(array.dtype)).reshape(array.shape)
-
-
-def _checksum(arrays, meta):
-    digest = hashlib.sha256(meta.encode())
-    for key in sorted(arrays):
-        digest.update(f"{key} {arrays[key].dtype} {arrays[key].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[key]))
-    return digest.hexdigest()
-
-
-def _write(path, arrays, meta, *, keep):
-    meta = json.dumps(meta)
-    checksum = _checksum(arrays, meta)
-    with atomic_path(path, keep=keep) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays, meta=np.array(meta), checksum=np.array(checksum))
-
-
-def _read(path):
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
-    meta, checksum = str(arrays.pop("meta")), str(arrays.pop("checksum"))
-    if _checksum(arrays, meta) != checksum:
-        raise ValueError("its checksum does not match its contents")
-    return arrays, json.loads(meta)

@@ -1,17 +1,21 @@
 """The commands as a user meets them; one tiny run is trained once and then looked at."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import flowkit
 from flowkit import backends, data, recipes, training
-from flowkit.cli import main
+from flowkit.cli import lock, main
 
 TINY = """\
 [model]
@@ -244,6 +248,9 @@ def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
     assert "has 17 levels, the flow was trained on 256" in refused(
         capsys, "evaluate", out, "--data", "digits"
     )
+    assert "has images of 28x28x1, the flow was trained on 8x8x1" in refused(
+        capsys, "evaluate", out, "--data", "fashion-mnist"
+    )
 
 
 def test_info_names_what_there_is(capsys):
@@ -262,12 +269,30 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["train", "glow/fashion-mnits"], "the nearest are glow/fashion-mnist"),
         (["train", "RECIPE", "--set", "model.stpes=3"], "model.stpes is not a key of [model]; did you mean"),
         (["train", "RECIPE", "--set", "nonsense"], "--set nonsense: expected table.key=value"),
-        (["train", "RECIPE", "--epochs", "0"], "--epochs training.epochs: training.epochs: expected greater"),
+        (["train", "RECIPE", "--epochs", "0"], "--epochs: training.epochs: expected greater"),
         (["train", "RECIPE", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["train", "RECIPE", "--backend", "theano"], "--backend: expected one of jax, torch, tensorflow"),
         (["train", "RECIPE", "--out", "OUT", "--data", "digitz"], "Did you mean 'digits'?"),
         (["train", "RECIPE", "--out", "OUT", "--data", "no/such/folder"], "no/such/folder: expected a file"),
         (["train", "RECIPE", "--out", "OUT", "--set", "model.levels=5"], "does not fit digits"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.size=[8, 8, 1]"], "--set: data.size: expected"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.crop=9"], "data.crop = 9: expected at most 8"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.limit=9"], "which is 9 of digits (--set training.b"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.source=no/such"], "data.source: no/such: expected a"),
+        (["train", "RECIPE", "--out", "PICTURE"], "'--out': expected a folder, found the file"),
+        (["train", "RECIPE", "--out", "PICTURE/run"], "'--out': expected a folder, found the file"),
+        (["sample", "TRAINED", "-o", "grid"], "'--output': expected a name that ends in .png, received grid"),
+        (["sample", "TRAINED", "-o", "grid.jpg"], "expected a name that ends in .png, received grid.jpg"),
+        (["sample", "TRAINED", "-o", "."], "'--output': expected a file, found the folder ."),
+        (["sample", "TRAINED", "-o", "PICTURE/a.png"], "'--output': expected a folder, found the file"),
+        (["sample", "PICTURE"], "picture.png: expected the folder of a run, found a file"),
+        (["sample", "."], ".: expected the folder of a run, found one without a recipe.toml"),
+        (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: expected a .keras file, found none"),
+        (["convert", "TRAINED", "-o", "."], "'--output': expected a file, found the folder ."),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: the flow knows no classes"),
+        (["train", "RECIPE", "--set", "mode.steps=3"], "--set: mode is not a table; did you mean 'model'?"),
+        (["train", "."], ".: expected a recipe file, found a folder"),
+        (["evaluate", "TRAINED", "--data", "no/such"], "flowkit: no/such: expected a file or folder, found none"),
         (["train"], "Missing argument"),
         (["trian"], "No such command 'trian'"),
         (["train", "RECIPE", "--epoch", "3"], "No such option"),
@@ -297,7 +322,10 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, t
         "OUT": str(tmp_path / "out"),
         "PICTURE": str(tmp_path / "picture.png"),
     }
-    assert message in refused(capsys, *(names.get(a, a) for a in arguments))
+    for name, path in names.items():
+        arguments = [argument.replace(name, path) for argument in arguments]
+    assert message in refused(capsys, *arguments)
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_command_the_help_is_shown(capsys):
@@ -305,6 +333,42 @@ def test_without_a_command_the_help_is_shown(capsys):
     output = capsys.readouterr()
     assert "Usage: flowkit" in output.out
     assert output.err == ""
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"flowkit {flowkit.__version__}\n"
+
+
+def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    file = run / "flow.keras"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert "flow.keras: expected a .keras file, received one that is damaged" in refused(
+        capsys, "sample", run
+    )
+    with zipfile.ZipFile(trained / "flow.keras") as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"ActNorm", b"ActNorn"))
+    metrics = run / "metrics.json"
+    metrics.write_text(metrics.read_text().replace(flowkit.__version__, "0.0.9"))
+    line = refused(capsys, "evaluate", run)
+    assert "flow.keras cannot be loaded (Could not locate class 'ActNorn'): it is damaged, or from an" in line
+    assert f"(written with flowkit 0.0.9 and keras {keras.__version__}, here are" in line
+    assert len(line) < 400
+    file.unlink()
+    assert "holds no flow.keras: training has not come to its end" in refused(capsys, "evaluate", run)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(trained, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    picture = tmp_path / "grid.png"
+    assert f"{picture}: no space is left on the disk" in refused(capsys, "sample", trained, "-o", picture)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refused_recipe_leaves_no_folder(recipe, tmp_path, capsys):
@@ -321,6 +385,13 @@ def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):
     assert "holds other files" in refused(capsys, "train", recipe, "--out", tmp_path)
 
 
+def test_a_folder_that_another_process_trains_into_is_refused(recipe, trained, capsys):
+    with lock.held(trained):
+        line = refused(capsys, "train", recipe, "--out", trained, "--resume")
+    assert "is training into this folder" in line
+    assert (trained / "flow.keras").exists()
+
+
 def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained, capsys):
     arguments = ["train", recipe, "--out", trained, "--resume"]
     line = refused(capsys, *arguments, "--set", "training.batch_size=8", "--set", "model.width=9")
@@ -329,8 +400,6 @@ def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained
 
 
 def test_mixed_precision_trains_and_leaves_the_session_as_it_was(recipe, tmp_path):
-    import keras
-
     precision = "mixed_bfloat16"
     settings = ["--epochs", "1", "--set", f"training.precision={precision}"]
     assert main(["train", recipe, "--out", str(tmp_path / "out"), *settings]) == 0
@@ -346,6 +415,19 @@ def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):
     before, after = (json.loads((run / "metrics.json").read_text()) for run in (trained, again))
     assert before["test_bits_per_dim"] == after["test_bits_per_dim"]
     assert (pixels(trained / "samples.png") == pixels(again / "samples.png")).all()
+
+
+def test_resume_of_a_run_whose_log_is_lost_leaves_its_numbers_out(recipe, trained, tmp_path, capsys):
+    for name, contents in (("lost", None), ("spoilt", "hello\n3\n")):
+        run = shutil.copytree(trained, tmp_path / name)
+        (run / "log.csv").unlink()
+        if contents is not None:
+            (run / "log.csv").write_text(contents)
+        assert main(["train", recipe, "--out", str(run), "--resume"]) == 0
+        assert "log.csv holds no epochs" in capsys.readouterr().err
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics["train_bits_per_dim"] is None
+        assert metrics["test_bits_per_dim"] < 6
 
 
 def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys):

@@ -2,6 +2,9 @@
 
 import contextlib
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -9,8 +12,9 @@ from flowkit.cli import interrupt
 
 
 @pytest.fixture(autouse=True)
-def listening():
+def listening(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     interrupt.listen()
     yield
     interrupt.answered()
@@ -43,6 +47,50 @@ def test_one_whose_exception_was_dropped_is_raised_again():
         interrupt.check()
     interrupt.answered()
     interrupt.check()
+
+
+class Deaf:
+    """Python drops what its finaliser raises."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_one_that_python_dropped_comes_again_and_prints_nothing(capsys):
+    def work():
+        deaf = Deaf()
+        del deaf
+        for _ in range(200):
+            time.sleep(0.05)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert capsys.readouterr().err == ""
+
+
+def test_other_exceptions_that_python_drops_are_told(capsys):
+    class Broken:
+        def __del__(self):
+            raise ValueError("told")
+
+    broken = Broken()
+    del broken
+    assert "ValueError: told" in capsys.readouterr().err
+
+
+def test_it_is_heard_while_the_commands_are_imported():
+    code = (
+        "import signal, sys\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from flowkit.cli import main\n"
+        "sys.exit(main(['info']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "flowkit: interrupted\n")
 
 
 def test_a_program_with_a_handler_of_its_own_keeps_it():

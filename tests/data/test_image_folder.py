@@ -165,7 +165,7 @@ def test_held_upright_as_the_camera_says(tmp_path):
 def test_different_sizes_ask_for_size(folder, save_image):
     for i in range(20):
         save_image(folder / f"large-{i}.png", pixels(1, 7, 9))
-    with pytest.raises(ValueError, match=r"expected .* pixels as in .*Pass size="):
+    with pytest.raises(ValueError, match=r"expected .* pixels as in .*Give a size"):
         load(folder)
     assert load(folder, size=6).images.shape[1:] == (6, 6, 3)
 
@@ -197,6 +197,14 @@ def test_sixteen_bits_are_refused(tmp_path):
 
 def test_empty_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected image files"):
+        load(tmp_path)
+
+
+def test_a_folder_of_other_files_says_what_they_are(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.gif", "a/2.GIF", "a/notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=r"found none among 3 files \(\.gif \.txt\)"):
         load(tmp_path)
 
 

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from flowkit.data import load
+from flowkit.data import absolute, load
 from flowkit.data.idx import read_idx
 
 # ------------------------------------------------------------------ names and arguments
@@ -117,6 +117,38 @@ def test_npz_without_splits_keeps_labels_with_their_images(tmp_path, images):
         data = load(tmp_path / name)
         assert len(data) == 45
         assert (data.images[:, 0, 0, 0] == data.labels).all()
+
+
+def test_npz_with_several_arrays_asks_for_a_name(tmp_path, images):
+    path = tmp_path / "a.npz"
+    np.savez(
+        path, images=images, labels=np.arange(50), x_train=images[:40], x_test=images[40:], more=images[:20]
+    )
+    with pytest.raises(ValueError, match=r"received x_train and x_test and images\. Choose.*a\.npz:images"):
+        load(path)
+    assert len(load(f"{path}:images")) == 45
+    assert load(f"{path}:images").labels is not None
+    assert [len(load(f"{path}:x_train", split)) for split in ("train", "test")] == [40, 10]
+    more = load(f"{path}:more")
+    assert len(more) == 18
+    assert more.labels is None
+    with pytest.raises(
+        ValueError, match=r"a\.npz: expected an array named none, received images, labels, x_"
+    ):
+        load(f"{path}:none")
+    np.savez(path, pictures=images)
+    with pytest.raises(ValueError, match=r"received pictures\. .* give the name: .*a\.npz:pictures"):
+        load(path)
+
+
+def test_absolute_keeps_names_and_what_is_chosen_in_a_file(tmp_path, images, monkeypatch):
+    np.savez(tmp_path / "a.npz", mine=images)
+    monkeypatch.chdir(tmp_path)
+    assert absolute("digits") == "digits"
+    assert absolute("a.npz") == str(tmp_path / "a.npz")
+    assert absolute("a.npz:mine") == f"{tmp_path / 'a.npz'}:mine"
+    with pytest.raises(FileNotFoundError, match=r"b\.npz: expected a file or folder"):
+        absolute("b.npz:mine")
 
 
 def test_whole_floats_are_cast_and_others_refused(tmp_path, images):

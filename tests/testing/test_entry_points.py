@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 
 from flowkit import backends
-from flowkit.bijectors import Permute, Scale, Shift
+from flowkit.bijectors import ActNorm, Permute, Scale, Shift
 from flowkit.contract import ContractError
-from flowkit.testing import Example, check_bijector, check_parity
+from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
 from flowkit.testing.clause import CLAUSES
 from flowkit.testing.command import BROKEN, KEPT, USAGE, check_command
 from tests.testing import things
@@ -107,33 +108,176 @@ def test_a_drawn_bijector_that_fails_is_reported():
     assert "log_scale=1" in caught.value.config
 
 
-def test_engines_agree():
+def test_a_clause_that_no_draw_asked_is_not_kept():
+    report = check_bijector(
+        lambda draw: Scale(draw(st.floats(-2, 2))), clauses=["log-det kind", "adaptation"], **QUICK
+    )
+    assert report["log-det kind"].verdict == "kept"
+    assert (report["adaptation"].verdict, report["adaptation"].reason) == (
+        "not asked",
+        "nothing depends on data",
+    )
+
+
+def test_a_clause_that_one_draw_asked_is_kept():
+    strategy = st.sampled_from([Scale, ActNorm]).map(lambda kind: kind())
+    report = check_bijector(strategy, clauses=["adaptation"], examples=40, event_shapes=[(2,)])
+    assert (report["adaptation"].verdict, report["adaptation"].examples) == ("kept", 1)
+
+
+def _raised(make, **options):
+    with pytest.raises(BrokenPromise) as caught:
+        check_bijector(make, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (SignFlip, {"event_shapes": [(2,)]}),
+        (lambda draw: SignFlip(draw(st.integers(0, 3))), {"event_shapes": [(2,)]}),
+        (st.builds(SignFlip, st.integers(0, 3).map(float)), {"event_shapes": [(2,)]}),
+        (lambda draw: SignFlip(draw(st.just((float("inf"), 1.0)))[1]), {}),
+        (
+            lambda draw: things.WrongAfter(draw(st.one_of(st.builds(Shift), st.builds(Scale)))),
+            {"event_shapes": [(3,)]},
+        ),
+    ],
+    ids=["one", "drawn number", "strategy", "no literal", "drawn layers"],
+)
+def test_the_printed_line_replays_the_failure(make, options):
+    once = _raised(make, clauses=["log-det"], examples=4, **options)
+    line = next(text for text in str(once).splitlines() if "replay:" in text).partition("replay:")[2]
+
+    def check(given, **call):
+        return _raised(make, **call) if given is ... else None
+
+    again = eval(line, {"check_bijector": check, "Example": Example})
+    assert (again.clause, again.measured, again.example) == (once.clause, once.measured, once.example)
+    assert again.config == once.config
+    assert again.replay == once.replay
+
+
+def test_a_replay_of_a_drawn_bijector_asks_for_what_was_drawn():
+    with pytest.raises(ValueError, match="needs drawn="):
+        check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)))
+    with pytest.raises(ValueError, match="fewer than this bijector draws"):
+        check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)), drawn=())
+
+
+@pytest.mark.parametrize("make", [things.Slip, things.SlipInBuild])
+def test_an_error_is_reported_once_with_its_line(make):
+    report = check_bijector(make, raises=False, **QUICK)
+    (broken,) = report.broken
+    assert broken.clause == "log-det shape"
+    message = str(broken.error)
+    assert "has no attribute" in message
+    assert f"{Path(things.__file__).name}:" in message
+    assert CLAUSES["log-det shape"].hint not in message
+    assert "\x1b" not in message
+    others = [result for result in report.results if "raises" in result.reason and result is not broken]
+    assert len(others) > 12
+    assert all(result.verdict == "not asked" for result in others)
+    assert all(result.reason.endswith("see 'log-det shape'") for result in others)
+
+
+def test_an_error_in_one_direction_hides_no_other_promise():
+    report = check_bijector(things.SlipInInverse, raises=False, **QUICK)
+    assert report["codomain"].verdict == "kept"
+    assert [result.clause for result in report.broken] == ["log-det shape", "log-det"]
+
+
+def test_an_error_in_a_waived_clause_is_reported_by_the_next():
+    report = check_bijector(
+        things.Slip, waived={"log-det shape": "known"}, clauses=["log-det shape", "log-det"], raises=False
+    )
+    assert [result.verdict for result in report.results] == ["waived", "broken"]
+
+
+def test_a_refusal_is_one_sentence():
+    message = str(_raised(things.LogDetOfEachEntry, clauses=["log-det shape"], **QUICK))
+    assert "received a ContractError: expected a scalar" in message
+    assert ".." not in message.replace("check_bijector(..., ", "")
+
+
+def test_engines_agree_at_an_event_that_the_spec_allows():
     engines = ("jax", "torch")
-    answers = check_parity(things.coupling, engines, event_shape=(4,))
+    answers = check_parity(things.coupling, engines)
     assert set(answers) == set(engines)
-    assert any(name.startswith("gradient") for name in answers["jax"])
+    assert answers["jax"]["forward output"].shape == (3, *answers["torch"]["event"])
+    for side in ("forward", "inverse"):
+        gradients = [name for name in answers["jax"] if name.endswith(f"of {side}")]
+        assert len(gradients) == 1 + 4  # the input, two kernels, two biases
+        assert all(np.abs(answers["torch"][name]).max() > 0 for name in gradients)
 
 
-def test_an_engine_that_disagrees_is_caught():
-    with pytest.raises(ContractError, match="on torch") as caught:
-        check_parity(things.OtherOnTorch, ("jax", "torch"), event_shape=(3,))
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (things.OtherOnTorch, "forward output"),
+        (things.OtherInverseOnTorch, "inverse log-det"),
+        (things.NoInverseGradientOnTorch, "gradient 0 of inverse"),
+    ],
+)
+def test_an_engine_that_disagrees_is_caught(make, what):
+    with pytest.raises(ContractError, match=f"expected {what} as on jax.* on torch") as caught:
+        check_parity(make, ("jax", "torch"), event_shape=(3,))
     assert caught.value.clause == "parity"
 
 
-def test_the_command_says_kept_broken_or_misused():
+def test_a_context_that_cannot_be_made_is_refused():
+    with pytest.raises(TypeError, match=r"expects the shape of one context.*received \{'a': \(3,\)\}"):
+        check_bijector(Scale, context={"a": (3,)})
+    with pytest.raises(TypeError, match="expects context= as a shape"):
+        check_parity(things.coupling, context={"a": (3,)})
+    with pytest.raises(TypeError, match="expects event_shape= as a shape"):
+        check_parity(things.coupling, event_shape=3)
+
+
+def test_parity_says_what_another_process_cannot_find():
+    with pytest.raises(ValueError, match="top of a module"):
+        check_parity(lambda: Scale())
+    with pytest.raises(TypeError, match="a function or class"):
+        check_parity(Scale())
+
+
+def test_the_command_says_kept_or_broken():
     engine = [backends.name()]
     out = io.StringIO()
     assert check_command("tests.testing.things:Wrong", backends=engine, examples=3, out=out) == BROKEN
     assert "log-det" in out.getvalue()
     assert "replay" in out.getvalue()
     out = io.StringIO()
-    assert (
-        check_command("tests.testing.things:Right", backends=engine, examples=3, as_json=True, out=out)
-        == KEPT
-    )
+    options = {"backends": engine, "examples": 3, "as_json": True, "out": out}
+    assert check_command("tests.testing.things:Right", **options) == KEPT
     assert json.loads(out.getvalue())["kept"] is True
-    for target, engines in (("nothing", engine), ("no.such:Thing", engine), ("a:b", ["fortran"])):
-        assert check_command(target, backends=engines, out=io.StringIO()) == USAGE
+
+
+@pytest.mark.parametrize(
+    ("target", "engine", "message"),
+    [
+        ("nothing", None, "flowkit: cannot read 'nothing': expected package.module:Name"),
+        ("no.such:Thing", None, "flowkit: cannot import 'no.such': No module named 'no'"),
+        ("tests.testing.things:Thing", None, "flowkit: 'tests.testing.things' has no 'Thing'"),
+        ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
+    ],
+)
+def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, message, capsys):
+    assert check_command(target, backends=[engine or backends.name()]) == USAGE
+    answer = capsys.readouterr()
+    assert answer.err.startswith(message)
+    assert answer.err.count("\n") == 1
+    assert answer.out == ""
+
+
+def test_without_hypothesis_the_command_says_what_to_install():
+    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == USAGE
+    assert done.stderr == (
+        "flowkit: flowkit.testing needs hypothesis, which is not installed: "
+        'pip install "keras-flowkit[testing]"\n'
+    )
 
 
 def test_importing_flowkit_does_not_import_hypothesis(run_python):

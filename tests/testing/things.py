@@ -2,11 +2,13 @@
 
 import os
 
+import keras
 from keras import ops
 
 from flowkit import backends
 from flowkit.bijectors import Coupling, Exp, Scale
 from flowkit.conditioners import MLP
+from flowkit.contract import Bijector
 
 
 class Right(Scale):
@@ -26,6 +28,21 @@ class OtherOnTorch(Scale):
         return (z + 1e-3 if backends.name() == "torch" else z), log_det
 
 
+class OtherInverseOnTorch(Scale):
+    """Its inverse alone has another log-det on one engine."""
+
+    def _inverse(self, z):
+        x, log_det = super()._inverse(z)
+        return x, (log_det + 1e-3 if backends.name() == "torch" else log_det)
+
+
+class NoInverseGradientOnTorch(Scale):
+    """Its inverse does not hand on the gradient of its input on one engine."""
+
+    def _inverse(self, z):
+        return super()._inverse(ops.stop_gradient(z) if backends.name() == "torch" else z)
+
+
 class RightOnlyHere(Scale):
     """Its log-det has the wrong sign on any engine but the one that THINGS_HERE names."""
 
@@ -36,3 +53,69 @@ class RightOnlyHere(Scale):
 
 def coupling():
     return Coupling(MLP([4]))
+
+
+class Slip(Bijector):
+    """A name that does not exist, where both directions begin."""
+
+    def _forward(self, x):
+        return ops.expp(x), 0.0
+
+    def _inverse(self, z):
+        return self._forward(z)
+
+
+class SlipInBuild(Bijector):
+    def build(self, x_shape):
+        self.shift = self.add_wait(shape=x_shape[1:])
+
+    def _forward(self, x):
+        return x + self.shift, 0.0
+
+    def _inverse(self, z):
+        return z - self.shift, 0.0
+
+
+class SlipInInverse(Bijector):
+    """No inverse, and a log-det of forward that is wrong as well."""
+
+    def _forward(self, x):
+        return 2 * x, 1.0
+
+    def _inverse(self, z):
+        return ops.halve(z), -1.0
+
+
+class LogDetOfEachEntry(Bijector):
+    def _forward(self, x):
+        return 2 * x, ops.log(2.0) * ops.ones_like(x)
+
+    def _inverse(self, z):
+        return z / 2, -ops.log(2.0) * ops.ones_like(z)
+
+
+@keras.saving.register_keras_serializable("things")
+class WrongAfter(Bijector):
+    """What another bijector does, with the sign of its log-det, and 1, forgotten."""
+
+    def __init__(self, other, **kwargs):
+        super().__init__(**kwargs)
+        self.other = other
+
+    def build(self, x_shape):
+        self.other.build_for(x_shape)
+
+    def _forward(self, x):
+        z, log_det = self.other.run(x, None, False)
+        return z, 1 - log_det
+
+    def _inverse(self, z):
+        x, log_det = self.other.run(z, None, True)
+        return x, -1 - log_det
+
+    def get_config(self):
+        return {**super().get_config(), "other": keras.saving.serialize_keras_object(self.other)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("other")), **config)

@@ -74,12 +74,22 @@ def test_plain_lines_where_there_is_no_terminal():
     assert first.startswith("epoch 1/2  loss ")
     assert "images/s" in first
     assert "first step" in first
-    assert "1 steps skipped" in first
+    assert "1 step skipped" in first
     assert first.endswith("left")
     assert second.startswith("epoch 2/2  loss ")
     assert "left" not in second
     assert progress.first_step > 0
     assert progress.images_per_second > 0
+
+
+def test_an_epoch_of_one_step_has_no_speed():
+    text = io.StringIO()
+    progress = training.ProgressBar(40, console=Console(file=text, force_terminal=False, width=200))
+    model = compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.1)))
+    model.fit(rows(40), batch_size=40, epochs=1, verbose=0, callbacks=[progress])
+    assert "epoch 1/1  loss" in text.getvalue()
+    assert "images/s" not in text.getvalue()
+    assert "nan" not in text.getvalue()
 
 
 def test_a_bar_on_a_terminal_and_the_lines_stay():

@@ -65,6 +65,21 @@ def test_curves_draw_something_and_leave_matplotlib_alone(tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_epochs_are_whole_numbers(tmp_path, monkeypatch, count):
+    ticks = []
+
+    def savefig(figure, path, **kwargs):
+        (axes,) = figure.axes
+        low, high = axes.get_xlim()
+        ticks.extend(tick for tick in axes.get_xticks() if low <= tick <= high)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    epochs = list(range(1, count + 1))
+    training.save_curves(tmp_path / "a.png", epochs, {"train": [1.0] * count})
+    assert ticks == epochs
+
+
 @keras.saving.register_keras_serializable(package="standin")
 class Sampling(Standin):
     """A stand-in that samples its own weights, so that a picture shows which ones were in place."""

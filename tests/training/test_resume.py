@@ -12,7 +12,7 @@ import pytest
 from standin import compiled, identical, rows, values
 
 from flowkit import backends, training
-from flowkit.training import resume as resume_module
+from flowkit.training import checkpoint_file
 
 EPOCHS = 6
 
@@ -73,7 +73,7 @@ def test_each_kind_of_state_matters(tmp_path, monkeypatch, lost):
     """The equality above would notice if one kind of state were left out."""
     whole = train(tmp_path / "whole.npz")
     train(tmp_path / "parts.npz", 3)
-    arrays, meta = resume_module._read(tmp_path / "parts.npz")
+    arrays, meta = checkpoint_file.read(tmp_path / "parts.npz")
     if lost == "callbacks":
         meta["callbacks"][0]["values"] = {}
     else:
@@ -81,7 +81,7 @@ def test_each_kind_of_state_matters(tmp_path, monkeypatch, lost):
         assert keys
         for key in keys:
             arrays[key] = np.zeros_like(arrays[key])
-    resume_module._write(tmp_path / "parts.npz", arrays, meta, keep=None)
+    checkpoint_file.write(tmp_path / "parts.npz", arrays, meta, keep=None)
     assert not identical(whole, train(tmp_path / "parts.npz"))
 
 
@@ -186,14 +186,14 @@ def test_refuses_another_engine_data_seed_and_callbacks(tmp_path):
     train(path, 1)
     with pytest.raises(training.CheckpointError, match="data seed 7: received 8"):
         train(path, data_seed=8)
-    arrays, meta = resume_module._read(path)
+    arrays, meta = checkpoint_file.read(path)
 
     other = shutil.copy(path, tmp_path / "b.npz")
-    resume_module._write(Path(other), arrays, meta | {"engine": "abacus"}, keep=None)
+    checkpoint_file.write(Path(other), arrays, meta | {"engine": "abacus"}, keep=None)
     with pytest.raises(training.CheckpointError, match=r"written by abacus.*KERAS_BACKEND=abacus"):
         train(other)
 
-    resume_module._write(path, arrays, meta | {"callbacks": []}, keep=None)
+    checkpoint_file.write(path, arrays, meta | {"callbacks": []}, keep=None)
     with pytest.raises(training.CheckpointError, match="callbacks"):
         train(path)
 
@@ -201,8 +201,8 @@ def test_refuses_another_engine_data_seed_and_callbacks(tmp_path):
 def test_another_version_is_said_and_goes_on(tmp_path):
     path = tmp_path / "a.npz"
     train(path, 1)
-    arrays, meta = resume_module._read(path)
-    resume_module._write(path, arrays, meta | {"keras_version": "3.0.0"}, keep=None)
+    arrays, meta = checkpoint_file.read(path)
+    checkpoint_file.write(path, arrays, meta | {"keras_version": "3.0.0"}, keep=None)
     with pytest.warns(UserWarning, match=r"written with keras 3\.0\.0.*perhaps not bit for bit"):
         train(path, 2)
 

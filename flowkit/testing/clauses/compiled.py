@@ -4,7 +4,8 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.testing.clause import clause, judge
+from flowkit.testing import traced
+from flowkit.testing.clause import Broken, clause, judge
 from flowkit.testing.subject import direction, unit
 from flowkit.testing.tolerances import ROUNDINGS
 
@@ -16,21 +17,35 @@ from flowkit.testing.tolerances import ROUNDINGS
     per="once",
 )
 def compiled(trial):
-    layer = trial.layer32
-    for inverse, points, measured in ((False, trial.x, trial.there), (True, trial.z, trial.back)):
+    for inverse, points in ((False, trial.x), (True, trial.z)):
+        side = "inverse" if inverse else "forward"
         eager = trial.call32(points, trial.context, inverse)
-        run = backends.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
-        args = [ops.convert_to_tensor(points.astype("float32"))]
-        if trial.context is not None:
-            args.append(ops.convert_to_tensor(trial.context))
-        with backends.no_grad():
-            answer = [ops.convert_to_numpy(part) for part in run(*args)]
+        answer = _compiled(trial, points, inverse, side)
+        measured = trial.back if inverse else trial.there
         grow = unit("float32") / trial.unit_of(inverse)
         errors = measured.value_error * grow, measured.log_det_error * grow
         for name, a, b, error in zip(("output", "log_det"), eager, answer, errors, strict=True):
-            side = "inverse" if inverse else "forward"
             a, b = a.astype("float64"), b.astype("float64")
             good = np.isfinite(a).reshape(len(a), -1).all(axis=1)
             if good.any():
                 allowed = np.minimum(2 * ROUNDINGS * error, np.maximum(1, np.abs(a)) / 32)
                 judge(a, b, allowed, what=f"eager {name} of {side}", where=points, among=good)
+
+
+def _compiled(trial, points, inverse, side):
+    layer = trial.layer32
+    run = backends.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
+    args = [ops.convert_to_tensor(points.astype("float32"))]
+    if trial.context is not None:
+        args.append(ops.convert_to_tensor(trial.context))
+    try:
+        with backends.no_grad():
+            return [ops.convert_to_numpy(part) for part in run(*args)]
+    except Exception as error:  # eagerly it answered, so whatever this is, compiling is what it cannot do
+        place = traced.place(error)
+        where = f"a stop at {place}" if place else "a stop"
+        if traced.asks_for_a_value(error):
+            expected, received = f"{side} to compile in one piece", f"{where}, where {traced.ASKS}"
+            raise Broken(expected, received, hint=traced.HINT) from None
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        raise Broken(f"{side} to compile", f"{where}, {text}") from None

@@ -67,7 +67,7 @@ class FirstSampleDecides(Elementwise):
         return z * ops.exp(-z[:1] * 0.1), -0.1 * z[:1] + ops.zeros_like(z)
 
 
-@breaks("empty batch")
+@breaks("empty batch", says="shape")
 class DividesByTheBatch(Shift):
     """Reshapes by a batch size found by division."""
 
@@ -76,7 +76,7 @@ class DividesByTheBatch(Shift):
         return ops.reshape(x, (rows if not x.shape[0] else -1, *x.shape[1:])) + self.shift, 0.0
 
 
-@breaks("empty batch")
+@breaks("empty batch", says="index 0 is out of bounds")
 class NeedsASample(Shift):
     def _forward(self, x):
         if x.shape[0] == 0:
@@ -84,7 +84,15 @@ class NeedsASample(Shift):
         return super()._forward(x)
 
 
-@breaks("log-det shape")
+@breaks("empty batch", says="shapes (0, 3) and (0,), (1, 3) and (0,)")
+class OneRowAtLeast(Shift):
+    """Nothing in, one row out."""
+
+    def _forward(self, x):
+        return (ops.zeros((1, *x.shape[1:])) if x.shape[0] == 0 else x) + self.shift, 0.0
+
+
+@breaks("log-det shape", says="received shape (3, 3)")
 class PerEntry(Scale):
     """One log-derivative for each entry, not summed."""
 
@@ -95,14 +103,14 @@ class PerEntry(Scale):
         return z * ops.exp(-self.log_scale), -self.log_scale + ops.zeros_like(z)
 
 
-@breaks("log-det shape")
+@breaks("log-det shape", says="received shape (3, 1)")
 class KeptDimension(Exp):
     def run(self, x, context, inverse):
         y, log_det = super().run(x, context, inverse)
         return y, log_det[:, None]
 
 
-@breaks("log-det shape")
+@breaks("log-det shape", says="received shape (1,)")
 class ShapeOne(Scale):
     """(1,), which broadcasts and is no scalar."""
 
@@ -111,19 +119,19 @@ class ShapeOne(Scale):
         return z, ops.reshape(log_det, (1,))
 
 
-@breaks("log-det shape")
+@breaks("log-det shape", says="a log_det of at least float32 from forward, float16")
 class LowPrecisionLogDet(Exp):
     def _per_sample(self, log_det, x):
         return ops.cast(log_det, "float16")
 
 
-@breaks("log-det shape")
+@breaks("log-det shape", says="an output of dtype float32 from forward, float16")
 class LowPrecisionOutput(Shift):
     def _forward(self, x):
         return ops.cast(x + self.shift, "float16"), 0.0
 
 
-@breaks("shape inference", (2, 4))
+@breaks("shape inference", (2, 4), says="compute_output_shape to answer (None, 8), (None, 4, 2)")
 class ShapeNotTold(Bijector):
     """Flattens, and does not say so."""
 
@@ -142,7 +150,7 @@ class ShapeNotTold(Bijector):
         return (input_shape[0], 4, 2)
 
 
-@breaks("shape inference", (2, 4))
+@breaks("shape inference", (2, 4), says="compute_output_shape to answer (None, 8), (1, 8)")
 class ShapeWithoutBatch(ShapeNotTold):
     def compute_output_shape(self, input_shape):
         return (input_shape[0] or 1, 8)

@@ -26,19 +26,19 @@ class Conditional(Bijector):
         return z - self._shift(context), 0.0
 
 
-@breaks("context")
+@breaks("context", says="an answer of inverse that depends on the context")
 class IgnoredInTheInverse(Conditional):
     def _inverse(self, z, context):
         return z, 0.0
 
 
-@breaks("context")
+@breaks("context", says="an answer of forward that depends on the context")
 class IgnoredForward(Conditional):
     def _forward(self, x, context):
         return x, 0.0
 
 
-@breaks("context")
+@breaks("context", says="an answer of forward that depends on the context")
 class IgnoredInBoth(Conditional):
     def _forward(self, x, context):
         return x, 0.0
@@ -47,7 +47,7 @@ class IgnoredInBoth(Conditional):
         return z, 0.0
 
 
-@breaks("context")
+@breaks("context", says="a ContractError where the required context is missing")
 class NotAskedFor(Conditional):
     """A missing context is taken for zeros, though the spec requires one."""
 
@@ -70,7 +70,7 @@ class FirstContextForAll(Conditional):
         return super()._shift(context[:1])
 
 
-@breaks("context")
+@breaks("context", says="no difference from a context")
 class ReadsWhatItSaysItIgnores(Bijector):
     spec = BijectorSpec(log_det="zero", context="none")
 
@@ -79,7 +79,7 @@ class ReadsWhatItSaysItIgnores(Bijector):
         return (x - shift, 0.0) if inverse else (x + shift, 0.0)
 
 
-@breaks("context", (4,))
+@breaks("context", (4,), says="an answer of forward that depends on the context")
 class DroppedInACoupling(Coupling):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner or MLP([4], context="optional"), **kwargs)

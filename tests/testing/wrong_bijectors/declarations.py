@@ -25,17 +25,17 @@ class CouplingSaysConstant(Coupling):
         self.spec = BijectorSpec(log_det="constant")
 
 
-@breaks("codomain")
+@breaks("codomain", says="forward(x) in Domain.UNIT_INTERVAL")
 class SaysUnitInterval(Exp):
     spec = BijectorSpec(codomain=Domain.UNIT_INTERVAL)
 
 
-@breaks("codomain")
+@breaks("codomain", says="forward(x) in Domain.POSITIVE")
 class SaysPositive(Shift):
     spec = BijectorSpec(log_det="zero", codomain=Domain.POSITIVE)
 
 
-@breaks("domain")
+@breaks("domain", says="a finite output and log-det inside the domain")
 class DomainTooLarge(Elementwise):
     """A logarithm that is said to take the whole interval (-1, 1)."""
 
@@ -48,7 +48,7 @@ class DomainTooLarge(Elementwise):
         return ops.exp(z), z
 
 
-@breaks("domain")
+@breaks("domain", says="inverse(z) in Domain.POSITIVE")
 class DomainTooSmall(Shift):
     spec = BijectorSpec(log_det="zero", domain=Domain.POSITIVE)
 
@@ -64,7 +64,7 @@ class CodomainTooLarge(Sigmoid):
         return super()._inverse(y)
 
 
-@breaks("wrong rank", (2, 2, 3))
+@breaks("wrong rank", (2, 2, 3), says="a ValueError for events of rank 2, an answer")
 class TakesAnyRank(Squeeze):
     """The check of the base class is overridden, and reshape takes what comes."""
 
@@ -75,7 +75,7 @@ class TakesAnyRank(Squeeze):
         return ops.reshape(x, (x.shape[0], 1, 1, -1)), 0.0
 
 
-@breaks("wrong size", (3,))
+@breaks("wrong size", (3,), says="a ValueError for 4 channels from weights made for 3, an answer")
 class BroadcastsByAccident(Bijector):
     """A weight of one channel fits all; the spec's check is gone."""
 
@@ -94,7 +94,7 @@ class BroadcastsByAccident(Bijector):
         return z - self.shift, 0.0
 
 
-@breaks("wrong size", (2, 4, 1))
+@breaks("wrong size", (2, 4, 1), says="a ValueError for an axis of 3, no multiple of 2, an answer")
 class CropsByAccident(Squeeze):
     """An odd row is cut off without a word."""
 
@@ -106,7 +106,7 @@ class CropsByAccident(Squeeze):
         return super()._forward(x[:, : h // 2 * 2, : w // 2 * 2])
 
 
-@breaks("wrong size", (3,))
+@breaks("wrong size", (3,), says="a ValueError for 4 channels from weights made for 3, KeyError")
 class OpaqueError(Shift):
     """Refuses with an error that no caller of a bijector expects."""
 

@@ -54,7 +54,7 @@ class StraightThrough(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("finite gradient")
+@breaks("finite gradient", says="a finite gradient of the output for x")
 class WhereOfARoot(Elementwise):
     """sqrt(0) in the branch not taken: the output is finite, the gradient is not."""
 
@@ -66,7 +66,7 @@ class WhereOfARoot(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("finite gradient")
+@breaks("finite gradient", says="a finite gradient of the log-det for x")
 class LogOfAnAbsolute(Exp):
     """x log|x| at 0."""
 

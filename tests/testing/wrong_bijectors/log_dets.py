@@ -185,7 +185,7 @@ class WrongFarOut(Elementwise):
         return ops.where(ops.abs(z) > 4, (z + 4 * ops.sign(z)) / 2, z), ops.zeros_like(z)
 
 
-@breaks("log-det")
+@breaks("log-det", says="a log_det of a singular Jacobian")
 class ClampedForward(Elementwise):
     """Constant beyond a bound: not invertible there, and the log-det does not say so."""
 

@@ -21,10 +21,8 @@ class SeesWhatItChanges(WithNetwork):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner, **{**kwargs, "split": "checkerboard"})
 
-    def _run_masked(self, x, context, inverse):
-        keep = ops.convert_to_tensor(self.mask, dtype=self.compute_dtype)
-        shift, log_scale = self._answer(x, context)
-        return self._move(x, shift * (1 - keep), log_scale * (1 - keep), inverse)
+    def _split(self, x):
+        return x, x
 
 
 @breaks("log-det", (4,))
@@ -34,10 +32,10 @@ class LogDetOfTheKept(WithNetwork):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner, **{**kwargs, "split": "checkerboard"})
 
-    def _run_masked(self, x, context, inverse):
-        z, log_det = super()._run_masked(x, context, inverse)
-        keep = ops.convert_to_tensor(self.mask, dtype=self.compute_dtype)
-        log_scale = self._answer(x * keep, context)[1]
+    def run(self, x, context, inverse):
+        z, log_det = super().run(x, context, inverse)
+        keep = self._mask(x)
+        log_scale = self.conditioner(x * keep)[..., ::2]
         return z, log_det + ops.sum(log_scale * keep, axis=-1) * (-1 if inverse else 1)
 
 

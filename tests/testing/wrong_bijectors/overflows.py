@@ -7,20 +7,20 @@ from flowkit.contract import BijectorSpec, Domain
 from tests.testing.wrong_bijectors.registry import breaks
 
 
-@breaks("finite")
+@breaks("finite", says="a finite output and log-det from forward")
 class NaiveSoftplus(Softplus):
     def _forward(self, x):
         return ops.log(1 + ops.exp(x)), -ops.log(1 + ops.exp(-x))
 
 
-@breaks("finite")
+@breaks("finite", says="a finite output and log-det from forward")
 class NaiveSigmoid(Sigmoid):
     def _forward(self, x):
         y = ops.exp(x) / (1 + ops.exp(x))
         return y, ops.log(y) + ops.log(1 - y)
 
 
-@breaks("finite")
+@breaks("finite", says="a finite output and log-det from forward")
 class NaiveTanhSlope(Elementwise):
     spec = BijectorSpec(codomain=Domain.interval(-1, 1))
 
@@ -32,13 +32,13 @@ class NaiveTanhSlope(Elementwise):
         return 0.5 * (ops.log1p(y) - ops.log1p(-y)), -ops.log1p(y) - ops.log1p(-y)
 
 
-@breaks("finite")
+@breaks("finite", says="a finite output and log-det from inverse")
 class NaiveInverseSoftplus(Softplus):
     def _inverse(self, y):
         return ops.log(ops.exp(y) - 1), y - ops.log(ops.exp(y) - 1)
 
 
-@breaks("finite")
+@breaks("finite", says="a finite output and log-det from forward")
 class ZeroTimesInfinity(Elementwise):
     def _forward(self, x):
         return x + 0 * ops.exp(x), ops.zeros_like(x)
@@ -47,7 +47,7 @@ class ZeroTimesInfinity(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("finite")
+@breaks("finite", says="a finite output and log-det from forward")
 class SquaredNorm(Elementwise):
     """x / sqrt(1 + x^2) by way of exp(2 log)."""
 
@@ -58,7 +58,7 @@ class SquaredNorm(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("finite")
+@breaks("finite", says="a finite output and log-det from forward")
 def sigmoid_then_logit():
     """The identity by way of (0, 1): 1 - 1e-8 is 1 in float32, and its logit infinite."""
     return Chain([Sigmoid(), Logit()])

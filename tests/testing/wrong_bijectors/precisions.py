@@ -1,5 +1,7 @@
 """Layers that only work eagerly, or only in one precision."""
 
+import math
+
 import numpy as np
 from keras import ops
 
@@ -7,14 +9,33 @@ from flowkit.bijectors import Scale, Shift
 from tests.testing.wrong_bijectors.registry import breaks
 
 
-@breaks("compiled", engines=("jax", "tensorflow"))  # torch.compile breaks its graph there, and is right
+@breaks("compiled", says="precisions.py:17, `if ops.sum(x) > 1e9:`")
 class BranchesOnAValue(Shift):
     """A Python `if` on what a tensor holds."""
 
     def _forward(self, x):
-        if float(ops.convert_to_numpy(ops.sum(x))) > 1e9:
+        if ops.sum(x) > 1e9:
             return x, 0.0
         return super()._forward(x)
+
+
+@breaks("compiled", says="`for _ in range(int(ops.sum(z * 0)) + 1):`")
+class CountsByAValue(Shift):
+    """As many rounds as a tensor says."""
+
+    def _inverse(self, z):
+        for _ in range(int(ops.sum(z * 0)) + 1):
+            x = z - self.shift
+        return x, 0.0
+
+
+@breaks("compiled", says="`scale = math.exp(float(self.log_scale[0]))`")
+class PythonNumber(Scale):
+    """A weight read as a Python number."""
+
+    def _forward(self, x):
+        scale = math.exp(float(self.log_scale[0]))
+        return super()._forward(x * scale / scale)
 
 
 @breaks("compiled")
@@ -31,7 +52,7 @@ class CountsTraces(Shift):
         return (z if eager else z + 0.25), log_det
 
 
-@breaks("mixed precision")
+@breaks("mixed precision", says="log_det of at least float32 under mixed_bfloat16")
 class LowScales(Scale):
     """Computes in the global policy's dtype."""
 

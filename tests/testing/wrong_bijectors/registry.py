@@ -1,21 +1,36 @@
 """Which clause is meant to catch which mistake."""
 
+from dataclasses import dataclass
+
 from flowkit import backends
 from flowkit.testing import Case
 
 WRONG = []
-"""(Case, name of the clause that is meant to catch it)."""
+"""Every `Mistake`."""
 
 
-def breaks(clause, *events, context=None, engines=("jax", "torch", "tensorflow")):
+@dataclass(frozen=True)
+class Mistake:
+    """A case, the clause meant to catch it, and a part of what that clause must say, where it measures nothing."""
+
+    case: Case
+    clause: str
+    says: str | None = None
+
+    def __str__(self):
+        return self.case.name
+
+
+def breaks(clause, *events, context=None, says=None, engines=("jax", "torch", "tensorflow")):
     """Register a class (or a function that makes a bijector) as one that breaks `clause` for these event shapes.
 
-    `engines` are those on which it is wrong.
+    `says` is a part of "EXPECTED, RECEIVED" for a clause that has no number to show. `engines` are those on which
+    it is wrong.
     """
 
     def register(make):
         if backends.name() in engines:
-            WRONG.append((Case(make.__name__, make, events or ((3,),), context), clause))
+            WRONG.append(Mistake(Case(make.__name__, make, events or ((3,),), context), clause, says))
         return make
 
     return register

@@ -29,7 +29,7 @@ class Loses(Slope):
         return {k: v for k, v in super().get_config().items() if k != "slope"}
 
 
-@breaks("config")
+@breaks("config", says="the same output of forward from a layer made from the config")
 def losing_an_argument():
     return Loses(3.0)
 
@@ -39,7 +39,7 @@ class Halved(Slope):
         return {**super().get_config(), "slope": self.slope / 2}
 
 
-@breaks("config")
+@breaks("config", says="the same config from a layer made from it")
 def config_of_a_derived_value():
     return Halved(3.0)
 
@@ -49,7 +49,7 @@ class Required(Loses):
         super().__init__(slope, **kwargs)
 
 
-@breaks("config")
+@breaks("config", says="could not be deserialized")
 def config_without_what_init_needs():
     return Required(2.0)
 
@@ -59,7 +59,7 @@ class Unserialisable(Slope):
         return {**super().get_config(), "slope": (lambda: self.slope)}
 
 
-@breaks("config")
+@breaks("config", says="not JSON serializable")
 def config_with_a_function():
     return Unserialisable(2.0)
 
@@ -98,7 +98,7 @@ class Untracked(Scale):
         return super()._inverse(z)
 
 
-@breaks("saving")
+@breaks("saving", says="the same output of forward from the loaded layer")
 def weight_not_tracked():
     return Untracked()
 
@@ -121,7 +121,7 @@ class BuiltInCall(Shift):
         return z - self._weight(z), 0.0
 
 
-@breaks("saving")
+@breaks("saving", says="cannot add new elements of state")
 def weight_made_in_call():
     return BuiltInCall()
 
@@ -134,7 +134,7 @@ class SavesNothing(Shift):
         pass
 
 
-@breaks("saving")
+@breaks("saving", says="from the file, bit for bit")
 def own_variables_left_out():
     return SavesNothing()
 
@@ -145,6 +145,6 @@ class LoadsLow(Shift):
             store[str(i)] = variable.numpy().astype("float16")
 
 
-@breaks("saving")
+@breaks("saving", says="from the file, bit for bit")
 def weights_saved_in_half_precision():
     return LoadsLow()

@@ -10,7 +10,7 @@ from flowkit.contract.adaptation import normalizing
 from tests.testing.wrong_bijectors.registry import breaks
 
 
-@breaks("purity")
+@breaks("purity", says="forward to leave weight")
 class CountsCalls(Shift):
     def build(self, x_shape):
         super().build(x_shape)
@@ -21,7 +21,7 @@ class CountsCalls(Shift):
         return super()._forward(x)
 
 
-@breaks("purity")
+@breaks("purity", says="the same output from forward each time")
 class RunningMean(Shift):
     """A running statistic is updated by each call."""
 
@@ -37,7 +37,7 @@ class RunningMean(Shift):
         return z + self.mean, 0.0
 
 
-@breaks("purity")
+@breaks("purity", says="the same output from forward each time")
 class StatisticsInInverse(Shift):
     def _inverse(self, z):
         if not isinstance(z, keras.KerasTensor):
@@ -45,20 +45,20 @@ class StatisticsInInverse(Shift):
         return super()._inverse(z)
 
 
-@breaks("purity")
+@breaks("purity", says="the same output from forward each time")
 class NoisyForward(Shift):
     def _forward(self, x):
-        noise = np.random.normal(size=x.shape[1:]).astype("float32")
-        return x + self.shift + 1e-3 * noise, 0.0
+        noise = 1e-3 * np.random.normal(size=tuple(x.shape[1:]))
+        return x + self.shift + ops.convert_to_tensor(noise, dtype=x.dtype), 0.0
 
 
-@breaks("purity")
+@breaks("purity", says="the same log_det from inverse each time")
 class NoisyLogDet(Shift):
     def _inverse(self, z):
         return z - self.shift, float(np.random.normal()) * 1e-4
 
 
-@breaks("purity")
+@breaks("purity", says="from a fresh layer and from one that was called before")
 class AnswersFromMemory(Scale):
     """The first answer for a shape is the answer for ever."""
 
@@ -75,7 +75,7 @@ class AnswersFromMemory(Scale):
         return self.cache[key]
 
 
-@breaks("purity")
+@breaks("purity", says="the same output from inverse each time")
 class InverseFromMemory(Scale):
     """inverse returns what forward was last given."""
 
@@ -94,7 +94,7 @@ class InverseFromMemory(Scale):
         return (last if same else x), log_det
 
 
-@breaks("purity")
+@breaks("purity", says="from a fresh layer and from one that was called before")
 class CachedLogDet(Elementwise):
     """The log-det of the first call is kept."""
 
@@ -109,7 +109,7 @@ class CachedLogDet(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("adaptation")
+@breaks("adaptation", says="forward to refuse before adapt")
 class AdaptsByItself(ActNorm):
     """Initialises itself in the first call, without being asked."""
 
@@ -117,7 +117,7 @@ class AdaptsByItself(ActNorm):
         return True
 
 
-@breaks("adaptation")
+@breaks("adaptation", says="unchanged by a second adapt")
 class AdaptsAgain(ActNorm):
     """Each adapt moves the statistics further."""
 
@@ -128,7 +128,7 @@ class AdaptsAgain(ActNorm):
         self.flag.assign(True)
 
 
-@breaks("adaptation")
+@breaks("adaptation", says="adapt to set the flag")
 class ForgetsTheFlag(ActNorm):
     """adapt does its work and does not say so."""
 
@@ -138,7 +138,7 @@ class ForgetsTheFlag(ActNorm):
         self.logs.assign(log_scale / self.factor)
 
 
-@breaks("adaptation")
+@breaks("adaptation", says="a saved, non-trainable weight named 'adapted'")
 class FlagIsNoWeight(Bijector):
     """The flag is a Python attribute, and is lost on saving."""
 

@@ -1,0 +1,56 @@
+"""A flow from a .keras file, or one line that says why not."""
+
+import json
+import re
+import zipfile
+
+import keras
+
+import flowkit
+import flowkit.zoo  # registers the classes that a file names
+from flowkit.cli.failure import CommandError
+
+
+def read_flow(path):
+    """The flow in the file at `path`. Raises a CommandError where there is none, or not one that can be read."""
+    if not path.is_file():
+        raise CommandError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
+    if not zipfile.is_zipfile(path):
+        raise CommandError(f"{path}: expected a .keras file, received one that is damaged or something else")
+    try:
+        flow = keras.saving.load_model(path)
+    except Exception as error:  # what a damaged or foreign file leads Keras to
+        here = {"flowkit": flowkit.__version__, "keras": keras.__version__}
+        raise CommandError(
+            f"{path} cannot be loaded ({_reason(error)}): it is damaged, or from another version (written with "
+            f"{_listed(_versions(path))}, here are {_listed(here)})"
+        ) from error
+    if not isinstance(flow, flowkit.Flow):
+        raise CommandError(f"{path}: expected a Flow, found a {type(flow).__name__}")
+    return flow
+
+
+def _versions(path):
+    """What the file was written with, as far as it and the run's metrics beside it tell."""
+    found = {}
+    try:
+        found["flowkit"] = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))["flowkit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found["flowkit"] = "unknown"
+    try:
+        with zipfile.ZipFile(path) as file:
+            found["keras"] = json.loads(file.read("metadata.json"))["keras_version"]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        found["keras"] = "unknown"
+    return found
+
+
+def _listed(versions):
+    return " and ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _reason(error):
+    """Keras tells every config on the way to the fault: the first sentence of the innermost is enough."""
+    told = str(error).split("Exception encountered: ")[-1]
+    first = re.split(r"\.\s|\n", told.strip(), maxsplit=1)[0].rstrip(".")
+    return first[:200] or type(error).__name__

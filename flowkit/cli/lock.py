@@ -1,0 +1,61 @@
+"""One process at a time trains into a folder."""
+
+import contextlib
+import os
+import socket
+
+from flowkit.cli.failure import CommandError
+
+try:
+    import fcntl
+except ImportError:  # Windows: there nothing stops a second process
+    fcntl = None
+
+NAME = ".lock"
+
+
+@contextlib.contextmanager
+def held(folder):
+    """A scope in which `folder`, made where it is missing, is this process's own.
+
+    Raises a CommandError where another process holds it. The system lets go of the lock when a process ends,
+    however it ends. What was made and is still empty at the end is taken away again.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / NAME) if fcntl else contextlib.nullcontext():
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(path):
+    with open(path, "a+", encoding="utf-8") as file:
+        if not _lock(file, path):
+            file.seek(0)
+            raise CommandError(
+                f"{path.parent}: {file.read(100) or 'another process'} is training into this folder: wait for "
+                "its end, or choose another folder with --out"
+            )
+        try:
+            file.truncate(0)
+            print(f"process {os.getpid()} on {socket.gethostname()}", end="", file=file, flush=True)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _lock(file, path):
+    """False where another process has the lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    # One who has just ended may have removed the file between its opening here and the lock.
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -1,0 +1,50 @@
+"""Why an engine's compiler stopped, and at which line of the author's code."""
+
+import linecache
+import os
+import re
+import traceback
+
+ASKS = "Python asks for a tensor's value, which a compiled function does not have"
+HINT = (
+    "In place of a Python `if` or `while` on a tensor use ops.where, ops.cond or ops.while_loop, "
+    "in place of numpy keras.ops."
+)
+
+
+def asks_for_a_value(error):
+    """Whether this is an engine's complaint that a traced tensor has no value."""
+    kinds = ("Tracer", "Concretization", "OperatorNotAllowedInGraph")
+    words = ("not in one piece", "SymbolicTensor", "symbolic tf.Tensor")
+    return any(
+        type(link).__name__.startswith(kinds) or any(word in str(link) for word in words)
+        for link in _chain(error)
+    )
+
+
+def place(error):
+    """file:line and the code of the innermost line that is neither a library's nor the checker's, or None."""
+    frames = [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(error))]
+    if not frames:
+        for link in _chain(error):
+            frames += [(frame.filename, frame.lineno) for frame in traceback.extract_tb(link.__traceback__)]
+    for file, line in reversed(frames):
+        if os.path.isfile(file) and not _FOREIGN.search(file):
+            return f"{os.path.basename(file)}:{line}, `{linecache.getline(file, line).strip()}`"
+    return None
+
+
+def _chain(error):
+    """An error and those that it came of: of some, Keras makes another whose text says nothing."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_FOREIGN = re.compile(
+    r"[/\\](site|dist)-packages[/\\](keras|torch|jax|jaxlib|tensorflow|numpy)[/\\]|__autograph_generated"
+    + "|"
+    + re.escape(_PACKAGE)
+    + r"[/\\](testing|contract|backends)[/\\]"
+)

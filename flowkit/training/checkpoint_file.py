@@ -1,0 +1,52 @@
+"""A checkpoint on the disk: named arrays and what is known about them, in one .npz file with a checksum."""
+
+import hashlib
+import json
+import zipfile
+import zlib
+
+import numpy as np
+
+from flowkit.training.atomic import atomic_path
+
+# What reading a file that is cut short, altered or something else may raise.
+DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+def write(path, arrays, meta, *, keep):
+    """Write name -> array and `meta`, a dict, in a single step; the file before becomes `keep`."""
+    meta = json.dumps(meta)
+    checksum = _checksum(arrays, meta)
+    with atomic_path(path, keep=keep) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays, meta=np.array(meta), checksum=np.array(checksum))
+
+
+def read(path):
+    """The arrays and the dict of `write`. Raises one of `DAMAGE` where the file is not as it was written."""
+    if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and say how to open that
+        raise ValueError("it is not a whole .npz file")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    meta, checksum = str(arrays.pop("meta")), str(arrays.pop("checksum"))
+    if _checksum(arrays, meta) != checksum:
+        raise ValueError("its checksum does not match its contents")
+    return arrays, json.loads(meta)
+
+
+def plain(array):
+    """`array` in a dtype that the file has a name for, bit for bit."""
+    return np.ascontiguousarray(array).view(plain_dtype(array.dtype)).reshape(array.shape)
+
+
+def plain_dtype(dtype):
+    """The dtype that `plain` gives."""
+    # NumPy's format has no name for bfloat16: its bits travel as integers of the same size.
+    return dtype if dtype.kind in "biuf" else np.dtype(f"uint{8 * dtype.itemsize}")
+
+
+def _checksum(arrays, meta):
+    digest = hashlib.sha256(meta.encode())
+    for key in sorted(arrays):
+        digest.update(f"{key} {arrays[key].dtype} {arrays[key].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[key]))
+    return digest.hexdigest()
