@@ -17,21 +17,26 @@ def copied(obj, dtype):
     results of torch operations, such as a transform holds that a network has just made.) What a function
     closes over stays as it is.
     """
-    return copy.deepcopy(obj, {id(array): _cast(array, dtype) for array in arrays(obj)})
+    items = held(obj)
+    memo = {id(item): _cast(item, dtype) for item in items if _is_array(item)}
+    for item in reversed(items):  # inner ones first
+        if type(item).__qualname__ == "_InverseTransform":  # torch's, which forgets in a copy what it inverts
+            memo[id(item)] = copy.deepcopy(item.inv, memo).inv
+    return copy.deepcopy(obj, memo)
 
 
-def arrays(obj):
-    """All floating-point tensors that `obj` holds at any depth."""
+def held(obj):
+    """All that `obj` holds at any depth, itself first."""
     seen, found, waiting = set(), [], [obj]
     while waiting:
         item = waiting.pop()
         if id(item) in seen or isinstance(item, _WHOLE):
             continue
         seen.add(id(item))
+        found.append(item)
         if hasattr(item, "dtype") and hasattr(item, "shape"):
-            if "float" in str(item.dtype):
-                found.append(item)
-        elif isinstance(item, dict):
+            continue
+        if isinstance(item, dict):
             waiting += item.values()
         elif isinstance(item, (list, tuple, set)):
             waiting += item
@@ -42,6 +47,15 @@ def arrays(obj):
         else:
             waiting += getattr(item, "__dict__", {}).values()
     return found
+
+
+def arrays(obj):
+    """All floating-point tensors that `obj` holds at any depth."""
+    return [item for item in held(obj) if _is_array(item)]
+
+
+def _is_array(item):
+    return hasattr(item, "shape") and "float" in str(getattr(item, "dtype", ""))
 
 
 def _cast(array, dtype):
