@@ -387,6 +387,17 @@ def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):
     assert "holds other files" in refused(capsys, "train", recipe, "--out", tmp_path)
 
 
+def test_what_a_killed_run_has_half_written_is_cleared_away(recipe, trained, tmp_path):
+    """Killed while the flow was written, and a run that was killed before it had a recipe."""
+    late, early = shutil.copytree(trained, tmp_path / "late"), tmp_path / "early"
+    early.mkdir()
+    (late / ".flow.keras.partial-abc.keras").touch()
+    (early / ".recipe.toml.partial-abc.toml").touch()
+    assert main(["train", recipe, "--out", str(late), "--resume"]) == 0
+    assert main(["train", recipe, "--out", str(early), "--epochs", "1"]) == 0
+    assert [path for run in (late, early) for path in run.glob(".*")] == []
+
+
 def test_a_folder_that_another_process_trains_into_is_refused(recipe, trained, capsys):
     with lock.held(trained):
         line = refused(capsys, "train", recipe, "--out", trained, "--resume")
