@@ -149,8 +149,9 @@ def found(recipe, size, clauses, examples):
             continue
         results = [result]
         if kind(result, recipe) != KINDS[0]:  # it may hide a worse one
-            results += [check.run(clause, replay=point) for point in points]
-        worst = min((r for r in results if r.verdict == "broken"), key=lambda r: KINDS.index(kind(r, recipe)))
+            others = [check.run(clause, replay=point) for point in points]
+            results += [r for r in others if r.verdict == "broken" and kind(r, recipe) != "not judged"]
+        worst = min(results, key=lambda r: KINDS.index(kind(r, recipe)))
         if kind(worst, recipe) != "tolerated":
             findings.append(as_data(worst, kind(worst, recipe), event))
     return findings
