@@ -7,6 +7,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from flowkit.contract import ContractError
+from flowkit.testing import traced
 from flowkit.testing.clause import Broken
 
 _LIBRARIES = {"keras", "jax", "jaxlib", "torch", "tensorflow", "numpy", "scipy", "einops", "optree"}
@@ -35,16 +36,20 @@ class Raised(Broken):
     """A promise broken by an error: there is no answer to judge."""
 
     def __init__(self, error):
-        self.cause = cause_of(error)
-        if isinstance(error, ContractError):
+        self.cause, hint = cause_of(error), getattr(error, "hint", None)
+        if traced.complaint(error):
+            at = "" if self.cause.line else f" at {traced.place(error)}"
+            text, hint = f"a stop of the compiler{at}, where {traced.ASKS}", traced.HINT
+        elif isinstance(error, ContractError):
             text = f"a ContractError: expected {error.expected}, received {error.received}"
         else:
             text = f"{type(error).__name__}: {said(error)}"
-        super().__init__("an answer", text, hint=getattr(error, "hint", None))
+        super().__init__("an answer", text, hint=hint)
 
 
 def cause_of(error):
     """The `Cause` of an error."""
+    error = traced.complaint(error) or error
     frames = traceback.extract_tb(error.__traceback__)
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     own = [frame for frame, module in zip(frames, modules, strict=True) if _is_authors(module)]
@@ -55,8 +60,10 @@ def cause_of(error):
         return Cause(_place(own[-1]), kind, methods[-1] if methods else "", _place(own[-1]), line)
     if isinstance(error, ContractError):
         return Cause(f"contract: {error.clause}", f"{kind} {error.clause!r}", "", "", "")
-    base = [f for f, module in zip(frames, modules, strict=True) if module == "flowkit.contract.bijector"]
-    line = "what _forward and _inverse return, which is to be a pair (output, log_det)" if base else ""
+    base = [f for f, module in zip(frames, modules, strict=True) if module.startswith("flowkit.contract.")]
+    line = ""
+    if base and base[-1].name in ("call", "_per_sample"):
+        line = "what _forward and _inverse return, which is to be a pair (output, log_det)"
     return Cause(_place((base or frames)[-1]), kind, "", "", line)
 
 

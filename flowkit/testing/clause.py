@@ -44,7 +44,7 @@ class Broken(Exception):
 
 
 class Undecided(Exception):
-    """No point of this example could be judged: each is known less well than the promise asks."""
+    """Nothing of this example could be judged; the message says why, where it is not for rounding alone."""
 
 
 def judge(expected, received, allowed, *, what, where=None, among=None, gap=None):

@@ -36,6 +36,17 @@ def room(domain, x):
         return np.minimum(x - domain.low, domain.high - x)
 
 
+def within(domain, x, step, rng):
+    """A move of each entry of `x` by about `step`, in random directions, such that 4 such moves stay in the domain."""
+    signs = rng.choice([-1.0, 1.0], size=x.shape)
+    if domain.kind != "simplex":
+        return np.minimum(step, room(domain, x) / 4) * signs
+    # Along the simplex: what is added to some entries is taken from the others.
+    signs = signs * rng.uniform(0.5, 1, size=x.shape)
+    signs = (signs - signs.mean(axis=-1, keepdims=True)) / 2
+    return signs * np.minimum(step, x / 4).min(axis=-1, keepdims=True)
+
+
 def inside(domain, x, slack=0.0):
     """For each entry of `x`: whether it lies in the domain, up to `slack`."""
     with np.errstate(invalid="ignore"):

@@ -7,19 +7,21 @@ import traceback
 
 ASKS = "Python asks for a tensor's value, which a compiled function does not have"
 HINT = (
-    "In place of a Python `if` or `while` on a tensor use ops.where, ops.cond or ops.while_loop, "
-    "in place of numpy keras.ops."
+    "Use ops.where, ops.cond or ops.while_loop in place of a Python `if` or `while` on a tensor, "
+    "and keras.ops in place of numpy."
 )
 
 
-def asks_for_a_value(error):
-    """Whether this is an engine's complaint that a traced tensor has no value."""
-    kinds = ("Tracer", "Concretization", "OperatorNotAllowedInGraph")
-    words = ("not in one piece", "SymbolicTensor", "symbolic tf.Tensor")
-    return any(
-        type(link).__name__.startswith(kinds) or any(word in str(link) for word in words)
-        for link in _chain(error)
-    )
+def complaint(error):
+    """The engine's own complaint that a traced tensor has no value, which Keras may have made another of, or None."""
+    for link in _chain(error):
+        if type(link).__name__.startswith(_KINDS) or any(word in str(link) for word in _WORDS):
+            return link
+    return None
+
+
+_KINDS = ("Tracer", "Concretization", "OperatorNotAllowedInGraph")
+_WORDS = ("not in one piece", "SymbolicTensor", "symbolic tf.Tensor")
 
 
 def place(error):
@@ -35,7 +37,7 @@ def place(error):
 
 
 def _chain(error):
-    """An error and those that it came of: of some, Keras makes another whose text says nothing."""
+    """An error and those that it came of."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

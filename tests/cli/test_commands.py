@@ -1,9 +1,11 @@
 """The commands as a user meets them; one tiny run is trained once and then looked at."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -473,6 +475,16 @@ def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
     assert "interrupted; --resume goes on" in refused(
         capsys, "train", recipe, "--out", tmp_path / "out", code=130
     )
+
+
+def test_a_failure_that_control_c_led_to_is_code_130(trained, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        with contextlib.suppress(KeyboardInterrupt):  # as a callback of XLA's does
+            signal.raise_signal(signal.SIGINT)
+        raise TypeError("'NoneType' object is not callable")
+
+    monkeypatch.setattr(flowkit.Flow, "sample", interrupted)
+    assert refused(capsys, "sample", trained, code=130) == "flowkit: interrupted\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

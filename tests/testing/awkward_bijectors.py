@@ -9,6 +9,7 @@ from flowkit.conditioners import MLP
 from flowkit.contract import Bijector, BijectorSpec, Domain
 from flowkit.testing import Case
 from tests.testing.wrong_bijectors.contexts import Conditional
+from tests.testing.wrong_bijectors.gradients import Tilted
 from tests.testing.wrong_bijectors.inverses import Bisected
 from tests.testing.wrong_bijectors.masks import Autoregressive
 from tests.testing.wrong_bijectors.saving import Inner, Slope
@@ -276,6 +277,7 @@ AWKWARD = [
     Case("Float32Inside", Float32Inside, VECTOR),
     Case("ManyTerms", ManyTerms, VECTOR),
     Case("Simplex", Simplex, ((3,),)),
+    Case("Tilted", Tilted, ((3,), (2, 4))),
     Case("Autoregressive", Autoregressive, ((1,), (4,))),
     Case("Conditional", Conditional, VECTOR),
     Case("Steep", lambda: fb.Scale(12.0), VECTOR),

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import Bijector
-from flowkit.testing.clause import Broken, clause
+from flowkit.testing.clause import Broken, Undecided, clause
 from flowkit.testing.clauses.saving import restored
 
 
@@ -37,8 +37,8 @@ def adaptation(trial):
     _refuses(trial, fresh, x, context)
     try:
         fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), *args)
-    except NotImplementedError:
-        return  # says that it cannot be adapted from this side, as an inverse does
+    except NotImplementedError:  # as an inverse says
+        raise Undecided("it can not be adapted from this side, and says so") from None
     once = [v.numpy() for v in fresh.weights]
     if not fresh.adapted:
         raise Broken("adapt to set the flag 'adapted'", "a flag that is still False")

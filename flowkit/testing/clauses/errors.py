@@ -1,62 +1,115 @@
-"""An input that does not fit is refused, and the message says why."""
+"""An input that does not fit is refused in both directions, and the message says why."""
 
 import numpy as np
 
-from flowkit.testing.clause import Broken, clause
+from flowkit.testing.clause import Broken, Undecided, clause
 
 
 @clause(
     "wrong rank",
-    "an event of a rank that the spec does not allow raises a ValueError that names the shape",
+    "an event, or a latent, of a rank that the spec does not allow raises a ValueError that names the shape",
     hint="Leave the check to the base class: do not override call, and set spec.event_rank.",
     per="once",
     applies=lambda subject: "any rank" if subject.spec.event_rank is None else None,
 )
 def wrong_rank(trial):
     allowed = trial.spec.event_rank
-    ranks = (allowed,) if isinstance(allowed, int) else allowed
-    for rank in {max(ranks) + 1, min(ranks) - 1} - {0, *ranks}:
-        event = (
-            (*trial.event, 1)[:rank]
-            if rank <= len(trial.event)
-            else (*trial.event, *(1,) * (rank - len(trial.event)))
-        )
-        _refused(trial, event, f"a ValueError for events of rank {rank}")
+    ranks = {allowed} if isinstance(allowed, int) else set(allowed)
+    latents = {trial.layer32.latent_rank(rank) for rank in ranks}
+    for inverse, event, fitting in ((False, trial.event, ranks), (True, trial.latent_event, latents)):
+        if None in fitting:
+            continue  # a latent of any rank may fit
+        for rank in {max(fitting) + 1, min(fitting) - 1} - {0, *fitting}:
+            wrong = (*event, *(1,) * rank)[:rank]
+            _refuses(trial, wrong, inverse, f"a ValueError for {_side(inverse)} events of rank {rank}")
 
 
 @clause(
     "wrong size",
-    "an event that the weights or the spec do not fit raises a ValueError that names the shape",
+    "an event, or a latent, that weights or spec do not fit raises a ValueError that names the shape",
     hint="Set spec.event_multiple, and leave the checks to the base class; do not slice or broadcast by accident.",
     per="once",
 )
 def wrong_size(trial):
-    layer, event = trial.layer32, trial.event
-    for axis, multiple in enumerate(trial.spec.event_multiple or ()):
-        if multiple > 1 and axis < len(event):
-            wrong = tuple(n + 1 if i == axis else n for i, n in enumerate(event))
-            _refused(
-                trial, wrong, f"a ValueError for an axis of {event[axis] + 1}, no multiple of {multiple}"
+    layer, event, latent = trial.layer32, trial.event, trial.latent_event
+    multiples = (*(trial.spec.event_multiple or ()), *(1,) * len(event))
+    refused = 0
+    for axis, multiple in enumerate(multiples[: len(event)]):
+        wrong, size = _larger(event, axis), event[axis] + 1
+        if multiple > 1:
+            _refuses(trial, wrong, False, f"a ValueError for an axis of {size}, no multiple of {multiple}")
+        elif layer.weights and axis == len(event) - 1:
+            _refuses(
+                trial, wrong, False, f"a ValueError for {size} channels from weights made for {event[-1]}"
             )
-    if layer.weights:
-        _refused(
-            trial,
-            (*event[:-1], event[-1] + 1),
-            f"a ValueError for {event[-1] + 1} channels from weights made for {event[-1]}",
-        )
+        else:
+            refused += _refuses_or_fits(trial, wrong, layer.compute_output_shape, inverse=False)
+            continue
+        refused += 1
+    for axis in range(len(latent)):
+        wrong = _larger(latent, axis)
+        refused += _refuses_or_fits(trial, wrong, layer.compute_inverse_shape, inverse=True)
+    if not refused:
+        raise Undecided("it fits events of any size")
 
 
-def _refused(trial, event, expected):
-    rows = np.full((2, *event), 0.5)
-    context = None if trial.context is None else trial.context[:2]
+def _larger(event, axis):
+    return tuple(n + (i == axis) for i, n in enumerate(event))
+
+
+def _side(inverse):
+    return "inverse's" if inverse else "forward's"
+
+
+def _refuses_or_fits(trial, event, shape, inverse):
+    """True for a proper refusal, False for an answer that has the shape which `shape` tells; neither is broken.
+
+    Weights belong to the channels of the data: an answer of other channels than theirs is none that fits.
+    """
     try:
-        trial.call32(rows, context)
+        told = tuple(shape((2, *event)))[1:]
+    except ValueError:
+        told = None
+    if told is None or (inverse and trial.layer32.weights and told[-1] != trial.event[-1]):
+        _refuses(trial, event, inverse, f"a ValueError for {_side(inverse)} events of shape {event}")
+        return True
+    try:
+        value, _ = _call(trial, event, inverse, told if inverse else event)
     except ValueError as error:
-        if not any(str(n) in str(error) for n in event):
-            raise Broken(
-                f"{expected}, with the shape in its message", f"the message {str(error)[:200]!r}"
-            ) from error
+        _names(error, event, f"a ValueError for {_side(inverse)} events of shape {event}")
+        return True
+    except Exception as error:
+        raise Broken(
+            f"a ValueError for {_side(inverse)} events of shape {event}, or an answer",
+            f"{type(error).__name__}: {str(error)[:200]}",
+        ) from error
+    if value.shape[1:] != told:
+        raise Broken(
+            f"a ValueError for {_side(inverse)} events of shape {event}, or an answer of shape {told}, as is told",
+            f"shape {value.shape[1:]}",
+        )
+    return False
+
+
+def _refuses(trial, event, inverse, expected):
+    try:
+        _call(trial, event, inverse)
+    except ValueError as error:
+        _names(error, event, expected)
         return
     except Exception as error:
         raise Broken(expected, f"{type(error).__name__}: {str(error)[:200]}") from error
     raise Broken(expected, "an answer")
+
+
+def _call(trial, event, inverse, data=None):
+    """An answer for an event; `data` is the event on the data's side, which a context may be made for."""
+    context = None if trial.context is None else trial.subject.context(data or trial.event, trial.seed, 2)
+    return trial.call32(np.full((2, *event), 0.5), context, inverse)
+
+
+def _names(error, event, expected):
+    if not any(str(n) in str(error) for n in event):
+        raise Broken(
+            f"{expected}, with the shape in its message", f"the message {str(error)[:200]!r}"
+        ) from error

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.testing.clause import Broken, clause, point
+from flowkit.testing.clause import Broken, Undecided, clause, point
 from flowkit.testing.example import ROWS
 from flowkit.testing.points import points_of
 from flowkit.testing.subject import tensors
@@ -67,27 +67,38 @@ def _at_the_limit(value, log_det):
 
 @clause(
     "finite gradient",
-    "the gradient of output and log-det is finite wherever they are",
+    "the gradient of output and log-det is finite wherever they are, also in an analytic inverse",
     hint="where() does not stop a gradient of the branch not taken: make its argument harmless as well.",
 )
 def finite_gradient(trial):
-    there = trial.there
-    layer, values = trial.layer64, [trial.x]
+    judged = _finite_gradient(trial, trial.there, trial.x, inverse=False)
+    if trial.spec.inverse == "analytic":  # nobody trains through a solver
+        judged = _finite_gradient(trial, trial.back, trial.z, inverse=True) or judged
+    if not judged:
+        raise Undecided("no output is finite at any example")
+
+
+def _finite_gradient(trial, measured, x, inverse):
+    """Whether there was a sample to judge: one with finite answers, which then stands in for those without."""
+    good = np.isfinite(measured.log_det) & np.isfinite(measured.value).reshape(ROWS, -1).all(axis=1)
+    if not good.any():
+        return False
+    rows = np.where(good, np.arange(ROWS), np.argmax(good))
+    x, context = x[rows], None if trial.context is None else trial.context[rows]
+    layer, side = trial.layer64, "inverse" if inverse else "forward"
+    names = ["x", *(v.path for v in layer.trainable_variables)]
     with backends.float64():
-        values += [v.numpy().astype("float64") for v in layer.trainable_variables]
-        for of, answer in ((0, there.value), (1, there.log_det)):
-            run = trial.subject.gradient(trial.event, False, of, trial.context is not None)
-            good = np.isfinite(there.log_det) & np.isfinite(there.value).reshape(ROWS, -1).all(axis=1)
-            if not good.all():
-                continue
-            _, grads = run([*map(_tensor, values)], *tensors(np.ones_like(answer), trial.context))
-            names = ["x", *(v.path for v in layer.trainable_variables)]
+        values = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
+        for of, answer in ((0, measured.value), (1, measured.log_det)):
+            run = trial.subject.gradient(trial.event, inverse, of, context is not None)
+            _, grads = run([*map(_tensor, values)], *tensors(np.ones_like(answer), context))
             for name, grad in zip(names, grads, strict=True):
                 if not np.isfinite(_numpy(grad)).all():
                     raise Broken(
-                        f"a finite gradient of the {('output', 'log-det')[of]} for {name}",
-                        f"{point(_numpy(grad).ravel())} at {point(trial.x)}",
+                        f"a finite gradient of {side}'s {('output', 'log-det')[of]} for {name}",
+                        f"{point(_numpy(grad).ravel())} at {point(x)}",
                     )
+    return True
 
 
 def _tensor(value):

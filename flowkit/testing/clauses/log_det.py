@@ -54,12 +54,14 @@ def inverse_log_det(trial):
     applies=lambda subject: "declared varying" if subject.spec.log_det == "varying" else None,
 )
 def kind(trial):
-    for measured, where in ((trial.there, trial.x), (trial.back, trial.z)):
+    for inverse, measured, where in ((False, trial.there, trial.x), (True, trial.back, trial.z)):
         given, error = measured.log_det, ROUNDINGS * measured.log_det_error
         if trial.spec.log_det == "zero":
             judge(np.zeros_like(given), given, error, what="log_det", where=where)
-        elif trial.context is None:
-            judge(np.full_like(given, given[0]), given, error + error[0], what="log_det", where=where)
+            continue
+        if trial.context is not None:  # which may decide: the same one for all x
+            given = trial.run64(where, inverse, trial.context[[0] * len(where)])[1]
+        judge(np.full_like(given, given[0]), given, error + error[0], what="log_det", where=where)
 
 
 def reduced(jacobian, spec, event, latent_event, plus=False):

@@ -86,3 +86,15 @@ class DroppedInACoupling(Coupling):
 
     def _answer(self, kept, context):
         return super()._answer(kept, None)
+
+
+@breaks("log-det kind")
+class SaysConstantForEachContext(Conditional):
+    spec = BijectorSpec(log_det="constant", context="required")
+
+    def _forward(self, x, context):
+        return ops.exp(x) + self._shift(context), ops.sum(x, axis=-1)
+
+    def _inverse(self, z, context):
+        x = ops.log(ops.abs(z - self._shift(context)))
+        return x, -ops.sum(x, axis=-1)

@@ -64,7 +64,7 @@ class CodomainTooLarge(Sigmoid):
         return super()._inverse(y)
 
 
-@breaks("wrong rank", (2, 2, 3), says="a ValueError for events of rank 2, an answer")
+@breaks("wrong rank", (2, 2, 3), says="a ValueError for forward's events of rank 2, an answer")
 class TakesAnyRank(Squeeze):
     """The check of the base class is overridden, and reshape takes what comes."""
 
@@ -73,6 +73,17 @@ class TakesAnyRank(Squeeze):
 
     def _forward(self, x):
         return ops.reshape(x, (x.shape[0], 1, 1, -1)), 0.0
+
+
+@breaks("wrong rank", (3,), says="a ValueError for inverse's events of rank 2, an answer")
+class TakesAnyLatent(Shift):
+    """Only the data are checked."""
+
+    spec = BijectorSpec(event_rank=1, log_det="zero")
+
+    def _check_input(self, x, context, inverse):
+        if not inverse:
+            super()._check_input(x, context, inverse)
 
 
 @breaks("wrong size", (3,), says="a ValueError for 4 channels from weights made for 3, an answer")
@@ -113,3 +124,40 @@ class OpaqueError(Shift):
     def _check_input(self, x, context, inverse):
         if self.built and x.shape[-1] != self.shift.shape[0]:
             raise KeyError("shift")
+
+
+@breaks("wrong size", (3,), says="a ValueError for inverse's events of shape (4,), an answer")
+class LatentsCutToFit(Shift):
+    """Latents that are too long lose their end."""
+
+    def _check_input(self, x, context, inverse):
+        if not inverse:
+            super()._check_input(x, context, inverse)
+
+    def _inverse(self, z):
+        return z[:, : self.shift.shape[0]] - self.shift, 0.0
+
+
+@breaks("wrong size", (4,), says="or an answer of shape (5,), as is told, shape (4,)")
+class DropsTheLast(Bijector):
+    """Pairs change places; a fifth entry is lost, in a map without weights that says it takes any size."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def _forward(self, x):
+        half = x.shape[-1] // 2
+        return ops.concatenate([x[:, half : 2 * half], x[:, :half]], axis=-1), 0.0
+
+    def _inverse(self, z):
+        return self._forward(z)
+
+
+@breaks("wrong size", (4,), says="a ValueError for inverse's events of shape (5,), or an answer, ")
+class OpaqueErrorBack(DropsTheLast):
+    """The inverse knows its size, and answers to another one with whatever error that gives."""
+
+    def _forward(self, x):
+        return ops.flip(x, axis=-1), 0.0
+
+    def _inverse(self, z):
+        return ops.stack([z[:, i] for i in {4: (3, 2, 1, 0)}[z.shape[-1]]], axis=-1), 0.0

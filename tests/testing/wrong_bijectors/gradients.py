@@ -3,6 +3,7 @@
 from keras import ops
 
 from flowkit.bijectors import Elementwise, Exp, Scale, Shift
+from flowkit.contract import Bijector, BijectorSpec, Domain, sum_event
 from tests.testing.wrong_bijectors.registry import breaks
 
 
@@ -54,7 +55,44 @@ class StraightThrough(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("finite gradient", says="a finite gradient of the output for x")
+class Tilted(Bijector):
+    """q = p exp(w) / sum(p exp(w)), on the simplex."""
+
+    spec = BijectorSpec(domain=Domain.SIMPLEX, codomain=Domain.SIMPLEX)
+
+    def build(self, x_shape):
+        self.w = self.add_weight(shape=(x_shape[-1],), name="w", initializer="zeros")
+
+    def _tilt(self, p, w):
+        total = self._total(p * ops.exp(w))
+        return p * ops.exp(w) / total, sum_event(w - ops.log(total))
+
+    def _total(self, q):
+        return ops.sum(q, axis=-1, keepdims=True)
+
+    def _forward(self, p):
+        return self._tilt(p, self.w)
+
+    def _inverse(self, q):
+        return self._tilt(q, -self.w)
+
+
+@breaks("output gradient")
+class StoppedTotal(Tilted):
+    def _total(self, q):
+        return ops.stop_gradient(super()._total(q))
+
+
+@breaks("log-det gradient")
+class StoppedTilt(Tilted):
+    """The log-det forgets one of the weights' two ways into it."""
+
+    def _forward(self, p):
+        q, log_det = super()._forward(p)
+        return q, log_det - ops.sum(self.w) + ops.sum(ops.stop_gradient(self.w))
+
+
+@breaks("finite gradient", says="a finite gradient of forward's output for x")
 class WhereOfARoot(Elementwise):
     """sqrt(0) in the branch not taken: the output is finite, the gradient is not."""
 
@@ -66,7 +104,17 @@ class WhereOfARoot(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("finite gradient", says="a finite gradient of the log-det for x")
+@breaks("finite gradient", says="a finite gradient of inverse's output for x")
+class WhereOfARootBack(Elementwise):
+    def _forward(self, x):
+        return x, ops.zeros_like(x)
+
+    def _inverse(self, z):
+        root = ops.sqrt(ops.abs(z))
+        return z + 0 * ops.where(z == 0, ops.zeros_like(z), root), ops.zeros_like(z)
+
+
+@breaks("finite gradient", says="a finite gradient of forward's log-det for x")
 class LogOfAnAbsolute(Exp):
     """x log|x| at 0."""
 
