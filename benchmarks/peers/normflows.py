@@ -14,8 +14,8 @@ from flowkit.contract import Domain
 NAME, ENGINE, PACKAGE = "normflows", "torch", "normflows"
 
 # A fixed point is iterated until a step is below 1e-5 (1 + |z|). Of a net with Lipschitz constant 0.9 the steps
-# that are left add up to 0.9 / (1 - 0.9) of that: where |z| is 6,
-FIXED_POINT = 9 * 1e-5 * 7
+# that are left add up to 0.9 / (1 - 0.9) of that: where |z| is 100,
+FIXED_POINT = 9 * 1e-5 * 101
 CIRCLE = Domain("circle", -1, 1)
 
 

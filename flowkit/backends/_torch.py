@@ -42,14 +42,16 @@ def static_shapes(when):
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""
-    before = keras.config.floatx(), keras.config.dtype_policy()
+    before = keras.config.floatx(), keras.config.dtype_policy(), torch.get_default_dtype()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
+    torch.set_default_dtype(torch.float64)  # what torch's own functions make: `torch.linspace(0, 1, 5)`
     try:
         yield
     finally:
         keras.config.set_floatx(before[0])
         keras.config.set_dtype_policy(before[1])
+        torch.set_default_dtype(before[2])
 
 
 def convolve(x, kernel, bias):

@@ -1,7 +1,5 @@
 """`python -m flowkit.cli` is `flowkit`."""
 
-import sys
+from flowkit.cli.entry import script
 
-from flowkit.cli import main
-
-sys.exit(main())
+script()

@@ -269,6 +269,9 @@ def main(arguments=None):
     except (typer.Abort, KeyboardInterrupt):
         result = INTERRUPTED
     except Exception as error:
+        if interrupt.heard() and not isinstance(error, CommandError):
+            say("interrupted")  # in the middle of an engine's work, which then failed in its own way
+            return INTERRUPTED
         if not hasattr(error, "format_message"):  # typer's own are about the command line
             return report(error)
         if message := error.format_message():  # none where the help was shown instead

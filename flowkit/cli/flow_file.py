@@ -15,8 +15,11 @@ def read_flow(path):
     """The flow in the file at `path`. Raises a CommandError where there is none, or not one that can be read."""
     if not path.is_file():
         raise CommandError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
-    if not zipfile.is_zipfile(path):
-        raise CommandError(f"{path}: expected a .keras file, received one that is damaged or something else")
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise CommandError(
+                f"{path}: expected a .keras file, received one that is damaged or something else"
+            )
     try:
         flow = keras.saving.load_model(path)
     except Exception as error:  # what a damaged or foreign file leads Keras to

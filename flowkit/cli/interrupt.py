@@ -59,6 +59,11 @@ def check():
         raise KeyboardInterrupt
 
 
+def heard():
+    """True where a Ctrl-C was heard and is not answered yet."""
+    return _heard
+
+
 def answered():
     """Forget what was heard: the command is over."""
     global _heard

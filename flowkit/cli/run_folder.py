@@ -8,6 +8,7 @@ from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
 from flowkit.cli.flow_file import read_flow
 from flowkit.training import atomic_path
+from flowkit.training.atomic import remove_leftovers
 
 
 class RunFolder:
@@ -45,11 +46,13 @@ class RunFolder:
                     "folder with --out"
                 )
             self._check_same(recipe)
-        elif any(path.name != lock.NAME for path in self.path.iterdir()):
+        elif any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
     def begin(self, recipe):
-        """Write the recipe with all its values, to a new folder where there is none."""
+        """Write the recipe with all its values, and clear away what a killed run has half written."""
+        for path in (self.recipe_path, self.log, self.curves, self.samples, self.flow_path, self.metrics):
+            remove_leftovers(path)
         with atomic_path(self.recipe_path) as temporary:
             temporary.write_text(recipes.dumps(recipe), encoding="utf-8")
 

@@ -41,4 +41,4 @@ def adapted_flag(layer):
 def is_adapted(layer):
     """False where a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
     flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
-    return all(bool(ops.convert_to_numpy(flag)) for flag in flags)
+    return all(bool(ops.all(flag.value)) for flag in flags)

@@ -107,7 +107,8 @@ def _array(arrays, key, path):
 
 
 def _unreadable(path, error):
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    reason = reason.splitlines()[0]
     if "pickle" in reason.lower() or "Python objects" in reason:
         return ValueError(
             f"{path}: expected plain numbers, received pickled Python objects or no NumPy file at "

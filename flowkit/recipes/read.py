@@ -46,7 +46,9 @@ def load(name, overrides=()):
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read as text ({error})") from None
+        raise RecipeError(
+            f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})"
+        ) from None
     return loads(text, overrides, where=str(path))
 
 

@@ -58,6 +58,7 @@ def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed
     free = room(domain, x) / 2
     step = np.minimum(np.sqrt(eps) * np.abs(x), free)
     error = np.zeros_like(x) if input_error is None else np.minimum(input_error, 1e30)
+    error = np.minimum(error, np.maximum(room(domain, x), 0))  # a map may refuse what lies outside
     pieces = [x]
     pieces += [x + step * signs() for _ in range(DIRECTIONS)]
     for _ in range(PAIRS):

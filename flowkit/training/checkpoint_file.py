@@ -23,8 +23,9 @@ def write(path, arrays, meta, *, keep):
 
 def read(path):
     """The arrays and the dict of `write`. Raises one of `DAMAGE` where the file is not as it was written."""
-    if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and say how to open that
-        raise ValueError("it is not a whole .npz file")
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):  # np.load would take it for a pickle, and say how to open that
+            raise ValueError("it is not a whole .npz file")
     with np.load(path, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     meta, checksum = str(arrays.pop("meta")), str(arrays.pop("checksum"))

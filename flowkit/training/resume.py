@@ -135,7 +135,7 @@ class Resume(keras.callbacks.Callback):
             try:
                 contents = read(path)
             except DAMAGE as error:
-                reasons.append(f"{path.name}: {str(error) or type(error).__name__}")
+                reasons.append(f"{path.name}: {_reason(error)}")
                 continue
             if reasons:
                 warnings.warn(
@@ -166,6 +166,10 @@ class Resume(keras.callbacks.Callback):
                 "training goes on, but perhaps not bit for bit",
                 stacklevel=3,
             )
+
+
+def _reason(error):
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _listed(versions):

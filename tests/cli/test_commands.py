@@ -1,9 +1,11 @@
 """The commands as a user meets them; one tiny run is trained once and then looked at."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -385,6 +387,17 @@ def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):
     assert "holds other files" in refused(capsys, "train", recipe, "--out", tmp_path)
 
 
+def test_what_a_killed_run_has_half_written_is_cleared_away(recipe, trained, tmp_path):
+    """Killed while the flow was written, and a run that was killed before it had a recipe."""
+    late, early = shutil.copytree(trained, tmp_path / "late"), tmp_path / "early"
+    early.mkdir()
+    (late / ".flow.keras.partial-abc.keras").touch()
+    (early / ".recipe.toml.partial-abc.toml").touch()
+    assert main(["train", recipe, "--out", str(late), "--resume"]) == 0
+    assert main(["train", recipe, "--out", str(early), "--epochs", "1"]) == 0
+    assert [path for run in (late, early) for path in run.glob(".*")] == []
+
+
 def test_a_folder_that_another_process_trains_into_is_refused(recipe, trained, capsys):
     with lock.held(trained):
         line = refused(capsys, "train", recipe, "--out", trained, "--resume")
@@ -473,6 +486,16 @@ def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
     assert "interrupted; --resume goes on" in refused(
         capsys, "train", recipe, "--out", tmp_path / "out", code=130
     )
+
+
+def test_a_failure_that_control_c_led_to_is_code_130(trained, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        with contextlib.suppress(KeyboardInterrupt):  # as a callback of XLA's does
+            signal.raise_signal(signal.SIGINT)
+        raise TypeError("'NoneType' object is not callable")
+
+    monkeypatch.setattr(flowkit.Flow, "sample", interrupted)
+    assert refused(capsys, "sample", trained, code=130) == "flowkit: interrupted\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

@@ -105,7 +105,7 @@ def _rows(method):
     return lambda obj, x: map_rows(getattr(obj, method), x)
 
 
-# distrax: log-dets by name; TFP: of a declared event rank
+# distrax: pairs by name; TFP: log-dets of a given event rank, which it sums over
 
 
 def _distrax(obj, x):
@@ -117,11 +117,11 @@ def _distrax_inverse(obj, z):
 
 
 def _tfp(obj, x):
-    return obj.forward(x), obj.forward_log_det_jacobian(x, event_ndims=int(obj.forward_min_event_ndims))
+    return obj.forward(x), obj.forward_log_det_jacobian(x, event_ndims=x.ndim - 1)
 
 
 def _tfp_inverse(obj, z):
-    return obj.inverse(z), obj.inverse_log_det_jacobian(z, event_ndims=int(obj.inverse_min_event_ndims))
+    return obj.inverse(z), obj.inverse_log_det_jacobian(z, event_ndims=z.ndim - 1)
 
 
 CONVENTIONS = {

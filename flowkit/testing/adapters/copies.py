@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import types
 
 import numpy as np
@@ -16,21 +17,26 @@ def copied(obj, dtype):
     results of torch operations, such as a transform holds that a network has just made.) What a function
     closes over stays as it is.
     """
-    return copy.deepcopy(obj, {id(array): _cast(array, dtype) for array in arrays(obj)})
+    items = held(obj)
+    memo = {id(item): _cast(item, dtype) for item in items if _is_array(item)}
+    for item in reversed(items):  # inner ones first
+        if type(item).__qualname__ == "_InverseTransform":  # torch's, which forgets in a copy what it inverts
+            memo[id(item)] = copy.deepcopy(item.inv, memo).inv
+    return copy.deepcopy(obj, memo)
 
 
-def arrays(obj):
-    """All floating-point tensors that `obj` holds at any depth."""
+def held(obj):
+    """All that `obj` holds at any depth, itself first."""
     seen, found, waiting = set(), [], [obj]
     while waiting:
         item = waiting.pop()
         if id(item) in seen or isinstance(item, _WHOLE):
             continue
         seen.add(id(item))
+        found.append(item)
         if hasattr(item, "dtype") and hasattr(item, "shape"):
-            if "float" in str(item.dtype):
-                found.append(item)
-        elif isinstance(item, dict):
+            continue
+        if isinstance(item, dict):
             waiting += item.values()
         elif isinstance(item, (list, tuple, set)):
             waiting += item
@@ -41,6 +47,15 @@ def arrays(obj):
         else:
             waiting += getattr(item, "__dict__", {}).values()
     return found
+
+
+def arrays(obj):
+    """All floating-point tensors that `obj` holds at any depth."""
+    return [item for item in held(obj) if _is_array(item)]
+
+
+def _is_array(item):
+    return hasattr(item, "shape") and "float" in str(getattr(item, "dtype", ""))
 
 
 def _cast(array, dtype):
@@ -54,10 +69,10 @@ def rebuilt(bijector, dtype):
     """A TFP bijector made again from its parameters. It holds caches that refer to itself, so it cannot be copied."""
 
     def again(value):
-        if hasattr(value, "forward_min_event_ndims") and hasattr(value, "parameters"):
+        if hasattr(value, "parameters") and hasattr(value, "dtype"):  # a bijector or a linear operator
             return rebuilt(value, dtype)
-        if isinstance(value, (list, tuple)):
-            return type(value)(again(v) for v in value) if type(value) in (list, tuple) else value
+        if type(value) in (list, tuple):
+            return type(value)(again(v) for v in value)
         if isinstance(value, dict):
             return {key: again(v) for key, v in value.items()}
         if isinstance(value, float):
@@ -66,4 +81,15 @@ def rebuilt(bijector, dtype):
             return _cast(value, dtype)
         return value
 
-    return type(bijector)(**{name: again(value) for name, value in bijector.parameters.items()})
+    parameters = {name: again(value) for name, value in bijector.parameters.items()}
+    if parameters.get("dtype") is not None:
+        parameters["dtype"] = np.dtype(dtype)
+    return _taker(type(bijector), parameters)(**parameters)
+
+
+def _taker(cls, parameters):
+    """The class itself, or the one above it to which its constructor handed these parameters, as to Chain."""
+    for above in cls.__mro__:
+        if parameters.keys() <= inspect.signature(above.__init__).parameters.keys():
+            return above
+    raise TypeError(f"{cls.__module__}.{cls.__qualname__} cannot be made again from its .parameters.")
