@@ -203,10 +203,10 @@ class Trial:
     # Which points can be judged at all
 
     def resolved(self, z, error, domain):
-        """For each sample: whether all of `z` is finite and farther from the domain's edge than its error."""
+        """For each sample: whether all of `z` is not too large, and farther from the domain's edge than its error."""
         with np.errstate(invalid="ignore"):
             good = (
-                np.isfinite(z)
+                (np.abs(z) < large(self.eps))  # NaN is not
                 & np.isfinite(error)
                 & inside(domain, z, -error if domain.kind == "interval" else error)
             )
@@ -215,8 +215,20 @@ class Trial:
 
 def smallest(eps):
     """The smallest number that a type of rounding unit `eps` holds in full: slopes below it lose their digits."""
-    kind = {2.0**-52: "float64", 2.0**-10: "float16"}.get(eps, "float32")  # a bfloat16 has a float32's range
-    return float(np.finfo(kind).tiny)
+    return float(np.finfo(_kind(eps)).tiny)
+
+
+def large(eps):
+    """The size from which a product of two numbers overflows a type of rounding unit `eps`.
+
+    Gradients are made of such products; and where answers are as large, a rounding error is too large for a
+    measurement nearby to tell what it does.
+    """
+    return float(np.sqrt(np.finfo(_kind(eps)).max))
+
+
+def _kind(eps):
+    return {2.0**-52: "float64", 2.0**-10: "float16"}.get(eps, "float32")  # a bfloat16 has a float32's range
 
 
 def numbers(pair):

@@ -1,6 +1,14 @@
 """Correct but awkward bijectors raise no alarm."""
 
-from flowkit.testing import parametrize_bijectors
+import contextlib
+
+import keras
+import pytest
+
+from flowkit.testing import Example, parametrize_bijectors
+from flowkit.testing.clause import CLAUSES, Undecided
+from flowkit.testing.subject import Subject
+from flowkit.testing.trial import Trial
 from tests.testing.awkward_bijectors import AWKWARD
 
 
@@ -11,3 +19,27 @@ def test_no_alarm(bijector, check):
 
 def test_there_are_many():
     assert len(AWKWARD) >= 25
+
+
+# Six couplings that compute in float32 on PyTorch, whatever their policy: there these points make slopes of 1e-50, or
+# inverses of 1e37, whose products float32 cannot hold.
+@pytest.mark.parametrize(
+    ("clause", "weights", "example"),
+    [
+        ("log-det", 126, Example((3,), seed=2, values=(0.0, -1000.0))),
+        ("log-det", 147, Example((3,), seed=2, values=(0.0, -1000.0))),
+        ("finite gradient", 1030, Example((3,), seed=6, noise=0.1, values=(-30.0,))),
+        ("inverse round trip", 1018, Example((3,), seed=5, values=(100.0,))),
+        ("inverse round trip", 1187, Example((3,), seed=0, values=(-8.0, 100.0))),
+        ("inverse round trip", 1238, Example((3,), seed=0, values=(-8.0, 100.0))),
+    ],
+)
+def test_no_alarm_beyond_the_range_of_the_computation(clause, weights, example):
+    keras.utils.set_random_seed(weights)
+    case = next(case for case in AWKWARD if case.name == "DeepCouplings")
+    subject = Subject(case.make, event_shapes=case.event_shapes)
+    subject.layer(
+        example.event, "float64"
+    )  # first, so that the seed decides its weights whatever the clause asks
+    with contextlib.suppress(Undecided):
+        CLAUSES[clause].check(Trial(subject, example))

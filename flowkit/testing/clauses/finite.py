@@ -8,6 +8,7 @@ from flowkit.testing.clause import Broken, Undecided, clause, point
 from flowkit.testing.example import ROWS
 from flowkit.testing.points import points_of
 from flowkit.testing.subject import tensors
+from flowkit.testing.trial import large
 
 LIMIT = float(np.finfo("float32").max)
 
@@ -75,12 +76,12 @@ def finite_gradient(trial):
     if trial.spec.inverse == "analytic":  # nobody trains through a solver
         judged = _finite_gradient(trial, trial.back, trial.z, inverse=True) or judged
     if not judged:
-        raise Undecided("no output fits into a float32 at any example")
+        raise Undecided("all outputs are too large")
 
 
 def _finite_gradient(trial, measured, x, inverse):
     """Whether there was a sample to judge: one whose answers fit, which then stands in for the others."""
-    good = fits(measured)
+    good = fits(measured, trial.unit_of(inverse))
     if not good.any():
         return False
     rows = np.where(good, np.arange(ROWS), np.argmax(good))
@@ -101,13 +102,10 @@ def _finite_gradient(trial, measured, x, inverse):
     return True
 
 
-def fits(measured):
-    """For each sample: whether its answers are finite, and small enough for a float32.
-
-    The float64 copy may answer 1e100 there; the gradient, whose terms are that squared, and the layer in use overflow.
-    """
+def fits(measured, eps):
+    """For each sample: whether its answers are finite, and so small that their gradients can be."""
     with np.errstate(invalid="ignore"):
-        good = np.abs(measured.value) <= LIMIT  # NaN is not
+        good = np.abs(measured.value) < large(eps)  # NaN is not
     return np.isfinite(measured.log_det) & good.reshape(len(good), -1).all(axis=1)
 
 

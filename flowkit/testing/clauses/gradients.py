@@ -48,9 +48,9 @@ def _compare(trial, inverse, of):
         raise Undecided("a solver's gradient is not promised")  # nobody trains through it
     measured, x = (trial.back, trial.z) if inverse else (trial.there, trial.x)
     domain = trial.spec.codomain if inverse else trial.spec.domain
-    good = fits(measured)
+    good = fits(measured, trial.unit_of(inverse))
     if not good.any():
-        raise Undecided("no output fits into a float32")
+        raise Undecided("all outputs are too large")
     rows = np.where(good, np.arange(len(x)), np.argmax(good))  # one that fits stands in for the others
     x, context = x[rows], None if trial.context is None else trial.context[rows]
     answer, noise = (
