@@ -198,7 +198,7 @@ class Trial:
             inputs = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
             floor = eps * np.nan_to_num(outputs, posinf=0.0) / inputs
             kink = np.abs(right - left)
-        return base, np.max(noise, axis=0) + floor + kink
+        return base, np.max(noise, axis=0) + floor + kink + smallest(eps)
 
     # Which points can be judged at all
 
@@ -211,6 +211,12 @@ class Trial:
                 & inside(domain, z, -error if domain.kind == "interval" else error)
             )
         return good.reshape(len(z), -1).all(axis=1)
+
+
+def smallest(eps):
+    """The smallest number that a type of rounding unit `eps` holds in full: slopes below it lose their digits."""
+    kind = {2.0**-52: "float64", 2.0**-10: "float16"}.get(eps, "float32")  # a bfloat16 has a float32's range
+    return float(np.finfo(kind).tiny)
 
 
 def numbers(pair):

@@ -75,12 +75,12 @@ def finite_gradient(trial):
     if trial.spec.inverse == "analytic":  # nobody trains through a solver
         judged = _finite_gradient(trial, trial.back, trial.z, inverse=True) or judged
     if not judged:
-        raise Undecided("no output is finite at any example")
+        raise Undecided("no output fits into a float32 at any example")
 
 
 def _finite_gradient(trial, measured, x, inverse):
-    """Whether there was a sample to judge: one with finite answers, which then stands in for those without."""
-    good = np.isfinite(measured.log_det) & np.isfinite(measured.value).reshape(ROWS, -1).all(axis=1)
+    """Whether there was a sample to judge: one whose answers fit, which then stands in for the others."""
+    good = fits(measured)
     if not good.any():
         return False
     rows = np.where(good, np.arange(ROWS), np.argmax(good))
@@ -99,6 +99,16 @@ def _finite_gradient(trial, measured, x, inverse):
                         f"{point(_numpy(grad).ravel())} at {point(x)}",
                     )
     return True
+
+
+def fits(measured):
+    """For each sample: whether its answers are finite, and small enough for a float32.
+
+    The float64 copy may answer 1e100 there; the gradient, whose terms are that squared, and the layer in use overflow.
+    """
+    with np.errstate(invalid="ignore"):
+        good = np.abs(measured.value) <= LIMIT  # NaN is not
+    return np.isfinite(measured.log_det) & good.reshape(len(good), -1).all(axis=1)
 
 
 def _tensor(value):
