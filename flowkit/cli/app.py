@@ -11,7 +11,7 @@ import typer
 import flowkit
 from flowkit._engine import ENGINES, require_engine
 from flowkit.cli import interrupt, places
-from flowkit.cli.failure import BAD_INPUT, INTERRUPTED, CommandError, report, say, warnings_in_one_line
+from flowkit.cli.failure import CommandError
 
 
 def numbers(text):
@@ -257,27 +257,3 @@ def use(backend):
     require_engine()
     with interrupt.later():
         importlib.import_module("flowkit.backends").devices()  # the engine, and what it does when first asked
-
-
-def main(arguments=None):
-    """`flowkit.cli.main`, once it listens to Ctrl-C."""
-    warnings_in_one_line()
-    try:
-        result = app(arguments, prog_name="flowkit", standalone_mode=False)
-    except typer.Exit as error:
-        result = error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        result = INTERRUPTED
-    except Exception as error:
-        if interrupt.heard() and not isinstance(error, CommandError):
-            say("interrupted")  # in the middle of an engine's work, which then failed in its own way
-            return INTERRUPTED
-        if not hasattr(error, "format_message"):  # typer's own are about the command line
-            return report(error)
-        if message := error.format_message():  # none where the help was shown instead
-            command = error.ctx.command_path if getattr(error, "ctx", None) else "flowkit"
-            say(f"{message} (`{command} --help` lists what there is)")
-        return BAD_INPUT
-    if result == INTERRUPTED:
-        say("interrupted")
-    return result if isinstance(result, int) else 0
