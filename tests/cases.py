@@ -23,6 +23,9 @@ def coupling(network=lambda: MLP([6]), **options):
 # data gave. The published scale sigmoid(s + 2) has no bound below, and the priors' exp(logs) none above: their
 # inverse runs past float32. (With bounds on both, `min_scale`, nothing is waived.)
 OVERFLOWS = {"finite": "the inverse of sigmoid(s + 2) and of the priors is unbounded"}
+# By the weights that an engine draws: where inverse(z) is about 1e14 and the Jacobian's condition 1e17, no digit
+# of z comes back, and the few moves that measure how much may be lost can all land where a prior's scale is 0.
+BEYOND_DOUBLE = {"inverse round trip": "inverse(z) may be so large that no digit of z comes back"}
 
 
 def glow_step(**options):
@@ -161,7 +164,13 @@ COMPOSED = [
         SMALL,
         labels,
     ),
-    Case("MultiScale(glow)", multiscale(prior=True, top=TopPrior), SMALL, waived=OVERFLOWS),
+    Case(
+        "MultiScale(glow)",
+        multiscale(prior=True, top=TopPrior),
+        SMALL,
+        waived=OVERFLOWS,
+        tolerated=BEYOND_DOUBLE,
+    ),
     Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25, min_scale=0.25), SMALL),
 ]
 

@@ -1,17 +1,14 @@
 """The commands and their options. What they do is one file each, imported when the engine is known."""
 
-import importlib
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import flowkit
-from flowkit._engine import ENGINES, require_engine
-from flowkit.cli import interrupt, places
-from flowkit.cli.failure import BAD_INPUT, INTERRUPTED, CommandError, report, say, warnings_in_one_line
+from flowkit._engine import ENGINES
+from flowkit.cli import places
+from flowkit.cli.engine import use
 
 
 def numbers(text):
@@ -240,44 +237,3 @@ def info(backend: Backend = None):
     from flowkit.cli.info import run as show
 
     show()
-
-
-def use(backend):
-    """Choose the engine. Keras reads the choice when it is first imported, so it comes before that."""
-    if backend is not None:
-        if backend not in ENGINES:
-            raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
-        if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
-            raise CommandError(f"--backend {backend}: Keras already runs on another engine in this process")
-        os.environ["KERAS_BACKEND"] = backend
-    if os.environ.get("KERAS_BACKEND") != "tensorflow":
-        # Keras imports TensorFlow where it is installed, and TensorFlow talks about oneDNN.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    require_engine()
-    with interrupt.later():
-        importlib.import_module("flowkit.backends").devices()  # the engine, and what it does when first asked
-
-
-def main(arguments=None):
-    """`flowkit.cli.main`, once it listens to Ctrl-C."""
-    warnings_in_one_line()
-    try:
-        result = app(arguments, prog_name="flowkit", standalone_mode=False)
-    except typer.Exit as error:
-        result = error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        result = INTERRUPTED
-    except Exception as error:
-        if interrupt.heard() and not isinstance(error, CommandError):
-            say("interrupted")  # in the middle of an engine's work, which then failed in its own way
-            return INTERRUPTED
-        if not hasattr(error, "format_message"):  # typer's own are about the command line
-            return report(error)
-        if message := error.format_message():  # none where the help was shown instead
-            command = error.ctx.command_path if getattr(error, "ctx", None) else "flowkit"
-            say(f"{message} (`{command} --help` lists what there is)")
-        return BAD_INPUT
-    if result == INTERRUPTED:
-        say("interrupted")
-    return result if isinstance(result, int) else 0

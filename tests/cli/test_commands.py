@@ -555,4 +555,4 @@ def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
     assert main(["check", "halves:Wrong", "--backends", backends.name(), "--examples", "2"]) == 1
     assert "broke 'log-det'" in capsys.readouterr().out
     assert main(["check", "halves"]) == 2
-    assert "expected package.module:Name" in capsys.readouterr().out
+    assert "expected package.module:Name" in capsys.readouterr().err

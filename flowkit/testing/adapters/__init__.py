@@ -17,11 +17,6 @@ def adapt(obj, *, event_shape=(3,), domain=None, codomain=None, inverse="analyti
     inverse is found by search. It is checked with the weights that it has.
     Clauses about Keras's saving, shapes and policies are reported as "not asked: not applicable".
     Raises TypeError for an object of another library.
-
-    Doctest needs torch, so this is only shown:
-
-        import torch.distributions as td
-        check_bijector(adapt(td.ExpTransform(), event_shape=(2,)))
     """
     found = convention(obj)
     return Adapted(

@@ -1,0 +1,26 @@
+"""--backend, before Keras is imported."""
+
+import importlib
+import os
+import sys
+
+from flowkit._engine import ENGINES, require_engine
+from flowkit.cli import interrupt
+from flowkit.cli.failure import CommandError
+
+
+def use(backend):
+    """Choose the engine. Keras reads the choice when it is first imported, so it comes before that."""
+    if backend is not None:
+        if backend not in ENGINES:
+            raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
+        if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
+            raise CommandError(f"--backend {backend}: Keras already runs on another engine in this process")
+        os.environ["KERAS_BACKEND"] = backend
+    if os.environ.get("KERAS_BACKEND") != "tensorflow":
+        # Keras imports TensorFlow where it is installed, and TensorFlow talks about oneDNN.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    require_engine()
+    with interrupt.later():
+        importlib.import_module("flowkit.backends").devices()  # the engine, and what it does when first asked
