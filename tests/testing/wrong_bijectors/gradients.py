@@ -55,6 +55,10 @@ class StraightThrough(Elementwise):
         return z, ops.zeros_like(z)
 
 
+ZERO_TIMES_INFINITY = ("jax", "torch")
+"""Where the gradient of sqrt at 0 times 0 is NaN; TensorFlow's rule makes it 0."""
+
+
 class Tilted(Bijector):
     """q = p exp(w) / sum(p exp(w)), on the simplex."""
 
@@ -92,7 +96,7 @@ class StoppedTilt(Tilted):
         return q, log_det - ops.sum(self.w) + ops.sum(ops.stop_gradient(self.w))
 
 
-@breaks("finite gradient", says="a finite gradient of forward's output for x")
+@breaks("finite gradient", says="a finite gradient of forward's output for x", engines=ZERO_TIMES_INFINITY)
 class WhereOfARoot(Elementwise):
     """sqrt(0) in the branch not taken: the output is finite, the gradient is not."""
 
@@ -104,7 +108,7 @@ class WhereOfARoot(Elementwise):
         return z, ops.zeros_like(z)
 
 
-@breaks("finite gradient", says="a finite gradient of inverse's output for x")
+@breaks("finite gradient", says="a finite gradient of inverse's output for x", engines=ZERO_TIMES_INFINITY)
 class WhereOfARootBack(Elementwise):
     def _forward(self, x):
         return x, ops.zeros_like(x)
