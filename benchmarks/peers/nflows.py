@@ -45,6 +45,12 @@ def spline(cls, domain=None, codomain=None, **given):
     return Recipe(lambda n: moved(cls((n,), num_bins=5, **given)), domain=domain, codomain=codomain)
 
 
+def both(name, make, **given):
+    """A spline's recipes: between 0 and 1, and with straight tails."""
+    cls = getattr(t, name)
+    return {name: make(cls, **UNIT, **given), f"{name}(tails)": make(cls, **LINEAR, **given)}
+
+
 def multiscale(n):
     whole = t.MultiscaleCompositeTransform(2, split_dim=1)
     rest = whole.add_transform(moved(t.LULinear(2 * n)), (2 * n,))
@@ -95,52 +101,22 @@ RECIPES = {
     "MaskedPiecewiseLinearAutoregressiveTransform": autoregressive(
         t.MaskedPiecewiseLinearAutoregressiveTransform, num_bins=5, **UNIT
     ),
-    "MaskedPiecewiseQuadraticAutoregressiveTransform": autoregressive(
-        t.MaskedPiecewiseQuadraticAutoregressiveTransform, num_bins=5, **UNIT
-    ),
-    "MaskedPiecewiseQuadraticAutoregressiveTransform(tails)": autoregressive(
-        t.MaskedPiecewiseQuadraticAutoregressiveTransform, num_bins=5, **LINEAR
-    ),
-    "MaskedPiecewiseRationalQuadraticAutoregressiveTransform": autoregressive(
-        t.MaskedPiecewiseRationalQuadraticAutoregressiveTransform, num_bins=5, **UNIT
-    ),
-    "MaskedPiecewiseRationalQuadraticAutoregressiveTransform(tails)": autoregressive(
-        t.MaskedPiecewiseRationalQuadraticAutoregressiveTransform, num_bins=5, **LINEAR
-    ),
+    **both("MaskedPiecewiseQuadraticAutoregressiveTransform", autoregressive, num_bins=5),
+    **both("MaskedPiecewiseRationalQuadraticAutoregressiveTransform", autoregressive, num_bins=5),
     "MultiscaleCompositeTransform": Recipe(multiscale, event=lambda n: (2 * n,)),
     "NaiveLinear": Recipe(lambda n: moved(t.NaiveLinear(n))),
     "OneByOneConvolution": Recipe(
         lambda n: moved(t.OneByOneConvolution(2 * n, identity_init=False)), event=image
     ),
     "Permutation": Recipe(lambda n: t.Permutation(torch.randperm(n))),
-    "PiecewiseCubicCDF": spline(t.PiecewiseCubicCDF, **UNIT),
-    "PiecewiseCubicCDF(tails)": spline(t.PiecewiseCubicCDF, **LINEAR),
-    "PiecewiseCubicCouplingTransform": coupling(t.PiecewiseCubicCouplingTransform, num_bins=5, **UNIT),
-    "PiecewiseCubicCouplingTransform(tails)": coupling(
-        t.PiecewiseCubicCouplingTransform, num_bins=5, **LINEAR
-    ),
-    "PiecewiseLinearCDF": spline(t.PiecewiseLinearCDF, **UNIT),
-    "PiecewiseLinearCDF(tails)": spline(t.PiecewiseLinearCDF, **LINEAR),
-    "PiecewiseLinearCouplingTransform": coupling(t.PiecewiseLinearCouplingTransform, num_bins=5, **UNIT),
-    "PiecewiseLinearCouplingTransform(tails)": coupling(
-        t.PiecewiseLinearCouplingTransform, num_bins=5, **LINEAR
-    ),
-    "PiecewiseQuadraticCDF": spline(t.PiecewiseQuadraticCDF, **UNIT),
-    "PiecewiseQuadraticCDF(tails)": spline(t.PiecewiseQuadraticCDF, **LINEAR),
-    "PiecewiseQuadraticCouplingTransform": coupling(
-        t.PiecewiseQuadraticCouplingTransform, num_bins=5, **UNIT
-    ),
-    "PiecewiseQuadraticCouplingTransform(tails)": coupling(
-        t.PiecewiseQuadraticCouplingTransform, num_bins=5, **LINEAR
-    ),
-    "PiecewiseRationalQuadraticCDF": spline(t.PiecewiseRationalQuadraticCDF, **UNIT),
-    "PiecewiseRationalQuadraticCDF(tails)": spline(t.PiecewiseRationalQuadraticCDF, **LINEAR),
-    "PiecewiseRationalQuadraticCouplingTransform": coupling(
-        t.PiecewiseRationalQuadraticCouplingTransform, num_bins=5, **UNIT
-    ),
-    "PiecewiseRationalQuadraticCouplingTransform(tails)": coupling(
-        t.PiecewiseRationalQuadraticCouplingTransform, num_bins=5, **LINEAR
-    ),
+    **both("PiecewiseCubicCDF", spline),
+    **both("PiecewiseCubicCouplingTransform", coupling, num_bins=5),
+    **both("PiecewiseLinearCDF", spline),
+    **both("PiecewiseLinearCouplingTransform", coupling, num_bins=5),
+    **both("PiecewiseQuadraticCDF", spline),
+    **both("PiecewiseQuadraticCouplingTransform", coupling, num_bins=5),
+    **both("PiecewiseRationalQuadraticCDF", spline),
+    **both("PiecewiseRationalQuadraticCouplingTransform", coupling, num_bins=5),
     "PointwiseAffineTransform": Recipe(
         lambda n: t.PointwiseAffineTransform(torch.randn(n), torch.rand(n) + 0.5)
     ),

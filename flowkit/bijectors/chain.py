@@ -11,6 +11,7 @@ from flowkit.bijectors.folding import fold
 from flowkit.bijectors.parameters import one_of
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
 from flowkit.contract.errors import label
+from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import weakest
 
 
@@ -175,7 +176,8 @@ class Chain(Bijector):
         Nine bits of rounding, which is 6e-5 in float32; and no less than the rounding of the networks.
         """
         dtypes = {layer.compute_dtype for layer in self._flatten_layers()}
-        return max(2**9 * _epsilon(self.compute_dtype), *map(_epsilon, dtypes))
+        networks = [rounding_unit(dtype) for dtype in dtypes if "float" in dtype]
+        return max(2**9 * rounding_unit(self.compute_dtype), *networks)
 
     def _warn_of_drift(self, error):
         """Warn the first time, and again whenever it is ten times worse."""
@@ -227,12 +229,6 @@ class Chain(Bijector):
     @classmethod
     def from_config(cls, config):
         return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
-
-
-def _epsilon(dtype):
-    """The spacing of floating-point numbers at 1; 0 for other types."""
-    bits = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
-    return 2.0 ** -bits[dtype] if dtype in bits else 0.0
 
 
 def _ranks(rank):

@@ -3,6 +3,12 @@
 import keras
 
 _LOW = ("float16", "bfloat16")
+_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
+
+
+def rounding_unit(dtype):
+    """The distance from 1 to the next number of a floating-point type, by name."""
+    return 2.0 ** -_BITS[dtype]
 
 
 def full_precision(dtype=None):

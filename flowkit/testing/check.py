@@ -6,13 +6,11 @@ import hypothesis
 
 import flowkit.testing.clauses  # noqa: F401  (fills CLAUSES)
 from flowkit import backends
-from flowkit.testing.checker import PROFILES, Check
+from flowkit.testing.checker import Check, results_of
 from flowkit.testing.clause import CLAUSES
 from flowkit.testing.drawn import check_drawn
 from flowkit.testing.replay import drawn_again
-from flowkit.testing.report import Report, Result
-
-__all__ = ["PROFILES", "Check", "check_bijector"]
+from flowkit.testing.report import Report
 
 
 def check_bijector(
@@ -63,17 +61,7 @@ def check_bijector(
             )
         bijector = drawn_again(bijector, drawn)
     check = Check(bijector, drawn=drawn, **options)
-    results, causes = [], {}
-    for name in names:
-        result = check.run(name, replay, causes)
-        if result.verdict == "broken" and name in waived:
-            result = Result(name, "waived", reason=waived[name])
-        elif result.verdict == "broken":
-            if raises:
-                raise result.error
-            if result.cause is not None:
-                causes.setdefault(result.cause, name)
-        results.append(result)
+    results = results_of(names, lambda name, causes: check.run(name, replay, causes), waived, raises=raises)
     return Report(str(check.subject), backends.name(), results)
 
 

@@ -204,6 +204,22 @@ class Check:
             return None
 
 
+def results_of(names, run, waived, *, raises):
+    """The results of `run(name, causes)` for each clause: an error that several meet is reported by the first."""
+    results, causes = [], {}
+    for name in names:
+        result = run(name, causes)
+        if result.verdict == "broken" and name in waived:
+            result = Result(name, "waived", reason=waived[name])
+        elif result.verdict == "broken":
+            if raises:
+                raise result.error
+            if result.cause is not None:
+                causes.setdefault(result.cause, name)
+        results.append(result)
+    return results
+
+
 def _cause(fault):
     """The error behind a fault, where there is one."""
     if isinstance(fault, Raised):

@@ -1,7 +1,7 @@
 """Checking a function that draws another bijector each time."""
 
 from flowkit import backends
-from flowkit.testing.checker import Check
+from flowkit.testing.checker import Check, results_of
 from flowkit.testing.replay import recorded
 from flowkit.testing.report import Report, Result
 from flowkit.testing.search import failing
@@ -18,17 +18,12 @@ def check_drawn(make, names, waived, options, *, raises):
     strategy = recorded(make)
     count = max(3, (options["examples"] or 25) // 8)
     options = {**options, "examples": 3}
-    results, causes = [], {}
-    for name in names:
-        result = _first_broken(strategy, name, count, options, causes)
-        if result.verdict == "broken" and name in waived:
-            result = Result(name, "waived", reason=waived[name])
-        elif result.verdict == "broken":
-            if raises:
-                raise result.error
-            if result.cause is not None:
-                causes.setdefault(result.cause, name)
-        results.append(result)
+    results = results_of(
+        names,
+        lambda name, causes: _first_broken(strategy, name, count, options, causes),
+        waived,
+        raises=raises,
+    )
     return Report("drawn bijector", backends.name(), results)
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.precision import rounding_unit
 
 
 class Functions:
@@ -53,7 +54,7 @@ class Functions:
             layer = self._layer(event)
             lowest = backends.lowest_float(direction(layer, inverse), *tensors(x, context))
             # What a layer holds may have been computed in less than it is now used in.
-            self._eps[key] = max(unit(lowest), unit(getattr(layer, "precision", "float64")))
+            self._eps[key] = max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
         return self._eps[key]
 
     def _kept(self, event, what, make):
@@ -75,9 +76,3 @@ def tensors(x, context):
     """The arguments of a direction as tensors of the current default precision."""
     x = ops.convert_to_tensor(x, dtype=keras.config.floatx())
     return (x,) if context is None else (x, ops.convert_to_tensor(context))
-
-
-def unit(dtype):
-    """The distance from 1 to the next number of a floating-point type, by name."""
-    bits = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
-    return 2.0 ** -bits[dtype]

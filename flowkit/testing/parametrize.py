@@ -7,7 +7,7 @@ import pytest
 import flowkit.testing.clauses  # noqa: F401  (fills CLAUSES)
 from flowkit import backends
 from flowkit.contract import Bijector
-from flowkit.testing.check import Check
+from flowkit.testing.checker import Check
 from flowkit.testing.clause import CLAUSES
 
 OPTIONS = {"examples": 4, "profile": "quick"}

@@ -7,11 +7,18 @@ import subprocess
 import sys
 import tempfile
 
+import keras
 import numpy as np
+from keras import ops
 
 from flowkit import backends
 from flowkit.contract import ContractError
+from flowkit.contract.precision import rounding_unit
+from flowkit.testing.example import Example
+from flowkit.testing.subject import Subject
 from flowkit.testing.target import found, name_of
+from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.trial import Trial
 
 DIRECTIONS = 3
 """How many times inputs and weights are moved to see how far gradients move with them."""
@@ -91,10 +98,6 @@ def _run(engine, arguments, place):
 
 def answer(name, options, path):
     """Write outputs, log-dets, gradients, measured errors and weights to `path`."""
-    from flowkit.testing.example import Example
-    from flowkit.testing.subject import Subject
-    from flowkit.testing.trial import Trial
-
     options = json.loads(options)
     start = dict(np.load(options["start"])) if options["start"] else {}
     event = options["event"] or start.get("event")
@@ -118,13 +121,10 @@ def answer(name, options, path):
 
 def _errors(trial):
     """What rounding in float32 may have done to each answer."""
-    from flowkit.testing.functions import unit
-    from flowkit.testing.tolerances import ROUNDINGS
-
     errors = {}
     for inverse, points, measured in ((False, trial.x, trial.there), (True, trial.z, trial.back)):
         side = "inverse" if inverse else "forward"
-        grow = ROUNDINGS * unit("float32") / trial.unit_of(inverse)
+        grow = ROUNDINGS * rounding_unit("float32") / trial.unit_of(inverse)
         value, log_det = grow * measured.value_error, grow * measured.log_det_error
         if inverse:  # one that iterates stops where its spec says, and takes its log-det there
             value = value + trial.declared(measured.value)
@@ -135,7 +135,7 @@ def _errors(trial):
         moved = [_gradients(trial, points, inverse, draw) for draw in range(1, 1 + DIRECTIONS)]
         for i, (gradient, *others) in enumerate(zip(here, *moved, strict=True)):
             steps = [np.max(np.abs(other - gradient), initial=0.0) for other in others]
-            noise = max(steps) + unit("float32") * np.max(np.abs(gradient), initial=1.0)
+            noise = max(steps) + rounding_unit("float32") * np.max(np.abs(gradient), initial=1.0)
             errors[f"gradient {i} of {side} error"] = np.full(gradient.shape, ROUNDINGS * noise)
     return errors
 
@@ -145,11 +145,6 @@ def _gradients(trial, points, inverse, draw=None):
 
     A `draw` moves all of these by one rounding each. None of a solver's gradients are promised.
     """
-    import keras
-    from keras import ops
-
-    from flowkit.testing.functions import unit
-
     if inverse and trial.spec.inverse == "iterative":
         return []
     layer = trial.layer32
@@ -164,7 +159,7 @@ def _gradients(trial, points, inverse, draw=None):
     values = [points.astype("float32"), *(v.numpy() for v in layer.trainable_variables)]
     if draw is not None:
         rng = np.random.default_rng([draw, 8])
-        step = np.float32(unit("float32"))
+        step = np.float32(rounding_unit("float32"))
         values = [v * (1 + step * rng.choice([-1, 1], size=v.shape)).astype("float32") for v in values]
     _, grads = backends.gradients(loss, [ops.convert_to_tensor(v) for v in values])
     return [ops.convert_to_numpy(grad) for grad in grads]

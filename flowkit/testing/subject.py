@@ -13,9 +13,6 @@ from flowkit.testing.cause import said
 from flowkit.testing.clone import recreate
 from flowkit.testing.event_shapes import event_shapes, spread
 from flowkit.testing.functions import Functions
-from flowkit.testing.functions import direction as direction
-from flowkit.testing.functions import tensors as tensors
-from flowkit.testing.functions import unit as unit
 from flowkit.testing.points import points_of
 from flowkit.testing.randomize import moved
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clause import Broken, Undecided, clause, judge
-from flowkit.testing.subject import unit
 from flowkit.testing.tolerances import ROUNDINGS
 
 
@@ -18,7 +18,7 @@ def independence(trial):
     for inverse, points, measured in ((False, trial.x, trial.there), (True, trial.z, trial.back)):
         whole = trial.call32(points, trial.context, inverse)
         # The float64 measurement, in float32's units: blocks of another size round in another order.
-        grow = unit("float32") / trial.unit_of(inverse)
+        grow = rounding_unit("float32") / trial.unit_of(inverse)
         errors = measured.value_error * grow, measured.log_det_error * grow
         for order in ([2, 0, 1], [1, 2], [0], [1], [2], [1, 1]):
             context = None if trial.context is None else trial.context[order]

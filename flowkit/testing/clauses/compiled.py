@@ -4,9 +4,10 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.precision import rounding_unit
 from flowkit.testing import traced
 from flowkit.testing.clause import Broken, Undecided, clause, judge
-from flowkit.testing.subject import direction, unit
+from flowkit.testing.functions import direction
 from flowkit.testing.tolerances import ROUNDINGS
 
 
@@ -23,7 +24,7 @@ def compiled(trial):
         eager = trial.call32(points, trial.context, inverse)
         answer = _compiled(trial, points, inverse, side)
         measured = trial.back if inverse else trial.there
-        grow = unit("float32") / trial.unit_of(inverse)
+        grow = rounding_unit("float32") / trial.unit_of(inverse)
         errors = measured.value_error * grow, measured.log_det_error * grow
         for name, a, b, error in zip(("output", "log_det"), eager, answer, errors, strict=True):
             a, b = a.astype("float64"), b.astype("float64")

@@ -6,8 +6,8 @@ from keras import ops
 from flowkit import backends
 from flowkit.testing.clause import Broken, Undecided, clause, point
 from flowkit.testing.example import ROWS
+from flowkit.testing.functions import tensors
 from flowkit.testing.points import points_of
-from flowkit.testing.subject import tensors
 from flowkit.testing.trial import large
 
 LIMIT = float(np.finfo("float32").max)

@@ -6,8 +6,8 @@ from keras import ops
 from flowkit import backends
 from flowkit.testing.clause import Undecided, clause, judge
 from flowkit.testing.clauses.finite import fits
+from flowkit.testing.functions import tensors
 from flowkit.testing.points import within
-from flowkit.testing.subject import tensors
 from flowkit.testing.tolerances import ROUNDINGS
 
 

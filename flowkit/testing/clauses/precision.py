@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clause import Broken, clause, judge
-from flowkit.testing.subject import unit
 from flowkit.testing.tolerances import ROUNDINGS
 
 
@@ -30,7 +30,7 @@ def mixed_precision(trial):
         if value.dtype.name not in ("float32", "float64"):
             raise Broken(f"{name} of at least float32 under mixed_bfloat16", value.dtype.name)
     there, again = trial.there, trial.there_and_back
-    grow = unit("float32") / trial.eps
+    grow = rounding_unit("float32") / trial.eps
     allowed = ROUNDINGS * grow * (again.value_error + again.value_spread) + trial.declared(trial.x)
     error = ROUNDINGS * grow * there.value_error
     known = trial.resolved(z.astype("float64"), error, trial.spec.codomain)
