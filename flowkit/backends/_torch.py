@@ -194,9 +194,13 @@ def compile_fully(function, layer, *, thorough=False):
     def run(*args):
         answer = compiled(*args)
         for broken in explained.break_reasons:
-            frame = broken.user_stack[-1]
-            # Keras itself breaks the graph in some ops, as where it makes a tensor of a numpy array.
-            if broken.graph_break and not frame.filename.startswith(_LIBRARIES):
+            *_, last = [None, *broken.user_stack]
+            own = [frame for frame in broken.user_stack if not frame.filename.startswith(_LIBRARIES)]
+            # Keras itself breaks the graph in some ops, as where it makes a tensor of a numpy array; but not where
+            # it is asked for numbers.
+            asked = any(frame.name == "convert_to_numpy" for frame in broken.user_stack)
+            if broken.graph_break and own and (last is own[-1] or asked):
+                frame = own[-1]
                 raise RuntimeError(
                     f"compiles, but not in one piece: {broken.reason.splitlines()[0]}\n"
                     f'File "{frame.filename}", line {frame.lineno}, in {frame.name}'

@@ -18,7 +18,8 @@ _heard = _waits = False
 
 
 def listen():
-    """Take over SIGINT, where Python's own handler has it."""
+    """Take over SIGINT, where Python's own handler has it, and forget what was heard before: a command begins."""
+    answered()
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _hear)

@@ -7,7 +7,7 @@ import hypothesis
 import flowkit.testing.clauses  # noqa: F401  (fills CLAUSES)
 from flowkit import backends
 from flowkit.testing.checker import Check, results_of
-from flowkit.testing.clause import CLAUSES
+from flowkit.testing.clause import CLAUSES, known
 from flowkit.testing.drawn import check_drawn
 from flowkit.testing.replay import drawn_again
 from flowkit.testing.report import Report
@@ -41,8 +41,10 @@ def check_bijector(
     - `replay`: the one `Example` of an earlier report; `drawn`: what that bijector was made from, where it was drawn.
     - `raises=False`: return the report whatever it says. An error that several clauses meet is reported by the first.
     """
-    names = list(CLAUSES) if clauses is None else [_known(name) for name in clauses]
-    waived = {_known(name): reason for name, reason in (waived or {}).items()}
+    names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
+    waived = {known(name): reason for name, reason in (waived or {}).items()}
+    if drawn is not None and replay is None:
+        raise ValueError("drawn= is for a replay: give replay= as well, from the same line of the report.")
     if replay is not None and event_shapes is None:
         event_shapes = [replay.event]
     options = {
@@ -63,14 +65,6 @@ def check_bijector(
     check = Check(bijector, drawn=drawn, **options)
     results = results_of(names, lambda name, causes: check.run(name, replay, causes), waived, raises=raises)
     return Report(str(check.subject), backends.name(), results)
-
-
-def _known(name):
-    if name not in CLAUSES:
-        raise ValueError(
-            f"check_bijector knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}."
-        )
-    return name
 
 
 def _draws(bijector):

@@ -34,6 +34,15 @@ def clause(name, promise, *, hint, per="example", applies=lambda subject: None):
     return register
 
 
+def known(name):
+    """`name`, where a clause is called that. Raises ValueError otherwise."""
+    if name not in CLAUSES:
+        raise ValueError(
+            f"the checker knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}."
+        )
+    return name
+
+
 class Broken(Exception):
     """A promise does not hold: what was expected and received, and by how much where that is a number."""
 

@@ -2,8 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
+
+from flowkit.testing.worker import run_on
 
 KEPT, BROKEN, USAGE = 0, 1, 2
 
@@ -77,10 +78,7 @@ def one_engine(target, examples):
 
 
 def _run(engine, target, examples):
-    paths = [os.getcwd(), *filter(None, sys.path)]
-    environment = {**os.environ, "KERAS_BACKEND": engine, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-    command = [sys.executable, "-c", _WORKER, target, str(examples)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return run_on(engine, _WORKER, [target, str(examples)], [os.getcwd(), *filter(None, sys.path)])
 
 
 def _misused(message):

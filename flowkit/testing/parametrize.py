@@ -8,7 +8,7 @@ import flowkit.testing.clauses  # noqa: F401  (fills CLAUSES)
 from flowkit import backends
 from flowkit.contract import Bijector
 from flowkit.testing.checker import Check
-from flowkit.testing.clause import CLAUSES
+from flowkit.testing.clause import CLAUSES, known
 
 OPTIONS = {"examples": 4, "profile": "quick"}
 """What the pytest plugin's options set for all items."""
@@ -30,12 +30,16 @@ class Case:
     waived: dict = field(default_factory=dict)
     tolerated: dict = field(default_factory=dict)
 
+    def __post_init__(self):
+        for clause in (*self.waived, *self.tolerated):
+            known(clause)
+
     def check(self, clause):
         """Raise `ContractError` where this case breaks the clause; an expected failure where it is waived."""
-        result, reason = self._checker().run(clause), self._waiver(clause)
+        result, reason = self._checker().run(clause), _reason(self.waived, clause)
         if result.verdict == "broken":
-            if reason or clause in self.tolerated:
-                pytest.xfail(reason or self.tolerated[clause])
+            if accepted := reason or _reason(self.tolerated, clause):
+                pytest.xfail(accepted)
             raise result.error
         if reason:
             pytest.fail(
@@ -43,10 +47,6 @@ class Case:
                 f"on {backends.name()}. Remove it, or name the engines that need it: {{clause: {{engine: reason}}}}.",
                 pytrace=False,
             )
-
-    def _waiver(self, clause):
-        waiver = self.waived.get(clause)
-        return waiver.get(backends.name()) if isinstance(waiver, dict) else waiver
 
     def _checker(self):
         key = id(self), tuple(OPTIONS.items())
@@ -61,6 +61,12 @@ class Case:
 _KEPT = {}
 
 
+def _reason(waivers, clause):
+    """Why a clause may be broken on this engine, or None."""
+    waiver = waivers.get(clause)
+    return waiver.get(backends.name()) if isinstance(waiver, dict) else waiver
+
+
 def parametrize_bijectors(bijectors, *, clauses=None, waived=None):
     """A decorator that runs a test once for each bijector and clause, as `test(bijector, check)`.
 
@@ -68,7 +74,7 @@ def parametrize_bijectors(bijectors, *, clauses=None, waived=None):
     {clause: reason} for those of them that break it. The test says `check(bijector)`.
     """
     cases = [_case(name, given, waived or {}) for name, given in _named(bijectors)]
-    names = [name for name in CLAUSES if clauses is None or name in clauses]
+    names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
     params = [
         pytest.param(case, _checker(name), id=f"{case.name}-{name.replace(' ', '_')}")
         for case in cases

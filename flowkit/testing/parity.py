@@ -3,7 +3,6 @@
 import inspect
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -19,6 +18,7 @@ from flowkit.testing.subject import Subject
 from flowkit.testing.target import found, name_of
 from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import Trial
+from flowkit.testing.worker import run_on
 
 DIRECTIONS = 3
 """How many times inputs and weights are moved to see how far gradients move with them."""
@@ -36,7 +36,7 @@ def check_parity(make, backends=("jax", "torch", "tensorflow"), *, event_shape=N
     of one context. Returns {engine: {name: array}}.
     """
     name = name_of(make)
-    place = os.getcwd() if isinstance(make, str) else os.path.dirname(os.path.abspath(inspect.getfile(make)))
+    place = os.getcwd() if isinstance(make, str) else _root(make)
     first = backends[0]
     with tempfile.TemporaryDirectory() as folder:
         files = {engine: os.path.join(folder, f"{engine}.npz") for engine in backends}
@@ -52,6 +52,16 @@ def check_parity(make, backends=("jax", "torch", "tensorflow"), *, event_shape=N
     for engine in backends[1:]:
         _compare(name, first, answers[first], engine, answers[engine])
     return answers
+
+
+def _root(make):
+    """The folder from which the module that defines `make` is imported."""
+    file = os.path.abspath(inspect.getfile(make))
+    if os.path.basename(file) == "__init__.py":
+        file = os.path.dirname(file)
+    for _ in make.__module__.split("."):
+        file = os.path.dirname(file)
+    return file
 
 
 def _sizes(what, shape):
@@ -80,15 +90,8 @@ def _compare(name, first, expected, engine, received):
 
 
 def _run(engine, arguments, place):
-    paths = [place, *filter(None, sys.path)]
-    environment = {**os.environ, "KERAS_BACKEND": engine, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-    done = subprocess.run(
-        [sys.executable, "-c", _WORKER, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # Last, since in a folder of the author's any file may have the name of one of Python's modules.
+    done = run_on(engine, _WORKER, arguments, [*filter(None, sys.path), place])
     if done.returncode:
         raise RuntimeError(f"check_parity could not run on {engine}:\n{done.stderr[-3000:]}")
 

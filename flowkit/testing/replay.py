@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
 import keras
+import numpy as np
 
 from flowkit import backends
 from flowkit.contract import Bijector
@@ -13,7 +14,7 @@ from flowkit.contract import Bijector
 
 @dataclass(frozen=True)
 class Drawn:
-    """A bijector, and what Hypothesis drew for it: plain values, layers as their configs."""
+    """A bijector, and what Hypothesis drew for it: layers and arrays as Keras stores them, all else as it is."""
 
     bijector: Bijector
     values: tuple = field(default=())
@@ -29,7 +30,7 @@ def recorded(make):
 
         def noted(*args, **kwargs):
             value = draw(*args, **kwargs)
-            values.append(keras.saving.serialize_keras_object(value))  # before anybody changes it
+            values.append(_stored(value))  # before anybody changes it
             return value
 
         return Drawn(function(noted), tuple(values))
@@ -40,13 +41,20 @@ def recorded(make):
 def drawn_again(make, values):
     """The bijector that `make` makes where `values` are drawn."""
     with keras.saving.CustomObjectScope(_classes(list(values))):
-        left = [keras.saving.deserialize_keras_object(value) for value in values]
-    try:
-        return _function_of_draw(make)(lambda *args, **kwargs: left.pop(0))
-    except IndexError:
+        left = [_restored(value) for value in values]
+
+    def draw(*args, **kwargs):
+        if not left:
+            raise ValueError(f"drawn= holds {len(values)} values, fewer than this bijector draws. {own}")
+        return left.pop(0)
+
+    own = "Take the line of its own report."
+    bijector = _function_of_draw(make)(draw)
+    if left:
         raise ValueError(
-            f"drawn= holds {len(values)} values, fewer than this bijector draws: take the line of its own report."
-        ) from None
+            f"drawn= holds {len(values)} values, {len(left)} more than this bijector draws. {own}"
+        )
+    return bijector
 
 
 def replay_line(clause, example, *, drawn=None, context=None, profile="quick"):
@@ -78,13 +86,33 @@ def source(value):
     return repr(value)
 
 
+def _stored(value):
+    """What was drawn, as it can be printed and kept: a layer or array as its config."""
+    if isinstance(value, (keras.Layer, np.ndarray)):
+        return keras.saving.serialize_keras_object(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (list, tuple):
+        return type(value)(map(_stored, value))
+    return {key: _stored(part) for key, part in value.items()} if type(value) is dict else value
+
+
+def _restored(value):
+    """The inverse of `_stored`."""
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    if type(value) in (list, tuple):
+        return type(value)(map(_restored, value))
+    return {key: _restored(part) for key, part in value.items()} if type(value) is dict else value
+
+
 def _function_of_draw(make):
     return (lambda draw: draw(make)) if isinstance(make, st.SearchStrategy) else make
 
 
 def _classes(stored):
     """The classes that a config names and that are found in their modules, registered with Keras or not."""
-    if isinstance(stored, list):
+    if isinstance(stored, (list, tuple)):
         return {name: found for part in stored for name, found in _classes(part).items()}
     if not isinstance(stored, dict):
         return {}

@@ -1,7 +1,6 @@
 """A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
 
 import contextlib
-import copy
 
 import numpy as np
 from keras import ops
@@ -31,7 +30,7 @@ class Subject:
         self.given = given if isinstance(given, Bijector) else None
         self._make = given if self.given is None else lambda: recreate(given)
         self._context = _checked(context)
-        self.model = self.make()  # unbuilt: answers questions about the spec
+        self.model = self._first()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, Bijector):
             raise TypeError(
                 f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
@@ -65,20 +64,25 @@ class Subject:
 
     # Copies
 
+    def _first(self):
+        try:
+            return self.make()
+        except Exception as error:
+            if self.given is None:
+                raise
+            raise ContractError(
+                "config",
+                self.given,
+                expected="a layer that its config makes again, since the checker tries copies",
+                received=f"{type(error).__name__}: {said(error)}",
+                hint="Mend get_config, or pass a function that makes the bijector.",
+            ) from error
+
     def make(self, dtype=None):
         """A new, unbuilt layer; `dtype` "float64" inside `backends.float64()` makes one of that precision."""
         if self.given is not None:
             return recreate(self.given, dtype)
         return self._make()
-
-    def reference(self):
-        """A copy that did not go through the config, or None where there is none."""
-        if self.given is None:
-            return self._make()
-        try:
-            return copy.deepcopy(self.given)
-        except Exception:  # torch modules and locks may refuse; the attributes are compared instead
-            return None
 
     def _choose_events(self, asked, most):
         if asked is not None:

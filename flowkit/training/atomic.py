@@ -36,9 +36,11 @@ def atomic_path(path, *, keep=None):
             os.replace(path, keep)
         os.replace(temporary, path)
         _sync(path.parent)
-    except OSError as error:  # a full disk, say: of the file that was asked for, not of the temporary one
-        error.filename, error.filename2 = str(path), None
-        raise
+    except OSError as error:
+        # A full disk, say. It is told of the file that was asked for: nobody knows the temporary one.
+        if error.errno is None or not _concerns(path, error.filename):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -49,6 +51,13 @@ def remove_leftovers(path):
     path = Path(path)
     for leftover in path.parent.glob(f"{_prefix(path)}*{path.suffix}"):
         leftover.unlink(missing_ok=True)
+
+
+def _concerns(path, named):
+    """Whether an error that names this file, or none, is about writing `path`."""
+    if not isinstance(named, str):
+        return named is None
+    return Path(named) in path.parents or Path(named).name.startswith(_prefix(path))
 
 
 def _prefix(path):

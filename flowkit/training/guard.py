@@ -128,7 +128,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     def scale_loss(self, loss):
         # The gradients of a loss that has overflowed may be finite. Times NaN they are not.
         loss = self.inner_optimizer.scale_loss(loss)
-        return loss * ops.where(ops.isfinite(loss), 1.0, float("nan"))
+        return loss * ops.cast(ops.where(ops.isfinite(loss), 1.0, float("nan")), loss.dtype)
 
     def finalize_variable_values(self, var_list):
         self.inner_optimizer.finalize_variable_values(var_list)

@@ -488,6 +488,17 @@ def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
     )
 
 
+def test_a_control_c_between_two_commands_is_none_of_the_second():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["--version"]) == 0
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert main(["info"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_failure_that_control_c_led_to_is_code_130(trained, capsys, monkeypatch):
     def interrupted(*_, **__):
         with contextlib.suppress(KeyboardInterrupt):  # as a callback of XLA's does

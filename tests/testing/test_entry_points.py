@@ -159,6 +159,59 @@ def test_the_printed_line_replays_the_failure(make, options):
     assert again.replay == once.replay
 
 
+def test_what_keras_cannot_store_may_be_drawn():
+    def make(draw):
+        made = draw(st.sampled_from([Shift, Scale]))
+        return made(float(draw(st.fractions(0, 1))))
+
+    assert check_bijector(make, event_shapes=[(2,)], clauses=["round trip"])
+
+
+def test_what_a_config_forgets_is_drawn_all_the_same():
+    values = []
+
+    def make(draw):
+        values.append(draw(st.integers(0, 5)))
+        return things.Forgetful(float(values[-1]))
+
+    report = check_bijector(make, event_shapes=[(2,)], clauses=["config"], raises=False)
+    assert len(set(values)) > 1
+    assert [result.verdict for result in report.results] == ["broken"]
+
+
+def test_an_instance_that_its_config_cannot_make_again_is_an_error_of_its_own():
+    with pytest.raises(ContractError, match="private"):
+        check_bijector(things.Forgetful(2.0), event_shapes=[(2,)])
+    with pytest.raises(ContractError, match=r"config.*makes again.*nothing to tell"):
+        check_bijector(things.Silent())
+
+
+def test_a_thorough_check_draws_more_bijectors():
+    def drawn(profile):
+        values = []
+
+        def make(draw):
+            values.append(draw(st.integers(0, 10**6)))
+            return Shift(float(values[-1]))
+
+        check_bijector(make, event_shapes=[(1,)], clauses=["log-det kind"], profile=profile)
+        return len(set(values))
+
+    assert drawn("thorough") > drawn("quick")
+
+
+def test_a_replay_takes_what_was_drawn_and_nothing_else():
+    def make(draw):
+        return Shift(float(draw(st.integers(0, 5))))
+
+    with pytest.raises(ValueError, match="1 more than"):
+        check_bijector(make, replay=Example((2,)), drawn=(0, 1))
+    with pytest.raises(ValueError, match="fewer than"):
+        check_bijector(make, replay=Example((2,)), drawn=())
+    with pytest.raises(ValueError, match="give replay="):
+        check_bijector(make, drawn=(0,))
+
+
 def test_a_replay_of_a_drawn_bijector_asks_for_what_was_drawn():
     with pytest.raises(ValueError, match="needs drawn="):
         check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)))

@@ -24,6 +24,26 @@ def test_a_waiver_for_this_engine_alone():
     assert outcome({"log-det": {backends.name(): "known"}}) == ("XFailed", "known")
 
 
+def test_a_tolerance_may_name_engines_too():
+    here, elsewhere = {"log-det": {backends.name(): "known"}}, {"log-det": {"another": "known"}}
+    assert outcome({}, tolerated=here) == ("XFailed", "known")
+    assert outcome({}, tolerated=elsewhere)[0] == "BrokenPromise"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Case("flip", SignFlip, waived={"logdet": "known"}),
+        lambda: Case("flip", SignFlip, tolerated={"logdet": "known"}),
+        lambda: parametrize_bijectors([SignFlip], clauses=["logdet"]),
+        lambda: parametrize_bijectors([SignFlip], waived={"logdet": "known"}),
+    ],
+)
+def test_an_unknown_clause_is_named(make):
+    with pytest.raises(ValueError, match="knows no clause 'logdet'"):
+        make()
+
+
 def test_a_waiver_for_another_engine_does_not_help():
     assert outcome({"log-det": {"another": "known"}})[0] == "BrokenPromise"
 

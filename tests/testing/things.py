@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors import Coupling, Exp, Scale
+from flowkit.bijectors import Coupling, Elementwise, Exp, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract import Bijector
 
@@ -119,3 +119,25 @@ class WrongAfter(Bijector):
     @classmethod
     def from_config(cls, config):
         return cls(keras.saving.deserialize_keras_object(config.pop("other")), **config)
+
+
+class Forgetful(Elementwise):
+    """Its config does not tell what it keeps as a private attribute."""
+
+    def __init__(self, shift=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self._private = shift
+
+    def _forward(self, x):
+        return x + self._private, ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z - self._private, ops.zeros_like(z)
+
+    def get_config(self):
+        return {key: value for key, value in super().get_config().items() if key != "shift"}
+
+
+class Silent(Forgetful):
+    def get_config(self):
+        raise RuntimeError("nothing to tell")

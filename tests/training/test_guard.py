@@ -42,6 +42,14 @@ def test_a_bad_batch_changes_nothing(jit_compile):
     assert not identical(before, values([*model.trainable_variables, *keep]))
 
 
+def test_a_flow_in_float64_is_guarded_as_well():
+    flow = Flow(Shift(dtype="float64"), dtype="float64")
+    flow.compile(training.GuardedOptimizer(keras.optimizers.SGD(0.1)))
+    flow.fit(np.ones((4, 2)), verbose=0)
+    assert int(flow.optimizer.skipped) == 0
+    assert values(flow.trainable_variables)[0].any()
+
+
 def test_a_loss_that_overflows_is_not_followed_though_its_gradients_are_finite():
     flow = Flow(Shift())
     flow.compile(training.GuardedOptimizer(keras.optimizers.SGD(0.1)))
