@@ -25,6 +25,7 @@ compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
 compile_jacobian = _engine.compile_jacobian
+constant = _engine.constant
 convolve = _engine.convolve
 devices = _engine.devices
 float64 = _engine.float64
@@ -48,6 +49,7 @@ __all__ = [
     "compile_gradients",
     "compile_inference",
     "compile_jacobian",
+    "constant",
     "convolve",
     "devices",
     "float64",

@@ -43,6 +43,11 @@ def float64():
         keras.config.set_dtype_policy(before[1])
 
 
+def constant(array, like):
+    """A numpy array as a tensor, of the type of `like`: a constant of what is compiled."""
+    return keras.ops.convert_to_tensor(array, dtype=like.dtype)
+
+
 def convolve(x, kernel, bias):
     """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
 

@@ -54,6 +54,14 @@ def float64():
         torch.set_default_dtype(before[2])
 
 
+def constant(array, like):
+    """A numpy array as a tensor, of the type of `like`: a constant of what is compiled.
+
+    Where `keras.ops.convert_to_tensor` asks numpy about the array's type, `torch.compile` breaks its graph.
+    """
+    return torch.as_tensor(array, dtype=like.dtype, device=like.device)
+
+
 def convolve(x, kernel, bias):
     """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
 

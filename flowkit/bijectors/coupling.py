@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.bijectors.parameters import LAYOUTS, ORDERS, one_of, shift_and_scale
 from flowkit.contract import Bijector, BijectorSpec, ContractError, sum_event
 from flowkit.contract.shapes import plain
@@ -175,7 +176,7 @@ class Coupling(Bijector):
         return a * (1 - self._mask(a)) if self.split == "checkerboard" else a
 
     def _mask(self, x):
-        return ops.convert_to_tensor(checkerboard(tuple(x.shape[1:]), self.swap), dtype=self.compute_dtype)
+        return backends.constant(checkerboard(tuple(x.shape[1:]), self.swap), like=x)
 
     def get_config(self):
         return {

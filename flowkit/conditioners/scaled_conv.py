@@ -59,8 +59,8 @@ class ScaledConv(keras.Layer):
         kernel, bias = self.kernel * scale, self.bias * scale
         if not self.edge_bias:
             return kernel, bias
-        kernel, edge = ops.split(kernel, [x_shape[-1]], axis=2)
-        taps = ops.convert_to_tensor(edge_taps(*x_shape[1:3], self.kernel_size), self.compute_dtype)
+        kernel, edge = kernel[:, :, : x_shape[-1]], kernel[:, :, x_shape[-1] :]
+        taps = backends.constant(edge_taps(*x_shape[1:3], self.kernel_size), like=kernel)
         # `@`, since `ops.matmul` rounds float64 to float32 on torch.
         return kernel, taps @ ops.reshape(edge, (-1, self.features)) + bias
 
