@@ -32,7 +32,8 @@ class Coupling(Bijector):
 
     The conditioner is a Keras layer from a to h. Where it has an attribute `features` that is None,
     it is told how many channels to answer with. Where it has an attribute `context` that is
-    "optional" or "required", it is called with `context=` as well.
+    "optional" or "required", it is called with `context=` as well. Where it has a method `run`, that is
+    called in place of the layer: the same, without what Keras does around a call.
 
     Raises ContractError for fewer than two channels (or places), and where the conditioner's
     answer has the wrong shape. Dinh, Krueger & Bengio, NICE (2014); Dinh, Sohl-Dickstein & Bengio,
@@ -113,10 +114,8 @@ class Coupling(Bijector):
 
     def _answer(self, kept, context):
         """(shift, log_scale) of what is changed; log_scale is None for an additive coupling."""
-        if self.spec.context == "none":
-            h = self.conditioner(kept)
-        else:
-            h = self.conditioner(kept, context=context)
+        answer = getattr(self.conditioner, "run", self.conditioner)
+        h = answer(kept) if self.spec.context == "none" else answer(kept, context=context)
         h = ops.cast(h, self.compute_dtype)
         if self.transform == "additive":
             return self._where_changed(h), None

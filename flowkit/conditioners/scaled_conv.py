@@ -44,17 +44,26 @@ class ScaledConv(keras.Layer):
             shape=(k, k, channels, self.features),
             initializer="zeros" if self.zeros else normal,
             name="W",
+            autocast=False,
         )
-        self.bias = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
-        self.logs = self.add_weight(shape=(self.features,), initializer="zeros", name="logs")
+        self.bias, self.logs = (
+            self.add_weight(shape=(self.features,), initializer="zeros", name=name, autocast=False)
+            for name in ("b", "logs")
+        )
         if not self.zeros:
             self.flag = adapted_flag(self)
 
     def call(self, x):
-        return backends.convolve(x, *self._folded(x.shape))
+        kernel, bias = self._folded(x.shape)
+        if self.compute_dtype != self.variable_dtype:
+            kernel, bias = ops.cast(kernel, self.compute_dtype), ops.cast(bias, self.compute_dtype)
+        return backends.convolve(x, kernel, bias)
 
     def _folded(self, x_shape):
-        """The kernel for x alone, and what does not depend on x: (features,), or a map (1, h, w, features)."""
+        """The kernel for x alone, and what does not depend on x: (features,), or a map (1, h, w, features).
+
+        In the precision of the weights, which is more than that of the convolution under mixed precision.
+        """
         scale = ops.exp(self.factor * self.logs)
         kernel, bias = self.kernel * scale, self.bias * scale
         if not self.edge_bias:
