@@ -92,6 +92,16 @@ def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed
     return Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
 
 
+def tame(again, start):
+    """For each sample: whether what has come back moves by less than its size when rounding moves what it came from.
+
+    A map that throws a rounding error farther than that is nowhere near straight, and its slope at the rounded point
+    tells nothing of the point that was meant: the one may be flat where the other is steep.
+    """
+    size = np.maximum(1, np.abs(start).reshape(len(start), -1).max(axis=1))
+    return again.value_spread.reshape(len(start), -1).max(axis=1) < size
+
+
 def split(stacked, rows):
     """The pieces of `rows` rows each that `stacked` was put together from."""
     return [stacked[i : i + rows] for i in range(0, len(stacked), rows)]

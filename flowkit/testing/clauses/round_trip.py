@@ -2,7 +2,7 @@
 
 from flowkit.testing.clause import clause, judge
 from flowkit.testing.points import difference
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.tolerances import ROUNDINGS, tame
 
 
 @clause(
@@ -14,6 +14,7 @@ def from_domain(trial):
     there, back = trial.there, trial.there_and_back
     allowed = ROUNDINGS * (back.value_error + back.value_spread) + trial.declared(trial.x)
     known = trial.resolved(there.value, ROUNDINGS * there.value_error, trial.spec.codomain)
+    known &= tame(back, trial.x)
     gap = difference(trial.spec.domain, trial.x, back.value)
     judge(trial.x, back.value, allowed, what="x", where=trial.x, among=known, gap=gap)
 
@@ -27,5 +28,6 @@ def from_codomain(trial):
     back, there = trial.back, trial.back_and_there
     allowed = ROUNDINGS * (there.value_error + there.value_spread)
     known = trial.resolved(back.value, ROUNDINGS * trial.back_error, trial.spec.domain)
+    known &= tame(there, trial.z)
     gap = difference(trial.spec.codomain, trial.z, there.value)
     judge(trial.z, there.value, allowed, what="z", where=trial.z, among=known, gap=gap)
