@@ -60,9 +60,7 @@ def main():
 
 def sized(work, options, parser):
     """The preset's work with what --set and --precision change; images and vectors each take what they know."""
-    known = {
-        key for preset in options.preset for key, value in PRESETS[preset].items() if value.__class__ is int
-    }
+    known = {key for preset in PRESETS.values() for key, value in preset.items() if isinstance(value, int)}
     for pair in options.set:
         key, _, value = pair.partition("=")
         if key not in known or not value.isdigit():
