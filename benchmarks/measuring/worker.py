@@ -75,9 +75,11 @@ class Measured:
             return self.steps(calls)
         self.engine.wait()
         start = time.perf_counter()
-        for _ in range(calls):
+        for _ in range(
+            calls
+        ):  # each answer is waited for, as numpy's would be; JAX would run several at once
             getattr(self.contender, task)()
-        self.engine.wait()
+            self.engine.wait()
         return (time.perf_counter() - start) / calls
 
     def steps(self, calls):
