@@ -62,11 +62,11 @@ class Measured:
         self.calls = {}
 
     def once(self, task):
-        """Seconds of one call; several are timed together where one is too short to time. The first time warms up."""
+        """Seconds of one call; several are timed together where one is too short to time."""
         if task not in self.calls:
             self.calls[task] = 1
-            warm = self.timed(task)
-            self.calls[task] = min(100, max(1, math.ceil(self.least / warm)))
+            self.timed(task)  # compiles, which must not count in how long a call takes
+            self.calls[task] = min(100, max(1, math.ceil(self.least / self.timed(task))))
         return self.timed(task)
 
     def timed(self, task):
@@ -75,11 +75,9 @@ class Measured:
             return self.steps(calls)
         self.engine.wait()
         start = time.perf_counter()
-        for _ in range(
-            calls
-        ):  # each answer is waited for, as numpy's would be; JAX would run several at once
+        for _ in range(calls):
             getattr(self.contender, task)()
-            self.engine.wait()
+            self.engine.wait()  # after each, as for an answer in numpy: JAX would run several at once
         return (time.perf_counter() - start) / calls
 
     def steps(self, calls):
