@@ -4,7 +4,7 @@
 BACKEND ?= $(or $(KERAS_BACKEND),jax)
 RECIPE  ?= glow/fashion-mnist
 ARGS    ?=
-PYTEST  ?= -n auto --maxprocesses 4
+PYTEST  ?= -n auto --maxprocesses 4 --dist worksteal
 
 ENGINES := jax torch tensorflow
 ifneq ($(filter glow,$(MAKECMDGOALS)),)
@@ -58,11 +58,16 @@ types: .venv-test/.installed
 	.venv-test/bin/mypy
 
 doctest: .venv-test/.installed
-	KERAS_BACKEND=jax .venv-test/bin/pytest --doctest-modules flowkit \
+	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit \
 	  --ignore flowkit/backends/_torch.py --ignore flowkit/backends/_tensorflow.py
 
 # One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
-test-jax test-torch test-tensorflow: export OMP_NUM_THREADS ?= 1
+doctest test-jax test-torch test-tensorflow: export OMP_NUM_THREADS ?= 1
+
+# Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read.
+doctest test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+doctest test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+doctest test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 test-jax: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST)
@@ -87,7 +92,7 @@ docs: .venv-docs/.installed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 clean:
-	rm -rf $(VENVS) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENVS) site build dist .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One folder for each environment; the stamp spares a second installation until pyproject.toml changes.

@@ -77,7 +77,13 @@ class Flow(Inference):
         x, context = unpack(inputs)
         if self.dequantize is not None:
             x = self.dequantize(x)
-        return self._log_density(x, context)
+        with backends.compiling_parts(when=self.jit_compile):
+            return self._log_density(x, context)
+
+    def _should_torch_compile(self):
+        """False where Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
+        chained = any(hasattr(layer, "parts") for layer in self._flatten_layers())
+        return super()._should_torch_compile() and not chained
 
     def compute_output_shape(self, input_shape):
         """(batch,), the shape of log_prob."""
@@ -155,16 +161,15 @@ class Flow(Inference):
             validation_data = self._check_validation(validation_data)
         if not self.built or not self.bijector.adapted:
             self.adapt(*first, again=False)
-        with backends.static_shapes(when=self.jit_compile):
-            return super().fit(
-                x,
-                y,
-                batch_size,
-                epochs,
-                validation_data=validation_data,
-                sample_weight=sample_weight,
-                **kwargs,
-            )
+        return super().fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            validation_data=validation_data,
+            sample_weight=sample_weight,
+            **kwargs,
+        )
 
     def evaluate(self, x=None, y=None, batch_size=None, *, context=None, sample_weight=None, **kwargs):
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
@@ -180,8 +185,7 @@ class Flow(Inference):
             x = self._ready_on(x)
         self._scoring = True
         try:
-            with backends.static_shapes(when=self.jit_compile):
-                return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
+            return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
         finally:
             self._scoring = False
 

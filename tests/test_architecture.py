@@ -76,7 +76,10 @@ MAY_IMPORT = {
     "_registration": set(),
     "__init__": set(),
 }
-ALSO = {"flowkit.bijectors.chain": {"backends"}}  # gradients that save memory
+ALSO = {
+    "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
+    "flowkit.bijectors.coupling": {"backends"},  # a mask that compilers take for a constant
+}
 FREE = {"_engine", "_engine_found", "_registration"}
 
 

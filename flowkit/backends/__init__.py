@@ -25,6 +25,8 @@ compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
 compile_jacobian = _engine.compile_jacobian
+compiling_parts = _engine.compiling_parts
+constant = _engine.constant
 convolve = _engine.convolve
 devices = _engine.devices
 float64 = _engine.float64
@@ -36,7 +38,7 @@ no_grad = _engine.no_grad
 replay = _replay.replay
 replica_share = _engine.replica_share
 replicas = _engine.replicas
-static_shapes = _engine.static_shapes
+run_part = _engine.run_part
 use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
 
@@ -48,6 +50,8 @@ __all__ = [
     "compile_gradients",
     "compile_inference",
     "compile_jacobian",
+    "compiling_parts",
+    "constant",
     "convolve",
     "devices",
     "float64",
@@ -63,7 +67,7 @@ __all__ = [
     "replay",
     "replica_share",
     "replicas",
-    "static_shapes",
+    "run_part",
     "use_multi_tensor",
     "version",
 ]

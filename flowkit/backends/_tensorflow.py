@@ -23,9 +23,14 @@ def no_grad():
     return contextlib.nullcontext()  # TensorFlow records only inside a GradientTape
 
 
-def static_shapes(when):
-    """A scope in which the engine compiles for each shape by itself, where `when` holds."""
+def compiling_parts(when):
+    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
     return contextlib.nullcontext()
+
+
+def run_part(part, x, context, inverse):
+    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
+    return part.run(x, context, inverse)
 
 
 @contextlib.contextmanager
@@ -39,6 +44,11 @@ def float64():
     finally:
         keras.config.set_floatx(before[0])
         keras.config.set_dtype_policy(before[1])
+
+
+def constant(array, like):
+    """A numpy array as a tensor, of the type of `like`: a constant of what is compiled."""
+    return keras.ops.convert_to_tensor(array, dtype=like.dtype)
 
 
 def convolve(x, kernel, bias):

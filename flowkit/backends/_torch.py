@@ -1,6 +1,8 @@
 """What flowkit needs of PyTorch beyond `keras.ops`."""
 
 import contextlib
+import contextvars
+import functools
 import os
 
 import keras
@@ -28,15 +30,40 @@ def no_grad():
     return torch.no_grad()  # puts the global mode back at its end
 
 
-def static_shapes(when):
-    """A scope in which the engine compiles for each shape by itself, where `when` holds."""
+def compiling_parts(when):
+    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
     if not when:
         return contextlib.nullcontext()
+    return _compiling_parts()
+
+
+@contextlib.contextmanager
+def _compiling_parts():
     from torch import _dynamo  # seconds, which eager training need not pay
 
-    # The layers of a flow are alike but for their shapes. After the second one torch makes the number
-    # of channels a symbol, on which its compiler then fails ("cannot determine truth value of Relational").
-    return _dynamo.config.patch(automatic_dynamic_shapes=False)
+    token = _COMPILES_PARTS.set(True)
+    try:
+        # One for each kind of part and each shape, with and without gradients: more than torch's limit of 8.
+        with _dynamo.config.patch(recompile_limit=256):
+            yield
+    finally:
+        _COMPILES_PARTS.reset(token)
+
+
+_COMPILES_PARTS = contextvars.ContextVar("compiles_parts", default=False)
+
+
+def run_part(part, x, context, inverse):
+    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
+    if _COMPILES_PARTS.get() and not torch.compiler.is_compiling():
+        return _compiled_run()(part, x, context, inverse)
+    return part.run(x, context, inverse)
+
+
+@functools.cache
+def _compiled_run():
+    # Weights are looked up at each call, as inputs of what was compiled.
+    return torch.compile(lambda part, x, context, inverse: part.run(x, context, inverse), dynamic=False)
 
 
 @contextlib.contextmanager
@@ -52,6 +79,14 @@ def float64():
         keras.config.set_floatx(before[0])
         keras.config.set_dtype_policy(before[1])
         torch.set_default_dtype(before[2])
+
+
+def constant(array, like):
+    """A numpy array as a tensor, of the type of `like`: a constant of what is compiled.
+
+    Where `keras.ops.convert_to_tensor` asks numpy about the array's type, `torch.compile` breaks its graph.
+    """
+    return torch.as_tensor(array, dtype=like.dtype, device=like.device)
 
 
 def convolve(x, kernel, bias):

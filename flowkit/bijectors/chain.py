@@ -144,7 +144,7 @@ class Chain(Bijector):
             return self._replay(x, context, inverse)
         total, parts = 0.0, fold(self.parts)
         for part in reversed(parts) if inverse else parts:
-            x, log_det = part.run(x, context, inverse)
+            x, log_det = backends.run_part(part, x, context, inverse)
             total = total + log_det
         return x, total
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.bijectors.parameters import LAYOUTS, ORDERS, one_of, shift_and_scale
 from flowkit.contract import Bijector, BijectorSpec, ContractError, sum_event
 from flowkit.contract.shapes import plain
@@ -31,7 +32,8 @@ class Coupling(Bijector):
 
     The conditioner is a Keras layer from a to h. Where it has an attribute `features` that is None,
     it is told how many channels to answer with. Where it has an attribute `context` that is
-    "optional" or "required", it is called with `context=` as well.
+    "optional" or "required", it is called with `context=` as well. Where it has a method `run`, that is
+    called in place of the layer: the same, without what Keras does around a call.
 
     Raises ContractError for fewer than two channels (or places), and where the conditioner's
     answer has the wrong shape. Dinh, Krueger & Bengio, NICE (2014); Dinh, Sohl-Dickstein & Bengio,
@@ -112,10 +114,8 @@ class Coupling(Bijector):
 
     def _answer(self, kept, context):
         """(shift, log_scale) of what is changed; log_scale is None for an additive coupling."""
-        if self.spec.context == "none":
-            h = self.conditioner(kept)
-        else:
-            h = self.conditioner(kept, context=context)
+        answer = getattr(self.conditioner, "run", self.conditioner)
+        h = answer(kept) if self.spec.context == "none" else answer(kept, context=context)
         h = ops.cast(h, self.compute_dtype)
         if self.transform == "additive":
             return self._where_changed(h), None
@@ -175,7 +175,7 @@ class Coupling(Bijector):
         return a * (1 - self._mask(a)) if self.split == "checkerboard" else a
 
     def _mask(self, x):
-        return ops.convert_to_tensor(checkerboard(tuple(x.shape[1:]), self.swap), dtype=self.compute_dtype)
+        return backends.constant(checkerboard(tuple(x.shape[1:]), self.swap), like=x)
 
     def get_config(self):
         return {

@@ -26,15 +26,18 @@ class ContextBias(keras.Layer):
             raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
         size = self.num_classes or context_shape[-1]
         initializer = "zeros" if self.zeros else "glorot_uniform"
-        self.kernel = self.add_weight(shape=(size, self.width), initializer=initializer, name="W")
+        self.kernel = self.add_weight(
+            shape=(size, self.width), initializer=initializer, name="W", autocast=False
+        )
 
     def call(self, context, rank):
         """`rank` is that of the activations, batch included."""
         self._check(context.shape, rank)
+        kernel = ops.cast(self.kernel, self.compute_dtype)
         if self.num_classes:
-            bias = rows_of(ops.convert_to_tensor(self.kernel), context)
+            bias = rows_of(kernel, context)
         else:
-            bias = ops.matmul(ops.cast(context, self.compute_dtype), self.kernel)
+            bias = ops.matmul(ops.cast(context, self.compute_dtype), kernel)
         return bias if len(bias.shape) == rank else ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
 
     def _check(self, shape, rank):

@@ -44,23 +44,32 @@ class ScaledConv(keras.Layer):
             shape=(k, k, channels, self.features),
             initializer="zeros" if self.zeros else normal,
             name="W",
+            autocast=False,
         )
-        self.bias = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
-        self.logs = self.add_weight(shape=(self.features,), initializer="zeros", name="logs")
+        self.bias, self.logs = (
+            self.add_weight(shape=(self.features,), initializer="zeros", name=name, autocast=False)
+            for name in ("b", "logs")
+        )
         if not self.zeros:
             self.flag = adapted_flag(self)
 
     def call(self, x):
-        return backends.convolve(x, *self._folded(x.shape))
+        kernel, bias = self._folded(x.shape)
+        if self.compute_dtype != self.variable_dtype:
+            kernel, bias = ops.cast(kernel, self.compute_dtype), ops.cast(bias, self.compute_dtype)
+        return backends.convolve(x, kernel, bias)
 
     def _folded(self, x_shape):
-        """The kernel for x alone, and what does not depend on x: (features,), or a map (1, h, w, features)."""
+        """The kernel for x alone, and what does not depend on x: (features,), or a map (1, h, w, features).
+
+        In the precision of the weights, which is more than that of the convolution under mixed precision.
+        """
         scale = ops.exp(self.factor * self.logs)
         kernel, bias = self.kernel * scale, self.bias * scale
         if not self.edge_bias:
             return kernel, bias
-        kernel, edge = ops.split(kernel, [x_shape[-1]], axis=2)
-        taps = ops.convert_to_tensor(edge_taps(*x_shape[1:3], self.kernel_size), self.compute_dtype)
+        kernel, edge = kernel[:, :, : x_shape[-1]], kernel[:, :, x_shape[-1] :]
+        taps = backends.constant(edge_taps(*x_shape[1:3], self.kernel_size), like=kernel)
         # `@`, since `ops.matmul` rounds float64 to float32 on torch.
         return kernel, taps @ ops.reshape(edge, (-1, self.features)) + bias
 

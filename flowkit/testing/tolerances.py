@@ -81,7 +81,7 @@ def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed
             error_out = ratio.reshape(-1, *tail) * np.max(moved, axis=0)
             pairs = parts[1 + DIRECTIONS : 1 + DIRECTIONS + 2 * PAIRS]
             noise = [np.abs(a - 2 * base + b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
-            error_out = error_out + np.max(noise, axis=0) + eps * np.abs(base)
+            error_out = error_out + np.max(noise, axis=0) + eps * np.abs(base) + smallest(eps)
             for other, relative in weight_moves:
                 error_out = error_out + eps / relative * np.abs(split(other(stacked)[which], rows)[0] - base)
             spread = np.max([np.abs(p - base) for p in parts[1 + DIRECTIONS + 2 * PAIRS :]], axis=0)
@@ -100,29 +100,53 @@ def split(stacked, rows):
 def log_abs_det(jacobians, noise, eps):
     """(log|det J|, its error, condition number) for each sample of (batch, n, n), noise of the same shape.
 
-    The error of log|det J| under dJ is tr(J^-1 dJ) to first order. A row of zeros means a slope that
-    rounding hides, as where a tanh is flat: log|det J| is then known to be at most what a slope of one
-    unit would give. That bound is returned, with an infinite error.
+    The error of log|det J| under dJ is tr(J^-1 dJ) to first order. Where it is infinite, since J may be singular
+    for all that rounding leaves to see, an upper bound of log|det J| comes in its place: no singular value moves by
+    more than the norm of dJ. A row of zeros means a slope that rounding hides, as where a tanh is flat: of at most
+    one unit.
     """
     values, errors, conditions = [], [], []
     for matrix, wobble in zip(jacobians, noise, strict=True):
+        if not np.isfinite(matrix).all():
+            values.append(np.nan)
+            errors.append(np.inf)
+            conditions.append(np.inf)
+            continue
         with np.errstate(all="ignore"):
             size = np.abs(matrix).max(axis=1, keepdims=True)
-            if not np.isfinite(matrix).all() or (size == 0).any():
-                flat = matrix + np.diag(np.where(size[:, 0] == 0, eps, 0.0))
-                values.append(np.linalg.slogdet(flat)[1] if np.isfinite(matrix).all() else np.nan)
-                errors.append(np.inf)
-                conditions.append(np.inf)
-                continue
+            flat = size == 0
+            size = np.where(flat, eps, size)
             scaled = matrix / size  # rows of one size: an exponential's may differ by hundreds of decades
+            moves = eps * np.abs(scaled) + wobble / size
             singular = np.linalg.svd(scaled, compute_uv=False)
             value = np.sum(np.log(singular)) + np.sum(np.log(size))
             try:
-                inverse = np.linalg.inv(scaled)
-                error = np.sum(np.abs(inverse.T) * (eps * np.abs(scaled) + wobble / size))
+                error = np.sum(np.abs(np.linalg.inv(scaled).T) * moves)
             except np.linalg.LinAlgError:
                 error = np.inf
+            if flat.any() or not np.isfinite(error):
+                error = np.inf
+                moves = np.where(flat, np.eye(len(matrix)), ROUNDINGS * moves)
+                value = np.sum(np.log(singular + np.linalg.norm(moves))) + np.sum(np.log(size))
         values.append(value)
         errors.append(error)
         conditions.append(singular[0] / singular[-1] if singular[-1] else np.inf)
     return np.array(values), np.array(errors), np.array(conditions)
+
+
+def smallest(eps):
+    """The smallest number that a type of rounding unit `eps` holds in full; XLA makes 0 of what is smaller."""
+    return float(np.finfo(_kind(eps)).tiny)
+
+
+def large(eps):
+    """The size from which a product of two numbers overflows a type of rounding unit `eps`.
+
+    Gradients are made of such products; and where answers are as large, a rounding error is too large for a
+    measurement nearby to tell what it does.
+    """
+    return float(np.sqrt(np.finfo(_kind(eps)).max))
+
+
+def _kind(eps):
+    return {2.0**-52: "float64", 2.0**-10: "float16"}.get(eps, "float32")  # a bfloat16 has a float32's range

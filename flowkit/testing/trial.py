@@ -9,7 +9,7 @@ from flowkit import backends
 from flowkit.testing.example import ROWS
 from flowkit.testing.functions import tensors
 from flowkit.testing.points import inside, points_of, room
-from flowkit.testing.tolerances import PAIRS, measure
+from flowkit.testing.tolerances import PAIRS, large, measure, smallest
 
 WEIGHT_STEP = 2.0**-20
 
@@ -211,24 +211,6 @@ class Trial:
                 & inside(domain, z, -error if domain.kind == "interval" else error)
             )
         return good.reshape(len(z), -1).all(axis=1)
-
-
-def smallest(eps):
-    """The smallest number that a type of rounding unit `eps` holds in full: slopes below it lose their digits."""
-    return float(np.finfo(_kind(eps)).tiny)
-
-
-def large(eps):
-    """The size from which a product of two numbers overflows a type of rounding unit `eps`.
-
-    Gradients are made of such products; and where answers are as large, a rounding error is too large for a
-    measurement nearby to tell what it does.
-    """
-    return float(np.sqrt(np.finfo(_kind(eps)).max))
-
-
-def _kind(eps):
-    return {2.0**-52: "float64", 2.0**-10: "float16"}.get(eps, "float32")  # a bfloat16 has a float32's range
 
 
 def numbers(pair):

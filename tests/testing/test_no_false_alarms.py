@@ -3,13 +3,14 @@
 import contextlib
 
 import keras
+import numpy as np
 import pytest
 
-from flowkit.testing import Example, parametrize_bijectors
+from flowkit.testing import Example, check_bijector, parametrize_bijectors
 from flowkit.testing.clause import CLAUSES, Undecided
 from flowkit.testing.subject import Subject
 from flowkit.testing.trial import Trial
-from tests.testing.awkward_bijectors import AWKWARD
+from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
 
 
 @parametrize_bijectors(AWKWARD)
@@ -43,3 +44,9 @@ def test_no_alarm_beyond_the_range_of_the_computation(clause, weights, example):
     )  # first, so that the seed decides its weights whatever the clause asks
     with contextlib.suppress(Undecided):
         CLAUSES[clause].check(Trial(subject, example))
+
+
+def test_no_alarm_where_what_underflows_becomes_0():
+    """XLA makes 0 of what is smaller than the smallest number with all its digits, here a third of it less."""
+    example = Example((1,), values=(float(np.finfo("float32").tiny),))
+    assert check_bijector(Float32Inside, clauses=["inverse round trip"], replay=example)

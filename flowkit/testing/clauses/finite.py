@@ -8,7 +8,7 @@ from flowkit.testing.clause import Broken, Undecided, clause, point
 from flowkit.testing.example import ROWS
 from flowkit.testing.functions import tensors
 from flowkit.testing.points import points_of
-from flowkit.testing.trial import large
+from flowkit.testing.tolerances import large
 
 LIMIT = float(np.finfo("float32").max)
 
