@@ -18,7 +18,7 @@ import sys
 
 from measuring import table
 from measuring.machine import machine
-from measuring.turns import measure
+from measuring.turns import measure, with_ratios
 from measuring.work import PRESETS, chosen
 
 
@@ -73,13 +73,15 @@ def sized(work, options, parser):
 def compare(preset, work, options):
     """One preset's rows. Large images: one contender after another, for memory's sake, and the training step alone."""
     contenders = chosen(work, options)
-    turns = {"script": __file__, "say": say}
+    turns, repeats = {"script": __file__, "say": say}, options.repeats
     if work["kind"] == "large images":
+        repeats = 1
         rows = [measure([c], work, **turns, repeats=1, tasks=["train"])[0] for c in contenders]
     else:
-        rows = measure(contenders, work, **turns, repeats=options.repeats)
+        rows = measure(contenders, work, **turns, repeats=repeats)
+    rows = with_ratios(rows)
     say()
-    print(f"{preset}: {table.comparison(work, rows, options.repeats)}", flush=True)
+    print(f"{preset}: {table.comparison(work, rows, repeats)}", flush=True)
     deep = []
     if work["kind"] == "images":
         for depth in options.depths:
@@ -89,7 +91,7 @@ def compare(preset, work, options):
         if deep:
             say()
             print(f"\n{table.latency(work, deep)}", flush=True)
-    return {"preset": preset, "work": work, "repeats": options.repeats, "rows": rows, "depths": deep}
+    return {"preset": preset, "work": work, "repeats": repeats, "rows": rows, "depths": deep}
 
 
 def say(text=""):

@@ -87,7 +87,11 @@ def measure(contenders, work, script, *, repeats, tasks=tuple(TASKS), say=lambda
     finally:
         for worker in workers:
             worker.close()
-    rows = [worker.row() for worker in workers]
+    return [worker.row() for worker in workers]
+
+
+def with_ratios(rows):
+    """The rows, each median compared with the floor's and with flowkit's on the same engine."""
     for row in rows:
         for other in ("floor", "flowkit"):
             row[f"to_{other}"] = to_other(row, rows, other)

@@ -43,10 +43,10 @@ CONTENDERS = {
     ],
     # One at a time, and the one that may not fit into memory last.
     "large images": [
-        ("flowkit", "torch", "flowkit", {"backprop": "reversible"}),
-        ("flowkit", "jax", "flowkit", {"backprop": "reversible"}),
-        ("flowkit stored", "torch", "flowkit", {"backprop": "stored"}),
-        ("flowkit stored", "jax", "flowkit", {"backprop": "stored"}),
+        ("flowkit reversible", "torch", "flowkit", {"backprop": "reversible"}),
+        ("flowkit reversible", "jax", "flowkit", {"backprop": "reversible"}),
+        ("flowkit", "torch", "flowkit", {}),
+        ("flowkit", "jax", "flowkit", {}),
     ],
 }
 COMPILED = ("flowkit jit_compile", "torch", "flowkit", {"jit_compile": True})
@@ -55,16 +55,12 @@ TASKS = {"train": "training step", "log_prob": "evaluation", "sample": "sampling
 
 
 def chosen(work, options):
-    """The contenders that the command line asks for."""
-    found = list(CONTENDERS[work["kind"]])
-    if options.compiled and work["kind"] != "large images":
-        found.insert(2, COMPILED)
-    return [
-        c
-        for c in found
-        if c[1] in options.engine
-        and (not options.contender or c[0] in options.contender or c[0] == "flowkit")
-    ]
+    """The contenders that the command line asks for; with others goes flowkit, which they are compared with."""
+    found, wanted = list(CONTENDERS[work["kind"]]), options.contender
+    if work["kind"] != "large images":
+        found[2:2] = [COMPILED] if options.compiled else []
+        wanted = wanted and [*wanted, "flowkit"]
+    return [c for c in found if c[1] in options.engine and (not wanted or c[0] in wanted)]
 
 
 def event(work):
