@@ -49,13 +49,10 @@ def main():
     result = {"machine": machine(), "comparisons": []}
     for preset in options.preset:
         work = sized(PRESETS[preset], options, parser)
-        result["comparisons"].append(compare(preset, work, options))
-        print(flush=True)
-    rows = [row for part in result["comparisons"] for row in part["rows"]]
-    print(table.heading(result["machine"], rows))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(result, file, indent=1)
+        result["comparisons"].append(compare(preset, work, options, result["machine"]))
+        if options.json:  # after each, so that a run that is cut off leaves something
+            with open(options.json, "w") as file:
+                json.dump(result, file, indent=1)
 
 
 def sized(work, options, parser):
@@ -70,7 +67,7 @@ def sized(work, options, parser):
     return work | {"precision": options.precision}
 
 
-def compare(preset, work, options):
+def compare(preset, work, options, where):
     """One preset's rows. Large images: one contender after another, for memory's sake, and the training step alone."""
     contenders = chosen(work, options)
     turns, repeats = {"script": __file__, "say": say}, options.repeats
@@ -81,7 +78,7 @@ def compare(preset, work, options):
         rows = measure(contenders, work, **turns, repeats=repeats)
     rows = with_ratios(rows)
     say()
-    print(f"{preset}: {table.comparison(work, rows, repeats)}", flush=True)
+    print(f"{table.heading(where, rows)}\n\n{preset}: {table.comparison(work, rows, repeats)}\n", flush=True)
     deep = []
     if work["kind"] == "images":
         for depth in options.depths:
@@ -90,7 +87,7 @@ def compare(preset, work, options):
                 deep.append({**row, "steps": depth})
         if deep:
             say()
-            print(f"\n{table.latency(work, deep)}", flush=True)
+            print(f"{table.latency(deep)}\n", flush=True)
     return {"preset": preset, "work": work, "repeats": repeats, "rows": rows, "depths": deep}
 
 

@@ -55,7 +55,7 @@ def timed(row, task):
     return f"{text} ({', '.join('-' if r is None else f'{r:.2f}' for r in ratios)})"
 
 
-def latency(work, rows):
+def latency(rows):
     """First steps against depth: a column for each number of steps per level."""
     depths = sorted({row["steps"] for row in rows})
     found = {(row["engine"], row["contender"], row["steps"]): row for row in rows}
