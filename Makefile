@@ -7,7 +7,7 @@ ARGS    ?=
 PYTEST  ?= -n auto --maxprocesses 4 --dist worksteal
 
 ENGINES := jax torch tensorflow
-ifneq ($(filter glow bench,$(MAKECMDGOALS)),)
+ifneq ($(filter glow,$(MAKECMDGOALS)),)
   ifeq ($(filter $(BACKEND),$(ENGINES)),)
     $(error BACKEND=$(BACKEND): expected one of $(ENGINES))
   endif
@@ -32,7 +32,7 @@ help:
 	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    other values (RECIPE=... another recipe)"
 	@echo "make test                  lint, types, doctests, and every test on JAX and PyTorch, the core on TensorFlow"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow"
-	@echo "make bench                 measurements against other libraries"
+	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch; writes runs/bench"
 	@echo "make docs                  the documentation, into site/"
 	@echo "make clean                 remove environments and caches; runs/ stays"
 
@@ -80,10 +80,12 @@ CORE := tests/contract tests/bijectors tests/zoo tests/convert tests/training te
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest $(PYTEST) $(CORE)
 
-bench: .venv-test/.installed
-	@[ -n "$(wildcard benchmarks/*.py)" ] || { echo "benchmarks/ holds no benchmark yet"; exit 1; }
-	@for script in $(wildcard benchmarks/*.py); do \
-	  echo "$$script on $(BACKEND)"; KERAS_BACKEND=$(BACKEND) .venv-test/bin/python $$script || exit; \
+# The small set, under ten minutes on two cores. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
+bench: .venv-bench/.installed
+	@mkdir -p runs/bench
+	.venv-bench/bin/python benchmarks/speed.py --preset small vectors --depths 8 16 32 --json runs/bench/speed.json
+	@for engine in torch jax; do echo; echo "Memory on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-bench/bin/python benchmarks/memory.py --width 32 --steps 4 16 --repeats 3 || exit; \
 	done
 
 docs: .venv-docs/.installed
@@ -94,14 +96,18 @@ clean:
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One folder for each environment; the stamp spares a second installation until pyproject.toml changes.
-VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-docs
+VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-bench .venv-docs
 IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .venv/.installed:            EXTRAS := jax
 .venv-torch/.installed:      EXTRAS := torch
 .venv-tensorflow/.installed: EXTRAS := tensorflow
 .venv-test/.installed:       EXTRAS := jax,torch,tensorflow,dev
+.venv-bench/.installed:      EXTRAS := jax,torch
 .venv-docs/.installed:       EXTRAS := docs
+
+.venv-bench/.installed:      PEERS := --requirement benchmarks/requirements.txt
+.venv-bench/.installed:      benchmarks/requirements.txt
 
 $(addsuffix /.installed,$(VENVS)): pyproject.toml
 	@set -e; venv=$(@D); \
@@ -117,5 +123,5 @@ $(addsuffix /.installed,$(VENVS)): pyproject.toml
 	  $$python -m venv --clear $$venv; \
 	fi; \
 	echo "installing flowkit[$(EXTRAS)] into $$venv (a few minutes the first time) ..."; \
-	$$venv/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'; \
+	$$venv/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' $(PEERS); \
 	touch $@

@@ -1,0 +1,72 @@
+"""flowkit, on the engine that Keras runs on.
+
+Training is `fit` with Keras's plain Adam, on a data set that gives the same batch again and again; steps are timed
+between two ends of batches within one `fit`. Evaluation is `log_prob` of numpy data, sampling `sample`, both with
+answers in numpy: what a user calls, copies from and to the device included.
+"""
+
+import keras
+
+import flowkit
+
+PACKAGE = "keras-flowkit"
+
+
+def images(work, x, *, backprop="stored", jit_compile="auto"):
+    if work["precision"] == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    flow = flowkit.zoo.glow(
+        levels=work["levels"],
+        steps=work["steps"],
+        width=work["width"],
+        n_bits=None,
+        backprop=backprop,
+    )
+    return Fitted(flow, x, jit_compile)
+
+
+def vectors(work, x, *, jit_compile="auto"):
+    hidden = [work["width"]] * 2
+    couplings = [
+        flowkit.bijectors.Coupling(flowkit.conditioners.MLP(hidden), swap=bool(i % 2))
+        for i in range(work["layers"])
+    ]
+    return Fitted(flowkit.Flow(flowkit.bijectors.Chain(couplings)), x, jit_compile)
+
+
+class Fitted:
+    def __init__(self, flow, x, jit_compile):
+        self.flow, self.x = flow, x
+        flow.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=jit_compile)
+
+    def train(self, steps, lap):
+        self.flow.fit(Repeated(self.x, steps), verbose=0, callbacks=[Laps(lap)])
+
+    def log_prob(self):
+        self.flow.log_prob(self.x, batch_size=len(self.x))
+
+    def sample(self):
+        self.flow.sample(len(self.x), batch_size=len(self.x))
+
+
+class Repeated(keras.utils.PyDataset):
+    """The same batch `steps` times."""
+
+    def __init__(self, x, steps):
+        super().__init__()
+        self.x, self.steps = x, steps
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        return (self.x,)
+
+
+class Laps(keras.callbacks.Callback):
+    def __init__(self, lap):
+        super().__init__()
+        self.lap = lap
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.lap()

@@ -1,0 +1,25 @@
+"""What a measurement has to ask of JAX's device."""
+
+import jax
+
+
+def wait():
+    """Return when the device has done all that it was given."""
+    jax.block_until_ready(jax.live_arrays())
+
+
+def peak():
+    """The most bytes that arrays have taken on a GPU; None where JAX does not count."""
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def set_precision(name):
+    """ "default" leaves JAX as it comes; "bfloat16" is left to each contender."""
+    if name in ("float32", "tf32"):
+        jax.config.update(
+            "jax_default_matmul_precision", {"float32": "highest", "tf32": "tensorfloat32"}[name]
+        )
+
+
+def facts():
+    return {"engine_version": jax.__version__, "device": jax.devices()[0].device_kind, "threads": None}

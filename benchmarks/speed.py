@@ -1,0 +1,101 @@
+"""Speed of flowkit and of other libraries at the same work: docs/performance.md.
+
+    python benchmarks/speed.py --preset small vectors --depths 8 16 32 --json speed.json
+
+Contenders, one to a file of `contenders/`, run in processes of their own and measure in turns, each repeat all of them:
+
+- training step: forward, backward and Adam on one batch; evaluation: log_prob of a batch; sampling: a batch;
+- first step: from the construction of the model to the end of its first training step, compilation included;
+- peak memory: of the device on a GPU, otherwise of the process, libraries included (memory.py tells what is kept).
+
+The floor is the flow's coupling networks alone, on the same engine; its evaluation and sampling are their forward pass.
+Prints Markdown tables. What is not installed, or fails, is named below its table.
+"""
+
+import argparse
+import json
+import sys
+
+from measuring import table
+from measuring.machine import machine
+from measuring.turns import measure, with_ratios
+from measuring.work import PRESETS, chosen
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    add = parser.add_argument
+    add("--preset", nargs="+", choices=PRESETS, default=["small", "vectors"])
+    add("--engine", nargs="+", choices=["torch", "jax"], default=["torch", "jax"])
+    add("--contender", nargs="+", metavar="NAME", help="only these (and flowkit)")
+    add("--repeats", type=int, default=7)
+    add("--depths", type=int, nargs="+", default=[], help="first steps with so many steps per level")
+    add("--compiled", action="store_true", help="flowkit on torch also with jit_compile=True")
+    add("--precision", choices=["default", "float32", "tf32", "bfloat16"], default="default")
+    add(
+        "--set",
+        nargs="+",
+        metavar="KEY=VALUE",
+        default=[],
+        help="other sizes than the preset's: steps=1 width=4",
+    )
+    add("--json", help="write everything to this file")
+    add("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        from measuring.worker import serve
+
+        return serve(*json.loads(options.worker))
+    result = {"machine": machine(), "comparisons": []}
+    for preset in options.preset:
+        work = sized(PRESETS[preset], options, parser)
+        result["comparisons"].append(compare(preset, work, options, result["machine"]))
+        if options.json:  # after each, so that a run that is cut off leaves something
+            with open(options.json, "w") as file:
+                json.dump(result, file, indent=1)
+
+
+def sized(work, options, parser):
+    """The preset's work with what --set and --precision change; images and vectors each take what they know."""
+    known = {key for preset in PRESETS.values() for key, value in preset.items() if isinstance(value, int)}
+    for pair in options.set:
+        key, _, value = pair.partition("=")
+        if key not in known or not value.isdigit():
+            parser.error(f"--set {pair}: expected a whole number for one of {', '.join(sorted(known))}")
+        if key in work:
+            work = work | {key: int(value)}
+    return work | {"precision": options.precision}
+
+
+def compare(preset, work, options, where):
+    """One preset's rows. Large images: one contender after another, for memory's sake, and the training step alone."""
+    contenders = chosen(work, options)
+    turns, repeats = {"script": __file__, "say": say}, options.repeats
+    if work["kind"] == "large images":
+        repeats = 1
+        rows = [measure([c], work, **turns, repeats=1, tasks=["train"])[0] for c in contenders]
+    else:
+        rows = measure(contenders, work, **turns, repeats=repeats)
+    rows = with_ratios(rows)
+    say()
+    print(f"{table.heading(where, rows)}\n\n{preset}: {table.comparison(work, rows, repeats)}\n", flush=True)
+    deep = []
+    if work["kind"] == "images":
+        for depth in options.depths:
+            for contender in contenders:
+                (row,) = measure([contender], work | {"steps": depth}, **turns, repeats=0)
+                deep.append({**row, "steps": depth})
+        if deep:
+            say()
+            print(f"{table.latency(deep)}\n", flush=True)
+    return {"preset": preset, "work": work, "repeats": repeats, "rows": rows, "depths": deep}
+
+
+def say(text=""):
+    """What is being done, on a terminal, where the next words take its place."""
+    if sys.stderr.isatty():
+        print(f"\r{text:78}", end="" if text else "\r", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
