@@ -39,6 +39,8 @@ replay = _replay.replay
 replica_share = _engine.replica_share
 replicas = _engine.replicas
 run_part = _engine.run_part
+scan = _engine.scan
+scans = _engine.scans
 use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
 
@@ -68,6 +70,8 @@ __all__ = [
     "replica_share",
     "replicas",
     "run_part",
+    "scan",
+    "scans",
     "use_multi_tensor",
     "version",
 ]

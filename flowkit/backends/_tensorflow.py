@@ -63,6 +63,20 @@ def convolve(x, kernel, bias):
     return tf.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1])) + bias
 
 
+def scans():
+    """Whether `scan` compiles one block for all of them."""
+    return False
+
+
+def scan(run, blocks, x, context, inverse):
+    """`run(block, x, context, inverse)` of blocks one after another, alike but for their weights: (y, log_det)."""
+    total = 0.0
+    for block in blocks:
+        x, log_det = run(block, x, context, inverse)
+        total = total + log_det
+    return x, total
+
+
 def all_finite(tensors):
     """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
     return keras.ops.all(keras.ops.stack([keras.ops.all(keras.ops.isfinite(t)) for t in tensors]))

@@ -9,6 +9,7 @@ import keras
 from flowkit import backends
 from flowkit.bijectors.folding import fold
 from flowkit.bijectors.parameters import one_of
+from flowkit.bijectors.repeats import repeats
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
 from flowkit.contract.errors import label
 from flowkit.contract.precision import rounding_unit
@@ -142,9 +143,11 @@ class Chain(Bijector):
     def run(self, x, context, inverse):
         if self.backprop != "stored":
             return self._replay(x, context, inverse)
-        total, parts = 0.0, fold(self.parts)
-        for part in reversed(parts) if inverse else parts:
-            x, log_det = backends.run_part(part, x, context, inverse)
+        if not backends.scans():
+            return _run(self.parts, x, context, inverse)
+        total, runs = 0.0, repeats(self.parts)
+        for blocks in reversed(runs) if inverse else runs:
+            x, log_det = backends.scan(_run, blocks[::-1] if inverse else blocks, x, context, inverse)
             total = total + log_det
         return x, total
 
@@ -229,6 +232,14 @@ class Chain(Bijector):
     @classmethod
     def from_config(cls, config):
         return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
+
+
+def _run(parts, x, context, inverse):
+    total, parts = 0.0, fold(parts)
+    for part in reversed(parts) if inverse else parts:
+        x, log_det = backends.run_part(part, x, context, inverse)
+        total = total + log_det
+    return x, total
 
 
 def _ranks(rank):

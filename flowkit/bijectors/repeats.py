@@ -1,0 +1,49 @@
+"""Blocks of a chain that are alike but for their weights, as the steps of a Glow: what can be compiled once."""
+
+import keras
+
+
+def repeats(parts):
+    """`parts` in their order as runs of blocks that are alike: [a, b, c, b, c] is [[(a,)], [(b, c), (b, c)]]."""
+    parts, keys, runs = tuple(parts), [_key(part) for part in parts], []
+    start = 0
+    while start < len(parts):
+        size, count = _longest_run(keys[start:])
+        stop = start + size * count
+        runs.append([parts[i : i + size] for i in range(start, stop, size)])
+        start = stop
+    return runs
+
+
+def _longest_run(keys):
+    """(size, count) of the blocks at the start of `keys` that cover the most of it, the smallest that do."""
+    best = 1, 1
+    for size in range(1, len(keys) // 2 + 1):
+        count = 1
+        while keys[count * size : (count + 1) * size] == keys[:size]:
+            count += 1
+        if count > 1 and size * count > best[0] * best[1]:
+            best = size, count
+    return best
+
+
+def _key(part):
+    """Equal for parts that compute the same from equal weights."""
+    weights = [
+        (weight.name, tuple(weight.shape), weight.dtype, weight.trainable) for weight in part.variables
+    ]
+    if any(name == "seed_generator_state" for name, *_ in weights) or part.losses:
+        return id(part)  # it does more than compute: it draws, or adds to the loss
+    return repr(_nameless(keras.saving.serialize_keras_object(part))), tuple(weights)
+
+
+def _nameless(config):
+    """A config without what does not matter to a layer that has its weights: names and, of flowkit's own, seeds."""
+    if isinstance(config, list | tuple):
+        return [_nameless(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    left = {key: _nameless(value) for key, value in config.items() if key not in ("name", "build_config")}
+    if str(config.get("registered_name")).startswith("flowkit>"):
+        left["config"].pop("seed", None)
+    return left
