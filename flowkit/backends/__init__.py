@@ -35,6 +35,7 @@ jacobian = _engine.jacobian
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
 no_grad = _engine.no_grad
+rectify = _engine.rectify
 replay = _replay.replay
 replica_share = _engine.replica_share
 replicas = _engine.replicas
@@ -66,6 +67,7 @@ __all__ = [
     "no_grad",
     "read_tensorflow_checkpoint",
     "read_torch_state",
+    "rectify",
     "replay",
     "replica_share",
     "replicas",

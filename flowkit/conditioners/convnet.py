@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.scaled_conv import ScaledConv
 
@@ -58,8 +59,8 @@ class ConvNet(keras.Layer):
         return self.call(ops.cast(x, self.compute_dtype), context)
 
     def call(self, x, context=None):
-        h = ops.relu(self._add(self.first.call(x), context))
-        return self.last.call(ops.relu(self.second.call(h)))
+        h = backends.rectify(self._add(self.first.call(x), context))
+        return self.last.call(backends.rectify(self.second.call(h)))
 
     def _add(self, h, context):
         return h if context is None or self.bias is None else h + self.bias.call(context, rank=len(h.shape))
