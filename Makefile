@@ -58,18 +58,21 @@ types: .venv-test/.installed
 	.venv-test/bin/mypy
 
 doctest: .venv-test/.installed
+	rm -rf .jax_cache
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit \
 	  --ignore flowkit/backends/_torch.py --ignore flowkit/backends/_tensorflow.py
 
 # One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
 doctest test-jax test-torch test-tensorflow: export OMP_NUM_THREADS ?= 1
 
-# Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read.
+# Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read. Anew each
+# time, since nothing would ever be taken out.
 doctest test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 doctest test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 doctest test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 test-jax: .venv-test/.installed
+	rm -rf .jax_cache
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST)
 
 test-torch: .venv-test/.installed

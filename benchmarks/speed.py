@@ -64,6 +64,8 @@ def sized(work, options, parser):
             parser.error(f"--set {pair}: expected a whole number for one of {', '.join(sorted(known))}")
         if key in work:
             work = work | {key: int(value)}
+    if work["kind"] == "vectors" and options.precision == "bfloat16":
+        parser.error("--precision bfloat16 is for images: not every library's vectors can be told")
     return work | {"precision": options.precision}
 
 

@@ -1,6 +1,7 @@
 """The model: a bijector and the base density of its latents."""
 
 import math
+import warnings
 from typing import Any
 
 import keras
@@ -82,8 +83,14 @@ class Flow(Inference):
 
     def _should_torch_compile(self):
         """False where Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
-        chained = any(hasattr(layer, "parts") for layer in self._flatten_layers())
-        return super()._should_torch_compile() and not chained
+        chains = [layer for layer in self._flatten_layers() if hasattr(layer, "parts")]
+        if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
+            warnings.warn(
+                "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "
+                "same. Use backprop='stored' to have it compiled, or leave jit_compile out.",
+                stacklevel=2,
+            )
+        return super()._should_torch_compile() and not chains
 
     def compute_output_shape(self, input_shape):
         """(batch,), the shape of log_prob."""

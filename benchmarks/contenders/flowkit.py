@@ -43,10 +43,10 @@ class Fitted:
         self.flow.fit(Repeated(self.x, steps), verbose=0, callbacks=[Laps(lap)])
 
     def log_prob(self):
-        self.flow.log_prob(self.x, batch_size=len(self.x))
+        return self.flow.log_prob(self.x, batch_size=len(self.x))
 
     def sample(self):
-        self.flow.sample(len(self.x), batch_size=len(self.x))
+        return self.flow.sample(len(self.x), batch_size=len(self.x))
 
 
 class Repeated(keras.utils.PyDataset):

@@ -32,11 +32,11 @@ class OnJax:
             lap()
 
     def log_prob(self):
-        self.answer = self.log_prob_of_batch(self.weights, self.x)
+        return self.log_prob_of_batch(self.weights, self.x)
 
     def sample(self):
         self.key, key = jax.random.split(self.key)
-        self.answer = self.sample_batch(self.weights, key)
+        return self.sample_batch(self.weights, key)
 
 
 def adam(weights, gradients, state, rate=1e-4, b1=0.9, b2=0.999, epsilon=1e-7):

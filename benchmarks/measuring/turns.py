@@ -71,10 +71,10 @@ class Worker:
 def measure(contenders, work, script, *, repeats, tasks=tuple(TASKS), say=lambda text: None):
     """Rows, one for each contender. Each process makes its first step alone; then they take turns."""
     workers = []
-    for contender in contenders:
-        say(f"{contender[0]} on {contender[1]}: first step")
-        workers.append(Worker(contender, work, script))
     try:
+        for contender in contenders:
+            say(f"{contender[0]} on {contender[1]}: first step")
+            workers.append(Worker(contender, work, script))
         for task in tasks:
             for repeat in range(repeats):
                 say(f"{TASKS[task]}, repeat {repeat + 1} of {repeats}")

@@ -81,8 +81,9 @@ class Measured:
         self.engine.wait()
         start = time.perf_counter()
         for _ in range(calls):
-            getattr(self.contender, task)()
-            self.engine.wait()  # after each, as for an answer in numpy: JAX would run several at once
+            self.engine.wait(
+                getattr(self.contender, task)()
+            )  # each, as for numpy: JAX would run several at once
         return (time.perf_counter() - start) / calls
 
     def steps(self, calls):

@@ -79,8 +79,11 @@ def scan(run, blocks, x, context, inverse):
             y, log_det = run(blocks[0], x, context, inverse)
         return y, jnp.asarray(log_det, x.dtype)
 
-    y, _ = jax.eval_shape(body, x, values[0])
-    if len(blocks) > 1 and (y.shape, y.dtype) == (x.shape, x.dtype):
+    def keeps_shape():
+        y, _ = jax.eval_shape(body, x, values[0])
+        return (y.shape, y.dtype) == (x.shape, x.dtype)
+
+    if len(blocks) > 1 and keeps_shape():
         y, log_dets = jax.lax.scan(body, x, [jnp.stack(each) for each in zip(*values, strict=True)])
         return y, jnp.sum(log_dets, axis=0)
     total = 0.0

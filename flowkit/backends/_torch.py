@@ -32,7 +32,7 @@ def no_grad():
 
 def compiling_parts(when):
     """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
-    if not when:
+    if not when or torch.compiler.is_compiling():  # a whole step, where there are no parts
         return contextlib.nullcontext()
     return _compiling_parts()
 
@@ -43,8 +43,9 @@ def _compiling_parts():
 
     token = _COMPILES_PARTS.set(True)
     try:
-        # One for each kind of part and each shape, with and without gradients: more than torch's limit of 8.
-        with _dynamo.config.patch(recompile_limit=256):
+        # One for each kind of part and each shape, with and without gradients: soon more than torch's limit of 8,
+        # from which on it would run eagerly.
+        with _dynamo.config.patch(recompile_limit=4096, accumulated_recompile_limit=4096):
             yield
     finally:
         _COMPILES_PARTS.reset(token)
@@ -55,7 +56,7 @@ _COMPILES_PARTS = contextvars.ContextVar("compiles_parts", default=False)
 
 def run_part(part, x, context, inverse):
     """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
-    if _COMPILES_PARTS.get() and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and _COMPILES_PARTS.get() and not hasattr(part, "parts"):
         return _compiled_run()(part, x, context, inverse)
     return part.run(x, context, inverse)
 
@@ -104,7 +105,8 @@ def convolve(x, kernel, bias):
     y = y.permute(0, 2, 3, 1)
     if flat is not None:
         return y
-    return y + bias if torch.is_grad_enabled() else y.add_(bias)
+    in_place = not torch.is_grad_enabled() and y.dtype == bias.dtype  # autocast has them differ
+    return y.add_(bias) if in_place else y + bias
 
 
 def rectify(x):

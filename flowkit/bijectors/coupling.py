@@ -32,7 +32,7 @@ class Coupling(Bijector):
 
     The conditioner is a Keras layer from a to h. Where it has an attribute `features` that is None,
     it is told how many channels to answer with. Where it has an attribute `context` that is
-    "optional" or "required", it is called with `context=` as well. Where it has a method `run`, that is
+    "optional" or "required", it is called with `context=` as well. Where it has a method `run_inside`, that is
     called in place of the layer: the same, without what Keras does around a call.
 
     Raises ContractError for fewer than two channels (or places), and where the conditioner's
@@ -114,7 +114,7 @@ class Coupling(Bijector):
 
     def _answer(self, kept, context):
         """(shift, log_scale) of what is changed; log_scale is None for an additive coupling."""
-        answer = getattr(self.conditioner, "run", self.conditioner)
+        answer = getattr(self.conditioner, "run_inside", self.conditioner)
         h = answer(kept) if self.spec.context == "none" else answer(kept, context=context)
         h = ops.cast(h, self.compute_dtype)
         if self.transform == "additive":

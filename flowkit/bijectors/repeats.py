@@ -29,12 +29,26 @@ def _longest_run(keys):
 
 def _key(part):
     """Equal for parts that compute the same from equal weights."""
+    config = _nameless(keras.saving.serialize_keras_object(part)) if _only_computes(part) else None
+    if config is None or "'class_name': 'function'" in repr(config):  # a function is told by its name alone
+        return id(part)
     weights = [
         (weight.name, tuple(weight.shape), weight.dtype, weight.trainable) for weight in part.variables
     ]
-    if any(name == "seed_generator_state" for name, *_ in weights) or part.losses:
-        return id(part)  # it does more than compute: it draws, or adds to the loss
-    return repr(_nameless(keras.saving.serialize_keras_object(part))), tuple(weights)
+    return repr(config), tuple(weights)
+
+
+def _only_computes(part):
+    """Whether a part is made of layers that draw nothing, keep no statistics and add nothing to the loss.
+
+    Of other libraries' layers that is not known.
+    """
+    layers = part._flatten_layers()
+    return all(
+        (type(layer).__module__.startswith("flowkit.") or type(layer) is keras.layers.Dense)
+        and getattr(layer, "activity_regularizer", None) is None
+        for layer in layers
+    )
 
 
 def _nameless(config):

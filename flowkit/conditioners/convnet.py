@@ -51,7 +51,7 @@ class ConvNet(keras.Layer):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def run(self, x, context=None):
+    def run_inside(self, x, context=None):
         """As `self(x, context)` for whoever has built it: in the network's precision, without Keras's entry.
 
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.

@@ -112,8 +112,8 @@ def log_abs_det(jacobians, noise, eps):
 
     The error of log|det J| under dJ is tr(J^-1 dJ) to first order. Where it is infinite, since J may be singular
     for all that rounding leaves to see, an upper bound of log|det J| comes in its place: no singular value moves by
-    more than the norm of dJ. A row of zeros means a slope that rounding hides, as where a tanh is flat: of at most
-    one unit.
+    more than the norm of dJ, and no volume is larger than that of a box as long as the rows. A row of zeros means a
+    slope that rounding hides, as where a tanh is flat: of at most one unit.
     """
     values, errors, conditions = [], [], []
     for matrix, wobble in zip(jacobians, noise, strict=True):
@@ -137,7 +137,11 @@ def log_abs_det(jacobians, noise, eps):
             if flat.any() or not np.isfinite(error):
                 error = np.inf
                 moves = np.where(flat, np.eye(len(matrix)), ROUNDINGS * moves)
-                value = np.sum(np.log(singular + np.linalg.norm(moves))) + np.sum(np.log(size))
+                by_volume = np.sum(np.log(singular + np.linalg.norm(moves)))
+                by_rows = np.sum(
+                    np.log(np.linalg.norm(scaled, axis=1) + np.linalg.norm(moves, axis=1))
+                )  # Hadamard
+                value = min(by_volume, by_rows) + np.sum(np.log(size))
         values.append(value)
         errors.append(error)
         conditions.append(singular[0] / singular[-1] if singular[-1] else np.inf)

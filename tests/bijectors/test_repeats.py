@@ -45,6 +45,43 @@ def test_parts_of_other_arguments_are_not_alike(parts, perturb):
     assert sizes(built(Chain(parts), perturb)) == [[1], [1]]
 
 
+def times(factor):
+    def activation(h):
+        return ops.relu(factor * h)
+
+    return activation
+
+
+class Foreign(keras.layers.Layer):
+    """A conditioner of somebody else's, without a config."""
+
+    def __init__(self, features, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(features)
+
+    def build(self, x_shape):
+        self.dense.build(x_shape)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def compute_output_shape(self, x_shape):
+        return (*x_shape[:-1], self.dense.units)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda i: Coupling(MLP([4], activation=times(i))),
+        lambda i: Coupling(Foreign(2)),
+        lambda i: Coupling(keras.layers.Dense(2, activity_regularizer="l2")),
+    ],
+    ids=["functions of one name", "no config", "adds to the loss"],
+)
+def test_what_may_do_something_else_is_alike_to_nothing(make, perturb):
+    assert sizes(built(Chain([make(1), make(2)]), perturb)) == [[1], [1]]
+
+
 def answers(chain, x, context, inverse):
     """(output, log_det, gradients of x and of the weights) of one direction."""
     weights = [v.value for v in chain.trainable_variables]
@@ -62,7 +99,12 @@ def answers(chain, x, context, inverse):
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 @pytest.mark.parametrize("context", ["none", "required"])
-def test_scanned_blocks_give_what_they_give_one_by_one(monkeypatch, perturb, inverse, context):
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_scanned_blocks_give_what_they_give_one_by_one(
+    monkeypatch, perturb, policy, precision, inverse, context
+):
+    policy(precision)
+    tolerance = 1e-4 if precision == "float32" else 2**-5  # networks of three layers, 8 bits each
     given = ops.convert_to_tensor(np.arange(3)) if context == "required" else None
     options = {"context": "required", "num_classes": 3} if context == "required" else {}
     chain = built(Chain([Shift(0.5), *steps(3, **options)]), perturb, (None,) if options else None)
@@ -70,7 +112,7 @@ def test_scanned_blocks_give_what_they_give_one_by_one(monkeypatch, perturb, inv
     plain = answers(chain, x, given, inverse)
     monkeypatch.setattr(backends, "scans", lambda: True)
     for one, other in zip(plain, answers(chain, x, given, inverse), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(one).max())
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(one).max())
 
 
 @pytest.mark.skipif(backends.name() != "jax", reason="the other engines run one block after another")
