@@ -105,3 +105,20 @@ def test_backends_says_what_is_there():
     assert backends.version()[0].isdigit()
     assert backends.devices()
     assert (backends.name() in ENGINES) == backends.SUPPORTS_TRAINING
+
+
+@pytest.mark.skipif(
+    len(INSTALLED) < len(ENGINES), reason="nothing to spare where TensorFlow is not installed"
+)
+@pytest.mark.parametrize("engine", ["jax", "torch"])
+def test_tensorflow_can_be_spared_and_layers_are_stored_all_the_same(run_python, engine):
+    source = """
+        import sys, keras
+        from flowkit import backends, bijectors
+        backends.spare_tensorflow()
+        layer = bijectors.ActNorm()
+        assert bijectors.ActNorm.from_config(layer.get_config()).get_config() == layer.get_config()
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+        print("tensorflow" in sys.modules)
+    """
+    assert run_python(source, engine=engine) == "False"

@@ -8,6 +8,7 @@ require_engine()
 
 import keras  # noqa: E402  (after the engine is known to be there)
 
+from flowkit.backends.absent import spare_tensorflow  # noqa: E402
 from flowkit.backends.foreign_files import read_tensorflow_checkpoint, read_torch_state  # noqa: E402
 
 
@@ -74,6 +75,7 @@ __all__ = [
     "run_part",
     "scan",
     "scans",
+    "spare_tensorflow",
     "use_multi_tensor",
     "version",
 ]

@@ -18,9 +18,11 @@ def use(backend):
             raise CommandError(f"--backend {backend}: Keras already runs on another engine in this process")
         os.environ["KERAS_BACKEND"] = backend
     if os.environ.get("KERAS_BACKEND") != "tensorflow":
-        # Keras imports TensorFlow where it is installed, and TensorFlow talks about oneDNN.
+        # `convert` imports TensorFlow for its checkpoints, and TensorFlow talks about oneDNN.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     require_engine()
     with interrupt.later():
-        importlib.import_module("flowkit.backends").devices()  # the engine, and what it does when first asked
+        backends = importlib.import_module("flowkit.backends")
+        backends.spare_tensorflow()
+        backends.devices()  # the engine, and what it does when first asked

@@ -569,6 +569,8 @@ def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
         "        return z / 2, ops.full_like(z, -0.7)\n"
     )
     assert main(["check", "halves:Wrong", "--backends", backends.name(), "--examples", "2"]) == 1
-    assert "broke 'log-det'" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "broke 'log-det'" in table
+    assert "replay" in table
     assert main(["check", "halves"]) == 2
     assert "expected package.module:Name" in capsys.readouterr().err
