@@ -7,6 +7,7 @@ import sys
 from flowkit._engine import ENGINES, require_engine
 from flowkit.cli import interrupt
 from flowkit.cli.failure import CommandError
+from flowkit.cli.freed_memory import keep_freed_memory
 
 
 def use(backend):
@@ -22,6 +23,7 @@ def use(backend):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     require_engine()
+    keep_freed_memory()
     with interrupt.later():
         backends = importlib.import_module("flowkit.backends")
         backends.spare_tensorflow()
