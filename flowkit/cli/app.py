@@ -66,6 +66,9 @@ def train(
     data: Data = None,
     backend: Backend = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of the recipe's.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the networks: float32, or mixed_bfloat16 in place of the recipe's.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +85,15 @@ def train(
     use(backend)
     from flowkit.cli.train import run
 
-    run(recipe, source=data, epochs=epochs, out=out, resume=resume, settings=set_ or [])
+    run(
+        recipe,
+        source=data,
+        epochs=epochs,
+        precision=precision,
+        out=out,
+        resume=resume,
+        settings=set_ or [],
+    )
 
 
 @app.command()

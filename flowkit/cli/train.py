@@ -13,8 +13,8 @@ from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
 
 
-def run(name, *, source, epochs, out, resume, settings):
-    recipe = recipes.load(name, overrides(settings, source, epochs))
+def run(name, *, source, epochs, precision, out, resume, settings):
+    recipe = recipes.load(name, overrides(settings, source, epochs, precision))
     folder = RunFolder(out or Path("runs") / _default_folder(name))
     with folder.held():
         folder.check(recipe, resume)
@@ -24,14 +24,15 @@ def run(name, *, source, epochs, out, resume, settings):
         finish(experiment, folder, progress)
 
 
-def overrides(settings, source, epochs):
-    """--set, --data and --epochs, as the recipe takes them."""
+def overrides(settings, source, epochs, precision):
+    """--set, --data, --epochs and --precision, as the recipe takes them."""
     settings = [recipes.Override.parse(setting) for setting in settings]
     if source is not None:
         source = data.absolute(source)  # so that the run can go on from another folder
         settings.append(recipes.Override("data.source", source, label="--data"))
-    if epochs is not None:
-        settings.append(recipes.Override("training.epochs", epochs, label="--epochs"))
+    for key, value in {"epochs": epochs, "precision": precision}.items():
+        if value is not None:
+            settings.append(recipes.Override(f"training.{key}", value, label=f"--{key}"))
     return settings
 
 

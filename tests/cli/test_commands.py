@@ -273,6 +273,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["train", "RECIPE", "--set", "nonsense"], "--set nonsense: expected table.key=value"),
         (["train", "RECIPE", "--epochs", "0"], "--epochs: training.epochs: expected greater"),
         (["train", "RECIPE", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["train", "RECIPE", "--precision", "float8"], "--precision: training.precision: expected "),
         (["train", "RECIPE", "--backend", "theano"], "--backend: expected one of jax, torch, tensorflow"),
         (["train", "RECIPE", "--out", "OUT", "--data", "digitz"], "Did you mean 'digits'?"),
         (["train", "RECIPE", "--out", "OUT", "--data", "no/such/folder"], "no/such/folder: expected a file"),
@@ -414,7 +415,7 @@ def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained
 
 def test_mixed_precision_trains_and_leaves_the_session_as_it_was(recipe, tmp_path):
     precision = "mixed_bfloat16"
-    settings = ["--epochs", "1", "--set", f"training.precision={precision}"]
+    settings = ["--epochs", "1", "--precision", precision]
     assert main(["train", recipe, "--out", str(tmp_path / "out"), *settings]) == 0
     assert keras.config.dtype_policy().name == "float32"
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
