@@ -7,6 +7,7 @@ import keras
 
 from flowkit import data, recipes, training
 from flowkit.cli import interrupt
+from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import bits_per_dim
 from flowkit.cli.failure import INTERRUPTED, CommandError, say
 from flowkit.cli.info import facts
@@ -20,6 +21,7 @@ def run(name, *, source, epochs, precision, out, resume, settings):
         folder.check(recipe, resume)
         experiment = recipes.prepare(recipe)
         folder.begin(recipe)
+        note_busy_processors()
         progress = fit(experiment, folder, resumed=resume)
         finish(experiment, folder, progress)
 
