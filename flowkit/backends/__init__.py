@@ -18,6 +18,7 @@ def name():
 
 
 _engine = importlib.import_module(f"flowkit.backends._{name()}")
+_parts = importlib.import_module(f"flowkit.backends._{name()}_parts")
 _replay = importlib.import_module(f"flowkit.backends._{name()}_replay")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
@@ -26,7 +27,7 @@ compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
 compile_jacobian = _engine.compile_jacobian
-compiling_parts = _engine.compiling_parts
+compiling_parts = _parts.compiling_parts
 constant = _engine.constant
 convolve = _engine.convolve
 devices = _engine.devices
@@ -40,9 +41,9 @@ rectify = _engine.rectify
 replay = _replay.replay
 replica_share = _engine.replica_share
 replicas = _engine.replicas
-run_part = _engine.run_part
-scan = _engine.scan
-scans = _engine.scans
+run_part = _parts.run_part
+scan = _parts.scan
+scans = _parts.scans
 use_multi_tensor = _engine.use_multi_tensor
 version = _engine.version
 

@@ -24,16 +24,6 @@ def no_grad():
     return contextlib.nullcontext()  # JAX records nothing unless asked
 
 
-def compiling_parts(when):
-    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
-    return contextlib.nullcontext()
-
-
-def run_part(part, x, context, inverse):
-    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
-    return part.run(x, context, inverse)
-
-
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""
@@ -61,36 +51,6 @@ def convolve(x, kernel, bias):
     if kernel.shape[0] == 1:
         return keras.ops.matmul(x, kernel[0, 0]) + bias
     return keras.ops.conv(x, kernel, padding="same", data_format="channels_last") + bias
-
-
-def scans():
-    """Whether `scan` compiles one block for all of them."""
-    # Not on CPU, where XLA runs convolutions inside a loop forty times slower.
-    return jax.default_backend() != "cpu"
-
-
-def scan(run, blocks, x, context, inverse):
-    """`run(block, x, context, inverse)` of blocks one after another, alike but for their weights: (y, log_det)."""
-    variables = [[variable for part in block for variable in part.variables] for block in blocks]
-    values = [[variable.value for variable in own] for own in variables]
-
-    def body(x, own):
-        with keras.StatelessScope(list(zip(variables[0], own, strict=True))):
-            y, log_det = run(blocks[0], x, context, inverse)
-        return y, jnp.asarray(log_det, x.dtype)
-
-    def keeps_shape():
-        y, _ = jax.eval_shape(body, x, values[0])
-        return (y.shape, y.dtype) == (x.shape, x.dtype)
-
-    if len(blocks) > 1 and keeps_shape():
-        y, log_dets = jax.lax.scan(body, x, [jnp.stack(each) for each in zip(*values, strict=True)])
-        return y, jnp.sum(log_dets, axis=0)
-    total = 0.0
-    for block in blocks:
-        x, log_det = run(block, x, context, inverse)
-        total = total + log_det
-    return x, total
 
 
 def rectify(x):

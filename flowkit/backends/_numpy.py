@@ -23,16 +23,6 @@ def no_grad():
     return contextlib.nullcontext()
 
 
-def compiling_parts(when):
-    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
-    return contextlib.nullcontext()
-
-
-def run_part(part, x, context, inverse):
-    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
-    return part.run(x, context, inverse)
-
-
 @contextlib.contextmanager
 def float64():
     """A scope in which new layers and tensors are float64, whatever the session's default."""
@@ -59,20 +49,6 @@ def convolve(x, kernel, bias):
     if kernel.shape[0] == 1:
         return keras.ops.matmul(x, kernel[0, 0]) + bias
     return keras.ops.conv(x, kernel, padding="same", data_format="channels_last") + bias
-
-
-def scans():
-    """Whether `scan` compiles one block for all of them."""
-    return False
-
-
-def scan(run, blocks, x, context, inverse):
-    """`run(block, x, context, inverse)` of blocks one after another, alike but for their weights: (y, log_det)."""
-    total = 0.0
-    for block in blocks:
-        x, log_det = run(block, x, context, inverse)
-        total = total + log_det
-    return x, total
 
 
 def rectify(x):

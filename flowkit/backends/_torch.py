@@ -1,8 +1,6 @@
 """What flowkit needs of PyTorch beyond `keras.ops`."""
 
 import contextlib
-import contextvars
-import functools
 import os
 
 import keras
@@ -28,43 +26,6 @@ def devices():
 def no_grad():
     """A scope in which no gradient is recorded."""
     return torch.no_grad()  # puts the global mode back at its end
-
-
-def compiling_parts(when):
-    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
-    if not when or torch.compiler.is_compiling():  # a whole step, where there are no parts
-        return contextlib.nullcontext()
-    return _compiling_parts()
-
-
-@contextlib.contextmanager
-def _compiling_parts():
-    from torch import _dynamo  # seconds, which eager training need not pay
-
-    token = _COMPILES_PARTS.set(True)
-    try:
-        # One for each kind of part and each shape, with and without gradients: soon more than torch's limit of 8,
-        # from which on it would run eagerly.
-        with _dynamo.config.patch(recompile_limit=4096, accumulated_recompile_limit=4096):
-            yield
-    finally:
-        _COMPILES_PARTS.reset(token)
-
-
-_COMPILES_PARTS = contextvars.ContextVar("compiles_parts", default=False)
-
-
-def run_part(part, x, context, inverse):
-    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
-    if not torch.compiler.is_compiling() and _COMPILES_PARTS.get() and not hasattr(part, "parts"):
-        return _compiled_run()(part, x, context, inverse)
-    return part.run(x, context, inverse)
-
-
-@functools.cache
-def _compiled_run():
-    # Weights are looked up at each call, as inputs of what was compiled.
-    return torch.compile(lambda part, x, context, inverse: part.run(x, context, inverse), dynamic=False)
 
 
 @contextlib.contextmanager
@@ -115,20 +76,6 @@ def rectify(x):
     Without gradients to record that spares a third of the time of Glow's networks on CPU, most of it page faults.
     """
     return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
-
-
-def scans():
-    """Whether `scan` compiles one block for all of them."""
-    return False
-
-
-def scan(run, blocks, x, context, inverse):
-    """`run(block, x, context, inverse)` of blocks one after another, alike but for their weights: (y, log_det)."""
-    total = 0.0
-    for block in blocks:
-        x, log_det = run(block, x, context, inverse)
-        total = total + log_det
-    return x, total
 
 
 def all_finite(tensors):

@@ -147,7 +147,7 @@ class Chain(Bijector):
             return _run(self.parts, x, context, inverse)
         total, runs = 0.0, repeats(self.parts)
         for blocks in reversed(runs) if inverse else runs:
-            x, log_det = backends.scan(_run, blocks[::-1] if inverse else blocks, x, context, inverse)
+            x, log_det = backends.scan(_run, blocks, x, context, inverse)
             total = total + log_det
         return x, total
 

@@ -1,0 +1,23 @@
+"""Parts of a chain, on NumPy, which compiles nothing."""
+
+import contextlib
+
+
+def compiling_parts(when):
+    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
+    return contextlib.nullcontext()
+
+
+def run_part(part, x, context, inverse):
+    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
+    return part.run(x, context, inverse)
+
+
+def scans():
+    """Whether `scan` compiles one block for all of them."""
+    return False
+
+
+def scan(run, blocks, x, context, inverse):
+    """`run(parts, x, context, inverse)` of all blocks' parts; blocks are alike but for their weights: (y, log_det)."""
+    return run([part for block in blocks for part in block], x, context, inverse)
