@@ -118,22 +118,29 @@ class Coupling(Bijector):
         h = answer(kept) if self.spec.context == "none" else answer(kept, context=context)
         h = ops.cast(h, self.compute_dtype)
         if self.transform == "additive":
-            return self._where_changed(h), None
+            return self._where_changed(h), None, None
         shift, s = shift_and_scale(h, self.layout, self.order)
-        if self.scale == "sigmoid" and self.min_scale:
-            log_scale = ops.log(self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2))
-        elif self.scale == "sigmoid":
-            log_scale = ops.log_sigmoid(s + 2)
-        else:
-            log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2); `ops.tanh` falls to float32 on JAX
-        return self._where_changed(shift), self._where_changed(log_scale)
+        log_scale, scale = self._scale_of(s)
+        if self.split == "checkerboard":
+            log_scale = self._where_changed(log_scale)
+            scale = ops.exp(log_scale)
+        return self._where_changed(shift), log_scale, scale
 
-    def _move(self, moved, shift, log_scale, inverse):
+    def _scale_of(self, s):
+        if self.scale == "sigmoid" and not self.min_scale:
+            return ops.log_sigmoid(s + 2), ops.sigmoid(s + 2)
+        if self.scale == "sigmoid":
+            scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
+            return ops.log(scale), scale
+        log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2); `ops.tanh` falls to float32 on JAX
+        return log_scale, ops.exp(log_scale)
+
+    def _move(self, moved, shift, log_scale, scale, inverse):
         if log_scale is None:
             return (moved - shift, 0.0) if inverse else (moved + shift, 0.0)
         if inverse:
-            return moved * ops.exp(-log_scale) - shift, -sum_event(log_scale)
-        return (moved + shift) * ops.exp(log_scale), sum_event(log_scale)
+            return moved / scale - shift, -sum_event(log_scale)
+        return (moved + shift) * scale, sum_event(log_scale)
 
     def run(self, x, context, inverse):
         kept, moved = self._split(x)
@@ -143,10 +150,10 @@ class Coupling(Bijector):
     def rebuild(self, y, context, inverse, nudge):
         # What is kept is the same on both sides, so the network answers once for both directions.
         (kept, moved), (kept_nudge, moved_nudge) = self._split(y), self._split(nudge)
-        shift, log_scale = self._answer(kept + kept_nudge, context)
-        constants = (a if a is None else ops.stop_gradient(a) for a in (shift, log_scale))
+        answer = self._answer(kept + kept_nudge, context)
+        constants = (a if a is None else ops.stop_gradient(a) for a in answer)
         undone, _ = self._move(moved, *constants, not inverse)
-        redone, log_det = self._move(undone + moved_nudge, shift, log_scale, inverse)
+        redone, log_det = self._move(undone + moved_nudge, *answer, inverse)
         return self._join(kept, undone), self._join(kept + kept_nudge, redone), log_det
 
     def run_adapt(self, x, context, again=True):
