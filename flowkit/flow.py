@@ -168,6 +168,8 @@ class Flow(Inference):
             validation_data = self._check_validation(validation_data)
         if not self.built or not self.bijector.adapted:
             self.adapt(*first, again=False)
+        if self.compiled:
+            backends.use_multi_tensor(self.optimizer)
         return super().fit(
             x,
             y,

@@ -7,6 +7,8 @@ import keras
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flowkit.backends._torch_multi_tensor import all_finite, use_multi_tensor  # noqa: F401
+
 SUPPORTS_TRAINING = True
 
 
@@ -62,10 +64,12 @@ def convolve(x, kernel, bias):
     """
     flat = bias if bias.ndim == 1 else None
     padding = kernel.shape[0] // 2
-    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), flat, padding=padding)
-    y = y.permute(0, 2, 3, 1)
+    y = torch.nn.functional.conv2d(_first(x), kernel.permute(3, 2, 0, 1), flat, padding=padding)
     if flat is not None:
-        return y
+        return _last(y)
+    if torch.compiler.is_compiling():
+        return _last(y + _first(bias))
+    y = _last(y)
     in_place = not torch.is_grad_enabled() and y.dtype == bias.dtype  # autocast has them differ
     return y.add_(bias) if in_place else y + bias
 
@@ -75,41 +79,21 @@ def rectify(x):
 
     Without gradients to record that spares a third of the time of Glow's networks on CPU, most of it page faults.
     """
+    if torch.compiler.is_compiling() and x.ndim == 4:
+        return _last(torch.relu(_first(x)))
     return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
 
 
-def all_finite(tensors):
-    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
-    largest = torch._foreach_norm([tensor.detach() for tensor in tensors], ord=float("inf"))
-    return torch.stack(largest).isfinite().all()
+# Channels first and last, as views. Where there are convolutions the compiler takes all tensors of four axes for images
+# with channels first, and reorders in memory what it keeps of others: three times the time of a coupling on CPU.
 
 
-def use_multi_tensor(optimizer):
-    """Let a Keras optimizer clip and average all weights together, where Keras would do so one by one.
+def _first(x):
+    return x.permute(0, 3, 1, 2)
 
-    So Keras takes its steps already. The values are Keras's up to rounding.
-    """
-    clip_gradients = optimizer._clip_gradients
 
-    def clip(grads):
-        most = optimizer.global_clipnorm
-        if not most or optimizer.clipnorm or any(g is None for g in grads):
-            return clip_gradients(grads)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-        return list(torch._foreach_mul(grads, most / torch.clamp(norm, min=most)))
-
-    @torch.no_grad()
-    def average(weights):
-        kept = optimizer._model_variables_moving_average if optimizer.use_ema else []
-        pairs = [(a.value, w.value) for a, w in zip(kept, weights, strict=False) if a is not None]
-        if pairs:
-            averages, values = map(list, zip(*pairs, strict=True))
-            momentum = (optimizer.iterations.value != 0) * optimizer.ema_momentum
-            torch._foreach_mul_(averages, momentum)
-            torch._foreach_add_(averages, torch._foreach_mul(values, 1 - momentum))
-
-    optimizer._clip_gradients = clip
-    optimizer._update_model_variables_moving_average = average
+def _last(x):
+    return x.permute(0, 2, 3, 1)
 
 
 def replicas():
