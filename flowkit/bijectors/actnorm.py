@@ -39,13 +39,13 @@ class ActNorm(Bijector):
     @property
     def log_scale(self):
         """factor * logs, shape (channels,)."""
-        return self.factor * self.logs
+        return self.factor * self.logs.value
 
     def _forward(self, x):
-        return (x + self.shift) * ops.exp(self.log_scale), channel_log_det(self.log_scale, x)
+        return (x + self.shift.value) * ops.exp(self.log_scale), channel_log_det(self.log_scale, x)
 
     def _inverse(self, z):
-        return z * ops.exp(-self.log_scale) - self.shift, -channel_log_det(self.log_scale, z)
+        return z * ops.exp(-self.log_scale) - self.shift.value, -channel_log_det(self.log_scale, z)
 
     def _adapt(self, x):
         shift, log_scale = normalizing(x)

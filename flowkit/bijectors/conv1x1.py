@@ -56,17 +56,17 @@ class Conv1x1(Bijector):
     def _triangles(self):
         """L + I and U + diag(sign * exp(log_s)); what the weights hold on the other side is not used."""
         c = self.log_s.shape[0]
-        lower = ops.tril(self.lower, -1) + ops.eye(c, dtype=self.compute_dtype)
-        return lower, ops.triu(self.upper, 1) + ops.diag(self.sign * ops.exp(self.log_s))
+        lower = ops.tril(self.lower.value, -1) + ops.eye(c, dtype=self.compute_dtype)
+        return lower, ops.triu(self.upper.value, 1) + ops.diag(self.sign.value * ops.exp(self.log_s.value))
 
     # `@`, since `ops.matmul` rounds float64 to float32 on torch.
 
     def matrix(self):
         """W, shape (channels, channels)."""
         if not self.lu:
-            return ops.convert_to_tensor(self.kernel)
+            return self.kernel.value
         lower, upper = self._triangles()
-        return ops.convert_to_tensor(self.permutation) @ (lower @ upper)
+        return self.permutation.value @ (lower @ upper)
 
     def assign(self, matrix):
         """Set W to `matrix`, (channels, channels), factored anew where `lu`."""
@@ -84,18 +84,18 @@ class Conv1x1(Bijector):
     def inverse_matrix(self):
         """The inverse of W, by two triangular solves where W is factored."""
         if not self.lu:
-            return ops.inv(self.kernel)
+            return ops.inv(self.kernel.value)
         lower, upper = self._triangles()
-        half = ops.solve_triangular(lower, ops.transpose(self.permutation), lower=True)
+        half = ops.solve_triangular(lower, ops.transpose(self.permutation.value), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self):
         """log|det W|, a scalar."""
         if self.lu:
-            return ops.sum(self.log_s)
+            return ops.sum(self.log_s.value)
         # |det W| = |det R|. TensorFlow cannot compile slogdet for XLA, and its logdet takes W to be
         # positive definite; QR works and differentiates on every engine.
-        r = ops.qr(ops.convert_to_tensor(self.kernel))[1]
+        r = ops.qr(self.kernel.value)[1]
         return ops.sum(ops.log(ops.abs(ops.diagonal(r))))
 
     def _forward(self, x):

@@ -32,5 +32,5 @@ class NormalizedMix:
         log_scale = self.norm.log_scale
         log_det = channel_log_det(log_scale, x) + places(x) * self.mix.log_abs_det()
         if inverse:
-            return x @ (self.mix.inverse_matrix() * ops.exp(-log_scale)) - self.norm.shift, -log_det
-        return (x + self.norm.shift) @ (ops.exp(log_scale)[:, None] * self.mix.matrix()), log_det
+            return x @ (self.mix.inverse_matrix() * ops.exp(-log_scale)) - self.norm.shift.value, -log_det
+        return (x + self.norm.shift.value) @ (ops.exp(log_scale)[:, None] * self.mix.matrix()), log_det

@@ -63,8 +63,9 @@ class ScaledConv(keras.Layer):
 
         In the precision of the weights, which is more than that of the convolution under mixed precision.
         """
-        scale = ops.exp(self.factor * self.logs)
-        kernel, bias = self.kernel * scale, self.bias * scale
+        # `value`: on torch, arithmetic of Keras's variables takes three times as long as that of tensors.
+        scale = ops.exp(self.factor * self.logs.value)
+        kernel, bias = self.kernel.value * scale, self.bias.value * scale
         if not self.edge_bias:
             return kernel, bias
         kernel, edge = kernel[:, :, : x_shape[-1]], kernel[:, :, x_shape[-1] :]
