@@ -7,13 +7,15 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+_QUIET = 60  # seconds without a line, where there is no bar
+
 
 class ProgressBar(keras.callbacks.Callback):
     """Epoch, bits/dim, images per second, first-step latency and time left.
 
     On a terminal it is a bar that moves with each step, and a line that stays for each epoch;
-    elsewhere the lines alone. The first step includes compilation, and is timed by itself: it
-    counts neither in images per second nor in the time left.
+    elsewhere the lines alone, and one for each minute of a longer epoch. The first step includes
+    compilation, and is timed by itself: it counts neither in images per second nor in the time left.
 
     Args:
         batch_size: images per step.
@@ -44,7 +46,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        self._epoch_began = self._timed_from = time.monotonic()
+        self._epoch_began = self._timed_from = self._said = time.monotonic()
         self._timed_steps = 0
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
@@ -58,13 +60,17 @@ class ProgressBar(keras.callbacks.Callback):
         self._timed_steps += 1
         seconds = now - self._timed_from
         self.images_per_second = self._timed_steps * self.batch_size / max(seconds, 1e-9)
+        if not self._bar and now - self._said < _QUIET:
+            return
+        self._said = now
+        state, steps = self._state(logs), self.params["steps"]
+        if steps:  # a generator does not say how long it is
+            left = steps - batch - 1 + (self.params["epochs"] - self._epoch - 1) * steps
+            state += f"  {_clock(left * seconds / self._timed_steps)} left"
         if self._bar:
-            state = self._state(logs)
-            if self.params["steps"]:  # a generator does not say how long it is
-                steps_left = self.params["steps"] - batch - 1
-                steps_left += (self.params["epochs"] - self._epoch - 1) * self.params["steps"]
-                state += f"  {_clock(steps_left * seconds / self._timed_steps)} left"
             self._bar.update(self._task, completed=batch + 1, state=state)
+        else:
+            self._print(f"{self._title()}  step {batch + 1}{f'/{steps}' if steps else ''}  {state}")
 
     def on_epoch_end(self, epoch, logs=None):
         self._epoch_seconds.append(time.monotonic() - self._epoch_began)
@@ -78,7 +84,7 @@ class ProgressBar(keras.callbacks.Callback):
             # The first epoch includes compilation: leave it out as soon as there is another.
             timed = self._epoch_seconds[1:] or self._epoch_seconds
             line += f"  {_clock(remaining * sum(timed) / len(timed))} left"
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self._print(line)
 
     def on_train_end(self, logs=None):
         self.close()
@@ -88,6 +94,9 @@ class ProgressBar(keras.callbacks.Callback):
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+    def _print(self, line):
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def _title(self):
         return f"epoch {self._epoch + 1}/{self.params['epochs']}"

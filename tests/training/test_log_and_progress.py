@@ -1,6 +1,7 @@
 import io
 
 import keras
+import pytest
 from rich.console import Console
 from standin import compiled, rows
 
@@ -90,6 +91,15 @@ def test_an_epoch_of_one_step_has_no_speed():
     assert "epoch 1/1  loss" in text.getvalue()
     assert "images/s" not in text.getvalue()
     assert "nan" not in text.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0, ["2/4", "3/4", "4/4"]), (60, [])])
+def test_without_a_terminal_a_long_epoch_says_how_it_is_getting_on(monkeypatch, seconds, lines):
+    monkeypatch.setattr("flowkit.training.progress._QUIET", seconds)
+    text, _ = shown(terminal=False)
+    said = [line for line in text.splitlines() if line.startswith("epoch 1/2  step")]
+    assert [line.split()[3] for line in said] == lines
+    assert all("images/s" in line and line.endswith("left") for line in said)
 
 
 def test_a_bar_on_a_terminal_and_the_lines_stay():
