@@ -11,18 +11,23 @@ from contenders.on_torch import DEVICE, OnTorch
 PACKAGE = "normflows"
 
 
-def images(work, x):
-    x = torch.as_tensor(x, device=DEVICE).permute(0, 3, 1, 2).contiguous()
-    levels, bases, flows = work["levels"], [], []
+def glow(shape, *, levels, steps, width):
+    """normflows' Glow for images of `shape` (height, width, channels), its choices its own but for the size."""
+    height, columns, channels = shape
+    bases, flows = [], []
     for level in range(levels, 0, -1):  # from the last latents to the image
-        channels, size = 3 * 2 ** (level + 1), work["size"] // 2**level
-        blocks = [nf.flows.GlowBlock(channels, work["width"]) for _ in range(work["steps"])]
+        deep = channels * 2 ** (level + 1)
+        blocks = [nf.flows.GlowBlock(deep, width) for _ in range(steps)]
         flows.append([*blocks, nf.flows.Squeeze()])
-        bases.append(
-            nf.distributions.DiagGaussian((channels if level == levels else channels // 2, size, size))
-        )
+        latents = deep if level == levels else deep // 2
+        bases.append(nf.distributions.DiagGaussian((latents, height // 2**level, columns // 2**level)))
     merges = [nf.flows.Merge() for _ in range(levels - 1)]
-    model = nf.MultiscaleFlow(bases, flows, merges, class_cond=False).to(DEVICE)
+    return nf.MultiscaleFlow(bases, flows, merges, class_cond=False).to(DEVICE)
+
+
+def images(work, x):
+    model = glow(x.shape[1:], **{key: work[key] for key in ("levels", "steps", "width")})
+    x = torch.as_tensor(x, device=DEVICE).permute(0, 3, 1, 2).contiguous()
     return OnTorch(
         model,
         lambda: model.forward_kld(x),
