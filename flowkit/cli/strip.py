@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flowkit.cli.failure import CommandError
+from flowkit.cli.failure import CommandError, say
 from flowkit.data.image_file import read_image
 from flowkit.training import image_grid, save_png
 
@@ -12,9 +12,18 @@ def read_images(paths, flow):
     height, width, channels = flow.event_shape
     if channels not in (1, 3):
         raise CommandError(f"the flow's images have {channels} channels: expected 1 or 3")
-    pixels = np.stack([read_image(path, (height, width), channels) for path in paths])
+    pixels = np.stack([_read(path, (height, width), channels) for path in paths])
     levels = flow.dequantize.stored_levels
     return np.round(pixels.astype("float64") * (levels - 1) / 255).astype("uint8")
+
+
+def _read(path, size, channels):
+    pixels = read_image(path, channels=channels)
+    if pixels.shape[:2] == size:
+        return pixels
+    height, width = pixels.shape[:2]
+    say(f"note: {path} is {height}x{width}: cropped about its centre and resized to the flow's {size[0]}x{size[1]}")
+    return read_image(path, size, channels)
 
 
 def save_strip(path, images, flow):
