@@ -13,7 +13,7 @@ from flowkit.contract import Bijector
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import event_size, plain
 from flowkit.data.batch_order import Batches
-from flowkit.data.dequantize import Dequantize, evaluation_noise
+from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
 from flowkit.inference import Inference
 from flowkit.inputs import (
@@ -225,7 +225,7 @@ class Flow(Inference):
         gives better statistics (256 for Glow).
         """
         x, context = self._check(x, context)
-        y = self._dequantized(x, evaluation_noise(0, len(x), x.shape[1:]))
+        y = self._dequantized(x)
         self._build_on(x, context)
         with backends.no_grad():
             self.bijector.adapt(y, context=context, again=again)

@@ -62,7 +62,7 @@ class Inference(keras.Model):
 
         def score(start, stop, piece):
             x, context = piece
-            y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed, draw=draw))
+            y = self._dequantized(x, start, seed=seed, draw=draw)
             return self._run(name, function, y, context)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
@@ -116,7 +116,7 @@ class Inference(keras.Model):
 
         def forward(start, stop, piece):
             x, context = piece
-            y = self._dequantized(x, np.full(x.shape, 0.5, "float32"))
+            y = x if self.dequantize is None else self._with_noise(x, np.full(x.shape, 0.5, "float32"))
             return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], y, context)
 
         return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
@@ -171,9 +171,13 @@ class Inference(keras.Model):
         tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
         return self._compiled_runs[name](*tensors)
 
-    def _dequantized(self, x, noise):
+    def _dequantized(self, x, start=0, *, seed=0, draw=0):
+        """Continuous values of samples `start` and following, each with the noise that its index gives."""
         if self.dequantize is None:
             return x
+        return self._with_noise(x, evaluation_noise(start, start + len(x), x.shape[1:], seed=seed, draw=draw))
+
+    def _with_noise(self, x, noise):
         with backends.no_grad():
             return ops.convert_to_numpy(self.dequantize(x, noise=noise))
 

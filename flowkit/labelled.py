@@ -8,7 +8,6 @@ from flowkit import backends
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import ContractError
 from flowkit.contract.shapes import event_size, plain
-from flowkit.data.dequantize import evaluation_noise
 from flowkit.flow import Flow
 from flowkit.in_batches import run_in_batches
 from flowkit.inputs import unpack
@@ -124,7 +123,7 @@ class LabelledFlow(Flow):
 
         def classify(start, stop, piece):
             x, context = piece
-            y = self._dequantized(x, evaluation_noise(start, stop, x.shape[1:], seed=seed))
+            y = self._dequantized(x, start, seed=seed)
             return self._run("classify", self._classify, y, context)
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
