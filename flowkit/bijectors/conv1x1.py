@@ -64,7 +64,7 @@ class Conv1x1(Bijector):
     def matrix(self):
         """W, shape (channels, channels)."""
         if not self.lu:
-            return self.kernel.value
+            return ops.convert_to_tensor(self.kernel)
         lower, upper = self._triangles()
         return self.permutation.value @ (lower @ upper)
 
@@ -84,7 +84,7 @@ class Conv1x1(Bijector):
     def inverse_matrix(self):
         """The inverse of W, by two triangular solves where W is factored."""
         if not self.lu:
-            return ops.inv(self.kernel.value)
+            return ops.inv(ops.convert_to_tensor(self.kernel))
         lower, upper = self._triangles()
         half = ops.solve_triangular(lower, ops.transpose(self.permutation.value), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
@@ -95,7 +95,7 @@ class Conv1x1(Bijector):
             return ops.sum(self.log_s.value)
         # |det W| = |det R|. TensorFlow cannot compile slogdet for XLA, and its logdet takes W to be
         # positive definite; QR works and differentiates on every engine.
-        r = ops.qr(self.kernel.value)[1]
+        r = ops.qr(ops.convert_to_tensor(self.kernel))[1]
         return ops.sum(ops.log(ops.abs(ops.diagonal(r))))
 
     def _forward(self, x):

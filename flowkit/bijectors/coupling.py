@@ -113,7 +113,7 @@ class Coupling(Bijector):
             )
 
     def _answer(self, kept, context):
-        """(shift, log_scale) of what is changed; log_scale is None for an additive coupling."""
+        """(shift, log_scale, scale) of what is changed; the last two are None for an additive coupling."""
         answer = getattr(self.conditioner, "run_inside", self.conditioner)
         h = answer(kept) if self.spec.context == "none" else answer(kept, context=context)
         h = ops.cast(h, self.compute_dtype)
@@ -121,12 +121,10 @@ class Coupling(Bijector):
             return self._where_changed(h), None, None
         shift, s = shift_and_scale(h, self.layout, self.order)
         log_scale, scale = self._scale_of(s)
-        if self.split == "checkerboard":
-            log_scale = self._where_changed(log_scale)
-            scale = ops.exp(log_scale)
-        return self._where_changed(shift), log_scale, scale
+        return self._where_changed(shift), self._where_changed(log_scale), self._where_changed(scale, 1)
 
     def _scale_of(self, s):
+        """(log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
             return ops.log_sigmoid(s + 2), ops.sigmoid(s + 2)
         if self.scale == "sigmoid":
@@ -178,8 +176,11 @@ class Coupling(Bijector):
             return moved
         return ops.concatenate((moved, kept) if self.swap else (kept, moved), axis=-1)
 
-    def _where_changed(self, a):
-        return a * (1 - self._mask(a)) if self.split == "checkerboard" else a
+    def _where_changed(self, a, elsewhere=0):
+        if self.split == "channels":
+            return a
+        kept = self._mask(a)
+        return a * (1 - kept) + elsewhere * kept
 
     def _mask(self, x):
         return backends.constant(checkerboard(tuple(x.shape[1:]), self.swap), like=x)

@@ -21,8 +21,8 @@ def _read(path, size, channels):
     pixels = read_image(path, channels=channels)
     if pixels.shape[:2] == size:
         return pixels
-    height, width = pixels.shape[:2]
-    say(f"note: {path} is {height}x{width}: cropped about its centre and resized to the flow's {size[0]}x{size[1]}")
+    (height, width), (flow_height, flow_width) = pixels.shape[:2], size
+    say(f"note: {path} is {height}x{width}: fitted to the flow's {flow_height}x{flow_width}")
     return read_image(path, size, channels)
 
 
