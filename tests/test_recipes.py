@@ -1,5 +1,6 @@
 # ruff: noqa: E501  (messages are shown whole)
 import tomllib
+import warnings
 
 import keras
 import numpy as np
@@ -204,6 +205,20 @@ def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
     assert not build().use_ema
     with pytest.raises(recipes.RecipeError, match=r"polyak_epochs = 0.01, which is 0.5 steps: expected more"):
         build("training.polyak_epochs=0.01")
+
+
+@pytest.mark.parametrize(
+    ("ema", "noted"),
+    [(0.9, True), (0.98, True), (0.5, False), (0.0, False)],
+    ids=["tenth", "long", "short", "off"],
+)
+def test_averages_that_reach_back_to_the_first_steps_are_noted(ema, noted):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        optimizer(f"training.ema={ema}", steps_per_epoch=20)  # 40 steps in all
+    said = [str(w.message) for w in caught if "reach back" in str(w.message)]
+    assert bool(said) == noted
+    assert all("the whole run has 40" in line and "--set training.ema=0" in line for line in said)
 
 
 def test_warm_up_in_epochs_is_by_step():

@@ -21,8 +21,10 @@ def _read(path, size, channels):
     pixels = read_image(path, channels=channels)
     if pixels.shape[:2] == size:
         return pixels
-    (height, width), (flow_height, flow_width) = pixels.shape[:2], size
-    say(f"note: {path} is {height}x{width}: fitted to the flow's {flow_height}x{flow_width}")
+    height, width = pixels.shape[:2]
+    say(
+        f"note: {path} is {width} wide and {height} high: cropped or resized to the flow's {size[1]} and {size[0]}"
+    )
     return read_image(path, size, channels)
 
 

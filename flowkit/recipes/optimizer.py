@@ -11,6 +11,7 @@ def build_optimizer(recipe, steps_per_epoch):
     table = recipe.training
     decay = _polyak_decay(table, steps_per_epoch)
     ema = decay if table.ema is None else table.ema
+    _note_long_averages(ema, table.epochs * steps_per_epoch)
     arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
     if table.optimizer == "glow-adamax" and decay:
         arguments["beta_2"] = decay
@@ -32,6 +33,17 @@ def _schedule(table, steps_per_epoch):
         )
         warmup = total // 10
     return training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
+
+
+def _note_long_averages(ema, total):
+    """Say so where averaged weights, which are what is scored and sampled, would hold much of the first ones."""
+    reach = 1 / (1 - ema)
+    if ema and reach > total / 5:
+        warnings.warn(
+            f"averaged weights reach back {reach:.0f} steps, but the whole run has {total}: they are scored and "
+            "sampled, and will be worse than the last ones; --set training.ema=0 takes these",
+            stacklevel=2,
+        )
 
 
 def _polyak_decay(table, steps_per_epoch):

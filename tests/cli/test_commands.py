@@ -162,9 +162,9 @@ def test_an_image_of_another_size_is_fitted_and_that_is_said(trained, tmp_path, 
         Image.fromarray(np.full((side, side), 90, "uint8")).save(tmp_path / f"{name}.png")
     ends = [str(tmp_path / f"{name}.png") for name in ("small", "large")]
     assert main(["interpolate", str(trained), *ends, "--steps", "3", "-o", str(tmp_path / "strip.png")]) == 0
-    (note,) = [line for line in capsys.readouterr().err.splitlines() if "fitted" in line]
-    assert "large.png is 16x16" in note
-    assert "8x8" in note
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
+    assert "large.png is 16 wide and 16 high" in note
+    assert note.endswith("8 and 8")
     assert pixels(tmp_path / "strip.png").shape == (8, 3 * 8 + 2 * 2)
 
 
