@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
-TOPICS = ("", "_parts", "_replay")  # each engine has a file for each
+TOPICS = ("", "_optimizer", "_parts", "_replay")  # each engine has a file for each
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 EVERYTHING = {

@@ -18,11 +18,12 @@ def name():
 
 
 _engine = importlib.import_module(f"flowkit.backends._{name()}")
+_optimizer = importlib.import_module(f"flowkit.backends._{name()}_optimizer")
 _parts = importlib.import_module(f"flowkit.backends._{name()}_parts")
 _replay = importlib.import_module(f"flowkit.backends._{name()}_replay")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
-all_finite = _engine.all_finite
+all_finite = _optimizer.all_finite
 compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
@@ -44,7 +45,7 @@ replicas = _engine.replicas
 run_part = _parts.run_part
 scan = _parts.scan
 scans = _parts.scans
-use_multi_tensor = _engine.use_multi_tensor
+use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
 
 __all__ = [

@@ -56,15 +56,6 @@ def rectify(x):
     return keras.ops.relu(x)
 
 
-def all_finite(tensors):
-    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
-    return keras.ops.all(keras.ops.stack([keras.ops.all(keras.ops.isfinite(t)) for t in tensors]))
-
-
-def use_multi_tensor(optimizer):
-    """Not on numpy: nothing is trained there."""
-
-
 def replicas():
     """How many replicas train one model, and each see the gradients of their own samples alone."""
     return 1

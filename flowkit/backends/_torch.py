@@ -7,8 +7,6 @@ import keras
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowkit.backends._torch_multi_tensor import all_finite, use_multi_tensor  # noqa: F401
-
 SUPPORTS_TRAINING = True
 
 

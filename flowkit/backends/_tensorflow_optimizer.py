@@ -1,0 +1,15 @@
+"""All weights of an optimizer in one call, on TensorFlow."""
+
+import keras
+
+
+def all_finite(tensors):
+    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
+    return keras.ops.all(keras.ops.stack([keras.ops.all(keras.ops.isfinite(t)) for t in tensors]))
+
+
+def use_multi_tensor(optimizer):
+    """Let a Keras optimizer clip and average all weights together, where Keras would do so one by one.
+
+    Nothing to do here: a compiled step is one program.
+    """
