@@ -116,7 +116,8 @@ class Inference(keras.Model):
 
         def forward(start, stop, piece):
             x, context = piece
-            y = x if self.dequantize is None else self._with_noise(x, np.full(x.shape, 0.5, "float32"))
+            if self.dequantize is not None:
+                x = _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
             return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], y, context)
 
         return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
@@ -175,11 +176,8 @@ class Inference(keras.Model):
         """Continuous values of samples `start` and following, each with the noise that its index gives."""
         if self.dequantize is None:
             return x
-        return self._with_noise(x, evaluation_noise(start, start + len(x), x.shape[1:], seed=seed, draw=draw))
-
-    def _with_noise(self, x, noise):
-        with backends.no_grad():
-            return ops.convert_to_numpy(self.dequantize(x, noise=noise))
+        noise = evaluation_noise(start, start + len(x), x.shape[1:], seed=seed, draw=draw)
+        return _with_noise(self.dequantize, x, noise)
 
     def _batch_size(self, given):
         if given is None:
@@ -223,3 +221,8 @@ class Inference(keras.Model):
         x = check_finite(x, self.compute_dtype) if dequantize is None else dequantize.validate(x)
         self.bijector._check_shape(x.shape)
         return x, check_context(self, context, len(x))
+
+
+def _with_noise(dequantize, x, noise):
+    with backends.no_grad():
+        return ops.convert_to_numpy(dequantize(x, noise=noise))
