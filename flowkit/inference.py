@@ -118,7 +118,7 @@ class Inference(keras.Model):
             x, context = piece
             if self.dequantize is not None:
                 x = _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
-            return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], y, context)
+            return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], x, context)
 
         return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
 
