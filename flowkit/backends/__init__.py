@@ -1,6 +1,7 @@
 """The only code that imports torch, jax or tensorflow: a file for each engine, the same functions in each."""
 
 import importlib
+import importlib.util
 
 from flowkit._engine import ENGINES, installed, require_engine
 
@@ -17,10 +18,16 @@ def name():
     return keras.backend.backend()
 
 
-_engine = importlib.import_module(f"flowkit.backends._{name()}")
-_optimizer = importlib.import_module(f"flowkit.backends._{name()}_optimizer")
-_parts = importlib.import_module(f"flowkit.backends._{name()}_parts")
-_replay = importlib.import_module(f"flowkit.backends._{name()}_replay")
+def _file(topic):
+    """The engine's own file for a topic, or that of the engines that have none."""
+    own, shared = (f"flowkit.backends._{whose}{topic}" for whose in (name(), "any"))
+    return importlib.import_module(own if importlib.util.find_spec(own) else shared)
+
+
+_engine = _file("")
+_optimizer = _file("_optimizer")
+_parts = _file("_parts")
+_replay = _file("_replay")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 all_finite = _optimizer.all_finite

@@ -1,20 +1,10 @@
 """Parts of a chain that are compiled once for all that are alike, on JAX."""
 
-import contextlib
-
 import jax
 import jax.numpy as jnp
 import keras
 
-
-def compiling_parts(when):
-    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
-    return contextlib.nullcontext()
-
-
-def run_part(part, x, context, inverse):
-    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
-    return part.run(x, context, inverse)
+from flowkit.backends._any_parts import compiling_parts, run_part  # noqa: F401  (a whole step is compiled)
 
 
 def scans():

@@ -1,4 +1,4 @@
-"""All weights of an optimizer in one call, on numpy."""
+"""All weights of an optimizer at once, on engines whose compiled step is one program."""
 
 import keras
 
@@ -9,4 +9,7 @@ def all_finite(tensors):
 
 
 def use_multi_tensor(optimizer):
-    """Not on numpy: nothing is trained there."""
+    """Let a Keras optimizer clip and average all weights together, where Keras would do so one by one.
+
+    Nothing to do here.
+    """

@@ -1,4 +1,4 @@
-"""Parts of a chain, on TensorFlow: each is compiled with the step that it is in."""
+"""Parts of a chain, on engines that compile the whole step that they are in, or nothing."""
 
 import contextlib
 
