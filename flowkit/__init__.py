@@ -27,6 +27,7 @@ _PUBLIC = {
     "distributions": None,
     "evaluation": None,
     "latent": None,
+    "numerics": None,
     "testing": None,
     "training": None,
     "zoo": None,

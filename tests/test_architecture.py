@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
-TOPICS = ("", "_optimizer", "_parts", "_replay")  # each engine has a file for each, or uses that of `any`
+# Each engine has a file for each, or uses that of `any`.
+TOPICS = ("", "_numerics", "_optimizer", "_parts", "_replay")
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 EVERYTHING = {
@@ -29,6 +30,7 @@ EVERYTHING = {
     "latent",
     "levels",
     "metrics",
+    "numerics",
     "zoo",
     "convert",
     "training",
@@ -40,9 +42,10 @@ EVERYTHING = {
 }
 MAY_IMPORT = {
     "contract": set(),
-    "bijectors": {"contract"},
-    "conditioners": {"contract", "backends"},
-    "distributions": {"contract"},
+    "numerics": {"backends"},
+    "bijectors": {"contract", "numerics"},
+    "conditioners": {"contract", "numerics", "backends"},
+    "distributions": {"contract", "numerics"},
     "in_batches": set(),
     "inference": {"backends", "contract", "data", "in_batches", "inputs", "levels"},
     "inputs": {"contract"},

@@ -25,12 +25,14 @@ def _file(topic):
 
 
 _engine = _file("")
+_numerics = _file("_numerics")
 _optimizer = _file("_optimizer")
 _parts = _file("_parts")
 _replay = _file("_replay")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 all_finite = _optimizer.all_finite
+arctan = _numerics.arctan
 compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
@@ -38,12 +40,18 @@ compile_jacobian = _engine.compile_jacobian
 compiling_parts = _parts.compiling_parts
 constant = _engine.constant
 convolve = _engine.convolve
+cos = _numerics.cos
+cumsum = _numerics.cumsum
 devices = _engine.devices
 float64 = _engine.float64
 gradients = _engine.gradients
+iterate = _numerics.iterate
 jacobian = _engine.jacobian
+lgamma = _engine.lgamma
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
+matmul = _numerics.matmul
+mean = _numerics.mean
 no_grad = _engine.no_grad
 rectify = _engine.rectify
 replay = _replay.replay
@@ -52,6 +60,8 @@ replicas = _engine.replicas
 run_part = _parts.run_part
 scan = _parts.scan
 scans = _parts.scans
+sin = _numerics.sin
+tanh = _numerics.tanh
 use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
 
@@ -59,6 +69,7 @@ __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
     "all_finite",
+    "arctan",
     "compile_fully",
     "compile_gradients",
     "compile_inference",
@@ -66,13 +77,19 @@ __all__ = [
     "compiling_parts",
     "constant",
     "convolve",
+    "cos",
+    "cumsum",
     "devices",
     "float64",
     "gradients",
     "installed",
+    "iterate",
     "jacobian",
+    "lgamma",
     "lowest_float",
     "map_rows",
+    "matmul",
+    "mean",
     "name",
     "no_grad",
     "read_tensorflow_checkpoint",
@@ -84,7 +101,9 @@ __all__ = [
     "run_part",
     "scan",
     "scans",
+    "sin",
     "spare_tensorflow",
+    "tanh",
     "use_multi_tensor",
     "version",
 ]

@@ -169,6 +169,11 @@ def lowest_float(function, *args):
     return min(found, key=lambda name: jnp.dtype(name).itemsize, default="float64")
 
 
+def lgamma(x):
+    """log|Gamma(x)| for each entry, in the floating-point type of `x`; differentiable."""
+    return jax.lax.lgamma(x)
+
+
 def map_rows(function, x):
     """`function`, from one row of `x` to a tuple of tensors, for all rows: tuples of stacked tensors."""
     return jax.vmap(function)(x)

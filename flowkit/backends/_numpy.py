@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy
+import scipy.special
 
 SUPPORTS_TRAINING = False
 
@@ -108,6 +109,11 @@ def compile_fully(function, layer, *, thorough=False):
 def lowest_float(function, *args):
     """Not on numpy: raises, and says where it works."""
     raise NotImplementedError("numpy keeps no record of its operations: use jax, torch or tensorflow")
+
+
+def lgamma(x):
+    """log|Gamma(x)| for each entry, in the floating-point type of `x`; differentiable."""
+    return scipy.special.gammaln(x)
 
 
 def map_rows(function, x):

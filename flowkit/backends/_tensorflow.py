@@ -160,6 +160,11 @@ def lowest_float(function, *args):
     return min(found, key=lambda dtype: dtype.size, default=tf.float64).name
 
 
+def lgamma(x):
+    """log|Gamma(x)| for each entry, in the floating-point type of `x`; differentiable."""
+    return tf.math.lgamma(x)
+
+
 def map_rows(function, x):
     """`function`, from one row of `x` to a tuple of tensors, for all rows: tuples of stacked tensors."""
     return tf.vectorized_map(function, x)

@@ -240,6 +240,11 @@ def lowest_float(function, *args):
     return str(lowest).removeprefix("torch.")
 
 
+def lgamma(x):
+    """log|Gamma(x)| for each entry, in the floating-point type of `x`; differentiable."""
+    return torch.lgamma(x)
+
+
 def map_rows(function, x):
     """`function`, from one row of `x` to a tuple of tensors, for all rows: tuples of stacked tensors."""
     return torch.func.vmap(function)(x)

@@ -1,0 +1,43 @@
+"""Functions as `keras.ops` has them, for the engines and the functions where that keeps float64."""
+
+import keras
+
+
+def arctan(x):
+    """arctan x for each entry."""
+    return keras.ops.arctan(x)
+
+
+def cos(x):
+    """cos x for each entry."""
+    return keras.ops.cos(x)
+
+
+def cumsum(x, axis=None):
+    """Sums of the first entries along an axis; None: of all entries, flattened."""
+    return keras.ops.cumsum(x, axis=axis)
+
+
+def iterate(step, times, state):
+    """`state` after `step`, a function of it, was applied so many times."""
+    return keras.ops.fori_loop(0, times, lambda _, state: step(state), state)
+
+
+def matmul(x1, x2):
+    """The matrix product."""
+    return keras.ops.matmul(x1, x2)
+
+
+def mean(x, axis=None, keepdims=False):
+    """The mean over an axis, several, or all (None)."""
+    return keras.ops.mean(x, axis=axis, keepdims=keepdims)
+
+
+def sin(x):
+    """sin x for each entry."""
+    return keras.ops.sin(x)
+
+
+def tanh(x):
+    """tanh x for each entry."""
+    return keras.ops.tanh(x)
