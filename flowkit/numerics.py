@@ -34,12 +34,12 @@ __all__ = [
 
 def arctan(x: Any) -> Any:
     """arctan x for each entry, between -pi/2 and pi/2."""
-    return backends.arctan(x)
+    return backends.arctan(*_alike(x))
 
 
 def cos(x: Any) -> Any:
     """cos x for each entry."""
-    return backends.cos(x)
+    return backends.cos(*_alike(x))
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:
@@ -53,8 +53,7 @@ def lgamma(x: Any) -> Any:
     >>> round(float(lgamma(5.0)), 4)  # log(4!)
     3.1781
     """
-    (x,) = _alike(x)
-    return backends.lgamma(x)
+    return backends.lgamma(*_alike(x))
 
 
 def log1mexp(x: Any) -> Any:
@@ -67,14 +66,13 @@ def log1mexp(x: Any) -> Any:
     near = x < math.log(
         2
     )  # below, 1 - exp(-x) would cancel; above, so near to 1, it would round (Maechler, 2012)
-    far = ops.where(near, math.log(2), x)  # the branch not taken must have a finite gradient
+    far = ops.where(near, ops.ones_like(x), x)  # the branch not taken must have a finite gradient
     return ops.where(near, ops.log(-ops.expm1(-x)), ops.log1p(-ops.exp(-far)))
 
 
 def log_sigmoid(x: Any) -> Any:
     """log(1 / (1 + exp(-x))) for each entry, exact in both tails."""
-    (x,) = _alike(x)
-    return ops.log_sigmoid(x)
+    return ops.log_sigmoid(*_alike(x))
 
 
 def logaddexp(x1: Any, x2: Any) -> Any:
@@ -86,9 +84,9 @@ def logaddexp(x1: Any, x2: Any) -> Any:
     x1, x2 = _alike(x1, x2)
     first = x1 >= x2
     large, small = ops.where(first, x1, x2), ops.where(first, x2, x1)
-    # Equal infinities have no difference.
-    difference = ops.where(ops.logical_and(large == small, ops.isinf(large)), 0.0, small - large)
-    return large + softplus(difference)
+    difference = small - large
+    equal = ops.logical_and(large == small, ops.isinf(large))  # infinities, which have no difference
+    return large + softplus(ops.where(equal, ops.zeros_like(difference), difference))
 
 
 def matmul(x1: Any, x2: Any) -> Any:
@@ -98,7 +96,7 @@ def matmul(x1: Any, x2: Any) -> Any:
 
 def mean(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean over `axis`, one or several; over all entries if it is None."""
-    return backends.mean(x, axis=axis, keepdims=keepdims)
+    return backends.mean(*_alike(x), axis=axis, keepdims=keepdims)
 
 
 def norm(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
@@ -110,17 +108,19 @@ def norm(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False
     '5e+30'
     """
     (x,) = _alike(x)
+    axis = tuple(range(len(x.shape))) if axis is None else axis
     size = ops.stop_gradient(ops.sum(ops.abs(x), axis=axis, keepdims=True))
-    scale = ops.where(ops.logical_and(size > 0, ops.isfinite(size)), size, 1.0)
+    one = ops.ones_like(size)
+    scale = ops.where(ops.logical_and(size > 0, ops.isfinite(size)), size, one)
     squares = ops.sum(ops.square(x / scale), axis=axis, keepdims=True)
-    zero = squares == 0  # sqrt has no slope there
-    length = ops.where(zero, 0.0, scale * ops.sqrt(ops.where(zero, 1.0, squares)))
+    zero = squares == 0  # the root has no slope there
+    length = scale * ops.where(zero, squares, ops.sqrt(ops.where(zero, one, squares)))
     return length if keepdims else ops.squeeze(length, axis=axis)
 
 
 def sin(x: Any) -> Any:
     """sin x for each entry."""
-    return backends.sin(x)
+    return backends.sin(*_alike(x))
 
 
 def softplus(x: Any) -> Any:
@@ -131,7 +131,7 @@ def softplus(x: Any) -> Any:
 
 def tanh(x: Any) -> Any:
     """tanh x for each entry."""
-    return backends.tanh(x)
+    return backends.tanh(*_alike(x))
 
 
 def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Any, low: Any, high: Any) -> Any:
@@ -159,7 +159,7 @@ def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Any, low: Any, high
 
     def geometric(low, high):
         size = ops.sqrt(ops.abs(low) + tiny) * ops.sqrt(ops.abs(high) + tiny)
-        return ops.where(ops.logical_and(low < 0, high > 0), 0.0, ops.sign(low + high) * size)
+        return ops.where(ops.logical_and(low < 0, high > 0), zeros, ops.sign(low + high) * size)
 
     def arithmetic(low, high):
         return 0.5 * low + 0.5 * high  # the sum could overflow
@@ -193,13 +193,13 @@ _BITS = {"float64": (11, 53), "float32": (8, 24), "float16": (5, 11), "bfloat16"
 def _alike(*given):
     """Tensors of one floating-point type: float64 if one of them is; the others as `keras.ops` would have them."""
     tensors = [ops.convert_to_tensor(x) for x in given]
+    names = [keras.backend.standardize_dtype(t.dtype) for t in tensors]
     # A plain number has no type of its own.
-    typed = [t for t, x in zip(tensors, given, strict=True) if not isinstance(x, (int, float))]
-    names = {keras.backend.standardize_dtype(t.dtype) for t in typed}
-    if "float64" in names:
-        dtype = "float64"  # `result_type` knows none
-    elif any("float" in name for name in names):
-        dtype = keras.backend.result_type(*names)
+    own = {name for name, x in zip(names, given, strict=True) if not isinstance(x, (int, float))}
+    if "float64" in own:
+        dtype = "float64"  # which `result_type` never says
+    elif any("float" in name for name in own):
+        dtype = keras.backend.result_type(*own)
     else:
         dtype = keras.config.floatx()
-    return [ops.cast(t, dtype) for t in tensors]
+    return [t if name == dtype else ops.cast(t, dtype) for t, name in zip(tensors, names, strict=True)]

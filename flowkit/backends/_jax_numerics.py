@@ -42,5 +42,4 @@ def tanh(x):
 
 
 def _keep(own, op, x, **options):
-    x = keras.ops.convert_to_tensor(x)
     return (own if x.dtype == "float64" else op)(x, **options)

@@ -31,7 +31,6 @@ _OWN = (torch.float32, torch.float64)
 
 def mean(x, axis=None, keepdims=False):
     """The mean over an axis, several, or all (None)."""
-    x = keras.ops.convert_to_tensor(x)
     if x.dtype != torch.float64 or axis in ((), []):  # to torch no axis is all of them
         return keras.ops.mean(x, axis=axis, keepdims=keepdims)
     return torch.mean(x, axis, keepdims)
