@@ -138,10 +138,9 @@ def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Any, low: Any, high
     """x with f(x) = y for each entry; its gradients reach y and all that `f` closes over.
 
     `f(x)` gives (value, log_slope): a function that increases in each entry by itself, and the logarithm of its
-    derivative. `low` and `high` are finite numbers, or tensors that broadcast to y's shape, with the solution between
-    them. Wide brackets cost nothing: any is halved down to neighbours in the floating-point type of `y`, and x is the
-    largest number strictly between them with f(x) <= y as computed (the end next to it, if y is out of reach). So x is
-    as exact as `f`, however steep or flat that is.
+    derivative. `low` and `high` are finite numbers, or tensors that broadcast to y's shape, with x between them. They
+    may be far apart: the bracket is halved until its ends are neighbours in the type of `y`. So x is as exact as `f`,
+    however steep or flat that is: the largest number with f(x) <= y as computed, or an end if y is out of reach.
 
     Calls `f` 35 times for float32 and 67 times for float64, of which one is differentiated. First derivatives only:
     second ones are wrong.
