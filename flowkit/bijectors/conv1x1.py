@@ -7,6 +7,7 @@ from keras import ops
 from flowkit.bijectors.fixed import fixed_weight, rng
 from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
+from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -59,14 +60,12 @@ class Conv1x1(Bijector):
         lower = ops.tril(self.lower.value, -1) + ops.eye(c, dtype=self.compute_dtype)
         return lower, ops.triu(self.upper.value, 1) + ops.diag(self.sign.value * ops.exp(self.log_s.value))
 
-    # `@`, since `ops.matmul` rounds float64 to float32 on torch.
-
     def matrix(self):
         """W, shape (channels, channels)."""
         if not self.lu:
             return ops.convert_to_tensor(self.kernel)
         lower, upper = self._triangles()
-        return self.permutation.value @ (lower @ upper)
+        return matmul(self.permutation.value, matmul(lower, upper))
 
     def assign(self, matrix):
         """Set W to `matrix`, (channels, channels), factored anew where `lu`."""
@@ -99,10 +98,10 @@ class Conv1x1(Bijector):
         return ops.sum(ops.log(ops.abs(ops.diagonal(r))))
 
     def _forward(self, x):
-        return x @ self.matrix(), places(x) * self.log_abs_det()
+        return matmul(x, self.matrix()), places(x) * self.log_abs_det()
 
     def _inverse(self, z):
-        return z @ self.inverse_matrix(), -places(z) * self.log_abs_det()
+        return matmul(z, self.inverse_matrix()), -places(z) * self.log_abs_det()
 
     def get_config(self):
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}

@@ -5,6 +5,7 @@ from keras import ops
 from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.places import channel_log_det, places
+from flowkit.numerics import matmul
 
 
 def fold(parts):
@@ -32,5 +33,6 @@ class NormalizedMix:
         log_scale = self.norm.log_scale
         log_det = channel_log_det(log_scale, x) + places(x) * self.mix.log_abs_det()
         if inverse:
-            return x @ (self.mix.inverse_matrix() * ops.exp(-log_scale)) - self.norm.shift.value, -log_det
-        return (x + self.norm.shift.value) @ (ops.exp(log_scale)[:, None] * self.mix.matrix()), log_det
+            matrix = self.mix.inverse_matrix() * ops.exp(-log_scale)
+            return matmul(x, matrix) - self.norm.shift.value, -log_det
+        return matmul(x + self.norm.shift.value, ops.exp(log_scale)[:, None] * self.mix.matrix()), log_det

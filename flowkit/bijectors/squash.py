@@ -7,8 +7,7 @@ from keras import ops
 
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, Domain
-
-# Written with exp, expm1 and log1p throughout: `ops.tanh` and its kin fall to float32 on JAX.
+from flowkit.numerics import log1mexp, log_sigmoid, softplus, tanh
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -32,10 +31,10 @@ class Softplus(Elementwise):
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
     def _forward(self, x):
-        return _softplus(x), -_softplus(-x)
+        return softplus(x), log_sigmoid(x)
 
     def _inverse(self, y):
-        log_slope = ops.log(-ops.expm1(-y))  # log(1 - exp(-y)): the log-derivative of the way forth
+        log_slope = log1mexp(y)  # the log-derivative of the way forth
         return y + log_slope, -log_slope
 
 
@@ -46,7 +45,8 @@ class Sigmoid(Elementwise):
     spec = BijectorSpec(codomain=Domain.UNIT_INTERVAL)
 
     def _forward(self, x):
-        return ops.exp(-_softplus(-x)), -_softplus(x) - _softplus(-x)
+        log_y = log_sigmoid(x)
+        return ops.exp(log_y), log_y + log_sigmoid(-x)
 
     def _inverse(self, y):
         log_y, log_rest = ops.log(y), ops.log1p(-y)
@@ -73,20 +73,9 @@ class Tanh(Elementwise):
     spec = BijectorSpec(codomain=Domain.interval(-1, 1))
 
     def _forward(self, x):
-        # -|x| without ops.abs and ops.sign, whose gradients at 0 would make the slope there 0 for 1.
-        below = ops.where(x < 0, x, -x)
-        shrunk = ops.expm1(2 * below)  # in (-1, 0]: neither overflows nor cancels
-        log_slope = 2 * (math.log(2) - ops.abs(x) - ops.log1p(ops.exp(-2 * ops.abs(x))))
-        size = -shrunk / (2 + shrunk)
-        return ops.where(x < 0, -size, size), log_slope
+        size = ops.abs(x)
+        return tanh(x), 2 * (math.log(2) - size + log_sigmoid(2 * size))
 
     def _inverse(self, y):
         x = 0.5 * (ops.log1p(y) - ops.log1p(-y))
         return x, -ops.log1p(y) - ops.log1p(-y)
-
-
-def _softplus(x):
-    """log(1 + exp(x)) that neither overflows for large x nor rounds to 0 before it must."""
-    # No ops.maximum and ops.abs: engines disagree on their gradients at 0, where this one's is 1/2.
-    negative = x < 0
-    return ops.where(negative, 0, x) + ops.log1p(ops.exp(ops.where(negative, x, -x)))

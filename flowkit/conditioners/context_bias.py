@@ -5,6 +5,7 @@ from keras import ops
 
 from flowkit.conditioners.classes import rows_of
 from flowkit.contract import ContractError
+from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -37,7 +38,7 @@ class ContextBias(keras.Layer):
         if self.num_classes:
             bias = rows_of(kernel, context)
         else:
-            bias = ops.matmul(ops.cast(context, self.compute_dtype), kernel)
+            bias = matmul(ops.cast(context, self.compute_dtype), kernel)
         return bias if len(bias.shape) == rank else ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
 
     def _check(self, shape, rank):

@@ -8,6 +8,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
+from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -70,8 +71,7 @@ class ScaledConv(keras.Layer):
             return kernel, bias
         kernel, edge = kernel[:, :, : x_shape[-1]], kernel[:, :, x_shape[-1] :]
         taps = backends.constant(edge_taps(*x_shape[1:3], self.kernel_size), like=kernel)
-        # `@`, since `ops.matmul` rounds float64 to float32 on torch.
-        return kernel, taps @ ops.reshape(edge, (-1, self.features)) + bias
+        return kernel, matmul(taps, ops.reshape(edge, (-1, self.features))) + bias
 
     def adapt(self, x):
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from flowkit.numerics import matmul
+
 
 @keras.saving.register_keras_serializable("flowkit")
 class ScaledDense(keras.Layer):
@@ -25,7 +27,7 @@ class ScaledDense(keras.Layer):
         )
 
     def call(self, x):
-        return (ops.matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs)
+        return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs)
 
     def compute_output_shape(self, x_shape):
         return (*x_shape[:-1], self.features)

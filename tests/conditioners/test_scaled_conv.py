@@ -52,9 +52,7 @@ def test_it_is_the_published_convolution(kernel_size, edge_bias, dtype):
         expected = literal(x, layer)
     assert tuple(layer.kernel.shape) == (kernel_size, kernel_size, 3 + (edge_bias and kernel_size > 1), 6)
     terms = kernel_size**2 * 4
-    # A 1x1 kernel is a matmul, which Keras on torch does in float32 even for float64.
-    epsilon = np.finfo("float32" if kernel_size == 1 else dtype).eps
-    atol = 4 * terms * epsilon * np.abs(expected).max()
+    atol = 4 * terms * np.finfo(dtype).eps * np.abs(expected).max()
     np.testing.assert_allclose(y, expected, atol=atol)
 
 
