@@ -63,9 +63,8 @@ def log1mexp(x: Any) -> Any:
     -69.078
     """
     (x,) = _alike(x)
-    near = x < math.log(
-        2
-    )  # below, 1 - exp(-x) would cancel; above, so near to 1, it would round (Maechler, 2012)
+    # Below log 2, 1 - exp(-x) would cancel; above, being near to 1, it would round (Maechler, 2012).
+    near = x < math.log(2)
     far = ops.where(near, ops.ones_like(x), x)  # the branch not taken must have a finite gradient
     return ops.where(near, ops.log(-ops.expm1(-x)), ops.log1p(-ops.exp(-far)))
 
