@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 import numpy
-import scipy.special
+import scipy.special  # comes with JAX, whose convolutions this engine borrows
 
 SUPPORTS_TRAINING = False
 
@@ -112,7 +112,7 @@ def lowest_float(function, *args):
 
 
 def lgamma(x):
-    """log|Gamma(x)| for each entry, in the floating-point type of `x`; differentiable."""
+    """log|Gamma(x)| for each entry, in the floating-point type of `x`."""
     return scipy.special.gammaln(x)
 
 
