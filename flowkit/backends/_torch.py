@@ -241,7 +241,7 @@ def lowest_float(function, *args):
 
 
 def lgamma(x):
-    """log|Gamma(x)| for each entry, in the floating-point type of `x`; differentiable."""
+    """log|Gamma(x)| for each entry, in the floating-point type of `x`."""
     return torch.lgamma(x)
 
 
