@@ -13,7 +13,7 @@ from flowkit.bijectors.repeats import repeats
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
 from flowkit.contract.errors import label
 from flowkit.contract.precision import rounding_unit
-from flowkit.contract.spec import weakest
+from flowkit.contract.spec import added_round_trips, weakest
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -35,7 +35,7 @@ class Chain(Bijector):
 
     The spec follows from the parts. Raises ContractError, when it is made, for parts that do not
     fit: a codomain that is not the next part's domain, or an event rank that the next cannot take;
-    with "reversible" for iterative inverses, and when it is built for a part that cannot be run once more.
+    with "reversible" for sequential and iterative inverses, and when it is built for a part that cannot be run once more.
 
     >>> from flowkit.bijectors import Exp, Shift
     >>> Chain([Shift(1.0), Exp()]).spec.codomain
@@ -53,12 +53,12 @@ class Chain(Bijector):
             raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
         self.spec = self._compose()
         self._drift_tolerance, self._worst_drift = self._find_drift_tolerance(), 0.0
-        if backprop == "reversible" and self.spec.inverse == "iterative":
+        if backprop == "reversible" and self.spec.inverse != "analytic":
             raise ContractError(
                 "backprop",
                 self,
                 expected="inverses in closed form, for backprop='reversible'",
-                received="a part whose inverse is iterative",
+                received=f"a part whose inverse is {self.spec.inverse}",
                 hint="Use backprop='recompute'.",
             )
 
@@ -73,7 +73,9 @@ class Chain(Bijector):
             domain=domain,
             codomain=codomain,
             log_det=weakest(specs, "log_det"),
+            forward=weakest(specs, "forward"),
             inverse=weakest(specs, "inverse"),
+            round_trip=added_round_trips(specs),
             context=weakest(specs, "context"),
             rearranges=all(spec.rearranges for spec in specs),
         )

@@ -9,7 +9,7 @@ from flowkit.bijectors.parameters import LAYOUTS, one_of
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.shapes import plain
-from flowkit.contract.spec import weakest
+from flowkit.contract.spec import added_round_trips, weakest
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -64,7 +64,9 @@ class MultiScale(Bijector):
             event_rank=specs[0].event_rank,
             event_multiple=specs[0].event_multiple,
             log_det="varying" if conditioners else weakest(specs, "log_det"),
+            forward=weakest(specs, "forward"),
             inverse=weakest(specs, "inverse"),
+            round_trip=added_round_trips(specs),
             context=weakest([*specs, *reads], "context"),
         )
 

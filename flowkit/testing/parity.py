@@ -148,7 +148,7 @@ def _gradients(trial, points, inverse, draw=None):
 
     A `draw` moves all of these by one rounding each. None of a solver's gradients are promised.
     """
-    if inverse and trial.spec.inverse == "iterative":
+    if (trial.spec.inverse if inverse else trial.spec.forward) == "iterative":
         return []
     layer = trial.layer32
 

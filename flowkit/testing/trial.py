@@ -155,15 +155,11 @@ class Trial:
     def declared(self, x):
         """The round-trip error that the spec declares, in units of a float32's epsilon and of max(1, |x|).
 
-        An iterative inverse stops at a tolerance that does not become finer with the precision it
-        runs in, so the unit is that of the precision layers have by default.
+        A solver stops at a tolerance that does not become finer with the precision it runs in, so the unit
+        is that of the precision layers have by default.
         """
-        if self.spec.round_trip is not None:
-            unit = 2.0**-23 if self.spec.inverse == "iterative" else max(self.eps, 2.0**-52)
-            return self.spec.round_trip * unit * np.maximum(1, np.abs(x))
-        if self.spec.inverse == "iterative":
-            return 16 * 2.0**-23 * np.maximum(1, np.abs(x))
-        return np.zeros_like(x)
+        unit = 2.0**-23 if self.spec.solved else max(self.eps, 2.0**-52)
+        return self.spec.allowed_round_trip * unit * np.maximum(1, np.abs(x))
 
     @functools.cached_property
     def jacobians(self):

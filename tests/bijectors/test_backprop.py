@@ -236,6 +236,10 @@ class Iterative(Bijector):
     spec = BijectorSpec(inverse="iterative")
 
 
+class Sequential(Bijector):
+    spec = BijectorSpec(inverse="sequential")
+
+
 class Noisy(MLP):
     def build(self, x_shape, context_shape=None):
         super().build(x_shape)
@@ -247,9 +251,11 @@ def test_what_cannot_be_run_again_is_refused():
         ValueError, match="Chain's backprop expects one of 'stored', 'recompute', 'reversible'"
     ):
         Chain([], backprop="checkpoint")
-    with pytest.raises(ContractError, match=r"inverses in closed form.*backprop='recompute'"):
-        Chain([Iterative()], backprop="reversible")
-    Chain([Iterative()], backprop="recompute")
+    for part in (Iterative(), Sequential(), Inverse(Inverse(Sequential()))):
+        with pytest.raises(ContractError, match=r"inverses in closed form.*backprop='recompute'"):
+            Chain([part], backprop="reversible")
+        Chain([part], backprop="recompute")
+    Chain([Inverse(Sequential())], backprop="reversible")  # it is the forward direction that is slow
     for mode in MODES:
         with pytest.raises(ContractError, match=r"draws random numbers.*backprop='stored'"):
             Chain([Coupling(Noisy([4]))], backprop=mode).build((None, 4))

@@ -5,17 +5,18 @@ import dataclasses
 import pytest
 
 from flowkit.contract import BijectorSpec, Domain
-from flowkit.contract.spec import weakest
+from flowkit.contract.spec import added_round_trips, weakest
 
 
 def test_the_default_promises_the_least_common_thing():
     spec = BijectorSpec()
     assert (spec.domain, spec.codomain) == (Domain.REAL, Domain.REAL)
     assert (spec.log_det, spec.inverse, spec.context) == ("varying", "analytic", "none")
+    assert spec.forward == "analytic"
     assert spec.event_rank is spec.event_multiple is spec.round_trip is None
 
 
-@pytest.mark.parametrize("field", ["log_det", "inverse", "context"])
+@pytest.mark.parametrize("field", ["log_det", "forward", "inverse", "context"])
 def test_an_unknown_word_is_refused_with_those_that_exist(field):
     with pytest.raises(ValueError, match=rf"BijectorSpec\.{field} expects one of .*received 'sometimes'"):
         BijectorSpec(**{field: "sometimes"})
@@ -42,10 +43,12 @@ def test_read_backwards_the_sets_change_places_and_the_shapes_are_unknown():
     assert back.event_rank is back.event_multiple is None
     assert (back.log_det, back.inverse, back.context, back.round_trip) == (
         "constant",
-        "iterative",
+        "analytic",
         "required",
         7.0,
     )
+    assert back.forward == "iterative"
+    assert back.inverted().inverse == "iterative"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,8 @@ def test_read_backwards_the_sets_change_places_and_the_shapes_are_unknown():
         (["zero", "constant"], "log_det", "constant"),
         (["varying", "zero", "constant"], "log_det", "varying"),
         (["analytic", "iterative"], "inverse", "iterative"),
+        (["sequential", "analytic"], "inverse", "sequential"),
+        (["iterative", "sequential"], "forward", "iterative"),
         (["none", "optional"], "context", "optional"),
         (["required", "optional", "none"], "context", "required"),
         ([], "log_det", "zero"),
@@ -62,3 +67,16 @@ def test_read_backwards_the_sets_change_places_and_the_shapes_are_unknown():
 )
 def test_together_parts_promise_what_the_weakest_does(words, field, kept):
     assert weakest([BijectorSpec(**{field: word}) for word in words], field) == kept
+
+
+@pytest.mark.parametrize(
+    ("specs", "total"),
+    [
+        ([], None),
+        ([BijectorSpec(), BijectorSpec()], None),
+        ([BijectorSpec(round_trip=3), BijectorSpec(), BijectorSpec(round_trip=4)], 7),
+        ([BijectorSpec(inverse="iterative"), BijectorSpec(forward="iterative", round_trip=4)], 20),
+    ],
+)
+def test_round_trip_errors_add_up(specs, total):
+    assert added_round_trips(specs) == total

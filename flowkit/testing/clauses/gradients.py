@@ -44,7 +44,7 @@ def _both_directions(trial, of):
 
 def _compare(trial, inverse, of):
     """How many of the gradients of one direction could be judged; raises `Undecided` where it is not asked at all."""
-    if inverse and trial.spec.inverse == "iterative":
+    if (trial.spec.inverse if inverse else trial.spec.forward) == "iterative":
         raise Undecided("a solver's gradient is not promised")  # nobody trains through it
     measured, x = (trial.back, trial.z) if inverse else (trial.there, trial.x)
     domain = trial.spec.codomain if inverse else trial.spec.domain
