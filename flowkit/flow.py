@@ -9,12 +9,14 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.before_training import check_division, check_training
 from flowkit.contract import Bijector
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import event_size, plain
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
+from flowkit.failed_step import FailedStep
 from flowkit.inference import Inference
 from flowkit.inputs import (
     is_array,
@@ -29,7 +31,7 @@ from flowkit.saving import engine_neutral, refuse_shared
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Flow(Inference):
+class Flow(FailedStep, Inference):
     """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
 
     A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of
@@ -147,25 +149,23 @@ class Flow(Inference):
             raise ValueError(
                 "Flow.fit has no classes to weigh: pass sample_weight=, one number for each sample."
             )
-        if not backends.SUPPORTS_TRAINING:
-            raise NotImplementedError(
-                f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
-                f"to one of {', '.join(backends.ENGINES)}."
-            )
-        self._check_loss_scaling()
+        check_training(self)
         if isinstance(x, dict):
             x, context = unpack(x)
         if is_array(x):
             x, context = self._check(x, y if context is None else context)
             y = _target(len(x), sample_weight)
             size = batch_size or 32  # Keras's default
+            check_division(len(x) - int(len(x) * kwargs.get("validation_split", 0.0)), size)
             first, x = (x[:size], rows(context, size)), pack(x, context)
         else:
             if isinstance(x, Batches):
                 kwargs["shuffle"] = False  # its own order is what can be resumed
             first, x = self._peek(x)
         if validation_data is not None:
-            validation_data = self._check_validation(validation_data)
+            validation_data = self._check_validation(
+                validation_data, kwargs.get("validation_batch_size") or batch_size
+            )
         if not self.built or not self.bijector.adapted:
             self.adapt(*first, again=False)
         if self.compiled:
@@ -191,30 +191,30 @@ class Flow(Inference):
             if is_array(x):
                 x = pack(x, y if context is None else context)
                 y = _target(len(unpack(x)[0]), sample_weight)
-            x = self._ready_on(x)
+            x = self._ready_on(x, batch_size)
         self._scoring = True
         try:
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
         finally:
             self._scoring = False
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x, batch_size=None, *args, **kwargs):
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
-        return super().predict(self._ready_on(x), *args, **kwargs)
+        return super().predict(self._ready_on(x, batch_size), batch_size, *args, **kwargs)
 
     # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
 
     def train_on_batch(self, x, *args, **kwargs):
         """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().train_on_batch(self._ready_on(x), *args, **kwargs)
+        return super().train_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
 
     def test_on_batch(self, x, *args, **kwargs):
         """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().test_on_batch(self._ready_on(x), *args, **kwargs)
+        return super().test_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
 
     def predict_on_batch(self, x):
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().predict_on_batch(self._ready_on(x))
+        return super().predict_on_batch(self._ready_on(x, math.inf))
 
     # Data-dependent initialisation
 
@@ -233,7 +233,7 @@ class Flow(Inference):
 
     # Manners
 
-    def _ready_on(self, data):
+    def _ready_on(self, data, batch_size):
         """`data`, arrays or a data set, as if untouched: checked, and the flow adapted and built for them.
 
         An engine that traces a step cannot ask there whether the flow is adapted.
@@ -241,6 +241,7 @@ class Flow(Inference):
         x, context = unpack(data)
         if is_array(x):
             x, context = self._check(x, context)
+            check_division(len(x), batch_size)
             data = pack(x, context)
         else:
             (x, context), data = self._peek(data)
@@ -253,21 +254,13 @@ class Flow(Inference):
         (x, context), dataset = peek(dataset)
         return self._check(x, context), dataset
 
-    def _check_loss_scaling(self):
-        # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
-        policies = {layer.dtype_policy.name for layer in self._flatten_layers()}
-        scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
-        if "mixed_float16" in policies and not scaled:
-            raise ValueError(
-                "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "
-                "since their gradients underflow; mixed_bfloat16 needs none."
-            )
-
-    def _check_validation(self, data):
+    def _check_validation(self, data, batch_size):
         if is_array(data):
+            check_division(len(data), batch_size)
             return pack(*self._check(data, None))
         if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
             x, context, weights = (*data, None, None)[:3]
+            check_division(len(x), batch_size)
             return pack(*self._check(x, context)), _target(len(x), weights), weights
         return self._peek(data)[1]
 

@@ -213,6 +213,7 @@ class Inference(keras.Model):
 
     def _check_adapted(self):
         self._event()
+        backends.settle(self)
         if not self.bijector._checked_adapted:
             self.bijector._checked_adapted = self.bijector._check_adapted()
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
-TOPICS = ("", "_numerics", "_optimizer", "_parts", "_replay")
+TOPICS = ("", "_numerics", "_optimizer", "_parts", "_replay", "_steps")
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 EVERYTHING = {
@@ -20,6 +20,8 @@ EVERYTHING = {
     "conditioners",
     "distributions",
     "in_batches",
+    "failed_step",
+    "before_training",
     "inference",
     "inputs",
     "saving",
@@ -47,12 +49,25 @@ MAY_IMPORT = {
     "conditioners": {"contract", "numerics", "backends"},
     "distributions": {"contract", "numerics"},
     "in_batches": set(),
+    "failed_step": {"backends"},
+    "before_training": {"backends"},
     "inference": {"backends", "contract", "data", "in_batches", "inputs", "levels"},
     "inputs": {"contract"},
     "saving": set(),
     "levels": {"bijectors"},
     "metrics": set(),
-    "flow": {"contract", "distributions", "data", "backends", "inference", "inputs", "metrics", "saving"},
+    "flow": {
+        "contract",
+        "distributions",
+        "data",
+        "backends",
+        "failed_step",
+        "inference",
+        "inputs",
+        "metrics",
+        "saving",
+        "before_training",
+    },
     "data": set(),
     "evaluation": {"flow", "levels", "contract", "distributions"},
     "latent": {"flow", "levels", "data"},

@@ -29,6 +29,7 @@ _numerics = _file("_numerics")
 _optimizer = _file("_optimizer")
 _parts = _file("_parts")
 _replay = _file("_replay")
+_steps = _file("_steps")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 all_finite = _optimizer.all_finite
@@ -44,6 +45,7 @@ cos = _numerics.cos
 cumsum = _numerics.cumsum
 devices = _engine.devices
 float64 = _engine.float64
+giving_back = _steps.giving_back
 gradients = _engine.gradients
 iterate = _numerics.iterate
 jacobian = _engine.jacobian
@@ -53,6 +55,7 @@ map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
+processes = _steps.processes
 rectify = _engine.rectify
 replay = _replay.replay
 replica_share = _engine.replica_share
@@ -60,6 +63,7 @@ replicas = _engine.replicas
 run_part = _parts.run_part
 scan = _parts.scan
 scans = _parts.scans
+settle = _steps.settle
 sin = _numerics.sin
 tanh = _numerics.tanh
 use_multi_tensor = _optimizer.use_multi_tensor
@@ -81,6 +85,7 @@ __all__ = [
     "cumsum",
     "devices",
     "float64",
+    "giving_back",
     "gradients",
     "installed",
     "iterate",
@@ -92,6 +97,7 @@ __all__ = [
     "mean",
     "name",
     "no_grad",
+    "processes",
     "read_tensorflow_checkpoint",
     "read_torch_state",
     "rectify",
@@ -101,6 +107,7 @@ __all__ = [
     "run_part",
     "scan",
     "scans",
+    "settle",
     "sin",
     "spare_tensorflow",
     "tanh",

@@ -35,7 +35,8 @@ class Chain(Bijector):
 
     The spec follows from the parts. Raises ContractError, when it is made, for parts that do not
     fit: a codomain that is not the next part's domain, or an event rank that the next cannot take;
-    with "reversible" for sequential and iterative inverses, and when it is built for a part that cannot be run once more.
+    with "reversible" for sequential and iterative inverses, and when it is built for a part that cannot be run once
+    more.
 
     >>> from flowkit.bijectors import Exp, Shift
     >>> Chain([Shift(1.0), Exp()]).spec.codomain

@@ -23,8 +23,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     `StopWhenDiverged` reports the count, and stops where it does not end.
 
-    Raises a TypeError where `inner_optimizer` is not a Keras optimizer, and a ValueError on several replicas of
-    TensorFlow's, which would have to agree on the choice.
+    Raises a TypeError if `inner_optimizer` is not a Keras optimizer, and a ValueError if it is a `LossScaleOptimizer`,
+    which goes outside, and on several replicas of TensorFlow's, which would have to agree on the choice.
 
     >>> import numpy as np
     >>> weight = keras.Variable([1.0, 2.0])
@@ -42,6 +42,12 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
             raise TypeError(
                 "inner_optimizer: expected a keras.optimizers.Optimizer, received "
                 f"{type(inner_optimizer).__name__}."
+            )
+        if isinstance(inner_optimizer, keras.optimizers.LossScaleOptimizer):
+            # Its scale comes down at gradients that are not finite, which would not reach it.
+            raise ValueError(
+                "GuardedOptimizer goes inside the scaling of the loss: expected LossScaleOptimizer(GuardedOptimizer("
+                "optimizer)), received GuardedOptimizer(LossScaleOptimizer(optimizer))."
             )
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
@@ -76,7 +82,9 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         ops.cond(_all_finite(grads), step, skip)
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):
-        # Both branches of a compiled cond are traced: they return values and assign nothing.
+        # Both branches of a compiled cond are traced: they return values and assign nothing. An optimizer around this
+        # one hands on its variables in place of values.
+        optimizer_variables = [ops.convert_to_tensor(v) for v in optimizer_variables]
         own = len(super().variables)
         mine, inner = optimizer_variables[:own], optimizer_variables[own:]
         total, row = self._position(self.skipped), self._position(self.skipped_in_a_row)

@@ -1,0 +1,103 @@
+"""What fails inside a step of `fit` comes through as it is, and the flow goes on to work."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import Flow, backends
+from flowkit.bijectors import Chain, Elementwise, Shift
+from flowkit.training import GuardedOptimizer
+
+X = np.random.default_rng(0).normal(size=(12, 2)).astype("float32")
+
+
+class Failing(Elementwise):
+    """The identity, which fails when it is called with the batch size `at`."""
+
+    def __init__(self, at, **kwargs):
+        super().__init__(**kwargs)
+        self.at = at
+
+    def _forward(self, x):
+        if x.shape[0] == self.at:
+            raise MemoryError("the device has no memory left")
+        return x, ops.zeros_like(x)
+
+
+def fitting(optimizer, at=4):
+    flow = Flow(Chain([Shift(), Failing(at)]))
+    flow.adapt(X[:3])
+    flow.compile(
+        optimizer, run_eagerly=backends.name() == "tensorflow"
+    )  # whose traces do not know the batch size
+    return flow
+
+
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(0.1),
+    "averaged": lambda: keras.optimizers.Adam(0.1, use_ema=True),
+    "guarded": lambda: GuardedOptimizer(keras.optimizers.Adam(0.1)),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(GuardedOptimizer(keras.optimizers.Adam(0.1))),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("batch_size", [4, 8], ids=["first step", "second step"])
+def test_the_error_of_a_step_is_the_one_that_is_raised(optimizer, batch_size):
+    flow = fitting(OPTIMIZERS[optimizer]())
+    with pytest.raises(MemoryError, match="no memory left"):
+        flow.fit(X, batch_size=batch_size, shuffle=False, verbose=0)
+    assert np.isfinite(flow.log_prob(X[:3])).all()
+    if optimizer != "averaged":  # on JAX, Keras's own averages are in the way of a second `fit`
+        flow.fit(X, batch_size=6, verbose=0)
+    assert np.isfinite(flow.log_prob(X[:3])).all()
+
+
+def test_a_failed_evaluation_leaves_the_weights():
+    flow = fitting("adam")
+    before = flow.log_prob(X[:3])
+    for method in (flow.evaluate, flow.predict):
+        with pytest.raises(MemoryError, match="no memory left"):
+            method(X, batch_size=8, verbose=0)
+        np.testing.assert_array_equal(flow.log_prob(X[:3]), before)
+
+
+@pytest.mark.skipif(backends.name() != "jax", reason="only JAX writes over the weights in a step")
+def test_weights_that_are_lost_are_told():
+    flow = fitting("adam", at=99)
+    flow.fit(X, batch_size=4, verbose=0)
+
+    def lost(state, iterator):
+        for value in (value for values in state for value in values):
+            value.delete()
+        raise MemoryError("the device has no memory left")
+
+    flow.train_function = backends.giving_back(lost, flow)
+    with pytest.raises(MemoryError, match="no memory left"):
+        flow.fit(X, batch_size=4, verbose=0)
+    with pytest.raises(RuntimeError, match=r"were lost.*make the flow anew"):
+        flow.log_prob(X)
+    with pytest.raises(RuntimeError, match=r"were lost.*make the flow anew"):
+        flow.sample(2)
+
+
+def test_a_loss_is_scaled_outside_the_guard():
+    with pytest.raises(ValueError, match=r"expected LossScaleOptimizer\(GuardedOptimizer"):
+        GuardedOptimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
+
+
+def test_a_step_that_overflows_halves_the_scale_and_the_next_one_counts():
+    start = 2.0**127  # times a loss above 2 it overflows
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        GuardedOptimizer(keras.optimizers.SGD(0.1)), initial_scale=start
+    )
+    flow = Flow(Shift())
+    flow.adapt(X)
+    flow.compile(
+        optimizer, run_eagerly=backends.name() == "tensorflow"
+    )  # whose traces do not know the batch size
+    flow.fit(X + 3, batch_size=4, epochs=2, verbose=0)
+    assert 0 < float(ops.convert_to_numpy(optimizer.dynamic_scale)) < start
+    assert int(optimizer.inner_optimizer.skipped) == 0
+    assert 0 < int(optimizer.iterations) < 6
