@@ -13,7 +13,7 @@ __all__ = ["giving_back", "processes", "settle"]
 
 
 def giving_back(step, model):
-    """`step(state, iterator)` of Keras's trainer. If it raises, `model` gets back what the engine still has of its weights."""
+    """`step(state, iterator)` of Keras's trainer; if it raises, `model` gets its weights back, unless they are gone."""
 
     def guarded(state, iterator):
         try:
