@@ -37,9 +37,9 @@ def float64():
         keras.config.set_dtype_policy(before[1])
 
 
-def constant(array, like):
-    """A numpy array as a tensor, of the type of `like`: a constant of what is compiled."""
-    return keras.ops.convert_to_tensor(array, dtype=like.dtype)
+def constant(function, *args, like):
+    """`function(*args)`, a numpy array that depends on nothing else, as a tensor of the type of `like`."""
+    return keras.ops.convert_to_tensor(function(*args), dtype=like.dtype)
 
 
 def convolve(x, kernel, bias):

@@ -36,9 +36,12 @@ def float64():
         keras.config.set_dtype_policy(before[1])
 
 
-def constant(array, like):
-    """A numpy array as a tensor, of the type of `like`: a constant of what is compiled."""
-    return keras.ops.convert_to_tensor(array, dtype=like.dtype)
+def constant(function, *args, like):
+    """`function(*args)`, a numpy array that depends on nothing else, as a tensor of the type of `like`.
+
+    For what is compiled it is a constant; nothing is kept, since a tensor of one graph must not get into another.
+    """
+    return keras.ops.convert_to_tensor(function(*args), dtype=like.dtype)
 
 
 def convolve(x, kernel, bias):

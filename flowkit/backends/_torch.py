@@ -1,11 +1,14 @@
 """What flowkit needs of PyTorch beyond `keras.ops`."""
 
 import contextlib
+import itertools
 import os
+import types
 
 import keras
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 SUPPORTS_TRAINING = True
 
@@ -43,12 +46,31 @@ def float64():
         torch.set_default_dtype(before[2])
 
 
-def constant(array, like):
-    """A numpy array as a tensor, of the type of `like`: a constant of what is compiled.
+def constant(function, *args, like):
+    """`function(*args)`, a numpy array that depends on nothing else, as a tensor of the type of `like`.
 
-    Where `keras.ops.convert_to_tensor` asks numpy about the array's type, `torch.compile` breaks its graph.
+    Made once for each function, arguments, type and device, and kept: a copy to a GPU at each pass of each layer would
+    cost more than what is computed with it. Nobody may change it. `torch.compile` reads it where it lies.
     """
-    return torch.as_tensor(array, dtype=like.dtype, device=like.device)
+    return getattr(_KEPT, _keep(function, args, like.dtype, like.device))
+
+
+# Attributes: of a dictionary the compiler would guard the length as well, and compile anew for each entry.
+_KEPT, _NAMES, _NUMBERS = types.SimpleNamespace(), {}, itertools.count()
+
+
+@torch.compiler.assume_constant_result
+def _keep(function, args, dtype, device):
+    """The name under which it is kept. A tensor in its place would do, were two of them possible in one graph."""
+    key = function, args, dtype, device
+    if key not in _NAMES:
+        # As if nobody were tracing, and so that autograd takes it: it outlives both.
+        with torch.inference_mode(False), _disable_current_modes(), temporarily_clear_interpreter_stack():
+            made = torch.as_tensor(function(*args), dtype=dtype, device=device)
+        name = f"constant_{next(_NUMBERS)}"
+        setattr(_KEPT, name, made)
+        _NAMES[key] = name
+    return _NAMES[key]
 
 
 def convolve(x, kernel, bias):

@@ -1,7 +1,5 @@
 """Coupling layers: one part of the event passes through and decides what happens to the other."""
 
-import functools
-
 import keras
 import numpy as np
 from keras import ops
@@ -183,7 +181,7 @@ class Coupling(Bijector):
         return a * (1 - kept) + elsewhere * kept
 
     def _mask(self, x):
-        return backends.constant(checkerboard(tuple(x.shape[1:]), self.swap), like=x)
+        return backends.constant(checkerboard, tuple(x.shape[1:]), self.swap, like=x)
 
     def get_config(self):
         return {
@@ -203,7 +201,6 @@ class Coupling(Bijector):
         return cls(**config | {"conditioner": keras.saving.deserialize_keras_object(config["conditioner"])})
 
 
-@functools.cache
 def checkerboard(event, swap=False):
     """1 where an entry is kept, 0 where it is changed: shape (*places, 1), or (n,) for a vector."""
     places = event[:-1] or event

@@ -1,6 +1,9 @@
 """Rows of a table, one for each label."""
 
+import numpy as np
 from keras import ops
+
+from flowkit import backends
 
 
 def rows_of(table, labels):
@@ -9,4 +12,8 @@ def rows_of(table, labels):
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
     there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
-    return ops.where(there, rows, ops.full_like(rows, float("nan")))
+    return ops.where(there, rows, backends.constant(_nan, like=rows))
+
+
+def _nan():
+    return np.array(np.nan)

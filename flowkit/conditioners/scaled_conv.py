@@ -1,7 +1,5 @@
 """Glow's convolution: a scale in logarithms and a bias that knows the image's edge."""
 
-import functools
-
 import keras
 import numpy as np
 from keras import ops
@@ -70,7 +68,7 @@ class ScaledConv(keras.Layer):
         if not self.edge_bias:
             return kernel, bias
         kernel, edge = kernel[:, :, : x_shape[-1]], kernel[:, :, x_shape[-1] :]
-        taps = backends.constant(edge_taps(*x_shape[1:3], self.kernel_size), like=kernel)
+        taps = backends.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=kernel)
         return kernel, matmul(taps, ops.reshape(edge, (-1, self.features))) + bias
 
     def adapt(self, x):
@@ -104,7 +102,6 @@ def _normal(shape, dtype):
     return ops.convert_to_tensor(np.random.default_rng(seed).normal(0, 0.05, shape), dtype=dtype)
 
 
-@functools.cache
 def edge_taps(height, width, size):
     """For each place of an image which taps of a `size` x `size` kernel fall on the ring of padding around it.
 

@@ -27,7 +27,7 @@ class ScaledDense(keras.Layer):
         )
 
     def call(self, x):
-        return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs)
+        return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs.value)
 
     def compute_output_shape(self, x_shape):
         return (*x_shape[:-1], self.features)

@@ -74,7 +74,7 @@ class ScaledEmbedding(keras.Layer):
             setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
 
     def call(self, labels):
-        return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs)
+        return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs.value)
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes, "features": self.features}

@@ -73,7 +73,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
         def step():
             self.inner_optimizer.apply(grads, trainable_variables)
-            self.skipped_in_a_row.assign(0)
+            self.skipped_in_a_row.assign(ops.zeros_like(self.skipped_in_a_row))
 
         def skip():
             self.skipped.assign_add(1)
@@ -136,7 +136,9 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     def scale_loss(self, loss):
         # The gradients of a loss that has overflowed may be finite. Times NaN they are not.
         loss = self.inner_optimizer.scale_loss(loss)
-        return loss * ops.cast(ops.where(ops.isfinite(loss), 1.0, float("nan")), loss.dtype)
+        return loss * ops.stop_gradient(
+            loss - loss + 1
+        )  # 1, or NaN: written so, it needs no number from the CPU
 
     def finalize_variable_values(self, var_list):
         self.inner_optimizer.finalize_variable_values(var_list)
