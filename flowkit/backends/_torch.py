@@ -173,7 +173,7 @@ def compile_jacobian(function, layer):
             x = keras.ops.convert_to_tensor(x).detach().requires_grad_()
             y = function(x, *args).reshape(x.shape[0], -1)
             if not y.requires_grad:  # a constant
-                return torch.zeros(*y.shape, x[0].numel(), dtype=y.dtype)
+                return y.new_zeros(*y.shape, x[0].numel())
             rows = []
             for j in range(y.shape[1]):
                 (row,) = torch.autograd.grad(y[:, j].sum(), x, retain_graph=True, allow_unused=True)

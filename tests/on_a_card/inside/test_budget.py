@@ -1,0 +1,94 @@
+"""What one step of training makes the host and the card wait for: a budget, with the reason for each entry.
+
+An upload or a wait that comes anew fails here with the name of the function that asks for it. Whoever finds a way to
+spare one takes it out of the budget.
+"""
+
+import collections
+
+import keras
+import pretend_card
+import pytest
+
+# place -> how many in one step, and why.
+UPLOADS = {
+    "flow.py:fit": (2, "the batch; and its size, by which Keras's mean of the loss weighs it"),
+    "dequantize.py:call": (1, "Keras counts its seed on by an array of numpy's"),
+    "guard.py:step": (1, "Keras adds 1 to the number of steps"),
+    "_torch_optimizer.py:_parallel_update_step": (3, "Keras's Adam: 1, beta_1 and beta_2"),
+}
+WAITS = {
+    "dequantize.py:call": (1, "Keras draws from a generator that is seeded on the host"),
+    "guard.py:apply": (
+        1,
+        "whether the step is taken: a choice on the card would need copies of all weights",
+    ),
+    "Keras alone": (3, "the logs of the step, three numbers, in a thread that training does not wait for"),
+}
+LABELS = {"flow.py:fit": (1, "the labels")}
+CLASSIFIER_LOGS = {"Keras alone": (2, "the classifier's two numbers in the logs")}
+DRIFT = {
+    "_torch_replay.py:_look": (
+        2,
+        "for each level whether its input came back: a warning has to be able to fire",
+    )
+}
+
+# options -> what comes on top.
+CASES = {
+    "stored": ({}, {}, {}),
+    "deeper": ({"steps": 4}, {}, {}),
+    "recompute": ({"backprop": "recompute"}, {}, {}),
+    "reversible": ({"backprop": "reversible"}, {}, DRIFT),
+    "classes": ({"num_classes": 4}, LABELS, {}),
+    "classifier": ({"num_classes": 4, "classifier_weight": 0.01}, LABELS, CLASSIFIER_LOGS),
+}
+
+
+def of_one_step(flow, images, context):
+    """(uploads, waits) of a second step: what two steps ask for, less what one does."""
+    found = []
+    for steps in (1, 1, 2):  # the first one makes what is kept
+        rows = slice(16 * steps)
+        with pretend_card.counting() as counts:
+            flow.fit(
+                images[rows], context=None if context is None else context[rows], batch_size=16, verbose=0
+            )
+        found.append(counts)
+    return found[2].uploads - found[1].uploads, found[2].waits - found[1].waits
+
+
+def total(*budgets):
+    return sum(
+        (collections.Counter({place: n for place, (n, _) in b.items()}) for b in budgets),
+        collections.Counter(),
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_keeps_to_its_budget(glow, images, labels, case):
+    options, more_uploads, more_waits = CASES[case]
+    flow = glow(**options)
+    uploads, waits = of_one_step(flow, images, labels if "num_classes" in options else None)
+    assert uploads == total(UPLOADS, more_uploads)
+    assert waits == total(WAITS, more_waits)
+
+
+def test_the_count_sees_what_goes_over():
+    x = keras.ops.ones((2, 2))
+    with pretend_card.counting() as counts:
+        keras.ops.convert_to_tensor([1.0, 2.0])
+        keras.ops.convert_to_numpy(x)
+        bool(x[0, 0] > 0)
+        x[x > 0]
+    assert (sum(counts.uploads.values()), sum(counts.waits.values())) == (1, 3)
+
+
+def test_the_card_refuses_tensors_of_the_cpu():
+    import torch
+
+    x = keras.ops.ones((2, 2))
+    with pytest.raises(RuntimeError, match="same device"):
+        x + torch.ones(2, 2)
+    with pytest.raises((RuntimeError, TypeError)):
+        x.numpy()
