@@ -5,7 +5,8 @@
 Contenders, one to a file of `contenders/`, run in processes of their own and measure in turns, each repeat all of them:
 
 - training step: forward, backward and Adam on one batch; evaluation: log_prob of a batch; sampling: a batch;
-- first step: from the construction of the model to the end of its first training step, compilation included;
+- first step: from the construction of the model to the end of its first training step, compilation included; in
+  brackets how much of it is construction;
 - peak memory: of the device on a GPU, otherwise of the process, libraries included (memory.py tells what is kept).
 
 The floor is the flow's coupling networks alone, on the same engine; its evaluation and sampling are their forward pass.
@@ -31,6 +32,8 @@ def main():
     add("--repeats", type=int, default=7)
     add("--depths", type=int, nargs="+", default=[], help="first steps with so many steps per level")
     add("--compiled", action="store_true", help="flowkit on torch also with jit_compile=True")
+    add("--reversible", action="store_true", help="flowkit's Glow also with backprop='reversible'")
+    add("--limit", type=float, metavar="SECONDS", help="who takes longer for one answer is left out")
     add("--precision", choices=["default", "float32", "tf32", "bfloat16"], default="default")
     add(
         "--set",
@@ -72,7 +75,7 @@ def sized(work, options, parser):
 def compare(preset, work, options, where):
     """One preset's rows. Large images: one contender after another, for memory's sake, and the training step alone."""
     contenders = chosen(work, options)
-    turns, repeats = {"script": __file__, "say": say}, options.repeats
+    turns, repeats = {"script": __file__, "say": say, "limit": options.limit}, options.repeats
     if work["kind"] == "large images":
         repeats = 1
         rows = [measure([c], work, **turns, repeats=1, tasks=["train"])[0] for c in contenders]

@@ -38,6 +38,7 @@ class Fitted:
     def __init__(self, flow, x, jit_compile):
         self.flow, self.x = flow, x
         flow.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=jit_compile)
+        flow.adapt(x)  # makes the weights, which belongs to construction; `fit` would do it
 
     def train(self, steps, lap):
         self.flow.fit(Repeated(self.x, steps), verbose=0, callbacks=[Laps(lap)])

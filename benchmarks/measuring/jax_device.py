@@ -13,6 +13,15 @@ def peak():
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
+def computes_on():
+    """The name of the GPU, after a computation on it. Raises where there is none."""
+    device = jax.devices("gpu")[0]
+    x = jax.numpy.ones((64, 64), device=device)
+    if float((x @ x)[0, 0]) != 64:
+        raise RuntimeError("a product of matrices is wrong")
+    return device.device_kind
+
+
 def set_precision(name):
     """ "default" leaves JAX as it comes; "bfloat16" is left to each contender."""
     if name in ("float32", "tf32"):

@@ -30,14 +30,15 @@ def comparison(work, rows, repeats):
     lines = [
         f"{in_words(work)}; medians of {repeats} in turns. In brackets: times the floor, times flowkit.",
         "",
-        f"| engine | | {' | '.join(TASKS[t] for t in tasks)} | first step | peak memory |",
+        f"| engine | | {' | '.join(TASKS[t] for t in tasks)} | first step (construction) | peak memory |",
         "|---|---|" + "---|" * (len(tasks) + 2),
     ]
     for row in measured:
         cells = [timed(row, task) for task in tasks]
         peak = f"{(row['device_peak'] or row['process_peak']) / 1e6:.0f} MB"
         lines.append(
-            f"| {row['engine']} | {row['contender']} | {' | '.join(cells)} | {row['first_step']:.2f} s | {peak} |"
+            f"| {row['engine']} | {row['contender']} | {' | '.join(cells)} "
+            f"| {row['first_step']:.2f} s ({row['construction']:.2f}) | {peak} |"
         )
     left = [row for row in rows if "left_out" in row]
     lines += (

@@ -14,6 +14,14 @@ def peak():
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
+def computes_on():
+    """The name of the GPU, after a computation on it. Raises where there is none."""
+    x = torch.ones(64, 64, device="cuda")
+    if float((x @ x)[0, 0]) != 64:
+        raise RuntimeError("a product of matrices is wrong")
+    return torch.cuda.get_device_name()
+
+
 def set_precision(name):
     """ "default" leaves torch as it comes; "bfloat16" is left to each contender."""
     if name in ("float32", "tf32"):

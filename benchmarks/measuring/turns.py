@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 
 from measuring.work import TASKS
 
@@ -18,10 +19,14 @@ ENVIRONMENT = {
 
 
 class Worker:
-    """A contender's process, seen from outside. One that cannot go on says why in `left_out`."""
+    """A contender's process, seen from outside. One that cannot go on says why in `left_out`.
 
-    def __init__(self, contender, work, script):
+    `limit`: seconds for each answer, None for no limit; who takes longer is ended.
+    """
+
+    def __init__(self, contender, work, script, limit=None):
         self.contender, self.times, self.peaks = contender, {}, {}
+        self.limit, self.too_slow = limit, False
         environment = os.environ | ENVIRONMENT | {"KERAS_BACKEND": contender[1]}
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process runs)
         self.process = subprocess.Popen(
@@ -43,13 +48,24 @@ class Worker:
         return {}
 
     def answer(self):
+        alarm = threading.Timer(self.limit, self.end) if self.limit else None
+        if alarm:
+            alarm.start()
         line = self.process.stdout.readline()
+        if alarm:
+            alarm.cancel()
         facts = json.loads(line) if line else {"left_out": self.ending()}
         self.left_out = facts.pop("left_out", None)
         return facts
 
+    def end(self):
+        self.too_slow = True
+        self.process.kill()
+
     def ending(self):
         code = self.process.wait()
+        if self.too_slow:
+            return f"not measured: no answer within {self.limit:g} s"
         if code == -9:
             return "killed, probably since memory ran out"
         self.errors.seek(0)
@@ -68,13 +84,13 @@ class Worker:
         return row if self.left_out is None else {**row, "left_out": self.left_out}
 
 
-def measure(contenders, work, script, *, repeats, tasks=tuple(TASKS), say=lambda text: None):
+def measure(contenders, work, script, *, repeats, tasks=tuple(TASKS), say=lambda text: None, limit=None):
     """Rows, one for each contender. Each process makes its first step alone; then they take turns."""
     workers = []
     try:
         for contender in contenders:
             say(f"{contender[0]} on {contender[1]}: first step")
-            workers.append(Worker(contender, work, script))
+            workers.append(Worker(contender, work, script, limit))
         for task in tasks:
             for repeat in range(repeats):
                 say(f"{TASKS[task]}, repeat {repeat + 1} of {repeats}")

@@ -49,6 +49,11 @@ CONTENDERS = {
         ("flowkit", "jax", "flowkit", {}),
     ],
 }
+# What is compared beside flowkit as it comes, where it is asked for.
+REVERSIBLE = [
+    ("flowkit reversible", "torch", "flowkit", {"backprop": "reversible"}),
+    ("flowkit reversible", "jax", "flowkit", {"backprop": "reversible"}),
+]
 COMPILED = ("flowkit jit_compile", "torch", "flowkit", {"jit_compile": True})
 
 TASKS = {"train": "training step", "log_prob": "evaluation", "sample": "sampling"}
@@ -59,8 +64,24 @@ def chosen(work, options):
     found, wanted = list(CONTENDERS[work["kind"]]), options.contender
     if work["kind"] != "large images":
         found[2:2] = [COMPILED] if options.compiled else []
+        found += REVERSIBLE if options.reversible and work["kind"] == "images" else []
         wanted = wanted and [*wanted, "flowkit"]
     return [c for c in found if c[1] in options.engine and (not wanted or c[0] in wanted)]
+
+
+def step_flops(work):
+    """Floating-point operations of one training step of Glow: three times the forward pass (None for vectors).
+
+    Counted are the coupling networks and the 1x1 convolutions, two operations for each product. What `backprop`
+    computes a second time does not count, nor do element-wise operations.
+    """
+    if work["kind"] == "vectors":
+        return None
+    width, forward = work["width"], 0
+    for height, _, half in network_inputs(work):
+        network = 9 * half * width + width**2 + 9 * width * 2 * half
+        forward += work["steps"] * 2 * height**2 * (network + (2 * half) ** 2)
+    return 3 * work["batch"] * forward
 
 
 def event(work):

@@ -53,9 +53,12 @@ class Measured:
         self.engine.wait()  # the device is there before the clock starts
         start = time.perf_counter()
         self.contender = getattr(module, kind)(work, x, **options)
+        self.engine.wait()
+        made = time.perf_counter()
         self.contender.train(1, lambda: None)
         self.engine.wait()
         self.facts = {
+            "construction": made - start,
             "first_step": time.perf_counter() - start,
             "version": importlib.metadata.version(module.PACKAGE),
             **self.engine.facts(),
