@@ -29,11 +29,14 @@ def read_speed(folder):
     return found
 
 
-def figures(work, row, peak):
+def figures(work, row, card):
     """The cells of one row: images/s, TFLOP/s with its share of the peak, construction, compiling, peak memory."""
-    step = row.get("median", {}).get("train")
+    step, reason = row.get("median", {}).get("train"), row.get("left_out")
+    if card and row.get("device") == "cpu":
+        step, reason = None, "it ran on the CPU"
     if step is None:
-        return [f"{MISSING} ({row['left_out']})" if "left_out" in row else MISSING] + [MISSING] * 4
+        return [f"{MISSING} ({reason})" if reason else MISSING] + [MISSING] * 4
+    peak = card and card.peak(work["precision"])
     speed = step_flops(work) / step / 1e12
     share = f" ({100 * speed / peak:.1f} % of {peak:g})" if peak else " (peak unknown)"
     compiling = row["first_step"] - row["construction"] - step
@@ -56,7 +59,7 @@ def speed_table(measured, card):
         for precision in PRECISIONS:
             for contender, engine in CONTENDERS:
                 work, row = measured.get((preset, precision, contender, engine), ({}, {}))
-                cells = figures(work, row, card and card.peak(precision))
+                cells = figures(work, row, card)
                 lines.append(f"| {preset} | {precision} | {engine} | {contender} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
