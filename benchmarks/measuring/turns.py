@@ -65,7 +65,7 @@ class Worker:
     def ending(self):
         code = self.process.wait()
         if self.too_slow:
-            return f"not measured: no answer within {self.limit:g} s"
+            return f"no answer within {self.limit:g} s"
         if code == -9:
             return "killed, probably since memory ran out"
         self.errors.seek(0)
