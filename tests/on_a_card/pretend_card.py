@@ -17,11 +17,13 @@ import functools
 import os
 import sys
 import threading
+from pathlib import Path
 
 import torch
 from torch.utils import _pytree as trees
 
 NAME = "card"
+_FLOWKIT = str(Path(__file__).parents[2] / "flowkit") + os.sep
 DEVICE = torch.device("cpu")  # until it is installed
 
 # The size of the answer depends on values, or the answer is a number: the host has to wait.
@@ -122,9 +124,8 @@ def install():
             if not overload.endswith("out"):
                 aten.impl(function.name(), functools.partial(_run, function), "PrivateUse1")
     install.libraries = library, aten  # they live as long as the process
-    torch._C._set_only_lift_cpu_tensors(
-        True
-    )  # numbers too become tensors of the CPU first, and are then copied
+    # Numbers, too, become tensors of the CPU first, and are then copied.
+    torch._C._set_only_lift_cpu_tensors(True)
     torch.Generator = _Generator
     os.environ["KERAS_TORCH_DEVICE"] = str(DEVICE)
 
@@ -201,8 +202,7 @@ def _place():
     """The innermost function of flowkit's that led here, as "flow.py:fit", or "Keras alone"."""
     frame = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if "/flowkit/" in file and "/keras/" not in file:
-            return f"{os.path.basename(file)}:{frame.f_code.co_name}"
+        if frame.f_code.co_filename.startswith(_FLOWKIT):
+            return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_code.co_name}"
         frame = frame.f_back
     return "Keras alone"
