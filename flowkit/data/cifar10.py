@@ -1,11 +1,12 @@
 """CIFAR-10 in its Python form: pickled batches, read without trusting them."""
 
-import codecs
-import pickle
 from pathlib import Path
 
 import numpy as np
 
+from flowkit.data.bounded import MAX_BYTES, Cautious, check_bytes
+from flowkit.data.inert_pickle import ForbiddenError, read_pickle
+from flowkit.data.pickled_array import CALLS, PickledArray
 from flowkit.data.validate import validate_labels
 
 CLASSES = (
@@ -33,45 +34,45 @@ def find_cifar10(folder):
     return None
 
 
-def load_cifar10(folder, split):
+def load_cifar10(folder: str | Path, split: str, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.ndarray]:
     """50,000 train or 10,000 test images, `(n, 32, 32, 3)` uint8, and their labels.
 
     Raises:
         FileNotFoundError: where one of the split's files is missing.
-        ValueError: where a file is damaged, or holds anything but arrays, numbers and text.
+        ValueError: where a file is damaged, holds anything but arrays, numbers and text, or is larger than a
+            quarter of `max_bytes`, or the split is larger than `max_bytes`.
     """
-    images, labels = [], []
-    for name in _FILES[split]:
-        path = Path(folder) / name
+    paths = [Path(folder) / name for name in _FILES[split]]
+    for path in paths:
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: expected this file of CIFAR-10's Python version, found none. Unpack "
                 "cifar-10-python.tar.gz again."
             )
-        part, part_labels = _read_batch(path)
-        images.append(part)
-        labels.append(part_labels)
+        # Text can take four times its bytes in memory.
+        check_bytes(4 * path.stat().st_size, max_bytes, str(path))
+    check_bytes(sum(path.stat().st_size for path in paths), max_bytes, str(folder))
+    images, labels = zip(*(_read_batch(path) for path in paths), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 
 def _read_batch(path):
     try:
         with open(path, "rb") as file:
-            batch = _ArraysOnly(file, encoding="bytes").load()
-    except _ForbiddenError as error:
+            batch = read_pickle(Cautious(file, path.stat().st_size), CALLS)
+        batch = batch if isinstance(batch, dict) else {}
+        data, labels = _array(batch, "data"), _array(batch, "labels")
+    except ForbiddenError as error:
         raise ValueError(
             f"{path}: expected only arrays, numbers and text, received a pickle that asks for "
-            f"{error}, which flowkit does not load since it can run any code. Fetch the file again "
+            f"{_short(error)}, which flowkit does not load since it can run any code. Fetch the file again "
             "from a source you trust."
         ) from None
-    except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"{path}: expected a CIFAR-10 batch, received a file that can't be unpickled "
-            f"({type(error).__name__}). Fetch it again."
+            f"({_short(error)}). Fetch it again."
         ) from None
-    batch = batch if isinstance(batch, dict) else {}
-    data = batch.get(b"data", batch.get("data"))
-    labels = batch.get(b"labels", batch.get("labels"))
     if (
         not isinstance(data, np.ndarray)
         or data.dtype != np.uint8
@@ -79,7 +80,7 @@ def _read_batch(path):
         or data.shape[1] != 3072
         or labels is None
     ):
-        keys = ", ".join(k.decode() if isinstance(k, bytes) else str(k) for k in batch)
+        keys = _short(", ".join(_text(key) for key in batch))
         raise ValueError(
             f"{path}: expected `data`, uint8 of shape (n, 3072), and `labels`, received "
             f"{f'keys {keys}' if keys else 'something else'}. Check that this is CIFAR-10 (not "
@@ -89,55 +90,24 @@ def _read_batch(path):
     return images, validate_labels(labels, len(images), name=str(path))
 
 
-class _ForbiddenError(Exception):
-    """The pickle asks for something other than an array's parts."""
+def _array(batch, key):
+    """An array, or a list of whole numbers as one; None for whatever else is there."""
+    found = batch.get(key.encode(), batch.get(key))
+    if isinstance(found, PickledArray):
+        return found.to_numpy()
+    # A list of lists may hold itself, or more numbers than any memory.
+    if isinstance(found, list) and all(type(number) is int and abs(number) < 2**63 for number in found):
+        return np.array(found, np.int64)
+    return None
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """An Unpickler that can build arrays and builtin containers, and nothing else."""
-
-    def find_class(self, module, name):
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            if name == "_reconstruct":
-                return _reconstruct
-        elif module in ("numpy.core.numeric", "numpy._core.numeric"):
-            if name == "_frombuffer":
-                return _frombuffer
-        elif module == "numpy" and name == "ndarray":
-            return np.ndarray
-        elif module == "numpy" and name == "dtype":
-            return _plain_dtype
-        elif module == "_codecs" and name == "encode":
-            return _encode
-        raise _ForbiddenError(f"{module}.{name}")
+def _text(key):
+    if isinstance(key, int):
+        return "a number"  # it may have more digits than Python prints
+    return key.decode("latin-1") if isinstance(key, bytes) else key
 
 
-def _reconstruct(subtype, shape, dtype):
-    """The empty array that unpickling fills."""
-    if subtype is not np.ndarray:
-        raise _ForbiddenError(f"an array of type {subtype}")
-    return np.ndarray.__new__(np.ndarray, shape, dtype)
-
-
-def _frombuffer(buffer, dtype, shape, order, axes=None):
-    """How protocol 5 stores a contiguous array."""
-    array = np.frombuffer(buffer, dtype)
-    if order == "K" and axes is not None:
-        return array.reshape(shape, order="C").transpose(axes)
-    return array.reshape(shape, order=order)
-
-
-def _plain_dtype(code, *flags):
-    """A dtype of numbers: object arrays would hold whatever the file says."""
-    dtype = np.dtype(code.decode() if isinstance(code, bytes) else code)
-    if dtype.kind not in "biuf":
-        raise _ForbiddenError(f"an array of dtype {dtype}")
-    # `align` and `copy`, as pickled dtypes pass them; a copy, since its state is then set.
-    return np.dtype(dtype, copy=True) if flags else dtype
-
-
-def _encode(text, encoding="latin1"):
-    """How Python 3 writes bytes into an old pickle. Other codecs could decompress a bomb."""
-    if encoding not in ("latin1", "latin-1", b"latin1"):
-        raise _ForbiddenError(f"the codec {encoding!r}")
-    return codecs.latin_1_encode(text)[0]
+def _short(reason):
+    """One line that can be printed anywhere, whatever the file put into it."""
+    lines = str(reason).splitlines() or [""]
+    return lines[0][:100].encode("ascii", "backslashreplace").decode()

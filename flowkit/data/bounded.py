@@ -1,0 +1,69 @@
+"""How much memory a file may ask for. A file that is small on disk can hold or declare far more."""
+
+import math
+from collections.abc import Iterable
+from typing import BinaryIO
+
+import numpy as np
+
+MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far less
+PER_IMAGE = 32  # of each image beside its pixels: its label, and its place in a split
+_BLOCK = 2**20
+
+
+def check_max_bytes(max_bytes: int) -> int:
+    """`max_bytes` as an int; ValueError unless it is a positive whole number."""
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int | np.integer) or max_bytes < 1:
+        raise ValueError(f"max_bytes: expected a positive whole number, received {max_bytes!r}.")
+    return int(max_bytes)
+
+
+def check_shape(shape: Iterable[int], itemsize: int, max_bytes: int, name: str) -> int:
+    """The bytes of an array of `shape`, in Python's integers; ValueError for more than `max_bytes`.
+
+    Each row counts for `PER_IMAGE` bytes more, so that a billion images of one pixel are not taken for small.
+    """
+    shape = tuple(int(side) for side in shape)
+    taken = math.prod(shape) * itemsize
+    rows = shape[0] if shape else 0
+    check_bytes(taken + PER_IMAGE * rows, max_bytes, name)
+    return taken
+
+
+def check_bytes(taken: int, max_bytes: int, name: str) -> None:
+    """Raise ValueError where `taken` is more than `max_bytes`."""
+    if taken > max_bytes:
+        raise ValueError(
+            f"{name}: expected at most {max_bytes:,} bytes of memory, received {_shown(taken)}. Set "
+            "max_bytes higher, in a recipe [data] max_bytes, where you trust the file and have the memory."
+        )
+
+
+def read_exactly(file: BinaryIO, count: int) -> np.ndarray | None:
+    """The next `count` bytes of `file` as an array of uint8; None where the file ends before.
+
+    Memory is touched as bytes arrive, so that a header alone takes none.
+    """
+    buffer = np.empty(count, np.uint8)
+    view, have = memoryview(buffer), 0
+    while have < count:
+        arrived = file.readinto(view[have : have + _BLOCK])
+        if not arrived:
+            return None
+        have += arrived
+    return buffer
+
+
+class Cautious:
+    """A file that is never asked for more than it holds: `read` allocates first and looks afterwards."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        self._file, self._size = file, size
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(min(count, self._size))
+
+
+def _shown(count: int) -> str:
+    return f"{count:,}" if count < 2**63 else f"2^{count.bit_length() - 1} or more"
