@@ -111,7 +111,7 @@ def test_300_damaged_pickles_give_an_error_or_their_own_bytes(path, rng):
     sources = [pickle.dumps(whole, protocol) for protocol in range(2, 6)]
     sources.append(batch(data[0].tobytes()))
     chance = random.Random(0)
-    outcomes = {"read": 0, "refused": 0}
+    read_well, refusals = 0, []
     for case in range(300):
         raw = bytearray(sources[case % len(sources)])
         start = raw.find(data[0, :2].tobytes()) if case % len(sources) else len(raw) // 2
@@ -124,12 +124,11 @@ def test_300_damaged_pickles_give_an_error_or_their_own_bytes(path, rng):
         try:
             images, labels = read(path, raw)
         except ValueError as error:
-            assert "test_batch" in str(error)
-            assert "\n" not in str(error)
-            outcomes["refused"] += 1
+            refusals.append(str(error))
             continue
         pixels = images.transpose(0, 3, 1, 2).tobytes()
         assert pixels in raw or pixels.decode("latin-1").encode() in raw
         assert len(labels) == len(images)
-        outcomes["read"] += 1
-    assert min(outcomes.values()) > 20, outcomes
+        read_well += 1
+    assert all("test_batch" in refusal and "\n" not in refusal for refusal in refusals)
+    assert min(read_well, len(refusals)) > 20
