@@ -1,11 +1,12 @@
 """Images in NumPy's own files, .npy and .npz."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from flowkit.data.bounded import MAX_BYTES
+from flowkit.data.npy_file import map_npy
+from flowkit.data.npz_file import NpzFile
 from flowkit.data.split import split_rows
 from flowkit.data.validate import validate_images, validate_labels
 
@@ -19,34 +20,26 @@ _FAMILIES = (
 )
 
 
-def load_npy(path, split):
+def load_npy(path: str | Path, split: str, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, None]:
     """A 90/10 split of the images in one .npy file; no labels."""
     path = Path(path)
-    try:
-        # Mapped, so that of a large file only the rows of the split are read.
-        whole = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        raise _unreadable(path, error) from None
-    if not isinstance(whole, np.ndarray) or whole.ndim == 0:
-        raise ValueError(
-            f"{path}: expected one array of images, received a "
-            f"{'scalar' if isinstance(whole, np.ndarray) else 'zip file'}. Save it with np.save."
-        )
+    # Mapped, so that of a large file only the rows of the split are read.
+    whole = map_npy(path, max_bytes)
+    if whole.ndim == 0:
+        raise ValueError(f"{path}: expected one array of images, received a scalar. Save it with np.save.")
     rows = split_rows(len(whole), split, path)
     return validate_images(whole[rows], name=str(path)), None
 
 
-def load_npz(path, split, key=None):
+def load_npz(
+    path: str | Path, split: str, key: str | None = None, max_bytes: int = MAX_BYTES
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels (or None) of one split of an .npz file; `key` chooses where it holds several.
 
     A `key` of another name than those above is an array of images without labels.
     """
-    path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return _from_arrays(arrays, path, split, key)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, AttributeError) as error:
-        raise _unreadable(path, error) from None
+    with NpzFile(path, max_bytes) as arrays:
+        return _from_arrays(arrays, Path(path), split, key)
 
 
 def _from_arrays(arrays, path, split, key):
@@ -60,7 +53,7 @@ def _from_arrays(arrays, path, split, key):
             f"{wanted[0] if images_key == wanted[1] else wanted[1]}. Store both, or store one array "
             "named images for a 90/10 split."
         )
-    images = validate_images(_array(arrays, images_key, path), name=f"{path}[{images_key}]")
+    images = validate_images(arrays[images_key], name=f"{path}[{images_key}]")
     labels = _labels(arrays, labels_key, len(images), path)
     if not whole:
         return images, labels
@@ -96,26 +89,4 @@ def _family(arrays, path, key):
 def _labels(arrays, key, count, path):
     if key not in arrays:
         return None
-    return validate_labels(_array(arrays, key, path), count, name=f"{path}[{key}]")
-
-
-def _array(arrays, key, path):
-    try:
-        return arrays[key]
-    except ValueError as error:
-        raise _unreadable(f"{path}[{key}]", error) from None
-
-
-def _unreadable(path, error):
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    reason = reason.splitlines()[0]
-    if "pickle" in reason.lower() or "Python objects" in reason:
-        return ValueError(
-            f"{path}: expected plain numbers, received pickled Python objects or no NumPy file at "
-            "all, which flowkit does not load since unpickling can run any code. Save a uint8 "
-            "array with np.save or np.savez."
-        )
-    return ValueError(
-        f"{path}: expected a NumPy file, received one that can't be read ({reason}). "
-        "Save it again with np.save or np.savez."
-    )
+    return validate_labels(arrays[key], count, name=f"{path}[{key}]")

@@ -7,8 +7,12 @@ from typing import BinaryIO
 import numpy as np
 
 MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far less
-PER_IMAGE = 32  # of each image beside its pixels: its label, and its place in a split
+PER_IMAGE = 32  # bytes beside the pixels of each image: its label, and its place in a split
 _BLOCK = 2**20
+
+
+class FileError(ValueError):
+    """A file that is not taken, in one line: what was expected, what came, what to do."""
 
 
 def check_max_bytes(max_bytes: int) -> int:
@@ -19,28 +23,29 @@ def check_max_bytes(max_bytes: int) -> int:
 
 
 def check_shape(shape: Iterable[int], itemsize: int, max_bytes: int, name: str) -> int:
-    """The bytes of an array of `shape`, in Python's integers; ValueError for more than `max_bytes`.
+    """The bytes of an array of `shape`, in Python's integers; FileError for more than `max_bytes`.
 
-    Each row counts for `PER_IMAGE` bytes more, so that a billion images of one pixel are not taken for small.
+    Each row counts for `PER_IMAGE` bytes more, so that a billion images of one pixel are not taken for small;
+    and no side may be longer than memory, even of an array without numbers.
     """
-    shape = tuple(int(side) for side in shape)
-    taken = math.prod(shape) * itemsize
-    rows = shape[0] if shape else 0
-    check_bytes(taken + PER_IMAGE * rows, max_bytes, name)
+    sides = [int(side) for side in shape]
+    taken = math.prod(sides) * itemsize
+    rows = sides[0] if sides else 0
+    check_bytes(max(taken + PER_IMAGE * rows, *sides, 0), max_bytes, name)
     return taken
 
 
 def check_bytes(taken: int, max_bytes: int, name: str) -> None:
-    """Raise ValueError where `taken` is more than `max_bytes`."""
+    """Raise FileError where `taken` is more than `max_bytes`."""
     if taken > max_bytes:
-        raise ValueError(
-            f"{name}: expected at most {max_bytes:,} bytes of memory, received {_shown(taken)}. Set "
-            "max_bytes higher, in a recipe [data] max_bytes, where you trust the file and have the memory."
+        raise FileError(
+            f"{name}: expected at most {max_bytes:,} bytes of memory, received what takes {_shown(taken)}. "
+            "Raise max_bytes ([data] max_bytes in a recipe) where you trust the file and have the memory."
         )
 
 
 def read_exactly(file: BinaryIO, count: int) -> np.ndarray | None:
-    """The next `count` bytes of `file` as an array of uint8; None where the file ends before.
+    """The next `count` bytes of `file` as uint8; None where the file ends before.
 
     Memory is touched as bytes arrive, so that a header alone takes none.
     """

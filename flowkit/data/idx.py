@@ -7,59 +7,70 @@ from pathlib import Path
 
 import numpy as np
 
+from flowkit.data.bounded import MAX_BYTES, check_shape, read_exactly
 from flowkit.data.split import split_rows
 from flowkit.data.validate import validate_images, validate_labels
 
+_GZIP = b"\x1f\x8b"
+_MOST_AXES = 8
 _PREFIX = {"train": "train", "test": "t10k"}
 
 
-def read_idx(path):
+def read_idx(path: str | Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """Read one IDX file of unsigned bytes.
 
     Args:
         path: the file; gzip is recognised by its first two bytes, whatever the file's name.
+        max_bytes: no file that declares more is read; of a gzip file, no more than it declares.
 
     Returns:
         uint8 array of the shape that the file's header states.
 
     Raises:
         FileNotFoundError: where there is no such file.
-        ValueError: where it is not an IDX file of unsigned bytes, or is cut short.
+        ValueError: where it is not an IDX file of unsigned bytes, is cut short or too large.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: expected an IDX file, found none. Check the path, or put the file there."
         )
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(
-                f"{path}: expected a whole gzip file, received a damaged one ({error}). Fetch it again."
-            ) from None
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != 8 or raw[3] == 0:
+    with open(path, "rb") as file:
+        packed = file.read(2) == _GZIP
+    try:
+        with gzip.open(path) if packed else open(path, "rb") as file:
+            return _read(file, path, max_bytes)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
-            f"{path}: expected an IDX file of unsigned bytes, which starts with 00 00 08, received "
-            f"{raw[:4].hex(' ') or 'an empty file'}. Check that this is the right file."
-        )
-    start = 4 + 4 * raw[3]
-    shape = tuple(int(n) for n in np.frombuffer(raw[4:start][: (len(raw) - 4) // 4 * 4], ">u4"))
-    expected = start + math.prod(shape)
-    if len(shape) != raw[3] or len(raw) != expected:
+            f"{path}: expected a whole gzip file, received a damaged one ({error}). Fetch it again."
+        ) from None
+
+
+def _read(file, path, max_bytes):
+    start = file.read(4)
+    if len(start) < 4 or start[:3] != b"\0\0\x08" or not 1 <= start[3] <= _MOST_AXES:
         raise ValueError(
-            f"{path}: expected {expected:,} bytes for shape {shape}, received {len(raw):,}. "
-            "The file is cut short or damaged: fetch it again."
+            f"{path}: expected an IDX file of unsigned bytes, which starts with 00 00 08 and a number of axes, "
+            f"received {start.hex(' ') or 'an empty file'}. Check that this is the right file."
         )
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    sides = file.read(4 * start[3])
+    shape = tuple(int(side) for side in np.frombuffer(sides, ">u4", len(sides) // 4)) if sides else ()
+    if len(shape) == start[3]:
+        pixels = read_exactly(file, check_shape(shape, 1, max_bytes, str(path)))
+        # Asking for one byte more also makes gzip look at its checksum.
+        if pixels is not None and not file.read(1):
+            return pixels.reshape(shape)
+    raise ValueError(
+        f"{path}: expected {math.prod(shape):,} bytes for shape {shape}, received fewer or more. "
+        "The file is cut short or damaged: fetch it again."
+    )
 
 
 def looks_like_idx(path):
     """True where the file starts as IDX does, gzipped or not."""
     with open(path, "rb") as file:
         start = file.read(4)
-    if start[:2] == b"\x1f\x8b":
+    if start[:2] == _GZIP:
         try:
             with gzip.open(path) as file:
                 start = file.read(4)
@@ -74,7 +85,9 @@ def has_idx(folder):
     return any(_find(folder, prefix, "images") for prefix in _PREFIX.values())
 
 
-def load_idx_folder(folder, split):
+def load_idx_folder(
+    folder: str | Path, split: str, max_bytes: int = MAX_BYTES
+) -> tuple[np.ndarray, np.ndarray]:
     """Images `(n, height, width, 1)` and labels `(n,)` of one split of an MNIST-style folder."""
     folder = Path(folder)
     found = []
@@ -86,20 +99,22 @@ def load_idx_folder(folder, split):
                 f"{folder}: expected {wanted} or {wanted}.gz, found neither. Put it beside the "
                 "other MNIST-style files."
             )
-        found.append((path, read_idx(path)))
+        found.append((path, read_idx(path, max_bytes)))
     (images_path, images), (labels_path, labels) = found
     images = validate_images(images, name=str(images_path))
     return images, validate_labels(labels, len(images), name=str(labels_path))
 
 
-def load_idx_file(path, split):
+def load_idx_file(
+    path: str | Path, split: str, max_bytes: int = MAX_BYTES
+) -> tuple[np.ndarray, np.ndarray | None]:
     """A 90/10 split of one IDX file of images; labels where the matching file lies beside it."""
     path = Path(path)
-    images = validate_images(read_idx(path), name=str(path))
+    images = validate_images(read_idx(path, max_bytes), name=str(path))
     twin = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     labels = None
     if twin != path and twin.is_file():
-        labels = validate_labels(read_idx(twin), len(images), name=str(twin))
+        labels = validate_labels(read_idx(twin, max_bytes), len(images), name=str(twin))
     rows = split_rows(len(images), split, path)
     return images[rows], None if labels is None else labels[rows]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flowkit.data.bounded import MAX_BYTES, check_shape
 from flowkit.data.image_file import read_image
 from flowkit.data.split import name_fraction, split_names
 
@@ -14,7 +15,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
 
-def load_image_folder(folder, split, size=None, channels=None, limit=None):
+def load_image_folder(
+    folder: str | Path,
+    split: str,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    limit: int | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]:
     """Read the images under `folder`, in an order in which any prefix is a fair sample.
 
     Returns:
@@ -23,11 +31,12 @@ def load_image_folder(folder, split, size=None, channels=None, limit=None):
 
     Raises:
         FileNotFoundError: where there are no images.
-        ValueError: where an image cannot be read, or sizes differ and `size` is None.
+        ValueError: where an image cannot be read, sizes differ and `size` is None, or all together take more
+            than `max_bytes`.
     """
     root, chosen, classes = image_names(folder, split)
     chosen = chosen[:limit]
-    images = _read_all([root / name for name in chosen], size, channels)
+    images = _read_all([root / name for name in chosen], size, channels, max_bytes)
     labels = None
     if classes:
         number = {name: i for i, name in enumerate(classes)}
@@ -107,20 +116,23 @@ def _classes(names):
     return tuple(sorted({name.split("/")[0] for name in names}))
 
 
-def _read_all(paths, size, channels):
-    first = read_image(paths[0], size, channels)
+def _read_all(paths, size, channels, max_bytes):
+    first = read_image(paths[0], size, channels, max_bytes)
     if channels is None:
         # Grey as long as all are grey: the first file in colour restarts the reading in colour.
         channels = first.shape[-1]
         undecided = channels == 1
     else:
         undecided = False
-    images = np.empty((len(paths), *first.shape), np.uint8)
+    shape = (len(paths), *first.shape)
+    check_shape(shape, 1, max_bytes, f"{len(paths):,} images such as {paths[0]}")
+    images = np.empty(shape, np.uint8)
     images[0] = first
     for i, path in enumerate(paths[1:], start=1):
-        image = read_image(path, size, None if undecided else channels)
+        image = read_image(path, size, None if undecided else channels, max_bytes)
         if undecided and image.shape[-1] == 3:
-            return _read_all(paths, size, 3)
+            del images, image  # before as much again is taken
+            return _read_all(paths, size, 3, max_bytes)
         if image.shape != first.shape:
             (height, width), (other_height, other_width) = first.shape[:2], image.shape[:2]
             raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from flowkit.data import cifar10, digits, fashion_mnist
 from flowkit.data.array_file import load_npy, load_npz
+from flowkit.data.bounded import MAX_BYTES, check_max_bytes, check_shape
 from flowkit.data.dataset import Dataset
 from flowkit.data.geometry import check_channels, check_size, convert_channels, resize_arrays
 from flowkit.data.idx import has_idx, load_idx_file, load_idx_folder, looks_like_idx
@@ -23,7 +24,15 @@ NAMES = {
 }
 
 
-def load(source, split="train", *, size=None, channels=None, limit=None):
+def load(
+    source: str | os.PathLike,
+    split: str = "train",
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    limit: int | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Dataset:
     """Load one split of a named data set or of your own files.
 
     Args:
@@ -40,6 +49,9 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
             with at least one image in colour. Transparent pixels are put on white.
         limit: load only so many images. Embedded data and folders are in an order in which the
             first ones are a fair sample; others keep the order they are stored in.
+        max_bytes: the most that the images may take, as stored in the split's files and as returned; 4 GiB.
+            What a file declares or unpacks beyond it is not read, so that no more than twice as much memory is
+            taken. A single image file may have as many pixels as Pillow takes for safe, 89 million.
 
     Returns:
         A `Dataset`: `images` uint8 `(n, height, width, channels)`, `labels` int64 `(n,)` or None,
@@ -47,8 +59,8 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
 
     Raises:
         FileNotFoundError: where the path, or a file that must be there, is missing.
-        ValueError: where the name is unknown or the data is not images as above. One line that
-            says what was expected, what came and what to do.
+        ValueError: where the name is unknown, or the data is not images as above or takes more than
+            `max_bytes`. One line that says what was expected, what came and what to do.
 
     Example:
         >>> data = load("fashion-mnist", "test", size=32, limit=100)
@@ -62,6 +74,7 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
     check_channels(channels)
     if limit is not None and not (isinstance(limit, int | np.integer) and limit > 0):
         raise ValueError(f"limit: expected a positive whole number or None, received {limit!r}.")
+    max_bytes = check_max_bytes(max_bytes)
     levels, classes, name = 256, None, str(source)
     if isinstance(source, str) and source in NAMES:
         load_split, levels, classes = NAMES[source]
@@ -69,21 +82,24 @@ def load(source, split="train", *, size=None, channels=None, limit=None):
     elif isinstance(source, str | os.PathLike):
         path, key = _existing_path(source)
         if path.is_dir() and (found := cifar10.find_cifar10(path)):
-            images, labels = cifar10.load_cifar10(found, split)
+            images, labels = cifar10.load_cifar10(found, split, max_bytes)
             classes = cifar10.CLASSES
         elif path.is_dir() and has_idx(path):
-            images, labels = load_idx_folder(path, split)
+            images, labels = load_idx_folder(path, split, max_bytes)
         elif path.is_dir():
-            images, labels, classes = load_image_folder(path, split, size, channels, limit)
+            images, labels, classes = load_image_folder(path, split, size, channels, limit, max_bytes)
             return Dataset(images, labels, levels, name, classes)
         else:
-            images, labels = _load_file(path, split, key)
+            images, labels = _load_file(path, split, key, max_bytes)
     else:
         raise ValueError(
             f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
             "flowkit.data.validate_images, or straight to Flow.fit."
         )
-    images = convert_channels(images[:limit], channels, name)
+    images = images[:limit]
+    shape = (len(images), *(size or images.shape[1:3]), channels or images.shape[3])
+    check_shape(shape, 1, max_bytes, f"{name} as {shape}")
+    images = convert_channels(images, channels, name)
     images = np.ascontiguousarray(resize_arrays(images, size, name))
     labels = None if labels is None else labels[:limit]
     return Dataset(images, labels, levels, name, classes)
@@ -118,18 +134,18 @@ def _existing_path(source):
     raise ValueError(f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}")
 
 
-def _load_file(path, split, key):
+def _load_file(path, split, key, max_bytes):
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return load_npy(path, split)
+        return load_npy(path, split, max_bytes)
     if suffix == ".npz":
-        return load_npz(path, split, key)
+        return load_npz(path, split, key, max_bytes)
     if suffix in SUFFIXES:
         raise ValueError(
             f"{path}: expected a folder of images, received a single image. Pass the folder it lies in."
         )
     if looks_like_idx(path):
-        return load_idx_file(path, split)
+        return load_idx_file(path, split, max_bytes)
     raise ValueError(
         f"{path}: expected a folder, an .npy or .npz file or an IDX file, received something else. "
         "Unpack archives first; tables are arrays for Flow.fit."

@@ -1,0 +1,67 @@
+"""NumPy's .npz format: a zip file of .npy files, whose own words about sizes are not believed."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from flowkit.data.bounded import MAX_BYTES, FileError
+from flowkit.data.npy_file import read_npy, unreadable
+
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others unpack a block of any size at once
+_LONGEST_READ = 4 * 2**20  # zipfile reads its list of members in one piece, and makes an object of each
+
+
+class NpzFile:
+    """The arrays of an .npz file by name: `files`, `name in npz`, `npz[name]`. Use it in a `with`.
+
+    Raises FileError where the file, or the array that is asked for, is not plain numbers of at most `max_bytes`.
+    """
+
+    def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES):
+        self._path, self._max_bytes = path, max_bytes
+        self._file = _ShortReads(io.FileIO(path))
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+        except Exception as error:  # zipfile raises whatever a damaged file leads it to
+            self._file.close()
+            raise unreadable(path, error) from None
+        self._members = {
+            info.filename.removesuffix(".npy"): info
+            for info in self._zip.infolist()
+            if info.filename.endswith(".npy")
+        }
+        self.files = list(self._members)
+
+    def __enter__(self) -> "NpzFile":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        member, where = self._members[name], f"{self._path}[{name}]"
+        if member.compress_type not in _PACKINGS:
+            raise unreadable(where, "it is packed in another way than NumPy's")
+        try:
+            with self._zip.open(member) as file:
+                return read_npy(file, where, self._max_bytes)
+        except FileError:
+            raise
+        except Exception as error:
+            raise unreadable(where, error) from None
+
+
+class _ShortReads(io.BufferedReader):
+    def read(self, size=-1):
+        if size is None or not 0 <= size <= _LONGEST_READ:
+            size = _LONGEST_READ + 1
+        found = super().read(size)
+        if len(found) > _LONGEST_READ:
+            raise zipfile.BadZipFile("its list of arrays is too long")
+        return found
