@@ -12,6 +12,8 @@ What `load` can load:
 - an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images;
   `file.npz:name` where it holds several.
 
+What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; no file runs code.
+
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
 resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous.
 `python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
@@ -20,12 +22,14 @@ resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes 
 import flowkit._engine_found  # noqa: F401
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
+from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.validate import validate_images, validate_labels
 
 __all__ = [
+    "MAX_BYTES",
     "NAMES",
     "Batches",
     "Dataset",

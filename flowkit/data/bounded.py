@@ -8,6 +8,8 @@ import numpy as np
 
 MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far less
 PER_IMAGE = 32  # bytes beside the pixels of each image: its label, and its place in a split
+RATIO = 200  # of what a file unpacks to and its size; images seldom pass 20, a bomb of zeros reaches 1,000
+SMALL = 2**28  # bytes that any file may unpack to
 _BLOCK = 2**20
 
 
@@ -41,6 +43,15 @@ def check_bytes(taken: int, max_bytes: int, name: str) -> None:
         raise FileError(
             f"{name}: expected at most {max_bytes:,} bytes of memory, received what takes {_shown(taken)}. "
             "Raise max_bytes ([data] max_bytes in a recipe) where you trust the file and have the memory."
+        )
+
+
+def check_ratio(taken: int, packed: int, name: str) -> None:
+    """Raise FileError where `packed` bytes declare far more than images ever unpack to."""
+    if taken > max(SMALL, RATIO * packed):
+        raise FileError(
+            f"{name}: expected images, which unpack to less than {RATIO} times their size, received {packed:,} "
+            f"bytes that declare {taken:,}. Store them unpacked where you trust the file."
         )
 
 

@@ -51,9 +51,15 @@ def load_cifar10(folder: str | Path, split: str, max_bytes: int = MAX_BYTES) -> 
             )
         # Text can take four times its bytes in memory.
         check_bytes(4 * path.stat().st_size, max_bytes, str(path))
-    check_bytes(sum(path.stat().st_size for path in paths), max_bytes, str(folder))
-    images, labels = zip(*(_read_batch(path) for path in paths), strict=True)
-    return np.concatenate(images), np.concatenate(labels)
+    total = sum(path.stat().st_size for path in paths)
+    check_bytes(total, max_bytes, str(folder))
+    images, labels, count = np.empty((total // 3072, 32, 32, 3), np.uint8), [], 0
+    for path in paths:
+        part, part_labels = _read_batch(path)
+        images[count : count + len(part)] = part
+        count += len(part)
+        labels.append(part_labels)
+    return images[:count], np.concatenate(labels)
 
 
 def _read_batch(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, check_shape, read_exactly
+from flowkit.data.bounded import MAX_BYTES, check_ratio, check_shape, read_exactly
 from flowkit.data.split import split_rows
 from flowkit.data.validate import validate_images, validate_labels
 
@@ -39,14 +39,14 @@ def read_idx(path: str | Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
         packed = file.read(2) == _GZIP
     try:
         with gzip.open(path) if packed else open(path, "rb") as file:
-            return _read(file, path, max_bytes)
+            return _read(file, path, max_bytes, packed)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"{path}: expected a whole gzip file, received a damaged one ({error}). Fetch it again."
         ) from None
 
 
-def _read(file, path, max_bytes):
+def _read(file, path, max_bytes, packed):
     start = file.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08" or not 1 <= start[3] <= _MOST_AXES:
         raise ValueError(
@@ -56,7 +56,10 @@ def _read(file, path, max_bytes):
     sides = file.read(4 * start[3])
     shape = tuple(int(side) for side in np.frombuffer(sides, ">u4", len(sides) // 4)) if sides else ()
     if len(shape) == start[3]:
-        pixels = read_exactly(file, check_shape(shape, 1, max_bytes, str(path)))
+        taken = check_shape(shape, 1, max_bytes, str(path))
+        if packed:
+            check_ratio(taken, path.stat().st_size, str(path))
+        pixels = read_exactly(file, taken)
         # Asking for one byte more also makes gzip look at its checksum.
         if pixels is not None and not file.read(1):
             return pixels.reshape(shape)

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, read_exactly
+from flowkit.data.bounded import MAX_BYTES, FileError, check_ratio, check_shape, read_exactly
 
 _PARSERS = {  # version -> (bytes that the header's length takes, how NumPy reads what follows)
     1: (2, np.lib.format.read_array_header_1_0),
@@ -16,10 +16,15 @@ _LONGEST_HEADER = 10_000  # NumPy's own limit, which it looks at after reading
 _MOST_AXES = 32
 
 
-def read_npy(file: BinaryIO, name: str, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """The array in an open .npy file, which ends after it. FileError for anything else, in the terms of `name`."""
+def read_npy(file: BinaryIO, name: str, max_bytes: int = MAX_BYTES, packed: int | None = None) -> np.ndarray:
+    """The array in an open .npy file, which ends after it. FileError for anything else, in the terms of `name`.
+
+    `packed`: the bytes on disk that `file` is unpacked from, if it is.
+    """
     shape, fortran, dtype = _header(file, name)
     taken = check_shape(shape, dtype.itemsize, max_bytes, name)
+    if packed is not None:
+        check_ratio(taken, packed, name)
     raw = read_exactly(file, taken)
     if raw is None:
         raise unreadable(name, "it is cut short")

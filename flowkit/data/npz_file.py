@@ -20,7 +20,7 @@ class NpzFile:
     """
 
     def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES):
-        self._path, self._max_bytes = path, max_bytes
+        self._path, self._max_bytes, self._size = path, max_bytes, Path(path).stat().st_size
         self._file = _ShortReads(io.FileIO(path))
         try:
             self._zip = zipfile.ZipFile(self._file)
@@ -50,7 +50,8 @@ class NpzFile:
             raise unreadable(where, "it is packed in another way than NumPy's")
         try:
             with self._zip.open(member) as file:
-                return read_npy(file, where, self._max_bytes)
+                packed = min(member.compress_size, self._size)
+                return read_npy(file, where, self._max_bytes, packed)
         except FileError:
             raise
         except Exception as error:

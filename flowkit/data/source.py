@@ -50,8 +50,9 @@ def load(
         limit: load only so many images. Embedded data and folders are in an order in which the
             first ones are a fair sample; others keep the order they are stored in.
         max_bytes: the most that the images may take, as stored in the split's files and as returned; 4 GiB.
-            What a file declares or unpacks beyond it is not read, so that no more than twice as much memory is
-            taken. A single image file may have as many pixels as Pillow takes for safe, 89 million.
+            A file that declares more is not read, so that no more than twice as much memory is taken. A packed
+            file may declare 256 MiB or 200 times its size; an image file as many pixels as Pillow takes for
+            safe, 89 million.
 
     Returns:
         A `Dataset`: `images` uint8 `(n, height, width, channels)`, `labels` int64 `(n,)` or None,

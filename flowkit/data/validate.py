@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+_AT_ONCE = 2**16
+
 
 def validate_images(x, levels=256, name="images"):
     """Check that `x` holds whole-number images and return them as a uint8 array.
@@ -130,19 +132,20 @@ def _as_uint8(x, levels, name):
     if x.dtype.kind not in "iuf":
         raise ValueError(f"{wanted}, received dtype {x.dtype}. Convert them to uint8 first.")
     if x.dtype.kind == "f":
-        if not np.isfinite(x).all():
-            bad = int(np.count_nonzero(~np.isfinite(x)))
+        bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in _parts(x))
+        if bad:
             raise ValueError(
                 f"{wanted}, received {bad} NaN or infinite values. Remove those images or find "
                 "where the values arose."
             )
-        fractions = x % 1 != 0
-        if fractions.any():
-            low, high = float(x.min()), float(x.max())
-            raise ValueError(
-                f"{wanted}, received {x.dtype} values such as {float(x[fractions][0]):.4g} between "
-                f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
-            )
+        for part in _parts(x):
+            fractions = part % 1 != 0
+            if fractions.any():
+                low, high = float(x.min()), float(x.max())
+                raise ValueError(
+                    f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between "
+                    f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
+                )
     low, high = x.min(), x.max()
     if low < 0 or high >= levels:
         raise ValueError(
@@ -150,6 +153,12 @@ def _as_uint8(x, levels, name):
             "the right number of levels (at most 256)."
         )
     return x.astype(np.uint8, copy=False)
+
+
+def _parts(x):
+    """All numbers of `x`, a few at a time: a comparison of all would take as much memory again."""
+    flat = x.reshape(-1, order="A")
+    return (flat[start : start + _AT_ONCE] for start in range(0, len(flat), _AT_ONCE))
 
 
 def _unscale(low, high, levels):

@@ -31,7 +31,14 @@ def load_uncropped(recipe, split):
             f"data.source: {error} --data PATH gives your copy; the first lines of flowkit's recipes say what "
             "it must hold."
         ) from None
-    dataset = data.load(table.source, split, size=size, channels=table.channels, limit=table.limit)
+    dataset = data.load(
+        table.source,
+        split,
+        size=size,
+        channels=table.channels,
+        limit=table.limit,
+        max_bytes=table.max_bytes,
+    )
     height, width = dataset.images.shape[1:3]
     if table.crop is not None and table.crop > min(height, width):
         raise RecipeError(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import keras
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
-from flowkit import training
+from flowkit import data, training
 
 _DERIVED = ("input_shape",)  # arguments of zoo functions that follow from the data
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -29,6 +29,7 @@ class DataTable(BaseModel):
     size: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
+    max_bytes: Count = data.MAX_BYTES  # what the images may take
     crop: Count | None = None  # of this side: at random to train on, one for each image to test with
     augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
 

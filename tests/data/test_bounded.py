@@ -1,0 +1,202 @@
+"""What a file may take in memory: what it declares is looked at before it is unpacked."""
+
+import io
+import pickle
+import struct
+import tracemalloc
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowkit import recipes
+from flowkit.data import MAX_BYTES, load
+from flowkit.data.image_file import read_image
+
+MB = 10**6
+
+
+def peak(act):
+    """The most memory that `act` held, in bytes, NumPy's arrays included."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def refused(path, match, **options):
+    """Loading is refused in one line, and has taken next to nothing by then."""
+
+    def act():
+        with pytest.raises(ValueError, match=match) as caught:
+            load(path, **options)
+        assert "\n" not in str(caught.value)
+
+    assert peak(act) < 12 * MB
+
+
+def zeros(path, header, megabytes):
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    with open(path, "wb") as file:
+        file.write(packer.compress(header))
+        for _ in range(megabytes):
+            file.write(packer.compress(bytes(MB)))
+        file.write(packer.flush())
+    return path
+
+
+def npz(path, shape, megabytes, descr="|u1", method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method, compresslevel=1) as file, file.open("images.npy", "w") as member:
+        header = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(megabytes):
+            member.write(bytes(MB))
+    return path
+
+
+def test_a_gzip_bomb_is_read_as_far_as_its_header_says(tmp_path):
+    header = b"\0\0\x08\x03" + struct.pack(">3I", 10, 28, 28)
+    refused(zeros(tmp_path / "a-ubyte.gz", header, 300), "expected 7,840 bytes")
+
+
+@pytest.mark.parametrize(
+    ("count", "match"),
+    [(100, "expected at most 50,000,000 bytes of memory"), (10**6, r"1,000,032,000,000|at most 50,000,000")],
+)
+def test_a_header_that_asks_for_too_much_is_not_obeyed(tmp_path, count, match):
+    header = b"\0\0\x08\x03" + struct.pack(">3I", count, 1000, 1000)
+    refused(zeros(tmp_path / "a-ubyte.gz", header, 100), match, max_bytes=50 * MB)
+    refused(npz(tmp_path / "a.npz", (count, 1000, 1000), 100), "at most 50,000,000", max_bytes=50 * MB)
+
+
+def test_what_unpacks_to_a_thousand_times_its_size_is_no_set_of_images(tmp_path):
+    match = "unpack to less than 200 times their size"
+    refused(npz(tmp_path / "a.npz", (300, 1000, 1000), 300), match)
+    header = b"\0\0\x08\x03" + struct.pack(">3I", 300, 1000, 1000)
+    refused(zeros(tmp_path / "a-ubyte.gz", header, 300), match)
+
+
+def test_zip_files_that_unpack_a_block_of_any_size_at_once_are_refused(tmp_path):
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = npz(tmp_path / "a.npz", (5, 1000, 1000), 5, method=method)
+        refused(path, "packed in another way")
+
+
+@pytest.mark.parametrize(
+    ("shape", "descr"),
+    [
+        ((2**32, 2**32), "|u1"),
+        ((2**62, 2**62, 2**62), "<f8"),
+        ((0, 10**30), "|u1"),
+        ((10**30, 0), "|u1"),
+        ((10**9, 1, 1), "|u1"),
+        ((-1, 4, 4), "|u1"),
+        ((1,) * 70, "|u1"),
+        ((4, 4, 4), "|V0"),
+        ((10**9, 10**9), "|S0"),
+    ],
+)
+def test_headers_of_arrays_that_no_memory_holds(tmp_path, shape, descr):
+    refused(npz(tmp_path / "a.npz", shape, 1, descr), r"a\.npz\[images\]: expected")
+    with zipfile.ZipFile(tmp_path / "a.npz") as file:
+        (tmp_path / "a.npy").write_bytes(file.read("images.npy"))
+    refused(tmp_path / "a.npy", r"a\.npy: expected")
+
+
+def test_a_header_of_four_gigabytes_is_not_read(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + bytes(20 * MB))
+    refused(path, "longer than 10,000 bytes")
+
+
+def test_an_image_of_more_pixels_than_are_safe_is_an_error(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        Image.new("1", (13_000, 13_000)).save(tmp_path / split / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refused(tmp_path, "at most 89,478,485 pixels", size=8)
+
+
+def test_an_image_is_measured_before_it_is_decoded(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (2000, 1000)).save(path)
+    assert read_image(path, (8, 8), max_bytes=32 * MB).shape == (8, 8, 3)
+    with pytest.raises(ValueError, match="at most 31,000,000 bytes"):
+        read_image(path, (8, 8), max_bytes=31 * MB)
+
+
+def test_formats_that_start_other_programs_are_not_looked_at(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(ValueError, match="not PNG, JPEG, BMP or WEBP"):
+        read_image(tmp_path / "a.png")
+
+
+def test_folders_and_results_count_too(tmp_path, save_image):
+    for i in range(20):
+        save_image(tmp_path / f"{i}.png", np.zeros((8, 8, 3)))
+    refused(tmp_path, "images such as .* expected at most 100,000 bytes", max_bytes=10**5, size=100)
+    refused(
+        "fashion-mnist",
+        r"\(5000, 1000, 1000, 3\): expected at most 5",
+        size=1000,
+        channels=3,
+        max_bytes=5 * MB,
+    )
+
+
+def test_batches_of_cifar10_are_measured_before_they_are_read(tmp_path):
+    batch = {b"labels": [0] * 1000, b"data": np.zeros((1000, 3072), np.uint8)}
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(batch, protocol=5))
+    assert len(load(tmp_path, "test", max_bytes=13 * MB)) == 1000
+    refused(tmp_path, "test_batch: expected at most 12,000,000", split="test", max_bytes=12 * MB)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<f4", "<i8"])
+def test_no_more_than_twice_the_limit_is_taken(tmp_path, rng, dtype):
+    images = rng.integers(0, 256, (16 * MB // 3072 // np.dtype(dtype).itemsize, 32, 32, 3)).astype(dtype)
+    limit = images.nbytes + 32 * len(images)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(len(images)))
+    np.save(tmp_path / "a.npy", images)
+    for name in ("a.npz", "a.npy"):
+        for options in ({}, {"size": 31}, {"channels": 1}):
+            assert peak(lambda: load(tmp_path / name, max_bytes=limit, **options)) < 2 * limit  # noqa: B023
+        with pytest.raises(ValueError, match="expected at most"):
+            load(tmp_path / name, max_bytes=limit - 1)
+
+
+def test_real_data_sets_pass():
+    imagenet32, cifar10 = (1_281_167, 32, 32, 3), (50_000, 32, 32, 3)
+    for shape in (imagenet32, cifar10):
+        assert np.prod(shape) + 32 * shape[0] < MAX_BYTES
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "4", None])
+def test_max_bytes_is_a_positive_whole_number(wrong):
+    with pytest.raises(ValueError, match="max_bytes: expected a positive whole number"):
+        load("fashion-mnist", max_bytes=wrong)
+
+
+def test_a_recipe_states_it():
+    text = '[model]\nname = "glow"\n[data]\nsource = "fashion-mnist"\nmax_bytes = 1_000_000\n'
+    assert recipes.loads(text.replace("max_bytes = 1_000_000", "")).data.max_bytes == MAX_BYTES
+    with pytest.raises(ValueError, match="expected at most 1,000,000 bytes of memory"):
+        recipes.load_data(recipes.loads(text), "train")
+
+
+def test_a_long_list_of_members_is_not_read(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("x" * 60_000, b"")
+    raw = buffer.getvalue()
+    at = raw.index(b"PK\1\2")
+    end = raw.index(b"PK\5\6")
+    many = raw[at:end] * 100
+    tail = raw[end : end + 8] + struct.pack("<HHII", 100, 100, len(many), at) + b"\0\0"
+    (tmp_path / "a.npz").write_bytes(raw[:at] + many + tail)
+    refused(tmp_path / "a.npz", "list of arrays is too long")
