@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "evaluation": {"flow", "levels", "contract", "distributions"},
     "latent": {"flow", "levels", "data"},
     "zoo": {"contract", "bijectors", "conditioners", "distributions", "data", "flow", "labelled"},
-    "convert": {"bijectors", "conditioners", "distributions", "flow", "zoo", "backends"},
+    "convert": {"bijectors", "conditioners", "data", "distributions", "flow", "zoo", "backends"},
     "labelled": {
         "backends",
         "contract",

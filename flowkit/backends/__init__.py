@@ -10,7 +10,7 @@ require_engine()
 import keras  # noqa: E402  (after the engine is known to be there)
 
 from flowkit.backends.absent import spare_tensorflow  # noqa: E402
-from flowkit.backends.foreign_files import read_tensorflow_checkpoint, read_torch_state  # noqa: E402
+from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
 
 
 def name():
@@ -97,6 +97,7 @@ __all__ = [
     "mean",
     "name",
     "no_grad",
+    "plain_array",
     "processes",
     "read_tensorflow_checkpoint",
     "read_torch_state",

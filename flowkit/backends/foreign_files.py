@@ -1,45 +1,129 @@
 """Files that only an engine can read. Any engine may be running: the one that is needed is imported here."""
 
-import pickle
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from flowkit._engine import installed
 
+_OBJECT = 64  # bytes of memory that one byte of a pickle can take
+_NUMPYS_FLOATS = ("torch.float16", "torch.float32", "torch.float64")
 
-def read_tensorflow_checkpoint(path):
+
+def read_tensorflow_checkpoint(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
     """Names -> arrays of a TensorFlow checkpoint: its prefix, or the folder that holds the newest one.
 
-    Raises ImportError where TensorFlow is not installed, ValueError for a path that holds no checkpoint.
+    Raises ImportError where TensorFlow is not installed, ValueError for a path that holds no checkpoint, or one of
+    more than `max_bytes`.
     """
     _require("tensorflow", f"{path}: a TensorFlow checkpoint")
     import tensorflow as tf
 
     try:
         reader = tf.train.load_checkpoint(str(path))
-        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (ValueError, tf.errors.OpError) as error:
+        shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        _check_size(
+            path, sum(math.prod(shape) * types[name].size for name, shape in shapes.items()), max_bytes
+        )
+        return {name: plain_array(reader.get_tensor(name), name) for name in shapes}
+    except tf.errors.OpError as error:
         raise ValueError(f"{path}: expected a TensorFlow checkpoint ({_first_line(error)})") from None
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise _named(path, error, "a TensorFlow checkpoint") from None
 
 
-def read_torch_state(path):
+def read_torch_state(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
     """Names -> arrays of a state dict that torch has saved. Runs no code that the file may hold.
 
-    Raises ImportError where torch is not installed, ValueError for a file that holds anything else.
+    Raises ImportError where torch is not installed, ValueError for a file that holds anything else than a dict of
+    names to tensors of numbers, or more than `max_bytes`.
     """
     _require("torch", f"{path}: a file of torch")
     import torch
 
     try:
+        _check_members(path, max_bytes)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path}: expected a state dict, as written by torch.save(model.state_dict(), path) "
-            f"({_first_line(error)})"
+    except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
+        raise _named(
+            path, error, "a state dict, as written by torch.save(model.state_dict(), path)"
         ) from None
-    if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+    if not isinstance(state, Mapping):
         raise ValueError(
             f"{path}: expected a state dict, names to tensors, received a {type(state).__name__}"
         )
-    return {name: value.numpy() for name, value in state.items()}
+    for name, value in state.items():
+        if not isinstance(name, str) or not torch.is_tensor(value):
+            raise ValueError(
+                f"{path}: expected a state dict, names to tensors, received {_short(repr(name))} with a "
+                f"{type(value).__name__}. Save model.state_dict() alone."
+            )
+    _check_size(path, sum(value.numel() * value.element_size() for value in state.values()), max_bytes)
+    try:
+        return {name: plain_array(value, name) for name, value in state.items()}
+    except ValueError as error:
+        raise _named(path, error, "a state dict") from None
+
+
+def plain_array(value: Any, name: str) -> np.ndarray:
+    """A tensor of torch or of another engine, or an array, as NumPy's; bfloat16 becomes float32, which is exact.
+
+    Raises ValueError for a tensor of torch that does not hold its numbers one by one: sparse, quantised, nested
+    or without any, as those of the device "meta" are.
+    """
+    if hasattr(value, "detach"):  # torch's, perhaps a parameter, perhaps on a GPU
+        value = _dense(value, name).detach().cpu().resolve_conj().resolve_neg()
+        try:
+            if value.is_floating_point() and str(value.dtype) not in _NUMPYS_FLOATS:
+                value = value.float()
+            return value.numpy()
+        except (TypeError, RuntimeError):
+            raise ValueError(
+                f"{_short(name)}: expected numbers that NumPy knows, received {value.dtype}. Save float32."
+            ) from None
+    array = np.asarray(value)
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
+
+
+def _dense(tensor, name):
+    kind = None
+    if tensor.is_meta:
+        kind = "meta, without its numbers. Load the model's weights before it is saved"
+    elif tensor.is_quantized:
+        kind = "quantised. Save the model before it is quantised"
+    elif str(tensor.layout) != "torch.strided" or tensor.is_nested:
+        kind = "sparse or nested. Save its to_dense()"
+    if kind is not None:
+        raise ValueError(f"{_short(name)}: expected a tensor of numbers, received one that is {kind}.")
+    return tensor
+
+
+def _check_members(path, max_bytes):
+    """torch makes room for what a zip file declares. Its own are never packed, so that the file's size bounds it."""
+    size = Path(path).stat().st_size
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        members = file.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("it is packed, which torch.save never does")
+    if sum(member.file_size for member in members) > size:
+        raise ValueError("it declares more than it holds")
+    pickles = sum(member.file_size for member in members if member.filename.endswith(".pkl"))
+    if pickles * _OBJECT > max_bytes:
+        raise ValueError("its list of tensors is too long")
+
+
+def _check_size(path, taken, max_bytes):
+    if taken > max_bytes:
+        raise ValueError(
+            f"{path}: expected weights of at most {max_bytes:,} bytes, received {taken:,}. Pass a higher max_bytes "
+            "to read_variables where you trust the file."
+        )
 
 
 def _require(engine, what):
@@ -47,6 +131,18 @@ def _require(engine, what):
         raise ImportError(f"{what} needs {engine}: install it with `pip install 'keras-flowkit[{engine}]'`")
 
 
+def _named(path, error, expected):
+    """A ValueError that names the file and what was expected in it."""
+    line = _first_line(error)
+    if line.startswith(f"{path}:"):
+        return error
+    return ValueError(f"{path}: expected {expected} ({line})")
+
+
 def _first_line(error):
     lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    return _short(lines[0]) if lines else type(error).__name__
+
+
+def _short(text):
+    return text[:200].encode("ascii", "backslashreplace").decode()

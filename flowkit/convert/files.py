@@ -1,20 +1,22 @@
 """Variables from the files in which they are found."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from flowkit.backends import read_tensorflow_checkpoint, read_torch_state
+from flowkit.data import MAX_BYTES
+from flowkit.data.bounded import FileError
+from flowkit.data.npz_file import NpzFile
 
 
-def read_variables(path):
+def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """Names -> arrays of an `.npz` file, a torch state dict (`.pt`, `.pth`) or a TensorFlow checkpoint.
 
     A checkpoint is named by its prefix (`model_best_loss.ckpt`, beside which lies
-    `model_best_loss.ckpt.index`) or by its folder. No file is trusted to run code. Raises ImportError
-    where TensorFlow or torch is needed and missing, FileNotFoundError, or ValueError for other contents.
+    `model_best_loss.ckpt.index`) or by its folder. bfloat16 becomes float32, which is exact. No file is trusted
+    to run code, or to hold more than `max_bytes`. Raises ImportError where TensorFlow or torch is needed and
+    missing, FileNotFoundError, or ValueError for other contents.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.npz"
@@ -24,22 +26,22 @@ def read_variables(path):
     """
     path = Path(path)
     if path.is_dir() or Path(f"{path}.index").exists():
-        return read_tensorflow_checkpoint(path)
+        return read_tensorflow_checkpoint(path, max_bytes)
     if path.name.endswith((".index", ".meta")) and path.exists():
-        return read_tensorflow_checkpoint(path.with_suffix(""))
+        return read_tensorflow_checkpoint(path.with_suffix(""), max_bytes)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
     if path.suffix in (".pt", ".pth"):
-        return read_torch_state(path)
-    return _read_npz(path)
+        return read_torch_state(path, max_bytes)
+    return _read_npz(path, max_bytes)
 
 
-def _read_npz(path):
+def _read_npz(path, max_bytes):
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
+        with NpzFile(path, max_bytes) as arrays:
+            return arrays.read_all()
+    except FileError as error:
         raise ValueError(
             f"{path}: expected an .npz file of plain arrays, a torch state dict (.pt) or a TensorFlow "
-            "checkpoint's prefix"
+            f"checkpoint's prefix. {error}"
         ) from None

@@ -4,19 +4,19 @@ from collections import Counter
 
 import numpy as np
 
+from flowkit.backends import plain_array
+
 _SHOWN = 4  # of a long list of faults; the first ones tell what is wrong
 
 
 def as_arrays(variables):
     """A mapping of names to arrays or tensors, those of torch included, as numpy arrays."""
-    return {str(name): as_array(value) for name, value in variables.items()}
+    return {str(name): plain_array(value, str(name)) for name, value in variables.items()}
 
 
 def as_array(value):
     """An array, or a tensor of torch or of another engine, as a numpy array."""
-    if hasattr(value, "detach"):  # a tensor of torch, perhaps with gradients, perhaps on a GPU
-        value = value.detach().cpu()
-    return np.asarray(value)
+    return plain_array(value, "a weight")
 
 
 def most_common(sizes, what):

@@ -50,7 +50,7 @@ def check_ratio(taken: int, packed: int, name: str) -> None:
     """Raise FileError where `packed` bytes declare far more than images ever unpack to."""
     if taken > max(SMALL, RATIO * packed):
         raise FileError(
-            f"{name}: expected images, which unpack to less than {RATIO} times their size, received {packed:,} "
+            f"{name}: expected numbers that unpack to less than {RATIO} times their size, received {packed:,} "
             f"bytes that declare {taken:,}. Store them unpacked where you trust the file."
         )
 

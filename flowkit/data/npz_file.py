@@ -45,17 +45,28 @@ class NpzFile:
         return name in self._members
 
     def __getitem__(self, name: str) -> np.ndarray:
+        return self._read(name, self._max_bytes)
+
+    def _read(self, name, max_bytes):
         member, where = self._members[name], f"{self._path}[{name}]"
         if member.compress_type not in _PACKINGS:
             raise unreadable(where, "it is packed in another way than NumPy's")
         try:
             with self._zip.open(member) as file:
                 packed = min(member.compress_size, self._size)
-                return read_npy(file, where, self._max_bytes, packed)
+                return read_npy(file, where, max_bytes, packed)
         except FileError:
             raise
         except Exception as error:
             raise unreadable(where, error) from None
+
+    def read_all(self) -> dict[str, np.ndarray]:
+        """All arrays, which together take at most `max_bytes`."""
+        arrays, left = {}, self._max_bytes
+        for name in self.files:
+            arrays[name] = self._read(name, left)
+            left -= arrays[name].nbytes
+        return arrays
 
 
 class _ShortReads(io.BufferedReader):

@@ -1,10 +1,13 @@
 """Reading foreign files, on whichever engine runs, and without running what they may hold."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from published_model import random_checkpoint
 
 from flowkit.convert import read_variables
+from flowkit.convert.inventory import as_arrays
 
 
 def same(one, other):
@@ -46,6 +49,107 @@ def test_a_state_dict_of_torch(tmp_path):
     torch.save([torch.ones(1)], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="expected a state dict, names to tensors, received a list"):
         read_variables(tmp_path / "list.pt")
+
+
+def refused(path, match, **options):
+    with pytest.raises(ValueError, match=match) as caught:
+        read_variables(path, **options)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_bfloat16_and_parameters_are_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    numbers = torch.tensor([0.5, -3.0, 1e30])
+    state = {
+        "half": numbers.bfloat16(),
+        "parameter": torch.nn.Parameter(numbers),
+        "half parameter": torch.nn.Parameter(numbers.bfloat16()),
+        "part": numbers[::2],
+        "eighth": numbers[:2].to(torch.float8_e4m3fn),
+        "flags": torch.tensor([True]),
+    }
+    torch.save(state, tmp_path / "model.pt")
+    found = read_variables(tmp_path / "model.pt")
+    for name, value in state.items():
+        expected = value.detach().float().numpy()
+        np.testing.assert_array_equal(found[name], expected)
+    assert found["half"].dtype == found["half parameter"].dtype == "float32"
+    same(as_arrays(state), found)  # the same without a file between
+
+
+def test_tensors_that_do_not_hold_their_numbers_are_named(tmp_path):
+    torch = pytest.importorskip("torch")
+    numbers = torch.ones(2, 2)
+    for tensor, kind in (
+        (numbers.to_sparse(), "sparse"),
+        (torch.quantize_per_tensor(numbers, 0.1, 0, torch.qint8), "quantised"),
+        (torch.ones(2, device="meta"), "meta"),
+        (torch.zeros(1, dtype=torch.complex32), "that NumPy knows"),
+    ):
+        torch.save({"good": numbers, "layer.weight": tensor}, tmp_path / "model.pt")
+        refused(tmp_path / "model.pt", rf"layer\.weight: expected .* received .*{kind}|{kind}, received")
+        with pytest.raises(ValueError, match=r"layer\.weight: expected"):
+            as_arrays({"layer.weight": tensor})
+
+
+def test_other_things_than_names_to_tensors_are_named(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "model.pt"
+    for contents, match in (
+        ({1: torch.ones(2)}, "received 1 with a Tensor"),
+        ({"model": {"a": torch.ones(2)}}, "received 'model' with a dict"),
+        ({"step": 3}, "received 'step' with a int"),
+    ):
+        torch.save(contents, path)
+        refused(path, match)
+    for text in (b"weights", b"hello world\n", b"", b"\x80\x02", b"(lp0\n.", b"PK\3\4", b"{}\n[]", b"c"):
+        path.write_bytes(text)
+        refused(path, "expected a state dict")
+
+
+def test_files_of_torch_take_no_more_than_they_hold(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.ones(1).expand(1000, 1000, 1000)}, path)
+    refused(path, "expected weights of at most 1,000,000,000 bytes", max_bytes=10**9)
+    torch.save({"a": torch.zeros(10**6)}, path)
+    assert read_variables(path, max_bytes=4 * 10**6)["a"].shape == (10**6,)
+    with (
+        zipfile.ZipFile(path) as stored,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in stored.namelist():
+            new.writestr(name, stored.read(name))
+    refused(tmp_path / "packed.pt", "packed, which torch.save never does")
+
+
+def test_an_npz_is_measured_before_it_is_read(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.zeros(1000), b=np.zeros(1000))
+    assert len(read_variables(path, max_bytes=48_000)) == 2
+    refused(path, r"\[b\]: expected at most .* bytes", max_bytes=45_000)
+    for shape in ((2**40, 2**40), (2**62, 4), (0, 10**30), (-1, 4)):
+        with zipfile.ZipFile(path, "w") as file, file.open("a.npy", "w") as member:
+            header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            member.write(bytes(64))
+        refused(path, r"expected an \.npz file of plain arrays")
+
+
+def test_bfloat16_of_tensorflow_is_read(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    numbers = tf.constant([0.5, -3.0])
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "model.ckpt"),
+        tensor_names=["half", "whole"],
+        shape_and_slices=["", ""],
+        tensors=[tf.cast(numbers, tf.bfloat16), numbers],
+    )
+    found = read_variables(tmp_path / "model.ckpt")
+    same(found, {"half": numbers.numpy(), "whole": numbers.numpy()})
+    assert found["half"].dtype == "float32"
+    refused(tmp_path / "model.ckpt", "at most 11 bytes, received 12", max_bytes=11)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):

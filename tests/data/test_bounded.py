@@ -75,7 +75,7 @@ def test_a_header_that_asks_for_too_much_is_not_obeyed(tmp_path, count, match):
 
 
 def test_what_unpacks_to_a_thousand_times_its_size_is_no_set_of_images(tmp_path):
-    match = "unpack to less than 200 times their size"
+    match = "that unpack to less than 200 times their size"
     refused(npz(tmp_path / "a.npz", (300, 1000, 1000), 300), match)
     header = b"\0\0\x08\x03" + struct.pack(">3I", 300, 1000, 1000)
     refused(zeros(tmp_path / "a-ubyte.gz", header, 300), match)
