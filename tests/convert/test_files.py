@@ -150,6 +150,9 @@ def test_bfloat16_of_tensorflow_is_read(tmp_path):
     same(found, {"half": numbers.numpy(), "whole": numbers.numpy()})
     assert found["half"].dtype == "float32"
     refused(tmp_path / "model.ckpt", "at most 11 bytes, received 12", max_bytes=11)
+    numbers_of_it = tmp_path / "model.ckpt.data-00000-of-00001"
+    numbers_of_it.write_bytes(numbers_of_it.read_bytes()[:-9])
+    refused(tmp_path / "model.ckpt", "expected a TensorFlow checkpoint")
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
