@@ -60,7 +60,7 @@ def read_torch_state(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
                 f"{path}: expected a state dict, names to tensors, received {_short(repr(name))} with a "
                 f"{type(value).__name__}. Save model.state_dict() alone."
             )
-    _check_size(path, sum(value.numel() * value.element_size() for value in state.values()), max_bytes)
+    _check_size(path, sum(map(_bytes_as_array, state.values())), max_bytes)
     try:
         return {name: plain_array(value, name) for name, value in state.items()}
     except ValueError as error:
@@ -85,6 +85,11 @@ def plain_array(value: Any, name: str) -> np.ndarray:
             ) from None
     array = np.asarray(value)
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
+
+
+def _bytes_as_array(tensor):
+    # Floats of fewer bytes become float32.
+    return tensor.numel() * max(tensor.element_size(), 4 if tensor.is_floating_point() else 1)
 
 
 def _dense(tensor, name):
@@ -138,8 +143,10 @@ def _named(path, error, expected):
 
 
 def _first_line(error):
-    lines = str(error).splitlines()
-    return _short(lines[0]) if lines else type(error).__name__
+    lines = str(error).splitlines() or [""]
+    # A key that was not found says nothing without the kind of error.
+    plain = isinstance(error, ValueError | RuntimeError) and lines[0]
+    return _short(lines[0] if plain else f"{type(error).__name__}: {lines[0]}".rstrip(": "))
 
 
 def _short(text):
