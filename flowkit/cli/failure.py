@@ -25,6 +25,7 @@ _REASONS = {
     errno.ENOSPC: "no space is left on the disk",
     errno.EDQUOT: "your share of the disk is used up",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "expected a file of its own, found a link: remove it",
 }
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 
 from flowkit.cli.failure import CommandError
+from flowkit.training.own_file import open_own
 
 try:
     import fcntl
@@ -18,8 +19,9 @@ NAME = ".lock"
 def held(folder):
     """A scope in which `folder`, made where it is missing, is this process's own.
 
-    Raises a CommandError where another process holds it. The system lets go of the lock when a process ends,
-    however it ends. What was made and is still empty at the end is taken away again.
+    Raises a CommandError where another process holds it, an OSError where a link has the lock's name. The system
+    lets go of the lock when a process ends, however it ends. What was made and is still empty at the end is taken
+    away again.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -34,7 +36,7 @@ def held(folder):
 
 @contextlib.contextmanager
 def _locked(path):
-    with open(path, "a+", encoding="utf-8") as file:
+    with open_own(path, "a+") as file:
         if not _lock(file, path):
             file.seek(0)
             raise CommandError(

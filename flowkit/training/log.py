@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from flowkit.training.atomic import atomic_path
+from flowkit.training.own_file import open_own
 
 
 class CSVLog(keras.callbacks.Callback):
@@ -40,7 +41,7 @@ class CSVLog(keras.callbacks.Callback):
         if known is None or set(row) - set(known):
             self._rewrite([*read_log(self.path), row])
             return
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        with open_own(self.path, "a") as file:
             csv.DictWriter(file, known, lineterminator="\n").writerow(row)
             file.flush()
             os.fsync(file.fileno())

@@ -119,3 +119,17 @@ def test_the_bar_takes_data_of_unknown_length():
 
     model.fit(batches(), verbose=0, callbacks=[training.ProgressBar(8, console=console)])
     assert "epoch 1/1" in console.file.getvalue()
+
+
+def test_a_log_that_is_a_link_is_refused_and_what_it_leads_to_is_as_it_was(tmp_path):
+    class Link(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch:
+                (tmp_path / "log.csv").rename(tmp_path / "precious.csv")
+                (tmp_path / "log.csv").symlink_to(tmp_path / "precious.csv")
+                self.precious = (tmp_path / "precious.csv").read_text()
+
+    link = Link()
+    with pytest.raises(OSError, match="own, found a link"):
+        fit([link, training.CSVLog(tmp_path / "log.csv")], epochs=2)
+    assert (tmp_path / "precious.csv").read_text() == link.precious
