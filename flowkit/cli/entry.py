@@ -1,46 +1,55 @@
-"""Where a command begins and ends; it listens to Ctrl-C from the first moment on."""
+"""Where a command begins and ends; it listens to Ctrl-C and SIGTERM from the first moment on."""
 
 import os
+import signal
 import sys
 
 from flowkit.cli import interrupt
-from flowkit.cli.failure import BAD_INPUT, INTERRUPTED, CommandError, report, say, warnings_in_one_line
+from flowkit.cli.failure import BAD_INPUT, CommandError, report, say, warnings_in_one_line
 
 
 def main(arguments=None):
-    """Run one command and return the exit code: 0, 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
+    """Run one command and return the exit code: 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM."""
     warnings_in_one_line()
-    interrupt.listen()
     try:
-        result = _run(arguments)
-    except KeyboardInterrupt:
-        result = INTERRUPTED
-    except CommandError as error:
-        return report(error)
-    except Exception as error:
-        if not interrupt.heard():
-            return _refused(error)
-        result = INTERRUPTED  # in the middle of an engine's work, which then failed in its own way
-    finally:
-        interrupt.answered()
-    if result == INTERRUPTED:
-        say("interrupted")
-    return result if isinstance(result, int) else 0
+        with interrupt.listening():
+            return _answered(arguments)
+    except KeyboardInterrupt:  # in the last moment, when the command had its result
+        return interrupt.exit_code()
 
 
 def script():
     """`main` as a process of its own, which ends here."""
     code = main()
-    if code == INTERRUPTED:
-        # JAX, interrupted in the middle of its work, may crash while Python takes itself apart.
+    # Python, taking itself apart, would print a traceback of a Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if code in interrupt.EXIT_CODES:
+        # JAX, interrupted in the middle of its work, may crash meanwhile.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
+def _answered(arguments):
+    try:
+        result = _run(arguments)
+    except KeyboardInterrupt:
+        pass
+    except CommandError as error:
+        return report(error)
+    except Exception as error:
+        if not interrupt.heard():
+            return _refused(error)
+        # otherwise in the middle of an engine's work, which then failed in its own way
+    else:
+        return result if isinstance(result, int) else 0
+    say(interrupt.words())
+    return interrupt.exit_code()
+
+
 def _run(arguments):
-    import typer  # what takes a moment comes when Ctrl-C is listened to
+    import typer  # what takes a moment comes when signals are listened to
 
     from flowkit.cli.app import app
 
@@ -49,7 +58,7 @@ def _run(arguments):
     except typer.Exit as error:
         return error.exit_code
     except typer.Abort:
-        return INTERRUPTED
+        raise KeyboardInterrupt from None
 
 
 def _refused(error):

@@ -6,9 +6,7 @@ import sys
 import traceback
 import warnings
 
-from flowkit.cli import interrupt
-
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, interrupt.EXIT_CODE
+BAD_INPUT, FAILED = 2, 1
 
 # Refusals of what the user gave; ContractError, RecipeError, CheckpointError are ValueErrors.
 _REFUSALS = (ValueError, OSError, ImportError)

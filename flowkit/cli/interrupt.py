@@ -1,8 +1,8 @@
-"""Ctrl-C, heard at every moment.
+"""Ctrl-C, and the SIGTERM by which a cluster ends a job, heard at every moment.
 
 An exception that a signal raises inside a callback of XLA's is dropped, and one that it raises while an engine is
 being imported may leave that engine half made. So the signal is written down as well, and a dropped exception is
-raised once more.
+raised once more. Training is asked to stop: `between_steps`.
 """
 
 import _thread
@@ -12,24 +12,43 @@ import signal
 import sys
 import threading
 
-EXIT_CODE = 128 + signal.SIGINT
+# signal -> what the command then says of itself
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+EXIT_CODES = {128 + number for number in WORDS}
 
-_heard = _waits = False
+_heard = None  # the signal that is not answered yet
+_waits = _asks = False
 
 
-def listen():
-    """Take over SIGINT, where Python's own handler has it, and forget what was heard before: a command begins."""
-    answered()
-    main = threading.current_thread() is threading.main_thread()
-    if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _hear)
-        sys.unraisablehook = functools.partial(_dropped, sys.unraisablehook)
+@contextlib.contextmanager
+def listening():
+    """A scope, a command's, that hears both signals. What was heard before, and after, is none of its business.
+
+    A handler of the program's own is left in its place, and so are all in another thread than the main one.
+    """
+    _forget()
+    before, hook = {}, sys.unraisablehook
+    if threading.current_thread() is threading.main_thread():
+        ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        before = {number: how for number, how in ordinary.items() if signal.getsignal(number) is how}
+    if before:
+        sys.unraisablehook = functools.partial(_dropped, hook)
+    try:
+        for number in before:
+            signal.signal(number, _hear)
+        yield
+    finally:
+        for number, how in before.items():
+            signal.signal(number, how)
+        if before:
+            sys.unraisablehook = hook
+        _forget()
 
 
 def _hear(number, frame):
     global _heard
-    _heard = True
-    if not _waits:
+    again, _heard = _heard is not None, number
+    if not _waits and (again or not _asks):
         raise KeyboardInterrupt
 
 
@@ -37,14 +56,14 @@ def _dropped(others, unraisable):
     """What Python does with an exception that nobody can catch, such as one in a garbage collector's callback."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         others(unraisable)
-    elif _heard:
+    elif _heard is not None:
         # Here it would be dropped again: in a moment the program is elsewhere.
-        threading.Timer(0.05, lambda: _thread.interrupt_main() if _heard else None).start()
+        threading.Timer(0.05, lambda: _heard and _thread.interrupt_main(_heard)).start()
 
 
 @contextlib.contextmanager
 def later():
-    """A scope that Ctrl-C does not break into: KeyboardInterrupt is raised when it ends."""
+    """A scope that a signal does not break into: KeyboardInterrupt is raised when it ends."""
     global _waits
     _waits = True
     try:
@@ -54,18 +73,38 @@ def later():
     check()
 
 
+@contextlib.contextmanager
+def between_steps():
+    """A scope that the first signal does not break into, since `heard` is asked now and then; the second does."""
+    global _asks
+    _asks = True
+    try:
+        yield
+    finally:
+        _asks = False
+
+
 def check():
-    """Raise KeyboardInterrupt where a Ctrl-C was heard and is not answered yet."""
-    if _heard:
+    """Raise KeyboardInterrupt where a signal was heard and is not answered yet."""
+    if _heard is not None:
         raise KeyboardInterrupt
 
 
 def heard():
-    """True where a Ctrl-C was heard and is not answered yet."""
-    return _heard
+    """True where a signal was heard and is not answered yet."""
+    return _heard is not None
 
 
-def answered():
-    """Forget what was heard: the command is over."""
+def exit_code():
+    """128 and the number of the signal that was heard: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (_heard or signal.SIGINT)
+
+
+def words():
+    """What the signal that was heard makes of the command: it was interrupted, or terminated."""
+    return WORDS[_heard or signal.SIGINT]
+
+
+def _forget():
     global _heard
-    _heard = False
+    _heard = None

@@ -8,7 +8,9 @@ from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
 from flowkit.cli.flow_file import read_flow
 from flowkit.training import atomic_path
-from flowkit.training.atomic import remove_leftovers
+from flowkit.training.atomic import remove_all_leftovers
+
+_FREE = {"training.checkpoint_minutes"}  # what may differ when a run is resumed: it changes no number
 
 
 class RunFolder:
@@ -50,9 +52,12 @@ class RunFolder:
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
     def begin(self, recipe):
-        """Write the recipe with all its values, and clear away what a killed run has half written."""
-        for path in (self.recipe_path, self.log, self.curves, self.samples, self.flow_path, self.metrics):
-            remove_leftovers(path)
+        """Write the recipe with all its values, and clear away what a killed run has half written.
+
+        It comes when all that may refuse the run has been asked: until then, nothing in the folder changes.
+        """
+        for folder in (self.path, self.samples_folder):
+            remove_all_leftovers(folder)
         with atomic_path(self.recipe_path) as temporary:
             temporary.write_text(recipes.dumps(recipe), encoding="utf-8")
 
@@ -62,7 +67,9 @@ class RunFolder:
         differing = [
             key
             for key in sorted(then.keys() | now.keys())
-            if then.get(key) != now.get(key) and not (longer and key == "training.epochs")
+            if then.get(key) != now.get(key)
+            and not (longer and key == "training.epochs")
+            and key not in _FREE
         ]
         if differing:
             key = differing[0]

@@ -3,13 +3,11 @@
 import math
 from pathlib import Path
 
-import keras
-
 from flowkit import data, recipes, training
 from flowkit.cli import interrupt
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import bits_per_dim
-from flowkit.cli.failure import INTERRUPTED, CommandError, say
+from flowkit.cli.failure import CommandError, say
 from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
 
@@ -20,9 +18,17 @@ def run(name, *, source, epochs, precision, out, resume, settings):
     with folder.held():
         folder.check(recipe, resume)
         experiment = recipes.prepare(recipe)
-        folder.begin(recipe)
+        checkpoint = training.Resume(
+            folder.checkpoint,
+            data_seed=recipe.training.seed,
+            batches=experiment.batches,
+            minutes=recipe.training.checkpoint_minutes,
+            stop=interrupt.heard,
+        )
+        checkpoint.load(experiment.flow)
+        folder.begin(recipe)  # nothing in it has changed so far, since all of that may refuse
         note_busy_processors()
-        progress = fit(experiment, folder, resumed=resume)
+        progress = fit(experiment, folder, checkpoint, resumed=resume)
         finish(experiment, folder, progress)
 
 
@@ -38,16 +44,15 @@ def overrides(settings, source, epochs, precision):
     return settings
 
 
-def fit(experiment, folder, resumed=False):
-    """Train from the checkpoint, or from the start, to the recipe's last epoch."""
-    table, sampling, flow = experiment.recipe.training, experiment.recipe.sampling, experiment.flow
-    checkpoint = training.Resume(folder.checkpoint, data_seed=table.seed)
-    start = checkpoint.load(flow)
-    experiment.batches.epoch = start
-    if resumed and not start:
-        say(f"note: {folder.path} holds no whole epoch yet: from the start")
-    if start:
-        print(f"going on from epoch {start} of {folder.path}", flush=True)
+def fit(experiment, folder, checkpoint, resumed=False):
+    """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
+    table, sampling = experiment.recipe.training, experiment.recipe.sampling
+    done, step = checkpoint.epochs_done, experiment.batches.step
+    if done or step:
+        place = f"step {step} of epoch {done + 1}" if step else f"epoch {done}"
+        print(f"going on from {place} of {folder.path}", flush=True)
+    elif resumed:
+        say(f"note: {folder.path} holds no checkpoint yet: from the start")
     progress = training.ProgressBar(table.batch_size)
     callbacks = [
         training.StopWhenDiverged(table.patience),
@@ -59,25 +64,25 @@ def fit(experiment, folder, resumed=False):
             levels=experiment.train.levels,
         ),
         training.CSVLog(folder.log),
-        checkpoint,  # after them: the epoch's other files are there when it counts as done
         progress,
-        keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: interrupt.check()),
     ]
     try:
-        flow.fit(
-            experiment.batches,
-            epochs=table.epochs,
-            initial_epoch=start,
-            shuffle=False,
-            verbose=0,
-            callbacks=callbacks,
-        )
+        with interrupt.between_steps():
+            # The checkpoint comes last: the epoch's other files are there when it counts as done.
+            checkpoint.fit(experiment.flow, table.epochs, callbacks)
+    except training.TrainingStopped as stopped:
+        raise CommandError(
+            f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}",
+            interrupt.exit_code(),
+        ) from None
     except KeyboardInterrupt:
         raise CommandError(
-            f"interrupted; --resume goes on from the last whole epoch in {folder.path}", INTERRUPTED
+            f"{interrupt.words()}; --resume goes on from the last checkpoint in {folder.path}",
+            interrupt.exit_code(),
         ) from None
     finally:
         progress.close()
+    interrupt.check()
     return progress
 
 

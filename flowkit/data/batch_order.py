@@ -46,6 +46,8 @@ class Batches(keras.utils.PyDataset):
     Attributes:
         epoch: the epoch that indexing refers to. Each epoch of `fit` moves it on by one, and so
             does `evaluate`; set it to resume: to `k` when `k` epochs are done.
+        step: the batches of that epoch that are done already: indexing and `len` are about the rest. It is 0
+            again in the next epoch, so one `fit` goes to the end of this one (see `flowkit.training.Resume`).
     """
 
     def __init__(self, x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
@@ -93,10 +95,26 @@ class Batches(keras.utils.PyDataset):
     @epoch.setter
     def epoch(self, epoch):
         self._epoch = whole_number(epoch, "epoch", least=0)
+        self._step = 0
+
+    @property
+    def step(self):
+        return self._step
+
+    @step.setter
+    def step(self, step):
+        whole_number(step, "step", least=0)
+        if step >= self._whole_epoch:
+            raise ValueError(f"step: expected 0..{self._whole_epoch - 1}, received {step}.")
+        self._step = step
+
+    @property
+    def _whole_epoch(self):
+        return self.epoch_steps or self._pass_steps
 
     @property
     def num_batches(self):
-        return self.epoch_steps or self._pass_steps
+        return self._whole_epoch - self.step
 
     def __len__(self):
         return self.num_batches
@@ -114,8 +132,8 @@ class Batches(keras.utils.PyDataset):
                     "each epoch anew, by (seed, epoch)."
                 )
         self._next_index = index + 1
-        epoch = self.epoch
-        round_, step = divmod(epoch * self.num_batches + index, self._pass_steps)
+        epoch, index = self.epoch, self.step + index
+        round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         rows = self._permutation(round_)[step * self.batch_size : (step + 1) * self.batch_size]
         x = self.x[rows]
         if self.augment:

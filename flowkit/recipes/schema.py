@@ -53,6 +53,7 @@ class TrainingTable(BaseModel):
     clip_norm: Rate | None = None  # of all gradients together
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
     adapt_batch: Count = 256  # images that ActNorm takes its statistics from
+    checkpoint_minutes: Rate = 10.0  # between checkpoints within an epoch; the end of each writes one too
     patience: Count = 10  # steps in a row with bad gradients before training stops
 
     @model_validator(mode="after")

@@ -3,11 +3,12 @@
 from flowkit.training.adamax import GlowAdamax
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
+from flowkit.training.errors import CheckpointError, TrainingStopped
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
 from flowkit.training.log import CSVLog, read_log
 from flowkit.training.pictures import SampleGrid, image_grid, sample_grid, save_curves, save_png
 from flowkit.training.progress import ProgressBar
-from flowkit.training.resume import CheckpointError, Resume
+from flowkit.training.resume import Resume
 from flowkit.training.schedules import WarmUp, WarmUpCosine
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SampleGrid",
     "StopWhenDiverged",
     "TrainingDiverged",
+    "TrainingStopped",
     "WarmUp",
     "WarmUpCosine",
     "atomic_path",

@@ -1,6 +1,7 @@
 """Files that are either whole or as they were: a kill at any moment leaves no torn file."""
 
 import contextlib
+import glob
 import os
 import tempfile
 from pathlib import Path
@@ -49,7 +50,13 @@ def atomic_path(path, *, keep=None):
 def remove_leftovers(path):
     """Delete the temporary files that a killed `atomic_path(path)` has left beside `path`."""
     path = Path(path)
-    for leftover in path.parent.glob(f"{_prefix(path)}*{path.suffix}"):
+    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*{path.suffix}"):
+        leftover.unlink(missing_ok=True)
+
+
+def remove_all_leftovers(folder):
+    """Delete the temporary files that a killed `atomic_path` has left in `folder`, whatever they were to become."""
+    for leftover in Path(folder).glob(f"{_prefix('*')}*"):
         leftover.unlink(missing_ok=True)
 
 
@@ -61,7 +68,7 @@ def _concerns(path, named):
 
 
 def _prefix(path):
-    return f".{path.name}.partial-"
+    return f".{Path(path).name}.partial-"
 
 
 def _umask():

@@ -10,7 +10,17 @@ import numpy as np
 from flowkit.training.atomic import atomic_path
 
 # What reading a file that is cut short, altered or something else may raise.
-DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,  # a member of the archive that is locked, or packed in some other way
+    MemoryError,  # a header that promises more than there is
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def write(path, arrays, meta, *, keep):
@@ -28,6 +38,11 @@ def read(path):
             raise ValueError("it is not a whole .npz file")
     with np.load(path, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
+    missing = [key for key in ("meta", "checksum") if key not in arrays]
+    if missing:
+        raise ValueError(f"it has no {' and no '.join(missing)}")
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError("it holds what is no array")
     meta, checksum = str(arrays.pop("meta")), str(arrays.pop("checksum"))
     if _checksum(arrays, meta) != checksum:
         raise ValueError("its checksum does not match its contents")

@@ -199,6 +199,14 @@ class StopWhenDiverged(keras.callbacks.Callback):
         if logs is not None:
             logs["skipped"] = self._count("skipped") - self._before
 
+    def so_far(self):
+        """What it knows of an epoch that is not over, for `Resume`."""
+        return {"before": self._before}
+
+    def go_on(self, known):
+        """Go on within the epoch in which `so_far` was asked."""
+        self._before = known["before"]
+
     def _check(self):
         row = self._count("skipped_in_a_row")
         if row >= self.patience:

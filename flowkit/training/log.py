@@ -36,7 +36,7 @@ class CSVLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **(logs or {})}
         row.setdefault("learning_rate", _learning_rate(self.model.optimizer))
-        row["seconds"] = round(time.monotonic() - self._clock, 3)
+        row["seconds"] = round(self._seconds(), 3)
         known = self._columns()
         if known is None or set(row) - set(known):
             self._rewrite([*read_log(self.path), row])
@@ -45,6 +45,17 @@ class CSVLog(keras.callbacks.Callback):
             csv.DictWriter(file, known, lineterminator="\n").writerow(row)
             file.flush()
             os.fsync(file.fileno())
+
+    def so_far(self):
+        """What it knows of an epoch that is not over, for `Resume`."""
+        return {"seconds": self._seconds()}
+
+    def go_on(self, known):
+        """Go on within the epoch in which `so_far` was asked."""
+        self._clock -= known["seconds"]
+
+    def _seconds(self):
+        return time.monotonic() - self._clock
 
     def _columns(self):
         if not self.path.exists():

@@ -1,37 +1,42 @@
 """Everything that training depends on, in one file that is always whole."""
 
-import re
+import time
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
-from keras import ops
 
-from flowkit import backends
+from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
-from flowkit.training.checkpoint_file import DAMAGE, plain, plain_dtype, read, write
-
-FORMAT = 1
-
-# What callbacks remember between epochs. A list of names, since the rest is not state: the sign of
-# `min_delta`, for one, is flipped once in each process.
-CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: damaged, or of another model or engine."""
+from flowkit.training.checkpoint_file import DAMAGE, read, write
+from flowkit.training.checkpoint_meta import Meta, check_complete, check_origin, describe, remind
+from flowkit.training.errors import CheckpointError, TrainingStopped, place
+from flowkit.training.model_state import (
+    Arrays,
+    assign,
+    check_match,
+    named_metrics,
+    named_variables,
+    split_metrics,
+    state,
+    synchronise,
+)
 
 
 class Resume(keras.callbacks.Callback):
-    """state(epoch k) = load(save(state(epoch k))), bit for bit: as if training had never stopped.
+    """state(step t) = load(save(state(step t))), bit for bit: as if training had never stopped.
 
     At the end of each epoch it writes all variables of the model (weights and seed states), all of
     the optimizer (moments, averages, iterations), the number of epochs done, and what the listed
     `callbacks` remember, to one .npz file, which replaces the one before in a single step. The one
     before is kept as `<name>.previous.npz`, for the day the newest is damaged.
 
-    Put it last in the list of callbacks, since others forget their state when training begins. Feed
-    data whose order depends on the seed and the epoch alone (`flowkit.data.batches`), and pass
+    With `batches`, it also writes within an epoch: every so many `minutes`, and where `stop` asks
+    for an end; the epoch's running means go with it. Train by `load`, then `fit`.
+
+    Otherwise put it last in the list of callbacks, since others forget their state when training
+    begins, and feed data whose order depends on the seed and the epoch alone, with
     `shuffle=False`. Same engine, machine and number of threads: same bits.
 
     Args:
@@ -40,185 +45,209 @@ class Resume(keras.callbacks.Callback):
             weights that `EarlyStopping` holds in memory are not.
         data_seed: the seed of the data's order; a checkpoint with another one is refused.
         writer: False on all but one process of a group.
+        batches: `flowkit.data.batches(...)`, which `load` puts where the checkpoint is.
+        minutes: between two checkpoints within an epoch; None writes none.
+        stop: asked after each step whether training is to end; it then ends with `TrainingStopped`.
 
     Raises:
         CheckpointError: from `load`, one line, where the checkpoint belongs to another model,
-            optimizer, engine or data seed, or neither it nor the previous one can be read.
+            optimizer, engine or data seed, or neither it nor the previous one can be read. The model
+            is then as it was.
 
     Example:
-        >>> import tempfile, numpy as np
+        >>> import flowkit, tempfile, numpy as np
         >>> def train(epochs):
-        ...     keras.utils.set_random_seed(0)
-        ...     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-        ...     model.compile("adam", "mse")
-        ...     resume = Resume(folder + "/checkpoint.npz")
-        ...     start = resume.load(model)
-        ...     x = np.ones((8, 2), "float32")
-        ...     _ = model.fit(x, x[:, :1], epochs=epochs, initial_epoch=start, shuffle=False,
-        ...                   verbose=0, callbacks=[resume])
+        ...     flow = flowkit.Flow(flowkit.bijectors.ActNorm())
+        ...     flow.build((None, 2))
+        ...     flow.compile("adam")
+        ...     ordered = flowkit.data.batches(np.eye(8, 2, dtype="float32"), batch_size=8)
+        ...     resume = Resume(folder + "/checkpoint.npz", batches=ordered, minutes=10)
+        ...     start = resume.load(flow)
+        ...     resume.fit(flow, epochs)
         ...     return start
         >>> folder = tempfile.mkdtemp()
         >>> train(epochs=2), train(epochs=5), train(epochs=5)
         (0, 2, 5)
     """
 
-    def __init__(self, path, *, callbacks=(), data_seed=None, writer=True):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        data_seed: int | None = None,
+        writer: bool = True,
+        batches: Batches | None = None,
+        minutes: float | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
         super().__init__()
         self.path = Path(path)
         if self.path.suffix != ".npz":
             raise ValueError(f"path: expected a file that ends in .npz, received {str(path)!r}.")
+        if minutes is not None and not minutes > 0:
+            raise ValueError(f"minutes: expected a positive number or None, received {minutes!r}.")
+        if batches is None and not (minutes is None and stop is None):
+            raise ValueError(
+                "batches: expected flowkit.data.batches(...) to stop and to go on within an epoch."
+            )
         self.callbacks = list(callbacks)
         self.data_seed = data_seed
         self.writer = writer
-        self._restored = None
+        self.batches = batches
+        self.minutes = minutes
+        self.stop = stop
+        self.epochs_done = 0
+        self._others: list[keras.callbacks.Callback] = []
+        self._loaded: tuple[Arrays, Meta] | None = None
 
     @property
-    def previous_path(self):
+    def previous_path(self) -> Path:
         return self.path.with_name(f"{self.path.stem}.previous.npz")
 
-    def load(self, model):
+    def load(self, model: keras.Model) -> int:
         """Restore `model`, built and compiled, and return the number of epochs done.
 
         Without a checkpoint, changes nothing and returns 0. With the newest one damaged, warns and
         falls back to the previous one.
         """
-        if self.writer:
-            remove_leftovers(self.path)
+        self._loaded = None
         candidates = [path for path in (self.path, self.previous_path) if path.exists()]
         if not candidates:
+            self._begin_at(0, 0)
             return 0
         arrays, meta = self._read_first_whole(candidates)
-        self._check_origin(meta)
-        variables = _named_variables(model)
-        _check_match(self.path.name, arrays, variables)
-        for key, variable in variables.items():
-            variable.assign(arrays[key].view(_numpy_dtype(variable)))
-        self._restored = meta["callbacks"]
-        return meta["epoch"]
+        check_origin(self.path.name, meta, self.data_seed, self.callbacks)
+        arrays, metrics = split_metrics(arrays)
+        variables = named_variables(model)
+        check_match(self.path.name, arrays, variables)
+        self._begin_at(meta["epoch"], meta.get("step", 0))
+        assign(arrays, variables)
+        self._loaded = metrics, meta
+        return self.epochs_done
+
+    def fit(
+        self, model: keras.Model, epochs: int, callbacks: Sequence[keras.callbacks.Callback] = ()
+    ) -> None:
+        """`model.fit` on `batches`, from where `load` has come to, until `epochs` are done.
+
+        `callbacks` come before this one. Those with `so_far()`, a dict of what they know of an epoch that is not
+        over, and `go_on(dict)` get it back where training goes on within one.
+        """
+        if self.batches is None:
+            raise ValueError(
+                "Resume.fit expects Resume(..., batches=flowkit.data.batches(...)), received none."
+            )
+        self._others = list(callbacks)
+        if self.batches.step:
+            # To Keras all epochs have one length: the rest of one is a `fit` of its own, and the next goes on
+            # from its checkpoint.
+            self._fit(model, self.epochs_done + 1, epochs)
+            self.load(model)
+        self._fit(model, epochs, epochs)
+
+    def _fit(self, model, until, epochs):
+        model.fit(
+            self.batches,
+            epochs=until,
+            initial_epoch=self.epochs_done,
+            shuffle=False,
+            verbose=0,
+            callbacks=[_EpochsInAll(epochs), *self._others, self],
+        )
+
+    def _begin_at(self, epochs, step):
+        if self.batches is not None:
+            self.batches.epoch, self.batches.step = epochs, step
+        elif step:
+            raise CheckpointError(
+                f"{self.path.name} was written {place(epochs, step)}: going on from there needs "
+                "Resume(..., batches=flowkit.data.batches(...))"
+            )
+        self.epochs_done = epochs
+
+    # What Keras calls
 
     def on_train_begin(self, logs=None):
-        if self._restored is None:
+        self._written = time.monotonic()
+        if self._loaded is not None:
+            remind(self.callbacks, self._loaded[1])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        loaded, self._loaded = self._loaded, None
+        if loaded is None or not loaded[1].get("step"):
             return
-        expected = [type(callback).__name__ for callback in self.callbacks]
-        received = [state["class"] for state in self._restored]
-        if received != expected:
-            raise CheckpointError(
-                f"{self.path.name} holds the state of the callbacks {received}: expected {expected}"
-            )
-        for callback, state in zip(self.callbacks, self._restored, strict=True):
-            vars(callback).update(state["values"])
-        self._restored = None
+        metrics, meta = loaded
+        variables = named_metrics(self.model)
+        check_match(self.path.name, metrics, variables)
+        assign(metrics, variables)
+        remind(self.callbacks, meta)
+        for name, callback in self._counting().items():
+            callback.go_on(meta["within"][name])
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.batches is None or batch + 1 >= len(self.batches):
+            return  # the end of the epoch writes
+        step = self.batches.step + batch + 1
+        stopping = self._is_to_stop()
+        due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
+        if stopping or due:
+            synchronise(self.model)
+            within = {name: callback.so_far() for name, callback in self._counting().items()}
+            self._write(self._epoch, step, metrics=True, within=within)
+        if stopping:
+            raise TrainingStopped(self._epoch, step)
 
     def on_epoch_end(self, epoch, logs=None):
-        arrays = {
-            key: plain(ops.convert_to_numpy(variable))
-            for key, variable in _named_variables(self.model).items()
-        }
-        meta = {
-            "format": FORMAT,
-            "engine": backends.name(),
-            "engine_version": backends.version(),
-            "keras_version": keras.__version__,
-            "epoch": epoch + 1,
-            "data_seed": self.data_seed,
-            "callbacks": [
-                {"class": type(callback).__name__, "values": _remembered(callback)}
-                for callback in self.callbacks
-            ],
-        }
+        self._write(epoch + 1, 0)
+        if self._is_to_stop():
+            raise TrainingStopped(epoch + 1, 0)
+
+    def _write(self, epochs, step, *, metrics=False, **more):
+        arrays = state(self.model, metrics=metrics)
         if self.writer:
-            write(self.path, arrays, meta, keep=self.previous_path)
+            meta = describe(epochs, step, self.data_seed, self.callbacks)
+            remove_leftovers(self.path)
+            write(self.path, arrays, meta | more, keep=self.previous_path)
+        self._written = time.monotonic()
+
+    def _is_to_stop(self):
+        return self.stop is not None and self.stop()
+
+    def _counting(self):
+        return {type(callback).__name__: callback for callback in self._others if hasattr(callback, "so_far")}
 
     def _read_first_whole(self, candidates):
         reasons = []
         for path in candidates:
             try:
-                contents = read(path)
+                arrays, meta = read(path)
+                check_complete(meta)
             except DAMAGE as error:
                 reasons.append(f"{path.name}: {_reason(error)}")
                 continue
             if reasons:
                 warnings.warn(
-                    f"{reasons[0]}: the checkpoint is damaged, going on from {path.name}, one epoch earlier",
+                    f"{reasons[0]}: the checkpoint is damaged, going on from {path.name}, the one before",
                     stacklevel=3,
                 )
-            return contents
-        raise CheckpointError(f"no checkpoint can be read ({'; '.join(reasons)}): start afresh")
+            return arrays, meta
+        raise CheckpointError(
+            f"no checkpoint can be read ({'; '.join(reasons)}): remove them to start afresh"
+        )
 
-    def _check_origin(self, meta):
-        name = self.path.name
-        if meta["format"] != FORMAT:
-            raise CheckpointError(f"{name} has format {meta['format']}: expected {FORMAT}")
-        if meta["engine"] != backends.name():
-            raise CheckpointError(
-                f"{name} was written by {meta['engine']}, this session runs {backends.name()}: "
-                f"an exact continuation needs KERAS_BACKEND={meta['engine']}"
-            )
-        if meta["data_seed"] != self.data_seed:
-            raise CheckpointError(
-                f"{name} was written with data seed {meta['data_seed']}: received {self.data_seed}"
-            )
-        versions = {"keras": keras.__version__, backends.name(): backends.version()}
-        then = {"keras": meta["keras_version"], meta["engine"]: meta["engine_version"]}
-        if versions != then:
-            warnings.warn(
-                f"{name} was written with {_listed(then)}, this session has {_listed(versions)}: "
-                "training goes on, but perhaps not bit for bit",
-                stacklevel=3,
-            )
+
+class _EpochsInAll(keras.callbacks.Callback):
+    """Tells all callbacks how many epochs there will be, where a `fit` is for some of them."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        self.epochs = epochs
+
+    def on_train_begin(self, logs=None):
+        self.params["epochs"] = self.epochs
 
 
 def _reason(error):
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _listed(versions):
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-def _named_variables(model):
-    """Position and path -> variable. Without the counters in `dense_3`, which differ by session."""
-    optimizer = model.optimizer
-    if optimizer is None:
-        raise CheckpointError("the model has no optimizer: compile it before resuming")
-    if not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    named = {}
-    for owner, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
-        for position, variable in enumerate(variables):
-            path = re.sub(r"_\d+(?=[_/]|$)", "", variable.path)
-            named[f"{owner}/{position:05d}/{path}"] = variable
-    return named
-
-
-def _check_match(name, arrays, variables):
-    received = {key: (arrays[key].shape, str(arrays[key].dtype)) for key in arrays}
-    expected = {key: (tuple(v.shape), str(plain_dtype(_numpy_dtype(v)))) for key, v in variables.items()}
-    differing = [
-        key for key in sorted(expected.keys() | received.keys()) if expected.get(key) != received.get(key)
-    ]
-    if not differing:
-        return
-    shown = "; ".join(
-        f"{key}: expected {_shown(expected.get(key))}, received {_shown(received.get(key))}"
-        for key in differing[:3]
-    )
-    more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
-    raise CheckpointError(f"{name} belongs to another model or optimizer: {shown}{more}")
-
-
-def _shown(described):
-    return "nothing" if described is None else f"{described[1]} {described[0]}"
-
-
-def _remembered(callback):
-    state = {key: vars(callback)[key] for key in CALLBACK_STATE if key in vars(callback)}
-    return {key: _number(value) for key, value in state.items()}
-
-
-def _number(value):
-    return value.item() if hasattr(value, "item") else value
-
-
-def _numpy_dtype(variable):
-    return ops.convert_to_numpy(variable).dtype

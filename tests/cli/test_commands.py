@@ -18,6 +18,7 @@ from PIL import Image
 import flowkit
 from flowkit import backends, data, recipes, training
 from flowkit.cli import lock, main
+from flowkit.training import checkpoint_file
 
 TINY = """\
 [model]
@@ -404,10 +405,11 @@ def test_what_a_killed_run_has_half_written_is_cleared_away(recipe, trained, tmp
     late, early = shutil.copytree(trained, tmp_path / "late"), tmp_path / "early"
     early.mkdir()
     (late / ".flow.keras.partial-abc.keras").touch()
+    (late / "samples" / ".epoch-002.png.partial-abc.png").touch()
     (early / ".recipe.toml.partial-abc.toml").touch()
     assert main(["train", recipe, "--out", str(late), "--resume"]) == 0
     assert main(["train", recipe, "--out", str(early), "--epochs", "1"]) == 0
-    assert [path for run in (late, early) for path in run.glob(".*")] == []
+    assert [path for run in (late, early) for path in run.rglob(".*")] == []
 
 
 def test_a_folder_that_another_process_trains_into_is_refused(recipe, trained, capsys):
@@ -498,6 +500,18 @@ def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
     assert "interrupted; --resume goes on" in refused(
         capsys, "train", recipe, "--out", tmp_path / "out", code=130
     )
+
+
+def test_a_refused_resume_changes_nothing(recipe, trained, tmp_path, capsys):
+    """On another engine, say, with more epochs: the run's own --resume would then be refused too."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    arrays, meta = checkpoint_file.read(run / "checkpoint.npz")
+    checkpoint_file.write(run / "checkpoint.npz", arrays, meta | {"engine": "abacus"}, keep=None)
+    (run / "samples" / ".epoch-003.png.partial-abc.png").touch()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for settings in (["--epochs", "12"], ["--set", "sampling.temperature=0.1"]):
+        refused(capsys, "train", recipe, "--out", run, "--resume", *settings)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_a_control_c_between_two_commands_is_none_of_the_second():

@@ -1,4 +1,4 @@
-"""Ctrl-C is heard while an engine is imported, and where an exception of it was dropped."""
+"""Ctrl-C and SIGTERM are heard while an engine is imported, and where an exception of theirs was dropped."""
 
 import contextlib
 import signal
@@ -15,9 +15,8 @@ from flowkit.cli import interrupt
 def listening(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
-    interrupt.listen()
-    yield
-    interrupt.answered()
+    with interrupt.listening():
+        yield
     signal.signal(signal.SIGINT, before)
 
 
@@ -45,8 +44,6 @@ def test_one_whose_exception_was_dropped_is_raised_again():
         signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         interrupt.check()
-    interrupt.answered()
-    interrupt.check()
 
 
 class Deaf:
@@ -95,5 +92,56 @@ def test_it_is_heard_while_the_commands_are_imported():
 
 def test_a_program_with_a_handler_of_its_own_keeps_it():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    interrupt.listen()
+    with interrupt.listening():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_between_steps_the_first_signal_waits_and_the_second_does_not(number, code):
+    with interrupt.between_steps():
+        assert not interrupt.heard()
+        signal.raise_signal(number)
+        assert interrupt.heard()
+        assert interrupt.exit_code() == code
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+
+def test_when_a_command_is_over_all_is_as_it_was():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = sys.unraisablehook
+    with contextlib.suppress(KeyboardInterrupt), interrupt.listening():
+        signal.raise_signal(signal.SIGTERM)
+    assert not interrupt.heard()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert sys.unraisablehook is before
+
+
+@pytest.mark.parametrize("moment", ["threading._register_atexit", "atexit.register"])
+def test_at_the_end_of_the_program_it_prints_nothing(moment):
+    """When Python joins its threads, or calls what was registered for its exit."""
+    code = (
+        "import atexit, signal, sys, threading\n"
+        f"{moment}(signal.raise_signal, signal.SIGINT)\n"
+        "from flowkit.cli import script\n"
+        "sys.argv[1:] = ['--version']\n"
+        "script()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_sigterm_is_one_line_and_code_143():
+    code = (
+        "import signal, sys\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        "            signal.raise_signal(signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from flowkit.cli import main\n"
+        "sys.exit(main(['info']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "flowkit: terminated\n")

@@ -60,6 +60,21 @@ def test_epochs_of_any_length_follow_one_another_through_the_passes(epoch_steps)
     assert np.array_equal(data[0][0][:, 0], [*expected(0, 4, seed=2), *expected(1, 4, seed=2)][epoch_steps])
 
 
+@pytest.mark.parametrize("epoch_steps", [None, 3, 7])
+def test_from_a_step_on_an_epoch_holds_the_rest_and_the_next_is_whole(epoch_steps):
+    noisy = [lambda x, rng: x + rng.normal(size=x.shape)]
+    data = batches(EVENTS, batch_size=4, epoch_steps=epoch_steps, seed=2, augment=noisy)
+    data.epoch = 1
+    whole = [x for (x,) in data]
+    data.step = 2
+    assert len(data) == data.num_batches == len(whole) - 2
+    assert np.array_equal([x for (x,) in data], whole[2:])
+    data.on_epoch_end()
+    assert (data.epoch, data.step, len(data)) == (2, 0, len(whole))
+    with pytest.raises(ValueError, match=r"step: expected 0\.\..*received 9"):
+        data.step = 9
+
+
 def test_on_epoch_end_moves_on():
     data = batches(EVENTS, batch_size=4)
     data.on_epoch_end()

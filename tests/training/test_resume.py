@@ -12,6 +12,7 @@ import pytest
 from standin import compiled, identical, rows, values
 
 from flowkit import backends, training
+from flowkit.data import batches
 from flowkit.training import checkpoint_file
 
 EPOCHS = 6
@@ -239,3 +240,108 @@ def test_only_the_writer_writes(tmp_path):
     resume.set_model(compiled("adam"))
     resume.on_epoch_end(0)
     assert os.listdir(tmp_path) == []
+
+
+class Crash(keras.callbacks.Callback):
+    """Ends training the hard way, behind the checkpoint, where there is one."""
+
+    def __init__(self, place):
+        super().__init__()
+        self.place = place
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, 5 - self.params["steps"] + batch) == self.place:
+            raise InterruptedError
+
+
+def train_on_batches(path, crash=None, log=None, minutes=1e-9):
+    """Train on `flowkit.data.batches`, with a checkpoint after every step; all state that was reached."""
+    keras.utils.set_random_seed(0)
+    model = compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.9)))
+    noisy = [lambda x, rng: x + rng.normal(size=x.shape).astype("float32")]
+    ordered = batches(rows(40), batch_size=8, seed=7, augment=noisy)
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
+    resume = training.Resume(path, callbacks=[plateau], data_seed=7, batches=ordered, minutes=minutes)
+    resume.load(model)
+    callbacks = [
+        training.StopWhenDiverged(),
+        plateau,
+        training.CSVLog(log or path.with_suffix(".csv")),
+        Crash(crash),
+    ]
+    resume.fit(model, 3, callbacks)
+    return values([*model.variables, *model.optimizer.variables])
+
+
+def logged(path):
+    table = training.read_log(path.with_suffix(".csv"))
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in table]
+
+
+def test_a_checkpoint_after_each_step_of_an_epoch_is_exact(tmp_path):
+    whole = train_on_batches(tmp_path / "whole.npz", minutes=None)
+    path = tmp_path / "parts.npz"
+    for epoch, step in ((0, 2), (1, 1), (1, 4), (2, 3)):
+        with pytest.raises(InterruptedError):
+            train_on_batches(path, crash=(epoch, step))
+        _, meta = checkpoint_file.read(path)
+        assert (meta["epoch"], meta["step"]) == (epoch, step)
+    assert identical(whole, train_on_batches(path))
+    assert logged(path) == logged(tmp_path / "whole.npz")
+    assert [row["epoch"] for row in logged(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", ["step", "metric", "within"])
+def test_each_kind_of_state_within_an_epoch_matters(tmp_path, lost):
+    """The equality above would notice if one kind of state were left out."""
+    path = tmp_path / "parts.npz"
+    whole = train_on_batches(tmp_path / "whole.npz", minutes=None)
+    with pytest.raises(InterruptedError):
+        train_on_batches(path, crash=(1, 3))
+    arrays, meta = checkpoint_file.read(path)
+    if lost == "step":
+        meta["step"] = 2
+    elif lost == "within":
+        meta["within"]["StopWhenDiverged"]["before"] -= 1
+    else:
+        arrays = {key: np.zeros_like(array) if "metric" in key else array for key, array in arrays.items()}
+    checkpoint_file.write(path, arrays, meta, keep=None)
+    same = identical(whole, train_on_batches(path)) and logged(path) == logged(tmp_path / "whole.npz")
+    assert not same
+
+
+def test_within_an_epoch_there_is_no_checkpoint_before_the_time_has_passed(tmp_path):
+    with pytest.raises(InterruptedError):
+        train_on_batches(tmp_path / "a.npz", crash=(0, 4), minutes=10)
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_going_on_within_an_epoch_needs_its_batches(tmp_path):
+    path = tmp_path / "a.npz"
+    with pytest.raises(InterruptedError):
+        train_on_batches(path, crash=(1, 3))
+    plateau = keras.callbacks.ReduceLROnPlateau("loss")
+    with pytest.raises(training.CheckpointError, match=r"written after step 3 of epoch 2.*batches=flowkit"):
+        training.Resume(path, callbacks=[plateau], data_seed=7).load(
+            compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.05, use_ema=True)))
+        )
+
+
+@pytest.mark.parametrize("damage", [{"epoch": None}, {"callbacks": "none"}, {"engine": 3}, "epoch", "meta"])
+def test_a_checkpoint_without_one_of_its_keys_is_damaged(tmp_path, damage):
+    whole = train(tmp_path / "whole.npz")
+    path = tmp_path / "a.npz"
+    train(path, 4)
+    arrays, meta = checkpoint_file.read(path)
+    if damage == "meta":
+        np.savez(path, **arrays)
+    elif isinstance(damage, str):
+        del meta[damage]
+        checkpoint_file.write(path, arrays, meta, keep=None)
+    else:
+        checkpoint_file.write(path, arrays, meta | damage, keep=None)
+    with pytest.warns(UserWarning, match=r"a\.npz: it.*: the checkpoint is damaged, going on from"):
+        assert identical(whole, train(path))

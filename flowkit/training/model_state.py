@@ -1,0 +1,84 @@
+"""All that a model and its optimizer know, as arrays with names, and back."""
+
+import re
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.training.checkpoint_file import plain, plain_dtype
+from flowkit.training.errors import CheckpointError
+
+Arrays = dict[str, np.ndarray]
+
+
+def state(model: keras.Model, *, metrics: bool = False) -> Arrays:
+    """Name -> array of all variables of `model` and its optimizer; with `metrics` the running means too."""
+    variables = named_variables(model) | (named_metrics(model) if metrics else {})
+    return {key: plain(ops.convert_to_numpy(variable)) for key, variable in variables.items()}
+
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Position and path -> variable. Without the counters in `dense_3`, which differ by session."""
+    optimizer = model.optimizer
+    if optimizer is None:
+        raise CheckpointError("the model has no optimizer: compile it before resuming")
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    return _named("model", model.variables) | _named("optimizer", optimizer.variables)
+
+
+def named_metrics(model: keras.Model) -> dict[str, keras.Variable]:
+    """The same of the running means, which Keras begins anew with each epoch."""
+    return _named("metric", model.metrics_variables)
+
+
+def split_metrics(arrays: Arrays) -> tuple[Arrays, Arrays]:
+    """(arrays of the model and its optimizer, those of the metrics)"""
+    metrics = {key: array for key, array in arrays.items() if key.startswith("metric/")}
+    return {key: array for key, array in arrays.items() if key not in metrics}, metrics
+
+
+def assign(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
+    """Give each variable its array, bit for bit; `check_match` comes first."""
+    for key, variable in variables.items():
+        variable.assign(arrays[key].view(_numpy_dtype(variable)))
+
+
+def check_match(name: str, arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
+    """Raise a CheckpointError that names what differs between the arrays of file `name` and the variables."""
+    received = {key: (arrays[key].shape, str(arrays[key].dtype)) for key in arrays}
+    expected = {key: (tuple(v.shape), str(plain_dtype(_numpy_dtype(v)))) for key, v in variables.items()}
+    differing = [
+        key for key in sorted(expected.keys() | received.keys()) if expected.get(key) != received.get(key)
+    ]
+    if not differing:
+        return
+    shown = "; ".join(
+        f"{key}: expected {_shown(expected.get(key))}, received {_shown(received.get(key))}"
+        for key in differing[:3]
+    )
+    more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
+    raise CheckpointError(f"{name} belongs to another model or optimizer: {shown}{more}")
+
+
+def synchronise(model: keras.Model) -> None:
+    """Bring the state into the model: between two steps, JAX holds it outside."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+def _named(owner, variables):
+    named = {}
+    for position, variable in enumerate(variables):
+        path = re.sub(r"_\d+(?=[_/]|$)", "", variable.path)
+        named[f"{owner}/{position:05d}/{path}"] = variable
+    return named
+
+
+def _shown(described):
+    return "nothing" if described is None else f"{described[1]} {described[0]}"
+
+
+def _numpy_dtype(variable):
+    return ops.convert_to_numpy(variable).dtype
