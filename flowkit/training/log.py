@@ -3,6 +3,7 @@
 import csv
 import os
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -60,8 +61,8 @@ class CSVLog(keras.callbacks.Callback):
     def _columns(self):
         if not self.path.exists():
             return None
-        with open(self.path, newline="", encoding="utf-8") as file:
-            return next(csv.reader(file), None)
+        with open(self.path, newline="", encoding="utf-8", errors="replace") as file:
+            return _fields(file.readline())
 
     def _rewrite(self, rows):
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -78,35 +79,53 @@ class CSVLog(keras.callbacks.Callback):
 
 
 def read_log(path):
-    """The rows of a log, name -> number; a row that was cut off, or is not of a log, is left out."""
+    """The rows of a log, name -> number, without a last one that was cut off by a kill.
+
+    What is no row of a log is left out, with a warning that says how much of it there is.
+    """
     path = Path(path)
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        text = file.read()
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-    rows = []
-    for row in csv.DictReader(lines):
-        if None in row or None in row.values():
-            continue
-        try:
-            numbers = {name: _number(value) for name, value in row.items()}
-        except ValueError:
-            continue
-        if "epoch" in numbers:
-            rows.append(numbers)
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    header, rows = _fields(lines[0]), []
+    for line in lines[1:-1]:  # each ends in a newline, and what comes after the last one is no row yet
+        row = _row(header, _fields(line))
+        if row is not None:
+            rows.append(row)
+    no_header = "epoch" not in header and lines != [""]
+    if missing := len(lines[1:-1]) - len(rows) + no_header:
+        warnings.warn(
+            f"{path}: {missing} of its lines cannot be read and are left out, which leaves a gap in the curve and "
+            "harms nothing else; put a copy of the file back to have them",
+            stacklevel=2,
+        )
     return rows
 
 
-def _number(text):
-    if text == "":
+def _fields(line):
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # such as a field of 200 kB
+        return []
+
+
+def _row(header, fields):
+    """The numbers of a row, or None where it is not one."""
+    if len(fields) != len(header):
         return None
     try:
-        return int(text)
+        row = {name: _number(text) for name, text in zip(header, fields, strict=True)}
     except ValueError:
-        return float(text)
+        return None
+    epoch = row.get("epoch")
+    return row if isinstance(epoch, int) and epoch > 0 else None
+
+
+def _number(text):
+    """A number, or None for an empty cell. Raises a ValueError where it is neither."""
+    if text == "":
+        return None
+    return int(text) if len(text) < 16 and text.isdecimal() else float(text)
 
 
 def _learning_rate(optimizer):

@@ -133,3 +133,34 @@ def test_a_log_that_is_a_link_is_refused_and_what_it_leads_to_is_as_it_was(tmp_p
     with pytest.raises(OSError, match="own, found a link"):
         fit([link, training.CSVLog(tmp_path / "log.csv")], epochs=2)
     assert (tmp_path / "precious.csv").read_text() == link.precious
+
+
+@pytest.mark.parametrize(
+    ("damage", "lines"),
+    [
+        (b"\xff\xfe\x00\x01\n", 1),
+        (b",2.0,0,0.25,0.1\n", 1),
+        (b"two,2.0,0,0.25,0.1\n", 1),
+        (b"-1,2.0,0,0.25,0.1\n", 1),
+        (b"3," + b"9" * 200_000 + b",0,0.25,0.1\n", 1),
+        (b'3,\xe2\x80\xa8\n\n"\n', 3),
+    ],
+    ids=["binary", "empty-cell", "word", "negative", "200-kB", "three"],
+)
+def test_a_damaged_log_is_told_and_blocks_nothing(tmp_path, damage, lines):
+    path = tmp_path / "log.csv"
+    fit([training.CSVLog(path)], epochs=2)
+    first, second = path.read_bytes().splitlines(keepends=True)[1:]
+    path.write_bytes(path.read_bytes().replace(second, damage + second))
+    with pytest.warns(UserWarning, match=rf"log\.csv: {lines} of its lines cannot be read.*put a copy"):
+        fit([training.CSVLog(path)], epochs=3, initial_epoch=2)
+    assert [row["epoch"] for row in training.read_log(path)] == [1, 2, 3]
+    assert path.read_bytes().splitlines(keepends=True)[1:3] == [first, second]
+
+
+def test_a_log_that_is_none_at_all_is_begun_anew(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(bytes(range(256)) * 1000)
+    with pytest.warns(UserWarning, match="cannot be read"):
+        fit([training.CSVLog(path)], epochs=1)
+    assert [row["epoch"] for row in training.read_log(path)] == [1]
