@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import recipes, training
+from flowkit import data, recipes, training
 
 GOOD = """\
 [model]
@@ -82,6 +82,44 @@ def test_defaults_are_filled_in():
 )  # fmt: skip
 def test_what_is_wrong_and_where(old, new, message):
     assert refusal(changed(old, new)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.learning_rate=1e308", "training.learning_rate: expected less than or equal to 1e+38, received 1e+308"),
+        ("training.clip_norm=1e39", "training.clip_norm: expected less than or equal to 1e+38"),
+        ("training.warmup_steps=99999999999", "training.warmup_steps: expected less than or equal to 2147483647"),
+        ("training.warmup_epochs=1e300", "training.warmup_epochs: expected less than or equal to 2147483647"),
+        ("training.epochs=9999999999999999999999", "training.epochs: expected less than or equal to 2147483647"),
+        ("training.ema=0.9999999999", "training.ema: expected less than or equal to 0.9999999"),
+        ("training.checkpoint_minutes=0", "training.checkpoint_minutes: expected greater than 0"),
+        ("sampling.temperature=1e308", "sampling.temperature: expected less than or equal to 1e+38"),
+        ("sampling.count=-1", "sampling.count: expected greater than or equal to 0"),
+        ("data.size=[8, 99999]", "data.size: expected a whole number or less than or equal to 16384"),
+        ("model.name=['glow']", "model.name: expected one of glow, received ['glow']"),
+        ("model.name={a = 1}", "model.name: expected one of glow, received {'a': 1}"),
+        ("model.width=1979-05-27", "model.width: expected a whole number, received datetime.date(1979, 5, 27) (date or time)"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_engine_could_use(override, message):
+    assert refusal(GOOD, [override]).startswith(f"--set: {message}")
+
+
+@pytest.mark.parametrize("deep", ["[" * 500 + "]" * 500, "{a=" * 500 + "1" + "}" * 500])
+def test_lists_hundreds_deep_are_one_line(deep):
+    assert "lists or tables within each other, hundreds deep" in refusal(GOOD + f"x = {deep}\n")
+    assert "is not a TOML value" in refusal(GOOD, [f"training.seed={deep}"])
+
+
+def test_a_number_of_thousands_of_digits_is_one_short_line():
+    assert "not valid TOML" in refusal(GOOD + f"seed = {'9' * 5000}\n")
+    assert len(refusal(GOOD + f"seed = {'9' * 4000}\n")) < 300
+
+
+def test_the_mark_that_windows_editors_begin_a_file_with_is_read_over(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert recipes.load(str(tmp_path / "a.toml")) == recipes.loads(GOOD)
 
 
 def test_nearest_optimizer_is_named():
@@ -205,6 +243,8 @@ def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
     assert not build().use_ema
     with pytest.raises(recipes.RecipeError, match=r"polyak_epochs = 0.01, which is 0.5 steps: expected more"):
         build("training.polyak_epochs=0.01")
+    with pytest.raises(recipes.RecipeError, match=r"polyak_epochs = 1e\+30, .*fewer than float32 can tell"):
+        build("training.polyak_epochs=1e30")
 
 
 @pytest.mark.parametrize(
@@ -303,6 +343,28 @@ def test_class_conditional_recipe_feeds_labels():
         ("model.num_classes=3", "model.num_classes = 3, but digits has labels up to 9"),
         ("model.levels=7", r"\[model\] does not fit digits: "),
         ("model.coupling=afine", r"\[model\] does not fit digits: "),
+        ("model.steps=0", r"glow's steps: expected a whole number in 1..1024, received 0"),
+        ("model.steps=-1", r"glow's steps: expected a whole number in 1..1024, received -1"),
+        ("model.width=0", r"glow's width: expected a whole number in 1..16384, received 0"),
+        ("model.levels=99", r"glow's levels: expected a whole number in 1..16, received 99"),
+        (
+            "model.num_classes=9999999999999999999999",
+            r"glow's num_classes: expected a whole number in 1..1048576",
+        ),
+        ("model.classifier_weight=1e300", r"glow's classifier_weight: expected a number in 0..1e\+06"),
+        ("model.min_scale=nan", r"glow's min_scale: expected a number in 0..0.999, received nan"),
+        (
+            "data.source=~nobody-here/x",
+            r"data.source: ~nobody-here/x: expected a file or folder, found none \(Could not",
+        ),
+        (
+            f"data.source=/{'x' * 5000}",
+            r"data.source: /xxxx*: expected a file or folder, found none \(File name too",
+        ),
+        (
+            "sampling.count=99999999",
+            r"sampling.count = 99999999: expected at most 1048576 samples of 8x8 in one",
+        ),
     ],
 )
 def test_what_only_the_data_can_tell(override, message):
@@ -316,3 +378,54 @@ def test_a_warm_up_longer_than_the_run_is_shortened():
         made = recipes.prepare(recipes.loads(GOOD, ["training.warmup_steps=10"]))
     schedule = made.flow.optimizer.get_config()["inner_optimizer"]["config"]["learning_rate"]["config"]
     assert (schedule["warmup_steps"], schedule["total_steps"]) == (1, 10)
+
+
+def images(count, channels, side=8, labels=None):
+    shape = (count, side, side, channels)
+    drawn = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+    return data.Dataset(drawn, labels, 256, "mine")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "changes", "message"),
+    [
+        (images(20, 2), images(4, 2), [], "expected images of 1 or 3 channels .* those of mine have 2"),
+        (images(20, 8), images(4, 8), [], "1 or 3 channels .* have 8; .*sampling.count = 0 draws none"),
+        (
+            images(20, 1),
+            images(4, 3),
+            [],
+            "expected test images like those to train on, 8x8x1, received 8x8x3",
+        ),
+        (images(20, 1), images(4, 1, side=4), [], "8x8x1, received 4x4x1; data.size"),
+        (images(20, 1), images(4, 1), ["model.data_levels=256", "model.n_bits=5"], None),
+        (images(20, 2), images(4, 2), ["sampling.count=0"], None),
+        (
+            images(20, 1, labels=np.arange(20) % 3),
+            images(4, 1, labels=np.arange(4)),
+            ["model.num_classes=3"],
+            "model.num_classes = 3, but the test images of mine have labels up to 3",
+        ),
+        (
+            images(20, 1, labels=np.arange(20) % 3),
+            images(4, 1),
+            ["model.num_classes=3"],
+            "but the test images of mine have no labels",
+        ),
+    ],
+)
+def test_what_only_the_end_reads_is_refused_before_training(train, test, changes, message, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda source, split, **_: {"train": train, "test": test}[split])
+    recipe = recipes.loads(GOOD, changes)
+    if message is None:
+        recipes.prepare(recipe)
+        return
+    with pytest.raises(recipes.RecipeError, match=message):
+        recipes.prepare(recipe)
+
+
+def test_levels_that_the_data_do_not_have_are_refused_before_training():
+    with pytest.raises(
+        recipes.RecipeError, match=r"model.data_levels = 20, but the images of digits have 17"
+    ):
+        recipes.prepare(recipes.loads(GOOD, ["model.data_levels=20"]))

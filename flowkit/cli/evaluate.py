@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -68,5 +69,6 @@ def _context(dataset, classes):
 
 
 def _mean_and_error(bits):
-    error = bits.std(ddof=1) / math.sqrt(len(bits)) if len(bits) > 1 else math.nan
-    return float(bits.mean()), float(error)
+    with np.errstate(invalid="ignore"):  # of what is not finite, which the caller tells
+        error = bits.std(ddof=1) / math.sqrt(len(bits)) if len(bits) > 1 else math.nan
+        return float(bits.mean()), float(error)

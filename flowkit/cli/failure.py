@@ -55,6 +55,11 @@ def report(error):
     if type(error).__name__ == "TrainingDiverged":
         say(str(error))
         return FAILED
+    if isinstance(error, MemoryError):
+        say(
+            f"not enough memory ({error or 'the system gave no more'}): a smaller batch, model or data set takes less"
+        )
+        return FAILED
     say(f"{type(error).__name__}: {error} (FLOWKIT_DEBUG=1 shows where)")
     return FAILED
 

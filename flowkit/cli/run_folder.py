@@ -48,6 +48,7 @@ class RunFolder:
                     "folder with --out"
                 )
             self._check_same(recipe)
+            self._check_places()
         elif any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
@@ -60,6 +61,14 @@ class RunFolder:
             remove_all_leftovers(folder)
         with atomic_path(self.recipe_path) as temporary:
             temporary.write_text(recipes.dumps(recipe), encoding="utf-8")
+
+    def _check_places(self):
+        """What the end of an epoch writes to must be what it takes it for."""
+        for path in (self.log, self.checkpoint, self.curves, self.samples, self.flow_path, self.metrics):
+            if path.is_dir():
+                raise CommandError(f"{path}: expected a file, found a folder: move it away")
+        if self.samples_folder.exists() and not self.samples_folder.is_dir():
+            raise CommandError(f"{self.samples_folder}: expected a folder, found a file: move it away")
 
     def _check_same(self, recipe):
         then, now = _flat(recipes.load(str(self.recipe_path))), _flat(recipe)

@@ -7,7 +7,7 @@ from flowkit import data, recipes, training
 from flowkit.cli import interrupt
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import bits_per_dim
-from flowkit.cli.failure import CommandError, say
+from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
 
@@ -56,13 +56,7 @@ def fit(experiment, folder, checkpoint, resumed=False):
     progress = training.ProgressBar(table.batch_size)
     callbacks = [
         training.StopWhenDiverged(table.patience),
-        training.SampleGrid(
-            folder.samples_folder,
-            sampling.count,
-            classes=experiment.classes,
-            temperature=sampling.temperature,
-            levels=experiment.train.levels,
-        ),
+        *([training.SampleGrid(folder.samples_folder, **_picture(experiment))] if sampling.count else []),
         training.CSVLog(folder.log),
         progress,
     ]
@@ -99,20 +93,12 @@ def finish(experiment, folder, progress):
     training.save_curves(
         folder.curves, [row["epoch"] for row in log], {"train": [row.get("bits_per_dim") for row in log]}
     )
-    grid = training.sample_grid(
-        flow,
-        recipe.sampling.count,
-        classes=experiment.classes,
-        temperature=recipe.sampling.temperature,
-        levels=experiment.train.levels,
-    )
-    training.save_png(folder.samples, grid)
+    if recipe.sampling.count:
+        training.save_png(folder.samples, training.sample_grid(flow, **_picture(experiment)))
     mean, error = bits_per_dim(flow, test, experiment.classes)
     told = {}
     if hasattr(flow, "label_log_prob"):
         told["test_label_error"] = float((flow.label_log_prob(test.images).argmax(-1) != test.labels).mean())
-    if not math.isfinite(mean):
-        say("note: the test bits/dim is not finite")
     folder.save_metrics(
         {
             "test_bits_per_dim": mean,
@@ -133,7 +119,25 @@ def finish(experiment, folder, progress):
         }
     )
     print(f"test bits/dim {mean:.4f} +- {error:.4f}")
-    print(f"samples {folder.samples}")
+    if recipe.sampling.count:
+        print(f"samples {folder.samples}")
+    if not math.isfinite(mean):
+        raise CommandError(
+            f"{folder.path} has diverged: its test bits/dim is {mean}; train anew with a smaller learning rate, a "
+            "longer warm-up or a clip_norm",
+            FAILED,
+        )
+
+
+def _picture(experiment):
+    """What `training.sample_grid` is asked for."""
+    sampling = experiment.recipe.sampling
+    return {
+        "count": sampling.count,
+        "classes": experiment.classes,
+        "temperature": sampling.temperature,
+        "levels": experiment.train.levels,
+    }
 
 
 def _finite(number):

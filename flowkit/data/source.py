@@ -119,7 +119,7 @@ def absolute(source):
 
 def _existing_path(source):
     """The path of a file or folder, and the name of an array in it or None."""
-    path, key = Path(source).expanduser(), None
+    path, key = _expanded(source), None
     if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
         path, key = Path(inside[1]), inside[2]
     if path.exists():
@@ -133,6 +133,18 @@ def _existing_path(source):
     near = difflib.get_close_matches(source.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}")
+
+
+def _expanded(source):
+    """The path, with the user's folder for ~, that can be asked for."""
+    try:
+        path = Path(source).expanduser()
+        path.exists()
+    except (RuntimeError, OSError) as error:  # ~nobody; a name that is too long for any file
+        raise FileNotFoundError(
+            f"{str(source)[:80]}: expected a file or folder, found none ({getattr(error, 'strerror', None) or error})."
+        ) from None
+    return path
 
 
 def _load_file(path, split, key, max_bytes):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from flowkit import data, zoo
+from flowkit.recipes.ends import check_ends
 from flowkit.recipes.images import augmentations, image_shape, load_data, load_uncropped
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.schema import Recipe, RecipeError
@@ -68,6 +69,7 @@ def prepare(recipe):
             f"which is {len(train)} of {train.name} (--set training.batch_size={len(train)})"
         )
     flow = build_flow(recipe, train)
+    check_ends(recipe, flow, train, test)
     classes = recipe.model.get("num_classes")
     labels = None if classes is None else train.labels
     augment = augmentations(recipe)

@@ -3,6 +3,7 @@
 import re
 
 from flowkit.recipes.schema import RecipeError, nearest
+from flowkit.zoo.arguments import shown
 
 
 def explained(error, model, prefix, tables, where, text, labels):
@@ -23,7 +24,7 @@ def explained(error, model, prefix, tables, where, text, labels):
     else:
         alternatives = [e for e, p in zip(errors, paths, strict=True) if p == path]
         expected = " or ".join(dict.fromkeys(_worded(e["msg"]) for e in alternatives))
-        message = f"{key}: expected {expected}, received {value!r} ({_kind(value)})"
+        message = f"{key}: expected {expected}, received {shown(value)} ({_kind(value)})"
     others = len(set(paths)) - 1
     more = f" (and {others} more)" if others else ""
     return RecipeError(f"{place_of(where, text, path, labels)}: {message}{more}")
@@ -34,7 +35,14 @@ def _path(prefix, error):
     return tuple(str(part) for part in [*prefix, *error["loc"]][:2])
 
 
-_KINDS = {int: "whole number", float: "number", str: "string", bool: "true or false"}
+_KINDS = {
+    int: "whole number",
+    float: "number",
+    str: "string",
+    bool: "true or false",
+    list: "list",
+    dict: "table",
+}
 
 
 _WORDS = {
@@ -49,11 +57,14 @@ _WORDS = {
 
 def _worded(message):
     expected = re.sub(r"^Input should be (a valid )?", "", message)
+    expected = re.sub(
+        r"(?<![\d.])\d{12,}", lambda number: f"{float(number[0]):g}", expected
+    )  # 1e+38 has many digits
     return _WORDS.get(expected, expected)
 
 
 def _kind(value):
-    return _KINDS.get(type(value), "list" if isinstance(value, list) else "table")
+    return _KINDS.get(type(value), "date or time")
 
 
 def _names(model, path, prefix):

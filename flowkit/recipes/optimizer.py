@@ -51,8 +51,9 @@ def _polyak_decay(table, steps_per_epoch):
     if table.polyak_epochs is None:
         return 0.0
     steps = steps_per_epoch * table.polyak_epochs
-    if steps <= 1:
+    if not 1 < steps < 2**24:
         raise RecipeError(
-            f"training.polyak_epochs = {table.polyak_epochs}, which is {steps:g} steps: expected more than one"
+            f"training.polyak_epochs = {table.polyak_epochs}, which is {steps:g} steps: expected more than one, and "
+            "fewer than float32 can tell from a decay of 1"
         )
     return 1 - 1 / steps

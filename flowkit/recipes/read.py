@@ -11,6 +11,7 @@ from flowkit import zoo
 from flowkit.recipes.explain import explained, place_of
 from flowkit.recipes.find import find
 from flowkit.recipes.schema import Recipe, RecipeError, arguments_table, nearest
+from flowkit.zoo.arguments import shown
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Override:
         key, equals, value = text.partition("=")
         key, value = key.strip(), value.strip()
         if not equals or key.count(".") != 1:
-            raise RecipeError(f"--set {text}: expected table.key=value, such as model.steps=8")
+            raise RecipeError(f"--set {text[:80]}: expected table.key=value, such as model.steps=8")
         try:
-            return cls(key, tomllib.loads(f"value = {value}")["value"])
-        except tomllib.TOMLDecodeError:
+            return cls(key, _parsed(f"value = {value}")["value"])
+        except ValueError:
             if re.search(r"[\"'\[\]{}=\n]", value) or not value:
-                raise RecipeError(f"--set {text}: {value!r} is not a TOML value") from None
+                raise RecipeError(f"--set {text[:80]}: {shown(value)} is not a TOML value") from None
             return cls(key, value)
 
 
@@ -44,7 +45,7 @@ def load(name, overrides=()):
     """
     path = find(name)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")  # editors on Windows begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
             f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})"
@@ -55,8 +56,8 @@ def load(name, overrides=()):
 def loads(text, overrides=(), where="recipe"):
     """`load`, from the text of a recipe."""
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        tables = _parsed(text)
+    except ValueError as error:
         line = re.search(r"\(at line (\d+), column \d+\)", str(error))
         place = f"{where}:{line[1]}" if line else f"{where}:{text.count(chr(10)) + 1}"
         reason = re.sub(r" \(at .*\)$", "", str(error))
@@ -83,11 +84,19 @@ def loads(text, overrides=(), where="recipe"):
     return recipe.model_copy(update={"model": arguments.model_dump()})
 
 
+def _parsed(text):
+    """The tables of a TOML text. Raises a ValueError where it is none."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("lists or tables within each other, hundreds deep") from None
+
+
 def _model_table(given, place):
     """A pydantic model of [model], made from the zoo function's signature."""
     name = given.get("name")
-    if name not in zoo.ARCHITECTURES:
-        received = "nothing" if name is None else repr(name)
+    if not isinstance(name, str) or name not in zoo.ARCHITECTURES:
+        received = "nothing" if name is None else shown(name)
         hint = nearest(name, zoo.ARCHITECTURES) if isinstance(name, str) else ""
         raise RecipeError(
             f"{place(('model', 'name'))}: model.name: expected one of "

@@ -13,8 +13,14 @@ from flowkit import data, training
 _DERIVED = ("input_shape",)  # arguments of zoo functions that follow from the data
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# What the engines' whole numbers and float32 can hold.
+_INT, _FLOAT = 2**31 - 1, 1e38
+
+Count = Annotated[int, Field(ge=1, le=_INT)]
+Side = Annotated[int, Field(ge=1, le=2**14)]
+Rate = Annotated[float, Field(gt=0, le=_FLOAT, allow_inf_nan=False)]
+Epochs = Annotated[float, Field(ge=0, le=_INT, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, le=1 - 2**-24)]  # the largest float32 below 1
 
 
 class RecipeError(ValueError):
@@ -26,11 +32,11 @@ class DataTable(BaseModel):
 
     model_config = _STRICT
     source: str
-    size: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
     max_bytes: Count = data.MAX_BYTES  # what the images may take
-    crop: Count | None = None  # of this side: at random to train on, one for each image to test with
+    crop: Side | None = None  # of this side: at random to train on, one for each image to test with
     augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
 
 
@@ -44,12 +50,12 @@ class TrainingTable(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     optimizer: str = "adam"
     learning_rate: Rate = 1e-3
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # in place of steps
+    warmup_steps: Annotated[int, Field(ge=0, le=_INT)] = 0
+    warmup_epochs: Epochs = 0.0  # in place of steps
     schedule: Literal["constant", "cosine"] = "constant"
     # Glow's 1 - 1 / (steps in so many epochs): decay of averaged weights, and glow-adamax's beta_2.
     polyak_epochs: Rate | None = None
-    ema: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of averaged weights; 0: no averaging
+    ema: Decay | None = None  # decay of averaged weights; 0: no averaging
     clip_norm: Rate | None = None  # of all gradients together
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
     adapt_batch: Count = 256  # images that ActNorm takes its statistics from
@@ -75,8 +81,8 @@ class SamplingTable(BaseModel):
     """[sampling]: the pictures."""
 
     model_config = _STRICT
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.7
-    count: Count = 64
+    temperature: Annotated[float, Field(ge=0, le=_FLOAT, allow_inf_nan=False)] = 0.7
+    count: Annotated[int, Field(ge=0, le=_INT)] = 64  # 0: no pictures
 
 
 class Recipe(BaseModel):

@@ -32,7 +32,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        return self.peak * ops.minimum(1.0, (step + 1.0) / max(self.warmup_steps, 1))
+        return self.peak * ops.minimum(1.0, (step + 1.0) / float(max(self.warmup_steps, 1)))
 
     def get_config(self):
         return {"peak": self.peak, "warmup_steps": self.warmup_steps, "name": self.name}
@@ -69,7 +69,7 @@ class WarmUpCosine(WarmUp):
     def __call__(self, step):
         rate = super().__call__(step)
         step = ops.cast(step, "float32")
-        progress = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        progress = (step - float(self.warmup_steps)) / float(self.total_steps - self.warmup_steps)
         cosine = (1.0 + ops.cos(math.pi * ops.clip(progress, 0.0, 1.0))) / 2
         return rate * (self.floor + (1 - self.floor) * cosine)
 

@@ -6,6 +6,7 @@ from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.data.dequantize import Dequantize
 from flowkit.flow import Flow
 from flowkit.labelled import LabelledFlow
+from flowkit.zoo.arguments import between, shape, whole
 
 
 def glow(
@@ -44,8 +45,8 @@ def glow(
     - `lu=False`: the plain matrix of the published code.
     - `input_shape`: (height, width, channels) makes the weights now, otherwise the first data do.
 
-    Raises ValueError for an unknown word and for a classifier without classes, ContractError for images that
-    cannot be halved `levels` times.
+    Raises ValueError for an unknown word, a number out of range and a classifier without classes, ContractError for
+    images that cannot be halved `levels` times.
 
     >>> import numpy as np
     >>> flow = glow(levels=2, steps=1, width=8)
@@ -53,6 +54,15 @@ def glow(
     >>> flow.adapt(images).log_prob(images).shape
     (16,)
     """
+    whole("glow's levels", levels, most=16)
+    whole("glow's steps", steps, most=1024)
+    whole("glow's width", width, most=2**14)
+    if num_classes is not None:
+        whole("glow's num_classes", num_classes, most=2**20)
+    between("glow's min_scale", min_scale, 0, 0.999)
+    between("glow's classifier_weight", classifier_weight, 0, 1e6)
+    if input_shape is not None:
+        shape("glow's input_shape", input_shape)
     one_of("glow's coupling", coupling, ("affine", "additive"))
     one_of("glow's permutation", permutation, ("conv1x1", "shuffle", "reverse"))
 
@@ -80,6 +90,6 @@ def glow(
     else:
         flow = Flow(bijector, dequantize=dequantize, name="glow")
     if input_shape is not None:
-        shape = (None, *input_shape)
-        flow.build(shape if num_classes is None else {"x": shape, "context": (None,)})
+        images = (None, *input_shape)
+        flow.build(images if num_classes is None else {"x": images, "context": (None,)})
     return flow

@@ -492,6 +492,36 @@ def test_training_that_diverges_is_code_1_and_keeps_the_last_checkpoint(
     assert json.loads(str(np.load(out / "checkpoint.npz")["meta"]))["epoch"] == 2
 
 
+def test_a_short_run_that_ends_in_nan_is_code_1(recipe, tmp_path, capsys):
+    """Shorter than the patience of the guard."""
+    settings = ["--epochs", "1", "--set", "training.learning_rate=1e30"]
+    line = refused(capsys, "train", recipe, "--out", tmp_path / "out", *settings, code=1)
+    assert "out has diverged: its test bits/dim is nan; train anew with a smaller learning rate" in line
+
+
+def test_without_samples_there_are_no_pictures(recipe, tmp_path):
+    settings = ["--epochs", "1", "--set", "sampling.count=0"]
+    assert main(["train", recipe, "--out", str(tmp_path / "out"), *settings]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*s*.png")) == ["loss.png"]
+    assert not (tmp_path / "out" / "samples").exists()
+
+
+@pytest.mark.parametrize("name", ["samples", "log.csv"])
+def test_a_run_with_something_else_in_a_files_place_is_refused_before_training(
+    name, recipe, trained, tmp_path, capsys
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+    if name == "samples":
+        shutil.rmtree(run / name)
+        (run / name).touch()
+    else:
+        (run / name).unlink()
+        (run / name).mkdir()
+    assert f"{name}: expected a f" in refused(
+        capsys, "train", recipe, "--out", run, "--resume", "--epochs", "3"
+    )
+
+
 def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
     def interrupt(self, batch, logs=None):
         raise KeyboardInterrupt

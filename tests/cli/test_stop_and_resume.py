@@ -54,8 +54,9 @@ def runs(tmp_path_factory):
 
     def poisoned(self, index):
         (inputs,) = batch(self, index)
+        inputs["x"] = inputs["x"].astype("float32")
         if (self.epoch, self.step + index) == (1, 1):
-            inputs["x"] = inputs["x"].astype("float32") * np.nan
+            inputs["x"] *= np.nan
         return (inputs,)
 
     def signalled(self, index, logs=None):

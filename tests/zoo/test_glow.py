@@ -177,6 +177,29 @@ def test_before_any_size_is_known_it_is_made_and_says_what_it_needs():
             call()
 
 
+@pytest.mark.parametrize("option", ["levels", "steps", "width", "num_classes"])
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "8", 10**22])
+def test_numbers_of_parts_are_whole_and_can_be_held(option, value):
+    with pytest.raises(ValueError, match=rf"glow's {option}: expected a whole number in 1\.\.\d+, received"):
+        zoo.glow(**{option: value})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"min_scale": 1},
+        {"min_scale": math.nan},
+        {"classifier_weight": -0.1, "num_classes": 2},
+        {"classifier_weight": math.inf, "num_classes": 2},
+        {"input_shape": (8, 8)},
+        {"input_shape": (8, 0, 1)},
+    ],
+)
+def test_other_arguments_out_of_range_are_named(arguments):
+    with pytest.raises(ValueError, match=rf"glow's {next(iter(arguments))}: expected"):
+        zoo.glow(**arguments)
+
+
 @pytest.mark.parametrize(("option", "value"), [("coupling", "linear"), ("permutation", "rotate")])
 def test_an_unknown_word_is_refused(option, value):
     with pytest.raises(ValueError, match=f"glow's {option} expects one of .*, received '{value}'"):
