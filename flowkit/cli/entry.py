@@ -39,7 +39,7 @@ def _answered(arguments):
     except CommandError as error:
         return report(error)
     except Exception as error:
-        if not interrupt.heard():
+        if not interrupt.raised():
             return _refused(error)
         # otherwise in the middle of an engine's work, which then failed in its own way
     else:

@@ -17,6 +17,7 @@ WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 EXIT_CODES = {128 + number for number in WORDS}
 
 _heard = None  # the signal that is not answered yet
+_raised = False  # and an exception was raised for it
 _waits = _asks = False
 
 
@@ -46,9 +47,10 @@ def listening():
 
 
 def _hear(number, frame):
-    global _heard
+    global _heard, _raised
     again, _heard = _heard is not None, number
     if not _waits and (again or not _asks):
+        _raised = True
         raise KeyboardInterrupt
 
 
@@ -95,6 +97,11 @@ def heard():
     return _heard is not None
 
 
+def raised():
+    """True where KeyboardInterrupt was raised for it, at any place: an error that follows may come of that."""
+    return _raised
+
+
 def exit_code():
     """128 and the number of the signal that was heard: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (_heard or signal.SIGINT)
@@ -106,5 +113,5 @@ def words():
 
 
 def _forget():
-    global _heard
-    _heard = None
+    global _heard, _raised
+    _heard, _raised = None, False

@@ -67,8 +67,10 @@ class RunFolder:
         for path in (self.log, self.checkpoint, self.curves, self.samples, self.flow_path, self.metrics):
             if path.is_dir():
                 raise CommandError(f"{path}: expected a file, found a folder: move it away")
-        if self.samples_folder.exists() and not self.samples_folder.is_dir():
-            raise CommandError(f"{self.samples_folder}: expected a folder, found a file: move it away")
+        folder = self.samples_folder
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            found = "a link" if folder.is_symlink() else "a file"
+            raise CommandError(f"{folder}: expected a folder of the run's own, found {found}: move it away")
 
     def _check_same(self, recipe):
         then, now = _flat(recipes.load(str(self.recipe_path))), _flat(recipe)

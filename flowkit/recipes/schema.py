@@ -9,6 +9,7 @@ import keras
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from flowkit import data, training
+from flowkit.zoo.arguments import shown
 
 _DERIVED = ("input_shape",)  # arguments of zoo functions that follow from the data
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -73,7 +74,9 @@ class TrainingTable(BaseModel):
     def _known_optimizer(cls, name):
         known = optimizers()
         if name not in known:
-            raise ValueError(f"expected one of {', '.join(known)}, received {name!r}{nearest(name, known)}")
+            raise ValueError(
+                f"expected one of {', '.join(known)}, received {shown(name)}{nearest(name, known)}"
+            )
         return name
 
 

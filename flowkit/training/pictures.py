@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from flowkit.data.validate import whole_number
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
@@ -108,12 +109,20 @@ class SampleGrid(keras.callbacks.Callback):
         folder: where the pictures go; made where it is missing.
         count, classes, temperature, seed, levels: as for `sample_grid`.
         every: draw in every so many epochs.
+
+    Raises a ValueError for numbers out of range, and before training where the model's samples are no images of 1 or
+    3 channels.
     """
 
     def __init__(self, folder, count=64, *, classes=None, temperature=1.0, seed=0, levels=256, every=1):
         super().__init__()
         self.folder = Path(folder)
-        self.every = every
+        self.every = whole_number(every, "every", least=1)
+        whole_number(count, "count", least=1)
+        with np.errstate(over="ignore"):
+            spread = np.asarray(temperature, "float32")
+        if not (np.isfinite(spread).all() and (spread >= 0).all()):
+            raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
         self._how = {
             "count": count,
             "classes": classes,
@@ -121,6 +130,13 @@ class SampleGrid(keras.callbacks.Callback):
             "seed": seed,
             "levels": levels,
         }
+
+    def on_train_begin(self, logs=None):
+        event = getattr(self.model, "event_shape", None)
+        if event is not None and not (len(event) == 3 and event[-1] in (1, 3)):
+            raise ValueError(
+                f"SampleGrid expects a model of images (height, width, 1 or 3), received one of events {event}."
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:

@@ -506,12 +506,16 @@ def test_without_samples_there_are_no_pictures(recipe, tmp_path):
     assert not (tmp_path / "out" / "samples").exists()
 
 
-@pytest.mark.parametrize("name", ["samples", "log.csv"])
+@pytest.mark.parametrize("name", ["samples", "log.csv", "link"])
 def test_a_run_with_something_else_in_a_files_place_is_refused_before_training(
     name, recipe, trained, tmp_path, capsys
 ):
     run = shutil.copytree(trained, tmp_path / "run")
-    if name == "samples":
+    if name == "link":
+        (run / "samples").rename(tmp_path / "elsewhere")
+        (run / "samples").symlink_to(tmp_path / "elsewhere")
+        name = "samples"
+    elif name == "samples":
         shutil.rmtree(run / name)
         (run / name).touch()
     else:
@@ -568,6 +572,15 @@ def test_a_failure_that_control_c_led_to_is_code_130(trained, capsys, monkeypatc
         assert refused(capsys, "sample", trained, code=130) == "flowkit: interrupted\n"
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_failure_of_the_checkpoint_that_sigterm_asked_for_is_told(recipe, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training.Resume, "fit", full)
+    assert "no space is left on the disk" in refused(capsys, "train", recipe, "--out", tmp_path / "out")
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

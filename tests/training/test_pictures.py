@@ -1,9 +1,12 @@
+import math
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 from standin import Standin, compiled, identical, rows, values
 
+import flowkit
 from flowkit import training
 
 
@@ -134,3 +137,20 @@ def test_seed_of_the_picture_is_its_own():
     first = training.sample_grid(sampler, 4, seed=1)
     assert (first == training.sample_grid(sampler, 4, seed=1)).all()
     assert (first != training.sample_grid(sampler, 4, seed=2)).any()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"count": 0}, {"every": 0}, {"temperature": 1e308}, {"temperature": -1}, {"temperature": math.nan}],
+)
+def test_what_only_the_end_of_an_epoch_reads_is_refused_when_it_is_given(tmp_path, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+        training.SampleGrid(tmp_path, **wrong)
+
+
+@pytest.mark.parametrize("channels", [2, 8])
+def test_images_that_are_no_pictures_are_refused_before_training(tmp_path, channels):
+    grid = training.SampleGrid(tmp_path)
+    grid.set_model(flowkit.zoo.glow(levels=1, steps=1, width=4, input_shape=(4, 4, channels)))
+    with pytest.raises(ValueError, match=rf"1 or 3\), received one of events \(4, 4, {channels}\)"):
+        grid.on_train_begin()
