@@ -13,7 +13,7 @@ def explained(error, model, prefix, tables, where, text, labels):
     # A misspelt key is often why another is missing: it comes first.
     first = min(range(len(errors)), key=lambda i: errors[i]["type"] != "extra_forbidden")
     path, kind = paths[first], errors[first]["type"]
-    key, value = ".".join(path), _at(tables, path)
+    key, value = ".".join(part[:80] for part in path), _at(tables, path)
     if kind == "extra_forbidden":
         what = "is not a table" if len(path) == 1 else f"is not a key of [{path[0]}]"
         message = f"{key} {what}{nearest(path[-1], _names(model, path, prefix))}"
