@@ -1,8 +1,9 @@
 """Flowkit's bijectors by name, in all their options: what the contract checker is run on."""
 
 from flowkit import bijectors as fb
-from flowkit.conditioners import MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
+from flowkit.conditioners import MADE, MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
 from flowkit.testing import Case
+from flowkit.transforms import Affine, RationalQuadratic, SigmoidMixture
 
 VECTOR, IMAGE, SMALL = ((3,),), ((2, 3, 4),), ((4, 4, 2),)
 
@@ -32,9 +33,13 @@ def glow_step(**options):
     return [fb.ActNorm(), fb.Conv1x1(seed=1), fb.Coupling(ConvNet(4), **options)]
 
 
-def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved", bound=0.0, **options):
+def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved", bound=0.0):
     def make():
-        parts = [fb.Chain([fb.Squeeze(), *(glow_step(**options) if steps else [])]) for _ in range(scales)]
+        transform = Affine(min_scale=bound)
+        parts = [
+            fb.Chain([fb.Squeeze(), *(glow_step(transform=transform) if steps else [])])
+            for _ in range(scales)
+        ]
         priors = [ScaledConv(zeros=True) for _ in range(scales - 1)] if prior else None
         return fb.MultiScale(
             parts, priors=priors, top_prior=top and top(), prior_layout=layout, min_scale=bound
@@ -88,21 +93,49 @@ MIXING = [
 COUPLINGS = [
     Case("Coupling(additive)", coupling(transform="additive"), VECTOR),
     Case("Coupling(affine)", coupling(), ((2,), (5,))),
-    Case("Coupling(tanh)", coupling(scale="tanh"), VECTOR),
-    Case("Coupling(min_scale)", coupling(min_scale=0.25), VECTOR),
+    Case("Coupling(tanh)", coupling(transform=Affine("tanh")), VECTOR),
+    Case("Coupling(min_scale)", coupling(transform=Affine(min_scale=0.25)), VECTOR),
     Case("Coupling(swap)", coupling(swap=True), VECTOR),
     Case("Coupling(contiguous)", coupling(layout="contiguous"), VECTOR),
-    Case("Coupling(scale-shift)", coupling(order="scale-shift"), VECTOR),
+    Case("Coupling(scale-shift)", coupling(transform=Affine(order="scale-shift")), VECTOR),
     Case("Coupling(additive swap)", coupling(transform="additive", swap=True), VECTOR),
     Case("Coupling(checkerboard)", coupling(split="checkerboard"), ((4,), (2, 3, 1))),
     Case(
-        "Coupling(checkerboard swap)", coupling(split="checkerboard", swap=True, scale="tanh"), ((2, 3, 2),)
+        "Coupling(checkerboard swap)",
+        coupling(split="checkerboard", swap=True, transform=Affine("tanh")),
+        ((2, 3, 2),),
     ),
-    Case("Coupling(checkerboard min_scale)", coupling(split="checkerboard", min_scale=0.25), ((2, 3, 1),)),
+    Case(
+        "Coupling(checkerboard min_scale)",
+        coupling(split="checkerboard", transform=Affine(min_scale=0.25)),
+        ((2, 3, 1),),
+    ),
     Case("Coupling(checkerboard additive)", coupling(split="checkerboard", transform="additive"), VECTOR),
     Case("Coupling(ConvNet)", coupling(lambda: ConvNet(4)), ((2, 3, 3),)),
     Case("Coupling(ConvNet plain edge)", coupling(lambda: ConvNet(4, edge_bias=False)), ((2, 3, 2),)),
     Case("Inverse(Coupling)", lambda: fb.Inverse(coupling()()), VECTOR),
+    Case("Coupling(spline)", coupling(transform=RationalQuadratic(4)), VECTOR),
+    Case("Coupling(alternating)", coupling(split="alternating"), ((5,), (2, 2))),
+    Case("Coupling(mask)", coupling(split=[[True, False], [False, True]], swap=True), ((2, 2),)),
+    Case("Coupling(mixture)", coupling(transform=SigmoidMixture(2)), ((2,),)),
+]
+
+ONE_BY_ONE = [
+    Case("Autoregressive", lambda: fb.Autoregressive(MADE([6])), ((1,), (4,))),
+    Case("Autoregressive(spline)", lambda: fb.Autoregressive(MADE([6]), RationalQuadratic(3)), VECTOR),
+    Case("Autoregressive(mixture)", lambda: fb.Autoregressive(MADE([6]), SigmoidMixture(2)), ((2,),)),
+    Case(
+        "Autoregressive(context)",
+        lambda: fb.Autoregressive(MADE([6], context="required"), order="reversed"),
+        VECTOR,
+    ),
+    Case(
+        "Inverse(Autoregressive)", lambda: fb.Inverse(fb.Autoregressive(MADE([6]), order=[1, 2, 0])), VECTOR
+    ),
+    Case("Pointwise", lambda: fb.Pointwise(Affine("tanh")), ((3,), (2, 2, 1))),
+    Case("Pointwise(spline)", lambda: fb.Pointwise(RationalQuadratic(4)), ((3,), (2, 2))),
+    Case("Pointwise(mixture)", lambda: fb.Pointwise(SigmoidMixture(2)), ((2,),)),
+    Case("Pointwise(context)", lambda: fb.Pointwise("affine", MLP([6])), ((1,), (2,))),
 ]
 
 CONTEXTS = [
@@ -131,7 +164,9 @@ COMPOSED = [
     Case("Chain(empty)", lambda: fb.Chain([]), VECTOR),
     Case("Chain(pointwise)", lambda: fb.Chain([fb.Shift(0.5), fb.Scale(-1.0), fb.Softplus()]), VECTOR),
     Case(
-        "Chain(couplings)", lambda: fb.Chain([coupling()(), fb.Permute(), coupling(scale="tanh")()]), VECTOR
+        "Chain(couplings)",
+        lambda: fb.Chain([coupling()(), fb.Permute(), coupling(transform=Affine("tanh"))()]),
+        VECTOR,
     ),
     Case("Chain(glow step)", lambda: fb.Chain(glow_step()), ((2, 3, 2),)),
     Case(
@@ -171,9 +206,9 @@ COMPOSED = [
         waived=OVERFLOWS,
         tolerated=BEYOND_DOUBLE,
     ),
-    Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25, min_scale=0.25), SMALL),
+    Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25), SMALL),
 ]
 
-ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *CONTEXTS, *COMPOSED]
+ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
 
 assert len({case.name for case in ALL}) == len(ALL), "names of cases must differ"

@@ -27,6 +27,7 @@ from flowkit.contract import ContractError
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
 from flowkit.training import GuardedOptimizer
+from flowkit.transforms import Affine
 
 
 def glow(**options):
@@ -37,7 +38,7 @@ def vectors(context="none"):
     """A flow of 4 continuous numbers, conditional on 2 others where asked."""
     net = {"hidden": [8], "context": context}
     return Flow(
-        Chain([ActNorm(), Conv1x1(), Coupling(MLP(**net)), Permute(), Coupling(MLP(**net), scale="tanh")])
+        Chain([ActNorm(), Conv1x1(), Coupling(MLP(**net)), Permute(), Coupling(MLP(**net), Affine("tanh"))])
     )
 
 

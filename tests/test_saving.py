@@ -13,6 +13,7 @@ from flowkit._engine import ENGINES, installed
 from flowkit.bijectors import Chain, Coupling, Inverse, Scale, Sigmoid
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
+from flowkit.transforms import Affine
 
 READERS = [*[engine for engine in ENGINES if installed(engine)], "numpy"]
 
@@ -114,7 +115,13 @@ def test_weights_of_another_architecture_are_refused(saved, tmp_path):
     "bijector",
     [
         Chain([Inverse(Sigmoid()), Scale([0.1, 0.2, 0.3, 0.4]), Coupling(MLP([8], activation="tanh"))]),
-        Chain([Coupling(MLP([8]), split="checkerboard", swap=True, scale="tanh", layout="contiguous")]),
+        Chain(
+            [
+                Coupling(
+                    MLP([8]), split="checkerboard", swap=True, transform=Affine("tanh"), layout="contiguous"
+                )
+            ]
+        ),
     ],
 )
 def test_a_flow_of_numbers_travels_too(bijector, perturb, tmp_path):

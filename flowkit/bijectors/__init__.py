@@ -3,6 +3,7 @@
 import flowkit._engine_found  # noqa: F401
 from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
+from flowkit.bijectors.autoregressive import Autoregressive
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.coupling import Coupling
@@ -10,12 +11,14 @@ from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.permute import Permute
+from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.reshape import Flatten, Reshape
 from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowkit.bijectors.squeeze import Squeeze
 
 __all__ = [
     "ActNorm",
+    "Autoregressive",
     "Chain",
     "Conv1x1",
     "Coupling",
@@ -26,6 +29,7 @@ __all__ = [
     "Logit",
     "MultiScale",
     "Permute",
+    "Pointwise",
     "Reshape",
     "Scale",
     "Shift",

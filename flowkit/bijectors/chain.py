@@ -8,9 +8,9 @@ import keras
 
 from flowkit import backends
 from flowkit.bijectors.folding import fold
-from flowkit.bijectors.parameters import one_of
 from flowkit.bijectors.repeats import repeats
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
+from flowkit.contract.arguments import one_of
 from flowkit.contract.errors import label
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import added_round_trips, weakest

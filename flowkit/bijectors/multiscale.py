@@ -5,11 +5,13 @@ import math
 import keras
 from keras import ops
 
-from flowkit.bijectors.parameters import LAYOUTS, one_of
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import one_of
+from flowkit.contract.conditioner import LAYOUTS, build_conditioner, context_of
 from flowkit.contract.shapes import plain
 from flowkit.contract.spec import added_round_trips, weakest
+from flowkit.transforms import Gaussian
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -47,8 +49,9 @@ class MultiScale(Bijector):
         self.top_prior = top_prior
         self.prior_layout = one_of("MultiScale's prior_layout", prior_layout, LAYOUTS)
         self.min_scale = min_scale
-        self._whiten_left = Whitening(prior_layout, min_scale)
-        self._whiten_last = Whitening("contiguous", min_scale)
+        whitening = Gaussian(min_scale=min_scale)
+        self._whiten_left = Whitening(prior_layout, whitening)
+        self._whiten_last = Whitening("contiguous", whitening)
         if not self.scales or len(self.priors) != len(self.scales) - 1:
             raise ValueError(
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
@@ -59,7 +62,7 @@ class MultiScale(Bijector):
                 raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
         specs = [scale.spec for scale in self.scales]
         conditioners = [p for p in (*self.priors, top_prior) if p is not None]
-        reads = [BijectorSpec(context=getattr(p, "context", "none")) for p in conditioners]
+        reads = [BijectorSpec(context=context_of(p)) for p in conditioners]
         self.spec = BijectorSpec(
             event_rank=specs[0].event_rank,
             event_multiple=specs[0].event_multiple,
@@ -89,11 +92,10 @@ class MultiScale(Bijector):
         for scale, prior, (given, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
             scale.build_for(given, context_shape)
             if prior is not None:
-                if getattr(prior, "features", 0) is None:
-                    prior.features = 2 * left[-1]
-                _build_conditioner(prior, left, context_shape)
+                build_conditioner(self, prior, 2 * left[-1], left, context_shape)
         if self.top_prior is not None:
-            _build_conditioner(self.top_prior, shapes[-1][1], context_shape)
+            last = shapes[-1][1]
+            build_conditioner(self, self.top_prior, 2 * last[-1], last, context_shape)
         return shapes
 
     def _level_shapes(self, shape):
@@ -250,12 +252,3 @@ class MultiScale(Bijector):
 
         parts = {key: [restore(stored) for stored in config[key]] for key in ("scales", "priors")}
         return cls(**config | parts | {"top_prior": restore(config["top_prior"])})
-
-
-def _build_conditioner(conditioner, shape, context_shape):
-    if conditioner.built:
-        return
-    if getattr(conditioner, "context", "none") == "none":
-        conditioner.build(shape)
-    else:
-        conditioner.build(shape, context_shape)

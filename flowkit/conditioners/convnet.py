@@ -6,10 +6,11 @@ from keras import ops
 from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.contract import Conditioner
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ConvNet(keras.Layer):
+class ConvNet(Conditioner):
     """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), zero at the start.
 
     (batch, h, w, c) -> (batch, h, w, features). `context` ("none", "optional", "required") enters as a bias
@@ -31,9 +32,8 @@ class ConvNet(keras.Layer):
         num_classes=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.width, self.features, self.edge_bias = width, features, edge_bias
-        self.context, self.num_classes = context, num_classes
+        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        self.width, self.edge_bias = width, edge_bias
         common = {"edge_bias": edge_bias, "dtype": self.dtype_policy}
         self.first = ScaledConv(width, 3, **common, name="l_1")
         self.second = ScaledConv(width, 1, **common, name="l_2")
@@ -51,11 +51,8 @@ class ConvNet(keras.Layer):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def run_inside(self, x, context=None):
-        """As `self(x, context)` for whoever has built it: in the network's precision, without Keras's entry.
-
-        The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
-        """
+    def run(self, x, context=None):
+        # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.
         return self.call(ops.cast(x, self.compute_dtype), context)
 
     def call(self, x, context=None):
@@ -80,8 +77,5 @@ class ConvNet(keras.Layer):
         return {
             **super().get_config(),
             "width": self.width,
-            "features": self.features,
             "edge_bias": self.edge_bias,
-            "context": self.context,
-            "num_classes": self.num_classes,
         }

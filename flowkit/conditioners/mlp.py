@@ -1,13 +1,13 @@
 """A multilayer perceptron."""
 
 import keras
-from keras import ops
 
 from flowkit.conditioners.context_bias import ContextBias
+from flowkit.contract import Conditioner
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class MLP(keras.Layer):
+class MLP(Conditioner):
     """Dense layers of the given widths on the last axis, then a linear one (features) that starts at zero.
 
     `context` ("none", "optional", "required") enters as a bias of the first hidden layer: labels (batch,)
@@ -28,12 +28,11 @@ class MLP(keras.Layer):
         num_classes=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.hidden, self.features = list(hidden), features
+        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        self.hidden = list(hidden)
         if not self.hidden:
             raise ValueError("MLP expects at least one hidden width, received none.")
         self.activation = keras.activations.get(activation)
-        self.context, self.num_classes = context, num_classes
         self.denses = [keras.layers.Dense(width, dtype=self.dtype_policy) for width in self.hidden]
         self.bias = None
         if context != "none":
@@ -47,11 +46,6 @@ class MLP(keras.Layer):
         self.last.build((*x_shape[:-1], sizes[-1]))
         if self.bias is not None:
             self.bias.build(context_shape)
-
-    def run_inside(self, x, context=None):
-        """As `self(x, context)` for whoever has built it, without Keras's entry where the precision needs none."""
-        answer = self.call if self.compute_dtype == self.variable_dtype else self
-        return answer(ops.cast(x, self.compute_dtype), context)
 
     def call(self, x, context=None):
         h = self.denses[0].call(x)
@@ -69,8 +63,5 @@ class MLP(keras.Layer):
         return {
             **super().get_config(),
             "hidden": self.hidden,
-            "features": self.features,
             "activation": keras.activations.serialize(self.activation),
-            "context": self.context,
-            "num_classes": self.num_classes,
         }

@@ -2,9 +2,10 @@
 
 import flowkit._engine_found  # noqa: F401
 from flowkit.contract.bijector import Bijector
+from flowkit.contract.conditioner import Conditioner
 from flowkit.contract.domain import Domain
 from flowkit.contract.errors import ContractError
 from flowkit.contract.shapes import sum_event
 from flowkit.contract.spec import BijectorSpec
 
-__all__ = ["Bijector", "BijectorSpec", "ContractError", "Domain", "sum_event"]
+__all__ = ["Bijector", "BijectorSpec", "Conditioner", "ContractError", "Domain", "sum_event"]

@@ -1,12 +1,13 @@
 """Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma & Dhariwal, 2018)."""
 
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
-from flowkit.bijectors.parameters import one_of
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
+from flowkit.contract.arguments import one_of
 from flowkit.data.dequantize import Dequantize
 from flowkit.flow import Flow
 from flowkit.labelled import LabelledFlow
 from flowkit.zoo.arguments import between, shape, whole
+from flowkit.transforms import Additive, Affine
 
 
 def glow(
@@ -33,7 +34,7 @@ def glow(
     - `width`: hidden channels of the coupling networks.
     - `coupling`: "affine" or "additive".
     - `min_scale` > 0 bounds what the published model leaves unbounded on the way back, the scales of affine
-      couplings and of the priors, so that samples stay finite (see `flowkit.bijectors.Coupling`, `MultiScale`).
+      couplings and of the priors, so that samples stay finite (see `flowkit.transforms.Affine`, `MultiScale`).
     - `permutation`: "conv1x1", "shuffle" or "reverse".
     - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
@@ -65,10 +66,11 @@ def glow(
         shape("glow's input_shape", input_shape)
     one_of("glow's coupling", coupling, ("affine", "additive"))
     one_of("glow's permutation", permutation, ("conv1x1", "shuffle", "reverse"))
+    transform = Affine(min_scale=min_scale) if coupling == "affine" else Additive()
 
     def step():
         mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
-        return [ActNorm(), mix, Coupling(ConvNet(width), transform=coupling, min_scale=min_scale)]
+        return [ActNorm(), mix, Coupling(ConvNet(width), transform)]
 
     def scale():
         parts = [Squeeze(), *(part for _ in range(steps) for part in step())]

@@ -24,6 +24,7 @@ from flowkit.bijectors import (
 )
 from flowkit.conditioners import MLP, ConvNet, ScaledConv
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.transforms import Affine
 
 MODES = ["recompute", "reversible"]
 PROMISED = 1e-4  # of gradients in float32, relative
@@ -98,9 +99,9 @@ def test_through_all_kinds_of_parts(perturb):
     chain = Chain(
         [
             Squeeze(),
-            Coupling(ConvNet(4), split="checkerboard", scale="tanh"),
+            Coupling(ConvNet(4), split="checkerboard", transform=Affine("tanh")),
             Chain([ActNorm(), Conv1x1(lu=False), Chain([Coupling(ConvNet(4), swap=True)])]),
-            Inverse(Coupling(MLP([4]), scale="tanh")),
+            Inverse(Coupling(MLP([4]), Affine("tanh"))),
             Permute("shuffle"),
             Inverse(Chain([Coupling(MLP([4]), transform="additive")], backprop="reversible")),
             Scale(-2.0),

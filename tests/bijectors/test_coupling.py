@@ -6,9 +6,10 @@ import pytest
 from keras import ops
 
 from flowkit.bijectors import Coupling
-from flowkit.bijectors.coupling import checkerboard
+from flowkit.bijectors.splits import split_of
 from flowkit.conditioners import MLP, ConvNet
 from flowkit.contract import ContractError
+from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture
 
 EPSILON = np.finfo("float32").eps
 
@@ -54,7 +55,7 @@ def test_affine_by_hand(x, swap, scale, layout, order):
     shift, s = (first, second) if order == "shift-scale" else (second, first)
     factor = sigmoid(s + 2) if scale == "sigmoid" else np.exp(2 * np.tanh(s / 2))
     expected = (moved + shift) * factor
-    coupling = Coupling(layer, swap=swap, scale=scale, layout=layout, order=order)
+    coupling = Coupling(layer, Affine(scale, order=order), swap=swap, layout=layout)
     z, log_det = coupling(x)
     whole = (expected, kept) if swap else (kept, expected)
     # The tanh scale goes up to e^2.
@@ -95,7 +96,7 @@ def test_at_the_start_the_scale_is_as_published(x):
 )
 def test_scales_stay_in_the_documented_interval(options, low, high):
     layer, _ = dense(1, 2)
-    coupling = Coupling(layer, **options)
+    coupling = Coupling(layer, Affine(**options))
     x = np.stack([np.linspace(-200, 200, 41), np.ones(41)], axis=-1).astype("float32")
     _, log_det = coupling(x)
     factor = np.exp(f64(log_det))
@@ -104,9 +105,12 @@ def test_scales_stay_in_the_documented_interval(options, low, high):
 
 
 def test_the_checkerboard_keeps_places_whose_indices_add_up_to_an_even_number():
-    np.testing.assert_array_equal(checkerboard((2, 3, 5))[..., 0], [[1, 0, 1], [0, 1, 0]])
-    np.testing.assert_array_equal(checkerboard((2, 3, 5), swap=True)[..., 0], [[0, 1, 0], [1, 0, 1]])
-    np.testing.assert_array_equal(checkerboard((4,)), [1, 0, 1, 0])
+    for swap in (False, True):
+        mask = split_of("checkerboard", swap).mask((2, 3, 5))
+        assert mask.shape == (2, 3, 5)
+        expected = np.array([[1, 0, 1], [0, 1, 0]]) == (not swap)
+        np.testing.assert_array_equal(mask, np.broadcast_to(expected[..., None], (2, 3, 5)))
+    np.testing.assert_array_equal(split_of("checkerboard", False).mask((4,)), [1, 0, 1, 0])
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -151,13 +155,24 @@ def test_with_nothing_to_change_it_refuses(split, shape):
         Coupling(MLP([8]), split=split)(np.zeros(shape, "float32"))
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("transform", "linear"), ("split", "rows"), ("scale", "exp"), ("layout", "x"), ("order", "x")],
-)
+@pytest.mark.parametrize(("option", "value"), [("split", "rows"), ("layout", "x")])
 def test_an_unknown_word_is_refused(option, value):
     with pytest.raises(ValueError, match=f"Coupling's {option} expects one of .* received '{value}'"):
         Coupling(MLP([8]), **{option: value})
+
+
+def test_what_is_no_transform_is_refused():
+    with pytest.raises(
+        ValueError, match=r"expects one of 'affine', 'additive', or a Transform .* received 'linear'"
+    ):
+        Coupling(MLP([8]), "linear")
+    with pytest.raises(TypeError, match=r"expects a flowkit.transforms.Transform, received <class"):
+        Coupling(MLP([8]), Affine)
+
+
+def test_an_argument_that_moved_says_where():
+    with pytest.raises(TypeError, match=r"Affine\(min_scale=0.1, scale='sigmoid'\)"):
+        Coupling(MLP([8]), scale="sigmoid", min_scale=0.1)
 
 
 @pytest.mark.parametrize("kind", ["optional", "required"])
@@ -201,9 +216,58 @@ def test_a_checkerboard_belongs_to_no_size(perturb):
     np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=64 * np.finfo("float32").eps)
 
 
+def test_alternating_keeps_every_other_entry_of_the_last_axis(perturb):
+    x = np.random.default_rng(0).normal(size=(3, 2, 5)).astype("float32")
+    for swap in (False, True):
+        layer = Coupling(MLP([8]), split="alternating", swap=swap)
+        layer.build((None, 2, 5))
+        z = f64(perturb(layer)(x)[0])
+        np.testing.assert_array_equal(z[..., int(swap) :: 2], x[..., int(swap) :: 2])
+        assert (z[..., 1 - swap :: 2] != x[..., 1 - swap :: 2]).all()
+
+
+def test_a_mask_of_ones_own_says_what_is_kept(perturb):
+    mask = np.array([[True, False], [False, False], [True, True]])
+    layer = Coupling(MLP([8]), RationalQuadratic(4), split=mask)
+    layer.build((None, 3, 2))
+    x = np.random.default_rng(0).normal(size=(4, 3, 2)).astype("float32")
+    z = f64(perturb(layer)(x)[0])
+    np.testing.assert_array_equal(z[:, mask], x[:, mask])
+    assert (z[:, ~mask] != x[:, ~mask]).any()
+    again = Coupling.from_config(layer.get_config())
+    np.testing.assert_array_equal(again.split, mask)
+    with pytest.raises(ContractError, match=r"an event for its mask of shape \(3, 2\)"):
+        Coupling(MLP([8]), split=mask).build((None, 2, 2))
+
+
+@pytest.mark.parametrize("mask", [[True, True], [0, 1], [], True, [False]])
+def test_a_mask_that_divides_nothing_is_refused(mask):
+    with pytest.raises(ValueError, match="or a boolean mask of the event"):
+        Coupling(MLP([8]), split=mask)
+
+
+@pytest.mark.parametrize("transform", [RationalQuadratic(5), SigmoidMixture(3)], ids=repr)
+@pytest.mark.parametrize("split", ["channels", "checkerboard", "alternating"])
+def test_any_transform_comes_back(transform, split, perturb):
+    layer = Coupling(ConvNet(4), transform, split=split)
+    layer.build((None, 2, 3, 4))
+    perturb(layer, scale=0.1)
+    x = np.random.default_rng(0).normal(size=(6, 2, 3, 4)).astype("float32")
+    z, log_det = layer(x)
+    back, log_back = layer.inverse(z)
+    np.testing.assert_allclose(f64(back), x, atol=2e-5)
+    np.testing.assert_allclose(f64(log_back), -f64(log_det), atol=2e-4)
+    assert (np.abs(f64(log_det)) > 1e-3).all()
+
+
 @pytest.mark.parametrize(
-    "options", [{"min_scale": 1.0}, {"min_scale": -0.1}, {"scale": "tanh", "min_scale": 0.1}]
+    ("words", "transform"),
+    [
+        ({"transform": "affine", "scale": "tanh", "min_scale": 0.0}, Affine("tanh")),
+        ({"transform": "affine", "scale": "sigmoid", "min_scale": 0.1}, Affine(min_scale=0.1)),
+        ({"transform": "additive", "scale": "sigmoid", "min_scale": 0.0}, Additive()),
+    ],
 )
-def test_a_bound_that_is_none_is_refused(options):
-    with pytest.raises(ValueError, match=r"min_scale in \[0, 1\)"):
-        Coupling(MLP([4]), **options)
+def test_a_config_in_which_the_scale_was_the_couplings_own_is_read(words, transform):
+    config = Coupling(MLP([8])).get_config() | words | {"order": "shift-scale"}
+    assert Coupling.from_config(config).transform == transform

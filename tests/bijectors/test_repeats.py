@@ -9,13 +9,19 @@ from flowkit import backends
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Permute, Shift, Squeeze
 from flowkit.bijectors.repeats import repeats
 from flowkit.conditioners import MLP, ConvNet
+from flowkit.transforms import Affine
 
 SHAPE = (4, 4, 2)
 
 
 def steps(count, **context):
     for _ in range(count):
-        yield from (ActNorm(), Conv1x1(), Permute("shuffle"), Coupling(ConvNet(4, **context), scale="tanh"))
+        yield from (
+            ActNorm(),
+            Conv1x1(),
+            Permute("shuffle"),
+            Coupling(ConvNet(4, **context), transform=Affine("tanh")),
+        )
 
 
 def built(chain, perturb, context_shape=None):

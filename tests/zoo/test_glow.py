@@ -11,6 +11,7 @@ from tolerance import PARITY
 from flowkit import zoo
 from flowkit.contract import ContractError
 from flowkit.data.dequantize import evaluation_noise
+from flowkit.transforms import Affine
 
 SHAPE = (8, 8, 2)
 
@@ -161,7 +162,7 @@ def test_by_default_it_is_the_published_model():
     kinds = [type(part).__name__ for part in scales[0].parts[:4]]
     assert kinds == ["Squeeze", "ActNorm", "Conv1x1", "Coupling"]
     coupling = scales[0].parts[3]
-    assert (coupling.transform, coupling.conditioner.width) == ("affine", 512)
+    assert (coupling.transform, coupling.conditioner.width) == (Affine(), 512)
     assert flow.bijector.top_prior.learn
     assert flow.dequantize.levels == 256
 

@@ -1,0 +1,116 @@
+"""How a coupling parts an event in what it keeps and what it changes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract.arguments import one_of
+
+WORDS = ("channels", "checkerboard", "alternating")
+
+
+def split_of(word_or_mask: Any, swap: bool) -> "Halves | Masked":
+    """The split that a coupling's `split` and `swap` name. Raises ValueError for other words, and for no mask."""
+    if isinstance(word_or_mask, str):
+        one_of("Coupling's split", word_or_mask, WORDS)
+        return Halves(swap) if word_or_mask == "channels" else Masked(word_or_mask, swap)
+    mask = np.asarray(word_or_mask)
+    if mask.dtype != bool or mask.ndim == 0 or mask.all() or not mask.any():
+        raise ValueError(
+            f"Coupling's split expects one of {', '.join(map(repr, WORDS))}, or a boolean mask of the event, True for "
+            f"some entries that are kept and False for others, received {word_or_mask!r}."
+        )
+    return Masked(_Fixed(mask.shape, mask.tobytes()), swap)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The channels in two halves, the larger one first if they are odd; the first is kept, or the second (`swap`)."""
+
+    swap: bool
+
+    def sizes(self, event):
+        """How many channels the network sees, and for how many it answers."""
+        small = event[-1] // 2
+        large = event[-1] - small
+        return (small, large) if self.swap else (large, small)
+
+    def part(self, x):
+        """(what the network sees, what is changed)."""
+        cut = x.shape[-1] - x.shape[-1] // 2
+        first, second = x[..., :cut], x[..., cut:]
+        return (second, first) if self.swap else (first, second)
+
+    def join(self, kept, changed):
+        """The event again."""
+        return ops.concatenate((changed, kept) if self.swap else (kept, changed), axis=-1)
+
+    def only_changed(self, a, elsewhere):
+        """`a`, which belongs to what is changed."""
+        return a
+
+    def divides(self, event):
+        """Whether there is something to keep and something to change."""
+        return event[-1] > 1
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Some entries are kept, whatever their place; the network sees zeros in the others, and answers for all."""
+
+    kept: Any  # a word, or a fixed mask
+    swap: bool
+
+    def mask(self, event):
+        """True where an entry is kept, of the event's shape. Raises ValueError for a mask of another shape."""
+        if self.kept == "checkerboard":
+            places = event[:-1] or event
+            mask = np.indices(places).sum(axis=0) % 2 == 0
+            mask = mask[..., None] if event[:-1] else mask
+        elif self.kept == "alternating":
+            mask = np.arange(event[-1]) % 2 == 0
+        else:
+            mask = np.frombuffer(self.kept.entries, dtype=bool).reshape(self.kept.shape)
+        return np.broadcast_to(mask ^ self.swap, event)
+
+    def sizes(self, event):
+        """How many channels the network sees, and for how many it answers."""
+        return event[-1], event[-1]
+
+    def part(self, x):
+        """(what the network sees, what is changed)."""
+        return ops.where(self._is_kept(x), x, ops.zeros_like(x)), x
+
+    def join(self, kept, changed):
+        """The event again."""
+        return changed
+
+    def only_changed(self, a, elsewhere):
+        """`a` in the places that are changed, and `elsewhere` in those that are kept."""
+        return ops.where(self._is_kept(a), elsewhere, a)
+
+    def divides(self, event):
+        """Whether there is something to keep and something to change."""
+        try:
+            mask = self.mask(event)
+        except ValueError:
+            return False
+        return mask.any() and not mask.all()
+
+    def _is_kept(self, x):
+        return backends.constant(_as_number, self, tuple(x.shape[1:]), like=x) > 0
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """A mask that can be compared and hashed, as a key of what is kept on the device."""
+
+    shape: tuple[int, ...]
+    entries: bytes
+
+
+def _as_number(split, event):
+    return split.mask(event).astype("float32")

@@ -1,0 +1,139 @@
+"""A masked network whose answer for each entry depends on those before it."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from flowkit import backends
+from flowkit.conditioners.context_bias import ContextBias
+from flowkit.contract import Conditioner, ContractError
+from flowkit.numerics import matmul
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class MADE(Conditioner):
+    """Dense layers with masks: what is answered for entry i depends on entries 1 to i - 1, and on the context.
+
+    (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i answers for entry i. The last
+    layer starts at zero. Each hidden unit has a degree m and hears entries 1 to m; units of degree 0 hear the context
+    alone, so that it reaches the first entry too.
+
+    Raises ContractError, when it is built, if the hidden layers are too narrow for an entry to hear all that it may,
+    and if `features` is no multiple of D. Germain, Gregor, Murray & Larochelle, MADE (2015).
+
+    >>> import numpy as np
+    >>> net = MADE([16], features=3)
+    >>> tuple(net(np.ones((8, 3), "float32")).shape)
+    (8, 3)
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        features: int | None = None,
+        activation: Any = "relu",
+        context: str = "none",
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        self.hidden = list(hidden)
+        if not self.hidden:
+            raise ValueError("MADE expects at least one hidden width, received none.")
+        self.activation = keras.activations.get(activation)
+        self.bias = None
+        if context != "none":
+            self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
+
+    def build(self, x_shape, context_shape=None):
+        size = x_shape[-1]
+        if self.features % size:
+            raise ContractError(
+                "conditioner",
+                self,
+                expected=f"features to be a multiple of {size} entries",
+                received=str(self.features),
+            )
+        least = 0 if self.bias is not None else min(1, size - 1)
+        degrees = [tuple(range(1, size + 1))]
+        for width in self.hidden:
+            degrees.append(tuple(least + unit * (size - least) // width for unit in range(width)))
+        self._check(degrees)
+        # An output hears what comes before its entry: it is one degree below it.
+        outputs = tuple(range(size)) * (self.features // size)
+        self.layers = [
+            _Masked(before, after, zeros=False, dtype=self.dtype_policy)
+            for before, after in itertools.pairwise(degrees)
+        ]
+        self.layers.append(_Masked(degrees[-1], outputs, zeros=True, dtype=self.dtype_policy))
+        for layer in self.layers:
+            layer.build()
+        if self.bias is not None:
+            self.bias.build(context_shape)
+
+    def _check(self, degrees):
+        """Raise unless each entry hears all those before it, and the context."""
+        size = len(degrees[0])
+        # What reaches each unit: the context, then the entries.
+        hears = np.eye(1 + size, dtype=bool)[1:]
+        for layer, (before, after) in enumerate(itertools.pairwise(degrees)):
+            hears = mask(before, after).T.astype(bool) @ hears
+            if layer == 0 and self.bias is not None:
+                hears[:, 0] = True
+        hears = mask(degrees[-1], tuple(range(size))).T.astype(bool) @ hears
+        wanted = np.tril(np.ones((size, 1 + size), dtype=bool))
+        wanted[:, 0] = self.bias is not None
+        if (hears != wanted).any():
+            raise ContractError(
+                "conditioner",
+                self,
+                expected=f"hidden layers in which each of {size} entries hears all before it",
+                received=f"widths {self.hidden}",
+                hint=f"Make them at least {size} wide.",
+            )
+
+    def call(self, x, context=None):
+        h = self.layers[0].call(x)
+        if context is not None and self.bias is not None:
+            h = h + self.bias.call(context, rank=len(h.shape))
+        for layer in self.layers[1:]:
+            h = layer.call(self.activation(h))
+        return h
+
+    def compute_output_shape(self, x_shape, context_shape=None):
+        return (*x_shape[:-1], self.features)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden": self.hidden,
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+class _Masked(keras.Layer):
+    """A dense layer of which a unit hears those units before it whose degree is not above its own."""
+
+    def __init__(self, before, after, *, zeros, **kwargs):
+        super().__init__(**kwargs)
+        self.before, self.after, self.zeros = before, after, zeros
+
+    def build(self, input_shape=None):
+        shape = (len(self.before), len(self.after))
+        start = "zeros" if self.zeros else "glorot_uniform"
+        self.kernel = self.add_weight(shape=shape, initializer=start, name="kernel")
+        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
+
+    def call(self, x):
+        kernel = keras.ops.cast(self.kernel, self.compute_dtype)
+        kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
+        return matmul(x, kernel) + keras.ops.cast(self.bias, self.compute_dtype)
+
+
+def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:
+    """1 if a unit may hear one before it, whose degree is not above its own: (len(before), len(after))."""
+    return (np.array(before)[:, None] <= np.array(after)).astype("float32")

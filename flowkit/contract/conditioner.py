@@ -1,0 +1,113 @@
+"""The networks that steer a bijector: their base class, and how they are built, asked and adapted."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit.contract.errors import ContractError
+from flowkit.contract.shapes import plain
+
+LAYOUTS = ("interleaved", "contiguous")
+
+
+class Conditioner(keras.Layer):
+    """h = conditioner(x) or conditioner(x, context): a network whose answers are the parameters of a bijector.
+
+    - `features`: how many channels it answers with; None lets whoever asks tell it, before it is built.
+    - `context`: "none", "optional" or "required", as in `BijectorSpec`.
+    - `num_classes`: how many classes the labels of its context may name; None for no labels.
+
+    Authors write `call(x, context=None)`, `compute_output_shape`, and `build(x_shape, context_shape=None)` if it has
+    weights; `adapt(x, context=None)` if something in it depends on data. Any Keras layer or model may stand in its
+    place, and those of the attributes above that it has are read.
+
+    >>> class Doubled(Conditioner):
+    ...     def call(self, x, context=None):
+    ...         return ops.concatenate([x, x], axis=-1)
+    ...     def compute_output_shape(self, x_shape):
+    ...         return (*x_shape[:-1], 2 * x_shape[-1])
+    >>> tuple(Doubled().run(ops.ones((4, 3))).shape)
+    (4, 6)
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int | None = None,
+        context: str = "none",
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.features, self.context, self.num_classes = features, context, num_classes
+
+    def run(self, x: Any, context: Any = None) -> Any:
+        """As `self(x, context)` for whoever has built it, without Keras's entry if the precision needs none.
+
+        The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
+        """
+        answer = self.call if self.compute_dtype == self.variable_dtype else self
+        return answer(ops.cast(x, self.compute_dtype), context)
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras's, and the arguments of this class."""
+        asked = {"features": self.features, "context": self.context, "num_classes": self.num_classes}
+        return {**super().get_config(), **asked}
+
+
+def context_of(conditioner: Any) -> str:
+    """ "none", "optional" or "required": whether a conditioner, or None, is asked with a context."""
+    return getattr(conditioner, "context", "none")
+
+
+def build_conditioner(
+    owner: Any, conditioner: Any, features: int, x_shape: tuple[Any, ...], context_shape: Any = None
+) -> None:
+    """Tell a conditioner how many channels to answer with, and build it for what it will be asked.
+
+    Raises ContractError, in the name of its `owner`, if it answers with another number.
+    """
+    if getattr(conditioner, "features", 0) is None:
+        conditioner.features = features
+    if not conditioner.built:
+        conditioner.build(*((x_shape,) if context_of(conditioner) == "none" else (x_shape, context_shape)))
+    answer = plain(conditioner.compute_output_shape(x_shape))
+    if answer[-1] != features:
+        raise ContractError(
+            "conditioner",
+            owner,
+            expected=f"{type(conditioner).__name__} to answer {features} channels",
+            received=f"shape {answer}",
+        )
+
+
+def ask(conditioner: Any, x: Any, context: Any, dtype: str) -> Any:
+    """What a conditioner answers, in the precision of whoever asks."""
+    # `run_inside` is the same of layers that are no `Conditioner`.
+    inside = conditioner.run if isinstance(conditioner, Conditioner) else None
+    answer = inside or getattr(conditioner, "run_inside", conditioner)
+    h = answer(x) if context_of(conditioner) == "none" else answer(x, context=context)
+    return ops.cast(h, dtype)
+
+
+def adapt_conditioner(conditioner: Any, x: Any, context: Any) -> None:
+    """Hand a batch on to a conditioner of which something depends on data."""
+    if hasattr(conditioner, "adapt"):
+        conditioner.adapt(x) if context_of(conditioner) == "none" else conditioner.adapt(x, context=context)
+
+
+def deal(h: Any, parameters: int, layout: str) -> Any:
+    """An answer (batch, *places, channels * parameters) as (batch, *places, parameters, channels).
+
+    "interleaved": those of one channel stand together; "contiguous": those of one kind. Published Glow interleaves in
+    couplings and split priors and takes halves in the top prior; of its ports some take halves everywhere.
+
+    >>> h = ops.reshape(ops.arange(6), (1, 6))
+    >>> ops.convert_to_numpy(deal(h, 2, "interleaved")[0]).tolist()
+    [[0, 2, 4], [1, 3, 5]]
+    """
+    places, channels = h.shape[1:-1], h.shape[-1] // parameters
+    if layout == "contiguous":
+        return ops.reshape(h, (-1, *places, parameters, channels))
+    return ops.swapaxes(ops.reshape(h, (-1, *places, channels, parameters)), -1, -2)

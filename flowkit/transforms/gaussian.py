@@ -1,0 +1,45 @@
+"""Whitening by a mean and a standard deviation."""
+
+import math
+
+import keras
+from keras import ops
+
+from flowkit.transforms.transform import Transform
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Gaussian(Transform):
+    """y = (x - mean) exp(-logs), log dy/dx = -logs, with raw numbers (mean, logs).
+
+    x ~ N(mean, exp(logs)^2) becomes y ~ N(0, 1). Raw numbers of 0 are the identity. `min_scale` = m > 0 keeps the
+    standard deviations exp(logs) within (m, 1/m): logs becomes L tanh(logs / L) with L = -log m. Without it they are
+    free, and overflow far from all that was seen.
+
+    Raises ValueError for a `min_scale` outside [0, 1).
+
+    >>> gaussian = Gaussian()
+    >>> h = ops.reshape(ops.convert_to_tensor([1.0, 0.0]), (1, 2, 1))  # mean 1, standard deviation exp(0)
+    >>> [float(a[0, 0]) for a in gaussian.forward(ops.full((1, 1), 3.0), *gaussian.prepare(h))]
+    [2.0, -0.0]
+    """
+
+    parameters = 2
+
+    def __init__(self, *, min_scale: float = 0.0) -> None:
+        if not 0 <= min_scale < 1:
+            raise ValueError(f"Gaussian expects min_scale in [0, 1), received {min_scale!r}.")
+        self.min_scale = min_scale
+
+    def prepare(self, h):
+        mean, logs = h[..., 0, :], h[..., 1, :]
+        if self.min_scale:
+            bound = -math.log(self.min_scale)
+            logs = bound * (2 * ops.sigmoid(2 * logs / bound) - 1)  # a tanh, in float64 on JAX too
+        return mean, logs
+
+    def forward(self, x, mean, logs):
+        return (x - mean) * ops.exp(-logs), -logs
+
+    def inverse(self, y, mean, logs):
+        return y * ops.exp(logs) + mean, logs

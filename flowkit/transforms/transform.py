@@ -1,0 +1,77 @@
+"""The base class of every transform."""
+
+import inspect
+from typing import Any, ClassVar
+
+from flowkit.contract import Domain
+
+
+class Transform:
+    """y_i = f(x_i; h_i) for each entry by itself, increasing in x_i; f has no weights of its own.
+
+    A conditioner answers with `parameters` raw numbers for each entry, of any size and sign; raw numbers that are all 0
+    give the identity, or a map that the subclass names. Authors write three methods:
+
+    - `prepare(h)`: what both directions use, a tuple of tensors, from raw numbers `h` of shape
+      (batch, *places, parameters, channels);
+    - `forward(x, *prepared)` and `inverse(y, *prepared)`: the image of each entry, and the logarithm of the derivative
+      of the direction that was called. `x` is (batch, *places, channels), as both answers are; a derivative that is 1
+      everywhere may be the number 0.0.
+
+    `domain` and `codomain` are the sets of each entry; `log_det` ("zero", "constant", "varying") and `inverse_kind`
+    ("analytic", or "iterative" for one that is solved) are the words of `BijectorSpec`. A transform is known by its
+    arguments, which it keeps under their own names; register it with `keras.saving.register_keras_serializable` to
+    have it in files.
+
+    >>> from keras import ops
+    >>> class Power(Transform):
+    ...     parameters, domain, codomain = 1, Domain.POSITIVE, Domain.POSITIVE
+    ...     def prepare(self, h):
+    ...         return (h[..., 0, :],)
+    ...     def forward(self, x, log_power):
+    ...         power = ops.exp(log_power)
+    ...         return x**power, log_power + (power - 1) * ops.log(x)
+    ...     def inverse(self, y, log_power):
+    ...         return self.forward(y, -log_power)
+    >>> power = Power()
+    >>> y, log_slope = power.forward(ops.full((1, 3), 4.0), *power.prepare(ops.zeros((1, 1, 3))))
+    >>> y.shape == log_slope.shape == (1, 3)
+    True
+    """
+
+    parameters: int
+    domain: ClassVar[Domain] = Domain.REAL
+    codomain: ClassVar[Domain] = Domain.REAL
+    log_det: ClassVar[str] = "varying"
+    inverse_kind: ClassVar[str] = "analytic"
+
+    def prepare(self, h: Any) -> tuple[Any, ...]:
+        """What both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""
+        raise NotImplementedError(f"{type(self).__name__} has no prepare(self, h).")
+
+    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
+        """(y, log dy/dx), for each entry."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward(self, x, *prepared).")
+
+    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+        """(x, log dx/dy), for each entry."""
+        raise NotImplementedError(f"{type(self).__name__} has no inverse(self, y, *prepared).")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, as they are kept under their own names."""
+        given = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in given}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Transform":
+        """The transform that has this config."""
+        return cls(**config)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self):
+        return hash((type(self), repr(self)))
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"

@@ -1,0 +1,172 @@
+"""Autoregressive layers: what each entry hears, the way back, the order. Pointwise ones, and the networks of both."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import Flow, backends
+from flowkit.bijectors import Autoregressive, Coupling, Inverse, Pointwise
+from flowkit.conditioners import MADE, MLP, ResidualMLP
+from flowkit.contract import ContractError, Domain
+from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture, Transform
+
+X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+
+
+def array(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def built(layer, perturb, shape=(None, 5), context=None, scale=0.3):
+    layer.build_for(shape, context)
+    return perturb(layer, scale=scale)
+
+
+def hears(function, size):
+    """hears[i, j]: whether output i of a function of vectors changes with input j."""
+    base, found = array(function(np.zeros((1, size), "float32"))), []
+    for j in range(size):
+        moved = np.zeros((1, size), "float32")
+        moved[0, j] = 1.0
+        found.append(array(function(moved))[0] != base[0])
+    return np.array(found).T
+
+
+@pytest.mark.parametrize("hidden", [[7], [9, 16], [5, 5, 5]])
+def test_an_entry_hears_all_those_before_it_and_no_other(hidden, perturb):
+    net = MADE(hidden, features=10, activation="tanh")
+    net.build((None, 5))
+    perturb(net, scale=1.0)
+    below = np.tril(np.ones((5, 5), bool), -1)
+    np.testing.assert_array_equal(hears(net, 5), np.concatenate([below, below]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_context_reaches_every_entry(size, perturb):
+    net = MADE([8], features=size, activation="tanh", context="required")
+    net.build((None, size), (None, 3))
+    perturb(net, scale=1.0)
+    x = np.zeros((2, size), "float32")
+    one, other = (array(net(x, context=np.full((2, 3), c, "float32"))) for c in (1.0, 2.0))
+    assert (one != other).all()
+
+
+def test_layers_too_narrow_to_hear_all_are_refused():
+    with pytest.raises(ContractError, match=r"each of 8 entries hears all before it.*at least 8 wide"):
+        MADE([4], features=8).build((None, 8))
+    with pytest.raises(ContractError, match="a multiple of 4 entries"):
+        MADE([8], features=6).build((None, 4))
+    with pytest.raises(ValueError, match="at least one hidden width"):
+        MADE([])
+    MADE([4], features=1).build((None, 1))
+
+
+@pytest.mark.parametrize("order", [None, "reversed", [2, 0, 4, 1, 3]])
+@pytest.mark.parametrize(
+    "transform", [Affine("tanh"), Additive(), RationalQuadratic(4), SigmoidMixture(2)], ids=repr
+)
+def test_it_comes_back_and_each_entry_hears_those_before_it_in_order(transform, order, perturb):
+    layer = built(Autoregressive(MADE([12]), transform, order=order), perturb)
+    z, log_det = layer(X)
+    back, log_back = layer.inverse(z)
+    np.testing.assert_allclose(array(back), X, atol=1e-4)
+    np.testing.assert_allclose(array(log_back), -array(log_det), atol=2e-4)
+    places = {None: [0, 1, 2, 3, 4], "reversed": [4, 3, 2, 1, 0]}
+    rank = np.argsort(order if isinstance(order, list) else places[order])
+    expected = rank[:, None] >= rank[None, :]
+    np.testing.assert_array_equal(hears(lambda x: layer(x)[0], 5), expected)
+
+
+def test_the_way_back_does_not_meet_what_is_not_known_yet(perturb):
+    """Entries that wait would overflow, and spoil those before them: a weight of 0 times infinity is NaN."""
+    layer = built(
+        Autoregressive(MADE([16], activation="exponential"), "affine"), perturb, (None, 12), scale=1.5
+    )
+    x = np.random.default_rng(3).normal(size=(4, 12)).astype("float32") * 0.1
+    z = layer(x)[0]
+    back = array(layer.inverse(z)[0])
+    assert np.isfinite(back[:, :4]).all()
+    np.testing.assert_allclose(back[:, :4], x[:, :4], atol=1e-3)
+
+
+def test_samples_of_the_inverse_take_one_pass():
+    spec = Inverse(Autoregressive(MADE([8]))).spec
+    assert (spec.forward, spec.inverse) == ("sequential", "analytic")
+    assert Autoregressive(MADE([8]), SigmoidMixture()).spec.inverse == "iterative"
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], "backwards"])
+def test_an_order_that_is_none_is_refused(order):
+    with pytest.raises(ValueError, match="Autoregressive's order expects"):
+        Autoregressive(MADE([8]), order=order)
+    with pytest.raises(ContractError, match="3 entries, for its order"):
+        Autoregressive(MADE([8]), order=[2, 0, 1]).build((None, 4))
+
+
+def test_a_transform_between_two_sets_is_refused():
+    class Log(Transform):
+        parameters, domain = 1, Domain.POSITIVE
+
+    for layer in (Autoregressive, Coupling):
+        with pytest.raises(
+            ContractError, match=r"onto itself.*Log\(\), from Domain.POSITIVE onto Domain.REAL"
+        ):
+            layer(MADE([8]), Log())
+
+
+@pytest.mark.parametrize(
+    "transform", [Affine("tanh"), "additive", RationalQuadratic(4), SigmoidMixture(3)], ids=repr
+)
+@pytest.mark.parametrize("event", [(1,), (4,), (2, 3, 2)])
+def test_a_pointwise_map_treats_each_entry_by_itself(transform, event, perturb):
+    layer = built(Pointwise(transform), perturb, (None, *event))
+    x = np.random.default_rng(0).normal(size=(7, *event)).astype("float32")
+    z, log_det = layer(x)
+    back, log_back = layer.inverse(z)
+    assert z.shape == x.shape
+    np.testing.assert_allclose(array(back), x, atol=1e-4)
+    np.testing.assert_allclose(array(log_back), -array(log_det), atol=2e-4)
+    assert (array(z) != x).all()
+
+
+def test_a_number_can_be_modelled_given_a_context():
+    """y | x with y a single number: N(2 x, 1) for x in (-1, 1)."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (2000, 1)).astype("float32")
+    y = (2 * x + rng.normal(size=x.shape)).astype("float32")
+    flow = Flow(Pointwise("affine", MLP([16])))
+    flow.compile("adam")
+    flow.optimizer.learning_rate = 0.02
+    flow.fit(y, context=x, batch_size=200, epochs=40, verbose=0)
+    expected = 0.5 * np.log(2 * np.pi) + 0.5
+    assert abs(-flow.log_prob(y, context=x).mean() - expected) < 0.06
+    samples = flow.sample(4000, context=np.array([[0.8]], "float32"), seed=0)
+    assert abs(samples.mean() - 1.6) < 0.15
+    with pytest.raises(ContractError, match="context"):
+        flow.log_prob(y)
+
+
+def test_a_residual_network_starts_at_zero_and_hears_its_context(perturb):
+    net = ResidualMLP(8, blocks=3, features=4, context="required")
+    x = np.ones((2, 3), "float32")
+    assert not array(net(x, context=np.ones((2, 2), "float32"))).any()
+    perturb(net, scale=0.5)
+    one, other = (array(net(x, context=np.full((2, 2), c, "float32"))) for c in (1.0, 2.0))
+    assert (one != other).all()
+    with pytest.raises(ValueError, match="blocks: expected a whole number from 1 up, received 0"):
+        ResidualMLP(8, blocks=0)
+
+
+def test_gradients_go_through_the_sequential_inverse(perturb):
+    layer = built(Autoregressive(MADE([8], activation="tanh"), Affine("tanh")), perturb, (None, 3))
+    z = ops.convert_to_tensor(X[:2, :3])
+    _, (gradient,) = backends.gradients(lambda given: ops.sum(layer.inverse(given[0])[0] ** 2), [z])
+    x = array(layer.inverse(z)[0])
+    # d(x^2)/dz = 2 x dx/dz, and dx/dz is the inverse of dz/dx.
+    step, jacobian = 1e-2, []
+    for j in range(3):
+        moved = np.eye(3, dtype="float32")[j] * step
+        jacobian.append((array(layer(x + moved)[0]) - array(layer(x - moved)[0])) / (2 * step))
+    forward = np.stack(jacobian, axis=-1)  # (batch, outputs, inputs)
+    expected = np.einsum("bi,bij->bj", 2 * x, np.linalg.inv(forward))
+    np.testing.assert_allclose(array(gradient), expected, rtol=2e-2, atol=2e-2)

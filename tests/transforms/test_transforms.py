@@ -1,0 +1,165 @@
+"""Every transform: an increasing map, its inverse and its slope, against automatic differentiation in float64."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import backends
+from flowkit.transforms import Additive, Affine, Gaussian, RationalQuadratic, SigmoidMixture, Transform
+
+TRANSFORMS = [
+    Additive(),
+    Affine(),
+    Affine(min_scale=0.2),
+    Affine("tanh"),
+    Affine(order="scale-shift"),
+    Gaussian(),
+    Gaussian(min_scale=0.1),
+    RationalQuadratic(),
+    RationalQuadratic(2, bound=1.5),
+    SigmoidMixture(),
+    SigmoidMixture(1),
+]
+every = pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+
+
+def drawn(transform, scale=1.0, shape=(64, 3), dtype="float64", seed=0):
+    """(x, raw numbers) as tensors: x from far inside to far outside of any spline."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape) * rng.choice([0.1, 1, 10], size=shape)
+    h = scale * rng.normal(size=(shape[0], transform.parameters, shape[1]))
+    return ops.convert_to_tensor(x, dtype=dtype), ops.convert_to_tensor(h, dtype=dtype)
+
+
+def slopes(f, x):
+    """df/dx for each entry of a pointwise function, by automatic differentiation."""
+    return ops.convert_to_numpy(backends.gradients(lambda given: ops.sum(f(given[0])), [x])[1][0])
+
+
+@every
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
+    with backends.float64():
+        x, h = drawn(transform, scale)
+        y, log_slope = transform.forward(x, *transform.prepare(h))
+        assert y.shape == x.shape
+        by_hand = slopes(lambda x: transform.forward(x, *transform.prepare(h))[0], x)
+        np.testing.assert_allclose(ops.convert_to_numpy(log_slope + 0 * x), np.log(by_hand), atol=1e-7)
+
+
+@every
+@pytest.mark.parametrize(("dtype", "scale", "tolerance"), [("float64", 2.0, 1e-9), ("float32", 1.0, 2e-3)])
+def test_the_inverse_comes_back_and_its_slope_is_the_reciprocal(transform, dtype, scale, tolerance):
+    with backends.float64():
+        x, h = drawn(transform, scale, dtype=dtype)
+        prepared = transform.prepare(h)
+        y, log_slope = transform.forward(x, *prepared)
+        back, log_back = transform.inverse(y, *prepared)
+        assert keras.backend.standardize_dtype(back.dtype) == dtype
+        size = np.maximum(1, np.abs(ops.convert_to_numpy(x)))
+        assert np.max(np.abs(ops.convert_to_numpy(back - x)) / size) < tolerance
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(log_back + log_slope + 0 * x), 0, atol=tolerance, rtol=0
+        )
+
+
+@every
+def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
+    with backends.float64():
+        y, h = drawn(transform, 1.0, shape=(8, 2))
+        rng = np.random.default_rng(1)
+        direction = rng.normal(size=h.shape)
+
+        def f(given):
+            (h,) = given
+            x, log_slope = transform.inverse(y, *transform.prepare(h))
+            return ops.sum(ops.sin(0.1 * x)) + ops.sum(log_slope + 0 * y)
+
+        gradient = ops.convert_to_numpy(backends.gradients(f, [h])[1][0])
+        step = 1e-5 * direction
+        difference = float(f([h + step])) - float(f([h - step]))
+        np.testing.assert_allclose(np.sum(gradient * direction), difference / 2e-5, rtol=1e-4, atol=1e-6)
+
+
+@every
+def test_it_increases(transform):
+    with backends.float64():
+        x = ops.convert_to_tensor(np.linspace(-12, 12, 1001)[:, None], dtype="float64")
+        h = drawn(transform, 2.0, shape=(1, 1))[1]
+        y = ops.convert_to_numpy(transform.forward(x, *transform.prepare(h))[0])
+        assert np.all(np.diff(y[:, 0]) > 0)
+
+
+@every
+def test_raw_numbers_of_zero_are_the_identity_or_what_is_documented(transform):
+    x = ops.convert_to_tensor(np.linspace(-7, 7, 29)[:, None], dtype="float32")
+    y, _ = transform.forward(x, *transform.prepare(ops.zeros((29, transform.parameters, 1))))
+    expected = x
+    if isinstance(transform, Affine) and transform.scale == "sigmoid":
+        expected = x * (transform.min_scale + (1 - transform.min_scale) * ops.sigmoid(2.0))
+    np.testing.assert_allclose(ops.convert_to_numpy(y), ops.convert_to_numpy(expected), atol=5e-6)
+
+
+@every
+def test_it_is_known_by_its_arguments(transform):
+    config = keras.saving.serialize_keras_object(transform)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again == transform
+    assert hash(again) == hash(transform)
+    assert repr(again) == repr(transform)
+    assert again != RationalQuadratic(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Affine("exp"), "Affine's scale expects one of 'sigmoid', 'tanh', received 'exp'"),
+        (lambda: Affine("tanh", min_scale=0.1), "and 0 for scale='tanh', received 0.1"),
+        (lambda: Affine(min_scale=1.0), r"min_scale in \[0, 1\)"),
+        (lambda: Affine(order="shift"), "Affine's order expects one of"),
+        (lambda: Gaussian(min_scale=-1), r"min_scale in \[0, 1\)"),
+        (lambda: RationalQuadratic(1), "bins: expected a whole number from 2 to 999, received 1"),
+        (lambda: RationalQuadratic(True), "received True"),
+        (lambda: RationalQuadratic(bound=0.0), "a positive bound, received 0.0"),
+        (lambda: RationalQuadratic(bound=float("nan")), "a positive bound, received nan"),
+        (lambda: SigmoidMixture(0.5), "units: expected a whole number from 1 up, received 0.5"),
+    ],
+)
+def test_what_it_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("method", ["prepare", "forward", "inverse"])
+def test_an_author_is_told_what_is_missing(method):
+    class Nothing(Transform):
+        pass
+
+    with pytest.raises(NotImplementedError, match=f"Nothing has no {method}"):
+        getattr(Nothing(), method)(None)
+
+
+def test_a_spline_far_from_its_start_keeps_its_digits():
+    """Where the usual quadratic formula cancels: discriminants below 0, and errors of a twentieth."""
+    spline = RationalQuadratic()
+    x, h = drawn(spline, 6.0, shape=(4000, 2), dtype="float32")
+    x = ops.clip(x, -4.9, 4.9)
+    prepared = spline.prepare(h)
+    y, _ = spline.forward(x, *prepared)
+    back, log_slope = spline.inverse(y, *prepared)
+    assert np.isfinite(ops.convert_to_numpy(log_slope)).all()
+    again, _ = spline.forward(back, *prepared)
+    # x itself is lost in a bin that is flat; its image is not.
+    np.testing.assert_allclose(ops.convert_to_numpy(again), ops.convert_to_numpy(y), atol=2e-4)
+
+
+def test_a_mixture_is_exact_in_both_tails():
+    mixture = SigmoidMixture(2)
+    x = ops.convert_to_tensor([[-1e4], [-40.0], [40.0], [1e4]], dtype="float32")
+    prepared = mixture.prepare(ops.zeros((4, 6, 1)))
+    y, log_slope = mixture.forward(x, *prepared)
+    np.testing.assert_allclose(ops.convert_to_numpy(y), ops.convert_to_numpy(x), rtol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(log_slope), 0, atol=1e-2)
+    back, _ = mixture.inverse(y, *prepared)
+    np.testing.assert_allclose(ops.convert_to_numpy(back), ops.convert_to_numpy(x), rtol=1e-5)
