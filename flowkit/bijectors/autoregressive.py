@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.bijectors.fixed import fixed_weight
 from flowkit.bijectors.steered import steering_spec, transform_of
 from flowkit.contract import Bijector, ContractError, sum_event
 from flowkit.contract.arguments import one_of
@@ -72,6 +73,9 @@ class Autoregressive(Bijector):
                 expected=f"{len(self.order)} entries, for its order",
                 received=f"shape {plain(x_shape)}",
             )
+        if isinstance(self.order, list):
+            self.indices = fixed_weight(self, "indices", np.array(self.order), "int32")
+            self.back = fixed_weight(self, "back", np.argsort(self.order), "int32")
         build_conditioner(
             self, self.conditioner, size * self.transform.parameters, plain(x_shape), context_shape
         )
@@ -85,8 +89,7 @@ class Autoregressive(Bijector):
             return x
         if self.order == "reversed":
             return ops.flip(x, axis=-1)
-        order = np.argsort(self.order) if back else np.asarray(self.order)
-        return ops.take(x, order, axis=-1)
+        return ops.take(x, self.back if back else self.indices, axis=-1)
 
     def run(self, x, context, inverse):
         x = self._in_order(x)
@@ -109,7 +112,7 @@ class Autoregressive(Bijector):
             found, _ = self.transform.inverse(z, *self._prepare(x, context))
             return ops.where(places <= known, found, ops.zeros_like(found)), known + 1
 
-        x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(z[0, 0])))
+        x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
         return self.transform.inverse(z, *self._prepare(x, context))
 
     def run_adapt(self, x, context, again=True):

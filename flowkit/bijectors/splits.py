@@ -1,5 +1,7 @@
 """How a coupling parts an event in what it keeps and what it changes."""
 
+import ast
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +25,8 @@ def split_of(word_or_mask: Any, swap: bool) -> "Halves | Masked":
             f"Coupling's split expects one of {', '.join(map(repr, WORDS))}, or a boolean mask of the event, True for "
             f"some entries that are kept and False for others, received {word_or_mask!r}."
         )
-    return Masked(_Fixed(mask.shape, mask.tobytes()), swap)
+    # As a word: it can be compared and hashed, and compilers take it for a constant.
+    return Masked(f"{mask.shape} {np.packbits(mask).tobytes().hex()}", swap)
 
 
 @dataclass(frozen=True)
@@ -61,20 +64,12 @@ class Halves:
 class Masked:
     """Some entries are kept, whatever their place; the network sees zeros in the others, and answers for all."""
 
-    kept: Any  # a word, or a fixed mask
+    kept: str  # "checkerboard", "alternating", or the shape and the bits of a mask
     swap: bool
 
     def mask(self, event):
-        """True where an entry is kept, of the event's shape. Raises ValueError for a mask of another shape."""
-        if self.kept == "checkerboard":
-            places = event[:-1] or event
-            mask = np.indices(places).sum(axis=0) % 2 == 0
-            mask = mask[..., None] if event[:-1] else mask
-        elif self.kept == "alternating":
-            mask = np.arange(event[-1]) % 2 == 0
-        else:
-            mask = np.frombuffer(self.kept.entries, dtype=bool).reshape(self.kept.shape)
-        return np.broadcast_to(mask ^ self.swap, event)
+        """True if an entry is kept, of the event's shape. Raises ValueError for a mask of another shape."""
+        return _mask(self.kept, self.swap, event).astype(bool)
 
     def sizes(self, event):
         """How many channels the network sees, and for how many it answers."""
@@ -101,16 +96,20 @@ class Masked:
         return mask.any() and not mask.all()
 
     def _is_kept(self, x):
-        return backends.constant(_as_number, self, tuple(x.shape[1:]), like=x) > 0
+        return backends.constant(_mask, self.kept, self.swap, tuple(x.shape[1:]), like=x) > 0
 
 
-@dataclass(frozen=True)
-class _Fixed:
-    """A mask that can be compared and hashed, as a key of what is kept on the device."""
-
-    shape: tuple[int, ...]
-    entries: bytes
-
-
-def _as_number(split, event):
-    return split.mask(event).astype("float32")
+def _mask(kept, swap, event):
+    """1 for entries that are kept, 0 for those that are changed, of the event's shape."""
+    if kept == "checkerboard":
+        places = event[:-1] or event
+        mask = np.indices(places).sum(axis=0) % 2 == 0
+        mask = mask[..., None] if event[:-1] else mask
+    elif kept == "alternating":
+        mask = np.arange(event[-1]) % 2 == 0
+    else:
+        shape, _, bits = kept.rpartition(" ")
+        shape = ast.literal_eval(shape)
+        packed = np.frombuffer(bytes.fromhex(bits), dtype="uint8")
+        mask = np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
+    return np.broadcast_to(mask ^ swap, event).astype("float32")

@@ -1,5 +1,6 @@
 """Mixtures of sigmoids, between the real line and itself."""
 
+import functools
 import math
 
 import keras
@@ -58,7 +59,8 @@ class SigmoidMixture(Transform):
         def f(x):
             return self.forward(x, log_weights, slopes, shifts)
 
-        low, high = ops.min(ends, axis=-2), ops.max(ends, axis=-2)
+        each = ops.unstack(ends, self.units, axis=-2)  # Keras has no least of an empty batch
+        low, high = functools.reduce(ops.minimum, each), functools.reduce(ops.maximum, each)
         room = 1e-3 * (1 + ops.abs(low) + ops.abs(high))  # for the rounding of the ends
         x = solve_increasing(f, y, low - room, high + room)
         return x, -f(x)[1]
