@@ -6,8 +6,8 @@ from flowkit.contract.arguments import one_of
 from flowkit.data.dequantize import Dequantize
 from flowkit.flow import Flow
 from flowkit.labelled import LabelledFlow
-from flowkit.zoo.arguments import between, shape, whole
 from flowkit.transforms import Additive, Affine
+from flowkit.zoo.arguments import between, shape, whole
 
 
 def glow(
