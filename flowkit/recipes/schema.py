@@ -36,7 +36,7 @@ class DataTable(BaseModel):
     size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     channels: Literal[1, 3] | None = None
     limit: Count | None = None
-    max_bytes: Count = data.MAX_BYTES  # what the images may take
+    max_bytes: Annotated[int, Field(ge=1, lt=2**63)] = data.MAX_BYTES  # what the images may take
     crop: Side | None = None  # of this side: at random to train on, one for each image to test with
     augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
 
