@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from typing import Any
 
 import keras
 import numpy as np
@@ -58,7 +57,6 @@ class Flow(Inference):
         self.sampler = keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
-        self._compiled_runs: dict[str, Any] = {}
         self._scoring = False  # inside `evaluate`
 
     # What Keras calls

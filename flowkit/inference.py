@@ -1,7 +1,9 @@
 """What a fitted flow is asked, densities, samples and latents: answered in numpy, batch by batch."""
 
+import functools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,6 +15,7 @@ from flowkit.contract import Bijector, ContractError
 from flowkit.contract.shapes import context_shape, event_size, plain
 from flowkit.data.dequantize import Dequantize, evaluation_noise
 from flowkit.data.validate import whole_number
+from flowkit.drawing import Latents, Repeated, entropy
 from flowkit.in_batches import default_batch_size, run_in_batches
 from flowkit.inputs import check_context, check_finite, count
 from flowkit.levels import spread
@@ -26,7 +29,6 @@ class Inference(keras.Model):
     dequantize: Dequantize | None
     event_shape: tuple[int, ...] | None
     sampler: keras.random.SeedGenerator
-    _compiled_runs: dict[str, Any]
 
     @property
     def num_classes(self):
@@ -54,16 +56,16 @@ class Inference(keras.Model):
         return self._log_prob(x, context, batch_size, seed, draw=0)
 
     def _log_prob(self, x, context, batch_size, seed, draw):
-        return self._scored("log_density", self._log_density, x, context, batch_size, seed, draw)
-
-    def _scored(self, name, function, x, context, batch_size, seed, draw=0):
-        """`function(y, context)` of the dequantised data, in batches, as numpy."""
         x, context = self._prepare(x, context)
+        return self._scored(self._log_density, x, context, batch_size, seed, draw)
+
+    def _scored(self, function, x, context, batch_size, seed, draw=0):
+        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy."""
 
         def score(start, stop, piece):
             x, context = piece
             y = self._dequantized(x, start, seed=seed, draw=draw)
-            return self._run(name, function, y, context)
+            return self._run(function, y, context)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
@@ -92,7 +94,7 @@ class Inference(keras.Model):
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         """
         z, context, lead = self._draw(n, context, temperature, seed)
-        x = self.decode(z, context, batch_size=batch_size)
+        x = self._decode(z, context, batch_size)
         return x.reshape(*lead, *x.shape[1:])
 
     def sample_and_log_prob(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
@@ -100,12 +102,12 @@ class Inference(keras.Model):
         whatever the temperature."""
         z, context, lead = self._draw(n, context, temperature, seed)
         if self.dequantize is not None:
-            x = self.decode(z, context, batch_size=batch_size)
-            log_prob = self.log_prob(x, context, batch_size=batch_size)
+            x = self._decode(z, context, batch_size)
+            log_prob = self._scored(self._log_density, x, context, batch_size, seed=0)
         else:
 
             def draw(start, stop, piece):
-                return self._run("invert_and_score", self._invert_and_score, *piece)
+                return self._run(self._invert_and_score, *piece)
 
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
@@ -118,20 +120,19 @@ class Inference(keras.Model):
             x, context = piece
             if self.dequantize is not None:
                 x = _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
-            return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], x, context)
+            return self._run(self._forward, x, context)
 
         return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
 
     def decode(self, z, context=None, *, batch_size=None):
         """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
-        z = np.asarray(z, self.compute_dtype)
-        context = self._ready(context)
+        return self._decode(np.asarray(z, self.compute_dtype), self._ready(context), batch_size)
 
+    def _decode(self, z, context, batch_size):
         finite = np.ones(len(z), bool)
 
         def backward(start, stop, piece):
-            y = self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
-            y = ops.convert_to_numpy(y)
+            y = ops.convert_to_numpy(self._run(self._backward, *piece))
             finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
             return y if self.dequantize is None else self.dequantize.as_stored(y)
 
@@ -140,9 +141,15 @@ class Inference(keras.Model):
             warnings.warn(
                 f"{(~finite).sum()} of {len(z)} samples overflowed on the way back: their latents lie "
                 "where the flow has seen no data; lower the temperature, or move them less far",
-                stacklevel=2,
+                stacklevel=3,
             )
         return x
+
+    def _forward(self, y, context):
+        return self.bijector(y, context=context)[0]
+
+    def _backward(self, z, context):
+        return self.bijector.inverse(z, context=context)[0]
 
     def _invert_and_score(self, z, context):
         x, log_det = self.bijector.inverse(z, context=context)
@@ -154,23 +161,33 @@ class Inference(keras.Model):
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
-            context = tree.map_structure(lambda c: np.tile(c, (n, *(1,) * (c.ndim - 1))), context)
-        latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
-        z = self.base.sample(
-            (math.prod(lead), *latent),
+            context = tree.map_structure(lambda c: Repeated(c, n), context)
+        return self._latents(math.prod(lead), context, temperature, seed), context, lead
+
+    def _latents(self, count, context, temperature, seed):
+        return Latents(
+            self.base,
+            count,
+            plain(self.bijector.compute_output_shape((None, *self._event())))[1:],
+            seed=entropy(self.sampler if seed is None else seed),
             temperature=spread(self.bijector, temperature),
-            seed=self.sampler if seed is None else seed,
             context=context,
         )
-        return ops.convert_to_numpy(z), context, lead
 
     # What stands behind each answer
 
-    def _run(self, name, function, *args):
-        if name not in self._compiled_runs:
-            self._compiled_runs[name] = backends.compile_inference(function, self)
+    def _run(self, function, *args):
         tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
-        return self._compiled_runs[name](*tensors)
+        return self._compiled_function(function)(*tensors)
+
+    @functools.cached_property
+    def _compiled_function(self) -> Callable:
+        """The compiled function of a function, the last few of which are kept.
+
+        A bound method is the same each time that it is asked for; a closure is not, and may have closed over
+        something else.
+        """
+        return functools.lru_cache(maxsize=32)(lambda function: backends.compile_inference(function, self))
 
     def _dequantized(self, x, start=0, *, seed=0, draw=0):
         """Continuous values of samples `start` and following, each with the noise that its index gives."""

@@ -124,7 +124,7 @@ class LabelledFlow(Flow):
         def classify(start, stop, piece):
             x, context = piece
             y = self._dequantized(x, start, seed=seed)
-            return self._run("classify", self._classify, y, context)
+            return self._run(self._classify, y, context)
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.data.validate import whole_number
-from flowkit.levels import level_sizes, spread
+from flowkit.levels import level_sizes
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
 
@@ -134,13 +134,8 @@ def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch
         raise ValueError(f"levels: expected whole numbers in 0..{len(sizes) - 1}, received {levels}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
-    fresh = flow.base.sample(
-        z.shape,
-        temperature=spread(flow.bijector, temperature),
-        seed=flow.sampler if seed is None else seed,
-        context=context,
-    )
-    z = np.where(np.repeat(drawn, sizes), ops.convert_to_numpy(fresh), z)
+    fresh = flow._latents(len(z), context, temperature, seed)[:]
+    z = np.where(np.repeat(drawn, sizes), fresh, z)
     return _decode(flow, z[None], context, batch_size, single)[0]
 
 
