@@ -4,11 +4,11 @@ import math
 import warnings
 
 import keras
-import numpy as np
 from keras import ops
 
 from flowkit import backends
 from flowkit.contract import Bijector
+from flowkit.contract.building import build_for
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import event_size, plain
 from flowkit.data.batch_order import Batches
@@ -18,13 +18,21 @@ from flowkit.inference import Inference
 from flowkit.inputs import (
     is_array,
     pack,
-    peek,
+    peek_checked,
     plain_shape,
-    rows,
+    to_fit_on,
+    to_score_on,
+    to_validate_on,
     unpack,
 )
 from flowkit.metrics import MeanOfCounted
-from flowkit.saving import engine_neutral, refuse_shared
+from flowkit.objective import (
+    check_loss_scaling,
+    refuse_other_losses,
+    what_counts,
+    without_other_losses,
+)
+from flowkit.saving import built_late, engine_neutral, refuse_late, refuse_shared
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -41,7 +49,7 @@ class Flow(Inference):
 
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
-    >>> round(float(flow.log_prob(np.zeros((1, 2)))[0]), 4)  # -ln(2 pi)
+    >>> round(float(flow.log_prob(ops.zeros((1, 2)))[0]), 4)  # -ln(2 pi)
     -1.8379
     """
 
@@ -57,6 +65,7 @@ class Flow(Inference):
         self.sampler = keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
+        self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
         self._scoring = False  # inside `evaluate`
 
     # What Keras calls
@@ -67,8 +76,9 @@ class Flow(Inference):
         self.bijector._check_shape(plain(x_shape))
         self.bijector.build_for(plain(x_shape), plain_shape(c_shape))
         self.event_shape = plain(x_shape)[1:]
-        if not self.base.built:  # Keras traces the model anew before each batch while a layer is not built
-            self.base.build(plain(self.bijector.compute_output_shape(plain(x_shape))))
+        # Keras traces the model anew before each batch while a layer is not built.
+        build_for(self.base, plain(self.bijector.compute_output_shape(plain(x_shape))), plain_shape(c_shape))
+        self._late = built_late(self.base)
         self.built = True
 
     def call(self, inputs, training=None):
@@ -104,22 +114,22 @@ class Flow(Inference):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)
-        counts, weight = self._counted(y_pred, sample_weight)
+        counts, weight = self._what_counts(y_pred, sample_weight)
         nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nll, sample_weight=weight)
         size = event_size(data.shape)
         self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
         return self.get_metrics_result()
 
-    def _counted(self, values, sample_weight):
-        """Which of the values (batch,) count in a mean, and with what weight."""
+    def _what_counts(self, values, sample_weight):
         # A training step that is not finite does not count where it is not taken (flowkit.training.guard).
-        skipped = not self._scoring and getattr(
-            getattr(self, "optimizer", None), "skips_what_is_not_finite", False
-        )
-        counts = ops.isfinite(values) if skipped else ops.ones_like(values, dtype="bool")
-        weight = ops.cast(counts, values.dtype)
-        return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)
+        skips = getattr(getattr(self, "optimizer", None), "skips_what_is_not_finite", False)
+        return what_counts(values, sample_weight, skipped=skips and not self._scoring)
+
+    def compile(self, optimizer="rmsprop", loss=None, **options):
+        """Keras's `compile`, for the negative log-likelihood. Raises ValueError for another loss, and for metrics."""
+        refuse_other_losses(self, {"loss": loss, **options})
+        super().compile(optimizer, **options)
 
     def fit(
         self,
@@ -150,20 +160,12 @@ class Flow(Inference):
                 f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
                 f"to one of {', '.join(backends.ENGINES)}."
             )
-        self._check_loss_scaling()
-        if isinstance(x, dict):
-            x, context = unpack(x)
-        if is_array(x):
-            x, context = self._check(x, y if context is None else context)
-            y = _target(len(x), sample_weight)
-            size = batch_size or 32  # Keras's default
-            first, x = (x[:size], rows(context, size)), pack(x, context)
-        else:
-            if isinstance(x, Batches):
-                kwargs["shuffle"] = False  # its own order is what can be resumed
-            first, x = self._peek(x)
+        check_loss_scaling(self)
+        if isinstance(x, Batches):
+            kwargs["shuffle"] = False  # its own order is what can be resumed
+        first, x, y = to_fit_on(self, x, y, context, sample_weight, batch_size)
         if validation_data is not None:
-            validation_data = self._check_validation(validation_data)
+            validation_data = to_validate_on(self, validation_data)
         if not self.built or not self.bijector.adapted:
             self.adapt(*first, again=False)
         if self.compiled:
@@ -184,11 +186,7 @@ class Flow(Inference):
         Raises ContractError for a flow that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
-            if isinstance(x, dict):
-                x, context = unpack(x)
-            if is_array(x):
-                x = pack(x, y if context is None else context)
-                y = _target(len(unpack(x)[0]), sample_weight)
+            x, y = to_score_on(self, x, y, context, sample_weight)
             x = self._ready_on(x)
         self._scoring = True
         try:
@@ -241,33 +239,10 @@ class Flow(Inference):
             x, context = self._check(x, context)
             data = pack(x, context)
         else:
-            (x, context), data = self._peek(data)
+            (x, context), data = peek_checked(self, data)
         self._build_on(x, context)
         self._check_adapted()
         return data
-
-    def _peek(self, dataset):
-        """The first batch's x and context, checked, and the data set as if untouched."""
-        (x, context), dataset = peek(dataset)
-        return self._check(x, context), dataset
-
-    def _check_loss_scaling(self):
-        # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
-        policies = {layer.dtype_policy.name for layer in self._flatten_layers()}
-        scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
-        if "mixed_float16" in policies and not scaled:
-            raise ValueError(
-                "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "
-                "since their gradients underflow; mixed_bfloat16 needs none."
-            )
-
-    def _check_validation(self, data):
-        if is_array(data):
-            return pack(*self._check(data, None))
-        if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
-            x, context, weights = (*data, None, None)[:3]
-            return pack(*self._check(x, context)), _target(len(x), weights), weights
-        return self._peek(data)[1]
 
     # Saving
 
@@ -293,7 +268,18 @@ class Flow(Inference):
         config = super().get_compile_config()
         return config and engine_neutral(config)
 
+    def compile_from_config(self, config):
+        """As Keras does, for a model whose `compile` is its own."""
+        self.compile(**keras.saving.deserialize_keras_object(without_other_losses(config)))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
-def _target(count, sample_weight):
-    """What Keras is given as the target: it drops weights that come without one. The loss does not look at it."""
-    return None if sample_weight is None else np.zeros(count, "float32")
+    def save_own_variables(self, store):
+        refuse_late(
+            self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
+        )
+        super().save_own_variables(store)
+
+    def load_own_variables(self, store):
+        refuse_late(self.base, self._late)
+        super().load_own_variables(store)

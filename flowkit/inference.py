@@ -33,7 +33,8 @@ class Inference(keras.Model):
     @property
     def num_classes(self):
         """How many classes the labels of a class-conditional flow may name; None for no labels."""
-        return self.bijector.num_classes
+        classes = self.bijector.num_classes
+        return getattr(self.base, "num_classes", None) if classes is None else classes
 
     # Densities
 

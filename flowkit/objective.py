@@ -1,0 +1,41 @@
+"""What training minimises, the negative log-likelihood: what may not be given in its place, and what counts in it."""
+
+import keras
+from keras import ops
+
+# What Keras's `compile` takes for models whose loss compares predictions with targets.
+_OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+def refuse_other_losses(flow, given):
+    """Raise ValueError where `given`, the keywords of `compile`, name a loss or a metric."""
+    for name in _OF_TARGETS:
+        if given.get(name) is not None:
+            raise ValueError(
+                f"{type(flow).__name__}.compile expects no {name}=, received {given[name]!r}: a flow trains on its "
+                f"negative log-likelihood, and reports nll and bits_per_dim. Leave {name} out."
+            )
+
+
+def without_other_losses(config):
+    """A stored `compile` without what `refuse_other_losses` refuses: it was ignored when it was not refused yet."""
+    return {key: value for key, value in config.items() if key not in _OF_TARGETS}
+
+
+def check_loss_scaling(flow):
+    """Raise ValueError for networks in float16 without a scaled loss."""
+    # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
+    policies = {layer.dtype_policy.name for layer in flow._flatten_layers()}
+    scaled = isinstance(getattr(flow, "optimizer", None), keras.optimizers.LossScaleOptimizer)
+    if "mixed_float16" in policies and not scaled:
+        raise ValueError(
+            "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "
+            "since their gradients underflow; mixed_bfloat16 needs none."
+        )
+
+
+def what_counts(values, sample_weight, *, skipped):
+    """Which of the values (batch,) count in a mean, and with what weight; with `skipped`, those that are finite."""
+    counts = ops.isfinite(values) if skipped else ops.ones_like(values, dtype="bool")
+    weight = ops.cast(counts, values.dtype)
+    return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)
