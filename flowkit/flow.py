@@ -33,6 +33,7 @@ from flowkit.objective import (
     without_other_losses,
 )
 from flowkit.saving import built_late, engine_neutral, refuse_late, refuse_shared
+from flowkit.turns import Turns, alone
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -63,6 +64,7 @@ class Flow(Inference):
         self.dequantize: Dequantize | None = dequantize
         self.event_shape: tuple[int, ...] | None = None
         self.sampler = keras.random.SeedGenerator()
+        self.turns = Turns()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
         self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
@@ -131,6 +133,7 @@ class Flow(Inference):
         refuse_other_losses(self, {"loss": loss, **options})
         super().compile(optimizer, **options)
 
+    @alone
     def fit(
         self,
         x=None,
@@ -180,6 +183,7 @@ class Flow(Inference):
             **kwargs,
         )
 
+    @alone
     def evaluate(self, x=None, y=None, batch_size=None, *, context=None, sample_weight=None, **kwargs):
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
 
@@ -194,26 +198,31 @@ class Flow(Inference):
         finally:
             self._scoring = False
 
+    @alone
     def predict(self, x, *args, **kwargs):
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         return super().predict(self._ready_on(x), *args, **kwargs)
 
     # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
 
+    @alone
     def train_on_batch(self, x, *args, **kwargs):
         """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().train_on_batch(self._ready_on(x), *args, **kwargs)
 
+    @alone
     def test_on_batch(self, x, *args, **kwargs):
         """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().test_on_batch(self._ready_on(x), *args, **kwargs)
 
+    @alone
     def predict_on_batch(self, x):
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().predict_on_batch(self._ready_on(x))
 
     # Data-dependent initialisation
 
+    @alone
     def adapt(self, x, context=None, *, again=True):
         """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
@@ -278,7 +287,8 @@ class Flow(Inference):
         refuse_late(
             self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
         )
-        super().save_own_variables(store)
+        with self.turns.answer("saving"):
+            super().save_own_variables(store)
 
     def load_own_variables(self, store):
         refuse_late(self.base, self._late)

@@ -19,6 +19,7 @@ from flowkit.drawing import Latents, Repeated, entropy
 from flowkit.in_batches import default_batch_size, run_in_batches
 from flowkit.inputs import check_context, check_finite, count
 from flowkit.levels import spread
+from flowkit.turns import Turns, answers
 
 
 class Inference(keras.Model):
@@ -29,6 +30,7 @@ class Inference(keras.Model):
     dequantize: Dequantize | None
     event_shape: tuple[int, ...] | None
     sampler: keras.random.SeedGenerator
+    turns: Turns
 
     @property
     def num_classes(self):
@@ -48,6 +50,7 @@ class Inference(keras.Model):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return z, log_prob
 
+    @answers
     def log_prob(self, x, context=None, *, batch_size=None, seed=0):
         """log p(x) in nats, numpy (batch,). With `dequantize`, a lower bound with one draw of noise.
 
@@ -70,6 +73,7 @@ class Inference(keras.Model):
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
+    @answers
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
@@ -88,6 +92,7 @@ class Inference(keras.Model):
 
     # Samples and latents
 
+    @answers
     def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
@@ -98,6 +103,7 @@ class Inference(keras.Model):
         x = self._decode(z, context, batch_size)
         return x.reshape(*lead, *x.shape[1:])
 
+    @answers
     def sample_and_log_prob(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
@@ -113,6 +119,7 @@ class Inference(keras.Model):
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
+    @answers
     def encode(self, x, context=None, *, batch_size=None):
         """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise."""
         x, context = self._prepare(x, context)
@@ -125,6 +132,7 @@ class Inference(keras.Model):
 
         return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
 
+    @answers
     def decode(self, z, context=None, *, batch_size=None):
         """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
         return self._decode(np.asarray(z, self.compute_dtype), self._ready(context), batch_size)
@@ -142,7 +150,7 @@ class Inference(keras.Model):
             warnings.warn(
                 f"{(~finite).sum()} of {len(z)} samples overflowed on the way back: their latents lie "
                 "where the flow has seen no data; lower the temperature, or move them less far",
-                stacklevel=3,
+                stacklevel=4,
             )
         return x
 
@@ -166,11 +174,13 @@ class Inference(keras.Model):
         return self._latents(math.prod(lead), context, temperature, seed), context, lead
 
     def _latents(self, count, context, temperature, seed):
+        with self.turns.drawing:
+            seed = entropy(self.sampler if seed is None else seed)
         return Latents(
             self.base,
             count,
             plain(self.bijector.compute_output_shape((None, *self._event())))[1:],
-            seed=entropy(self.sampler if seed is None else seed),
+            seed=seed,
             temperature=spread(self.bijector, temperature),
             context=context,
         )

@@ -13,6 +13,7 @@ from flowkit.in_batches import run_in_batches
 from flowkit.inputs import unpack
 from flowkit.levels import split_levels
 from flowkit.metrics import MeanOfCounted
+from flowkit.turns import answers
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -112,6 +113,7 @@ class LabelledFlow(Flow):
         self.label_error.update_state(ops.cast(missed, surprise.dtype), sample_weight=weight)
         return super().compute_metrics(x, y, y_pred["log_prob"], sample_weight)
 
+    @answers
     def label_log_prob(self, x, *, batch_size=None, seed=0):
         """log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class it tells.
 
