@@ -32,6 +32,7 @@ from flowkit.objective import (
     what_counts,
     without_other_losses,
 )
+from flowkit.same_bytes import make_reproducible
 from flowkit.saving import built_late, engine_neutral, refuse_late, refuse_shared
 from flowkit.turns import Turns, alone
 
@@ -116,17 +117,12 @@ class Flow(Inference):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)
-        counts, weight = self._what_counts(y_pred, sample_weight)
+        counts, weight = what_counts(self, y_pred, sample_weight)
         nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nll, sample_weight=weight)
         size = event_size(data.shape)
         self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
         return self.get_metrics_result()
-
-    def _what_counts(self, values, sample_weight):
-        # A training step that is not finite does not count where it is not taken (flowkit.training.guard).
-        skips = getattr(getattr(self, "optimizer", None), "skips_what_is_not_finite", False)
-        return what_counts(values, sample_weight, skipped=skips and not self._scoring)
 
     def compile(self, optimizer="rmsprop", loss=None, **options):
         """Keras's `compile`, for the negative log-likelihood. Raises ValueError for another loss, and for metrics."""
@@ -254,6 +250,11 @@ class Flow(Inference):
         return data
 
     # Saving
+
+    def save(self, filepath, *args, **kwargs):
+        """Keras's `save`, which writes the same bytes for the same flow."""
+        super().save(filepath, *args, **kwargs)
+        make_reproducible(filepath)
 
     def get_config(self):
         store = keras.saving.serialize_keras_object

@@ -13,6 +13,7 @@ from flowkit.in_batches import run_in_batches
 from flowkit.inputs import unpack
 from flowkit.levels import split_levels
 from flowkit.metrics import MeanOfCounted
+from flowkit.objective import what_counts
 from flowkit.turns import answers
 
 
@@ -107,7 +108,7 @@ class LabelledFlow(Flow):
         surprise = self._surprise(x, y_pred["logits"])
         told = ops.cast(ops.argmax(y_pred["logits"], axis=-1), "int32")
         missed = ops.not_equal(told, ops.cast(labels, "int32"))
-        counts, weight = self._what_counts(surprise, sample_weight)
+        counts, weight = what_counts(self, surprise, sample_weight)
         bits = ops.where(counts, surprise, ops.zeros_like(surprise)) / np.log(2).item()
         self.label_bits.update_state(bits, sample_weight=weight)
         self.label_error.update_state(ops.cast(missed, surprise.dtype), sample_weight=weight)

@@ -34,8 +34,10 @@ def check_loss_scaling(flow):
         )
 
 
-def what_counts(values, sample_weight, *, skipped):
-    """Which of the values (batch,) count in a mean, and with what weight; with `skipped`, those that are finite."""
-    counts = ops.isfinite(values) if skipped else ops.ones_like(values, dtype="bool")
+def what_counts(flow, values, sample_weight):
+    """Which of the values (batch,) count in a mean, and with what weight."""
+    # A training step that is not finite does not count where it is not taken (flowkit.training.guard).
+    skips = getattr(getattr(flow, "optimizer", None), "skips_what_is_not_finite", False)
+    counts = ops.isfinite(values) if skips and not flow._scoring else ops.ones_like(values, dtype="bool")
     weight = ops.cast(counts, values.dtype)
     return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)
