@@ -68,7 +68,8 @@ class Repeated:
         self.shape, self.dtype = (times * len(rows), *rows.shape[1:]), rows.dtype
 
     def __getitem__(self, rows):
-        return self._given[np.arange(*rows.indices(len(self))) % max(1, len(self._given))]
+        places = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
+        return self._given[places % max(1, len(self._given))]
 
     def __len__(self):
         return self.shape[0]

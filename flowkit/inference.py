@@ -19,6 +19,7 @@ from flowkit.drawing import Latents, Repeated, entropy
 from flowkit.in_batches import default_batch_size, run_in_batches
 from flowkit.inputs import check_context, check_finite, count
 from flowkit.levels import spread
+from flowkit.round_trip import look_at, one_check, relative_error
 from flowkit.turns import Turns, answers
 
 
@@ -93,23 +94,26 @@ class Inference(keras.Model):
     # Samples and latents
 
     @answers
-    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"):
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
+        `check`: as for `encode`.
         """
         z, context, lead = self._draw(n, context, temperature, seed)
-        x = self._decode(z, context, batch_size)
+        x = self._decode(z, context, batch_size, check)
         return x.reshape(*lead, *x.shape[1:])
 
     @answers
-    def sample_and_log_prob(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+    def sample_and_log_prob(
+        self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"
+    ):
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
         z, context, lead = self._draw(n, context, temperature, seed)
         if self.dequantize is not None:
-            x = self._decode(z, context, batch_size)
+            x = self._decode(z, context, batch_size, check)
             log_prob = self._scored(self._log_density, x, context, batch_size, seed=0)
         else:
 
@@ -117,27 +121,57 @@ class Inference(keras.Model):
                 return self._run(self._invert_and_score, *piece)
 
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
+            look_at(self, x, context, one_check(check), batch_size, stacklevel=3)
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     @answers
-    def encode(self, x, context=None, *, batch_size=None):
-        """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise."""
+    def encode(self, x, context=None, *, batch_size=None, check="warn"):
+        """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise.
+
+        `check` says what happens to data that do not come back, where `round_trip_error` is above 1e-3:
+
+        - "warn" looks at a few rows, those farthest out among them, and warns;
+        - "raise" looks at all, which takes three times as long, and raises ContractError;
+        - None does not look.
+        """
+        one_check(check)
         x, context = self._prepare(x, context)
 
         def forward(start, stop, piece):
             x, context = piece
-            if self.dequantize is not None:
-                x = _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
-            return self._run(self._forward, x, context)
+            return self._run(self._forward, self._undithered(x), context)
 
-        return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
+        z = run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
+        look_at(self, x, context, check, batch_size, stacklevel=3)
+        return z
 
     @answers
-    def decode(self, z, context=None, *, batch_size=None):
-        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
-        return self._decode(np.asarray(z, self.compute_dtype), self._ready(context), batch_size)
+    def decode(self, z, context=None, *, batch_size=None, check="warn"):
+        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x; `check`: see `encode`."""
+        return self._decode(np.asarray(z, self.compute_dtype), self._ready(context), batch_size, check)
 
-    def _decode(self, z, context, batch_size):
+    @answers
+    def round_trip_error(self, x, context=None, *, batch_size=None):
+        """How far f^-1(f(x)) is from x, as a part of the size of x: numpy (n,). Rounding, if the inverse is right.
+
+        The largest difference of a row's entries, over its largest entry, or that of the median row where this is more.
+        What takes uint8 starts at the middle of the bins.
+        """
+        x, context = self._prepare(x, context)
+        return relative_error(self, x, context, batch_size)
+
+    def _round_trip_difference(self, x, context, batch_size):
+        def there_and_back(start, stop, piece):
+            x, context = piece
+            y = self._undithered(x)
+            back = self._run(self._backward, self._run(self._forward, y, context), context)
+            difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
+            return difference.reshape(len(y), -1).max(axis=1)
+
+        return run_in_batches(there_and_back, (x, context), len(x), self._batch_size(batch_size))
+
+    def _decode(self, z, context, batch_size, check):
+        one_check(check)
         finite = np.ones(len(z), bool)
 
         def backward(start, stop, piece):
@@ -152,6 +186,7 @@ class Inference(keras.Model):
                 "where the flow has seen no data; lower the temperature, or move them less far",
                 stacklevel=4,
             )
+        look_at(self, x, context, check, batch_size, stacklevel=4)
         return x
 
     def _forward(self, y, context):
@@ -206,6 +241,12 @@ class Inference(keras.Model):
             return x
         noise = evaluation_noise(start, start + len(x), x.shape[1:], seed=seed, draw=draw)
         return _with_noise(self.dequantize, x, noise)
+
+    def _undithered(self, x):
+        """Continuous values in the middle of the bins of `x`."""
+        if self.dequantize is None:
+            return x
+        return _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
 
     def _batch_size(self, given):
         if given is None:

@@ -1,0 +1,71 @@
+"""How many rows of heavy-tailed data do not come back from their latents, by the scale of the affine couplings.
+
+    KERAS_BACKEND=torch python benchmarks/round_trip.py 0 1 2     # seeds; some 3 minutes for each on one core
+    KERAS_BACKEND=jax python benchmarks/round_trip.py 0 --steps 500 --scales sigmoid min_scale
+
+32 couplings on 19 columns from a Student-t distribution with 2 degrees of freedom, standardised, whose tails reach
+thousands of times as far as their middle. A row is lost if decode(encode(x)) is off by more than 1e-3 of its size, as
+`flow.encode(x, check=...)` measures it. Prints, for each scale and seed: rows lost of 2,000 held out, the largest
+error, and the mean negative log-likelihood in nats.
+"""
+
+import argparse
+import warnings
+
+import flowkit  # before Keras: it takes the engine from KERAS_BACKEND
+
+# isort: split
+import keras
+import numpy as np
+
+from flowkit.bijectors import ActNorm, Chain, Coupling, Permute
+from flowkit.conditioners import MLP
+
+COLUMNS, COUPLINGS, HELD_OUT = 19, 32, 2000
+SCALES = {"sigmoid": {}, "min_scale": {"min_scale": 0.1}, "tanh": {"scale": "tanh"}}
+
+
+def table(seed, rows):
+    """Correlated columns with heavy tails, divided by their median size."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(2, size=(rows, COLUMNS)) @ rng.normal(size=(COLUMNS, COLUMNS)) / COLUMNS**0.5
+    return (x / np.median(np.abs(x), axis=0)).astype("float32")
+
+
+def trained(x, options, steps, seed):
+    keras.utils.set_random_seed(seed)
+    parts = []
+    for _ in range(COUPLINGS):
+        parts += [ActNorm(), Permute("shuffle"), Coupling(MLP([64, 64]), **options)]
+    flow = flowkit.Flow(Chain(parts))
+    flow.compile(flowkit.training.GuardedOptimizer(keras.optimizers.Adam(1e-3, clipnorm=10.0)))
+    flow.fit(x, batch_size=len(x) // steps, epochs=1, verbose=0)
+    return flow
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("seeds", type=int, nargs="+")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--scales", nargs="+", choices=SCALES, default=list(SCALES))
+    args = parser.parse_args()
+    print(f"{keras.backend.backend()}, {args.steps} steps of 256")
+    for scale in args.scales:
+        for seed in args.seeds:
+            x = table(seed, 256 * args.steps + HELD_OUT)
+            flow = trained(x[:-HELD_OUT], SCALES[scale], args.steps, seed)
+            held_out = x[-HELD_OUT:]
+            error = flow.round_trip_error(held_out)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                flow.encode(held_out)
+            nll = -flow.log_prob(held_out).astype("float64").mean()
+            warned = ", warned" if caught else ""
+            print(
+                f"{scale}, seed {seed}: {(error > 1e-3).sum()} lost, {error.max():.1e}, {nll:.1f} nats{warned}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
