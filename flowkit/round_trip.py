@@ -48,17 +48,18 @@ def look_at(flow, x, context, check, batch_size, stacklevel):
         if check == "raise":
             raise
         return
-    lost = len(set(rows[error > TOLERANCE]))
+    lost, looked = (error > TOLERANCE).sum(), len(rows)
     if not lost:
         return
-    looked = len(set(rows))
-    of = f"{looked} rows" if looked == len(sizes) else f"{looked} rows that were looked at"
+    seen = (
+        f"{looked} rows" if looked == len(sizes) else f"{looked} rows that were looked at, of {len(sizes)},"
+    )
     off = f"off by up to {error.max():.2g} of their size"
     if check == "raise":
-        raise _error(flow, f"{lost} of {of} {off}")
+        raise _error(flow, f"{lost} of {seen} {off}")
     warnings.warn(
-        f"{lost} of {of} (of {len(sizes)}) do not come back from their latents: f^-1(f(x)) is {off}, where "
-        f"{TOLERANCE:g} passes. {_CURE}",
+        f"{lost} of {seen} do not come back from their latents: f^-1(f(x)) is {off}, where {TOLERANCE:g} passes. "
+        + _CURE,
         stacklevel=stacklevel + 1,
     )
 
@@ -87,9 +88,11 @@ def _sizes(flow, x):
 def _some(sizes):
     """Places of the rows to look at: as many each time, so that an engine that compiles does so once."""
     count = MANY if len(sizes) >= 1024 else min(FEW, len(sizes))
-    out = count // 2
-    farthest = np.argpartition(sizes, len(sizes) - out)[len(sizes) - out :] if out else []
-    return np.concatenate([farthest, np.linspace(0, len(sizes) - 1, count - out)]).astype(int)
+    cut = len(sizes) - count // 2
+    order = np.argpartition(sizes, cut) if cut < len(sizes) else np.arange(len(sizes))
+    others = np.sort(order[:cut])
+    spread = np.linspace(0, len(others) - 1, count - count // 2).astype(int)
+    return np.concatenate([order[cut:], others[spread]])
 
 
 def _error(flow, received):
