@@ -1,6 +1,6 @@
 """How many rows of heavy-tailed data do not come back from their latents, by the scale of the affine couplings.
 
-    KERAS_BACKEND=torch python benchmarks/round_trip.py 0 1 2     # seeds; some 3 minutes for each on one core
+    KERAS_BACKEND=torch python benchmarks/round_trip.py 0 1 2     # seeds; two to three minutes of a core for each line
     KERAS_BACKEND=jax python benchmarks/round_trip.py 0 --steps 500 --scales sigmoid min_scale
 
 32 couplings on 19 independent columns from a Student-t distribution with 2 degrees of freedom, whose tails reach

@@ -8,7 +8,11 @@ from keras import tree
 from flowkit.contract import ContractError
 
 TOLERANCE = 1e-3  # of the size of a row; to see less of it than that needs a plot of the two side by side
-MANY, FEW = 64, 8  # rows that "warn" looks at, of calls from 1,024 rows up and of smaller ones
+LOOKED_AT = (
+    (4096, 64),
+    (1024, 16),
+    (0, 8),
+)  # from so many rows up "warn" looks at so many: a few per cent of the work
 _CHECKS = ("warn", "raise", None)
 _CURE = (
     "Rounding grows where the scale of an affine coupling comes near 0: bound it, Coupling(min_scale=0.1), or compute "
@@ -23,12 +27,12 @@ def one_check(check):
     return check
 
 
-def look_at(flow, x, context, check, batch_size, stacklevel):
+def look_at(flow, x, context, check, batch_size, stacklevel, z=None):
     """Go the round trip with rows of `x`, data that were checked, and warn or raise for those that do not come back.
 
     "raise" looks at each row. "warn" looks at a few, which cost little: half of them from all over the call, and half
     those that lie farthest out, since these are what is lost first. It leaves a flow alone whose inverse is missing or
-    iterative.
+    iterative. `z` are the latents of `x`, where they are known.
 
     Raises ContractError.
     """
@@ -39,11 +43,11 @@ def look_at(flow, x, context, check, batch_size, stacklevel):
     rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which is told elsewhere
     if check == "warn":
         rows = rows[_some(sizes[rows])]
-        x, context = tree.map_structure(lambda a: None if a is None else a[rows], (x, context))
+        x, context, z = tree.map_structure(lambda a: None if a is None else a[rows], (x, context, z))
     elif len(rows) < len(x):
         raise _error(flow, f"{len(x) - len(rows)} of {len(x)} rows that overflowed")
     try:
-        error = relative_error(flow, x, context, batch_size, sizes, rows)
+        error = relative_error(flow, x, context, batch_size, sizes, rows, z)
     except NotImplementedError:
         if check == "raise":
             raise
@@ -64,7 +68,7 @@ def look_at(flow, x, context, check, batch_size, stacklevel):
     )
 
 
-def relative_error(flow, x, context, batch_size, sizes=None, rows=slice(None)):
+def relative_error(flow, x, context, batch_size, sizes=None, rows=slice(None), z=None):
     """max|f^-1(f(x)) - x| over the entries of each row, for the size of the row.
 
     The size is max|x|, and no less than that of the median row, nor than what 2^9 roundings of 1 are a TOLERANCE of.
@@ -74,7 +78,7 @@ def relative_error(flow, x, context, batch_size, sizes=None, rows=slice(None)):
     least = 2**9 * np.finfo(flow.compute_dtype).eps / TOLERANCE
     if len(finite):
         least = max(least, np.median(finite))
-    error = flow._round_trip_difference(x, context, batch_size) / np.maximum(sizes[rows], least)
+    error = flow._round_trip_difference(x, context, z, batch_size) / np.maximum(sizes[rows], least)
     return np.where(np.isnan(error), np.inf, error)
 
 
@@ -87,7 +91,7 @@ def _sizes(flow, x):
 
 def _some(sizes):
     """Places of the rows to look at: as many each time, so that an engine that compiles does so once."""
-    count = MANY if len(sizes) >= 1024 else min(FEW, len(sizes))
+    count = next(min(count, len(sizes)) for least, count in LOOKED_AT if len(sizes) >= least)
     cut = len(sizes) - count // 2
     order = np.argpartition(sizes, cut) if cut < len(sizes) else np.arange(len(sizes))
     others = np.sort(order[:cut])
