@@ -4,6 +4,7 @@ import flowkit._engine_found  # noqa: F401
 
 # isort: split
 import math
+from types import MethodType
 
 from keras import ops
 
@@ -42,26 +43,30 @@ def level_bits(flow, x, context=None, *, batch_size=None, seed=0):
     >>> bits.shape, bool(np.allclose(bits.sum(axis=1), flow.bits_per_dim(images)))
     ((8, 2), True)
     """
-    before, multiscale = find_levels(flow.bijector, "level_bits")
+    find_levels(flow.bijector, "level_bits")
     if not isinstance(flow.base, Normal):
         raise ValueError(
             f"level_bits: expected Normal as the flow's base, received {type(flow.base).__name__}."
         )
 
-    def score(y, context):
-        entries = event_size(y.shape)
-        volume = 0.0 if flow.dequantize is None else flow.dequantize.log_volume(1)
-        for part in before:
-            y, log_det = part.run(y, context, inverse=False)
-            volume = volume + log_det / entries
-        columns = []
-        for eps, log_det, whitening in multiscale.run_levels(y, context):
-            volume = volume + log_det / entries
-            size = event_size(eps.shape)
-            eps = ops.reshape(eps, (-1, size))  # as a base sees all latents: flat
-            columns.append(flow.base.log_prob(eps, context=context) + whitening + size * volume)
-            entries -= size
-        return ops.stack(columns, axis=1)
-
-    nats = flow._scored("level_log_probs", score, x, context, batch_size, seed).astype("float64")
+    score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
+    with flow.turns.answer("level_bits"):
+        nats = flow._scored(score, *flow._prepare(x, context), batch_size, seed).astype("float64")
     return -nats / (math.prod(flow.event_shape) * math.log(2))
+
+
+def _level_log_probs(flow, y, context):
+    before, multiscale = find_levels(flow.bijector, "level_bits")
+    entries = event_size(y.shape)
+    volume = 0.0 if flow.dequantize is None else flow.dequantize.log_volume(1)
+    for part in before:
+        y, log_det = part.run(y, context, inverse=False)
+        volume = volume + log_det / entries
+    columns = []
+    for eps, log_det, whitening in multiscale.run_levels(y, context):
+        volume = volume + log_det / entries
+        size = event_size(eps.shape)
+        eps = ops.reshape(eps, (-1, size))  # as a base sees all latents: flat
+        columns.append(flow.base.log_prob(eps, context=context) + whitening + size * volume)
+        entries -= size
+    return ops.stack(columns, axis=1)

@@ -2,15 +2,14 @@
 
 import math
 import warnings
-from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from flowkit import backends
 from flowkit.before_training import check_division, check_training
 from flowkit.contract import Bijector
+from flowkit.contract.building import build_for
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import event_size, plain
 from flowkit.data.batch_order import Batches
@@ -21,13 +20,18 @@ from flowkit.inference import Inference
 from flowkit.inputs import (
     is_array,
     pack,
-    peek,
+    peek_checked,
     plain_shape,
-    rows,
+    to_fit_on,
+    to_score_on,
+    to_validate_on,
     unpack,
 )
 from flowkit.metrics import MeanOfCounted
-from flowkit.saving import engine_neutral, refuse_shared
+from flowkit.objective import refuse_other_losses, what_counts, without_other_losses
+from flowkit.same_bytes import make_reproducible
+from flowkit.saving import built_late, engine_neutral, refuse_late, refuse_shared
+from flowkit.turns import Turns, alone
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -44,7 +48,7 @@ class Flow(FailedStep, Inference):
 
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
-    >>> round(float(flow.log_prob(np.zeros((1, 2)))[0]), 4)  # -ln(2 pi)
+    >>> round(float(flow.log_prob(ops.zeros((1, 2)))[0]), 4)  # -ln(2 pi)
     -1.8379
     """
 
@@ -58,9 +62,10 @@ class Flow(FailedStep, Inference):
         self.dequantize: Dequantize | None = dequantize
         self.event_shape: tuple[int, ...] | None = None
         self.sampler = keras.random.SeedGenerator()
+        self.turns = Turns()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
-        self._compiled_runs: dict[str, Any] = {}
+        self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
         self._scoring = False  # inside `evaluate`
 
     # What Keras calls
@@ -71,8 +76,9 @@ class Flow(FailedStep, Inference):
         self.bijector._check_shape(plain(x_shape))
         self.bijector.build_for(plain(x_shape), plain_shape(c_shape))
         self.event_shape = plain(x_shape)[1:]
-        if not self.base.built:  # Keras traces the model anew before each batch while a layer is not built
-            self.base.build(plain(self.bijector.compute_output_shape(plain(x_shape))))
+        # Keras traces the model anew before each batch while a layer is not built.
+        build_for(self.base, plain(self.bijector.compute_output_shape(plain(x_shape))), plain_shape(c_shape))
+        self._late = built_late(self.base)
         self.built = True
 
     def call(self, inputs, training=None):
@@ -108,23 +114,19 @@ class Flow(FailedStep, Inference):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)
-        counts, weight = self._counted(y_pred, sample_weight)
+        counts, weight = what_counts(self, y_pred, sample_weight)
         nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nll, sample_weight=weight)
         size = event_size(data.shape)
         self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
         return self.get_metrics_result()
 
-    def _counted(self, values, sample_weight):
-        """Which of the values (batch,) count in a mean, and with what weight."""
-        # A training step that is not finite does not count where it is not taken (flowkit.training.guard).
-        skipped = not self._scoring and getattr(
-            getattr(self, "optimizer", None), "skips_what_is_not_finite", False
-        )
-        counts = ops.isfinite(values) if skipped else ops.ones_like(values, dtype="bool")
-        weight = ops.cast(counts, values.dtype)
-        return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)
+    def compile(self, optimizer="rmsprop", loss=None, **options):
+        """Keras's `compile`, for the negative log-likelihood. Raises ValueError for another loss, and for metrics."""
+        refuse_other_losses(self, {"loss": loss, **options})
+        super().compile(optimizer, **options)
 
+    @alone
     def fit(
         self,
         x=None,
@@ -150,22 +152,14 @@ class Flow(FailedStep, Inference):
                 "Flow.fit has no classes to weigh: pass sample_weight=, one number for each sample."
             )
         check_training(self)
-        if isinstance(x, dict):
-            x, context = unpack(x)
-        if is_array(x):
-            x, context = self._check(x, y if context is None else context)
-            y = _target(len(x), sample_weight)
-            size = batch_size or 32  # Keras's default
-            check_division(len(x) - int(len(x) * kwargs.get("validation_split", 0.0)), size)
-            first, x = (x[:size], rows(context, size)), pack(x, context)
-        else:
-            if isinstance(x, Batches):
-                kwargs["shuffle"] = False  # its own order is what can be resumed
-            first, x = self._peek(x)
+        if isinstance(x, Batches):
+            kwargs["shuffle"] = False  # its own order is what can be resumed
+        first, x, y = to_fit_on(
+            self, x, y, context, sample_weight, batch_size, kwargs.get("validation_split", 0.0)
+        )
         if validation_data is not None:
-            validation_data = self._check_validation(
-                validation_data, kwargs.get("validation_batch_size") or batch_size
-            )
+            size = kwargs.get("validation_batch_size") or batch_size
+            validation_data = to_validate_on(self, validation_data, size)
         if not self.built or not self.bijector.adapted:
             self.adapt(*first, again=False)
         if self.compiled:
@@ -180,17 +174,14 @@ class Flow(FailedStep, Inference):
             **kwargs,
         )
 
+    @alone
     def evaluate(self, x=None, y=None, batch_size=None, *, context=None, sample_weight=None, **kwargs):
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
 
         Raises ContractError for a flow that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
-            if isinstance(x, dict):
-                x, context = unpack(x)
-            if is_array(x):
-                x = pack(x, y if context is None else context)
-                y = _target(len(unpack(x)[0]), sample_weight)
+            x, y = to_score_on(self, x, y, context, sample_weight)
             x = self._ready_on(x, batch_size)
         self._scoring = True
         try:
@@ -198,26 +189,31 @@ class Flow(FailedStep, Inference):
         finally:
             self._scoring = False
 
+    @alone
     def predict(self, x, batch_size=None, *args, **kwargs):
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         return super().predict(self._ready_on(x, batch_size), batch_size, *args, **kwargs)
 
     # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
 
+    @alone
     def train_on_batch(self, x, *args, **kwargs):
         """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().train_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
 
+    @alone
     def test_on_batch(self, x, *args, **kwargs):
         """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().test_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
 
+    @alone
     def predict_on_batch(self, x):
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().predict_on_batch(self._ready_on(x, math.inf))
 
     # Data-dependent initialisation
 
+    @alone
     def adapt(self, x, context=None, *, again=True):
         """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
@@ -244,27 +240,17 @@ class Flow(FailedStep, Inference):
             check_division(len(x), batch_size)
             data = pack(x, context)
         else:
-            (x, context), data = self._peek(data)
+            (x, context), data = peek_checked(self, data)
         self._build_on(x, context)
         self._check_adapted()
         return data
 
-    def _peek(self, dataset):
-        """The first batch's x and context, checked, and the data set as if untouched."""
-        (x, context), dataset = peek(dataset)
-        return self._check(x, context), dataset
-
-    def _check_validation(self, data, batch_size):
-        if is_array(data):
-            check_division(len(data), batch_size)
-            return pack(*self._check(data, None))
-        if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
-            x, context, weights = (*data, None, None)[:3]
-            check_division(len(x), batch_size)
-            return pack(*self._check(x, context)), _target(len(x), weights), weights
-        return self._peek(data)[1]
-
     # Saving
+
+    def save(self, filepath, *args, **kwargs):
+        """Keras's `save`, which writes the same bytes for the same flow."""
+        super().save(filepath, *args, **kwargs)
+        make_reproducible(filepath)
 
     def get_config(self):
         store = keras.saving.serialize_keras_object
@@ -288,7 +274,19 @@ class Flow(FailedStep, Inference):
         config = super().get_compile_config()
         return config and engine_neutral(config)
 
+    def compile_from_config(self, config):
+        """As Keras does, for a model whose `compile` is its own."""
+        self.compile(**keras.saving.deserialize_keras_object(without_other_losses(config)))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
-def _target(count, sample_weight):
-    """What Keras is given as the target: it drops weights that come without one. The loss does not look at it."""
-    return None if sample_weight is None else np.zeros(count, "float32")
+    def save_own_variables(self, store):
+        refuse_late(
+            self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
+        )
+        with self.turns.answer("saving"):
+            super().save_own_variables(store)
+
+    def load_own_variables(self, store):
+        refuse_late(self.base, self._late)
+        super().load_own_variables(store)

@@ -14,25 +14,30 @@ def default_batch_size(event_size):
 def run_in_batches(function, rows, count, batch_size):
     """`function(start, stop, piece)` for consecutive pieces of `rows`, as numpy arrays put together.
 
-    `rows` is an array, or a dict or tuple of arrays, of `count` rows each; None entries stay None.
-    What a batch leaves behind is numpy: memory on the device is flat in the number of batches. The
-    last piece is filled up with its own last row, so that an engine that compiles does so once.
+    `rows` is an array, or a dict or tuple of arrays, of `count` rows each; None entries stay None. What is sliced
+    as an array is, and has its shape and dtype, will do. What a batch leaves behind is numpy, in the place where it
+    stays: memory beside the answer is flat in the number of batches. The last piece is filled up with its own last
+    row, so that an engine that compiles does so once.
     """
     if count == 0:  # some engines' kernels cannot run on nothing
         dummy = tree.map_structure(
             lambda a: None if a is None else np.zeros((1, *a.shape[1:]), a.dtype), rows
         )
         return tree.map_structure(lambda a: a[:0], run_in_batches(function, dummy, 1, 1))
-    results = []
+    answer = None
     for start in range(0, count, batch_size):
         stop = min(start + batch_size, count)
         missing = start + batch_size - stop if count > batch_size else 0
         piece = tree.map_structure(lambda a: _slice(a, start, stop, missing), rows)  # noqa: B023
         result = function(start, stop + missing, piece)
-        results.append(
-            tree.map_structure(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
-        )
-    return tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+        result = tree.map_structure(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
+        if stop - start == count:
+            return result
+        if answer is None:
+            answer = tree.map_structure(lambda a: np.empty((count, *a.shape[1:]), a.dtype), result)
+        for whole, part in zip(tree.flatten(answer), tree.flatten(result), strict=True):
+            whole[start:stop] = part
+    return answer
 
 
 def _slice(array, start, stop, missing):

@@ -1,7 +1,9 @@
 """What a fitted flow is asked, densities, samples and latents: answered in numpy, batch by batch."""
 
+import functools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,9 +15,12 @@ from flowkit.contract import Bijector, ContractError
 from flowkit.contract.shapes import context_shape, event_size, plain
 from flowkit.data.dequantize import Dequantize, evaluation_noise
 from flowkit.data.validate import whole_number
+from flowkit.drawing import Latents, Repeated, entropy
 from flowkit.in_batches import default_batch_size, run_in_batches
 from flowkit.inputs import check_context, check_finite, count
 from flowkit.levels import spread
+from flowkit.round_trip import look_at, one_check, relative_error
+from flowkit.turns import Turns, answers
 
 
 class Inference(keras.Model):
@@ -26,12 +31,13 @@ class Inference(keras.Model):
     dequantize: Dequantize | None
     event_shape: tuple[int, ...] | None
     sampler: keras.random.SeedGenerator
-    _compiled_runs: dict[str, Any]
+    turns: Turns
 
     @property
     def num_classes(self):
         """How many classes the labels of a class-conditional flow may name; None for no labels."""
-        return self.bijector.num_classes
+        classes = self.bijector.num_classes
+        return getattr(self.base, "num_classes", None) if classes is None else classes
 
     # Densities
 
@@ -45,6 +51,7 @@ class Inference(keras.Model):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return z, log_prob
 
+    @answers
     def log_prob(self, x, context=None, *, batch_size=None, seed=0):
         """log p(x) in nats, numpy (batch,). With `dequantize`, a lower bound with one draw of noise.
 
@@ -54,19 +61,20 @@ class Inference(keras.Model):
         return self._log_prob(x, context, batch_size, seed, draw=0)
 
     def _log_prob(self, x, context, batch_size, seed, draw):
-        return self._scored("log_density", self._log_density, x, context, batch_size, seed, draw)
-
-    def _scored(self, name, function, x, context, batch_size, seed, draw=0):
-        """`function(y, context)` of the dequantised data, in batches, as numpy."""
         x, context = self._prepare(x, context)
+        return self._scored(self._log_density, x, context, batch_size, seed, draw)
+
+    def _scored(self, function, x, context, batch_size, seed, draw=0):
+        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy."""
 
         def score(start, stop, piece):
             x, context = piece
             y = self._dequantized(x, start, seed=seed, draw=draw)
-            return self._run(name, function, y, context)
+            return self._run(function, y, context)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
+    @answers
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
@@ -85,53 +93,90 @@ class Inference(keras.Model):
 
     # Samples and latents
 
-    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+    @answers
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"):
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
+        `check`: as for `encode`.
         """
         z, context, lead = self._draw(n, context, temperature, seed)
-        x = self.decode(z, context, batch_size=batch_size)
+        x = self._decode(z, context, batch_size, check)
         return x.reshape(*lead, *x.shape[1:])
 
-    def sample_and_log_prob(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+    @answers
+    def sample_and_log_prob(
+        self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"
+    ):
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
         z, context, lead = self._draw(n, context, temperature, seed)
         if self.dequantize is not None:
-            x = self.decode(z, context, batch_size=batch_size)
-            log_prob = self.log_prob(x, context, batch_size=batch_size)
+            x = self._decode(z, context, batch_size, check)
+            log_prob = self._scored(self._log_density, x, context, batch_size, seed=0)
         else:
 
             def draw(start, stop, piece):
-                return self._run("invert_and_score", self._invert_and_score, *piece)
+                return self._run(self._invert_and_score, *piece)
 
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
+            look_at(self, x, context, one_check(check), batch_size, stacklevel=3)
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
-    def encode(self, x, context=None, *, batch_size=None):
-        """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise."""
+    @answers
+    def encode(self, x, context=None, *, batch_size=None, check="warn"):
+        """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise.
+
+        `check` says what happens to data that do not come back, where `round_trip_error` is above 1e-3:
+
+        - "warn" looks at a few rows, those farthest out among them, and warns;
+        - "raise" looks at all, which takes two to three times as long, and raises ContractError;
+        - None does not look.
+        """
+        one_check(check)
         x, context = self._prepare(x, context)
 
         def forward(start, stop, piece):
             x, context = piece
-            if self.dequantize is not None:
-                x = _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
-            return self._run("forward", lambda y, c: self.bijector(y, context=c)[0], x, context)
+            return self._run(self._forward, self._undithered(x), context)
 
-        return run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
+        z = run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
+        look_at(self, x, context, check, batch_size, stacklevel=3, z=z)
+        return z
 
-    def decode(self, z, context=None, *, batch_size=None):
-        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x."""
-        z = np.asarray(z, self.compute_dtype)
-        context = self._ready(context)
+    @answers
+    def decode(self, z, context=None, *, batch_size=None, check="warn"):
+        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x; `check`: see `encode`."""
+        return self._decode(np.asarray(z, self.compute_dtype), self._ready(context), batch_size, check)
 
+    @answers
+    def round_trip_error(self, x, context=None, *, batch_size=None):
+        """How far f^-1(f(x)) is from x, as a part of the size of x: numpy (n,). Rounding, if the inverse is right.
+
+        The largest difference of a row's entries, over its largest entry, or that of the median row where this is more.
+        What takes uint8 starts at the middle of the bins.
+        """
+        x, context = self._prepare(x, context)
+        return relative_error(self, x, context, batch_size)
+
+    def _round_trip_difference(self, x, context, z, batch_size):
+        def there_and_back(start, stop, piece):
+            x, context, z = piece
+            y = self._undithered(x)
+            z = self._run(self._forward, y, context) if z is None else z
+            back = self._run(self._backward, z, context)
+            difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
+            return difference.reshape(len(y), -1).max(axis=1)
+
+        return run_in_batches(there_and_back, (x, context, z), len(x), self._batch_size(batch_size))
+
+    def _decode(self, z, context, batch_size, check):
+        one_check(check)
         finite = np.ones(len(z), bool)
 
         def backward(start, stop, piece):
-            y = self._run("inverse", lambda z, c: self.bijector.inverse(z, context=c)[0], *piece)
-            y = ops.convert_to_numpy(y)
+            y = ops.convert_to_numpy(self._run(self._backward, *piece))
             finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
             return y if self.dequantize is None else self.dequantize.as_stored(y)
 
@@ -140,9 +185,16 @@ class Inference(keras.Model):
             warnings.warn(
                 f"{(~finite).sum()} of {len(z)} samples overflowed on the way back: their latents lie "
                 "where the flow has seen no data; lower the temperature, or move them less far",
-                stacklevel=2,
+                stacklevel=4,
             )
+        look_at(self, x, context, check, batch_size, stacklevel=4)
         return x
+
+    def _forward(self, y, context):
+        return self.bijector(y, context=context)[0]
+
+    def _backward(self, z, context):
+        return self.bijector.inverse(z, context=context)[0]
 
     def _invert_and_score(self, z, context):
         x, log_det = self.bijector.inverse(z, context=context)
@@ -154,23 +206,35 @@ class Inference(keras.Model):
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
-            context = tree.map_structure(lambda c: np.tile(c, (n, *(1,) * (c.ndim - 1))), context)
-        latent = plain(self.bijector.compute_output_shape((None, *self._event())))[1:]
-        z = self.base.sample(
-            (math.prod(lead), *latent),
+            context = tree.map_structure(lambda c: Repeated(c, n), context)
+        return self._latents(math.prod(lead), context, temperature, seed), context, lead
+
+    def _latents(self, count, context, temperature, seed):
+        with self.turns.drawing:
+            seed = entropy(self.sampler if seed is None else seed)
+        return Latents(
+            self.base,
+            count,
+            plain(self.bijector.compute_output_shape((None, *self._event())))[1:],
+            seed=seed,
             temperature=spread(self.bijector, temperature),
-            seed=self.sampler if seed is None else seed,
             context=context,
         )
-        return ops.convert_to_numpy(z), context, lead
 
     # What stands behind each answer
 
-    def _run(self, name, function, *args):
-        if name not in self._compiled_runs:
-            self._compiled_runs[name] = backends.compile_inference(function, self)
+    def _run(self, function, *args):
         tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
-        return self._compiled_runs[name](*tensors)
+        return self._compiled_function(function)(*tensors)
+
+    @functools.cached_property
+    def _compiled_function(self) -> Callable:
+        """The compiled function of a function, the last few of which are kept.
+
+        A bound method is the same each time that it is asked for; a closure is not, and may have closed over
+        something else.
+        """
+        return functools.lru_cache(maxsize=32)(lambda function: backends.compile_inference(function, self))
 
     def _dequantized(self, x, start=0, *, seed=0, draw=0):
         """Continuous values of samples `start` and following, each with the noise that its index gives."""
@@ -178,6 +242,12 @@ class Inference(keras.Model):
             return x
         noise = evaluation_noise(start, start + len(x), x.shape[1:], seed=seed, draw=draw)
         return _with_noise(self.dequantize, x, noise)
+
+    def _undithered(self, x):
+        """Continuous values in the middle of the bins of `x`."""
+        if self.dequantize is None:
+            return x
+        return _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
 
     def _batch_size(self, given):
         if given is None:

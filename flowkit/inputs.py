@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit.before_training import check_division
 from flowkit.contract import ContractError
 from flowkit.contract.shapes import plain
 
@@ -64,6 +65,50 @@ def peek(dataset):
 
         dataset = again()
     return unpack(first[0] if isinstance(first, tuple | list) else first), dataset
+
+
+def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
+    """(the first batch's x and context, what Keras is to fit on, its target): checked, arrays as well as data sets."""
+    if isinstance(x, dict):
+        x, context = unpack(x)
+    if not is_array(x):
+        return *peek_checked(flow, x), y
+    x, context = flow._check(x, y if context is None else context)
+    size = batch_size or 32  # Keras's default
+    check_division(len(x) - int(len(x) * validation_split), size)
+    return (x[:size], rows(context, size)), pack(x, context), _target(len(x), sample_weight)
+
+
+def to_validate_on(flow, data, batch_size):
+    """What Keras is to validate on: x, or (x, context), or (x, context, sample_weight), or a data set; checked."""
+    if is_array(data):
+        check_division(len(data), batch_size)
+        return pack(*flow._check(data, None))
+    if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
+        x, context, weights = (*data, None, None)[:3]
+        check_division(len(x), batch_size)
+        return pack(*flow._check(x, context)), _target(len(x), weights), weights
+    return peek_checked(flow, data)[1]
+
+
+def to_score_on(flow, x, y, context, sample_weight):
+    """(what Keras is to score, its target), and not checked yet."""
+    if isinstance(x, dict):
+        x, context = unpack(x)
+    if not is_array(x):
+        return x, y
+    return pack(x, y if context is None else context), _target(len(x), sample_weight)
+
+
+def peek_checked(flow, dataset):
+    """The first batch's x and context, checked, and the data set as if untouched."""
+    (x, context), dataset = peek(dataset)
+    return flow._check(x, context), dataset
+
+
+def _target(count, sample_weight):
+    """What Keras is given as the target: it drops weights that come without one. The loss does not look at it."""
+    return None if sample_weight is None else np.zeros(count, "float32")
 
 
 def check_finite(x, dtype):

@@ -13,6 +13,8 @@ from flowkit.in_batches import run_in_batches
 from flowkit.inputs import unpack
 from flowkit.levels import split_levels
 from flowkit.metrics import MeanOfCounted
+from flowkit.objective import what_counts
+from flowkit.turns import answers
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -52,7 +54,7 @@ class LabelledFlow(Flow):
         super().__init__(bijector, base, dequantize=dequantize, **kwargs)
         if not label_weight > 0:
             raise ValueError(f"label_weight: expected a positive number, received {label_weight!r}.")
-        known = bijector.num_classes
+        known = super().num_classes
         num_classes = known if num_classes is None else num_classes
         if num_classes is None or num_classes != (known or num_classes):
             expected = "how many classes there are" if known is None else f"the bijector's {known}"
@@ -106,25 +108,25 @@ class LabelledFlow(Flow):
         surprise = self._surprise(x, y_pred["logits"])
         told = ops.cast(ops.argmax(y_pred["logits"], axis=-1), "int32")
         missed = ops.not_equal(told, ops.cast(labels, "int32"))
-        counts, weight = self._counted(surprise, sample_weight)
+        counts, weight = what_counts(self, surprise, sample_weight)
         bits = ops.where(counts, surprise, ops.zeros_like(surprise)) / np.log(2).item()
         self.label_bits.update_state(bits, sample_weight=weight)
         self.label_error.update_state(ops.cast(missed, surprise.dtype), sample_weight=weight)
         return super().compute_metrics(x, y, y_pred["log_prob"], sample_weight)
 
+    @answers
     def label_log_prob(self, x, *, batch_size=None, seed=0):
         """log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class it tells.
 
         Dequantisation noise follows from `seed`, as in `log_prob`.
         """
-        # A prior that is conditioned on a class is undone again: which class, makes no difference.
-        any_class = None if self.bijector.spec.context == "none" else np.zeros(len(x), "int32")
-        x, context = self._prepare(x, any_class)
+        # A prior that is conditioned on a class is undone again, and the base is not asked: any class will do.
+        x, context = self._prepare(x, np.zeros(len(x), "int32"))
 
         def classify(start, stop, piece):
             x, context = piece
             y = self._dequantized(x, start, seed=seed)
-            return self._run("classify", self._classify, y, context)
+            return self._run(self._classify, y, context)
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
 

@@ -3,7 +3,7 @@
 Everything here encodes, moves the latents, and decodes. The axis of the positions comes first, the batch after
 it: (steps, n, *event). An event without a batch axis gives (steps, *event). Events are data as stored, uint8
 images for a flow with `dequantize`; a flow that needs a context takes one row of it for each event, which is
-held while its latents move.
+held while its latents move. `check`, as for `flow.encode`, is what happens where data do not come back.
 """
 
 import flowkit._engine_found  # noqa: F401
@@ -13,14 +13,14 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.data.validate import whole_number
-from flowkit.levels import level_sizes, spread
+from flowkit.levels import level_sizes
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
 
 PATHS = ("linear", "spherical")
 
 
-def interpolate(flow, x0, x1, steps, *, context=None, path="linear", batch_size=None):
+def interpolate(flow, x0, x1, steps, *, context=None, path="linear", batch_size=None, check="warn"):
     """`steps` events on the way from `x0` to `x1`, both included: (steps, n, *event).
 
     - `path="linear"`: z(t) = (1 - t) z0 + t z1, as published (Kingma & Dhariwal, 2018, section 6.2).
@@ -42,16 +42,16 @@ def interpolate(flow, x0, x1, steps, *, context=None, path="linear", batch_size=
     (x0, single), (x1, _) = _batch(flow, x0), _batch(flow, x1)
     if x0.shape != x1.shape:
         raise ValueError(f"interpolate: expected two ends of one shape, received {x0.shape} and {x1.shape}.")
-    z0, z1 = (flow.encode(x, context, batch_size=batch_size) for x in (x0, x1))
+    z0, z1 = (flow.encode(x, context, batch_size=batch_size, check=check) for x in (x0, x1))
     if path == "spherical":
         z = slerp(z0, z1, steps)
     else:
         t = np.linspace(0, 1, steps, dtype=z0.dtype).reshape(-1, *(1,) * z0.ndim)
         z = (1 - t) * z0 + t * z1
-    return _decode(flow, z, context, batch_size, single)
+    return _decode(flow, z, context, batch_size, single, check)
 
 
-def attribute_direction(flow, x, has_attribute, *, context=None, batch_size=None):
+def attribute_direction(flow, x, has_attribute, *, context=None, batch_size=None, check="warn"):
     """mean(z of x with the attribute) - mean(z of x without it): one latent event.
 
     `has_attribute`: one truth value for each event of `x`, e.g. `labels == 3`. What else the two groups
@@ -76,12 +76,12 @@ def attribute_direction(flow, x, has_attribute, *, context=None, batch_size=None
         raise ValueError(
             f"has_attribute: expected events with the attribute and without, received {has.sum()} of {len(has)} with."
         )
-    z = flow.encode(x, context, batch_size=batch_size)
+    z = flow.encode(x, context, batch_size=batch_size, check=check)
     means = [z[rows].mean(axis=0, dtype="float64") for rows in (has, ~has)]
     return (means[0] - means[1]).astype(z.dtype)
 
 
-def manipulate(flow, x, direction, amounts, *, context=None, batch_size=None):
+def manipulate(flow, x, direction, amounts, *, context=None, batch_size=None, check="warn"):
     """`x` with z + amount * direction, for each amount: (len(amounts), n, *event).
 
     An amount of 0 is `x` itself; with an `attribute_direction` 1 carries the mean without the attribute to the
@@ -100,17 +100,17 @@ def manipulate(flow, x, direction, amounts, *, context=None, batch_size=None):
     if amounts.ndim != 1 or not len(amounts) or not np.isfinite(amounts).all():
         raise ValueError(f"amounts: expected a list of finite numbers, received {amounts.tolist()}.")
     x, single = _batch(flow, x)
-    z = flow.encode(x, context, batch_size=batch_size)
+    z = flow.encode(x, context, batch_size=batch_size, check=check)
     direction = np.asarray(direction, z.dtype)
     if direction.shape != z.shape[1:]:
         raise ValueError(
             f"direction: expected the shape of one latent event, {z.shape[1:]}, received {direction.shape}."
         )
     amounts = amounts.astype(z.dtype).reshape(-1, *(1,) * z.ndim)
-    return _decode(flow, z + amounts * direction, context, batch_size, single)
+    return _decode(flow, z + amounts * direction, context, batch_size, single, check)
 
 
-def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch_size=None):
+def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch_size=None, check="warn"):
     """`x` with the latents of the chosen levels drawn anew, the others its own: (n, *event).
 
     - `levels`: one number or several, in the order of `split_latents`: 0 leaves first and holds the
@@ -126,7 +126,7 @@ def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch
     True
     """
     x, single = _batch(flow, x)
-    z = flow.encode(x, context, batch_size=batch_size)
+    z = flow.encode(x, context, batch_size=batch_size, check=check)
     sizes = level_sizes(flow.bijector, "levels")
     known = range(-len(sizes), len(sizes))
     levels = np.atleast_1d(levels).tolist()
@@ -134,14 +134,9 @@ def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch
         raise ValueError(f"levels: expected whole numbers in 0..{len(sizes) - 1}, received {levels}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
-    fresh = flow.base.sample(
-        z.shape,
-        temperature=spread(flow.bijector, temperature),
-        seed=flow.sampler if seed is None else seed,
-        context=context,
-    )
-    z = np.where(np.repeat(drawn, sizes), ops.convert_to_numpy(fresh), z)
-    return _decode(flow, z[None], context, batch_size, single)[0]
+    fresh = flow._latents(len(z), context, temperature, seed)[:]
+    z = np.where(np.repeat(drawn, sizes), fresh, z)
+    return _decode(flow, z[None], context, batch_size, single, check)[0]
 
 
 def slerp(z0, z1, steps):
@@ -196,11 +191,11 @@ def _batch(flow, x):
     return (x[None] if single else x), single
 
 
-def _decode(flow, z, context, batch_size, single):
+def _decode(flow, z, context, batch_size, single, check):
     """The data of latents (positions, n, *latent), each position with the same context."""
     if context is not None:
         context = tree.map_structure(ops.convert_to_numpy, context)
         context = tree.map_structure(lambda c: np.tile(c, (len(z), *(1,) * (c.ndim - 1))), context)
-    x = flow.decode(z.reshape(-1, *z.shape[2:]), context, batch_size=batch_size)
+    x = flow.decode(z.reshape(-1, *z.shape[2:]), context, batch_size=batch_size, check=check)
     x = x.reshape(*z.shape[:2], *x.shape[1:])
     return x[:, 0] if single else x

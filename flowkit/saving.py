@@ -1,5 +1,7 @@
 """What a saved file can hold, and keeping it free of the engine that wrote it."""
 
+import keras
+
 
 def engine_neutral(config):
     """`config` with every class of an engine's own optimizers by its public name, at any depth.
@@ -34,3 +36,21 @@ def refuse_shared(layer):
                 )
             owners[id(inner)] = owner
             waiting.append(inner)
+
+
+def built_late(layer):
+    """The names of layers inside `layer` that are not built although it is: a file's weights find no place in them."""
+    return frozenset(
+        inner.name
+        for inner in layer._flatten_layers(include_self=False)
+        if not inner.built and type(inner).build is not keras.Layer.build
+    )
+
+
+def refuse_late(layer, late):
+    """Raise ValueError for the `late`, layers inside `layer` which get their weights after it is built."""
+    if late:
+        raise ValueError(
+            f"{type(layer).__name__}.build expected to make all weights, received none for {', '.join(sorted(late))}: "
+            "a saved flow would lose them. Build them in build(self, z_shape, context_shape)."
+        )

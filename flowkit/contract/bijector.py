@@ -1,11 +1,10 @@
 """The base class of every bijector."""
 
-import inspect
-
 import keras
 from keras import ops
 
 from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.building import build_for
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import check_shape, context_shape, plain
@@ -112,12 +111,7 @@ class Bijector(keras.Layer):
 
     def build_for(self, x_shape, context_shape=None):
         """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""
-        if self.built:
-            return
-        if "context_shape" in inspect.signature(self.build).parameters:
-            self.build(x_shape, context_shape)
-        else:
-            self.build(x_shape)
+        build_for(self, x_shape, context_shape)
 
     # What authors write
 

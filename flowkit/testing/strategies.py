@@ -8,6 +8,7 @@ from flowkit.conditioners import MLP
 from flowkit.testing.event_shapes import event_shapes as candidates
 from flowkit.testing.example import Example
 from flowkit.testing.points import points_of
+from flowkit.transforms import Additive, Affine, RationalQuadratic
 
 _PLAIN = st.integers(-3, 3).map(float)
 _REAL = st.floats(-8, 8, width=32, allow_subnormal=False)
@@ -60,9 +61,8 @@ def bijectors(*, vectors=True):
     if vectors:
         coupling = st.builds(
             lambda **options: fb.Coupling(MLP([4]), **options),
-            transform=st.sampled_from(["additive", "affine"]),
+            transform=st.sampled_from([Additive(), Affine("tanh"), Affine(), RationalQuadratic(4)]),
             swap=st.booleans(),
-            scale=st.sampled_from(["tanh", "sigmoid"]),
         )
         kinds.append(coupling)
     return st.one_of(kinds)

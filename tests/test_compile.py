@@ -1,0 +1,58 @@
+"""What `compile` takes, and what it refuses in place of ignoring it."""
+
+import keras
+import numpy as np
+import pytest
+
+from flowkit import Flow, LabelledFlow
+from flowkit.bijectors import Coupling, Shift
+from flowkit.conditioners import MLP
+
+
+@pytest.mark.parametrize(
+    "given", [{"loss": "mse"}, {"loss": []}, {"metrics": ["mae"]}, {"loss_weights": 2.0}]
+)
+@pytest.mark.parametrize("make", [Flow, lambda bijector: LabelledFlow(bijector, num_classes=2)])
+def test_another_loss_is_refused_by_name(make, given):
+    (name,) = given
+    with pytest.raises(ValueError, match=f"no {name}=.*trains on its negative log-likelihood") as caught:
+        make(Shift(0.0)).compile("adam", **given)
+    assert repr(given[name]) in str(caught.value)
+
+
+def test_a_loss_by_place_is_refused_too():
+    with pytest.raises(ValueError, match="received 'mse'"):
+        Flow(Shift(0.0)).compile("adam", "mse")
+
+
+def test_no_loss_is_what_is_meant():
+    flow = Flow(Shift())
+    flow.compile("sgd", loss=None, run_eagerly=True)
+    assert flow.run_eagerly
+    flow.compile()
+    assert isinstance(flow.optimizer, keras.optimizers.RMSprop)
+
+
+def test_a_compiled_flow_is_read_as_it_was_saved(tmp_path):
+    flow = Flow(Coupling(MLP([4])))
+    x = np.random.default_rng(0).normal(size=(32, 2)).astype("float32")
+    flow.compile(keras.optimizers.Adam(0.01))
+    flow.fit(x, verbose=0)
+    flow.save(tmp_path / "f.keras")
+    again = keras.saving.load_model(tmp_path / "f.keras")
+    assert again.optimizer.iterations == 1
+    for one, other in zip(again.optimizer.variables, flow.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
+    again.fit(x, verbose=0)
+
+
+def test_a_file_from_when_a_loss_was_ignored_can_be_read():
+    flow = Flow(Shift())
+    flow.build((None, 2))
+    flow.compile("adam")
+    config = flow.get_compile_config() | {"loss": "mse", "metrics": ["mae"]}
+    again = Flow(Shift())
+    again.build((None, 2))
+    again.compile_from_config(config)
+    assert isinstance(again.optimizer, keras.optimizers.Adam)
+    assert again.optimizer.built

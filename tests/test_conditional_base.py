@@ -1,0 +1,108 @@
+"""A base that depends on the context: built for its shape, saved with its weights, its classes known."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import Flow, LabelledFlow
+from flowkit.bijectors import Shift
+from flowkit.contract import ContractError
+from flowkit.distributions import Normal
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class Placed(Normal):
+    """A normal distribution whose mean a network reads off the context; builds it only if asked for `z_shape` alone."""
+
+    context = "required"
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.mean = keras.layers.Dense(2, bias_initializer="ones")
+
+    def log_prob(self, z, context=None):
+        return super().log_prob(z - self.mean(context))
+
+    def sample(self, shape, *, context=None, **options):
+        return super().sample(shape, **options) + self.mean(context)
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class Built(Placed):
+    def build(self, z_shape, context_shape=None):
+        self.mean.build(context_shape)
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class OfClasses(Normal):
+    context = "required"
+    num_classes = 3
+
+    def build(self, z_shape):
+        self.means = self.add_weight(shape=(3, z_shape[-1]), initializer="random_normal", name="means")
+
+    def log_prob(self, z, context=None):
+        return super().log_prob(z - ops.take(self.means, context, axis=0))
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(size=(6, 2)).astype("float32")
+
+
+@pytest.fixture
+def context():
+    return np.random.default_rng(1).normal(size=(6, 5)).astype("float32")
+
+
+def test_its_weights_travel(x, context, tmp_path):
+    flow = Flow(Shift(0.0), Built())
+    flow.build({"x": (None, 2), "context": (None, 5)})
+    assert len(flow.base.weights) == 2
+    flow.save(tmp_path / "f.keras")
+    again = keras.saving.load_model(tmp_path / "f.keras")
+    np.testing.assert_array_equal(again.log_prob(x, context), flow.log_prob(x, context))
+    np.testing.assert_array_equal(again.sample(3, context, seed=0), flow.sample(3, context, seed=0))
+
+
+def test_its_weights_are_trained(x, context):
+    flow = Flow(Shift(0.0), Built())
+    flow.compile(keras.optimizers.SGD(0.1))
+    before = flow.log_prob(x, context).mean()
+    kernel = ops.convert_to_numpy(flow.base.mean.kernel)
+    flow.fit(x, context=context, epochs=3, verbose=0)
+    assert (ops.convert_to_numpy(flow.base.mean.kernel) != kernel).any()
+    assert flow.log_prob(x, context).mean() > before
+
+
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer")
+@pytest.mark.parametrize("how", ["save", "save_weights", "load_weights"])
+def test_weights_that_would_be_lost_are_not_lost_silently(how, x, context, tmp_path):
+    flow = Flow(Shift(0.0), Placed())
+    flow.build({"x": (None, 2), "context": (None, 5)})
+    kept = Flow(Shift(0.0), Built())
+    kept.build({"x": (None, 2), "context": (None, 5)})
+    kept.save_weights(tmp_path / "kept.weights.h5")
+    if how != "load_weights":
+        flow.log_prob(x, context)  # makes them
+    path = (
+        tmp_path / {"save": "f.keras", "save_weights": "f.weights.h5", "load_weights": "kept.weights.h5"}[how]
+    )
+    with pytest.raises(ValueError, match=r"would lose them.*build\(self, z_shape, context_shape\)"):
+        getattr(flow, how)(path)
+
+
+def test_its_classes_are_the_flows(x, context):
+    flow = Flow(Shift(0.0), OfClasses())
+    assert flow.num_classes == 3
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    assert flow.log_prob(x, labels).shape == (6,)
+    with pytest.raises(ContractError, match=r"labels \(batch,\) in 0\.\.2"):
+        flow.log_prob(x, labels + 1)
+
+
+def test_a_classifier_beside_it_takes_its_classes(x):
+    flow = LabelledFlow(Shift(0.0), OfClasses())
+    flow.build({"x": (None, 2), "context": (None,)})
+    np.testing.assert_allclose(np.exp(flow.label_log_prob(x)), 1 / 3, rtol=1e-5)

@@ -1,0 +1,105 @@
+"""Files of equal flows are equal, byte for byte, and mean what they meant."""
+
+import hashlib
+import json
+import os
+import zipfile
+
+import keras
+import numpy as np
+
+from flowkit import Flow, backends, zoo
+from flowkit.bijectors import Chain, Coupling, Permute
+from flowkit.conditioners import MLP
+from flowkit.same_bytes import make_reproducible
+from flowkit.transforms import Affine
+
+TRAIN = """
+    import hashlib, sys, time
+    import flowkit, keras, numpy as np
+    keras.utils.set_random_seed(int(sys.argv[2]))
+    images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), dtype="uint8")
+    flow = flowkit.zoo.glow(levels=2, steps=1, width=4)
+    flow.compile(flowkit.training.GlowAdamax(flowkit.training.WarmUp(1e-3, warmup_steps=10)))
+    flow.fit(images, epochs=1, verbose=0)
+    flow.save(sys.argv[1])
+    print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())
+"""
+
+
+def test_two_trainings_in_two_processes_come_to_the_same_file(run_python, tmp_path):
+    first, second, other = (
+        run_python(TRAIN, engine=backends.name(), args=[tmp_path / name, seed]).splitlines()[-1]
+        for name, seed in (("a.keras", 0), ("b.keras", 0), ("c.keras", 1))
+    )
+    assert first == second != other
+
+
+def coupled(**options):
+    net = MLP([4], activation=keras.activations.tanh)
+    return Flow(Chain([Coupling(net, Affine(min_scale=0.1)), Permute("reverse")]), **options)
+
+
+def saved(flow, path, **options):
+    flow.save(path, **options)
+    return path
+
+
+def test_a_file_says_neither_when_nor_where_in_memory(tmp_path):
+    shared = keras.dtype_policies.DTypePolicy("float32")  # one object in several layers
+    flow = Flow(Chain([Coupling(MLP([4], dtype=shared)), Permute(), Coupling(MLP([4], dtype=shared))]))
+    flow.build((None, 4))
+    with zipfile.ZipFile(saved(flow, tmp_path / "f.keras")) as file:
+        config, metadata = (file.read(f"{name}.json").decode() for name in ("config", "metadata"))
+        assert {member.date_time for member in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert file.testzip() is None
+    assert json.loads(metadata)["keras_version"] == keras.__version__
+    assert json.loads(metadata)["date_saved"].startswith("1980")
+    numbers = [int(part.split("}")[0].split(",")[0]) for part in config.split('"shared_object_id": ')[1:]]
+    assert numbers
+    assert set(numbers) == set(range(1, max(numbers) + 1))
+
+
+def test_the_file_is_read_as_before(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 1), dtype="uint8")
+    flow = zoo.glow(levels=2, steps=1, width=4).adapt(images)
+    flow.compile("adam")
+    keras.saving.save_model(flow, tmp_path / "old.keras")  # as files were written before
+    again = [
+        keras.saving.load_model(path)
+        for path in (tmp_path / "old.keras", saved(flow, tmp_path / "new.keras"))
+    ]
+    for one in again:
+        np.testing.assert_array_equal(one.log_prob(images), flow.log_prob(images))
+        assert isinstance(one.optimizer, keras.optimizers.Adam)
+    before = hashlib.sha256((tmp_path / "new.keras").read_bytes()).digest()
+    make_reproducible(tmp_path / "new.keras")
+    assert hashlib.sha256((tmp_path / "new.keras").read_bytes()).digest() == before
+
+
+def test_an_unzipped_one_too(tmp_path):
+    flow = coupled()
+    flow.build((None, 4))
+    folders = [saved(flow, tmp_path / name, zipped=False) for name in ("a", "b")]
+    one, other = ({p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()} for folder in folders)
+    assert one == other
+    assert b"1980" in one["metadata.json"]
+    assert keras.saving.load_model(folders[0]).event_shape == (4,)
+
+
+def test_nothing_is_left_beside_it_and_a_link_stays_one(tmp_path):
+    flow = coupled()
+    flow.build((None, 4))
+    target = saved(flow, tmp_path / "f.keras")
+    os.symlink(target, tmp_path / "link.keras")
+    saved(flow, tmp_path / "link.keras")
+    assert (tmp_path / "link.keras").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.keras", "link.keras"]
+
+
+def test_what_is_no_such_file_is_left_alone(tmp_path):
+    path = tmp_path / "text.keras"
+    path.write_text("no zip")
+    make_reproducible(path)
+    make_reproducible(tmp_path / "not-there.keras")
+    assert path.read_text() == "no zip"
