@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Bijector": "flowkit.contract",
     "BijectorSpec": "flowkit.contract",
+    "Conditioner": "flowkit.contract",
     "ContractError": "flowkit.contract",
     "Domain": "flowkit.contract",
     "Flow": "flowkit.flow",
@@ -30,6 +31,7 @@ _PUBLIC = {
     "numerics": None,
     "testing": None,
     "training": None,
+    "transforms": None,
     "zoo": None,
 }
 
