@@ -1,11 +1,14 @@
 """One bijector and everything tried on it, clause by clause."""
 
+import time
 import warnings
+from dataclasses import replace
 
 from flowkit.testing.adapters import NOT_APPLICABLE
 from flowkit.testing.cause import Raised, cause_of, slip_of_the_checker
 from flowkit.testing.clause import CLAUSES, Broken, Undecided
 from flowkit.testing.example import Example, standard
+from flowkit.testing.profiles import profile_of
 from flowkit.testing.replay import replay_line
 from flowkit.testing.report import BrokenPromise, Result
 from flowkit.testing.search import drawn_from, failing
@@ -13,9 +16,6 @@ from flowkit.testing.strategies import examples as some_examples
 from flowkit.testing.subject import Subject
 from flowkit.testing.tolerances import log_abs_det
 from flowkit.testing.trial import Trial
-
-PROFILES = {"quick": 25, "thorough": 200}
-"""How many examples a profile draws for each clause, where the caller does not say."""
 
 _CLOSE, _LOOKS = 16, 4  # an error of less than so many times what is allowed is looked at again so often
 _SHRINKS = 120  # evaluations spent on making a failing example smaller
@@ -28,12 +28,13 @@ class Check:
     """
 
     def __init__(
-        self, given, *, event_shapes=None, context=None, examples=None, profile="quick", seed=0, drawn=None
+        self, given, *, event_shapes=None, context=None, examples=None, profile="full", seed=0, drawn=None
     ):
-        most = 3 if profile == "quick" else 12
-        self.subject = Subject(given, event_shapes=event_shapes, context=context, most_events=most)
-        self.examples = PROFILES[profile] if examples is None else examples
-        self.profile, self.seed = profile, seed
+        self.profile, self.seed = profile_of(profile), seed
+        self.subject = Subject(
+            given, event_shapes=event_shapes, context=context, most_events=self.profile.events
+        )
+        self.examples = self.profile.examples if examples is None else examples
         self._given = {"context": context, "profile": profile, "drawn": drawn}
         self._trials = {}
         self._some = None
@@ -41,7 +42,7 @@ class Check:
     def trial(self, example):
         """The trial of an example: the same one to every clause."""
         if example not in self._trials:
-            self._trials[example] = Trial(self.subject, example, self.profile == "thorough")
+            self._trials[example] = Trial(self.subject, example, self.profile.thorough)
         return self._trials[example]
 
     def run(self, name, replay=None, causes=None):
@@ -124,7 +125,7 @@ class Check:
             return False
         for draw in range(1, 1 + _LOOKS):
             try:
-                clause.check(Trial(self.subject, example, self.profile == "thorough", draw))
+                clause.check(Trial(self.subject, example, self.profile.thorough, draw))
             except Broken:
                 continue
             except Undecided:
@@ -208,9 +209,11 @@ def results_of(names, run, waived, *, raises):
     """The results of `run(name, causes)` for each clause: an error that several meet is reported by the first."""
     results, causes = [], {}
     for name in names:
+        start = time.perf_counter()
         result = run(name, causes)
+        result = replace(result, seconds=time.perf_counter() - start)
         if result.verdict == "broken" and name in waived:
-            result = Result(name, "waived", reason=waived[name])
+            result = replace(result, verdict="waived", reason=waived[name], error=None, cause=None)
         elif result.verdict == "broken":
             if raises:
                 raise result.error

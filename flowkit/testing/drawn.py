@@ -1,7 +1,8 @@
 """Checking a function that draws another bijector each time."""
 
 from flowkit import backends
-from flowkit.testing.checker import PROFILES, Check, results_of
+from flowkit.testing.checker import Check, results_of
+from flowkit.testing.profiles import profile_of
 from flowkit.testing.replay import recorded
 from flowkit.testing.report import Report, Result
 from flowkit.testing.search import failing
@@ -16,7 +17,7 @@ def check_drawn(make, names, waived, options, *, raises):
     one in eight.
     """
     strategy = recorded(make)
-    count = max(3, (options["examples"] or PROFILES[options["profile"]]) // 8)
+    count = max(3, (options["examples"] or profile_of(options["profile"]).examples) // 8)
     options = {**options, "examples": 3}
     results = results_of(
         names,

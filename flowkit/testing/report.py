@@ -43,7 +43,7 @@ class BrokenPromise(ContractError):
 class Result:
     """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
 
-    `cause` is the error that broke it, where it was one.
+    `cause` is the error that broke it, where it was one; `seconds` the time it took.
     """
 
     clause: str
@@ -52,6 +52,7 @@ class Result:
     reason: str = ""
     error: BrokenPromise | None = field(default=None, repr=False)
     cause: Cause | None = field(default=None, repr=False)
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass
@@ -79,7 +80,13 @@ class Report:
         for result in self.results:
             count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
             lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
+        lines.append(f"  {times(self.results)}")
         return "\n".join(lines)
+
+    @property
+    def seconds(self):
+        """How long the whole check took."""
+        return sum(result.seconds for result in self.results)
 
     def as_dict(self):
         """The report as plain data, for JSON."""
@@ -87,7 +94,15 @@ class Report:
         for result in self.results:
             row = {"clause": result.clause, "verdict": result.verdict}
             row |= {"examples": result.examples, "reason": result.reason}
+            row["seconds"] = round(result.seconds, 3)
             if result.error is not None:
                 row |= {"message": str(result.error), "replay": result.error.replay}
             rows.append(row)
         return {"bijector": self.bijector, "engine": self.engine, "kept": bool(self), "clauses": rows}
+
+
+def times(results, most=3):
+    """One line: how long a check took, and its slowest clauses."""
+    slowest = sorted(results, key=lambda result: -result.seconds)[:most]
+    named = ", ".join(f"{result.clause} {result.seconds:.1f} s" for result in slowest)
+    return f"took {sum(result.seconds for result in results):.1f} s; the slowest: {named}"

@@ -13,7 +13,7 @@ from flowkit.testing.trial import Trial
 from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
 
 
-@parametrize_bijectors(AWKWARD)
+@parametrize_bijectors(AWKWARD, profile="full")
 def test_no_alarm(bijector, check):
     check(bijector)
 
