@@ -69,7 +69,7 @@ def check_bijector(
         bijector = drawn_again(bijector, drawn)
     check = Check(bijector, drawn=drawn, **options)
     results = results_of(names, lambda name, causes: check.run(name, replay, causes), waived, raises=raises)
-    return Report(str(check.subject), backends.name(), results)
+    return Report(str(check.subject), backends.name(), results, check.notes)
 
 
 def _draws(bijector):

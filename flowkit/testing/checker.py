@@ -4,9 +4,10 @@ import time
 import warnings
 from dataclasses import replace
 
+from flowkit.contract.precision import rounding_unit
 from flowkit.testing.adapters import NOT_APPLICABLE
 from flowkit.testing.cause import Raised, cause_of, slip_of_the_checker
-from flowkit.testing.clause import CLAUSES, Broken, Undecided
+from flowkit.testing.clause import CLAUSES, Broken, Negligible, Undecided
 from flowkit.testing.example import Example, standard
 from flowkit.testing.profiles import profile_of
 from flowkit.testing.replay import replay_line
@@ -18,6 +19,7 @@ from flowkit.testing.tolerances import log_abs_det
 from flowkit.testing.trial import Trial
 
 _CLOSE, _LOOKS = 16, 4  # an error of less than so many times what is allowed is looked at again so often
+_UNTOLD = "no digit can be told from rounding, or from the error that the spec allows, at any example"
 _SHRINKS = 120  # evaluations spent on making a failing example smaller
 
 
@@ -58,7 +60,7 @@ class Check:
         reason = self._not_asked(clause)
         if reason is not None:
             return Result(name, "not asked", reason=reason)
-        tried, judged = 0, 0
+        tried, judged, note = 0, 0, ""
         for example in [replay] if replay is not None else self._plan(clause):
             tried += 1
             fault = self._fault(clause, example)
@@ -70,25 +72,32 @@ class Check:
                 reason = f"{cause}, see {causes[cause]!r}"
                 continue
             judged += 1
-            if fault is not None:
+            if isinstance(fault, Negligible):
+                note = note or fault.text
+            elif fault is not None:
                 if replay is None and clause.per == "example":
                     example = self._simplify(clause, example, cause)
                 return self._broken(clause, example, tried)
         if judged:
-            return Result(name, "kept", judged)
-        if reason is None and clause.per != "example":
-            reason = "rounding in float32 leaves no digit to judge"
-        if reason is not None:
-            return Result(name, "not asked", tried, reason)
-        text = "none of the examples could be judged: the map is too badly conditioned at all of them"
-        error = self._error(clause, example, Broken("an error that can be told from rounding", text))
-        return Result(name, "broken", tried, text, error)
+            return Result(name, "kept", judged, note=note)
+        return Result(name, "not asked", tried, reason or _UNTOLD)
+
+    @property
+    def notes(self):
+        """What the report tells beside the verdicts."""
+        notes = []
+        if self.subject.no_inverse is not None:
+            left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_inverse)
+            notes.append(f"inverse: {self.subject.no_inverse}: clauses {left_out} not asked")
+        return notes
 
     def _not_asked(self, clause):
         """Why the clause is not asked of this bijector, or None."""
         if clause.name in NOT_APPLICABLE and getattr(self.subject.model, "not_applicable", None):
             return self.subject.model.not_applicable
         try:
+            if clause.needs_inverse and self.subject.no_inverse is not None:
+                return "no inverse"
             return clause.applies(self.subject)
         except Exception:  # the layer does not even build, as the clause itself will say
             return None
@@ -112,12 +121,20 @@ class Check:
         except Undecided as found:
             return found
         except Broken as found:
+            if found.negligible(rounding_unit(self._type(example))):
+                return Negligible(
+                    f"{found}: an error of {found.measured:.2g}, which {self._type(example)} cannot show"
+                )
             return None if self._was_chance(clause, example, found) else found
         except Exception as error:  # an author's code may raise anything, and an error breaks the promise
             if slip_of_the_checker(error):
                 raise
             return Raised(error)
         return None
+
+    def _type(self, example):
+        """The type that the layer itself works in, whatever the copy that is judged works in."""
+        return self.subject.layer(example.event).compute_dtype
 
     def _was_chance(self, clause, example, found):
         """Whether a close call is none at a second look: the few random draws that measure errors can be low."""

@@ -43,7 +43,8 @@ class BrokenPromise(ContractError):
 class Result:
     """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
 
-    `cause` is the error that broke it, where it was one; `seconds` the time it took.
+    `cause` is the error that broke it, where it was one; `seconds` the time it took; `note` a difference that the
+    layer's own precision cannot show.
     """
 
     clause: str
@@ -53,15 +54,23 @@ class Result:
     error: BrokenPromise | None = field(default=None, repr=False)
     cause: Cause | None = field(default=None, repr=False)
     seconds: float = field(default=0.0, compare=False)
+    note: str = ""
 
 
 @dataclass
 class Report:
-    """All clauses of one bijector on one engine. True where nothing is broken; prints as a table."""
+    """All clauses of one bijector on one engine. True where nothing is broken; prints as a table.
+
+    `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
+    """
 
     bijector: str
     engine: str
     results: list[Result]
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.notes = [*self.notes, *(f"{r.clause}: {r.note}" for r in self.results if r.note)]
 
     def __bool__(self):
         return not self.broken
@@ -80,6 +89,7 @@ class Report:
         for result in self.results:
             count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
             lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
+        lines += [f"  note: {note}" for note in self.notes]
         lines.append(f"  {times(self.results)}")
         return "\n".join(lines)
 
@@ -98,7 +108,13 @@ class Report:
             if result.error is not None:
                 row |= {"message": str(result.error), "replay": result.error.replay}
             rows.append(row)
-        return {"bijector": self.bijector, "engine": self.engine, "kept": bool(self), "clauses": rows}
+        return {
+            "bijector": self.bijector,
+            "engine": self.engine,
+            "kept": bool(self),
+            "notes": self.notes,
+            "clauses": rows,
+        }
 
 
 def times(results, most=3):

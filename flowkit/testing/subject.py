@@ -1,6 +1,7 @@
 """A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
 
 import contextlib
+import functools
 
 import numpy as np
 from keras import ops
@@ -12,6 +13,7 @@ from flowkit.testing.cause import said
 from flowkit.testing.clone import recreate
 from flowkit.testing.event_shapes import event_shapes, spread
 from flowkit.testing.functions import Functions
+from flowkit.testing.one_way import no_inverse
 from flowkit.testing.points import points_of
 from flowkit.testing.randomize import moved
 
@@ -61,6 +63,19 @@ class Subject:
         if isinstance(config, str):
             return config
         return f"{type(self.model).__name__}({', '.join(f'{k}={v!r}' for k, v in config.items())})"
+
+    @functools.cached_property
+    def no_inverse(self):
+        """Why the layer has no inverse, or None."""
+        event = self.events[0]
+
+        def call():
+            layer = self.layer(event)
+            latent = tuple(layer.compute_output_shape((None, *event)))[1:]
+            z = points_of(self.spec.codomain, np.zeros((1, *latent))).astype("float32")
+            layer.inverse(ops.convert_to_tensor(z), *self.context_args(self.context(event, 0, 1)))
+
+        return no_inverse(call)
 
     # Copies
 

@@ -70,7 +70,7 @@ def restored(layer, event, context, path):
 
 
 def _same_answers(trial, one, other, what):
-    for inverse, points in ((False, trial.x), (True, trial.z)):
+    for inverse, points in trial.directions:
         expected = trial.call32(points, trial.context, inverse, layer=one)
         received = trial.call32(points, trial.context, inverse, layer=other)
         for name, a, b in zip(("output", "log_det"), expected, received, strict=True):
