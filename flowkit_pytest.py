@@ -21,7 +21,7 @@ def pytest_addoption(parser):
         type=int,
         default=None,
         metavar="N",
-        help="how many examples each clause of flowkit's contract checker tries for each bijector (default 4)",
+        help="how many examples each clause of flowkit's contract checker tries for each bijector (default 5)",
     )
     group.addoption(
         "--bijector-backends",

@@ -76,8 +76,8 @@ class Check:
                 note = note or fault.text
             elif fault is not None:
                 if replay is None and clause.per == "example":
-                    example = self._simplify(clause, example, cause)
-                return self._broken(clause, example, tried)
+                    example, fault = self._simplify(clause, example, fault)
+                return self._broken(clause, example, fault, tried)
         if judged:
             return Result(name, "kept", judged, note=note)
         return Result(name, "not asked", tried, reason or _UNTOLD)
@@ -150,22 +150,26 @@ class Check:
             return True
         return False
 
-    def _simplify(self, clause, example, cause):
-        """The simplest example that Hypothesis finds to fail in the same way, starting from one that does."""
+    def _simplify(self, clause, example, fault):
+        """The simplest example that Hypothesis finds to fail in the same way as `example` does, and its fault."""
+        cause = _cause(fault)
 
         def fails(candidate):
-            fault = self._fault(clause, candidate)
-            return isinstance(fault, Broken) and _cause(fault) == cause
+            found = self._fault(clause, candidate)
+            return isinstance(found, Broken) and _cause(found) == cause
 
         options = {"examples": 40, "looks": _SHRINKS, "seed": self.seed}
-        return min(
+        simplest = min(
             [example, *failing(some_examples(self.subject.events), fails, **options)], key=Example.weight
         )
+        if simplest == example:
+            return example, fault
+        fault = self._fault(clause, simplest)
+        if not isinstance(fault, Broken):
+            fault = Broken("the same verdict each time", "one failure that did not happen again")
+        return simplest, fault
 
-    def _broken(self, clause, example, tried):
-        found = self._fault(clause, example)
-        if not isinstance(found, Broken):
-            found = Broken("the same verdict each time", "one failure that did not happen again")
+    def _broken(self, clause, example, found, tried):
         error = self._error(clause, example, found)
         return Result(clause.name, "broken", tried, str(found), error, _cause(found))
 

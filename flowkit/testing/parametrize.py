@@ -11,7 +11,7 @@ from flowkit.testing.checker import Check
 from flowkit.testing.clause import CLAUSES, known
 from flowkit.testing.profiles import profile_of
 
-OPTIONS = {"examples": 4, "profile": "full"}
+OPTIONS = {"examples": 5, "profile": "full"}
 """What the pytest plugin's options set for all items."""
 
 

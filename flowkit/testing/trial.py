@@ -63,7 +63,7 @@ class Trial:
 
     @property
     def layer32(self):
-        return self.subject.weighted(self.event, self.seed)
+        return self.subject.weighted(self.example)
 
     def call32(self, x, context=None, inverse=False, layer=None):
         """One direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det)."""
@@ -77,7 +77,7 @@ class Trial:
 
     @property
     def layer64(self):
-        return self.subject.weighted(self.event, self.seed, "float64")
+        return self.subject.weighted(self.example, "float64")
 
     def run64(self, x, inverse=False, context="own"):
         """One direction of the float64 copy on numpy arrays of any multiple of ROWS rows."""

@@ -11,9 +11,10 @@ from flowkit.testing.clause import CLAUSES, Undecided
 from flowkit.testing.subject import Subject
 from flowkit.testing.trial import Trial
 from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
+from tests.testing.bounded_layers import BOUNDED
 
 
-@parametrize_bijectors(AWKWARD, profile="full")
+@parametrize_bijectors([*AWKWARD, *BOUNDED], profile="full")
 def test_no_alarm(bijector, check):
     check(bijector)
 

@@ -36,7 +36,7 @@ def purity(trial):
                     f"{side} to leave weight '{path}' as it was",
                     f"a change of {np.max(np.abs(1.0 * new - old)):.3g}",
                 )
-    fresh = trial.subject.twin(trial.event, trial.seed)
+    fresh = trial.subject.twin(trial.example)
     for inverse, points in trial.directions:
         others = points[::-1] * 0.5 + points * 0.5  # the used layer's first call was on others than these
         new = trial.call32(others, trial.context, inverse, layer=fresh)
