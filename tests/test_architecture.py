@@ -71,7 +71,7 @@ MAY_IMPORT = {
     },
     "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
-    "testing": {"contract", "backends", "bijectors", "conditioners"},
+    "testing": {"numerics", "contract", "backends", "bijectors", "conditioners"},
     "recipes": {"zoo", "data", "training"},
     "cli": EVERYTHING,
     "_engine": set(),

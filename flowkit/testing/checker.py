@@ -5,6 +5,7 @@ import warnings
 from dataclasses import replace
 
 from flowkit.contract.precision import rounding_unit
+from flowkit.testing import narrowing
 from flowkit.testing.adapters import NOT_APPLICABLE
 from flowkit.testing.cause import Raised, cause_of, slip_of_the_checker
 from flowkit.testing.clause import CLAUSES, Broken, Negligible, Undecided
@@ -85,7 +86,7 @@ class Check:
     @property
     def notes(self):
         """What the report tells beside the verdicts."""
-        notes = []
+        notes = narrowing.notes(self.subject.narrow)
         if self.subject.no_inverse is not None:
             left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_inverse)
             notes.append(f"inverse: {self.subject.no_inverse}: clauses {left_out} not asked")

@@ -41,7 +41,7 @@ class Subject:
         self._layers, self._starts, self._moves = {}, {}, {}
         functions = Functions(lambda event: self.layer(event, "float64"))
         self.function, self.jacobian = functions.value, functions.jacobian
-        self.gradient, self.eps = functions.gradient, functions.eps
+        self.gradient, self.eps, self.narrow = functions.gradient, functions.eps, functions.narrow
         self.events = self._choose_events(event_shapes, most_events)
 
     def __str__(self):

@@ -62,8 +62,7 @@ class Residual(Bijector):
 
     @staticmethod
     def _bounded(kernel):
-        size = ops.sqrt(ops.sum(kernel * kernel) + 1e-12)
-        return kernel * 0.7 / ops.maximum(size, 1)
+        return 0.7 * kernel / ops.sqrt(1 + ops.sum(kernel * kernel))
 
     def _branch(self, x):
         """(g V tanh(U x), the determinant of 1 + its Jacobian)."""
@@ -126,7 +125,7 @@ class Spline(Elementwise):
         a = (y1 - y0) * (s - d0) + up * rest
         b = (y1 - y0) * d0 - up * rest
         c = -s * up
-        t = 2 * c / (-b - ops.sqrt(ops.maximum(b * b - 4 * a * c, 0)))
+        t = 2 * c / (-b - ops.sqrt(ops.abs(b * b - 4 * a * c)))
         bend = s + rest * t * (1 - t)
         return self._outside(z, x0 + (x1 - x0) * t, -self._log_slope(t, s, d0, d1, bend))
 
