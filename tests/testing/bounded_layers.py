@@ -47,22 +47,22 @@ class FreePlanar(Bijector):
 
 
 class Residual(Bijector):
-    """x + g V tanh(U x), where the norms of U and V are at most 0.7 and |g| < 1, for two entries.
+    """x + g V tanh(U x), where the norms of U and V are below 0.75 and |g| < 1, for two entries.
 
-    Fixed-point steps halve the error at least. With g at its start of 0 the layer is the identity.
+    A fixed-point step leaves at most 0.57 of the error. With g at its start of 0 the layer is the identity.
     """
 
     spec = BijectorSpec(inverse="iterative", event_rank=1, event_multiple=(2,))
-    steps = 24
+    steps = 28
 
     def build(self, x_shape):
-        self.u = self.add_weight(shape=(2, 2), initializer="zeros", name="U")
-        self.v = self.add_weight(shape=(2, 2), initializer="zeros", name="V")
+        self.u = self.add_weight(shape=(2, 2), initializer="glorot_uniform", name="U")
+        self.v = self.add_weight(shape=(2, 2), initializer="glorot_uniform", name="V")
         self.g = self.add_weight(shape=(), initializer="zeros", name="g")
 
     @staticmethod
     def _bounded(kernel):
-        return 0.7 * kernel / ops.sqrt(1 + ops.sum(kernel * kernel))
+        return 0.75 * kernel / ops.sqrt(1 + ops.sum(kernel * kernel))
 
     def _branch(self, x):
         """(g V tanh(U x), the determinant of 1 + its Jacobian)."""
