@@ -18,23 +18,27 @@ def check_drawn(make, names, waived, options, *, raises):
     """
     strategy = recorded(make)
     count = max(3, (options["examples"] or profile_of(options["profile"]).examples) // 8)
-    options = {**options, "examples": 3}
+    options, notes = {**options, "examples": 3}, {}
     results = results_of(
         names,
-        lambda name, causes: _first_broken(strategy, name, count, options, causes),
+        lambda name, causes: _first_broken(strategy, name, count, options, causes, notes),
         waived,
         raises=raises,
     )
-    return Report("drawn bijector", backends.name(), results)
+    return Report("drawn bijector", backends.name(), results, list(notes))
 
 
-def _first_broken(strategy, name, count, options, causes):
-    """The result of the simplest bijector that breaks the clause; without one, what those drawn say together."""
+def _first_broken(strategy, name, count, options, causes, notes):
+    """The result of the simplest bijector that breaks the clause; without one, what those drawn say together.
+
+    What their reports would note is added to the dict `notes`.
+    """
     results = {}
 
     def breaks(drawn):
         check = Check(drawn.bijector, drawn=drawn.values, **options)
         results[_key(drawn)] = result = check.run(name, causes=causes)
+        notes.update(dict.fromkeys(check.notes))
         return result.verdict == "broken"
 
     looks = _SHRINKS * count

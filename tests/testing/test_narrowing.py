@@ -46,6 +46,11 @@ def test_the_operation_and_its_line_are_told():
     assert report.as_dict()["notes"] == [note]
 
 
+def test_a_report_of_drawn_bijectors_tells_it_once():
+    report = check_bijector(lambda draw: Narrow(), **OPTIONS)
+    assert len(report.notes) == 1
+
+
 @pytest.mark.parametrize("make", [Wide, Scale])
 def test_nothing_is_told_where_all_is_float64(make):
     assert check_bijector(make, **OPTIONS).notes == []
