@@ -134,8 +134,12 @@ class Check:
         return None
 
     def _type(self, example):
-        """The type that the layer itself works in, whatever the copy that is judged works in."""
-        return self.subject.layer(example.event).compute_dtype
+        """The type that the layer itself works in, whatever the copy that is judged works in.
+
+        Another library's object works in the type of what it is given, up to its own `precision`.
+        """
+        layer = self.subject.layer(example.event)
+        return getattr(layer, "precision", layer.compute_dtype)
 
     def _was_chance(self, clause, example, found):
         """Whether a close call is none at a second look: the few random draws that measure errors can be low."""
