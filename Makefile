@@ -4,6 +4,7 @@
 BACKEND ?= $(or $(KERAS_BACKEND),jax)
 RECIPE  ?= glow/fashion-mnist
 ARGS    ?=
+PROFILE ?= fast
 PYTEST  ?= -n auto --maxprocesses 4 --dist worksteal
 
 ENGINES := jax torch tensorflow
@@ -24,7 +25,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow bench docs clean
+.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow check bench docs clean
 
 help:
 	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
@@ -32,6 +33,8 @@ help:
 	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    other values (RECIPE=... another recipe)"
 	@echo "make test                  lint, types, doctests, and every test on JAX and PyTorch, the core on TensorFlow"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow"
+	@echo "make check                 every clause of the contract for each of our layers, on JAX and PyTorch, with what each took;"
+	@echo "                           make test asks round trips and log-dets alone (PROFILE=full asks all there too)"
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch; writes runs/bench"
 	@echo "make docs                  the documentation, into site/"
 	@echo "make clean                 remove environments and caches; runs/ stays"
@@ -63,26 +66,33 @@ doctest: .venv-test/.installed
 	  --ignore flowkit/backends/_torch.py --ignore flowkit/backends/_tensorflow.py
 
 # One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
-doctest test-jax test-torch test-tensorflow: export OMP_NUM_THREADS ?= 1
+doctest test-jax test-torch test-tensorflow check: export OMP_NUM_THREADS ?= 1
 
 # Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read. Anew each
 # time, since nothing would ever be taken out.
-doctest test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-doctest test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-doctest test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+doctest test-jax check: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+doctest test-jax check: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+doctest test-jax check: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 test-jax: .venv-test/.installed
 	rm -rf .jax_cache
-	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST)
+	KERAS_BACKEND=jax .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)
 
 test-torch: .venv-test/.installed
-	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST)
+	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)
 
 CORE := tests/contract tests/bijectors tests/zoo tests/convert tests/training tests/backends tests/conditioners \
         tests/test_flow.py tests/test_labelled.py tests/test_saving.py tests/test_numerics.py \
         tests/test_solve_increasing.py
 test-tensorflow: .venv-test/.installed
-	KERAS_BACKEND=tensorflow .venv-test/bin/pytest $(PYTEST) $(CORE)
+	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST) $(CORE)
+
+# All that the checker knows to ask of our own layers. In `make test` each answers the fast profile alone.
+check: .venv-test/.installed
+	rm -rf .jax_cache
+	@for engine in torch jax; do echo; echo "Contracts on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) tests/bijectors/test_contract.py || exit; \
+	done
 
 # The small set, under ten minutes on two cores. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
 bench: .venv-bench/.installed

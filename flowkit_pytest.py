@@ -1,4 +1,4 @@
-"""The pytest plugin: `--bijector-examples N`, `--bijector-backends jax,torch`.
+"""The pytest plugin: `--bijector-profile fast`, `--bijector-examples N`, `--bijector-backends jax,torch`.
 
 A module of its own, beside the package: pytest imports it in every session of every project that has
 flowkit installed, and importing the package chooses Keras's engine.
@@ -11,6 +11,7 @@ import sys
 import pytest
 
 _CHILD = "FLOWKIT_BIJECTOR_CHILD"
+_SHOWN = 20  # bijectors of which the summary tells what they took
 
 
 def pytest_addoption(parser):
@@ -20,7 +21,7 @@ def pytest_addoption(parser):
         type=int,
         default=None,
         metavar="N",
-        help="how many examples each clause of flowkit's contract checker tries for each bijector (default 4)",
+        help="how many examples each clause of flowkit's contract checker tries for each bijector (default 5)",
     )
     group.addoption(
         "--bijector-backends",
@@ -30,9 +31,10 @@ def pytest_addoption(parser):
     )
     group.addoption(
         "--bijector-profile",
-        default="quick",
-        choices=("quick", "thorough"),
-        help="how much is tried: quick for CI",
+        default="full",
+        choices=("fast", "full", "thorough"),
+        help="fast: round trips and log-dets alone; full: every clause (default); thorough: more of each, "
+        "and all stages of the compilers",
     )
 
 
@@ -48,6 +50,31 @@ def pytest_collection_modifyitems(config, items):
     module.OPTIONS["profile"] = config.getoption("--bijector-profile")
     if config.getoption("--bijector-examples") is not None:
         module.OPTIONS["examples"] = config.getoption("--bijector-examples")
+    items[:], others = module.asked(items)
+    if others:
+        config.hook.pytest_deselected(items=others)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What the contracts took, bijector by bijector, the slowest first, where all clauses are asked."""
+    if config.getoption("--bijector-profile") == "fast":
+        return
+    took = {}
+    for report in [report for reports in terminalreporter.stats.values() for report in reports]:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "bijector_contract" and hasattr(report, "duration"):  # an item left out has none
+                bijector, clause = value
+                times = took.setdefault(bijector, {})
+                times[clause] = times.get(clause, 0.0) + report.duration
+    if not took:
+        return
+    terminalreporter.section("bijector contracts, seconds")
+    for bijector, times in sorted(took.items(), key=lambda pair: -sum(pair[1].values()))[:_SHOWN]:
+        slowest = sorted(times.items(), key=lambda pair: -pair[1])[:3]
+        named = ", ".join(f"{clause} {seconds:.1f}" for clause, seconds in slowest)
+        terminalreporter.line(f"{bijector}: {sum(times.values()):.1f} ({named})")
+    if len(took) > _SHOWN:
+        terminalreporter.line(f"and {len(took) - _SHOWN} that took less")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # after this session's own summary

@@ -14,6 +14,9 @@ import flowkit  # noqa: F401  (chooses the engine)
 from flowkit import backends
 from flowkit.testing import check_bijector
 from tests.testing.awkward_bijectors import AWKWARD
+from tests.testing.bounded_layers import BOUNDED
+
+CASES = [*AWKWARD, *BOUNDED]
 
 # What depends on what is drawn; the other clauses try one fixed example.
 DRAWN = [
@@ -29,7 +32,7 @@ DRAWN = [
 
 def main(repeats):
     start, alarms = time.time(), 0
-    for case in AWKWARD:
+    for case in CASES:
         for seed in range(repeats):
             report = check_bijector(
                 case.make,
@@ -46,7 +49,7 @@ def main(repeats):
                 print(f"{case.name}, seed {seed}: {result.error}", flush=True)
     minutes = (time.time() - start) / 60
     print(
-        f"{backends.name()}: {alarms} alarms in {repeats} runs of {len(AWKWARD)} bijectors, {minutes:.0f} min"
+        f"{backends.name()}: {alarms} alarms in {repeats} runs of {len(CASES)} bijectors, {minutes:.0f} min"
     )
 
 

@@ -131,7 +131,7 @@ MAY_IMPORT = {
     },
     "training": {"flow", "backends", "data", "saving"},
     "backends": set(),
-    "testing": {"contract", "backends", "bijectors", "conditioners", "transforms"},
+    "testing": {"numerics", "contract", "backends", "bijectors", "conditioners", "transforms"},
     "recipes": {"zoo", "data", "training"},
     "cli": EVERYTHING,
     "_engine": set(),

@@ -106,7 +106,7 @@ def compile_fully(function, layer, *, thorough=False):
     raise NotImplementedError("numpy has no compiler: use jax, torch or tensorflow")
 
 
-def lowest_float(function, *args):
+def lowest_float(function, *args, steps=None):
     """Not on numpy: raises, and says where it works."""
     raise NotImplementedError("numpy keeps no record of its operations: use jax, torch or tensorflow")
 

@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import os
+import sys
+import traceback
 import types
 
 import keras
@@ -239,9 +241,14 @@ _HARMLESS = (
 )
 
 
-def lowest_float(function, *args):
-    """The name of the narrowest floating-point type in which `function(*args)` computes anything."""
+def lowest_float(function, *args, steps=None):
+    """The name of the narrowest floating-point type in which `function(*args)` computes anything.
+
+    `steps`, a list, receives (type, stack) for each step that answers in less than float64 without being given less:
+    a stack is a list of (file, line, function), the innermost last. They are there also if the function then raises.
+    """
     found = set()
+    steps = [] if steps is None else steps
 
     class Listen(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -254,12 +261,24 @@ def lowest_float(function, *args):
                 widening = name == "_to_copy" and min(given, default=0) <= out.dtype.itemsize
                 if not widening and not name.startswith(_HARMLESS):
                     found.add(out.dtype)
+                    if out.dtype.itemsize < 8 <= min(given, default=8):
+                        stack = traceback.walk_stack(sys._getframe(1))
+                        steps.append((_name(out.dtype), _plain(stack)))
             return result
 
     with torch.no_grad(), Listen():
         function(*args)
     lowest = min(found, key=lambda dtype: dtype.itemsize, default=torch.float64)
-    return str(lowest).removeprefix("torch.")
+    return _name(lowest)
+
+
+def _name(dtype):
+    return str(dtype).removeprefix("torch.")
+
+
+def _plain(stack):
+    """(file, line, function) of each frame, the innermost last."""
+    return [(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in stack][::-1]
 
 
 def lgamma(x):

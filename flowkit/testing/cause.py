@@ -52,7 +52,7 @@ def cause_of(error):
     error = traced.complaint(error) or error
     frames = traceback.extract_tb(error.__traceback__)
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [frame for frame, module in zip(frames, modules, strict=True) if _is_authors(module)]
+    own = [frame for frame, module in zip(frames, modules, strict=True) if is_authors(module)]
     methods = [frame.name for frame in own if frame.name in _HOOKS]
     kind = type(error).__name__
     if own:
@@ -86,7 +86,7 @@ def slip_of_the_checker(error):
     return isinstance(error, slips) and frames[-1].filename.startswith(os.path.dirname(__file__))
 
 
-def _is_authors(module):
+def is_authors(module):
     """Whether this is neither the checker, nor a library, nor Python."""
     package = module.partition(".")[0]
     known = package in _LIBRARIES or package in sys.stdlib_module_names

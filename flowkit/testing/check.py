@@ -9,6 +9,7 @@ from flowkit import backends
 from flowkit.testing.checker import Check, results_of
 from flowkit.testing.clause import CLAUSES, known
 from flowkit.testing.drawn import check_drawn
+from flowkit.testing.profiles import profile_of
 from flowkit.testing.replay import drawn_again
 from flowkit.testing.report import Report
 
@@ -21,7 +22,7 @@ def check_bijector(
     clauses=None,
     waived=None,
     context=None,
-    profile="quick",
+    profile="full",
     seed=0,
     replay=None,
     drawn=None,
@@ -32,15 +33,19 @@ def check_bijector(
     - `bijector`: an instance, which is made again through its config; or a function without arguments that
       makes one; or a function of a Hypothesis `draw` that makes one from drawn arguments; or a strategy.
     - `event_shapes`: those to try; by default some that the spec allows.
-    - `examples`: how many for each clause (25, or 200 with `profile="thorough"`).
-    - `clauses`: names of those to check; `waived`: {name: why it is known to be broken}. A waived
-      clause that holds after all is reported as kept.
+    - `profile`: "full" (every clause, 25 examples each), "fast" (round trips and log-dets alone, 8 examples each)
+      or "thorough" (every clause, 200 examples each). `examples`: another number of them.
+    - `clauses`: names of those to check, in place of the profile's; `waived`: {name: why it is known to be broken}.
+      A waived clause that holds after all is reported as kept.
     - `context`: the shape of one context, or a function (rng, batch, event) -> array, where the
       bijector reads one. By default labels, where it has `num_classes`, and vectors of 3 otherwise.
     - `seed`: of what is drawn. The same seed gives the same examples.
     - `replay`: the one `Example` of an earlier report; `drawn`: what that bijector was made from, where it was drawn.
     - `raises=False`: return the report whatever it says. An error that several clauses meet is reported by the first.
+
+    Raises ValueError for a profile or a clause of another name.
     """
+    clauses = profile_of(profile).clauses if clauses is None else clauses
     names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
     waived = {known(name): reason for name, reason in (waived or {}).items()}
     if drawn is not None and replay is None:
@@ -64,7 +69,7 @@ def check_bijector(
         bijector = drawn_again(bijector, drawn)
     check = Check(bijector, drawn=drawn, **options)
     results = results_of(names, lambda name, causes: check.run(name, replay, causes), waived, raises=raises)
-    return Report(str(check.subject), backends.name(), results)
+    return Report(str(check.subject), backends.name(), results, check.notes)
 
 
 def _draws(bijector):

@@ -1,11 +1,16 @@
 """One bijector and everything tried on it, clause by clause."""
 
+import time
 import warnings
+from dataclasses import replace
 
+from flowkit.contract.precision import rounding_unit
+from flowkit.testing import narrowing
 from flowkit.testing.adapters import NOT_APPLICABLE
 from flowkit.testing.cause import Raised, cause_of, slip_of_the_checker
-from flowkit.testing.clause import CLAUSES, Broken, Undecided
+from flowkit.testing.clause import CLAUSES, Broken, Negligible, Undecided
 from flowkit.testing.example import Example, standard
+from flowkit.testing.profiles import profile_of
 from flowkit.testing.replay import replay_line
 from flowkit.testing.report import BrokenPromise, Result
 from flowkit.testing.search import drawn_from, failing
@@ -14,10 +19,8 @@ from flowkit.testing.subject import Subject
 from flowkit.testing.tolerances import log_abs_det
 from flowkit.testing.trial import Trial
 
-PROFILES = {"quick": 25, "thorough": 200}
-"""How many examples a profile draws for each clause, where the caller does not say."""
-
 _CLOSE, _LOOKS = 16, 4  # an error of less than so many times what is allowed is looked at again so often
+_UNTOLD = "no digit can be told from rounding, or from the error that the spec allows, at any example"
 _SHRINKS = 120  # evaluations spent on making a failing example smaller
 
 
@@ -28,12 +31,13 @@ class Check:
     """
 
     def __init__(
-        self, given, *, event_shapes=None, context=None, examples=None, profile="quick", seed=0, drawn=None
+        self, given, *, event_shapes=None, context=None, examples=None, profile="full", seed=0, drawn=None
     ):
-        most = 3 if profile == "quick" else 12
-        self.subject = Subject(given, event_shapes=event_shapes, context=context, most_events=most)
-        self.examples = PROFILES[profile] if examples is None else examples
-        self.profile, self.seed = profile, seed
+        self.profile, self.seed = profile_of(profile), seed
+        self.subject = Subject(
+            given, event_shapes=event_shapes, context=context, most_events=self.profile.events
+        )
+        self.examples = self.profile.examples if examples is None else examples
         self._given = {"context": context, "profile": profile, "drawn": drawn}
         self._trials = {}
         self._some = None
@@ -41,7 +45,7 @@ class Check:
     def trial(self, example):
         """The trial of an example: the same one to every clause."""
         if example not in self._trials:
-            self._trials[example] = Trial(self.subject, example, self.profile == "thorough")
+            self._trials[example] = Trial(self.subject, example, self.profile.thorough)
         return self._trials[example]
 
     def run(self, name, replay=None, causes=None):
@@ -57,7 +61,7 @@ class Check:
         reason = self._not_asked(clause)
         if reason is not None:
             return Result(name, "not asked", reason=reason)
-        tried, judged = 0, 0
+        tried, judged, note = 0, 0, ""
         for example in [replay] if replay is not None else self._plan(clause):
             tried += 1
             fault = self._fault(clause, example)
@@ -69,25 +73,32 @@ class Check:
                 reason = f"{cause}, see {causes[cause]!r}"
                 continue
             judged += 1
-            if fault is not None:
+            if isinstance(fault, Negligible):
+                note = note or fault.text
+            elif fault is not None:
                 if replay is None and clause.per == "example":
-                    example = self._simplify(clause, example, cause)
-                return self._broken(clause, example, tried)
+                    example, fault = self._simplify(clause, example, fault)
+                return self._broken(clause, example, fault, tried)
         if judged:
-            return Result(name, "kept", judged)
-        if reason is None and clause.per != "example":
-            reason = "rounding in float32 leaves no digit to judge"
-        if reason is not None:
-            return Result(name, "not asked", tried, reason)
-        text = "none of the examples could be judged: the map is too badly conditioned at all of them"
-        error = self._error(clause, example, Broken("an error that can be told from rounding", text))
-        return Result(name, "broken", tried, text, error)
+            return Result(name, "kept", judged, note=note)
+        return Result(name, "not asked", tried, reason or _UNTOLD)
+
+    @property
+    def notes(self):
+        """What the report tells beside the verdicts."""
+        notes = narrowing.notes(self.subject.narrow)
+        if self.subject.no_inverse is not None:
+            left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_inverse)
+            notes.append(f"inverse: {self.subject.no_inverse}: clauses {left_out} not asked")
+        return notes
 
     def _not_asked(self, clause):
         """Why the clause is not asked of this bijector, or None."""
         if clause.name in NOT_APPLICABLE and getattr(self.subject.model, "not_applicable", None):
             return self.subject.model.not_applicable
         try:
+            if clause.needs_inverse and self.subject.no_inverse is not None:
+                return "no inverse"
             return clause.applies(self.subject)
         except Exception:  # the layer does not even build, as the clause itself will say
             return None
@@ -111,6 +122,10 @@ class Check:
         except Undecided as found:
             return found
         except Broken as found:
+            if found.negligible(rounding_unit(self._type(example))):
+                return Negligible(
+                    f"{found}: an error of {found.measured:.2g}, which {self._type(example)} cannot show"
+                )
             return None if self._was_chance(clause, example, found) else found
         except Exception as error:  # an author's code may raise anything, and an error breaks the promise
             if slip_of_the_checker(error):
@@ -118,13 +133,21 @@ class Check:
             return Raised(error)
         return None
 
+    def _type(self, example):
+        """The type that the layer itself works in, whatever the copy that is judged works in.
+
+        Another library's object works in the type of what it is given, up to its own `precision`.
+        """
+        layer = self.subject.layer(example.event)
+        return getattr(layer, "precision", layer.compute_dtype)
+
     def _was_chance(self, clause, example, found):
         """Whether a close call is none at a second look: the few random draws that measure errors can be low."""
         if found.measured is None or not found.measured < _CLOSE * found.allowed:
             return False
         for draw in range(1, 1 + _LOOKS):
             try:
-                clause.check(Trial(self.subject, example, self.profile == "thorough", draw))
+                clause.check(Trial(self.subject, example, self.profile.thorough, draw))
             except Broken:
                 continue
             except Undecided:
@@ -132,22 +155,26 @@ class Check:
             return True
         return False
 
-    def _simplify(self, clause, example, cause):
-        """The simplest example that Hypothesis finds to fail in the same way, starting from one that does."""
+    def _simplify(self, clause, example, fault):
+        """The simplest example that Hypothesis finds to fail in the same way as `example` does, and its fault."""
+        cause = _cause(fault)
 
         def fails(candidate):
-            fault = self._fault(clause, candidate)
-            return isinstance(fault, Broken) and _cause(fault) == cause
+            found = self._fault(clause, candidate)
+            return isinstance(found, Broken) and _cause(found) == cause
 
         options = {"examples": 40, "looks": _SHRINKS, "seed": self.seed}
-        return min(
+        simplest = min(
             [example, *failing(some_examples(self.subject.events), fails, **options)], key=Example.weight
         )
+        if simplest == example:
+            return example, fault
+        fault = self._fault(clause, simplest)
+        if not isinstance(fault, Broken):
+            fault = Broken("the same verdict each time", "one failure that did not happen again")
+        return simplest, fault
 
-    def _broken(self, clause, example, tried):
-        found = self._fault(clause, example)
-        if not isinstance(found, Broken):
-            found = Broken("the same verdict each time", "one failure that did not happen again")
+    def _broken(self, clause, example, found, tried):
         error = self._error(clause, example, found)
         return Result(clause.name, "broken", tried, str(found), error, _cause(found))
 
@@ -208,9 +235,11 @@ def results_of(names, run, waived, *, raises):
     """The results of `run(name, causes)` for each clause: an error that several meet is reported by the first."""
     results, causes = [], {}
     for name in names:
+        start = time.perf_counter()
         result = run(name, causes)
+        result = replace(result, seconds=time.perf_counter() - start)
         if result.verdict == "broken" and name in waived:
-            result = Result(name, "waived", reason=waived[name])
+            result = replace(result, verdict="waived", reason=waived[name], error=None, cause=None)
         elif result.verdict == "broken":
             if raises:
                 raise result.error

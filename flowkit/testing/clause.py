@@ -19,16 +19,20 @@ class Clause:
     per: str
     check: Callable
     applies: Callable
+    needs_inverse: bool = False
 
     def __str__(self):
         return self.name
 
 
-def clause(name, promise, *, hint, per="example", applies=lambda subject: None):
-    """Register a function of a trial as the clause `name`. `applies(subject)` is None, or why it is not asked."""
+def clause(name, promise, *, hint, per="example", applies=lambda subject: None, needs_inverse=False):
+    """Register a function of a trial as the clause `name`. `applies(subject)` is None, or why it is not asked.
+
+    `needs_inverse`: it says nothing of a layer that has a forward direction alone.
+    """
 
     def register(check):
-        CLAUSES[name] = Clause(name, promise, hint, per, check, applies)
+        CLAUSES[name] = Clause(name, promise, hint, per, check, applies, needs_inverse)
         return check
 
     return register
@@ -44,16 +48,35 @@ def known(name):
 
 
 class Broken(Exception):
-    """A promise does not hold: what was expected and received, and by how much where that is a number."""
+    """A promise does not hold: what was expected and received, and by how much where that is a number.
 
-    def __init__(self, expected, received, *, measured=None, allowed=None, sample=None, hint=None):
+    `size`, at least 1, is that of the numbers that differ.
+    """
+
+    def __init__(self, expected, received, *, measured=None, allowed=None, sample=None, hint=None, size=1.0):
         super().__init__(f"expected {expected}, received {received}")
         self.expected, self.received = expected, received
         self.measured, self.allowed, self.sample, self.hint = measured, allowed, sample, hint
+        self.size = size
+
+    def negligible(self, unit):
+        """Whether the error is below one rounding of a number of that size, in a precision of rounding `unit`."""
+        return self.measured is not None and self.measured < unit * self.size
+
+
+LEAST = 2.0**-23
+"""The rounding unit of float32, in which most layers work."""
 
 
 class Undecided(Exception):
     """Nothing of this example could be judged; the message says why, where it is not for rounding alone."""
+
+
+@dataclass(frozen=True)
+class Negligible:
+    """A difference that the layer's own precision cannot show: to be told, and no promise broken."""
+
+    text: str
 
 
 def judge(expected, received, allowed, *, what, where=None, among=None, gap=None):
@@ -73,9 +96,11 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
             if not decided.any():
                 raise Undecided
             return
-        ratio = np.where(
-            broken, np.nan_to_num(gap / np.maximum(allowed, 1e-300), nan=np.inf, posinf=np.inf), -1
-        )
+        size = np.maximum(1, size)
+        least = np.maximum(
+            allowed, LEAST * size
+        )  # an error that most layers can show goes before one they cannot
+        ratio = np.where(broken, np.nan_to_num(gap / least, nan=np.inf, posinf=np.inf), -1)
     worst = np.unravel_index(np.argmax(ratio), ratio.shape)
     place = "" if len(worst) == 1 else f"[{', '.join(map(str, worst[1:]))}]"
     at = "" if where is None else f" at {point(where[worst[0]])}"
@@ -85,6 +110,7 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
         measured=float(gap[worst]),
         allowed=float(allowed[worst]),
         sample=int(worst[0]),
+        size=float(np.broadcast_to(size, gap.shape)[worst]),
         hint=proportion(expected[worst], received[worst], None if where is None else where[0].shape),
     )
 

@@ -60,7 +60,8 @@ def table(reports):
             for r, row in zip(reports, rows, strict=True)
             if "message" in row
         ]
-    return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken)])
+    notes = [f"{report['engine']}: note: {note}" for report in reports for note in report["notes"]]
+    return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken + notes)])
 
 
 def one_engine(target, examples):

@@ -1,7 +1,8 @@
 """Checking a function that draws another bijector each time."""
 
 from flowkit import backends
-from flowkit.testing.checker import PROFILES, Check, results_of
+from flowkit.testing.checker import Check, results_of
+from flowkit.testing.profiles import profile_of
 from flowkit.testing.replay import recorded
 from flowkit.testing.report import Report, Result
 from flowkit.testing.search import failing
@@ -16,24 +17,28 @@ def check_drawn(make, names, waived, options, *, raises):
     one in eight.
     """
     strategy = recorded(make)
-    count = max(3, (options["examples"] or PROFILES[options["profile"]]) // 8)
-    options = {**options, "examples": 3}
+    count = max(3, (options["examples"] or profile_of(options["profile"]).examples) // 8)
+    options, notes = {**options, "examples": 3}, {}
     results = results_of(
         names,
-        lambda name, causes: _first_broken(strategy, name, count, options, causes),
+        lambda name, causes: _first_broken(strategy, name, count, options, causes, notes),
         waived,
         raises=raises,
     )
-    return Report("drawn bijector", backends.name(), results)
+    return Report("drawn bijector", backends.name(), results, list(notes))
 
 
-def _first_broken(strategy, name, count, options, causes):
-    """The result of the simplest bijector that breaks the clause; without one, what those drawn say together."""
+def _first_broken(strategy, name, count, options, causes, notes):
+    """The result of the simplest bijector that breaks the clause; without one, what those drawn say together.
+
+    What their reports would note is added to the dict `notes`.
+    """
     results = {}
 
     def breaks(drawn):
         check = Check(drawn.bijector, drawn=drawn.values, **options)
         results[_key(drawn)] = result = check.run(name, causes=causes)
+        notes.update(dict.fromkeys(check.notes))
         return result.verdict == "broken"
 
     looks = _SHRINKS * count

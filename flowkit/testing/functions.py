@@ -5,6 +5,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.precision import rounding_unit
+from flowkit.testing.narrowing import mixed, told
 
 
 class Functions:
@@ -13,6 +14,7 @@ class Functions:
     def __init__(self, layer):
         self._layer = layer
         self._made, self._eps = {}, {}
+        self.narrow = {}  # what computes in less than float64, as `told`
 
     def value(self, event, inverse, with_context):
         """(x, context) -> (value, log_det), compiled where the engine can."""
@@ -52,7 +54,15 @@ class Functions:
         key = event, inverse
         if key not in self._eps:
             layer = self._layer(event)
-            lowest = backends.lowest_float(direction(layer, inverse), *tensors(x, context))
+            steps = []
+            try:
+                lowest = backends.lowest_float(direction(layer, inverse), *tensors(x, context), steps=steps)
+            except Exception as error:  # whatever an author's code raises
+                broken = mixed(error, steps)
+                if broken is None:
+                    raise
+                raise broken from error
+            self.narrow.update(told(steps))
             # What a layer holds may have been computed in less than it is now used in.
             self._eps[key] = max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
         return self._eps[key]

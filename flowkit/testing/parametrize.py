@@ -9,8 +9,9 @@ from flowkit import backends
 from flowkit.contract import Bijector
 from flowkit.testing.checker import Check
 from flowkit.testing.clause import CLAUSES, known
+from flowkit.testing.profiles import profile_of
 
-OPTIONS = {"examples": 4, "profile": "quick"}
+OPTIONS = {"examples": 5, "profile": "full"}
 """What the pytest plugin's options set for all items."""
 
 
@@ -34,9 +35,12 @@ class Case:
         for clause in (*self.waived, *self.tolerated):
             known(clause)
 
-    def check(self, clause):
-        """Raise `ContractError` where this case breaks the clause; an expected failure where it is waived."""
-        result, reason = self._checker().run(clause), _reason(self.waived, clause)
+    def check(self, clause, profile=None):
+        """Raise `ContractError` where this case breaks the clause; an expected failure where it is waived.
+
+        `profile` is the pytest session's, if it is None.
+        """
+        result, reason = self._checker(profile).run(clause), _reason(self.waived, clause)
         if result.verdict == "broken":
             if accepted := reason or _reason(self.tolerated, clause):
                 pytest.xfail(accepted)
@@ -48,12 +52,13 @@ class Case:
                 pytrace=False,
             )
 
-    def _checker(self):
-        key = id(self), tuple(OPTIONS.items())
+    def _checker(self, profile):
+        options = OPTIONS if profile is None else {**OPTIONS, "profile": profile}
+        key = id(self), tuple(options.items())
         if _KEPT.get("key") != key:  # items come case by case: one checker's compiled functions at a time
             _KEPT.update(
                 key=key,
-                checker=Check(self.make, event_shapes=self.event_shapes, context=self.context, **OPTIONS),
+                checker=Check(self.make, event_shapes=self.event_shapes, context=self.context, **options),
             )
         return _KEPT["checker"]
 
@@ -67,16 +72,22 @@ def _reason(waivers, clause):
     return waiver.get(backends.name()) if isinstance(waiver, dict) else waiver
 
 
-def parametrize_bijectors(bijectors, *, clauses=None, waived=None):
+def parametrize_bijectors(bijectors, *, clauses=None, waived=None, profile=None):
     """A decorator that runs a test once for each bijector and clause, as `test(bijector, check)`.
 
     `bijectors` is a list of instances, `Case`s, or functions that make one, or a dict of them by name. `waived` is
-    {clause: reason} for those of them that break it. The test says `check(bijector)`.
+    {clause: reason} for those of them that break it. `profile` is that of `check_bijector`; by default what pytest's
+    option `--bijector-profile` says: "full", if it is not given. The test says `check(bijector)`.
+
+    Raises ValueError for a profile or a clause of another name.
     """
+    fixed = clauses is not None or profile is not None
+    if clauses is None and profile is not None:
+        clauses = profile_of(profile).clauses
     cases = [_case(name, given, waived or {}) for name, given in _named(bijectors)]
     names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
     params = [
-        pytest.param(case, _checker(name), id=f"{case.name}-{name.replace(' ', '_')}")
+        pytest.param(case, Asked(name, profile, fixed), id=f"{case.name}-{name.replace(' ', '_')}")
         for case in cases
         for name in names
     ]
@@ -84,8 +95,33 @@ def parametrize_bijectors(bijectors, *, clauses=None, waived=None):
     return lambda test: pytest.mark.bijector_contract(parametrized(test))
 
 
-def _checker(clause):
-    return lambda case: case.check(clause)
+@dataclass(frozen=True)
+class Asked:
+    """A clause as a test calls it; `fixed` where the module itself says which clauses are asked."""
+
+    clause: str
+    profile: str | None
+    fixed: bool
+
+    def __call__(self, case):
+        case.check(self.clause, self.profile)
+
+
+def asked(items):
+    """(items, others): those of a session's items that its profile asks, which then say what they are; and the rest."""
+    clauses = profile_of(OPTIONS["profile"]).clauses
+    kept, others = [], []
+    for item in items:
+        check = getattr(item, "callspec", None) and item.callspec.params.get("check")
+        if isinstance(check, Asked):
+            item.user_properties.append(
+                ("bijector_contract", [item.callspec.params["bijector"].name, check.clause])
+            )
+            if not (check.fixed or clauses is None or check.clause in clauses):
+                others.append(item)
+                continue
+        kept.append(item)
+    return kept, others
 
 
 def _named(bijectors):

@@ -113,7 +113,7 @@ def answer(name, options, path):
         layer.set_weights([start[f"weight {i}"] for i in range(len(layer.weights))])
     result = {"event": np.array(event)}
     result |= {f"weight {i}": v.numpy() for i, v in enumerate(layer.weights)}
-    for inverse, points in ((False, trial.x), (True, trial.z)):
+    for inverse, points in trial.directions:
         side = "inverse" if inverse else "forward"
         value, log_det = trial.call32(points, trial.context, inverse)
         result |= {f"{side} output": value, f"{side} log-det": log_det}
@@ -125,7 +125,8 @@ def answer(name, options, path):
 def _errors(trial):
     """What rounding in float32 may have done to each answer."""
     errors = {}
-    for inverse, points, measured in ((False, trial.x, trial.there), (True, trial.z, trial.back)):
+    for inverse, points in trial.directions:
+        measured = trial.measured_in(inverse)
         side = "inverse" if inverse else "forward"
         grow = ROUNDINGS * rounding_unit("float32") / trial.unit_of(inverse)
         value, log_det = grow * measured.value_error, grow * measured.log_det_error

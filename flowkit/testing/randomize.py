@@ -2,13 +2,17 @@
 
 import numpy as np
 
+SCALE = 0.3
+"""How far a weight moves: enough that a term which it belongs to shows."""
 
-def randomize(layer, seed=0, scale=0.3):
+
+def randomize(layer, seed=0, scale=SCALE):
     """Add normal noise to every trainable weight of the built `layer`, reproducibly. Returns `layer`.
 
     Vectors move by `scale`, kernels by scale / sqrt(fan in), so that what a unit receives changes by
-    about `scale` whatever the layer's width. Fixed weights (a permutation, a sign, the flag that
-    says "adapted") stay: they are structure. Data-dependent ones are set by `adapt`, before this.
+    about `scale` whatever the layer's width. `scale` may be a list, dealt out to the weights in turn.
+    Fixed weights (a permutation, a sign, the flag that says "adapted") stay: they are structure.
+    Data-dependent ones are set by `adapt`, before this.
     """
     for variable, value in zip(layer.trainable_variables, moved(layer, seed, scale), strict=True):
         variable.assign(value)
@@ -24,8 +28,9 @@ def moved(layer, seed, scale, start=None):
     rng = np.random.default_rng([seed, 0])
     variables = layer.trainable_variables
     values = [v.numpy() for v in variables] if start is None else start
+    scales = np.resize(scale, len(values))
     result = []
-    for value in values:
+    for value, scale in zip(values, scales, strict=True):
         fan_in = np.prod(value.shape[:-1]) if value.ndim > 1 else 1
         noise = rng.normal(size=value.shape) * scale / np.sqrt(max(1, fan_in))
         result.append((value + noise).astype("float32"))

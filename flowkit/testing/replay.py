@@ -57,14 +57,14 @@ def drawn_again(make, values):
     return bijector
 
 
-def replay_line(clause, example, *, drawn=None, context=None, profile="quick"):
+def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
     """The call that repeats a failure, with ... for the bijector, and for a context that is a function."""
     options = [f"clauses=[{clause!r}]", f"replay={example!r}"]
     if drawn is not None:
         options.append(f"drawn={source(drawn)}")
     if context is not None:
         options.append(f"context={'...' if callable(context) else tuple(context)!r}")
-    if profile != "quick":
+    if profile != "full":
         options.append(f"profile={profile!r}")
     return f"check_bijector(..., {', '.join(options)})  # engine {backends.name()}"
 

@@ -43,7 +43,8 @@ class BrokenPromise(ContractError):
 class Result:
     """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
 
-    `cause` is the error that broke it, where it was one.
+    `cause` is the error that broke it, where it was one; `seconds` the time it took; `note` a difference that the
+    layer's own precision cannot show.
     """
 
     clause: str
@@ -52,15 +53,24 @@ class Result:
     reason: str = ""
     error: BrokenPromise | None = field(default=None, repr=False)
     cause: Cause | None = field(default=None, repr=False)
+    seconds: float = field(default=0.0, compare=False)
+    note: str = ""
 
 
 @dataclass
 class Report:
-    """All clauses of one bijector on one engine. True where nothing is broken; prints as a table."""
+    """All clauses of one bijector on one engine. True where nothing is broken; prints as a table.
+
+    `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
+    """
 
     bijector: str
     engine: str
     results: list[Result]
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.notes = [*self.notes, *(f"{r.clause}: {r.note}" for r in self.results if r.note)]
 
     def __bool__(self):
         return not self.broken
@@ -79,7 +89,14 @@ class Report:
         for result in self.results:
             count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
             lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
+        lines += [f"  note: {note}" for note in self.notes]
+        lines.append(f"  {times(self.results)}")
         return "\n".join(lines)
+
+    @property
+    def seconds(self):
+        """How long the whole check took."""
+        return sum(result.seconds for result in self.results)
 
     def as_dict(self):
         """The report as plain data, for JSON."""
@@ -87,7 +104,21 @@ class Report:
         for result in self.results:
             row = {"clause": result.clause, "verdict": result.verdict}
             row |= {"examples": result.examples, "reason": result.reason}
+            row["seconds"] = round(result.seconds, 3)
             if result.error is not None:
                 row |= {"message": str(result.error), "replay": result.error.replay}
             rows.append(row)
-        return {"bijector": self.bijector, "engine": self.engine, "kept": bool(self), "clauses": rows}
+        return {
+            "bijector": self.bijector,
+            "engine": self.engine,
+            "kept": bool(self),
+            "notes": self.notes,
+            "clauses": rows,
+        }
+
+
+def times(results, most=3):
+    """One line: how long a check took, and its slowest clauses."""
+    slowest = sorted(results, key=lambda result: -result.seconds)[:most]
+    named = ", ".join(f"{result.clause} {result.seconds:.1f} s" for result in slowest)
+    return f"took {sum(result.seconds for result in results):.1f} s; the slowest: {named}"

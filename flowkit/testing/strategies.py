@@ -6,7 +6,7 @@ import numpy as np
 from flowkit import bijectors as fb
 from flowkit.conditioners import MLP
 from flowkit.testing.event_shapes import event_shapes as candidates
-from flowkit.testing.example import Example
+from flowkit.testing.example import SCALES, Example
 from flowkit.testing.points import points_of
 from flowkit.transforms import Additive, Affine, RationalQuadratic
 
@@ -16,13 +16,14 @@ _FAR = st.sampled_from([0.0, 1e-6, -1e-3, 30.0, -30.0, 100.0, -1000.0])
 
 
 def examples(events):
-    """An `Example` for one of the `events`; shrinks to the first event, few values, whole numbers, no noise."""
+    """An `Example` for one of the `events`; shrinks to the first event, few whole values, no noise, scales of 1."""
     return st.builds(
         Example,
         event=st.sampled_from(list(events)),
         seed=st.integers(0, 7),
         noise=st.sampled_from([0.0, 1.0, 0.1, 6.0]),
         values=st.lists(st.one_of(_PLAIN, _REAL, _FAR), min_size=1, max_size=6).map(tuple),
+        scales=st.lists(st.sampled_from(SCALES), min_size=1, max_size=4).map(tuple),
     )
 
 

@@ -1,6 +1,7 @@
 """A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
 
 import contextlib
+import functools
 
 import numpy as np
 from keras import ops
@@ -12,8 +13,9 @@ from flowkit.testing.cause import said
 from flowkit.testing.clone import recreate
 from flowkit.testing.event_shapes import event_shapes, spread
 from flowkit.testing.functions import Functions
+from flowkit.testing.one_way import no_inverse
 from flowkit.testing.points import points_of
-from flowkit.testing.randomize import moved
+from flowkit.testing.randomize import SCALE, moved
 
 CONTEXT_SIZE = 3
 
@@ -36,10 +38,10 @@ class Subject:
                 f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
             )
         self.spec = self.model.spec
-        self._layers, self._starts, self._seeds = {}, {}, {}
+        self._layers, self._starts, self._moves = {}, {}, {}
         functions = Functions(lambda event: self.layer(event, "float64"))
         self.function, self.jacobian = functions.value, functions.jacobian
-        self.gradient, self.eps = functions.gradient, functions.eps
+        self.gradient, self.eps, self.narrow = functions.gradient, functions.eps, functions.narrow
         self.events = self._choose_events(event_shapes, most_events)
 
     def __str__(self):
@@ -61,6 +63,19 @@ class Subject:
         if isinstance(config, str):
             return config
         return f"{type(self.model).__name__}({', '.join(f'{k}={v!r}' for k, v in config.items())})"
+
+    @functools.cached_property
+    def no_inverse(self):
+        """Why the layer has no inverse, or None."""
+        event = self.events[0]
+
+        def call():
+            layer = self.layer(event)
+            latent = tuple(layer.compute_output_shape((None, *event)))[1:]
+            z = points_of(self.spec.codomain, np.zeros((1, *latent))).astype("float32")
+            layer.inverse(ops.convert_to_tensor(z), *self.context_args(self.context(event, 0, 1)))
+
+        return no_inverse(call)
 
     # Copies
 
@@ -169,41 +184,42 @@ class Subject:
         t = np.random.default_rng([seed, 2]).normal(0.4, 0.7, (16, *event))
         return points_of(self.spec.domain, t)
 
-    def weighted(self, event, seed, dtype="float32"):
-        """The copy for `event` with its weights perturbed by `seed`."""
+    def weighted(self, example, dtype="float32"):
+        """The copy for the event of `example`, with its weights moved as that says."""
+        event, moves = tuple(example.event), (example.seed, example.scales)
         layer = self.layer(event, dtype)
-        if self._seeds.get((event, dtype)) != seed:
+        if self._moves.get((event, dtype)) != moves:
             by_path = dict(zip([id(v) for v in layer.weights], self.start(event), strict=True))
             start = [by_path[id(v)] for v in layer.trainable_variables]
-            values = by_path | dict(
-                zip([id(v) for v in layer.trainable_variables], moved(layer, seed, 0.3, start), strict=True)
-            )
+            scales = [SCALE * times for times in example.scales]
+            new = moved(layer, example.seed, scales, start)
+            values = by_path | dict(zip([id(v) for v in layer.trainable_variables], new, strict=True))
             # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
             with backends.float64() if dtype == "float64" else contextlib.nullcontext():
                 for variable in layer.weights:
                     variable.assign(values[id(variable)])
-            self._seeds[event, dtype] = seed
+            self._moves[event, dtype] = moves
         return layer
 
     def built(self, event):
         """A new float32 layer for `event`, as its `build` left it."""
         return self.build(self.make(), event)
 
-    def prepare(self, layer, event, seed):
-        """`layer`, built, with the weights that the kept copy has for `seed`, as far as they fit."""
-        self.build(layer, event)
-        source = self.weighted(event, seed)
+    def prepare(self, layer, example):
+        """`layer`, built, with the weights that the kept copy has for `example`, as far as they fit."""
+        self.build(layer, example.event)
+        source = self.weighted(example)
         if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
             layer.set_weights([v.numpy() for v in source.weights])
         return layer
 
-    def twin(self, event, seed):
+    def twin(self, example):
         """A new float32 layer with the same weights as the kept one, that nobody has called."""
-        return self.prepare(self.built(event), event, seed)
+        return self.prepare(self.built(example.event), example)
 
     def forget(self, event, dtype="float32"):
         """Have the weights of that copy set anew before its next use: a clause has changed them."""
-        self._seeds.pop((event, dtype), None)
+        self._moves.pop((event, dtype), None)
 
     # Contexts
 

@@ -3,6 +3,7 @@
 import linecache
 import os
 import re
+import sysconfig
 import traceback
 
 ASKS = "Python asks for a tensor's value, which a compiled function does not have"
@@ -31,9 +32,15 @@ def place(error):
         for link in _chain(error):
             frames += [(frame.filename, frame.lineno) for frame in traceback.extract_tb(link.__traceback__)]
     for file, line in reversed(frames):
-        if os.path.isfile(file) and not _FOREIGN.search(file):
+        if is_own(file):
             return f"{os.path.basename(file)}:{line}, `{linecache.getline(file, line).strip()}`"
     return None
+
+
+def is_own(file):
+    """Whether a file of code is neither a library's, nor Python's, nor the checker's."""
+    pythons = file.startswith(_PYTHON) and "site-packages" not in file
+    return os.path.isfile(file) and not pythons and not _FOREIGN.search(file)
 
 
 def _chain(error):
@@ -48,5 +55,6 @@ _FOREIGN = re.compile(
     r"[/\\](site|dist)-packages[/\\](keras|torch|jax|jaxlib|tensorflow|numpy)[/\\]|__autograph_generated"
     + "|"
     + re.escape(_PACKAGE)
-    + r"[/\\](testing|contract|backends)[/\\]"
+    + r"[/\\](testing|contract|backends|numerics\.py)([/\\]|$)"
 )
+_PYTHON = sysconfig.get_path("stdlib") + os.sep

@@ -52,11 +52,18 @@ class Trial:
         mixed = np.random.default_rng([self.seed, 7]).normal(size=(1, *event))
         return [np.ones((1, *event)), -np.ones((1, *event)), mixed]
 
+    @property
+    def directions(self):
+        """(inverse, points) for each direction that the layer has."""
+        yield False, self.x
+        if self.subject.no_inverse is None:
+            yield True, self.z
+
     # The float32 copy, as users call it
 
     @property
     def layer32(self):
-        return self.subject.weighted(self.event, self.seed)
+        return self.subject.weighted(self.example)
 
     def call32(self, x, context=None, inverse=False, layer=None):
         """One direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det)."""
@@ -70,7 +77,7 @@ class Trial:
 
     @property
     def layer64(self):
-        return self.subject.weighted(self.event, self.seed, "float64")
+        return self.subject.weighted(self.example, "float64")
 
     def run64(self, x, inverse=False, context="own"):
         """One direction of the float64 copy on numpy arrays of any multiple of ROWS rows."""
@@ -142,10 +149,14 @@ class Trial:
         """Forward at inverse(z), told how far off inverse(z) may be."""
         return self.measured(self.back.value, inverse=False, input_error=self.back_error)
 
+    def measured_in(self, inverse):
+        """Inverse at `z`, or forward at `x`."""
+        return self.back if inverse else self.there
+
     @property
     def eps(self):
-        """The larger rounding unit of the two directions."""
-        return max(self.unit_of(False), self.unit_of(True))
+        """The largest rounding unit of the directions."""
+        return max(self.unit_of(inverse) for inverse, _ in self.directions)
 
     @property
     def back_error(self):

@@ -185,7 +185,7 @@ class Planar(Bijector):
     def _inverse(self, z):
         target = ops.sum(z * self.w, axis=-1, keepdims=True)
         low, high = target - 1, target + 1
-        for _ in range(60):
+        for _ in range(32):
             middle = (low + high) / 2
             above = middle + 0.8 * self._h(middle)[0] > target
             low, high = ops.where(above, low, middle), ops.where(above, middle, high)

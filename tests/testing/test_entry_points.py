@@ -197,7 +197,7 @@ def test_a_thorough_check_draws_more_bijectors():
         check_bijector(make, event_shapes=[(1,)], clauses=["log-det kind"], profile=profile)
         return len(set(values))
 
-    assert drawn("thorough") > drawn("quick")
+    assert drawn("thorough") > drawn("full")
 
 
 def test_a_replay_takes_what_was_drawn_and_nothing_else():

@@ -15,7 +15,8 @@ from flowkit.testing.tolerances import ROUNDINGS
 )
 def independence(trial):
     judged = False
-    for inverse, points, measured in ((False, trial.x, trial.there), (True, trial.z, trial.back)):
+    for inverse, points in trial.directions:
+        measured = trial.measured_in(inverse)
         whole = trial.call32(points, trial.context, inverse)
         # The float64 measurement, in float32's units: blocks of another size round in another order.
         grow = rounding_unit("float32") / trial.unit_of(inverse)
@@ -54,7 +55,8 @@ def independence(trial):
     per="event",
 )
 def empty(trial):
-    for inverse, points, event in ((False, trial.x, trial.latent_event), (True, trial.z, trial.event)):
+    for inverse, points in trial.directions:
+        event = trial.event if inverse else trial.latent_event
         context = None if trial.context is None else trial.context[:0]
         value, log_det = trial.call32(points[:0], context, inverse)
         if value.shape != (0, *event) or log_det.shape != (0,):

@@ -19,11 +19,11 @@ from flowkit.testing.tolerances import ROUNDINGS
 )
 def compiled(trial):
     judged = False
-    for inverse, points in ((False, trial.x), (True, trial.z)):
+    for inverse, points in trial.directions:
         side = "inverse" if inverse else "forward"
         eager = trial.call32(points, trial.context, inverse)
         answer = _compiled(trial, points, inverse, side)
-        measured = trial.back if inverse else trial.there
+        measured = trial.measured_in(inverse)
         grow = rounding_unit("float32") / trial.unit_of(inverse)
         errors = measured.value_error * grow, measured.log_det_error * grow
         for name, a, b, error in zip(("output", "log_det"), eager, answer, errors, strict=True):

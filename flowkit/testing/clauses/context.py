@@ -23,7 +23,7 @@ def context(trial):
 
 def _harmless(trial):
     extra = np.random.default_rng(0).normal(size=(len(trial.x), 2))
-    for inverse, points in ((False, trial.x), (True, trial.z)):
+    for inverse, points in trial.directions:
         for without, given in zip(
             trial.call32(points, None, inverse), trial.call32(points, extra, inverse), strict=True
         ):
@@ -35,7 +35,7 @@ def _harmless(trial):
 
 
 def _asked_for(trial):
-    for inverse, points in ((False, trial.x), (True, trial.z)):
+    for inverse, points in trial.directions:
         try:
             trial.call32(points, None, inverse)
         except ContractError:
@@ -46,10 +46,11 @@ def _asked_for(trial):
 def _used(trial):
     subject = trial.subject
     one = subject.context(trial.event, 1, len(trial.x))
-    changed = {False: 0.0, True: 0.0}
+    changed = {inverse: 0.0 for inverse, _ in trial.directions}
     for seed in (3, 5, 7, 9):
         other = subject.context(trial.event, seed, len(trial.x))
-        for inverse, points, measured in ((False, trial.x, trial.there), (True, trial.z, trial.back)):
+        for inverse, points in trial.directions:
+            measured = trial.measured_in(inverse)
             here, there = trial.run64(points, inverse, one), trial.run64(points, inverse, other)
             for a, b, error in zip(here, there, (measured.value_error, measured.log_det_error), strict=True):
                 with np.errstate(invalid="ignore"):

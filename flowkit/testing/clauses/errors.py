@@ -16,7 +16,8 @@ def wrong_rank(trial):
     allowed = trial.spec.event_rank
     ranks = {allowed} if isinstance(allowed, int) else set(allowed)
     latents = {trial.layer32.latent_rank(rank) for rank in ranks}
-    for inverse, event, fitting in ((False, trial.event, ranks), (True, trial.latent_event, latents)):
+    for inverse, _ in trial.directions:
+        event, fitting = (trial.latent_event, latents) if inverse else (trial.event, ranks)
         if None in fitting:
             continue  # a latent of any rank may fit
         for rank in {max(fitting) + 1, min(fitting) - 1} - {0, *fitting}:
@@ -46,7 +47,7 @@ def wrong_size(trial):
             refused += _refuses_or_fits(trial, wrong, layer.compute_output_shape, inverse=False)
             continue
         refused += 1
-    for axis in range(len(latent)):
+    for axis in range(len(latent) if trial.subject.no_inverse is None else 0):
         wrong = _larger(latent, axis)
         refused += _refuses_or_fits(trial, wrong, layer.compute_inverse_shape, inverse=True)
     if not refused:

@@ -20,7 +20,8 @@ LIMIT = float(np.finfo("float32").max)
     per="event",
 )
 def finite(trial):
-    for inverse, event in ((False, trial.event), (True, trial.latent_event)):
+    for inverse, _ in trial.directions:
+        event = trial.latent_event if inverse else trial.event
         domain = trial.spec.codomain if inverse else trial.spec.domain
         for ray in trial.rays(event):
             _follow(trial, domain, ray, inverse)
@@ -73,7 +74,9 @@ def _at_the_limit(value, log_det):
 )
 def finite_gradient(trial):
     judged = _finite_gradient(trial, trial.there, trial.x, inverse=False)
-    if trial.spec.inverse == "analytic":  # nobody trains through a solver
+    if (
+        trial.spec.inverse != "iterative" and trial.subject.no_inverse is None
+    ):  # nobody trains through a solver
         judged = _finite_gradient(trial, trial.back, trial.z, inverse=True) or judged
     if not judged:
         raise Undecided("all outputs are too large")

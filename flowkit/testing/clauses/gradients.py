@@ -33,7 +33,7 @@ def log_det(trial):
 
 def _both_directions(trial, of):
     judged, reasons = 0, []
-    for inverse in (False, True):
+    for inverse, _ in trial.directions:
         try:
             judged += _compare(trial, inverse, of)
         except Undecided as found:
@@ -46,7 +46,7 @@ def _compare(trial, inverse, of):
     """How many of the gradients of one direction could be judged; raises `Undecided` where it is not asked at all."""
     if (trial.spec.inverse if inverse else trial.spec.forward) == "iterative":
         raise Undecided("a solver's gradient is not promised")  # nobody trains through it
-    measured, x = (trial.back, trial.z) if inverse else (trial.there, trial.x)
+    measured, x = trial.measured_in(inverse), trial.z if inverse else trial.x
     domain = trial.spec.codomain if inverse else trial.spec.domain
     good = fits(measured, trial.unit_of(inverse))
     if not good.any():

@@ -21,6 +21,7 @@ def codomain(trial):
     "domain",
     "inverse(z) lies in the declared domain, and forward is finite on all of that",
     hint="The declared domain is larger or smaller than the one on which the map works.",
+    needs_inverse=True,
 )
 def domain(trial):
     _lands(trial.back, trial.spec.domain, trial.z, "inverse(z)")

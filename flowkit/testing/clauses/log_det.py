@@ -37,6 +37,7 @@ def forward_log_det(trial):
     "inverse log-det",
     "log_det of inverse(z) is minus that of forward at the point it returns",
     hint="The inverse's log-det is that of its own direction: minus forward's, at x = inverse(z).",
+    needs_inverse=True,
 )
 def inverse_log_det(trial):
     back, there = trial.back, trial.back_and_there
@@ -55,7 +56,8 @@ def inverse_log_det(trial):
     applies=lambda subject: "declared varying" if subject.spec.log_det == "varying" else None,
 )
 def kind(trial):
-    for inverse, measured, where in ((False, trial.there, trial.x), (True, trial.back, trial.z)):
+    for inverse, where in trial.directions:
+        measured = trial.measured_in(inverse)
         given, error = measured.log_det, ROUNDINGS * measured.log_det_error
         if trial.spec.log_det == "zero":
             judge(np.zeros_like(given), given, error, what="log_det", where=where)

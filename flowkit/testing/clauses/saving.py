@@ -22,7 +22,7 @@ def config(trial):
     original = trial.subject.make()
     if given is not None:  # `original` has come from its config already, and so has all that clauses look at
         _same_attributes(given, original)
-    trial.subject.prepare(original, trial.event, trial.seed)
+    trial.subject.prepare(original, trial.example)
     clone = recreate(original)
     trial.subject.build(clone, trial.event)
     if [v.shape for v in original.weights] != [v.shape for v in clone.weights]:
@@ -70,7 +70,7 @@ def restored(layer, event, context, path):
 
 
 def _same_answers(trial, one, other, what):
-    for inverse, points in ((False, trial.x), (True, trial.z)):
+    for inverse, points in trial.directions:
         expected = trial.call32(points, trial.context, inverse, layer=one)
         received = trial.call32(points, trial.context, inverse, layer=other)
         for name, a, b in zip(("output", "log_det"), expected, received, strict=True):

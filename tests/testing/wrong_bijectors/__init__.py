@@ -2,6 +2,7 @@
 
 from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     batches,
+    bounds,
     contexts,
     declarations,
     gradients,

@@ -93,7 +93,7 @@ class ScaleBeforeShift(Bijector):
 class Bisected(Elementwise):
     """x + x^3 / 3, inverted by bisection."""
 
-    steps = 60
+    steps = 40
     spec = BijectorSpec(inverse="iterative", round_trip=16)
 
     def _forward(self, x):

@@ -1,0 +1,84 @@
+"""The report says what computes in float32 although it is given float64, and where."""
+
+from pathlib import Path
+
+import pytest
+from keras import ops
+
+from flowkit import backends, numerics
+from flowkit.bijectors import Elementwise, Scale
+from flowkit.contract import Bijector
+from flowkit.testing import check_bijector
+
+HERE = Path(__file__).name
+OPTIONS = {"event_shapes": [(2,)], "examples": 2, "raises": False, "clauses": ["round trip"]}
+
+
+class Narrow(Elementwise):
+    """Adds log(exp 0 + exp 0) of Keras, on whose precision no engine keeps its word."""
+
+    def _two(self, x):
+        return ops.logaddexp(ops.zeros_like(x), ops.zeros_like(x))
+
+    def _forward(self, x):
+        return x + self._two(x), ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z - self._two(z), ops.zeros_like(z)
+
+
+class Wide(Narrow):
+    def _two(self, x):
+        return numerics.logaddexp(ops.zeros_like(x), ops.zeros_like(x))
+
+
+def line_of(text):
+    return Path(__file__).read_text().splitlines().index(text) + 1
+
+
+def test_the_operation_and_its_line_are_told():
+    report = check_bijector(Narrow, **OPTIONS)
+    line = line_of("        return ops.logaddexp(ops.zeros_like(x), ops.zeros_like(x))")
+    (note,) = report.notes
+    place = f"`ops.logaddexp`, {HERE}:{line}"
+    assert note == f"judged in float32: {place} (flowkit.numerics.logaddexp keeps float64)"
+    assert note in str(report)
+    assert report.as_dict()["notes"] == [note]
+
+
+def test_a_report_of_drawn_bijectors_tells_it_once():
+    report = check_bijector(lambda draw: Narrow(), **OPTIONS)
+    assert len(report.notes) == 1
+
+
+@pytest.mark.parametrize("make", [Wide, Scale])
+def test_nothing_is_told_where_all_is_float64(make):
+    assert check_bijector(make, **OPTIONS).notes == []
+
+
+class Mixing(Bijector):
+    """A float32 norm, times a float64 matrix: PyTorch refuses."""
+
+    def build(self, x_shape):
+        self.kernel = self.add_weight(shape=(1, 1), initializer="ones", name="kernel")
+
+    def _factor(self, x):
+        return ops.norm(ops.ones_like(x), axis=-1, keepdims=True) @ self.kernel
+
+    def _forward(self, x):
+        return x + self._factor(x), 0.0
+
+    def _inverse(self, z):
+        return z - self._factor(z), 0.0
+
+
+@pytest.mark.skipif(backends.name() != "torch", reason="the other engines convert")
+def test_types_that_do_not_mix_are_one_line_that_names_the_cause():
+    options = {**OPTIONS, "clauses": None}
+    report = check_bijector(Mixing, **options)
+    assert [result.clause for result in report.broken] == ["shape inference"]
+    message = str(report.broken[0].error).splitlines()[0]
+    line = line_of("        return ops.norm(ops.ones_like(x), axis=-1, keepdims=True) @ self.kernel")
+    assert f"received float32 from `ops.norm`, {HERE}:{line}" in message
+    assert "flowkit.numerics.norm keeps float64" in message
+    assert "double" not in message

@@ -1,0 +1,100 @@
+"""The profiles: what each asks, what it says of its time."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from flowkit.bijectors import ActNorm, Shift
+from flowkit.testing import check_bijector, parametrize_bijectors
+from flowkit.testing.clause import CLAUSES
+from flowkit.testing.parametrize import OPTIONS, asked
+from flowkit.testing.profiles import ESSENTIAL, profile_of
+from flowkit_pytest import pytest_terminal_summary
+from tests.testing.wrong_bijectors.log_dets import SignFlip
+
+
+def test_fast_asks_round_trips_and_log_dets_alone():
+    report = check_bijector(ActNorm, profile="fast")
+    assert [result.clause for result in report.results] == list(ESSENTIAL)
+    assert all(result.verdict == "kept" for result in report.results)
+    assert not check_bijector(SignFlip, profile="fast", raises=False)
+
+
+def test_full_is_the_default_and_asks_all():
+    report = check_bijector(Shift, event_shapes=[(1,)], examples=1)
+    assert [result.clause for result in report.results] == list(CLAUSES)
+    assert profile_of("full").clauses is None
+
+
+def test_clauses_that_are_named_are_asked_whatever_the_profile():
+    report = check_bijector(Shift, profile="fast", clauses=["purity"])
+    assert [result.clause for result in report.results] == ["purity"]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda name: check_bijector(Shift, profile=name),
+        lambda name: parametrize_bijectors([Shift], profile=name),
+    ],
+)
+def test_another_profile_is_refused_by_name(ask):
+    with pytest.raises(ValueError, match=r"expects one of 'fast', 'full', 'thorough', received 'brief'"):
+        ask("brief")
+
+
+def test_the_report_says_what_it_took():
+    report = check_bijector(Shift, profile="fast")
+    last = str(report).splitlines()[-1]
+    assert re.fullmatch(r"  took \d+\.\d s; the slowest: .* \d+\.\d s", last)
+    assert report.seconds == sum(result.seconds for result in report.results) > 0
+    assert all(row["seconds"] >= 0 for row in report.as_dict()["clauses"])
+
+
+def _items(**options):
+    """What pytest makes of one decorated test: an item for each bijector and clause."""
+
+    @parametrize_bijectors([Shift], **options)
+    def test(bijector, check): ...
+
+    mark = next(mark for mark in test.pytestmark if mark.name == "parametrize")
+    named = [dict(zip(mark.args[0], param.values, strict=True)) for param in mark.args[1]]
+    return [SimpleNamespace(callspec=SimpleNamespace(params=params), user_properties=[]) for params in named]
+
+
+@pytest.mark.parametrize(
+    ("session", "options", "count"),
+    [
+        ("fast", {}, len(ESSENTIAL)),
+        ("full", {}, len(CLAUSES)),
+        ("fast", {"profile": "full"}, len(CLAUSES)),
+        ("full", {"profile": "fast"}, len(ESSENTIAL)),
+        ("fast", {"clauses": ["purity"]}, 1),
+    ],
+)
+def test_a_session_has_a_profile_unless_the_module_says_one(session, options, count, monkeypatch):
+    monkeypatch.setitem(OPTIONS, "profile", session)
+    plain = SimpleNamespace(user_properties=[])
+    asks, others = asked([plain, *_items(**options)])
+    assert asks[0] is plain
+    assert len(asks) == 1 + count
+    assert len(asks) + len(others) == 1 + len(_items(**options))
+
+
+def test_the_summary_names_the_slowest_bijectors_and_their_slowest_clauses():
+    def report(bijector, clause, duration):
+        return SimpleNamespace(user_properties=[("bijector_contract", [bijector, clause])], duration=duration)
+
+    lines = []
+    terminal = SimpleNamespace(
+        stats={
+            "passed": [report("a", "purity", 1.0), report("b", "purity", 2.0)],
+            "": [report("b", "config", 3.0)],
+        },
+        section=lines.append,
+        line=lines.append,
+    )
+    config = SimpleNamespace(getoption=lambda name: "full")
+    pytest_terminal_summary(terminal, config)
+    assert lines[1:] == ["b: 5.0 (config 3.0, purity 2.0)", "a: 1.0 (purity 1.0)"]

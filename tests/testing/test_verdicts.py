@@ -1,0 +1,121 @@
+"""What cannot be judged is not asked, and what no precision of the layer's can show is a note."""
+
+import keras
+import pytest
+from keras import ops
+
+from flowkit.bijectors import Chain, Elementwise, Scale, Shift
+from flowkit.contract import Bijector, BijectorSpec
+from flowkit.testing import check_bijector
+from flowkit.testing.clause import CLAUSES
+from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
+
+QUICK = {"event_shapes": [(2,)], "examples": 4, "raises": False}
+NEEDS_INVERSE = [name for name, clause in CLAUSES.items() if clause.needs_inverse]
+
+
+class NoWayBack(Elementwise):
+    """x + x^3 / 3, which nobody has inverted yet."""
+
+    def _forward(self, x):
+        return x + x**3 / 3, ops.log1p(x**2)
+
+
+@keras.saving.register_keras_serializable("verdicts")
+class SaysSo(NoWayBack):
+    def _inverse(self, z):
+        raise NotImplementedError("density only")
+
+
+class Adds(Bijector):
+    """A weight, a wrong log-det, and no inverse."""
+
+    def build(self, x_shape):
+        self.shift = self.add_weight(shape=x_shape[1:], initializer="zeros", name="shift")
+
+    def _forward(self, x):
+        return x + self.shift, 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (NoWayBack, "NoWayBack has no _inverse"),
+        (SaysSo, "density only"),
+        (lambda: Chain([Shift(), SaysSo()]), "density only"),
+    ],
+)
+def test_a_layer_without_an_inverse_is_told_once_and_the_rest_is_judged(make, says):
+    report = check_bijector(make, **QUICK)
+    assert not report.broken, report
+    for result in report.results:
+        if result.clause in NEEDS_INVERSE:
+            assert (result.verdict, result.reason) == ("not asked", "no inverse")
+        else:
+            assert result.verdict == "kept" or "NotImplementedError" not in result.reason
+    assert sum(result.verdict == "kept" for result in report.results) >= 15
+    (note,) = report.notes
+    assert note.startswith("inverse: none")
+    assert says in note
+    assert all(repr(name) in note for name in NEEDS_INVERSE)
+    assert note in str(report)
+
+
+def test_what_is_wrong_forward_is_found_without_an_inverse():
+    report = check_bijector(Adds, **QUICK)
+    assert [result.clause for result in report.broken] == ["log-det"]
+
+
+def test_an_operation_that_an_engine_lacks_is_no_missing_inverse():
+    class Lacks(Scale):
+        def _inverse(self, z):
+            return _of_a_library(), 0.0
+
+    report = check_bijector(Lacks, **QUICK)
+    assert report.broken[0].clause == "log-det shape"
+    assert not report.notes
+
+
+exec(  # as if written in a library
+    "def _of_a_library():\n    raise NotImplementedError('no kernel for this type')",
+    names := {"__name__": "torch.fake"},
+)
+_of_a_library = names["_of_a_library"]
+
+
+def test_a_promise_too_weak_to_judge_is_not_asked():
+    class Vague(Bisected):
+        spec = BijectorSpec(inverse="iterative", round_trip=1e5)
+
+    report = check_bijector(Vague, clauses=["round trip", "inverse round trip"], **QUICK)
+    assert not report.broken, report
+    assert report["inverse round trip"].verdict == "not asked"
+    assert "the error that the spec allows" in report["inverse round trip"].reason
+
+
+class Guarded(Elementwise):
+    """An epsilon in a denominator: some 1e-12 off, and float32 rounds at 1e-7."""
+
+    def _forward(self, x):
+        return 2 * x, ops.log(2 * ops.ones_like(x))
+
+    def _inverse(self, z):
+        return z * ops.abs(z) / (2 * ops.abs(z) + 1e-12), -ops.log(2 * ops.ones_like(z))
+
+
+def test_an_error_that_the_layers_type_cannot_show_is_a_note():
+    report = check_bijector(Guarded, clauses=["inverse round trip"], **QUICK)
+    assert not report.broken, report
+    assert report["inverse round trip"].verdict == "kept"
+    (note,) = report.notes
+    assert note.startswith("inverse round trip: expected z")
+    assert "which float32 cannot show" in note
+
+
+def test_the_same_error_breaks_a_promise_in_float64():
+    report = check_bijector(lambda: Guarded(dtype="float64"), clauses=["inverse round trip"], **QUICK)
+    assert report.broken
+
+
+def test_an_error_that_it_can_show_is_none():
+    assert check_bijector(EpsilonInside, clauses=["inverse round trip"], **QUICK).broken
