@@ -3,6 +3,7 @@
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.distributions import Normal
+from flowkit.transforms import Additive, Affine
 
 
 def slots(bijector):
@@ -114,9 +115,9 @@ def _kind(actnorm, mix, coupling):
     net = coupling.conditioner
     published = (
         actnorm.factor == 3
-        and (coupling.split, coupling.swap) == ("channels", False)
-        and (coupling.scale, coupling.layout, coupling.order) == ("sigmoid", "interleaved", "shift-scale")
-        and (coupling.min_scale == 0 or coupling.transform == "additive")
+        and isinstance(coupling.split, str)
+        and (coupling.split, coupling.swap, coupling.layout) == ("channels", False, "interleaved")
+        and coupling.transform in (Affine(), Additive())
         and type(net) is ConvNet
         and net.edge_bias
         and net.context == "none"
@@ -124,7 +125,7 @@ def _kind(actnorm, mix, coupling):
     if not published:
         return (None,)
     permutation = "conv1x1" if type(mix) is Conv1x1 else "reverse" if mix.order == "reverse" else "shuffle"
-    return permutation, coupling.transform, net.width
+    return permutation, type(coupling.transform), net.width
 
 
 def _published_conv(conv):

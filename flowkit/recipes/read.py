@@ -84,12 +84,27 @@ def loads(text, overrides=(), where="recipe"):
     return recipe.model_copy(update={"model": arguments.model_dump()})
 
 
+_DEEPEST = 100
+
+
 def _parsed(text):
     """The tables of a TOML text. Raises a ValueError where it is none."""
     try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise tomllib.TOMLDecodeError("lists or tables within each other, hundreds deep") from None
+        tables = tomllib.loads(text)
+        if _depth(tables) < _DEEPEST:
+            return tables
+    except RecursionError:  # how soon it comes depends on the program around
+        pass
+    raise tomllib.TOMLDecodeError("lists or tables within each other, hundreds deep")
+
+
+def _depth(value):
+    """How many lists and tables are within each other."""
+    depth, level = 0, [value]
+    while level:
+        inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        depth, level = depth + 1, [part for parts in inner for part in parts]
+    return depth
 
 
 def _model_table(given, place):

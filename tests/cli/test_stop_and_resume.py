@@ -65,6 +65,8 @@ def runs(tmp_path_factory):
         if place in signals:
             signal.raise_signal(signals.pop(place))
 
+    # As if started in the foreground: a shell lets what it starts in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data.Batches, "__getitem__", poisoned)
         patch.setattr(training.ProgressBar, "on_train_batch_end", signalled)
@@ -79,6 +81,7 @@ def runs(tmp_path_factory):
             assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
         assert said == [f"{words}{stopped}" for _, _, words in STOPS]
         assert main(["train", str(recipe), "--out", str(stopped), "--resume"]) == 0
+    signal.signal(signal.SIGINT, before)
     return whole, stopped
 
 

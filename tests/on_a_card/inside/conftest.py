@@ -17,7 +17,9 @@ def glow():
         keras.utils.set_random_seed(0)
         flow = zoo.glow(**{"levels": 2, "steps": 2, "width": 8, "input_shape": SHAPE, **options})
         optimizer = optimizer or keras.optimizers.Adam(1e-3, use_ema=True, global_clipnorm=50.0)
-        flow.compile(optimizer=training.GuardedOptimizer(optimizer))
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which is guarded inside
+            optimizer = training.GuardedOptimizer(optimizer)
+        flow.compile(optimizer=optimizer)
         return flow
 
     return make

@@ -12,7 +12,7 @@ import pytest
 
 # place -> how many in one step, and why.
 UPLOADS = {
-    "flow.py:fit": (2, "the batch; and its size, by which Keras's mean of the loss weighs it"),
+    "failed_step.py:fit": (2, "the batch; and its size, by which Keras's mean of the loss weighs it"),
     "dequantize.py:call": (1, "Keras counts its seed on by an array of numpy's"),
     "guard.py:step": (1, "Keras adds 1 to the number of steps"),
     "_torch_optimizer.py:_parallel_update_step": (3, "Keras's Adam: 1, beta_1 and beta_2"),
@@ -25,7 +25,7 @@ WAITS = {
     ),
     "Keras alone": (3, "the logs of the step, three numbers, in a thread that training does not wait for"),
 }
-LABELS = {"flow.py:fit": (1, "the labels")}
+LABELS = {"failed_step.py:fit": (1, "the labels")}
 CLASSIFIER_LOGS = {"Keras alone": (2, "the classifier's two numbers in the logs")}
 DRIFT = {
     "_torch_replay.py:_look": (

@@ -99,13 +99,15 @@ def test_labelled_flows(glow, images, labels, weight):
         assert flow.label_log_prob(images).shape == (32, 4)
 
 
+scaled = keras.optimizers.LossScaleOptimizer
+
 VARIANTS = {
     "plain 1x1": {"lu": False},
     "additive": {"coupling": "additive", "permutation": "shuffle"},
     "bounded": {"permutation": "reverse", "min_scale": 0.1},
     "GlowAdamax": {"optimizer": lambda: training.GlowAdamax(1e-3, use_ema=True)},
     "AdamW": {"optimizer": lambda: keras.optimizers.AdamW(1e-3)},
-    "loss scale": {"optimizer": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3))},
+    "loss scale": {"optimizer": lambda: scaled(training.GuardedOptimizer(keras.optimizers.Adam(1e-3)))},
     "accumulation": {"optimizer": lambda: keras.optimizers.Adam(1e-3, gradient_accumulation_steps=2)},
 }
 

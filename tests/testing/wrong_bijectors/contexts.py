@@ -84,8 +84,8 @@ class DroppedInACoupling(Coupling):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner or MLP([4], context="optional"), **kwargs)
 
-    def _answer(self, kept, context):
-        return super()._answer(kept, None)
+    def _prepare(self, kept, context):
+        return super()._prepare(kept, None)
 
 
 @breaks("log-det kind")

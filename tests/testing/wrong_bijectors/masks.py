@@ -21,8 +21,8 @@ class SeesWhatItChanges(WithNetwork):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner, **{**kwargs, "split": "checkerboard"})
 
-    def _split(self, x):
-        return x, x
+    def run(self, x, context, inverse):
+        return self._move(x, self._prepare(x, context), inverse)
 
 
 @breaks("log-det", (4,))
@@ -34,7 +34,7 @@ class LogDetOfTheKept(WithNetwork):
 
     def run(self, x, context, inverse):
         z, log_det = super().run(x, context, inverse)
-        keep = self._mask(x)
+        keep = ops.cast(self._parts.mask(tuple(x.shape[1:])), x.dtype)
         log_scale = self.conditioner(x * keep)[..., ::2]
         return z, log_det + ops.sum(log_scale * keep, axis=-1) * (-1 if inverse else 1)
 
