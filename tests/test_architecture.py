@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "numerics": {"backends"},
     "bijectors": {"contract", "numerics", "transforms"},
     "conditioners": {"contract", "numerics", "backends"},
-    "distributions": {"contract", "numerics"},
+    "distributions": {"contract", "numerics", "transforms"},
     "in_batches": set(),
     "failed_step": {"backends"},
     "before_training": {"backends"},

@@ -1,6 +1,12 @@
 """Base densities: what the latents of a fitted flow follow."""
 
 import flowkit._engine_found  # noqa: F401
+from flowkit.distributions.distribution import Distribution
+from flowkit.distributions.location_scale import LocationScale
+from flowkit.distributions.logistic import Logistic
+from flowkit.distributions.mixture import Mixture
 from flowkit.distributions.normal import Normal
+from flowkit.distributions.student_t import StudentT
+from flowkit.distributions.uniform import Uniform
 
-__all__ = ["Normal"]
+__all__ = ["Distribution", "LocationScale", "Logistic", "Mixture", "Normal", "StudentT", "Uniform"]

@@ -1,27 +1,26 @@
-"""The standard normal distribution."""
+"""The normal distribution."""
 
 import math
 
 import keras
 from keras import ops
 
-from flowkit.contract import sum_event
+from flowkit.distributions.location_scale import LocationScale
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Normal(keras.Layer):
-    """log p(z) = -1/2 sum(z^2 + ln 2 pi): independent standard normals, one for each entry of an event.
+class Normal(LocationScale):
+    """log p(z) = -1/2 sum(eps^2 + ln 2 pi) - sum(logs), eps = (z - mean) exp(-logs): independent normals.
+
+    Standard without arguments, with weights (`learn=True`) or given a context (`conditioner=MLP([64])`), as said for
+    every `LocationScale`.
 
     >>> round(float(Normal().log_prob(ops.zeros((1, 2)))[0]), 4)
     -1.8379
     """
 
-    context = "none"
+    def standard_log_density(self, eps):
+        return -0.5 * (ops.square(eps) + math.log(2 * math.pi))
 
-    def log_prob(self, z, context=None):
-        """(batch,) in nats, for z of shape (batch, *event)."""
-        return -0.5 * sum_event(ops.square(z) + math.log(2 * math.pi))
-
-    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
-        """Draws of `shape` = (batch, *event); `temperature` multiplies the standard deviation."""
-        return temperature * keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
+    def standard_sample(self, shape, seed):
+        return keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)

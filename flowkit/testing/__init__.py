@@ -15,6 +15,7 @@ except ImportError as error:
 from flowkit.testing import strategies
 from flowkit.testing.adapters import adapt
 from flowkit.testing.check import check_bijector
+from flowkit.testing.distributions import check_distribution
 from flowkit.testing.example import Example
 from flowkit.testing.parametrize import Case, parametrize_bijectors
 from flowkit.testing.parity import check_parity
@@ -28,6 +29,7 @@ __all__ = [
     "Report",
     "adapt",
     "check_bijector",
+    "check_distribution",
     "check_parity",
     "parametrize_bijectors",
     "randomize",

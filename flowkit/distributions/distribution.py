@@ -1,0 +1,45 @@
+"""The base class of every base density."""
+
+from typing import Any, ClassVar
+
+import keras
+
+from flowkit.contract import Domain
+
+
+class Distribution(keras.Layer):
+    """What the latents of a fitted flow follow: `log_prob(z, context)` and `sample(shape, ...)`.
+
+    Authors write both, and `build(z_shape, context_shape=None)` if there are weights, for latents of shape
+    (batch, *event):
+
+    - `log_prob(z, context=None)`: (batch,) in nats.
+    - `sample(shape, *, temperature=1.0, seed=None, context=None)`: draws of `shape` = (batch, *event). `seed` is a
+      `keras.random.SeedGenerator` whenever a flow asks, so that several draws differ; `temperature` multiplies the
+      scale, and a density for which it means nothing raises ValueError for any but 1.
+
+    `context` is "none", "optional" or "required", `num_classes` how many classes its labels may name, `domain` the set
+    of each entry. `flowkit.testing.check_distribution` asks whether draws and density agree.
+
+    >>> class Coin(Distribution):
+    ...     def log_prob(self, z, context=None):
+    ...         return keras.ops.sum(0.0 * z, axis=-1) - 0.693 * z.shape[-1]
+    >>> Coin().domain
+    Domain(kind='interval', low=-inf, high=inf)
+    """
+
+    context = "none"
+    num_classes: int | None = None
+    domain: ClassVar[Domain] = Domain.REAL
+
+    def log_prob(self, z: Any, context: Any = None) -> Any:
+        """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
+        raise NotImplementedError(f"{type(self).__name__} has no log_prob(self, z, context=None).")
+
+    def sample(
+        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
+    ) -> Any:
+        """Draws of `shape` = (batch, *event)."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no sample(self, shape, *, temperature, seed, context)."
+        )

@@ -1,0 +1,107 @@
+"""Densities of one shape, moved and stretched: z = mean + exp(logs) eps, with eps from a standard density."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit.contract import ContractError, sum_event
+from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner
+from flowkit.distributions.distribution import Distribution
+from flowkit.transforms import Gaussian
+
+
+class LocationScale(Distribution):
+    """log p(z) = sum_i log p0(eps_i) - logs_i, eps_i = (z_i - mean_i) exp(-logs_i), entries independent.
+
+    - Without arguments mean and logs are 0: the standard density p0.
+    - `learn=True`: both are weights, for each entry of an event; 0 at the start.
+    - `conditioner`: a network of the context, one vector for each sample, answers with them; the context is required.
+
+    `min_scale` = m > 0 keeps the scales exp(logs) within (m, 1/m). Authors of a density write `standard_log_density`
+    and `standard_sample`. Raises ValueError for `learn` with a conditioner, which would learn the same twice.
+    """
+
+    def __init__(
+        self, *, learn: bool = False, conditioner: Any = None, min_scale: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if learn and conditioner is not None:
+            raise ValueError(
+                f"{type(self).__name__} expects learn=True or a conditioner, received both: the network learns the "
+                "mean and the scale."
+            )
+        self.learn, self.conditioner = learn, conditioner
+        self.min_scale = min_scale
+        self._transform = Gaussian(min_scale=min_scale)
+        self.context = "none" if conditioner is None else "required"
+
+    @property
+    def num_classes(self):
+        return getattr(self.conditioner, "num_classes", None)
+
+    def standard_log_density(self, eps: Any) -> Any:
+        """log p0(eps) for each entry."""
+        raise NotImplementedError(f"{type(self).__name__} has no standard_log_density(self, eps).")
+
+    def standard_sample(self, shape: tuple[int, ...], seed: Any) -> Any:
+        """Draws from p0, of `shape`."""
+        raise NotImplementedError(f"{type(self).__name__} has no standard_sample(self, shape, seed).")
+
+    def build(self, z_shape, context_shape=None):
+        event = tuple(z_shape[1:])
+        if self.learn:
+            self.raw = self.add_weight(shape=(2, *event), initializer="zeros", name="raw")
+        elif self.conditioner is not None:
+            if not isinstance(context_shape, (tuple, list)):
+                raise ContractError(
+                    "context", self, expected="a context to ask its conditioner with", received="none"
+                )
+            build_conditioner(self, self.conditioner, 2 * math.prod(event), tuple(context_shape))
+
+    def _mean_and_logs(self, event, context):
+        """Both, of shapes that broadcast to (batch, *event); None for the standard density."""
+        if self.learn:
+            raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
+        elif self.conditioner is not None:
+            h = ask(self.conditioner, context, None, self.compute_dtype)
+            raw = ops.reshape(h, (-1, 2, *event))
+        else:
+            return None
+        # The transform takes parameters on the axis before the last: of a flat event.
+        flat = ops.reshape(raw, (-1, 2, math.prod(event)))
+        return [ops.reshape(a, (-1, *event)) for a in self._transform.prepare(flat)]
+
+    def log_prob(self, z: Any, context: Any = None) -> Any:
+        """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
+        prepared = self._mean_and_logs(tuple(z.shape[1:]), context)
+        if prepared is None:
+            return sum_event(self.standard_log_density(z))
+        eps, log_slope = self._transform.forward(z, *prepared)
+        return sum_event(self.standard_log_density(eps) + log_slope)
+
+    def sample(
+        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
+    ) -> Any:
+        """Draws of `shape` = (batch, *event); `temperature` multiplies the scale."""
+        eps = temperature * self.standard_sample(tuple(shape), seed)
+        prepared = self._mean_and_logs(tuple(shape[1:]), context)
+        return eps if prepared is None else self._transform.inverse(eps, *prepared)[0]
+
+    def adapt(self, z: Any, context: Any = None) -> "LocationScale":
+        """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
+        if self.conditioner is not None:
+            adapt_conditioner(self.conditioner, context, None)
+        return self
+
+    def get_config(self):
+        network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
+        words = {"learn": self.learn, "conditioner": network, "min_scale": self.min_scale}
+        return {**super().get_config(), **words}
+
+    @classmethod
+    def from_config(cls, config):
+        network = config.get("conditioner")
+        restored = None if network is None else keras.saving.deserialize_keras_object(network)
+        return cls(**config | {"conditioner": restored})

@@ -1,0 +1,115 @@
+"""A mixture of Gaussians."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.contract import ContractError
+from flowkit.contract.arguments import whole_number
+from flowkit.contract.conditioner import ask, build_conditioner
+from flowkit.distributions.distribution import Distribution
+from flowkit.transforms import Gaussian
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Mixture(Distribution):
+    """log p(z) = log sum_k w_k prod_i N(z_i; mean_ki, exp(logs_ki)^2), with `components` weights w_k that add up to 1.
+
+    For data in clusters, which a flow that starts from one Gaussian has to tear apart. Weights, means and scales are
+    learned; at the start all weights are equal, all scales 1, and means standard normal, by the `seed`. With a
+    `conditioner`, a network of the context answers with what is added to them; the context is required.
+
+    `temperature` multiplies the scales, not the distances between means. `min_scale` = m > 0 keeps the scales within
+    (m, 1/m): without it, one component may narrow down to a single row. Raises ValueError for fewer than one component.
+
+    >>> from keras import ops
+    >>> mixture = Mixture(1)
+    >>> mixture.build((None, 2))
+    >>> tuple(mixture.log_prob(ops.zeros((5, 2))).shape)
+    (5,)
+    """
+
+    def __init__(
+        self,
+        components: int = 10,
+        *,
+        conditioner: Any = None,
+        min_scale: float = 1e-3,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.components = whole_number(components, "components", least=1)
+        self.conditioner, self.min_scale, self.seed = conditioner, min_scale, seed
+        self._transform = Gaussian(min_scale=min_scale)
+        self.context = "none" if conditioner is None else "required"
+
+    @property
+    def num_classes(self):
+        return getattr(self.conditioner, "num_classes", None)
+
+    def build(self, z_shape, context_shape=None):
+        self.size = math.prod(z_shape[1:])
+        shape = (self.components, self.size)
+        means = np.random.default_rng(self.seed).normal(size=shape)
+        self.weights_raw = self.add_weight(shape=shape[:1], initializer="zeros", name="weights")
+        self.means = self.add_weight(
+            shape=shape, initializer=lambda _, dtype: ops.convert_to_tensor(means, dtype=dtype), name="means"
+        )
+        self.logs = self.add_weight(shape=shape, initializer="zeros", name="logs")
+        if self.conditioner is not None:
+            if not isinstance(context_shape, (tuple, list)):
+                raise ContractError(
+                    "context", self, expected="a context to ask its conditioner with", received="none"
+                )
+            answers = self.components * (1 + 2 * self.size)
+            build_conditioner(self, self.conditioner, answers, tuple(context_shape))
+
+    def _prepared(self, context):
+        """(log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""
+        k, d = self.components, self.size
+        raw = ops.expand_dims(ops.convert_to_tensor(self.weights_raw), 0)
+        both = ops.expand_dims(ops.stack([self.means, self.logs], axis=1), 0)  # (1, k, 2, d)
+        if self.conditioner is not None:
+            h = ask(self.conditioner, context, None, self.compute_dtype)
+            raw = raw + h[:, :k]
+            both = both + ops.reshape(h[:, k:], (-1, k, 2, d))
+        return ops.log_softmax(raw, axis=-1), *self._transform.prepare(both)
+
+    def log_prob(self, z: Any, context: Any = None) -> Any:
+        """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
+        log_weights, means, logs = self._prepared(context)
+        eps, log_slope = self._transform.forward(ops.reshape(z, (-1, 1, self.size)), means, logs)
+        each = -0.5 * (ops.square(eps) + math.log(2 * math.pi)) + log_slope
+        return ops.logsumexp(log_weights + ops.sum(each, axis=-1), axis=-1)
+
+    def sample(
+        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
+    ) -> Any:
+        """Draws of `shape` = (batch, *event); `temperature` multiplies the scales of the components."""
+        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        rows = shape[0]
+        log_weights, means, logs = self._prepared(context)
+        # The first component whose share of the weights, added up, is above a uniform number.
+        u = keras.random.uniform((rows, 1), dtype=self.compute_dtype, seed=seed)
+        ends = ops.cumsum(ops.exp(log_weights), axis=-1)
+        chosen = ops.sum(ops.cast(u >= ends[:, :-1], "int32"), axis=-1)
+        one = ops.expand_dims(ops.one_hot(chosen, self.components, dtype=self.compute_dtype), -1)
+        mean, log = ops.sum(one * means, axis=1), ops.sum(one * logs, axis=1)
+        eps = keras.random.normal((rows, self.size), dtype=self.compute_dtype, seed=seed)
+        temperature = ops.reshape(ops.convert_to_tensor(temperature, dtype=self.compute_dtype), (-1,))
+        return ops.reshape(mean + temperature * eps * ops.exp(log), shape)
+
+    def get_config(self):
+        network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
+        words = {"components": self.components, "conditioner": network, "min_scale": self.min_scale}
+        return {**super().get_config(), **words, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        network = config["conditioner"]
+        restored = None if network is None else keras.saving.deserialize_keras_object(network)
+        return cls(**config | {"conditioner": restored})

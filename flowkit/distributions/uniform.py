@@ -1,0 +1,48 @@
+"""The uniform distribution on a box."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit.contract import Domain, sum_event
+from flowkit.distributions.distribution import Distribution
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Uniform(Distribution):
+    """log p(z) = -D ln(high - low) for all D entries of z in [low, high), and -inf otherwise.
+
+    For flows whose last bijector ends in an interval. Raises ValueError unless low < high are finite, and for a
+    temperature other than 1: there is no scale that it could multiply.
+
+    >>> round(float(Uniform(0.0, 2.0).log_prob(ops.ones((1, 3)))[0]), 4)  # -3 ln 2
+    -2.0794
+    """
+
+    def __init__(self, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"Uniform expects finite numbers low < high, received {low!r} and {high!r}.")
+        self.low, self.high = float(low), float(high)
+        self.domain = Domain.interval(low, high)
+
+    def log_prob(self, z: Any, context: Any = None) -> Any:
+        """log p(z) in nats, (batch,), for z of shape (batch, *event)."""
+        inside = ops.logical_and(z >= self.low, z < self.high)
+        level = -math.log(self.high - self.low)
+        return sum_event(ops.where(inside, ops.full_like(z, level), ops.full_like(z, -math.inf)))
+
+    def sample(
+        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
+    ) -> Any:
+        """Draws of `shape` = (batch, *event)."""
+        if not isinstance(temperature, (int, float)) or temperature != 1:
+            raise ValueError(
+                f"Uniform expects temperature=1, received {temperature!r}: it has no scale to multiply."
+            )
+        return keras.random.uniform(shape, self.low, self.high, dtype=self.compute_dtype, seed=seed)
+
+    def get_config(self):
+        return {**super().get_config(), "low": self.low, "high": self.high}

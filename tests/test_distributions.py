@@ -1,0 +1,216 @@
+"""Base densities: formulas against SciPy's, draws against densities, context, files."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import stats
+
+from flowkit import Flow
+from flowkit.bijectors import Shift
+from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
+from flowkit.distributions import Distribution, Logistic, Mixture, Normal, StudentT, Uniform
+from flowkit.testing import check_distribution
+
+EVERY = {
+    "Normal": Normal,
+    "Normal(learn)": lambda: Normal(learn=True),
+    "Normal(bounded)": lambda: Normal(learn=True, min_scale=0.2),
+    "Normal(conditioner)": lambda: Normal(conditioner=MLP([8])),
+    "StudentT": StudentT,
+    "StudentT(learn)": lambda: StudentT(3.0, learn=True),
+    "StudentT(conditioner)": lambda: StudentT(conditioner=MLP([8])),
+    "Logistic": Logistic,
+    "Logistic(learn)": lambda: Logistic(learn=True),
+    "Uniform": lambda: Uniform(-1.0, 3.0),
+    "Mixture": lambda: Mixture(3),
+    "Mixture(1)": lambda: Mixture(1),
+    "Mixture(conditioner)": lambda: Mixture(2, conditioner=MLP([8])),
+}
+every = pytest.mark.parametrize("name", EVERY)
+
+
+def context_for(distribution):
+    return None if distribution.context == "none" else np.array([0.5, -1.0], "float32")
+
+
+@every
+@pytest.mark.parametrize("event", [(1,), (3,)])
+def test_draws_and_density_agree(name, event):
+    distribution = EVERY[name]()
+    report = check_distribution(EVERY[name], event_shape=event, context=context_for(distribution))
+    refused = {"temperature": "kept: refused"} if name == "Uniform" else {}
+    assert report == dict.fromkeys(report, "kept") | refused
+    assert len(report) == 6
+
+
+@pytest.mark.parametrize(
+    ("distribution", "reference"),
+    [
+        (Normal(), stats.norm()),
+        (StudentT(2.5), stats.t(2.5)),
+        (StudentT(1.0), stats.cauchy()),
+        (Logistic(), stats.logistic()),
+        (Uniform(-2.0, 1.0), stats.uniform(-2, 3)),
+    ],
+)
+def test_the_formula_is_scipys(distribution, reference):
+    z = np.array([[-1.7, 0.3], [0.0, 0.9], [0.99, -0.01]])
+    found = ops.convert_to_numpy(distribution.log_prob(ops.convert_to_tensor(z, dtype="float32")))
+    np.testing.assert_allclose(found, reference.logpdf(z).sum(-1), rtol=2e-6)
+
+
+def test_far_tails_stay_finite():
+    z = ops.convert_to_tensor([[1e18], [-1e18], [300.0]], dtype="float32")
+    for distribution in (StudentT(2.0), Logistic()):
+        assert np.isfinite(ops.convert_to_numpy(distribution.log_prob(z))).all()
+
+
+def test_outside_its_box_a_uniform_density_is_0():
+    found = ops.convert_to_numpy(Uniform().log_prob(ops.convert_to_tensor([[0.5, 1.5], [0.5, 0.5]])))
+    assert found.tolist() == [-np.inf, 0.0]
+    with pytest.raises(ValueError, match=r"Uniform expects temperature=1, received 0\.7"):
+        Uniform().sample((2, 2), temperature=0.7)
+
+
+def test_heavy_tails_are_fitted_by_a_heavy_base():
+    x = np.random.default_rng(0).standard_t(2, size=(4000, 2)).astype("float32")
+    nll = {}
+    for base in (Normal(learn=True), StudentT(2.0, learn=True)):
+        flow = Flow(Shift(), base)
+        flow.compile(keras.optimizers.Adam(0.05))
+        flow.fit(x, batch_size=500, epochs=10, verbose=0)
+        nll[type(base)] = -flow.log_prob(x).mean()
+    assert nll[StudentT] < nll[Normal] - 0.3
+    assert abs(nll[StudentT] - 2 * stats.t(2).entropy()) < 0.1
+
+
+def test_clusters_are_fitted_by_a_mixture():
+    rng = np.random.default_rng(0)
+    x = (rng.choice([-4.0, 4.0], size=(2000, 1)) + 0.5 * rng.normal(size=(2000, 2))).astype("float32")
+    flow = Flow(Shift(), Mixture(2))
+    flow.compile(keras.optimizers.Adam(0.05))
+    flow.fit(x, batch_size=200, epochs=60, verbose=0)
+    entropy = np.log(2) + 2 * stats.norm(scale=0.5).entropy()
+    assert abs(-flow.log_prob(x).mean() - entropy) < 0.1
+    samples = flow.sample(2000, seed=0)
+    assert (np.abs(samples[:, 0] - samples[:, 1]) < 4).all()
+    assert abs((samples[:, 0] > 0).mean() - (x[:, 0] > 0).mean()) < 0.05
+
+
+@pytest.mark.parametrize("name", ["Normal(conditioner)", "Mixture(conditioner)", "StudentT(conditioner)"])
+def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
+    rng = np.random.default_rng(0)
+    c = rng.uniform(-1, 1, (400, 2)).astype("float32")
+    x = (3 * c + rng.normal(size=(400, 2))).astype("float32")
+    flow = Flow(Shift(), EVERY[name]())
+    flow.compile(keras.optimizers.Adam(0.03))
+    flow.fit(x, context=c, batch_size=50, epochs=20, verbose=0)
+    # Without the context, x has a standard deviation of 2.
+    assert -flow.log_prob(x, context=c).mean() < 2 * stats.norm(scale=2).entropy() - 0.5
+    flow.save(tmp_path / "f.keras")
+    again = keras.saving.load_model(tmp_path / "f.keras")
+    np.testing.assert_array_equal(again.log_prob(x, context=c), flow.log_prob(x, context=c))
+    np.testing.assert_array_equal(again.sample(3, context=c, seed=1), flow.sample(3, context=c, seed=1))
+    with pytest.raises(ContractError, match="context"):
+        flow.sample(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Normal(learn=True, conditioner=MLP([4])), "learn=True or a conditioner, received both"),
+        (lambda: StudentT(0.0), "positive number of degrees of freedom"),
+        (lambda: Uniform(1.0, 1.0), "finite numbers low < high, received 1.0 and 1.0"),
+        (lambda: Mixture(0), "components: expected a whole number from 1 up, received 0"),
+    ],
+)
+def test_what_it_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# What the check is for: densities and draws that do not agree, one mistake each.
+
+
+class Wrong(Normal):
+    pass
+
+
+class NotNormalised(Wrong):
+    def standard_log_density(self, eps):
+        return -0.5 * ops.square(eps)
+
+
+class DrawsTooWide(Wrong):
+    def standard_sample(self, shape, seed):
+        return 1.05 * super().standard_sample(shape, seed)
+
+
+class DrawsShifted(Wrong):
+    def standard_sample(self, shape, seed):
+        return 0.05 + super().standard_sample(shape, seed)
+
+
+class OneDrawForAllEntries(Wrong):
+    def standard_sample(self, shape, seed):
+        return ops.broadcast_to(super().standard_sample((shape[0], *(1,) * (len(shape) - 1)), seed), shape)
+
+
+class ForgetsTheScale(Wrong):
+    def log_prob(self, z, context=None):
+        return super().log_prob(z, context) + ops.sum(self.raw[1])
+
+
+class ReadsItsBatch(Wrong):
+    def log_prob(self, z, context=None):
+        return super().log_prob(z, context) + 0.01 * ops.mean(z)
+
+
+class AlwaysTheSame(Wrong):
+    def standard_sample(self, shape, seed):
+        return super().standard_sample(shape, 3)
+
+
+class ForgetsAnArgument(StudentT):
+    def get_config(self):
+        return {k: v for k, v in super().get_config().items() if k != "df"}
+
+
+class Colder(Wrong):
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        return super().sample(shape, temperature=1 / temperature, seed=seed, context=context)
+
+
+class Deaf(Distribution):
+    context = "optional"
+
+    def log_prob(self, z, context=None):
+        return Normal().log_prob(z)
+
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        mean = 0.0 if context is None else ops.mean(context, axis=-1, keepdims=True)
+        return mean + temperature * keras.random.normal(shape, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("make", "clause"),
+    [
+        (NotNormalised, "mass"),
+        (DrawsTooWide, "draws"),
+        (DrawsShifted, "draws"),
+        (OneDrawForAllEntries, "draws"),
+        (lambda: ForgetsTheScale(learn=True), "mass"),
+        (ReadsItsBatch, "batch"),
+        (AlwaysTheSame, "seeds"),
+        (lambda: ForgetsAnArgument(1.5), "saving"),
+        (Colder, "temperature"),
+        (Deaf, "draws"),
+    ],
+)
+def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
+    distribution = make()
+    context = np.array([1.0, 1.0], "float32") if distribution.context != "none" else None
+    with pytest.raises(ContractError, match=f"broke '{clause}'"):
+        check_distribution(make, event_shape=(2,), context=context)
