@@ -22,6 +22,7 @@ from flowkit.inputs import (
     pack,
     peek_checked,
     plain_shape,
+    refuse_other_classes,
     to_fit_on,
     to_score_on,
     to_validate_on,
@@ -56,6 +57,7 @@ class Flow(FailedStep, Inference):
         if not isinstance(bijector, Bijector):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
         refuse_shared(bijector)
+        refuse_other_classes(bijector, base)
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self.bijector = bijector
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
@@ -249,8 +251,10 @@ class Flow(FailedStep, Inference):
 
     def save(self, filepath, *args, **kwargs):
         """Keras's `save`, which writes the same bytes for the same flow."""
-        super().save(filepath, *args, **kwargs)
-        make_reproducible(filepath)
+        with self.turns.answer("save"):
+            self._refuse_late()  # before Keras opens the file, and with that empties it
+            super().save(filepath, *args, **kwargs)
+            make_reproducible(filepath)
 
     def get_config(self):
         store = keras.saving.serialize_keras_object
@@ -281,11 +285,14 @@ class Flow(FailedStep, Inference):
             self.optimizer.build(self.trainable_variables)
 
     def save_own_variables(self, store):
+        with self.turns.answer("save"):
+            self._refuse_late()
+            super().save_own_variables(store)
+
+    def _refuse_late(self):
         refuse_late(
             self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
         )
-        with self.turns.answer("saving"):
-            super().save_own_variables(store)
 
     def load_own_variables(self, store):
         refuse_late(self.base, self._late)

@@ -123,6 +123,16 @@ def check_finite(x, dtype):
     return x
 
 
+def refuse_other_classes(bijector, base):
+    """Raise ValueError if both read labels, and know of different classes."""
+    here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
+    if None not in (here, there) and here != there:
+        raise ValueError(
+            f"Flow expects a bijector and a base of the same classes, since both are given the same labels; received "
+            f"num_classes={here} and num_classes={there}. Make them equal."
+        )
+
+
 def check_context(flow, context, samples=None):
     """The context as numpy, None where the flow takes none: neither its bijector nor its base nor itself.
 

@@ -18,9 +18,8 @@ class Turns:
 
     def __init__(self):
         self._changed = threading.Condition()
-        self._answering = (
-            collections.Counter()
-        )  # thread -> how many of its calls are under way, one inside another
+        # Thread -> how many of its answers are under way, one inside another.
+        self._answering = collections.Counter()
         self._alone = None  # (thread, what it calls)
         self.drawing = threading.Lock()  # a generator is read and moved on in two steps
 
@@ -29,7 +28,8 @@ class Turns:
         """A scope for what only reads the flow."""
         me = threading.get_ident()
         with self._changed:
-            self._refuse_others(me, name)
+            if me not in self._answering:  # or it is a part of one that is under way, and waited for
+                self._refuse_others(me, name)
             self._answering[me] += 1
         try:
             yield

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from flowkit import Flow, LabelledFlow
-from flowkit.bijectors import Shift
+from flowkit.bijectors import Coupling, Shift
+from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.distributions import Normal
 
@@ -91,6 +92,8 @@ def test_weights_that_would_be_lost_are_not_lost_silently(how, x, context, tmp_p
     )
     with pytest.raises(ValueError, match=r"would lose them.*build\(self, z_shape, context_shape\)"):
         getattr(flow, how)(path)
+    if how == "save":  # a file that was there before would have been emptied
+        assert not path.exists()
 
 
 def test_its_classes_are_the_flows(x, context):
@@ -100,6 +103,9 @@ def test_its_classes_are_the_flows(x, context):
     assert flow.log_prob(x, labels).shape == (6,)
     with pytest.raises(ContractError, match=r"labels \(batch,\) in 0\.\.2"):
         flow.log_prob(x, labels + 1)
+    steered = Coupling(MLP([4], context="required", num_classes=4))
+    with pytest.raises(ValueError, match=r"same classes.*received num_classes=4 and num_classes=3"):
+        Flow(steered, OfClasses())
 
 
 def test_a_classifier_beside_it_takes_its_classes(x):
