@@ -2,7 +2,6 @@
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from flowkit.drawing import Latents, Repeated, entropy
 from flowkit.in_batches import default_batch_size, run_in_batches
 from flowkit.inputs import check_context, check_finite, count
 from flowkit.levels import spread
-from flowkit.round_trip import look_at, one_check, relative_error
+from flowkit.round_trip import look_at, one_check, relative_error, warn_of_overflow
 from flowkit.turns import Turns, answers
 
 
@@ -111,6 +110,7 @@ class Inference(keras.Model):
     ):
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
+        one_check(check)
         z, context, lead = self._draw(n, context, temperature, seed)
         if self.dequantize is not None:
             x = self._decode(z, context, batch_size, check)
@@ -121,7 +121,8 @@ class Inference(keras.Model):
                 return self._run(self._invert_and_score, *piece)
 
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
-            look_at(self, x, context, one_check(check), batch_size, stacklevel=3)
+            warn_of_overflow(np.isfinite(x).all(axis=tuple(range(1, x.ndim))), stacklevel=3)
+            look_at(self, x, context, check, batch_size, stacklevel=3)
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     @answers
@@ -181,12 +182,7 @@ class Inference(keras.Model):
             return y if self.dequantize is None else self.dequantize.as_stored(y)
 
         x = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
-        if not finite.all():
-            warnings.warn(
-                f"{(~finite).sum()} of {len(z)} samples overflowed on the way back: their latents lie "
-                "where the flow has seen no data; lower the temperature, or move them less far",
-                stacklevel=4,
-            )
+        warn_of_overflow(finite, stacklevel=4)
         look_at(self, x, context, check, batch_size, stacklevel=4)
         return x
 

@@ -8,11 +8,7 @@ from keras import tree
 from flowkit.contract import ContractError
 
 TOLERANCE = 1e-3  # of the size of a row; to see less of it than that needs a plot of the two side by side
-LOOKED_AT = (
-    (4096, 64),
-    (1024, 16),
-    (0, 8),
-)  # from so many rows up "warn" looks at so many: a few per cent of the work
+LOOKED_AT = ((4096, 64), (1024, 16), (0, 8))  # from so many rows up "warn" looks at so many
 _CHECKS = ("warn", "raise", None)
 _CURE = (
     "Rounding grows where the scale of an affine coupling comes near 0: bound it, Affine(min_scale=0.1), or compute "
@@ -31,13 +27,14 @@ def look_at(flow, x, context, check, batch_size, stacklevel, z=None):
     """Go the round trip with rows of `x`, data that were checked, and warn or raise for those that do not come back.
 
     "raise" looks at each row. "warn" looks at a few, which cost little: half of them from all over the call, and half
-    those that lie farthest out, since these are what is lost first. It leaves a flow alone whose inverse is missing or
-    iterative. `z` are the latents of `x`, where they are known.
+    those that lie farthest out, since these are what is lost first. It leaves a flow alone that has no inverse, or of
+    which a direction is not analytic: many passes for a few rows are not cheap. `z` are the latents of `x`, or None.
 
     Raises ContractError.
     """
-    iterative = flow.bijector.spec.inverse != "analytic"
-    if check is None or not len(x) or (check == "warn" and iterative):
+    spec = flow.bijector.spec
+    costly = not spec.forward == spec.inverse == "analytic"
+    if check is None or not len(x) or (check == "warn" and costly):
         return
     sizes = _sizes(flow, x)
     rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which is told elsewhere
@@ -68,6 +65,16 @@ def look_at(flow, x, context, check, batch_size, stacklevel, z=None):
     )
 
 
+def warn_of_overflow(finite, stacklevel):
+    """Warn if not all rows of data are `finite` (n,), a truth value for each."""
+    if not finite.all():
+        warnings.warn(
+            f"{(~finite).sum()} of {len(finite)} samples overflowed on the way back: their latents lie "
+            "where the flow has seen no data; lower the temperature, or move them less far",
+            stacklevel=stacklevel + 1,
+        )
+
+
 def relative_error(flow, x, context, batch_size, sizes=None, rows=slice(None), z=None):
     """max|f^-1(f(x)) - x| over the entries of each row, for the size of the row.
 
@@ -86,7 +93,7 @@ def _sizes(flow, x):
     """max|x| for each row; whole values are taken as those of [-1/2, 1/2) that a flow sees."""
     if flow.dequantize is not None:
         return np.full(len(x), 0.5)
-    return np.abs(x).reshape(len(x), -1).max(axis=1).astype("float64")
+    return np.abs(x).max(axis=tuple(range(1, x.ndim))).astype("float64")
 
 
 def _some(sizes):

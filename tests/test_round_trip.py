@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from flowkit import Flow, LabelledFlow, latent, zoo
-from flowkit.bijectors import ActNorm, Chain, Coupling, Permute, Scale, Shift
+from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, Permute, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.data.dequantize import Dequantize
@@ -113,8 +113,9 @@ def test_another_word_is_refused_before_anything_is_computed(x):
     for call in (flow.encode, flow.decode):
         with pytest.raises(ValueError, match="check: expected one of 'warn', 'raise', None, received True"):
             call(x, check=True)
-    with pytest.raises(ValueError, match="received 'ignore'"):
-        flow.sample(2, check="ignore")
+    for call in (flow.sample, flow.sample_and_log_prob):
+        with pytest.raises(ValueError, match="received 'ignore'"):
+            call(2, check="ignore")
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0, 1e3, 1e6])
@@ -138,6 +139,7 @@ def test_the_error_is_relative_to_the_size_of_the_data(x):
 def test_a_flow_without_an_inverse_or_with_one_that_is_solved_for_is_left_alone(x):
     flow = flow_of(OneWay())
     assert silent(lambda: flow.encode(x)).shape == x.shape
+    silent(lambda: flow_of(Inverse(Solved(above=-10.0))).sample(4, temperature=20.0))
     with pytest.raises(NotImplementedError, match="no _inverse"):
         flow.encode(x, check="raise")
     solved = flow_of(Solved(above=-10.0))
@@ -167,11 +169,21 @@ def test_a_labelled_flow_is_told_too(x):
         flow.encode(20 + x)
 
 
-def test_rows_that_overflowed_are_told_once():
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda flow: flow.decode(np.full((4, 3), 1e10)),
+        lambda flow: flow.sample(4, temperature=1e12, seed=0),
+        lambda flow: flow.sample_and_log_prob(4, temperature=1e12, seed=0),
+    ],
+)
+def test_rows_that_overflowed_are_told_once(call):
     flow = flow_of(Scale(-80.0))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        flow.decode(np.full((4, 3), 1e10))
+        call(flow)
+    (warned,) = [one for one in caught if one.category is UserWarning]
+    assert warned.filename == __file__
     told = [str(one.message) for one in caught if one.category is UserWarning]
     assert len(told) == 1
     assert "4 of 4 samples overflowed" in told[0]
@@ -187,6 +199,7 @@ def test_no_rows_are_no_trouble():
     for check in ("warn", "raise"):
         assert flow.encode(np.zeros((0, 3)), check=check).shape == (0, 3)
         assert flow.sample(0, check=check).shape == (0, 3)
+    assert flow.round_trip_error(np.zeros((0, 3))).shape == (0,)
 
 
 def test_a_scale_that_is_bounded_below_is_the_cure(perturb):
