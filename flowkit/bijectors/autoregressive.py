@@ -9,16 +9,16 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.bijectors.fixed import fixed_weight
-from flowkit.bijectors.steered import steering_spec, transform_of
-from flowkit.contract import Bijector, ContractError, sum_event
+from flowkit.bijectors.steered import Steered
+from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner, deal
+from flowkit.contract.conditioner import build_conditioner
 from flowkit.contract.shapes import plain
 from flowkit.transforms import Affine, Transform
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Autoregressive(Bijector):
+class Autoregressive(Steered):
     """z_i = f(x_i; h_i), h_i = conditioner(x_1, ..., x_(i-1)), log-det = sum_i log f'(x_i; h_i), f the `transform`.
 
     The conditioner answers for entry i from those before it alone, as `flowkit.conditioners.MADE` does. Density takes
@@ -46,9 +46,7 @@ class Autoregressive(Bijector):
         order: str | Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.conditioner = conditioner
-        self.transform = Affine("tanh") if transform is None else transform_of(transform)
+        super().__init__(conditioner, Affine("tanh") if transform is None else transform, **kwargs)
         self.order = order if order is None or isinstance(order, str) else [int(i) for i in order]
         if isinstance(order, str):
             one_of("Autoregressive's order", order, ("reversed",))
@@ -57,12 +55,8 @@ class Autoregressive(Bijector):
                 f"Autoregressive's order expects a permutation of 0, 1, 2, ..., received {order!r}."
             )
         solved = self.transform.inverse_kind == "iterative"
-        inverse = "iterative" if solved else "sequential"
-        self.spec = steering_spec(self, self.transform, conditioner, event_rank=1, inverse=inverse)
-
-    @property
-    def num_classes(self):
-        return getattr(self.conditioner, "num_classes", None)
+        self._refuse_two_sets()
+        self.spec = self._steered_spec(event_rank=1, inverse="iterative" if solved else "sequential")
 
     def build(self, x_shape, context_shape=None):
         size = x_shape[-1]
@@ -80,9 +74,11 @@ class Autoregressive(Bijector):
             self, self.conditioner, size * self.transform.parameters, plain(x_shape), context_shape
         )
 
+    def _seen(self, x, context):
+        return self._in_order(x), context
+
     def _prepare(self, x, context):
-        h = ask(self.conditioner, x, context, self.compute_dtype)
-        return self.transform.prepare(deal(h, self.transform.parameters, "contiguous"))
+        return self.transform.prepare(self._answer(x, context))
 
     def _in_order(self, x, back=False):
         if self.order is None:
@@ -115,20 +111,5 @@ class Autoregressive(Bijector):
         x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
         return self.transform.inverse(z, *self._prepare(x, context))
 
-    def run_adapt(self, x, context, again=True):
-        if again or not self.adapted:
-            adapt_conditioner(self.conditioner, self._in_order(x), context)
-
     def get_config(self):
-        return {
-            **super().get_config(),
-            "conditioner": keras.saving.serialize_keras_object(self.conditioner),
-            "transform": keras.saving.serialize_keras_object(self.transform),
-            "order": self.order,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        restore = keras.saving.deserialize_keras_object
-        parts = {name: restore(config[name]) for name in ("conditioner", "transform")}
-        return cls(**config | parts)
+        return {**super().get_config(), "order": self.order}

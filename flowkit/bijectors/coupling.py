@@ -7,22 +7,16 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.splits import split_of
-from flowkit.bijectors.steered import steering_spec, transform_of
-from flowkit.contract import Bijector, ContractError, sum_event
+from flowkit.bijectors.steered import Steered
+from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import (
-    LAYOUTS,
-    adapt_conditioner,
-    ask,
-    build_conditioner,
-    deal,
-)
+from flowkit.contract.conditioner import LAYOUTS, build_conditioner
 from flowkit.contract.shapes import plain
-from flowkit.transforms import Affine, Transform
+from flowkit.transforms import Additive, Affine, Transform
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Coupling(Bijector):
+class Coupling(Steered):
     """Keep a, change b given h = conditioner(a): z_b = f(b; h), log-det = sum of log f'(b; h), f the `transform`.
 
     `transform` is a `flowkit.transforms.Transform`, or a word: "affine" is `Affine()`, Glow's published scale;
@@ -68,18 +62,13 @@ class Coupling(Bijector):
                 f"Coupling expects {', '.join(sorted(moved))} as arguments of its transform: Coupling(conditioner, "
                 f"Affine({', '.join(f'{name}={kwargs[name]!r}' for name in sorted(moved))}))."
             )
-        super().__init__(**kwargs)
-        self.conditioner = conditioner
-        self.transform = transform_of(transform)
+        super().__init__(conditioner, transform, **kwargs)
         self.split = split if isinstance(split, str) else np.asarray(split)
         self.swap = bool(swap)
         self.layout = one_of("Coupling's layout", layout, LAYOUTS)
         self._parts = split_of(split, self.swap)
-        self.spec = steering_spec(self, self.transform, conditioner)
-
-    @property
-    def num_classes(self):
-        return getattr(self.conditioner, "num_classes", None)
+        self._refuse_two_sets()
+        self.spec = self._steered_spec()
 
     def build(self, x_shape, context_shape=None):
         event = plain(x_shape)[1:]
@@ -96,14 +85,14 @@ class Coupling(Bijector):
         given = (*plain(x_shape)[:-1], seen)
         build_conditioner(self, self.conditioner, changed * self.transform.parameters, given, context_shape)
 
+    def _seen(self, x, context):
+        return self._parts.part(x)[0], context
+
     def _prepare(self, kept, context):
-        """What the transform uses of the conditioner's answer."""
-        h = ask(self.conditioner, kept, context, self.compute_dtype)
-        return self.transform.prepare(deal(h, self.transform.parameters, self.layout))
+        return self.transform.prepare(self._answer(kept, context))
 
     def _move(self, given, prepared, inverse):
-        move = self.transform.inverse if inverse else self.transform.forward
-        moved, log_slope = move(given, *prepared)
+        moved, log_slope = self.transform.run(given, prepared, inverse)
         moved = self._parts.only_changed(moved, given)
         if self.spec.log_det == "zero":
             return moved, 0.0
@@ -123,15 +112,9 @@ class Coupling(Bijector):
         redone, log_det = self._move(undone + moved_nudge, prepared, inverse)
         return self._parts.join(kept, undone), self._parts.join(kept + kept_nudge, redone), log_det
 
-    def run_adapt(self, x, context, again=True):
-        if again or not self.adapted:
-            adapt_conditioner(self.conditioner, self._parts.part(x)[0], context)
-
     def get_config(self):
         return {
             **super().get_config(),
-            "conditioner": keras.saving.serialize_keras_object(self.conditioner),
-            "transform": keras.saving.serialize_keras_object(self.transform),
             "split": self.split if isinstance(self.split, str) else self.split.tolist(),
             "swap": self.swap,
             "layout": self.layout,
@@ -139,12 +122,10 @@ class Coupling(Bijector):
 
     @classmethod
     def from_config(cls, config):
-        restore = keras.saving.deserialize_keras_object
-        transform = config["transform"]
-        if isinstance(transform, str):  # of files in which the scale was the layer's own
-            words = {name: config[name] for name in ("scale", "min_scale", "order")}
-            transform = transform_of(transform) if transform == "additive" else Affine(**words)
-            config = {name: value for name, value in config.items() if name not in words}
-        else:
-            transform = restore(transform)
-        return cls(**config | {"conditioner": restore(config["conditioner"]), "transform": transform})
+        if isinstance(config["transform"], str):  # of files in which the scale was the layer's own
+            words = {name: config[name] for name in ("scale", "min_scale", "order") if name in config}
+            affine = config["transform"] == "affine"
+            transform = keras.saving.serialize_keras_object(Affine(**words) if affine else Additive())
+            kept = {name: value for name, value in config.items() if name not in words}
+            config = kept | {"transform": transform}
+        return super().from_config(config)

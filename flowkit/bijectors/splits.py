@@ -90,7 +90,7 @@ class Masked:
     def divides(self, event):
         """Whether there is something to keep and something to change."""
         try:
-            mask = self.mask(event)
+            mask = self.mask(tuple(2 if n is None else n for n in event))  # an open axis is long enough
         except ValueError:
             return False
         return mask.any() and not mask.all()
@@ -112,4 +112,9 @@ def _mask(kept, swap, event):
         shape = ast.literal_eval(shape)
         packed = np.frombuffer(bytes.fromhex(bits), dtype="uint8")
         mask = np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
-    return np.broadcast_to(mask ^ swap, event).astype("float32")
+    try:
+        return np.broadcast_to(mask ^ swap, event).astype("float32")
+    except ValueError:
+        raise ValueError(
+            f"Coupling's split expects an event for its mask of shape {mask.shape}, received {event}."
+        ) from None

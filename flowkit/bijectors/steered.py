@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from flowkit.contract import BijectorSpec, ContractError
-from flowkit.contract.conditioner import context_of
+import keras
+
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal
 from flowkit.transforms import Additive, Affine, Transform
 
 WORDS = {"affine": Affine, "additive": Additive}
@@ -23,23 +25,64 @@ def transform_of(transform: str | Transform) -> Transform:
     return transform
 
 
-def steering_spec(owner: Any, transform: Transform, conditioner: Any, **changed: Any) -> BijectorSpec:
-    """The spec of a layer that moves entries by `transform` as `conditioner`, which sees other entries, says.
+class Steered(Bijector):
+    """A bijector that moves entries by its `transform`, as its `conditioner` says.
 
-    Raises ContractError for a transform between two different sets: an entry that is kept would be in the wrong one.
+    A subclass says which entries are moved, and what the conditioner sees: `_seen`.
     """
-    if transform.domain != transform.codomain:
-        raise ContractError(
-            "domain",
-            owner,
-            expected="a transform from a set onto itself",
-            received=f"{transform!r}, from {transform.domain} onto {transform.codomain}",
-        )
-    words = {
-        "domain": transform.domain,
-        "codomain": transform.codomain,
-        "log_det": transform.log_det,
-        "inverse": transform.inverse_kind,
-        "context": context_of(conditioner),
-    }
-    return BijectorSpec(**words | changed)
+
+    layout = "contiguous"  # how the conditioner's channels are dealt out
+
+    def __init__(self, conditioner: Any, transform: str | Transform, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conditioner = conditioner
+        self.transform = transform_of(transform)
+
+    @property
+    def num_classes(self):
+        return getattr(self.conditioner, "num_classes", None)
+
+    def _steered_spec(self, **changed):
+        """The spec that follows from the transform and the conditioner, but for what is `changed`."""
+        words = {
+            "domain": self.transform.domain,
+            "codomain": self.transform.codomain,
+            "log_det": self.transform.log_det,
+            "inverse": self.transform.inverse_kind,
+            "context": context_of(self.conditioner),
+        }
+        return BijectorSpec(**words | changed)
+
+    def _refuse_two_sets(self):
+        """Raise ContractError for a transform between two different sets: what is kept would be in the wrong one."""
+        transform = self.transform
+        if transform.domain != transform.codomain:
+            raise ContractError(
+                "domain",
+                self,
+                expected="a transform from a set onto itself",
+                received=f"{transform!r}, from {transform.domain} onto {transform.codomain}",
+            )
+
+    def _answer(self, given, context):
+        """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
+        h = ask(self.conditioner, given, context, self.compute_dtype)
+        return deal(h, self.transform.parameters, self.layout)
+
+    def _seen(self, x, context):
+        """What the conditioner is asked with: (given, context)."""
+        raise NotImplementedError
+
+    def run_adapt(self, x, context, again=True):
+        if self.conditioner is not None and (again or not self.adapted):
+            adapt_conditioner(self.conditioner, *self._seen(x, context))
+
+    def get_config(self):
+        store = keras.saving.serialize_keras_object
+        parts = {"conditioner": store(self.conditioner), "transform": store(self.transform)}
+        return {**super().get_config(), **parts}
+
+    @classmethod
+    def from_config(cls, config):
+        restore = keras.saving.deserialize_keras_object
+        return cls(**config | {name: restore(config[name]) for name in ("conditioner", "transform")})

@@ -79,6 +79,7 @@ def build_conditioner(
             owner,
             expected=f"{type(conditioner).__name__} to answer {features} channels",
             received=f"shape {answer}",
+            hint="If it takes features=, leave them out: it is told how many.",
         )
 
 

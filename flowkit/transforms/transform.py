@@ -15,8 +15,8 @@ class Transform:
     - `prepare(h)`: what both directions use, a tuple of tensors, from raw numbers `h` of shape
       (batch, *places, parameters, channels);
     - `forward(x, *prepared)` and `inverse(y, *prepared)`: the image of each entry, and the logarithm of the derivative
-      of the direction that was called. `x` is (batch, *places, channels), as both answers are; a derivative that is 1
-      everywhere may be the number 0.0.
+      of the direction that was called. `x` is (batch, *places, channels), as both answers are; for `log_det` "zero" the
+      second may be the number 0.0.
 
     `domain` and `codomain` are the sets of each entry; `log_det` ("zero", "constant", "varying") and `inverse_kind`
     ("analytic", or "iterative" for one that is solved) are the words of `BijectorSpec`. A transform is known by its
@@ -56,6 +56,10 @@ class Transform:
     def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         """(x, log dx/dy), for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no inverse(self, y, *prepared).")
+
+    def run(self, x: Any, prepared: tuple[Any, ...], inverse: bool) -> tuple[Any, Any]:
+        """One direction or the other."""
+        return (self.inverse if inverse else self.forward)(x, *prepared)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as they are kept under their own names."""

@@ -146,6 +146,21 @@ def test_a_number_can_be_modelled_given_a_context():
         flow.log_prob(y)
 
 
+@pytest.mark.parametrize("context", [np.zeros(6, "int32"), np.zeros((6, 2, 3), "float32"), None])
+def test_a_pointwise_network_is_asked_with_vectors(context):
+    """A label for each sample would pass for as many entries as there are samples."""
+    received = "none" if context is None else "shape "
+    with pytest.raises(ContractError, match=rf"expected vectors \(batch, k\).*received {received}.*one_hot"):
+        Pointwise("affine", MLP([4]))(np.ones((6, 1), "float32"), context=context)
+    with pytest.raises(ContractError, match="received one with context='required'"):
+        Pointwise("affine", MLP([4], context="required"))
+
+
+def test_a_network_that_was_told_another_width_is_told_what_to_do():
+    with pytest.raises(ContractError, match=r"MLP to answer 2 channels.*\(6, 7\).*features=, leave them out"):
+        Pointwise("affine", MLP([4], features=7))(np.ones((6, 1), "float32"), context=np.ones((6, 2)))
+
+
 def test_a_residual_network_starts_at_zero_and_hears_its_context(perturb):
     net = ResidualMLP(8, blocks=3, features=4, context="required")
     x = np.ones((2, 3), "float32")

@@ -216,6 +216,14 @@ def test_a_checkerboard_belongs_to_no_size(perturb):
     np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=64 * np.finfo("float32").eps)
 
 
+@pytest.mark.parametrize("split", ["channels", "checkerboard", "alternating"])
+def test_it_is_built_for_images_of_a_size_that_is_not_known_yet(split):
+    layer = Coupling(MLP([4]), split=split)
+    layer.build_for((None, None, None, 2))
+    for size in (2, 3):
+        assert layer(np.ones((1, size, 4, 2), "float32"))[0].shape == (1, size, 4, 2)
+
+
 def test_alternating_keeps_every_other_entry_of_the_last_axis(perturb):
     x = np.random.default_rng(0).normal(size=(3, 2, 5)).astype("float32")
     for swap in (False, True):
@@ -238,6 +246,8 @@ def test_a_mask_of_ones_own_says_what_is_kept(perturb):
     np.testing.assert_array_equal(again.split, mask)
     with pytest.raises(ContractError, match=r"an event for its mask of shape \(3, 2\)"):
         Coupling(MLP([8]), split=mask).build((None, 2, 2))
+    with pytest.raises(ValueError, match=r"for its mask of shape \(3, 2\), received \(4, 2\)"):
+        layer(np.ones((1, 4, 2), "float32"))
 
 
 @pytest.mark.parametrize("mask", [[True, True], [0, 1], [], True, [False]])
