@@ -67,6 +67,16 @@ class Autoregressive(Steered):
                 expected=f"{len(self.order)} entries, for its order",
                 received=f"shape {plain(x_shape)}",
             )
+        if not getattr(
+            self.conditioner, "autoregressive", True
+        ):  # a layer of Keras's cannot say, and the checker can
+            raise ContractError(
+                "conditioner",
+                self,
+                expected="a network whose answer for an entry depends on those before it alone",
+                received=type(self.conditioner).__name__,
+                hint="Take a MADE, or set autoregressive = True in a class that keeps to it.",
+            )
         if isinstance(self.order, list):
             self.indices = fixed_weight(self, "indices", np.array(self.order), "int32")
             self.back = fixed_weight(self, "back", np.argsort(self.order), "int32")

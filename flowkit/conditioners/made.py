@@ -30,6 +30,8 @@ class MADE(Conditioner):
     (8, 3)
     """
 
+    autoregressive = True
+
     def __init__(
         self,
         hidden: Sequence[int] = (64, 64),

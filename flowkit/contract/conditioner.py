@@ -31,6 +31,8 @@ class Conditioner(keras.Layer):
     (4, 6)
     """
 
+    autoregressive = False  # whether what it answers for an entry depends on those before it alone
+
     def __init__(
         self,
         *,

@@ -89,6 +89,11 @@ def test_the_way_back_does_not_meet_what_is_not_known_yet(perturb):
     np.testing.assert_allclose(back[:, :4], x[:, :4], atol=1e-3)
 
 
+def test_a_network_that_hears_all_entries_is_refused():
+    with pytest.raises(ContractError, match="those before it alone, received MLP"):
+        Autoregressive(MLP([8])).build((None, 4))
+
+
 def test_samples_of_the_inverse_take_one_pass():
     spec = Inverse(Autoregressive(MADE([8]))).spec
     assert (spec.forward, spec.inverse) == ("sequential", "analytic")
