@@ -10,7 +10,7 @@ interpolation would smooth the noise that bits per dimension count.
 
 import numpy as np
 
-from flowkit.data.validate import whole_number
+from flowkit.contract.arguments import whole_number
 
 
 def shift(max_fraction=0.1):

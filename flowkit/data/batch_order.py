@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from flowkit.data.validate import whole_number
+from flowkit.contract.arguments import whole_number
 
 
 def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):

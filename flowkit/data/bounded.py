@@ -17,13 +17,6 @@ class FileError(ValueError):
     """A file that is not taken, in one line: what was expected, what came, what to do."""
 
 
-def check_max_bytes(max_bytes: int) -> int:
-    """`max_bytes` as an int; ValueError unless it is a positive whole number."""
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int | np.integer) or max_bytes < 1:
-        raise ValueError(f"max_bytes: expected a positive whole number, received {max_bytes!r}.")
-    return int(max_bytes)
-
-
 def check_shape(shape: Iterable[int], itemsize: int, max_bytes: int, name: str) -> int:
     """The bytes of an array of `shape`, in Python's integers; FileError for more than `max_bytes`.
 

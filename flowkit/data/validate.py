@@ -76,13 +76,6 @@ def validate_labels(labels, count, name="labels"):
     return labels.astype(np.int64)
 
 
-def whole_number(number, name, least):
-    """`number` as an int. Raises ValueError unless it is a whole number of at least `least`."""
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-        raise ValueError(f"{name}: expected a whole number from {least} up, received {number!r}.")
-    return int(number)
-
-
 def _as_array(x, name):
     if keras.ops.is_tensor(x):
         return keras.ops.convert_to_numpy(x)

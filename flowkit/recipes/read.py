@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from flowkit import zoo
+from flowkit.contract.arguments import shown
 from flowkit.recipes.explain import explained, place_of
 from flowkit.recipes.find import find
 from flowkit.recipes.schema import Recipe, RecipeError, arguments_table, nearest
-from flowkit.zoo.arguments import shown
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from flowkit.data.validate import whole_number
+from flowkit.contract.arguments import whole_number
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
