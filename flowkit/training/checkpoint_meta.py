@@ -52,7 +52,11 @@ def check_complete(meta: Meta) -> None:
             raise ValueError(
                 f"its meta has no {key}" if key not in meta else f"its meta has the {key} {meta[key]!r}"
             )
-    if not isinstance(meta.get("step", 0), int) or not all("class" in memory for memory in meta["callbacks"]):
+    step, within = meta.get("step", 0), meta.get("within")
+    memories = [
+        isinstance(memory, dict) and {"class", "values"} <= memory.keys() for memory in meta["callbacks"]
+    ]
+    if not isinstance(step, int) or (step and not isinstance(within, dict)) or not all(memories):
         raise ValueError("its meta is incomplete")
 
 

@@ -9,7 +9,7 @@ import keras
 
 from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
-from flowkit.training.checkpoint_file import DAMAGE, read, write
+from flowkit.training.checkpoint_file import read, write
 from flowkit.training.checkpoint_meta import Meta, check_complete, check_origin, describe, remind
 from flowkit.training.errors import CheckpointError, TrainingStopped, place
 from flowkit.training.model_state import (
@@ -184,7 +184,8 @@ class Resume(keras.callbacks.Callback):
         assign(metrics, variables)
         remind(self.callbacks, meta)
         for name, callback in self._counting().items():
-            callback.go_on(meta["within"][name])
+            if name in meta["within"]:  # not one that was added since
+                callback.go_on(meta["within"][name])
 
     def on_train_batch_end(self, batch, logs=None):
         if self.batches is None or batch + 1 >= len(self.batches):
@@ -224,8 +225,8 @@ class Resume(keras.callbacks.Callback):
             try:
                 arrays, meta = read(path)
                 check_complete(meta)
-            except DAMAGE as error:
-                reasons.append(f"{path.name}: {_reason(error)}")
+            except ValueError as damage:
+                reasons.append(f"{path.name}: {damage}")
                 continue
             if reasons:
                 warnings.warn(
@@ -247,7 +248,3 @@ class _EpochsInAll(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.params["epochs"] = self.epochs
-
-
-def _reason(error):
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
