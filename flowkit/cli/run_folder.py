@@ -32,13 +32,13 @@ class RunFolder:
         self.metrics = self.path / "metrics.json"
 
     def held(self):
-        """A scope in which no other process trains into this folder, which is made where it is missing."""
+        """A scope in which no other process trains into this folder, which is made if it is missing."""
         if self.path.exists() and not self.path.is_dir():
             raise CommandError(f"--out {self.path}: expected a folder, found a file")
         return lock.held(self.path)
 
     def check(self, recipe, resume):
-        """Raise a CommandError where the folder is taken: by other files, by a run where `resume` is
+        """Raise a CommandError if the folder is taken: by other files, by a run if `resume` is
         not given, or by a run of another recipe. More epochs than the run's own are no difference.
         """
         if self.recipe_path.exists():
@@ -96,7 +96,7 @@ class RunFolder:
             )
 
     def recipe(self, source=None):
-        """The run's recipe, with data from `source` where that is given."""
+        """The run's recipe, with data from `source` if that is given."""
         self._exists()
         return with_source(recipes.load(str(self.recipe_path)), source)
 
@@ -106,7 +106,7 @@ class RunFolder:
             flow.save(temporary)
 
     def load_flow(self):
-        """The trained flow. Raises a CommandError where training has not come to its end."""
+        """The trained flow. Raises a CommandError if training has not come to its end."""
         self._exists()
         if not self.flow_path.exists():
             raise CommandError(
@@ -130,7 +130,7 @@ class RunFolder:
 
 
 def with_source(recipe, source):
-    """The recipe with data from `source`, where that is given."""
+    """The recipe with data from `source`, if that is given."""
     if source is None:
         return recipe
     table = recipe.data.model_copy(update={"source": data.absolute(source)})

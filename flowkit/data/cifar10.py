@@ -38,8 +38,8 @@ def load_cifar10(folder: str | Path, split: str, max_bytes: int = MAX_BYTES) -> 
     """50,000 train or 10,000 test images, `(n, 32, 32, 3)` uint8, and their labels.
 
     Raises:
-        FileNotFoundError: where one of the split's files is missing.
-        ValueError: where a file is damaged, holds anything but arrays, numbers and text, or is larger than a
+        FileNotFoundError: if one of the split's files is missing.
+        ValueError: if a file is damaged, holds anything but arrays, numbers and text, or is larger than a
             quarter of `max_bytes`, or the split is larger than `max_bytes`.
     """
     paths = [Path(folder) / name for name in _FILES[split]]

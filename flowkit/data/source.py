@@ -60,8 +60,8 @@ def load(
         `levels`, `name`, `classes`.
 
     Raises:
-        FileNotFoundError: where the path, or a file that must be there, is missing.
-        ValueError: where the name is unknown, or the data is not images as above or takes more than
+        FileNotFoundError: if the path, or a file that must be there, is missing.
+        ValueError: if the name is unknown, or the data is not images as above or takes more than
             `max_bytes`. One line that says what was expected, what came and what to do.
 
     Example:
@@ -110,7 +110,7 @@ def load(
 def absolute(source):
     """`source` as it can be given from any folder: a name stays, a path becomes a whole one.
 
-    Raises what `load` does where there is neither.
+    Raises what `load` does if there is neither.
     """
     if source in NAMES:
         return source

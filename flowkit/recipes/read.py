@@ -41,7 +41,7 @@ def load(name, overrides=()):
     """Read and validate a recipe, by file or name, with `overrides` in place of its values.
 
     `overrides` are strings such as `"model.steps=8"`, or `Override`s. Raises a RecipeError that
-    names the file and line, or the override, where something is not as it should be.
+    names the file and line, or the override, if something is not as it should be.
     """
     path = find(name)
     try:
@@ -85,7 +85,7 @@ def loads(text, overrides=(), where="recipe"):
 
 
 def _parsed(text):
-    """The tables of a TOML text. Raises a ValueError where it is none."""
+    """The tables of a TOML text. Raises a ValueError if it is none."""
     try:
         return tomllib.loads(text)
     except RecursionError:

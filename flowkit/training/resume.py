@@ -32,7 +32,7 @@ class Resume(keras.callbacks.Callback):
     `callbacks` remember, to one .npz file, which replaces the one before in a single step. The one
     before is kept as `<name>.previous.npz`, for the day the newest is damaged.
 
-    With `batches`, it also writes within an epoch: every so many `minutes`, and where `stop` asks
+    With `batches`, it also writes within an epoch: every so many `minutes`, and if `stop` asks
     for an end; the epoch's running means go with it. Train by `load`, then `fit`.
 
     Otherwise put it last in the list of callbacks, since others forget their state when training
@@ -50,7 +50,7 @@ class Resume(keras.callbacks.Callback):
         stop: asked after each step whether training is to end; it then ends with `TrainingStopped`.
 
     Raises:
-        CheckpointError: from `load`, one line, where the checkpoint belongs to another model,
+        CheckpointError: from `load`, one line, if the checkpoint belongs to another model,
             optimizer, engine or data seed, or neither it nor the previous one can be read. The model
             is then as it was.
 
@@ -132,7 +132,7 @@ class Resume(keras.callbacks.Callback):
         """`model.fit` on `batches`, from where `load` has come to, until `epochs` are done.
 
         `callbacks` come before this one. Those with `so_far()`, a dict of what they know of an epoch that is not
-        over, and `go_on(dict)` get it back where training goes on within one.
+        over, and `go_on(dict)` get it back if training goes on within one.
         """
         if self.batches is None:
             raise ValueError(
@@ -240,7 +240,7 @@ class Resume(keras.callbacks.Callback):
 
 
 class _EpochsInAll(keras.callbacks.Callback):
-    """Tells all callbacks how many epochs there will be, where a `fit` is for some of them."""
+    """Tells all callbacks how many epochs there will be, if a `fit` is for some of them."""
 
     def __init__(self, epochs):
         super().__init__()
