@@ -136,10 +136,9 @@ def _require(engine, what):
 
 def _named(path, error, expected):
     """A ValueError that names the file and what was expected in it."""
-    line = _first_line(error)
-    if line.startswith(f"{path}:"):
+    if isinstance(error, ValueError) and str(error).startswith(f"{path}: expected"):
         return error
-    return ValueError(f"{path}: expected {expected} ({line})")
+    return ValueError(f"{path}: expected {expected} ({_first_line(error)})")
 
 
 def _first_line(error):

@@ -43,7 +43,7 @@ def _versions(path):
     try:
         with zipfile.ZipFile(path) as file:
             found["keras"] = json.loads(file.read("metadata.json"))["keras_version"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except Exception:  # zipfile raises whatever a damaged file leads it to
         found["keras"] = "unknown"
     return found
 

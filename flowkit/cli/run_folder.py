@@ -1,6 +1,7 @@
 """RUN: the folder that holds all of one training run."""
 
 import json
+import math
 from pathlib import Path
 
 from flowkit import data, recipes
@@ -9,6 +10,7 @@ from flowkit.cli.failure import CommandError, say
 from flowkit.cli.flow_file import read_flow
 from flowkit.training import atomic_path
 from flowkit.training.atomic import remove_all_leftovers
+from flowkit.training.resume import previous
 
 _FREE = {"training.checkpoint_minutes"}  # what may differ when a run is resumed: it changes no number
 
@@ -64,7 +66,8 @@ class RunFolder:
 
     def _check_places(self):
         """What the end of an epoch writes to must be what it takes it for."""
-        for path in (self.log, self.checkpoint, self.curves, self.samples, self.flow_path, self.metrics):
+        checkpoints = (self.checkpoint, previous(self.checkpoint))
+        for path in (self.log, *checkpoints, self.curves, self.samples, self.flow_path, self.metrics):
             if path.is_dir():
                 raise CommandError(f"{path}: expected a file, found a folder: move it away")
         folder = self.samples_folder
@@ -116,9 +119,10 @@ class RunFolder:
         return read_flow(self.flow_path)
 
     def save_metrics(self, metrics):
-        """Write `metrics.json` in a single step."""
+        """Write `metrics.json` in a single step. A number that is not finite becomes null: JSON has no NaN."""
+        metrics = {name: None if _is_lost(value) else value for name, value in metrics.items()}
         with atomic_path(self.metrics) as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def _exists(self):
         if not self.recipe_path.exists():
@@ -141,6 +145,10 @@ def _flat(recipe):
     return {
         f"{table}.{key}": value for table, values in recipe.tables().items() for key, value in values.items()
     }
+
+
+def _is_lost(value):
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _shown(value):

@@ -103,7 +103,7 @@ class Resume(keras.callbacks.Callback):
 
     @property
     def previous_path(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.previous.npz")
+        return previous(self.path)
 
     def load(self, model: keras.Model) -> int:
         """Restore `model`, built and compiled, and return the number of epochs done.
@@ -237,6 +237,11 @@ class Resume(keras.callbacks.Callback):
         raise CheckpointError(
             f"no checkpoint can be read ({'; '.join(reasons)}): remove them to start afresh"
         )
+
+
+def previous(path: Path) -> Path:
+    """What becomes of the checkpoint at `path` when the next one is written."""
+    return path.with_name(f"{path.stem}.previous.npz")
 
 
 class _EpochsInAll(keras.callbacks.Callback):
