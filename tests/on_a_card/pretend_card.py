@@ -103,11 +103,6 @@ def missing():
     return f"torch {torch.__version__} takes no backend written in Python"
 
 
-def installed():
-    """Whether this process has the card."""
-    return DEVICE.type == NAME
-
-
 def install():
     """Make the card, and have Keras put everything on it."""
     global DEVICE
