@@ -1,6 +1,6 @@
 """The GPU that is here, what it can do at most, and whether its driver is new enough for what is installed.
 
-    python benchmarks/card.py     # prints the card; stops with one line where nothing can be measured
+    python benchmarks/card.py     # prints the card; stops with one line if nothing can be measured
 
 Reads nvidia-smi's answer as text, so that all of it can be tried without a card.
 """
@@ -34,7 +34,7 @@ class Card(NamedTuple):
     memory: str
 
     def peak(self, precision):
-        """TFLOP/s of the card at best, None where that is not known or the card cannot."""
+        """TFLOP/s of the card at best, None if that is not known or the card cannot."""
         known = [peak for name, peak in PEAKS.items() if re.search(rf"\b{name}(?!\w)", self.name)]
         return known[0].get(precision) if known else None
 
@@ -49,7 +49,7 @@ def read_cards(text):
 
 
 def cards():
-    """The cards that nvidia-smi sees. Raises RuntimeError with the reason where there is none."""
+    """The cards that nvidia-smi sees. Raises RuntimeError with the reason if there is none."""
     try:
         done = subprocess.run(QUERY, capture_output=True, text=True, timeout=60)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:

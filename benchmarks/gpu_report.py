@@ -1,7 +1,7 @@
 """What benchmarks/gpu.sh has measured, as one Markdown report: python benchmarks/gpu_report.py FOLDER [--card TEXT]
 
 Reads FOLDER/*.json (of speed.py) and FOLDER/glow-*/metrics.json (of trained runs). Every figure that was asked for has
-its place in the report; where it was not measured, it says so, and why if that is known.
+its place in the report; if it was not measured, it says so, and why if that is known.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def training_table(folder):
 
 
 def report(folder, card=None):
-    """All of it; `card` is a `Card`, or None where there is none."""
+    """All of it; `card` is a `Card`, or None if there is none."""
     where = f"{card.name}, {card.memory}, driver {card.driver}" if card else "no NVIDIA card"
     return "\n\n".join(
         [

@@ -11,9 +11,9 @@ from keras import ops, tree
 
 from flowkit import backends
 from flowkit.contract import Bijector, ContractError
+from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import context_shape, event_size, plain
 from flowkit.data.dequantize import Dequantize, evaluation_noise
-from flowkit.data.validate import whole_number
 from flowkit.drawing import Latents, Repeated, entropy
 from flowkit.in_batches import default_batch_size, run_in_batches
 from flowkit.inputs import check_context, check_finite, count

@@ -12,7 +12,7 @@ import flowkit._engine_found  # noqa: F401
 import numpy as np
 from keras import ops, tree
 
-from flowkit.data.validate import whole_number
+from flowkit.contract.arguments import whole_number
 from flowkit.levels import level_sizes
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]

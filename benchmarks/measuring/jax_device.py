@@ -9,12 +9,12 @@ def wait(answer=None):
 
 
 def peak():
-    """The most bytes that arrays have taken on a GPU; None where JAX does not count."""
+    """The most bytes that arrays have taken on a GPU; None if JAX does not count."""
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
 def computes_on():
-    """The name of the GPU, after a computation on it. Raises where there is none."""
+    """The name of the GPU, after a computation on it. Raises if there is none."""
     device = jax.devices("gpu")[0]
     x = jax.numpy.ones((64, 64), device=device)
     if float((x @ x)[0, 0]) != 64:

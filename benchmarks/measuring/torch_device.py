@@ -15,7 +15,7 @@ def peak():
 
 
 def computes_on():
-    """The name of the GPU, after a computation on it. Raises where there is none."""
+    """The name of the GPU, after a computation on it. Raises if there is none."""
     x = torch.ones(64, 64, device="cuda")
     if float((x @ x)[0, 0]) != 64:
         raise RuntimeError("a product of matrices is wrong")

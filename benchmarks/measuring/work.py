@@ -49,7 +49,7 @@ CONTENDERS = {
         ("flowkit", "jax", "flowkit", {}),
     ],
 }
-# What is compared beside flowkit as it comes, where it is asked for.
+# What is compared beside flowkit as it comes, if it is asked for.
 REVERSIBLE = [
     ("flowkit reversible", "torch", "flowkit", {"backprop": "reversible"}),
     ("flowkit reversible", "jax", "flowkit", {"backprop": "reversible"}),

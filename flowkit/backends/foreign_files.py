@@ -17,7 +17,7 @@ _NUMPYS_FLOATS = ("torch.float16", "torch.float32", "torch.float64")
 def read_tensorflow_checkpoint(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
     """Names -> arrays of a TensorFlow checkpoint: its prefix, or the folder that holds the newest one.
 
-    Raises ImportError where TensorFlow is not installed, ValueError for a path that holds no checkpoint, or one of
+    Raises ImportError if TensorFlow is not installed, ValueError for a path that holds no checkpoint, or one of
     more than `max_bytes`.
     """
     _require("tensorflow", f"{path}: a TensorFlow checkpoint")
@@ -37,7 +37,7 @@ def read_tensorflow_checkpoint(path: str | Path, max_bytes: int) -> dict[str, np
 def read_torch_state(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
     """Names -> arrays of a state dict that torch has saved. Runs no code that the file may hold.
 
-    Raises ImportError where torch is not installed, ValueError for a file that holds anything else than a dict of
+    Raises ImportError if torch is not installed, ValueError for a file that holds anything else than a dict of
     names to tensors of numbers, or more than `max_bytes`.
     """
     _require("torch", f"{path}: a file of torch")
@@ -125,7 +125,7 @@ def _check_size(path, taken, max_bytes):
     if taken > max_bytes:
         raise ValueError(
             f"{path}: expected weights of at most {max_bytes:,} bytes, received {taken:,}. Pass a higher max_bytes "
-            "to read_variables where you trust the file."
+            "to read_variables if you trust the file."
         )
 
 
@@ -136,10 +136,9 @@ def _require(engine, what):
 
 def _named(path, error, expected):
     """A ValueError that names the file and what was expected in it."""
-    line = _first_line(error)
-    if line.startswith(f"{path}:"):
+    if isinstance(error, ValueError) and str(error).startswith(f"{path}: expected"):
         return error
-    return ValueError(f"{path}: expected {expected} ({line})")
+    return ValueError(f"{path}: expected {expected} ({_first_line(error)})")
 
 
 def _first_line(error):

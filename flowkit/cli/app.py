@@ -233,7 +233,7 @@ def check(
     examples: Annotated[int, typer.Option(min=1, help="Examples that each clause tries.")] = 25,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ):
-    """Hold a bijector to its contract: exit code 1 where a promise is broken."""
+    """Hold a bijector to its contract: exit code 1 if a promise is broken."""
     use(None)
     from flowkit.testing.command import check_command
 

@@ -7,7 +7,7 @@ from flowkit.cli.failure import say
 
 
 def note_busy_processors():
-    """Say so where PyTorch's threads would wait for each other, which can make each step take thirty times its time."""
+    """Say so if PyTorch's threads would wait for each other, which can make each step take thirty times its time."""
     on_cpu = all(device.startswith("cpu") for device in backends.devices())
     if backends.name() != "torch" or not on_cpu or "OMP_NUM_THREADS" in os.environ:
         return

@@ -65,7 +65,7 @@ def _refused(error):
     """Say what went wrong and return the exit code; typer's own errors are about the command line."""
     if not hasattr(error, "format_message"):
         return report(error)
-    if message := error.format_message():  # none where the help was shown instead
+    if message := error.format_message():  # none if the help was shown instead
         command = error.ctx.command_path if getattr(error, "ctx", None) else "flowkit"
         say(f"{message} (`{command} --help` lists what there is)")
     return BAD_INPUT

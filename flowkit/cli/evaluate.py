@@ -32,7 +32,7 @@ def bits_per_dim(flow, dataset, classes, *, samples=1):
 
 
 def check_fits(flow, dataset):
-    """Raise a CommandError where the flow was trained on images of another kind."""
+    """Raise a CommandError if the flow was trained on images of another kind."""
     stored = flow.dequantize.stored_levels if flow.dequantize is not None else None
     if stored is not None and dataset.levels != stored:
         raise CommandError(

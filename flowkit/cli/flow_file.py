@@ -12,7 +12,7 @@ from flowkit.cli.failure import CommandError
 
 
 def read_flow(path):
-    """The flow in the file at `path`. Raises a CommandError where there is none, or not one that can be read."""
+    """The flow in the file at `path`. Raises a CommandError if there is none, or not one that can be read."""
     if not path.is_file():
         raise CommandError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
     with path.open("rb") as file:
@@ -43,7 +43,7 @@ def _versions(path):
     try:
         with zipfile.ZipFile(path) as file:
             found["keras"] = json.loads(file.read("metadata.json"))["keras_version"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except Exception:  # zipfile raises whatever a damaged file leads it to
         found["keras"] = "unknown"
     return found
 

@@ -8,7 +8,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def keep_freed_memory():
-    """Have glibc hold on to what is freed, where it is the C library; elsewhere nothing.
+    """Have glibc hold on to what is freed, if it is the C library; elsewhere nothing.
 
     Each training step frees all of its activations. By default glibc gives such memory back to the system and gets it
     again page by page, filled with zeros: a third of the time of a small Glow on CPU.

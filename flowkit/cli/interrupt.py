@@ -87,18 +87,18 @@ def between_steps():
 
 
 def check():
-    """Raise KeyboardInterrupt where a signal was heard and is not answered yet."""
+    """Raise KeyboardInterrupt if a signal was heard and is not answered yet."""
     if _heard is not None:
         raise KeyboardInterrupt
 
 
 def heard():
-    """True where a signal was heard and is not answered yet."""
+    """True if a signal was heard and is not answered yet."""
     return _heard is not None
 
 
 def raised():
-    """True where KeyboardInterrupt was raised for it, at any place: an error that follows may come of that."""
+    """True if KeyboardInterrupt was raised for it, at any place: an error that follows may come of that."""
     return _raised
 
 

@@ -17,9 +17,9 @@ NAME = ".lock"
 
 @contextlib.contextmanager
 def held(folder):
-    """A scope in which `folder`, made where it is missing, is this process's own.
+    """A scope in which `folder`, made if it is missing, is this process's own.
 
-    Raises a CommandError where another process holds it, an OSError where a link has the lock's name. The system
+    Raises a CommandError if another process holds it, an OSError if a link has the lock's name. The system
     lets go of the lock when a process ends, however it ends. What was made and is still empty at the end is taken
     away again.
     """
@@ -52,7 +52,7 @@ def _locked(path):
 
 
 def _lock(file, path):
-    """False where another process has the lock."""
+    """False if another process has the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -7,7 +7,7 @@ import typer
 
 
 def picture(path: Path | None):
-    """The option's PNG file. Raises typer.BadParameter where it cannot become one."""
+    """The option's PNG file. Raises typer.BadParameter if it cannot become one."""
     if path is not None:
         if path.is_dir():
             raise typer.BadParameter(f"expected a file, found the folder {path}")
@@ -18,7 +18,7 @@ def picture(path: Path | None):
 
 
 def weights(path: Path):
-    """The option's .keras or .npz file. Raises typer.BadParameter where it cannot become one."""
+    """The option's .keras or .npz file. Raises typer.BadParameter if it cannot become one."""
     if path.is_dir():
         raise typer.BadParameter(f"expected a file, found the folder {path}")
     folder(path.parent)
@@ -26,7 +26,7 @@ def weights(path: Path):
 
 
 def folder(path: Path | None):
-    """The option's folder, there or not. Raises typer.BadParameter where it could not be made or written to."""
+    """The option's folder, there or not. Raises typer.BadParameter if it could not be made or written to."""
     if path is not None:
         there = next((place for place in (path, *path.absolute().parents) if place.exists()), Path("/"))
         if not there.is_dir():

@@ -1,6 +1,7 @@
 """RUN: the folder that holds all of one training run."""
 
 import json
+import math
 from pathlib import Path
 
 from flowkit import data, recipes
@@ -9,6 +10,7 @@ from flowkit.cli.failure import CommandError, say
 from flowkit.cli.flow_file import read_flow
 from flowkit.training import atomic_path
 from flowkit.training.atomic import remove_all_leftovers
+from flowkit.training.resume import previous
 
 _FREE = {"training.checkpoint_minutes"}  # what may differ when a run is resumed: it changes no number
 
@@ -32,13 +34,13 @@ class RunFolder:
         self.metrics = self.path / "metrics.json"
 
     def held(self):
-        """A scope in which no other process trains into this folder, which is made where it is missing."""
+        """A scope in which no other process trains into this folder, which is made if it is missing."""
         if self.path.exists() and not self.path.is_dir():
             raise CommandError(f"--out {self.path}: expected a folder, found a file")
         return lock.held(self.path)
 
     def check(self, recipe, resume):
-        """Raise a CommandError where the folder is taken: by other files, by a run where `resume` is
+        """Raise a CommandError if the folder is taken: by other files, by a run if `resume` is
         not given, or by a run of another recipe. More epochs than the run's own are no difference.
         """
         if self.recipe_path.exists():
@@ -64,7 +66,8 @@ class RunFolder:
 
     def _check_places(self):
         """What the end of an epoch writes to must be what it takes it for."""
-        for path in (self.log, self.checkpoint, self.curves, self.samples, self.flow_path, self.metrics):
+        checkpoints = (self.checkpoint, previous(self.checkpoint))
+        for path in (self.log, *checkpoints, self.curves, self.samples, self.flow_path, self.metrics):
             if path.is_dir():
                 raise CommandError(f"{path}: expected a file, found a folder: move it away")
         folder = self.samples_folder
@@ -96,7 +99,7 @@ class RunFolder:
             )
 
     def recipe(self, source=None):
-        """The run's recipe, with data from `source` where that is given."""
+        """The run's recipe, with data from `source` if that is given."""
         self._exists()
         return with_source(recipes.load(str(self.recipe_path)), source)
 
@@ -106,7 +109,7 @@ class RunFolder:
             flow.save(temporary)
 
     def load_flow(self):
-        """The trained flow. Raises a CommandError where training has not come to its end."""
+        """The trained flow. Raises a CommandError if training has not come to its end."""
         self._exists()
         if not self.flow_path.exists():
             raise CommandError(
@@ -116,9 +119,10 @@ class RunFolder:
         return read_flow(self.flow_path)
 
     def save_metrics(self, metrics):
-        """Write `metrics.json` in a single step."""
+        """Write `metrics.json` in a single step. A number that is not finite becomes null: JSON has no NaN."""
+        metrics = {name: None if _is_lost(value) else value for name, value in metrics.items()}
         with atomic_path(self.metrics) as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def _exists(self):
         if not self.recipe_path.exists():
@@ -130,7 +134,7 @@ class RunFolder:
 
 
 def with_source(recipe, source):
-    """The recipe with data from `source`, where that is given."""
+    """The recipe with data from `source`, if that is given."""
     if source is None:
         return recipe
     table = recipe.data.model_copy(update={"source": data.absolute(source)})
@@ -141,6 +145,10 @@ def _flat(recipe):
     return {
         f"{table}.{key}": value for table, values in recipe.tables().items() for key, value in values.items()
     }
+
+
+def _is_lost(value):
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _shown(value):

@@ -112,7 +112,7 @@ def finish(experiment, folder, progress):
             "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
             "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),
-            "images_per_second": _finite(progress.images_per_second),
+            "images_per_second": round(progress.images_per_second, 1),
             "first_step_seconds": progress.first_step and round(progress.first_step, 3),
             **facts(),
             "precision": recipe.training.precision,
@@ -138,10 +138,6 @@ def _picture(experiment):
         "temperature": sampling.temperature,
         "levels": experiment.train.levels,
     }
-
-
-def _finite(number):
-    return round(number, 1) if math.isfinite(number) else None
 
 
 def _default_folder(name):

@@ -16,11 +16,11 @@ class Pretrained:
         self.name = name
 
     def recipe(self, source=None):
-        """The recipe that the flow was trained by, with data from `source` where that is given."""
+        """The recipe that the flow was trained by, with data from `source` if that is given."""
         return with_source(recipes.load(self.name), source)
 
     def load_flow(self):
-        """The trained flow. Raises a CommandError where its file is damaged."""
+        """The trained flow. Raises a CommandError if its file is damaged."""
         try:
             return zoo.load(self.name)
         except ValueError as error:

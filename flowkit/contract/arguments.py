@@ -12,7 +12,7 @@ def one_of(name: str, value: Any, words: Sequence[Any]) -> Any:
     'tanh'
     """
     if value not in words:
-        raise ValueError(f"{name} expects one of {', '.join(map(repr, words))}, received {value!r}.")
+        raise ValueError(f"{name} expects one of {', '.join(map(repr, words))}, received {shown(value)}.")
     return value
 
 
@@ -28,5 +28,15 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
         found = None
     if found is None or found < least or (most is not None and found > most):
         wanted = f"from {least} up" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name}: expected a whole number {wanted}, received {number!r}.")
+        raise ValueError(f"{name}: expected a whole number {wanted}, received {shown(number)}.")
     return found
+
+
+def shown(value: Any) -> str:
+    """`repr(value)`; of a long one the beginning.
+
+    >>> shown("x" * 999)[-6:]
+    'xxx...'
+    """
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -15,7 +15,7 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
 
     A checkpoint is named by its prefix (`model_best_loss.ckpt`, beside which lies
     `model_best_loss.ckpt.index`) or by its folder. bfloat16 becomes float32, which is exact. No file is trusted
-    to run code, or to hold more than `max_bytes`. Raises ImportError where TensorFlow or torch is needed and
+    to run code, or to hold more than `max_bytes`. Raises ImportError if TensorFlow or torch is needed and
     missing, FileNotFoundError, or ValueError for other contents.
 
     >>> import tempfile, pathlib

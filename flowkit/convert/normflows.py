@@ -18,7 +18,7 @@ def from_normflows(model, *, n_bits=None):
     - `model`: levels of `GlowBlock`s and a `Squeeze` each, channel-wise merges, and as base densities
       `GlowBase`, `DiagGaussian` or `ClassCondDiagGaussian`; a `Shift` as its transform is understood.
     - `n_bits`: None takes inputs as that model does (but channels last); 1 to 8 takes images as stored,
-      where the model was trained on images dequantised to [0, 1).
+      if the model was trained on images dequantised to [0, 1).
 
     Its densities of split latents read nothing of what stays: `PlacePrior` and `TopPrior` say the same.
     All else becomes weights of the published model. Its latents are not whitened, flowkit's are:

@@ -10,7 +10,7 @@ What `load` can load:
 - a folder of MNIST-style IDX files, gzipped or not, or one such file of images.
 - a folder of CIFAR-10's Python batches.
 - an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images;
-  `file.npz:name` where it holds several.
+  `file.npz:name` if it holds several.
 
 What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; no file runs code.
 

@@ -34,7 +34,7 @@ def load_npy(path: str | Path, split: str, max_bytes: int = MAX_BYTES) -> tuple[
 def load_npz(
     path: str | Path, split: str, key: str | None = None, max_bytes: int = MAX_BYTES
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images and labels (or None) of one split of an .npz file; `key` chooses where it holds several.
+    """Images and labels (or None) of one split of an .npz file; `key` says which, if it holds several.
 
     A `key` of another name than those above is an array of images without labels.
     """

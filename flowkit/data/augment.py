@@ -10,7 +10,7 @@ interpolation would smooth the noise that bits per dimension count.
 
 import numpy as np
 
-from flowkit.data.validate import whole_number
+from flowkit.contract.arguments import whole_number
 
 
 def shift(max_fraction=0.1):
@@ -23,7 +23,7 @@ def shift(max_fraction=0.1):
         A function of images `(n, height, width, channels)` and a `numpy.random.Generator`.
 
     Raises:
-        ValueError: where `max_fraction` is not in 0..1.
+        ValueError: if `max_fraction` is not in 0..1.
 
     Example:
         >>> images = np.arange(200, dtype="uint8").reshape(2, 10, 10, 1)
@@ -99,7 +99,7 @@ def distort(rotation=15, zoom=0.1, shear=0.02):
         A function of images `(n, height, width, channels)` and a `numpy.random.Generator`.
 
     Raises:
-        ValueError: where one of the three is negative, or `zoom` is not below 1.
+        ValueError: if one of the three is negative, or `zoom` is not below 1.
 
     Example:
         >>> images = np.arange(128, dtype="uint8").reshape(2, 8, 8, 1)
@@ -126,7 +126,7 @@ def distort(rotation=15, zoom=0.1, shear=0.02):
 
 
 def moved_by(images, matrices):
-    """The pixel at p, counted from the centre, is that nearest to `matrix @ p`, the edge's where that is outside."""
+    """The pixel at p, counted from the centre, is that nearest to `matrix @ p`, the edge's if that is outside."""
     count, height, width = images.shape[:3]
     centre = np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
     place = np.einsum("nij,jhw->nihw", matrices, np.indices((height, width)) - centre) + centre

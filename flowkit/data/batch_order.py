@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from flowkit.data.validate import whole_number
+from flowkit.contract.arguments import whole_number
 
 
 def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
@@ -23,11 +23,11 @@ def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=No
         augment: `f(batch_of_x, rng)`, such as `flowkit.data.augment.flip()`, or a list of them.
 
     Returns:
-        `Batches`, a `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` where
+        `Batches`, a `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` if
         there is no context.
 
     Raises:
-        ValueError: where counts do not fit or a number is out of range.
+        ValueError: if counts do not fit or a number is out of range.
 
     Example:
         >>> data = batches(np.arange(6), batch_size=3, seed=1)

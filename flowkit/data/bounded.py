@@ -17,13 +17,6 @@ class FileError(ValueError):
     """A file that is not taken, in one line: what was expected, what came, what to do."""
 
 
-def check_max_bytes(max_bytes: int) -> int:
-    """`max_bytes` as an int; ValueError unless it is a positive whole number."""
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int | np.integer) or max_bytes < 1:
-        raise ValueError(f"max_bytes: expected a positive whole number, received {max_bytes!r}.")
-    return int(max_bytes)
-
-
 def check_shape(shape: Iterable[int], itemsize: int, max_bytes: int, name: str) -> int:
     """The bytes of an array of `shape`, in Python's integers; FileError for more than `max_bytes`.
 
@@ -38,25 +31,25 @@ def check_shape(shape: Iterable[int], itemsize: int, max_bytes: int, name: str) 
 
 
 def check_bytes(taken: int, max_bytes: int, name: str) -> None:
-    """Raise FileError where `taken` is more than `max_bytes`."""
+    """Raise FileError if `taken` is more than `max_bytes`."""
     if taken > max_bytes:
         raise FileError(
             f"{name}: expected at most {max_bytes:,} bytes of memory, received what takes {_shown(taken)}. "
-            "Raise max_bytes ([data] max_bytes in a recipe) where you trust the file and have the memory."
+            "Raise max_bytes ([data] max_bytes in a recipe) if you trust the file and have the memory."
         )
 
 
 def check_ratio(taken: int, packed: int, name: str) -> None:
-    """Raise FileError where `packed` bytes declare far more than images ever unpack to."""
+    """Raise FileError if `packed` bytes declare far more than images ever unpack to."""
     if taken > max(SMALL, RATIO * packed):
         raise FileError(
             f"{name}: expected numbers that unpack to less than {RATIO} times their size, received {packed:,} "
-            f"bytes that declare {taken:,}. Store them unpacked where you trust the file."
+            f"bytes that declare {taken:,}. Store them unpacked if you trust the file."
         )
 
 
 def read_exactly(file: BinaryIO, count: int) -> np.ndarray | None:
-    """The next `count` bytes of `file` as uint8; None where the file ends before.
+    """The next `count` bytes of `file` as uint8; None if the file ends before.
 
     Memory is touched as bytes arrive, so that a header alone takes none.
     """

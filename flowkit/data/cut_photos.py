@@ -1,6 +1,6 @@
 """Cut a folder of photographs into small squares: `python -m flowkit.data.cut_photos FOLDER -o photos32.npz`.
 
-For natural images where no data set can be had. The squares are cut at random out of each photograph averaged
+For natural images when no data set can be had. The squares are cut at random out of each photograph averaged
 down to a shorter side of 512 and of 256 pixels, which removes the blocks that JPEG leaves. Test squares come
 from photographs that no training square touches: those in sub-folders `train` and `test`, else a tenth by
 a hash of their names. Bits/dim depend on the photographs: compare only numbers of the same file.
@@ -22,8 +22,8 @@ def cut(folder, split, count, size=32, seed=0):
     """`count` squares, uint8 `(count, size, size, 3)`, about as many of each photograph, in random order.
 
     Raises:
-        FileNotFoundError: where there are no images.
-        ValueError: where an image cannot be read or is smaller than a square, or a split would be empty.
+        FileNotFoundError: if there are no images.
+        ValueError: if an image cannot be read or is smaller than a square, or a split would be empty.
     """
     root, names, _ = image_names(folder, split)
     # Sorted, since the order of the names is random, and the seed should say all.

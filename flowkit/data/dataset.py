@@ -11,11 +11,11 @@ class Dataset:
 
     Attributes:
         images: uint8, shape `(n, height, width, channels)`, values `0..levels-1`.
-        labels: int64, shape `(n,)`, or None where the source has none.
+        labels: int64, shape `(n,)`, or None if the source has none.
         levels: how many values a pixel can take: 256, or 17 for `digits`. It is the number that
             dequantisation divides by and bits per dimension are counted with.
         name: where the images came from.
-        classes: the names of the labels, `classes[label]`, where the source has names.
+        classes: the names of the labels, `classes[label]`, if the source has names.
 
     Example:
         >>> data = Dataset(np.zeros((2, 4, 4, 1), "uint8"), None, levels=256, name="zeros")

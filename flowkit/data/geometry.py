@@ -31,7 +31,7 @@ def check_channels(channels):
 def crop_and_resize(image, size):
     """Crop a Pillow image about its centre to the shape of `size`, then resize it to that.
 
-    Pillow's BOX filter averages whole pixels and rounds: the result stays in 0..255, where
+    Pillow's BOX filter averages whole pixels and rounds: the result stays in 0..255, while
     bicubic and Lanczos overshoot.
     """
     from PIL import Image

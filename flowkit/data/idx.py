@@ -27,8 +27,8 @@ def read_idx(path: str | Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
         uint8 array of the shape that the file's header states.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: where it is not an IDX file of unsigned bytes, is cut short or too large.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not an IDX file of unsigned bytes, is cut short or too large.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,7 +70,7 @@ def _read(file, path, max_bytes, packed):
 
 
 def looks_like_idx(path):
-    """True where the file starts as IDX does, gzipped or not."""
+    """True if the file starts as IDX does, gzipped or not."""
     with open(path, "rb") as file:
         start = file.read(4)
     if start[:2] == _GZIP:
@@ -84,7 +84,7 @@ def looks_like_idx(path):
 
 
 def has_idx(folder):
-    """True where `folder` holds files named as MNIST's four are."""
+    """True if `folder` holds files named as MNIST's four are."""
     return any(_find(folder, prefix, "images") for prefix in _PREFIX.values())
 
 
@@ -111,7 +111,7 @@ def load_idx_folder(
 def load_idx_file(
     path: str | Path, split: str, max_bytes: int = MAX_BYTES
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A 90/10 split of one IDX file of images; labels where the matching file lies beside it."""
+    """A 90/10 split of one IDX file of images; labels if the matching file lies beside it."""
     path = Path(path)
     images = validate_images(read_idx(path, max_bytes), name=str(path))
     twin = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))

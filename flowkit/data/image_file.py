@@ -21,7 +21,7 @@ def read_image(
 ) -> np.ndarray:
     """One file as uint8 `(height, width, channels)`; what is transparent is put on white.
 
-    `size`, `channels`, `max_bytes`: as for `flowkit.data.load`. Raises ValueError where the file is no image of 8
+    `size`, `channels`, `max_bytes`: as for `flowkit.data.load`. Raises ValueError if the file is no image of 8
     bits, or has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`, 89 million).
     """
     from PIL import Image, ImageOps
@@ -38,7 +38,7 @@ def read_image(
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise FileError(
             f"{path}: expected an image of at most {Image.MAX_IMAGE_PIXELS:,} pixels, received a larger one. "
-            "Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS where you trust it."
+            "Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
         ) from None
     except FileError:
         raise

@@ -30,8 +30,8 @@ def load_image_folder(
         of the labels or None.
 
     Raises:
-        FileNotFoundError: where there are no images.
-        ValueError: where an image cannot be read, sizes differ and `size` is None, or all together take more
+        FileNotFoundError: if there are no images.
+        ValueError: if an image cannot be read, sizes differ and `size` is None, or all together take more
             than `max_bytes`.
     """
     root, chosen, classes = image_names(folder, split)
@@ -68,7 +68,7 @@ def image_names(folder, split):
 
 
 def _split_folders(folder):
-    """{"train": folder, "test": folder} where `folder` holds nothing but such sub-folders."""
+    """{"train": folder, "test": folder} if `folder` holds nothing but such sub-folders."""
     inside = {path.name.lower(): path for path in _visible(folder) if path.is_dir()}
     known = {name for names in _SPLIT_FOLDERS.values() for name in names}
     # A class may be called "train" too: it then has other classes beside it.
@@ -110,7 +110,7 @@ def _found(root):
 
 
 def _classes(names):
-    """The sub-folders' names, sorted, where every image lies in one; None otherwise."""
+    """The sub-folders' names, sorted, if every image lies in one; None otherwise."""
     if not names or not all("/" in name for name in names):
         return None
     return tuple(sorted({name.split("/")[0] for name in names}))

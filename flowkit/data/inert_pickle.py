@@ -39,7 +39,7 @@ def read_pickle(file: BinaryIO, calls: Mapping[str, Callable | None]) -> Any:
     `calls` names the globals that may occur, as "module.name", each with the function that stands in for a call
     of it, or None. A stand-in whose state a pickle may set has a method `set_state`. Text of Python 2 is bytes.
 
-    Raises ForbiddenError for anything else that the pickle asks for, ValueError where it is damaged.
+    Raises ForbiddenError for anything else that the pickle asks for, ValueError if it is damaged.
 
     >>> import io, pickle
     >>> read_pickle(io.BytesIO(pickle.dumps({"a": (1, [b"2"])})), {})

@@ -34,7 +34,7 @@ def read_npy(file: BinaryIO, name: str, max_bytes: int = MAX_BYTES, packed: int 
 
 
 def map_npy(path: Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """The array in an .npy file, read where it is looked at. FileError as from `read_npy`."""
+    """The array in an .npy file, read as it is looked at. FileError as from `read_npy`."""
     with open(path, "rb") as file:
         shape, fortran, dtype = _header(file, str(path))
         taken = check_shape(shape, dtype.itemsize, max_bytes, str(path))

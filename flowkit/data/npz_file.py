@@ -16,7 +16,7 @@ _LONGEST_READ = 4 * 2**20  # zipfile reads its list of members in one piece, and
 class NpzFile:
     """The arrays of an .npz file by name: `files`, `name in npz`, `npz[name]`. Use it in a `with`.
 
-    Raises FileError where the file, or the array that is asked for, is not plain numbers of at most `max_bytes`.
+    Raises FileError if the file, or the array that is asked for, is not plain numbers of at most `max_bytes`.
     """
 
     def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES):

@@ -1,6 +1,7 @@
 """What a pickle says about an array, checked in Python before any of it reaches NumPy."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,11 +96,23 @@ def _frombuffer(raw, dtype, shape, order, axes=None):
     return array
 
 
-def _encode(text, encoding="latin1"):
-    """How Python 3 writes bytes into an old pickle. Other codecs could decompress a bomb."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1", b"latin1"):
-        raise ForbiddenError(f"the codec {str(encoding)[:20]!r}")
-    return text.encode("latin-1")
+class _Encode:
+    """How Python 3 writes bytes into an old pickle.
+
+    Other codecs could decompress a bomb, and so could one text that is encoded again and again: in all it may give as
+    many bytes as the file has.
+    """
+
+    def __init__(self, size):
+        self._left = size
+
+    def __call__(self, text: Any, encoding: Any = "latin1") -> bytes:
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1", b"latin1"):
+            raise ForbiddenError(f"the codec {str(encoding)[:20]!r}")
+        self._left -= len(text)
+        if self._left < 0:
+            raise ValueError("more bytes than the file has")
+        return text.encode("latin-1")
 
 
 def _bytes():
@@ -107,15 +120,18 @@ def _bytes():
     return b""
 
 
-# "module.name" -> what stands in for a call of it
-CALLS = {
+_CALLS = {
     _NDARRAY: None,
     "numpy.dtype": PickledType,
     "numpy.core.multiarray._reconstruct": _reconstruct,
     "numpy._core.multiarray._reconstruct": _reconstruct,
     "numpy.core.numeric._frombuffer": _frombuffer,
     "numpy._core.numeric._frombuffer": _frombuffer,
-    "_codecs.encode": _encode,
     "builtins.bytes": _bytes,
     "__builtin__.bytes": _bytes,
 }
+
+
+def stand_ins(size: int) -> dict[str, Callable | None]:
+    """ "module.name" -> what stands in for a call of it, in one pickle of `size` bytes."""
+    return {**_CALLS, "_codecs.encode": _Encode(size)}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from flowkit.contract.arguments import whole_number
 from flowkit.data import cifar10, digits, fashion_mnist
 from flowkit.data.array_file import load_npy, load_npz
-from flowkit.data.bounded import MAX_BYTES, check_max_bytes, check_shape
+from flowkit.data.bounded import MAX_BYTES, check_shape
 from flowkit.data.dataset import Dataset
 from flowkit.data.geometry import check_channels, check_size, convert_channels, resize_arrays
 from flowkit.data.idx import has_idx, load_idx_file, load_idx_folder, looks_like_idx
@@ -59,8 +60,8 @@ def load(
         `levels`, `name`, `classes`.
 
     Raises:
-        FileNotFoundError: where the path, or a file that must be there, is missing.
-        ValueError: where the name is unknown, or the data is not images as above or takes more than
+        FileNotFoundError: if the path, or a file that must be there, is missing.
+        ValueError: if the name is unknown, or the data is not images as above or takes more than
             `max_bytes`. One line that says what was expected, what came and what to do.
 
     Example:
@@ -73,9 +74,9 @@ def load(
     check_split(split)
     size = check_size(size)
     check_channels(channels)
-    if limit is not None and not (isinstance(limit, int | np.integer) and limit > 0):
-        raise ValueError(f"limit: expected a positive whole number or None, received {limit!r}.")
-    max_bytes = check_max_bytes(max_bytes)
+    if limit is not None:
+        limit = whole_number(limit, "limit", least=1)
+    max_bytes = whole_number(max_bytes, "max_bytes", least=1)
     levels, classes, name = 256, None, str(source)
     if isinstance(source, str) and source in NAMES:
         load_split, levels, classes = NAMES[source]
@@ -109,7 +110,7 @@ def load(
 def absolute(source):
     """`source` as it can be given from any folder: a name stays, a path becomes a whole one.
 
-    Raises what `load` does where there is neither.
+    Raises what `load` does if there is neither.
     """
     if source in NAMES:
         return source

@@ -19,7 +19,7 @@ def validate_images(x, levels=256, name="images"):
         uint8 array of shape `(n, height, width, channels)`.
 
     Raises:
-        ValueError: where `x` is anything else. One line: what was expected, what came, what to do.
+        ValueError: if `x` is anything else. One line: what was expected, what came, what to do.
 
     Example:
         >>> validate_images(np.full((2, 4, 4), 255.0)).shape
@@ -47,7 +47,7 @@ def validate_labels(labels, count, name="labels"):
         int64 array of shape `(count,)`.
 
     Raises:
-        ValueError: where the shape, the number or the values do not fit.
+        ValueError: if the shape, the number or the values do not fit.
 
     Example:
         >>> validate_labels([[1], [2]], 2)
@@ -74,13 +74,6 @@ def validate_labels(labels, count, name="labels"):
             "example with np.unique(labels, return_inverse=True)."
         )
     return labels.astype(np.int64)
-
-
-def whole_number(number, name, least):
-    """`number` as an int. Raises ValueError unless it is a whole number of at least `least`."""
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-        raise ValueError(f"{name}: expected a whole number from {least} up, received {number!r}.")
-    return int(number)
 
 
 def _as_array(x, name):

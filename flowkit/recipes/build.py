@@ -33,8 +33,8 @@ class Experiment:
 def build_flow(recipe, dataset):
     """The recipe's flow for the data of `dataset`, neither compiled nor adapted.
 
-    `input_shape` and, where an image does not have 256 values, `data_levels` come from the data.
-    Raises a RecipeError where the model cannot be made for that data.
+    `input_shape` and, if an image does not have 256 values, `data_levels` come from the data.
+    Raises a RecipeError if the model cannot be made for that data.
     """
     arguments = {key: value for key, value in recipe.model.items() if value is not None}
     function = zoo.ARCHITECTURES[arguments.pop("name")]

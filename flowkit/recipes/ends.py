@@ -7,7 +7,7 @@ _MOST_PIXELS = 2**26
 
 
 def check_ends(recipe, flow, train, test):
-    """Raise a RecipeError where samples could not be drawn as a picture, or the test images not be scored."""
+    """Raise a RecipeError if samples could not be drawn as a picture, or the test images not be scored."""
     _check_picture(recipe, train, flow.event_shape)
     _check_test(recipe, flow, test)
 

@@ -2,8 +2,8 @@
 
 import re
 
+from flowkit.contract.arguments import shown
 from flowkit.recipes.schema import RecipeError, nearest
-from flowkit.zoo.arguments import shown
 
 
 def explained(error, model, prefix, tables, where, text, labels):

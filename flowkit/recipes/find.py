@@ -9,7 +9,7 @@ from flowkit.zoo.files import files, nearest
 def find(name):
     """The path of a recipe: a file, or a name such as `glow/digits` among those of flowkit.
 
-    Raises a RecipeError that lists the nearest names where there is none.
+    Raises a RecipeError that lists the nearest names if there is none.
     """
     path = Path(name)
     if path.is_file():

@@ -21,7 +21,7 @@ def load_data(recipe, split):
 
 
 def load_uncropped(recipe, split):
-    """`load_data`, with whole images where the recipe has a `crop`, as `augmentations` take them."""
+    """`load_data`, with whole images if the recipe has a `crop`, as `augmentations` take them."""
     table = recipe.data
     size = tuple(table.size) if isinstance(table.size, list) else table.size
     try:

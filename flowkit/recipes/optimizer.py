@@ -36,7 +36,7 @@ def _schedule(table, steps_per_epoch):
 
 
 def _note_long_averages(ema, total):
-    """Say so where averaged weights, which are what is scored and sampled, would hold much of the first ones."""
+    """Say so if averaged weights, which are what is scored and sampled, would hold much of the first ones."""
     reach = 1 / (1 - ema)
     if ema and reach > total / 5:
         warnings.warn(
@@ -47,7 +47,7 @@ def _note_long_averages(ema, total):
 
 
 def _polyak_decay(table, steps_per_epoch):
-    """1 - 1 / (the steps in `polyak_epochs` epochs); 0 where the recipe does not say how many."""
+    """1 - 1 / (the steps in `polyak_epochs` epochs); 0 if the recipe does not say how many."""
     if table.polyak_epochs is None:
         return 0.0
     steps = steps_per_epoch * table.polyak_epochs

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from flowkit import zoo
+from flowkit.contract.arguments import shown
 from flowkit.recipes.explain import explained, place_of
 from flowkit.recipes.find import find
 from flowkit.recipes.schema import Recipe, RecipeError, arguments_table, nearest
-from flowkit.zoo.arguments import shown
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def load(name, overrides=()):
     """Read and validate a recipe, by file or name, with `overrides` in place of its values.
 
     `overrides` are strings such as `"model.steps=8"`, or `Override`s. Raises a RecipeError that
-    names the file and line, or the override, where something is not as it should be.
+    names the file and line, or the override, if something is not as it should be.
     """
     path = find(name)
     try:
@@ -88,7 +88,7 @@ _DEEPEST = 100
 
 
 def _parsed(text):
-    """The tables of a TOML text. Raises a ValueError where it is none."""
+    """The tables of a TOML text. Raises a ValueError if it is none."""
     try:
         tables = tomllib.loads(text)
         if _depth(tables) < _DEEPEST:

@@ -9,7 +9,7 @@ import keras
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from flowkit import data, training
-from flowkit.zoo.arguments import shown
+from flowkit.contract.arguments import shown
 
 _DERIVED = ("input_shape",)  # arguments of zoo functions that follow from the data
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -70,7 +70,7 @@ def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
 
 
 def source(value):
-    """`value` as Python source: its repr, save for floats that have none."""
+    """`value` as Python source: its repr, except for floats that have none."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k!r}: {source(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):

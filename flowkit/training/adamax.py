@@ -20,7 +20,7 @@ class GlowAdamax(_EnginesAdamax):
 
     Takes the arguments of `keras.optimizers.Adamax`, in any flow's `compile` or around any Keras model.
 
-    Raises ValueError where `beta_2` is not between 0 and 1.
+    Raises ValueError if `beta_2` is not between 0 and 1.
 
     >>> weight = keras.Variable([1.0])
     >>> optimizer = GlowAdamax(0.1, beta_2=0.75)

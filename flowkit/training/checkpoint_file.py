@@ -3,24 +3,10 @@
 import hashlib
 import json
 import zipfile
-import zlib
 
 import numpy as np
 
 from flowkit.training.atomic import atomic_path
-
-# What reading a file that is cut short, altered or something else may raise.
-DAMAGE = (
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    RuntimeError,  # a member of the archive that is locked, or packed in some other way
-    MemoryError,  # a header that promises more than there is
-    OverflowError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def write(path, arrays, meta, *, keep):
@@ -32,7 +18,16 @@ def write(path, arrays, meta, *, keep):
 
 
 def read(path):
-    """The arrays and the dict of `write`. Raises one of `DAMAGE` where the file is not as it was written."""
+    """The arrays and the dict of `write`. Raises a ValueError, one line, if the file is not as it was written."""
+    try:
+        return _read(path)
+    except Exception as error:
+        # zipfile, zlib and NumPy, which parses a header as Python, each fail in ways of their own.
+        lines = (getattr(error, "strerror", None) or str(error)).splitlines() or [type(error).__name__]
+        raise ValueError(lines[0]) from error
+
+
+def _read(path):
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):  # np.load would take it for a pickle, and say how to open that
             raise ValueError("it is not a whole .npz file")

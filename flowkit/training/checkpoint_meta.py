@@ -44,7 +44,7 @@ def describe(epochs: int, step: int, data_seed: int | None, callbacks: Callbacks
 
 
 def check_complete(meta: Meta) -> None:
-    """Raise a ValueError where the description is none."""
+    """Raise a ValueError if the description is none."""
     if not isinstance(meta, dict):
         raise ValueError("its meta is not a table")
     for key, kind in _KEYS.items():
@@ -52,12 +52,16 @@ def check_complete(meta: Meta) -> None:
             raise ValueError(
                 f"its meta has no {key}" if key not in meta else f"its meta has the {key} {meta[key]!r}"
             )
-    if not isinstance(meta.get("step", 0), int) or not all("class" in memory for memory in meta["callbacks"]):
+    step, within = meta.get("step", 0), meta.get("within")
+    memories = [
+        isinstance(memory, dict) and {"class", "values"} <= memory.keys() for memory in meta["callbacks"]
+    ]
+    if not isinstance(step, int) or (step and not isinstance(within, dict)) or not all(memories):
         raise ValueError("its meta is incomplete")
 
 
 def check_origin(name: str, meta: Meta, data_seed: int | None, callbacks: Callbacks) -> None:
-    """Raise a CheckpointError where file `name` cannot be gone on from here, and warn where not bit for bit."""
+    """Raise a CheckpointError if file `name` cannot be gone on from here, and warn if not bit for bit."""
     if meta["format"] != FORMAT:
         raise CheckpointError(f"{name} has format {meta['format']}: expected {FORMAT}")
     if meta["engine"] != backends.name():

@@ -13,7 +13,7 @@ class TrainingDiverged(RuntimeError):
 
 @keras.saving.register_keras_serializable(package="flowkit")
 class GuardedOptimizer(keras.optimizers.Optimizer):
-    """One step of `inner_optimizer` where the loss and all gradients are finite, no change at all otherwise.
+    """One step of `inner_optimizer` if the loss and all gradients are finite, no change at all otherwise.
 
     A skipped step leaves weights, moments, moving averages and `iterations` bit for bit as they
     were, and counts in two variables, `skipped` (in all) and `skipped_in_a_row`, which are saved
@@ -21,7 +21,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     are the inner optimizer's. Works in eager, compiled and stateless steps: the choice is an
     `ops.cond` on the gradients, as in Keras's `LossScaleOptimizer`.
 
-    `StopWhenDiverged` reports the count, and stops where it does not end.
+    `StopWhenDiverged` reports the count, and stops if it does not end.
 
     Raises a TypeError if `inner_optimizer` is not a Keras optimizer, and a ValueError if it is a `LossScaleOptimizer`,
     which goes outside, and on several replicas of TensorFlow's, which would have to agree on the choice.

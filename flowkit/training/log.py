@@ -110,7 +110,7 @@ def _fields(line):
 
 
 def _row(header, fields):
-    """The numbers of a row, or None where it is not one."""
+    """The numbers of a row, or None if it is not one."""
     if len(fields) != len(header):
         return None
     try:
@@ -122,7 +122,7 @@ def _row(header, fields):
 
 
 def _number(text):
-    """A number, or None for an empty cell. Raises a ValueError where it is neither."""
+    """A number, or None for an empty cell. Raises a ValueError if it is neither."""
     if text == "":
         return None
     return int(text) if len(text) < 16 and text.isdecimal() else float(text)

@@ -7,7 +7,7 @@ from typing import IO
 
 
 def open_own(path: str | os.PathLike[str], mode: str) -> IO[str]:
-    """`open(path, mode)` for text, made where it is missing; a link to some other file is refused, not followed.
+    """`open(path, mode)` for text, made if it is missing; a link to some other file is refused, not followed.
 
     A folder of runs may be written by several people, and a link that one of them has left there would have
     another's training write over a file elsewhere. `mode` is "a" or "a+".

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from flowkit.data.validate import whole_number
+from flowkit.contract.arguments import whole_number
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
@@ -19,7 +19,7 @@ def image_grid(images, columns=None, padding=2, levels=256):
     are stretched to 0..255. Returns uint8 `(H, W)` for grey images and `(H, W, 3)` for colour, with
     `padding` white pixels between images and empty places white.
 
-    Raises a ValueError where the shape or the values are others.
+    Raises a ValueError if the shape or the values are others.
 
     >>> image_grid(np.zeros((3, 4, 4, 1), "uint8"), columns=2, padding=1).shape
     (9, 9)
@@ -53,7 +53,7 @@ def image_grid(images, columns=None, padding=2, levels=256):
 def save_png(path, array):
     """Write a uint8 array, `(H, W)` or `(H, W, 3)`, as a PNG file, in a single step.
 
-    Raises a ValueError where the array is another.
+    Raises a ValueError if the array is another.
     """
     array = np.asarray(array)
     if array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] == (3,)):
@@ -102,15 +102,15 @@ def sample_grid(flow, count=64, *, classes=None, temperature=1.0, seed=0, levels
 class SampleGrid(keras.callbacks.Callback):
     """Writes `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents.
 
-    Shows the averaged weights where the optimizer keeps them, and draws from its own seed, so that
+    Shows the averaged weights if the optimizer keeps them, and draws from its own seed, so that
     training with this callback and without it comes to the same weights bit for bit.
 
     Args:
-        folder: where the pictures go; made where it is missing.
+        folder: where the pictures go; made if it is missing.
         count, classes, temperature, seed, levels: as for `sample_grid`.
         every: draw in every so many epochs.
 
-    Raises a ValueError for numbers out of range, and before training where the model's samples are no images of 1 or
+    Raises a ValueError for numbers out of range, and before training if the model's samples are no images of 1 or
     3 channels.
     """
 

@@ -7,7 +7,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-_QUIET = 60  # seconds without a line, where there is no bar
+_QUIET = 60  # seconds without a line, if there is no bar
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -90,7 +90,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.close()
 
     def close(self):
-        """Take the bar off the terminal, also where training ended with an error."""
+        """Take the bar off the terminal, also if training ended with an error."""
         if self._bar:
             self._bar.stop()
             self._bar = None

@@ -9,7 +9,7 @@ import keras
 
 from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
-from flowkit.training.checkpoint_file import DAMAGE, read, write
+from flowkit.training.checkpoint_file import read, write
 from flowkit.training.checkpoint_meta import Meta, check_complete, check_origin, describe, remind
 from flowkit.training.errors import CheckpointError, TrainingStopped, place
 from flowkit.training.model_state import (
@@ -32,7 +32,7 @@ class Resume(keras.callbacks.Callback):
     `callbacks` remember, to one .npz file, which replaces the one before in a single step. The one
     before is kept as `<name>.previous.npz`, for the day the newest is damaged.
 
-    With `batches`, it also writes within an epoch: every so many `minutes`, and where `stop` asks
+    With `batches`, it also writes within an epoch: every so many `minutes`, and if `stop` asks
     for an end; the epoch's running means go with it. Train by `load`, then `fit`.
 
     Otherwise put it last in the list of callbacks, since others forget their state when training
@@ -50,7 +50,7 @@ class Resume(keras.callbacks.Callback):
         stop: asked after each step whether training is to end; it then ends with `TrainingStopped`.
 
     Raises:
-        CheckpointError: from `load`, one line, where the checkpoint belongs to another model,
+        CheckpointError: from `load`, one line, if the checkpoint belongs to another model,
             optimizer, engine or data seed, or neither it nor the previous one can be read. The model
             is then as it was.
 
@@ -103,7 +103,7 @@ class Resume(keras.callbacks.Callback):
 
     @property
     def previous_path(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.previous.npz")
+        return previous(self.path)
 
     def load(self, model: keras.Model) -> int:
         """Restore `model`, built and compiled, and return the number of epochs done.
@@ -132,7 +132,7 @@ class Resume(keras.callbacks.Callback):
         """`model.fit` on `batches`, from where `load` has come to, until `epochs` are done.
 
         `callbacks` come before this one. Those with `so_far()`, a dict of what they know of an epoch that is not
-        over, and `go_on(dict)` get it back where training goes on within one.
+        over, and `go_on(dict)` get it back if training goes on within one.
         """
         if self.batches is None:
             raise ValueError(
@@ -184,7 +184,8 @@ class Resume(keras.callbacks.Callback):
         assign(metrics, variables)
         remind(self.callbacks, meta)
         for name, callback in self._counting().items():
-            callback.go_on(meta["within"][name])
+            if name in meta["within"]:  # not one that was added since
+                callback.go_on(meta["within"][name])
 
     def on_train_batch_end(self, batch, logs=None):
         if self.batches is None or batch + 1 >= len(self.batches):
@@ -224,8 +225,8 @@ class Resume(keras.callbacks.Callback):
             try:
                 arrays, meta = read(path)
                 check_complete(meta)
-            except DAMAGE as error:
-                reasons.append(f"{path.name}: {_reason(error)}")
+            except ValueError as damage:
+                reasons.append(f"{path.name}: {damage}")
                 continue
             if reasons:
                 warnings.warn(
@@ -238,8 +239,13 @@ class Resume(keras.callbacks.Callback):
         )
 
 
+def previous(path: Path) -> Path:
+    """What becomes of the checkpoint at `path` when the next one is written."""
+    return path.with_name(f"{path.stem}.previous.npz")
+
+
 class _EpochsInAll(keras.callbacks.Callback):
-    """Tells all callbacks how many epochs there will be, where a `fit` is for some of them."""
+    """Tells all callbacks how many epochs there will be, if a `fit` is for some of them."""
 
     def __init__(self, epochs):
         super().__init__()
@@ -247,7 +253,3 @@ class _EpochsInAll(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.params["epochs"] = self.epochs
-
-
-def _reason(error):
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -2,12 +2,12 @@
 
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import one_of, whole_number
 from flowkit.data.dequantize import Dequantize
 from flowkit.flow import Flow
 from flowkit.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine
-from flowkit.zoo.arguments import between, shape, whole
+from flowkit.zoo.arguments import image_shape, number
 
 
 def glow(
@@ -29,7 +29,7 @@ def glow(
 ):
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
 
-    Made as published, save that the 1x1 convolutions are PLU, which cannot become singular.
+    Made as published, except that the 1x1 convolutions are PLU, which cannot become singular.
 
     - `width`: hidden channels of the coupling networks.
     - `coupling`: "affine" or "additive".
@@ -55,15 +55,15 @@ def glow(
     >>> flow.adapt(images).log_prob(images).shape
     (16,)
     """
-    whole("glow's levels", levels, most=16)
-    whole("glow's steps", steps, most=1024)
-    whole("glow's width", width, most=2**14)
+    whole_number(levels, "glow's levels", least=1, most=16)
+    whole_number(steps, "glow's steps", least=1, most=1024)
+    whole_number(width, "glow's width", least=1, most=2**14)
     if num_classes is not None:
-        whole("glow's num_classes", num_classes, most=2**20)
-    between("glow's min_scale", min_scale, 0, 0.999)
-    between("glow's classifier_weight", classifier_weight, 0, 1e6)
+        whole_number(num_classes, "glow's num_classes", least=1, most=2**20)
+    number(min_scale, "glow's min_scale", least=0, most=0.999)
+    number(classifier_weight, "glow's classifier_weight", least=0, most=1e6)
     if input_shape is not None:
-        shape("glow's input_shape", input_shape)
+        image_shape(input_shape, "glow's input_shape")
     one_of("glow's coupling", coupling, ("affine", "additive"))
     one_of("glow's permutation", permutation, ("conv1x1", "shuffle", "reverse"))
     transform = Affine(min_scale=min_scale) if coupling == "affine" else Additive()

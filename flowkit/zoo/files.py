@@ -18,5 +18,5 @@ def files(kind):
 
 
 def nearest(name, known):
-    """The names that `name` may have meant, for a message: all of them where none is near."""
+    """The names that `name` may have meant, for a message: all of them if none is near."""
     return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known))

@@ -372,6 +372,11 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
     assert "flow.keras cannot be loaded (Could not locate class 'ActNorn'): it is damaged, or from an" in line
     assert f"(written with flowkit 0.0.9 and keras {keras.__version__}, here are" in line
     assert len(line) < 400
+    # The last of the members' heads says how that member is packed: in no way that there is.
+    packed = bytearray(file.read_bytes())
+    packed[packed.rindex(b"PK\1\2", 0, packed.index(b"metadata.json", packed.index(b"PK\1\2"))) + 10] = 77
+    file.write_bytes(packed)
+    assert "flow.keras cannot be loaded" in refused(capsys, "evaluate", run)
     file.unlink()
     assert "holds no flow.keras: training has not come to its end" in refused(capsys, "evaluate", run)
 
@@ -497,6 +502,8 @@ def test_a_short_run_that_ends_in_nan_is_code_1(recipe, tmp_path, capsys):
     settings = ["--epochs", "1", "--set", "training.learning_rate=1e30"]
     line = refused(capsys, "train", recipe, "--out", tmp_path / "out", *settings, code=1)
     assert "out has diverged: its test bits/dim is nan; train anew with a smaller learning rate" in line
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert metrics["test_bits_per_dim"] is None
 
 
 def test_without_samples_there_are_no_pictures(recipe, tmp_path):
@@ -506,7 +513,7 @@ def test_without_samples_there_are_no_pictures(recipe, tmp_path):
     assert not (tmp_path / "out" / "samples").exists()
 
 
-@pytest.mark.parametrize("name", ["samples", "log.csv", "link"])
+@pytest.mark.parametrize("name", ["samples", "log.csv", "checkpoint.previous.npz", "link"])
 def test_a_run_with_something_else_in_a_files_place_is_refused_before_training(
     name, recipe, trained, tmp_path, capsys
 ):

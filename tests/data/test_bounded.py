@@ -178,7 +178,7 @@ def test_real_data_sets_pass():
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "4", None])
 def test_max_bytes_is_a_positive_whole_number(wrong):
-    with pytest.raises(ValueError, match="max_bytes: expected a positive whole number"):
+    with pytest.raises(ValueError, match="max_bytes: expected a whole number from 1 up"):
         load("fashion-mnist", max_bytes=wrong)
 
 

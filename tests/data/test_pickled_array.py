@@ -4,13 +4,14 @@ import io
 import pickle
 import random
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from flowkit.data.cifar10 import load_cifar10
 from flowkit.data.inert_pickle import MOST_STEPS, ForbiddenError, read_pickle
-from flowkit.data.pickled_array import CALLS, PickledArray
+from flowkit.data.pickled_array import PickledArray, stand_ins
 
 PLAIN = b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 SUBARRAY = b"(K\x03U\x01|cnumpy\ndtype\nU\x02u1\x85RM\x00\x0c\x85\x86NNK\x01K\x01K\x00tb"
@@ -74,7 +75,7 @@ def test_memory_beyond_the_buffer_is_out_of_reach(path, raw):
 )
 def test_a_dtype_has_one_state(state):
     with pytest.raises(ForbiddenError, match="more than a byte order"):
-        CALLS["numpy.dtype"]("u1").set_state(state)
+        stand_ins(0)["numpy.dtype"]("u1").set_state(state)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -82,7 +83,8 @@ def test_a_dtype_has_one_state(state):
 def test_arrays_of_numbers_come_back(protocol, code):
     for order in "CF":
         array = np.array(np.arange(24).reshape(2, 3, 4) % 5, code, order=order)
-        found = read_pickle(io.BytesIO(pickle.dumps(array, protocol)), CALLS)
+        raw = pickle.dumps(array, protocol)
+        found = read_pickle(io.BytesIO(raw), stand_ins(len(raw)))
         assert isinstance(found, PickledArray)
         found = found.to_numpy()
         assert np.array_equal(found, array)
@@ -103,6 +105,19 @@ def test_arrays_of_numbers_come_back(protocol, code):
 def test_a_small_pickle_takes_little(path, raw):
     with pytest.raises(ValueError, match="test_batch: expected"):
         read(path, raw)
+
+
+def test_one_text_is_not_encoded_again_and_again(path):
+    text = b"X" + struct.pack("<I", 10**6) + b"x" * 10**6
+    path.write_bytes(b"\x80\x02c_codecs\nencode\nq\x00" + text + b"q\x01]" + b"h\x00h\x01\x85R" * 100 + b".")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more bytes than the file has"):
+            load_cifar10(path.parent, "test")
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken < 10 * 10**6
 
 
 def test_300_damaged_pickles_give_an_error_or_their_own_bytes(path, rng):

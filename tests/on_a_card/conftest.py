@@ -1,17 +1,10 @@
-"""Whether these tests are collected, and why not: the only place that says so.
+"""Which of these tests are collected.
 
-The card is a device of torch's, so other engines have none; and a process that has it has no other device, so what
-runs on it, `inside/`, is collected in a process of its own, which test_on_a_card.py starts.
+The card is a device of torch's, and a process that has it has no other device. So what runs on it, `inside/`, is
+collected in a process of its own, which test_on_a_card.py starts, or says why it does not.
 """
 
-from flowkit import backends
+import os
 
-if backends.name() != "torch":
-    collect_ignore_glob = ["*"]
-else:
-    import pretend_card
-
-    if pretend_card.missing():
-        collect_ignore_glob = ["*"]
-    elif not pretend_card.installed():
-        collect_ignore_glob = ["inside/*"]
+if "FLOWKIT_ON_A_CARD" not in os.environ:
+    collect_ignore_glob = ["inside/*"]

@@ -8,7 +8,7 @@ Two things are counted between `counting` and its end, each with the function th
 - waits: an answer of the card's that the program stops for, a number, an array, or a size that depends on values.
 
 `install()` before Keras is imported; all that Keras makes is then on the card. There is one card, for as long as the
-process lives. torch calls what it is made with experimental: where that is missing, `missing()` says so.
+process lives. torch calls what it is made with experimental: if that is missing, `missing()` says so.
 """
 
 import collections
@@ -101,11 +101,6 @@ def missing():
     if hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         return None
     return f"torch {torch.__version__} takes no backend written in Python"
-
-
-def installed():
-    """Whether this process has the card."""
-    return DEVICE.type == NAME
 
 
 def install():
