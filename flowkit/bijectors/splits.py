@@ -69,7 +69,7 @@ class Masked:
 
     def mask(self, event):
         """True if an entry is kept, of the event's shape. Raises ValueError for a mask of another shape."""
-        return _mask(self.kept, self.swap, event).astype(bool)
+        return entries_kept(self.kept, self.swap, event).astype(bool)
 
     def sizes(self, event):
         """How many channels the network sees, and for how many it answers."""
@@ -96,10 +96,10 @@ class Masked:
         return mask.any() and not mask.all()
 
     def _is_kept(self, x):
-        return backends.constant(_mask, self.kept, self.swap, tuple(x.shape[1:]), like=x) > 0
+        return backends.constant(entries_kept, self.kept, self.swap, tuple(x.shape[1:]), like=x) > 0
 
 
-def _mask(kept, swap, event):
+def entries_kept(kept, swap, event):
     """1 for entries that are kept, 0 for those that are changed, of the event's shape."""
     if kept == "checkerboard":
         places = event[:-1] or event

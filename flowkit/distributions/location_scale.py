@@ -35,7 +35,8 @@ class LocationScale(Distribution):
         self.learn, self.conditioner = learn, conditioner
         self.min_scale = min_scale
         self._transform = Gaussian(min_scale=min_scale)
-        self.context = "none" if conditioner is None else "required"
+        if conditioner is not None:  # otherwise that of the class, which an author may have changed
+            self.context = "required"
 
     @property
     def num_classes(self):

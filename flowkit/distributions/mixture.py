@@ -45,7 +45,8 @@ class Mixture(Distribution):
         self.components = whole_number(components, "components", least=1)
         self.conditioner, self.min_scale, self.seed = conditioner, min_scale, seed
         self._transform = Gaussian(min_scale=min_scale)
-        self.context = "none" if conditioner is None else "required"
+        if conditioner is not None:
+            self.context = "required"
 
     @property
     def num_classes(self):

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors.coupling import checkerboard
+from flowkit.bijectors.splits import entries_kept
 from flowkit.conditioners.scaled_conv import edge_taps
 
 on_torch = pytest.mark.skipif(
@@ -85,8 +85,8 @@ def test_a_compiler_takes_several_in_one_graph_and_never_compiles_anew():
     import torch
 
     def masked(x):
-        image = x * backends.constant(checkerboard, (4, 4, 1), like=x)
-        image = image + backends.constant(checkerboard, (4, 4, 1), True, like=x)
+        image = x * backends.constant(entries_kept, "checkerboard", False, (4, 4, 1), like=x)
+        image = image + backends.constant(entries_kept, "checkerboard", True, (4, 4, 1), like=x)
         return image * backends.constant(edge_taps, 4, 4, 3, like=x)[..., :1]
 
     torch.compiler.reset()
@@ -94,6 +94,8 @@ def test_a_compiler_takes_several_in_one_graph_and_never_compiles_anew():
     compiled = torch.compile(masked, fullgraph=True, backend="aot_eager")
     torch._dynamo.utils.counters.clear()
     torch.testing.assert_close(compiled(x), masked(x))
-    backends.constant(checkerboard, (2, 2, 1), like=x)  # one more of those that it has read
+    backends.constant(
+        entries_kept, "checkerboard", False, (2, 2, 1), like=x
+    )  # one more of those that it has read
     compiled(x).sum().backward()
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
