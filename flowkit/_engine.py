@@ -11,7 +11,7 @@ _NEEDS = {"jax": "jax", "torch": "torch", "tensorflow": "tensorflow", "numpy": "
 
 
 def installed(package):
-    """True where `package` can be imported; does not import it."""
+    """True if `package` can be imported; does not import it."""
     return importlib.util.find_spec(package) is not None
 
 
@@ -26,7 +26,7 @@ def choose_engine():
 
 
 def require_engine():
-    """Raise an ImportError that says what to install, where the chosen engine is missing."""
+    """Raise an ImportError that says what to install, if the chosen engine is missing."""
     if "keras" in sys.modules:
         return
     engine = os.environ.get("KERAS_BACKEND")

@@ -92,7 +92,7 @@ class Flow(FailedStep, Inference):
             return self._log_density(x, context)
 
     def _should_torch_compile(self):
-        """False where Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
+        """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
         chains = [layer for layer in self._flatten_layers() if hasattr(layer, "parts")]
         if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(

@@ -134,9 +134,9 @@ def refuse_other_classes(bijector, base):
 
 
 def check_context(flow, context, samples=None):
-    """The context as numpy, None where the flow takes none: neither its bijector nor its base nor itself.
+    """The context as numpy, None if the flow takes none: neither its bijector nor its base nor itself.
 
-    Raises ContractError where it is missing, has not one row for each of `samples`, holds NaN, or names a
+    Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
     class that is not there.
     """
     kinds = {flow.bijector.spec.context, *(getattr(part, "context", "none") for part in (flow.base, flow))}

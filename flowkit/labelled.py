@@ -34,7 +34,7 @@ class LabelledFlow(Flow):
     - `num_classes`: None takes it from a class-conditional bijector.
     - `label_weight`: 0.01 in the published runs.
 
-    Raises ValueError where the number of classes is missing or is not the bijector's, where the weight is not
+    Raises ValueError if the number of classes is missing or is not the bijector's, if the weight is not
     positive, and for a bijector whose features depend on the label that they are to tell.
 
     Kingma & Dhariwal, Glow (2018), section 5 and the published code's `weight_y`.

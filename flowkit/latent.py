@@ -57,7 +57,7 @@ def attribute_direction(flow, x, has_attribute, *, context=None, batch_size=None
     `has_attribute`: one truth value for each event of `x`, e.g. `labels == 3`. What else the two groups
     differ in is part of the direction too. Kingma & Dhariwal, Glow (2018), section 6.2.
 
-    Raises ValueError where either group is empty.
+    Raises ValueError if either group is empty.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Shift
@@ -87,7 +87,7 @@ def manipulate(flow, x, direction, amounts, *, context=None, batch_size=None, ch
     An amount of 0 is `x` itself; with an `attribute_direction` 1 carries the mean without the attribute to the
     mean with it. (The published demo's slider goes from -1.6 to 1.6.)
 
-    Raises ValueError where `direction` is not one latent event, or `amounts` not a list of finite numbers.
+    Raises ValueError if `direction` is not one latent event, or `amounts` not a list of finite numbers.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale

@@ -9,7 +9,7 @@ from flowkit.bijectors import Chain, MultiScale
 
 
 def split_levels(bijector):
-    """(the parts before, the `MultiScale` at the end); the latter is None where the latents do not come in levels."""
+    """(the parts before, the `MultiScale` at the end); the latter is None if the latents do not come in levels."""
     before, last = [], bijector
     while isinstance(last, Chain) and last.parts:
         before += last.parts[:-1]
@@ -20,7 +20,7 @@ def split_levels(bijector):
 def find_levels(bijector, wanted):
     """(the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
 
-    Raises ValueError, which begins with what was `wanted`, where the latents do not come in levels.
+    Raises ValueError, which begins with what was `wanted`, if the latents do not come in levels.
     """
     before, last = split_levels(bijector)
     if last is None:

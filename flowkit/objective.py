@@ -7,7 +7,7 @@ _OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def refuse_other_losses(flow, given):
-    """Raise ValueError where `given`, the keywords of `compile`, name a loss or a metric."""
+    """Raise ValueError if `given`, the keywords of `compile`, name a loss or a metric."""
     for name in _OF_TARGETS:
         if given.get(name) is not None:
             raise ValueError(

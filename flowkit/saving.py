@@ -20,7 +20,7 @@ def engine_neutral(config):
 
 
 def refuse_shared(layer):
-    """Raise ValueError where two layers inside `layer` hold one and the same layer.
+    """Raise ValueError if two layers inside `layer` hold one and the same layer.
 
     A file would hold it once and be read as if it held two.
     """

@@ -57,7 +57,7 @@ def convolve(x, kernel, bias):
 
 
 def rectify(x):
-    """max(x, 0), where nobody else reads `x`: in its place, if the engine can."""
+    """max(x, 0), if nobody else reads `x`: in its place, if the engine can."""
     return keras.ops.relu(x)
 
 
@@ -104,7 +104,7 @@ def gradients(function, tensors):
 def compile_jacobian(function, layer):
     """A function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
 
-    It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
+    It reads `layer`'s weights as they are at each call, and compiles once for each shape if the engine can.
     """
 
     @jax.jit
@@ -124,7 +124,7 @@ def compile_jacobian(function, layer):
 def compile_gradients(function):
     """A function (tensors, *rest) -> the scalar `function(tensors, *rest)` and its gradients with respect to `tensors`.
 
-    Compiled where the engine can.
+    Compiled if the engine can.
     """
     compiled = jax.jit(
         lambda tensors, *rest: jax.value_and_grad(lambda given: function(given, *rest))(tensors)

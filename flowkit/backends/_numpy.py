@@ -53,7 +53,7 @@ def convolve(x, kernel, bias):
 
 
 def rectify(x):
-    """max(x, 0), where nobody else reads `x`: in its place, if the engine can."""
+    """max(x, 0), if nobody else reads `x`: in its place, if the engine can."""
     return keras.ops.relu(x)
 
 

@@ -74,7 +74,7 @@ def _zeros_before(part, y, inverse):
 
 
 def _pull(tape, outputs, grads, sources):
-    """What `grads` of `outputs` are for the sources: None where no output depends on one."""
+    """What `grads` of `outputs` are for the sources: None if no output depends on one."""
     pairs = [
         (value, grad if value.shape.rank else tf.reduce_sum(grad))  # one log-det for all samples
         for value, grad in zip(outputs, grads, strict=True)

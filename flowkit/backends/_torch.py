@@ -97,7 +97,7 @@ def convolve(x, kernel, bias):
 
 
 def rectify(x):
-    """max(x, 0), where nobody else reads `x`: in its place, if the engine can.
+    """max(x, 0), if nobody else reads `x`: in its place, if the engine can.
 
     Without gradients to record that spares a third of the time of Glow's networks on CPU, most of it page faults.
     """
@@ -167,7 +167,7 @@ def gradients(function, tensors):
 def compile_jacobian(function, layer):
     """A function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
 
-    It reads `layer`'s weights as they are at each call, and compiles once for each shape where the engine can.
+    It reads `layer`'s weights as they are at each call, and compiles once for each shape if the engine can.
     """
 
     def run(x, *args):
@@ -188,7 +188,7 @@ def compile_jacobian(function, layer):
 def compile_gradients(function):
     """A function (tensors, *rest) -> the scalar `function(tensors, *rest)` and its gradients with respect to `tensors`.
 
-    Compiled where the engine can.
+    Compiled if the engine can.
     """
     return lambda tensors, *rest: gradients(lambda given: function(given, *rest), tensors)
 
@@ -196,7 +196,7 @@ def compile_gradients(function):
 def compile_fully(function, layer, *, thorough=False):
     """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
 
-    `thorough` asks for all stages, where the first ones alone are much quicker. Raises RuntimeError where
+    `thorough` asks for all stages, where the first ones alone are much quicker. Raises RuntimeError if
     the layer's own code breaks the graph in pieces.
     """
     from torch._dynamo.backends.debugging import ExplainWithBackend  # seconds, which eager use need not pay

@@ -104,7 +104,7 @@ def _zeros_before(part, y, inverse):
 
 
 def _pull(outputs, grads, sources):
-    """What `grads` of `outputs` are for the sources: None where an output does not depend on one."""
+    """What `grads` of `outputs` are for the sources: None if an output does not depend on one."""
     pairs = [
         (value, grad.sum_to_size(value.shape))  # a log-det may be one number for all samples
         for value, grad in zip(outputs, grads, strict=True)

@@ -27,7 +27,7 @@ class Chain(Bijector):
       Deep Nets with Sublinear Memory Cost, 2016). Couplings' networks, which need the most, keep nothing.
     - "reversible": the chain's input and output, whatever the depth; the backward pass finds each part's input
       by its inverse (Gomez et al., The Reversible Residual Network, 2017). Rounding adds up on the way
-      back: a relative error of the input above 6e-5 (float32) is warned of, save where XLA has
+      back: a relative error of the input above 6e-5 (float32) is warned of, except if XLA has
       compiled TensorFlow's step, which cannot report.
 
     The last two cost a third more computation for couplings, as the network runs once more. They refuse second

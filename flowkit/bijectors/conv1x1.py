@@ -81,7 +81,7 @@ class Conv1x1(Bijector):
         self.sign.assign(np.sign(diagonal))
 
     def inverse_matrix(self):
-        """The inverse of W, by two triangular solves where W is factored."""
+        """The inverse of W, by two triangular solves if W is factored."""
         if not self.lu:
             return ops.inv(ops.convert_to_tensor(self.kernel))
         lower, upper = self._triangles()

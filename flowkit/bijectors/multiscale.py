@@ -30,7 +30,7 @@ class MultiScale(Bijector):
       such as `flowkit.conditioners.TopPrior`, or None. Its answer is (mean, logs) in halves.
     - `min_scale` = m > 0 keeps the priors' standard deviations within (m, 1/m); the published ones are free.
 
-    Raises ContractError where a scale cannot halve the image once more. Dinh et al., Real NVP
+    Raises ContractError if a scale cannot halve the image once more. Dinh et al., Real NVP
     (2017), section 3.6; Kingma & Dhariwal, Glow (2018), figure 2b.
 
     >>> from flowkit.bijectors import Squeeze
@@ -140,7 +140,7 @@ class MultiScale(Bijector):
     def run_levels(self, x, context=None):
         """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
-        Latents are (batch, h, w, c); a log-det is (batch,), or a scalar where it does not depend on x.
+        Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x.
         """
         for scale, prior in zip(self.scales, [*self.priors, None], strict=True):
             x, log_det = scale.run(x, context, inverse=False)

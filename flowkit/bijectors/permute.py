@@ -12,7 +12,7 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 class Permute(Bijector):
     """z[..., i] = x[..., order[i]]: "reverse", "shuffle" (drawn once from `seed`) or a list of indices.
 
-    Raises ValueError for another word, ContractError where a list is no permutation of the channels.
+    Raises ValueError for another word, ContractError if a list is no permutation of the channels.
 
     >>> z, log_det = Permute([2, 0, 1])(ops.convert_to_tensor([[10.0, 20.0, 30.0]]))
     >>> ops.convert_to_numpy(z).tolist()

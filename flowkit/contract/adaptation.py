@@ -39,6 +39,6 @@ def adapted_flag(layer):
 
 
 def is_adapted(layer):
-    """False where a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
+    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
     flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
     return all(bool(ops.all(flag.value)) for flag in flags)

@@ -17,9 +17,9 @@ class Bijector(keras.Layer):
     `x` is (batch, *event), channels last. `log_det` is log|det d output / d input| of the direction
     that was called, shape (batch,), never below float32. Neither direction changes state.
 
-    Authors write two hooks, and `build`, `get_config` and `_adapt` where they are needed. The hooks
+    Authors write two hooks, and `build`, `get_config` and `_adapt` if they are needed. The hooks
     take `context` as a second argument exactly when `spec.context` is not "none", and may return a
-    scalar log-det where it does not depend on x:
+    scalar log-det if it does not depend on x:
 
     >>> class Twice(Bijector):
     ...     spec = BijectorSpec(log_det="constant")
@@ -85,13 +85,13 @@ class Bijector(keras.Layer):
 
     @property
     def adapted(self):
-        """False where a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
+        """False if a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
         return is_adapted(self)
 
     # What combinators call: the hooks of built parts, without Keras's entry
 
     def run(self, x, context, inverse):
-        """One direction's hook. The log-det may still be a scalar, where it does not depend on x."""
+        """One direction's hook. The log-det may still be a scalar, if it does not depend on x."""
         hook = self._inverse if inverse else self._forward
         return hook(x) if self.spec.context == "none" else hook(x, context)
 
@@ -132,7 +132,7 @@ class Bijector(keras.Layer):
     # Shapes, as Keras asks for them
 
     def latent_rank(self, rank):
-        """The rank of a latent event for data events of `rank`; None where it depends."""
+        """The rank of a latent event for data events of `rank`; None if it depends."""
         return rank
 
     def compute_output_shape(self, input_shape):
@@ -187,7 +187,7 @@ class Bijector(keras.Layer):
             )
 
     def _check_shape(self, x_shape):
-        """Raise where data of `x_shape` do not fit the spec or the weights."""
+        """Raise if data of `x_shape` do not fit the spec or the weights."""
         spec = self.spec
         check_shape(
             self,

@@ -39,7 +39,7 @@ class Domain:
         return cls("interval", float(low), float(high))
 
     def contains(self, x):
-        """True where every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
+        """True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
         if self.kind == "simplex":
             # Each entry is off by a rounding error of its own, and so is their sum.
             slack = 8 * x.shape[-1] * (2.0**-52 if "float64" in str(x.dtype) else 2.0**-23)

@@ -32,7 +32,7 @@ class ContractError(ValueError):
 
 
 def label(bijector):
-    """How an error calls a layer: its class, and its name where that says more."""
+    """How an error calls a layer: its class, and its name if that says more."""
     if isinstance(bijector, str):
         return bijector
     return f"{type(bijector).__name__} '{bijector.name}'"

@@ -16,7 +16,7 @@ def sum_event(x):
 
 
 def event_size(shape):
-    """The number of entries of one event of a (batch, *event) shape; None where an axis is unknown."""
+    """The number of entries of one event of a (batch, *event) shape; None if an axis is unknown."""
     size = 1
     for n in shape[1:]:
         if n is None:
@@ -38,7 +38,7 @@ def context_shape(context):
 
 
 def check_shape(bijector, shape, *, rank, multiple, built=None):
-    """Raise where a (batch, *event) `shape` is not one that `bijector` can take.
+    """Raise if a (batch, *event) `shape` is not one that `bijector` can take.
 
     `rank` and `multiple` are the spec's; `built` is the shape that the weights were made for.
     """

@@ -104,7 +104,7 @@ class Check:
             return None
 
     def _plan(self, clause):
-        """The examples for a clause: the standard ones, then drawn ones; fewer where that is enough."""
+        """The examples for a clause: the standard ones, then drawn ones; fewer if that is enough."""
         events = self.subject.events
         if clause.per == "once":
             return [Example(events[-1], seed=1, noise=1.0)]
@@ -116,7 +116,7 @@ class Check:
         return [*fixed, *self._some][: max(self.examples, len(events))]
 
     def _fault(self, clause, example):
-        """None where the promise holds for the example; otherwise what says that it does not, or `Undecided`."""
+        """None if the promise holds for the example; otherwise what says that it does not, or `Undecided`."""
         try:
             clause.check(self.trial(example))
         except Undecided as found:
@@ -220,7 +220,7 @@ class Check:
         return False
 
     def _conditioning(self, example, sample):
-        """The condition number of the Jacobian where the promise broke; None where that cannot be had."""
+        """The condition number of the Jacobian where the promise broke; None if that cannot be had."""
         if sample is None:
             return None
         try:
@@ -250,7 +250,7 @@ def results_of(names, run, waived, *, raises):
 
 
 def _cause(fault):
-    """The error behind a fault, where there is one."""
+    """The error behind a fault, if there is one."""
     if isinstance(fault, Raised):
         return fault.cause
     behind = getattr(fault, "__cause__", None)

@@ -48,7 +48,7 @@ def known(name):
 
 
 class Broken(Exception):
-    """A promise does not hold: what was expected and received, and by how much where that is a number.
+    """A promise does not hold: what was expected and received, and by how much if that is a number.
 
     `size`, at least 1, is that of the numbers that differ.
     """
@@ -80,7 +80,7 @@ class Negligible:
 
 
 def judge(expected, received, allowed, *, what, where=None, among=None, gap=None):
-    """Raise `Broken` for the worst entry of |expected - received| > allowed, `Undecided` where none can be judged.
+    """Raise `Broken` for the worst entry of |expected - received| > allowed, `Undecided` if none can be judged.
 
     An entry whose allowed error reaches a sixteenth of its size has no digits left to judge. `among` (batch,) tells
     which samples count; `where` are the inputs, for the message.

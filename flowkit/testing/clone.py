@@ -1,4 +1,4 @@
-"""Making a bijector again from its config, in another precision where that is asked for."""
+"""Making a bijector again from its config, in another precision if that is asked for."""
 
 import json
 
@@ -6,7 +6,7 @@ import keras
 
 
 def recreate(layer, dtype=None):
-    """A new, unbuilt layer from `layer`'s config; with every dtype policy in it replaced by `dtype`, where given.
+    """A new, unbuilt layer from `layer`'s config; with every dtype policy in it replaced by `dtype`, if given.
 
     The config goes through JSON, as it does in a `.keras` file.
     """

@@ -17,7 +17,7 @@ class Functions:
         self.narrow = {}  # what computes in less than float64, as `told`
 
     def value(self, event, inverse, with_context):
-        """(x, context) -> (value, log_det), compiled where the engine can."""
+        """(x, context) -> (value, log_det), compiled if the engine can."""
 
         def make(layer):
             return backends.compile_inference(direction(layer, inverse), layer)

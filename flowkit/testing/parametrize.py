@@ -36,7 +36,7 @@ class Case:
             known(clause)
 
     def check(self, clause, profile=None):
-        """Raise `ContractError` where this case breaks the clause; an expected failure where it is waived.
+        """Raise `ContractError` if this case breaks the clause; an expected failure where it is waived.
 
         `profile` is the pytest session's, if it is None.
         """

@@ -27,7 +27,7 @@ _WORKER = "from flowkit.testing.parity import answer; answer(*__import__('sys').
 
 
 def check_parity(make, backends=("jax", "torch", "tensorflow"), *, event_shape=None, context=None, seed=1):
-    """Raise `ContractError` where engines differ in output, log-det or their gradients, in either direction.
+    """Raise `ContractError` if engines differ in output, log-det or their gradients, in either direction.
 
     `make` is a function (or class) at the top of an importable module, or its name "package.module:function": each
     engine runs in a process of its own, which makes the bijector, takes the first engine's perturbed weights from an

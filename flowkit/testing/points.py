@@ -29,7 +29,7 @@ def points_of(domain, t):
 
 
 def room(domain, x):
-    """How far each entry of `x` is from the nearest edge of an interval; infinity where there is none."""
+    """How far each entry of `x` is from the nearest edge of an interval; infinity if there is none."""
     if domain.kind != "interval":
         return np.full(x.shape, np.inf)
     with np.errstate(invalid="ignore"):  # an infinite point has no room, whatever this says

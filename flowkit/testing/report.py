@@ -9,7 +9,7 @@ from flowkit.testing.cause import Cause
 class BrokenPromise(ContractError):
     """A `ContractError` with the evidence: `measured` against `allowed` error, `conditioning`, the example.
 
-    `conditioning` is the condition number of the float64 Jacobian at the point, None where there is none.
+    `conditioning` is the condition number of the float64 Jacobian at the point, None if there is none.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Result:
 
 @dataclass
 class Report:
-    """All clauses of one bijector on one engine. True where nothing is broken; prints as a table.
+    """All clauses of one bijector on one engine. True if nothing is broken; prints as a table.
 
     `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
     """

@@ -16,7 +16,7 @@ SETTINGS = hypothesis.settings(
 
 
 def drawn_from(strategy, count, seed):
-    """`count` values of a strategy, the same each time; fewer where it has no more."""
+    """`count` values of a strategy, the same each time; fewer if it has no more."""
     values = []
     if not count:
         return values
@@ -32,7 +32,7 @@ def drawn_from(strategy, count, seed):
 
 
 def failing(strategy, fails, *, examples, looks, seed, key=lambda value: value):
-    """The values found for which `fails`, simplest last; none where none was found.
+    """The values found for which `fails`, simplest last; none if none was found.
 
     `fails` is asked once for each `key` of a value, so that it answers the same to the same, and for `looks` of
     them at the most.

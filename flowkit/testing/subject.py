@@ -24,7 +24,7 @@ class Subject:
     """Makes what the clauses ask for, once, and keeps it.
 
     `given` is a bijector, which is made again through its config, or a function (or class) without
-    arguments that makes one. `context` says what a context looks like where the layer itself does
+    arguments that makes one. `context` says what a context looks like if the layer itself does
     not: the shape of one, or a function (rng, batch, event) -> array.
     """
 
@@ -125,7 +125,7 @@ class Subject:
         return spread(events, most)
 
     def build(self, layer, event):
-        """`layer`, built for `event` (and a context, where it reads one)."""
+        """`layer`, built for `event` (and a context, if it reads one)."""
         if layer.built:
             return layer
         context = self.context(event, 0)

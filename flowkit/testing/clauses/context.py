@@ -1,4 +1,4 @@
-"""A context is used where the spec says so, in both directions alike."""
+"""A context is used if the spec says so, in both directions alike."""
 
 import numpy as np
 

@@ -43,7 +43,7 @@ def _both_directions(trial, of):
 
 
 def _compare(trial, inverse, of):
-    """How many of the gradients of one direction could be judged; raises `Undecided` where it is not asked at all."""
+    """How many of the gradients of one direction could be judged; raises `Undecided` if it is not asked at all."""
     if (trial.spec.inverse if inverse else trial.spec.forward) == "iterative":
         raise Undecided("a solver's gradient is not promised")  # nobody trains through it
     measured, x = trial.measured_in(inverse), trial.z if inverse else trial.x
@@ -88,7 +88,7 @@ def _compare(trial, inverse, of):
 def _agree(here, values, share, rounding, what):
     """Compare one directional derivative, times the step, with differences at the step and at half of it.
 
-    False where they can not tell.
+    False if they can not tell.
     """
     plus, minus, half_plus, half_minus = values
     coarse, fine = (plus - minus) / 2, half_plus - half_minus

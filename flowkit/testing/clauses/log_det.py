@@ -51,7 +51,7 @@ def inverse_log_det(trial):
 
 @clause(
     "log-det kind",
-    "the log-det is zero, or the same for all x, where the spec says so",
+    "the log-det is zero, or the same for all x, if the spec says so",
     hint='Declare log_det="varying" (or "constant") in the spec.',
     applies=lambda subject: "declared varying" if subject.spec.log_det == "varying" else None,
 )
