@@ -1,5 +1,6 @@
 """The check of a base density: whether its draws and its density agree, and both keep their manners."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -45,21 +46,22 @@ def check_distribution(
     'kept'
     """
     made = distribution() if not isinstance(distribution, keras.Layer) else _copy(distribution)
-    shape = (None, *event_shape)
-    build_for(made, shape, None if context is None else (None, *np.shape(context)))
-    subject = _Subject(randomize(made, seed=seed), tuple(event_shape), context)
-    z = subject.draw(draws, seed)
-    report = {}
-    for name, clause in _CLAUSES.items():
-        report[name] = clause(subject, z, seed) or "kept"
-    return report
+    subject = _Subject(made, tuple(event_shape), context, draws, seed)
+    return {name: clause(subject) or "kept" for name, clause in _CLAUSES.items()}
 
 
 class _Subject:
-    """A distribution, asked with numpy and for one context."""
+    """A distribution with its weights moved, asked with numpy and for one context; and `z`, many draws of it."""
 
-    def __init__(self, distribution, event, context):
-        self.distribution, self.event, self.context = distribution, event, context
+    def __init__(self, distribution, event, context, draws, seed):
+        self.event, self.context, self.seed = event, context, seed
+        self.distribution = randomize(self.built(distribution), seed=seed)
+        self.z = self.draw(draws, seed)
+
+    def built(self, distribution):
+        context = None if self.context is None else (None, *np.shape(self.context))
+        build_for(distribution, (None, *self.event), context)
+        return distribution
 
     def rows(self, count):
         return None if self.context is None else np.tile(self.context, (count, *(1,) * np.ndim(self.context)))
@@ -87,6 +89,26 @@ class _Subject:
             raise self.broken("mass", f"a density of shape ({len(z)},)", f"shape {found.shape}")
         return found
 
+    @functools.cached_property
+    def weighted(self):
+        """Points of a Cauchy density that reaches as far as the draws, and p / q at each."""
+        flat = self.z.reshape(len(self.z), -1).astype("float64")
+        low, middle, high = np.quantile(flat, [0.25, 0.5, 0.75], axis=0)
+        scale = (high - low) / 2
+        eps = np.random.default_rng([self.seed, 0]).standard_cauchy(size=flat.shape)
+        points = (middle + scale * eps).astype("float32")
+        log_q = -np.log(np.pi * scale * (1 + eps**2)).sum(-1)
+        return points, np.exp(self.log_prob(points.reshape(-1, *self.event)) - log_q)
+
+    @property
+    def unknown(self):
+        """Why masses cannot be judged, or None."""
+        _, weights = self.weighted
+        error = weights.std() / np.sqrt(len(weights))
+        if error > 0.1:
+            return f"not asked: the mass is known to within {error:.1g} only; take a smaller event"
+        return None
+
     def broken(self, clause, expected, received, hint=None):
         return ContractError(clause, self.distribution, expected=expected, received=received, hint=hint)
 
@@ -95,9 +117,9 @@ def _copy(distribution):
     return type(distribution).from_config(distribution.get_config())
 
 
-def _batch(subject, z, seed):
-    together = subject.log_prob(z[:_ROWS])
-    alone = np.concatenate([subject.log_prob(z[i : i + 1]) for i in range(_ROWS)])
+def _batch(subject):
+    together = subject.log_prob(subject.z[:_ROWS])
+    alone = np.concatenate([subject.log_prob(subject.z[i : i + 1]) for i in range(_ROWS)])
     worst = np.max(np.abs(together - alone) / np.maximum(1, np.abs(alone)))
     if not worst < 1e-5:
         raise subject.broken(
@@ -105,30 +127,30 @@ def _batch(subject, z, seed):
         )
 
 
-def _seeds(subject, z, seed):
-    generator = keras.random.SeedGenerator(seed)
+def _seeds(subject):
+    generator = keras.random.SeedGenerator(subject.seed)
     first, second = subject.draw(_ROWS, generator), subject.draw(_ROWS, generator)
-    if not np.array_equal(first, subject.draw(_ROWS, seed)):
+    if not np.array_equal(first, subject.draw(_ROWS, subject.seed)):
         raise subject.broken("seeds", "the same draws for the same seed", "others")
-    for other in (second, subject.draw(_ROWS, seed + 1)):
+    for other in (second, subject.draw(_ROWS, subject.seed + 1)):
         if np.array_equal(first, other):
             raise subject.broken("seeds", "other draws for another seed, and at the next call", "the same")
 
 
-def _mass(subject, z, seed):
-    _, weights = _weighted(subject, z, seed)
+def _mass(subject):
+    _, weights = subject.weighted
     mean, error = weights.mean(), weights.std() / np.sqrt(len(weights))
-    if error > 0.1:
-        return f"not asked: the mass is known to within {error:.1g} only; take a smaller event"
-    if not abs(mean - 1) < _LEVEL * error + 1e-4:
+    if not subject.unknown and not abs(mean - 1) < _LEVEL * error + 1e-4:
         raise subject.broken("mass", "a density that adds up to 1", f"{mean:.4f}, to within {error:.1g}")
-    return None
+    return subject.unknown
 
 
-def _draws(subject, z, seed):
-    points, weights = _weighted(subject, z, seed)
-    rng = np.random.default_rng([seed, 1])
-    flat, size = z.reshape(len(z), -1), points.shape[-1]
+def _draws(subject):
+    if subject.unknown:
+        return subject.unknown
+    points, weights = subject.weighted
+    rng = np.random.default_rng([subject.seed, 1])
+    flat, size = subject.z.reshape(len(subject.z), -1), points.shape[-1]
     directions = [*np.eye(size), *rng.normal(size=(4 if size > 1 else 0, size))]
     for direction in directions:
         along, reference = flat @ direction, points @ direction
@@ -148,14 +170,14 @@ def _draws(subject, z, seed):
                 )
 
 
-def _temperature(subject, z, seed):
+def _temperature(subject):
     try:
-        colder = subject.draw(len(z) // 10, seed, temperature=0.5)
+        colder = subject.draw(len(subject.z) // 10, subject.seed, temperature=0.5)
     except ValueError as refusal:
         if isinstance(refusal, ContractError):
             raise
         return "kept: refused"
-    usual = subject.log_prob(z[: len(colder)]).mean()
+    usual = subject.log_prob(subject.z[: len(colder)]).mean()
     if not subject.log_prob(colder).mean() > usual:
         raise subject.broken(
             "temperature", "draws at 0.5 to lie where the density is higher", "lower on average"
@@ -163,27 +185,13 @@ def _temperature(subject, z, seed):
     return None
 
 
-def _saving(subject, z, seed):
-    again = _copy(subject.distribution)
-    build_for(
-        again, (None, *subject.event), None if subject.context is None else (None, *np.shape(subject.context))
-    )
+def _saving(subject):
+    again = subject.built(_copy(subject.distribution))
     again.set_weights(subject.distribution.get_weights())
-    if not np.array_equal(subject.log_prob(z[:_ROWS], again), subject.log_prob(z[:_ROWS])):
+    if not np.array_equal(subject.log_prob(subject.z[:_ROWS], again), subject.log_prob(subject.z[:_ROWS])):
         raise subject.broken(
             "saving", "the same density of a copy from the config", "another", "Does it keep all arguments?"
         )
-
-
-def _weighted(subject, z, seed):
-    """Points of a Cauchy density that reaches as far as the draws, and p / q at each."""
-    flat = z.reshape(len(z), -1).astype("float64")
-    low, middle, high = np.quantile(flat, [0.25, 0.5, 0.75], axis=0)
-    scale = (high - low) / 2
-    eps = np.random.default_rng([seed, 0]).standard_cauchy(size=flat.shape)
-    points = (middle + scale * eps).astype("float32")
-    log_q = -np.log(np.pi * scale * (1 + eps**2)).sum(-1)
-    return points, np.exp(subject.log_prob(points.reshape(-1, *subject.event)) - log_q)
 
 
 _CLAUSES: dict[str, Callable[..., str | None]] = {
