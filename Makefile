@@ -63,7 +63,7 @@ types: .venv-test/.installed
 doctest: .venv-test/.installed
 	rm -rf .jax_cache
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit \
-	  --ignore flowkit/backends/_torch.py --ignore flowkit/backends/_tensorflow.py
+	  --ignore flowkit/backends/torch/engine.py --ignore flowkit/backends/tensorflow/engine.py
 
 # One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
 doctest test-jax test-torch test-tensorflow check: export OMP_NUM_THREADS ?= 1

@@ -5,6 +5,8 @@ import importlib.abc
 import importlib.util
 import sys
 
+from flowkit._engine import require_engine
+
 # Importing these registers every layer that a saved flow can contain.
 _REGISTERED = ("flowkit.zoo", "flowkit.bijectors", "flowkit.conditioners", "flowkit.training")
 
@@ -32,6 +34,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name != "keras":
             return None
+        require_engine()  # here, so that whichever room is imported first says what to install
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec("keras")
         if spec is None or spec.loader is None:

@@ -1,16 +1,14 @@
 """Where a flow's bits go: how much of an image's code each level of a multi-scale flow carries."""
 
-import flowkit._engine_found  # noqa: F401
-
 # isort: split
 import math
 from types import MethodType
 
 from keras import ops
 
+from flowkit.bijectors.levels import find_levels
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
-from flowkit.levels import find_levels
 
 __all__ = ["level_bits"]
 

@@ -6,14 +6,12 @@ images for a flow with `dequantize`; a flow that needs a context takes one row o
 held while its latents move. `check`, as for `flow.encode`, is what happens where data do not come back.
 """
 
-import flowkit._engine_found  # noqa: F401
-
 # isort: split
 import numpy as np
 from keras import ops, tree
 
+from flowkit.bijectors.levels import level_sizes
 from flowkit.contract.arguments import whole_number
-from flowkit.levels import level_sizes
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
 

@@ -6,10 +6,11 @@ import pytest
 from keras import ops
 from tolerance import PARITY
 
-from flowkit import Flow, drawing, latent
+from flowkit import Flow, latent
 from flowkit.bijectors import Chain, Coupling, Permute, Shift
 from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
+from flowkit.flows import drawing
 from flowkit.transforms import Affine
 
 

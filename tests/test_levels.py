@@ -7,7 +7,7 @@ import pytest
 
 from flowkit import Flow
 from flowkit.bijectors import Chain, MultiScale, Scale, Shift, Squeeze
-from flowkit.levels import find_levels, level_sizes
+from flowkit.bijectors.levels import find_levels, level_sizes
 
 
 def built(bijector, shape=(None, 4, 4, 1)):

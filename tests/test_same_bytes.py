@@ -11,7 +11,7 @@ import numpy as np
 from flowkit import Flow, backends, zoo
 from flowkit.bijectors import Chain, Coupling, Permute
 from flowkit.conditioners import MLP
-from flowkit.same_bytes import make_reproducible
+from flowkit.flows.same_bytes import make_reproducible
 from flowkit.transforms import Affine
 
 TRAIN = """

@@ -13,8 +13,8 @@ import pytest
 from flowkit import Flow, evaluation, zoo
 from flowkit.bijectors import Chain, Coupling, Permute
 from flowkit.conditioners import MLP
+from flowkit.flows.turns import Turns
 from flowkit.transforms import Affine
-from flowkit.turns import Turns
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The only code that imports torch, jax or tensorflow: a file for each engine, the same functions in each."""
+"""The only code that imports torch, jax or tensorflow: a folder for each engine, a file for each topic."""
 
 import importlib
 import importlib.util
@@ -20,16 +20,16 @@ def name():
 
 def _file(topic):
     """The engine's own file for a topic, or that of the engines that have none."""
-    own, shared = (f"flowkit.backends._{whose}{topic}" for whose in (name(), "any"))
+    own, shared = (f"flowkit.backends.{whose}.{topic}" for whose in (name(), "any"))
     return importlib.import_module(own if importlib.util.find_spec(own) else shared)
 
 
-_engine = _file("")
-_numerics = _file("_numerics")
-_optimizer = _file("_optimizer")
-_parts = _file("_parts")
-_replay = _file("_replay")
-_steps = _file("_steps")
+_engine = _file("engine")
+_numerics = _file("numerics")
+_optimizer = _file("optimizer")
+_parts = _file("parts")
+_replay = _file("replay")
+_steps = _file("steps")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 all_finite = _optimizer.all_finite
@@ -48,7 +48,6 @@ float64 = _engine.float64
 giving_back = _steps.giving_back
 gradients = _engine.gradients
 iterate = _numerics.iterate
-jacobian = _engine.jacobian
 lgamma = _engine.lgamma
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
@@ -89,7 +88,6 @@ __all__ = [
     "gradients",
     "installed",
     "iterate",
-    "jacobian",
     "lgamma",
     "lowest_float",
     "map_rows",

@@ -1,6 +1,5 @@
 """Invertible maps. Each promises an exact inverse and an exact log-determinant; one idea to a file."""
 
-import flowkit._engine_found  # noqa: F401
 from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive

@@ -235,7 +235,7 @@ def check(
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
     use(None)
-    from flowkit.testing.command import check_command
+    from flowkit.testing.running.command import check_command
 
     engines = backends.split(",") if backends else None
     return check_command(target, backends=engines, examples=examples, as_json=json_)

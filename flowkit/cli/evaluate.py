@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flowkit import evaluation, recipes
+from flowkit.bijectors.levels import find_levels
 from flowkit.cli.failure import CommandError
 from flowkit.cli.trained import trained
-from flowkit.levels import find_levels
 
 
 def run(path, *, source, samples, levels):

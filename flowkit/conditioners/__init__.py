@@ -5,7 +5,6 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
-import flowkit._engine_found  # noqa: F401
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.made import MADE
 from flowkit.conditioners.mlp import MLP

@@ -1,6 +1,5 @@
 """What a bijector promises: its base class, spec and domain, and the error that names a broken promise."""
 
-import flowkit._engine_found  # noqa: F401
 from flowkit.contract.bijector import Bijector
 from flowkit.contract.conditioner import Conditioner
 from flowkit.contract.domain import Domain

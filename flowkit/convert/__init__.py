@@ -4,7 +4,6 @@ A ported flow has the densities of the original. Where an implementation deviate
 model, the difference is folded into the weights, which is exact; what cannot be is refused by name.
 """
 
-import flowkit._engine_found  # noqa: F401
 from flowkit.convert.files import read_variables
 from flowkit.convert.normflows import from_normflows
 from flowkit.convert.openai import from_openai, to_openai

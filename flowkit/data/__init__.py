@@ -19,7 +19,6 @@ resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes 
 `python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
 """
 
-import flowkit._engine_found  # noqa: F401
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
 from flowkit.data.bounded import MAX_BYTES

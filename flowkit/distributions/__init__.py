@@ -1,6 +1,5 @@
 """Base densities: what the latents of a fitted flow follow."""
 
-import flowkit._engine_found  # noqa: F401
 from flowkit.distributions.distribution import Distribution
 from flowkit.distributions.location_scale import LocationScale
 from flowkit.distributions.logistic import Logistic

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.saving import engine_neutral
+from flowkit.contract.saving import engine_neutral
 
 
 class TrainingDiverged(RuntimeError):

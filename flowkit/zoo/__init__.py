@@ -1,6 +1,5 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name."""
 
-import flowkit._engine_found  # noqa: F401
 from flowkit.zoo._glow import glow
 from flowkit.zoo.trained import load, pretrained
 

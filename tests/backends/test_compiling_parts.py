@@ -40,20 +40,20 @@ def counted(monkeypatch):
     """Train with `jit_compile=True`, without the compiler's last stage, and count (graphs, breaks)."""
     import torch
 
-    from flowkit.backends import _torch_parts
+    from flowkit.backends.torch import parts
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
 
     def count(flow, data=IMAGES):
         torch.compiler.reset()
-        _torch_parts._compiled_run.cache_clear()
+        parts._compiled_run.cache_clear()
         counters = torch._dynamo.utils.counters
         counters.clear()
         trained(flow, data, jit_compile=True)
         return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
 
     yield count
-    _torch_parts._compiled_run.cache_clear()
+    parts._compiled_run.cache_clear()
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])

@@ -16,8 +16,8 @@ from flowkit import backends
 from flowkit.bijectors import ActNorm, Permute, Scale, Shift
 from flowkit.contract import ContractError
 from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
-from flowkit.testing.clause import CLAUSES
-from flowkit.testing.command import KEPT, USAGE, check_command
+from flowkit.testing.clauses.catalogue import CLAUSES
+from flowkit.testing.running.command import KEPT, USAGE, check_command
 from tests.testing import things
 from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from flowkit.testing import Example, check_bijector, parametrize_bijectors
-from flowkit.testing.clause import CLAUSES, Undecided
-from flowkit.testing.subject import Subject
-from flowkit.testing.trial import Trial
+from flowkit.testing.clauses.catalogue import CLAUSES
+from flowkit.testing.given.subject import Subject
+from flowkit.testing.given.trial import Trial
+from flowkit.testing.verdicts.broken import Undecided
 from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
 from tests.testing.bounded_layers import BOUNDED
 

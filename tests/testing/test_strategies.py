@@ -6,7 +6,8 @@ from hypothesis import given
 from keras import ops
 
 from flowkit.contract import BijectorSpec, Domain
-from flowkit.testing import check_bijector, strategies
+from flowkit.testing import check_bijector
+from flowkit.testing.given import strategies
 
 SETTINGS = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=20)
 DOMAINS = [

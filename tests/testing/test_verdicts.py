@@ -7,7 +7,7 @@ from keras import ops
 from flowkit.bijectors import Chain, Elementwise, Scale, Shift
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.testing import check_bijector
-from flowkit.testing.clause import CLAUSES
+from flowkit.testing.clauses.catalogue import CLAUSES
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
 
 QUICK = {"event_shapes": [(2,)], "examples": 4, "raises": False}

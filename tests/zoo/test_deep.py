@@ -8,7 +8,7 @@ from keras import ops
 from flowkit import backends, zoo
 
 EPS = 2.0**-23
-ROUNDINGS = 64  # of the worst kind, as in flowkit.testing.tolerances
+ROUNDINGS = 64  # of the worst kind, as in flowkit.testing.given.tolerances
 SHAPE = (16, 16, 3)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import Bijector
-from flowkit.testing.clause import Broken, Undecided, clause
+from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.saving import restored
+from flowkit.testing.verdicts.broken import Broken, Undecided
 
 
 def _applies(subject):

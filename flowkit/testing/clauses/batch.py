@@ -3,8 +3,9 @@
 import numpy as np
 
 from flowkit.contract.precision import rounding_unit
-from flowkit.testing.clause import Broken, Undecided, clause, judge
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.tolerances import ROUNDINGS
+from flowkit.testing.verdicts.broken import Broken, Undecided, judge
 
 
 @clause(

@@ -5,10 +5,11 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.precision import rounding_unit
-from flowkit.testing import traced
-from flowkit.testing.clause import Broken, Undecided, clause, judge
-from flowkit.testing.functions import direction
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.functions import direction
+from flowkit.testing.given.tolerances import ROUNDINGS
+from flowkit.testing.verdicts import traced
+from flowkit.testing.verdicts.broken import Broken, Undecided, judge
 
 
 @clause(

@@ -3,8 +3,9 @@
 import numpy as np
 
 from flowkit.contract import ContractError
-from flowkit.testing.clause import Broken, clause
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.tolerances import ROUNDINGS
+from flowkit.testing.verdicts.broken import Broken
 
 
 @clause(

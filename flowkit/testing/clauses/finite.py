@@ -4,11 +4,12 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.testing.clause import Broken, Undecided, clause, point
-from flowkit.testing.example import ROWS
-from flowkit.testing.functions import tensors
-from flowkit.testing.points import points_of
-from flowkit.testing.tolerances import large
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.example import ROWS
+from flowkit.testing.given.functions import tensors
+from flowkit.testing.given.points import points_of
+from flowkit.testing.given.tolerances import large
+from flowkit.testing.verdicts.broken import Broken, Undecided, point
 
 LIMIT = float(np.finfo("float32").max)
 

@@ -4,11 +4,12 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.testing.clause import Undecided, clause, judge
+from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.finite import fits
-from flowkit.testing.functions import tensors
-from flowkit.testing.points import within
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.given.functions import tensors
+from flowkit.testing.given.points import within
+from flowkit.testing.given.tolerances import ROUNDINGS
+from flowkit.testing.verdicts.broken import Undecided, judge
 
 
 @clause(

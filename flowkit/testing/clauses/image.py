@@ -3,9 +3,10 @@
 import numpy as np
 
 from flowkit.contract import Domain
-from flowkit.testing.clause import Broken, clause, point
-from flowkit.testing.points import inside
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.points import inside
+from flowkit.testing.given.tolerances import ROUNDINGS
+from flowkit.testing.verdicts.broken import Broken, point
 
 
 @clause(

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from flowkit.testing.clause import Broken, clause, judge, point
-from flowkit.testing.tolerances import ROUNDINGS, log_abs_det, tame
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.tolerances import ROUNDINGS, log_abs_det, tame
+from flowkit.testing.verdicts.broken import Broken, judge, point
 
 
 @clause(

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from flowkit.contract.precision import rounding_unit
-from flowkit.testing.clause import Broken, clause, judge
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.tolerances import ROUNDINGS
+from flowkit.testing.verdicts.broken import Broken, judge
 
 
 @clause(

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from flowkit.testing.clause import Broken, clause
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.verdicts.broken import Broken
 
 
 @clause(

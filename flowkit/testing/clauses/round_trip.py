@@ -1,8 +1,9 @@
 """The two directions undo each other."""
 
-from flowkit.testing.clause import clause, judge
-from flowkit.testing.points import difference
-from flowkit.testing.tolerances import ROUNDINGS, tame
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.points import difference
+from flowkit.testing.given.tolerances import ROUNDINGS, tame
+from flowkit.testing.verdicts.broken import judge
 
 
 @clause(

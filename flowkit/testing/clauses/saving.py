@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from flowkit.contract import Bijector
-from flowkit.testing.clause import Broken, clause
-from flowkit.testing.clone import recreate
+from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.clone import recreate
+from flowkit.testing.verdicts.broken import Broken
 
 
 @clause(

@@ -1,0 +1,51 @@
+"""Steps that fail on JAX, where Keras takes the weights out of the model while it trains.
+
+Keras hands them to the step, which may write over them, and puts the step's answer back when an epoch ends. A step that
+raises gives no answer: the model would be left without weights, and what Keras does at the end of `fit` would fail on
+that and hide the error itself.
+"""
+
+import jax
+
+from flowkit.backends.any.steps import processes
+
+__all__ = ["giving_back", "processes", "settle"]
+
+
+def giving_back(step, model):
+    """`step(state, iterator)` of Keras's trainer; if it raises, `model` gets its weights back, unless they are gone."""
+
+    def guarded(state, iterator):
+        try:
+            return step(state, iterator)
+        except BaseException as error:
+            if not isinstance(error, StopIteration):  # which says that the data have ended
+                model._step_error = error
+            _put_back(model, state)
+            raise
+
+    return guarded
+
+
+def settle(model):
+    """Between two steps: put weights that the engine holds back into `model`. Raises RuntimeError if they are lost."""
+    model.jax_state_sync()
+    if model._weights_lost:
+        raise RuntimeError(
+            f"the weights of {model.name!r} were lost when a step failed on the device, which had begun to write over "
+            "them: make the flow anew, or load it from a file."
+        )
+
+
+def _put_back(model, state):
+    kinds = [model.trainable_variables, model.non_trainable_variables]
+    if len(state) == 4:
+        kinds.append(model.optimizer.variables)
+    if len(state) > 2:
+        kinds.append(model.metrics_variables)
+    for variable, value in (pair for pairs in map(zip, kinds, state) for pair in pairs):
+        if isinstance(value, jax.Array) and value.is_deleted():
+            model._weights_lost = True
+            model._jax_state = None  # Keras would put the same values back
+        elif variable._value is None:
+            variable.assign(value)

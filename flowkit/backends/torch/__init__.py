@@ -1,0 +1,1 @@
+"""What flowkit needs of PyTorch."""

@@ -1,0 +1,36 @@
+"""PyTorch's own functions for float64, which `keras.ops` rounds to float32 there; all else goes to `keras.ops`."""
+
+import keras
+import torch
+
+from flowkit.backends.any.numerics import arctan, cos, iterate, sin, tanh  # noqa: F401  (exact as they are)
+
+
+def cumsum(x, axis=None):
+    """Sums of the first entries along an axis; None: of all entries, flattened."""
+    x = keras.ops.convert_to_tensor(x)
+    if x.dtype != torch.float64:
+        return keras.ops.cumsum(x, axis=axis)
+    return torch.cumsum(x.flatten(), 0) if axis is None else torch.cumsum(x, axis)
+
+
+def matmul(x1, x2):
+    """The matrix product."""
+    # float32 too: `keras.ops` takes 30 us to find out what the types are.
+    if torch.is_tensor(x1) and torch.is_tensor(x2) and x1.dtype == x2.dtype in _OWN:
+        return torch.matmul(x1, x2)
+    x1, x2 = keras.ops.convert_to_tensor(x1), keras.ops.convert_to_tensor(x2)
+    dtype = torch.promote_types(x1.dtype, x2.dtype)
+    if dtype in _OWN:
+        return torch.matmul(x1.to(dtype), x2.to(dtype))
+    return keras.ops.matmul(x1, x2)
+
+
+_OWN = (torch.float32, torch.float64)
+
+
+def mean(x, axis=None, keepdims=False):
+    """The mean over an axis, several, or all (None)."""
+    if x.dtype != torch.float64 or axis in ((), []):  # to torch no axis is all of them
+        return keras.ops.mean(x, axis=axis, keepdims=keepdims)
+    return torch.mean(x, axis, keepdims)

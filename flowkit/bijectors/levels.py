@@ -1,0 +1,58 @@
+"""The levels of a multi-scale flow: where they are in a bijector, and which latents are whose."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors.chain import Chain
+from flowkit.bijectors.multiscale import MultiScale
+
+
+def split_levels(bijector):
+    """(the parts before, the `MultiScale` at the end); the latter is None if the latents do not come in levels."""
+    before, last = [], bijector
+    while isinstance(last, Chain) and last.parts:
+        before += last.parts[:-1]
+        last = last.parts[-1]
+    return (before, last) if isinstance(last, MultiScale) else ([bijector], None)
+
+
+def find_levels(bijector, wanted):
+    """(the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
+
+    Raises ValueError, which begins with what was `wanted`, if the latents do not come in levels.
+    """
+    before, last = split_levels(bijector)
+    if last is None:
+        raise ValueError(
+            f"{wanted}: expected a flow whose bijector is a MultiScale, or a Chain that ends in one, "
+            f"received {type(bijector).__name__}."
+        )
+    return before, last
+
+
+def level_sizes(bijector, wanted):
+    """How many latents each level has, in the order in which the levels leave."""
+    _, multiscale = find_levels(bijector, wanted)
+    return [math.prod(event) for event in multiscale.latent_events]
+
+
+def spread(bijector, temperature):
+    """`temperature` as what multiplies the latents: a number, or the levels' numbers, one for each latent (dim,).
+
+    Raises ValueError for negative numbers, and for as many as there are not levels.
+    """
+    values = np.asarray(temperature, "float32")
+    if values.ndim > 1 or not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError(
+            f"temperature: expected a number from 0 up, or one for each level, received {temperature!r}."
+        )
+    if values.ndim == 0:
+        return temperature
+    sizes = level_sizes(bijector, "temperature, a sequence")
+    if len(values) != len(sizes):
+        raise ValueError(
+            f"temperature: expected a number, or one for each of {len(sizes)} levels, received {len(values)}."
+        )
+    return ops.convert_to_tensor(np.repeat(values, sizes), dtype=bijector.compute_dtype)

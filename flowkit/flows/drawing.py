@@ -1,0 +1,87 @@
+"""Latents drawn block by block: as many as are wanted, in memory that does not grow with their number."""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from flowkit import backends
+from flowkit.flows.in_batches import default_batch_size
+
+_SEEDS = 2**31  # what every engine takes as a seed
+
+
+class Latents:
+    """`count` draws of `base`, one event to a row, of which those are drawn that are sliced: numpy arrays.
+
+    Rows come in blocks whose size follows from that of an event alone. Each block has a `SeedGenerator` of its own,
+    which follows from `seed` and the number of the block. So the same seed gives the same rows however they are
+    sliced, and a base that draws several times from the generator draws something else each time.
+
+    - `seed`: whole numbers.
+    - `context`: rows to draw given, as many as there are draws; None for none.
+
+    >>> from flowkit.distributions import Normal
+    >>> z = Latents(Normal(), 10, (2,), seed=[3])
+    >>> bool((np.concatenate([z[:4], z[4:]]) == z[:]).all())
+    True
+    """
+
+    def __init__(self, base, count, event, *, seed, temperature=1.0, context=None):
+        self.shape = (count, *event)
+        self.dtype = np.dtype(base.compute_dtype)
+        self._base, self._seed, self._temperature, self._context = base, list(seed), temperature, context
+        self._rows = default_batch_size(int(np.prod(event)))
+        self._last = None, None  # the block that was drawn last, and its number
+
+    def __getitem__(self, rows):
+        start, stop, _ = rows.indices(len(self))
+        blocks = range(start // self._rows, -(-stop // self._rows))
+        pieces = []
+        for number in blocks:
+            first = number * self._rows
+            pieces.append(self._block(number)[max(start - first, 0) : stop - first])
+        return np.concatenate(pieces) if pieces else np.zeros((0, *self.shape[1:]), self.dtype)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def _block(self, number):
+        if self._last[1] != number:
+            rows = slice(number * self._rows, min((number + 1) * self._rows, len(self)))
+            context = None if self._context is None else tree.map_structure(lambda c: c[rows], self._context)
+            with backends.no_grad():
+                z = self._base.sample(
+                    (rows.stop - rows.start, *self.shape[1:]),
+                    temperature=self._temperature,
+                    seed=keras.random.SeedGenerator(_mixed(self._seed, number), name="latents"),
+                    context=context,
+                )
+            self._last = ops.convert_to_numpy(z), number
+        return self._last[0]
+
+
+class Repeated:
+    """A context of b rows, over and over: row i is row i modulo b. Sliced like the array that it spares."""
+
+    def __init__(self, rows, times):
+        self._given = rows
+        self.shape, self.dtype = (times * len(rows), *rows.shape[1:]), rows.dtype
+
+    def __getitem__(self, rows):
+        places = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
+        return self._given[places % max(1, len(self._given))]
+
+    def __len__(self):
+        return self.shape[0]
+
+
+def entropy(seed):
+    """`seed`, a whole number or a `SeedGenerator`, which moves on, as whole numbers from 0 up."""
+    if isinstance(seed, keras.random.SeedGenerator):
+        return [int(number) % 2**32 for number in ops.convert_to_numpy(seed.next())]
+    return [int(seed) % 2**64]
+
+
+def _mixed(seed, number):
+    """A seed for block `number`: neighbours have nothing in common, though engines add the draws' number to it."""
+    return int(np.random.SeedSequence([*seed, number]).generate_state(1)[0] % _SEEDS)

@@ -1,0 +1,299 @@
+"""The model: a bijector and the base density of its latents."""
+
+import math
+import warnings
+
+import keras
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract import Bijector
+from flowkit.contract.building import build_for
+from flowkit.contract.precision import full_precision
+from flowkit.contract.saving import built_late, engine_neutral, refuse_late, refuse_shared
+from flowkit.contract.shapes import event_size, plain
+from flowkit.data.batch_order import Batches
+from flowkit.data.dequantize import Dequantize
+from flowkit.distributions import Normal
+from flowkit.flows.before_training import check_division, check_training
+from flowkit.flows.failed_step import FailedStep
+from flowkit.flows.inference import Inference
+from flowkit.flows.inputs import (
+    is_array,
+    pack,
+    peek_checked,
+    plain_shape,
+    refuse_other_classes,
+    to_fit_on,
+    to_score_on,
+    to_validate_on,
+    unpack,
+)
+from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.objective import refuse_other_losses, what_counts, without_other_losses
+from flowkit.flows.same_bytes import make_reproducible
+from flowkit.flows.turns import Turns, alone
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Flow(FailedStep, Inference):
+    """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
+
+    A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of
+    -log_prob. Called on data (or `{"x": ..., "context": ...}`) it returns log_prob as a tensor that
+    carries gradients; its methods return numpy arrays and keep no gradients.
+
+    - `base`: the density of the latents; None is the standard normal.
+    - `dequantize`: a `flowkit.data.Dequantize` where the data are whole values such as uint8 images;
+      log_prob is then a lower bound of the log-probability of the image as stored.
+
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(0.0))
+    >>> round(float(flow.log_prob(ops.zeros((1, 2)))[0]), 4)  # -ln(2 pi)
+    -1.8379
+    """
+
+    def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
+        if not isinstance(bijector, Bijector):
+            raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
+        refuse_shared(bijector)
+        refuse_other_classes(bijector, base)
+        super().__init__(dtype=full_precision(dtype), **kwargs)
+        self.bijector = bijector
+        self.base = Normal(dtype=self.compute_dtype) if base is None else base
+        self.dequantize: Dequantize | None = dequantize
+        self.event_shape: tuple[int, ...] | None = None
+        self.sampler = keras.random.SeedGenerator()
+        self.turns = Turns()
+        self.nll = MeanOfCounted(name="nll")
+        self.bits = MeanOfCounted(name="bits_per_dim")
+        self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
+        self._scoring = False  # inside `evaluate`
+
+    # What Keras calls
+
+    def build(self, input_shape):
+        """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
+        x_shape, c_shape = unpack(input_shape)
+        self.bijector._check_shape(plain(x_shape))
+        self.bijector.build_for(plain(x_shape), plain_shape(c_shape))
+        self.event_shape = plain(x_shape)[1:]
+        # Keras traces the model anew before each batch while a layer is not built.
+        build_for(self.base, plain(self.bijector.compute_output_shape(plain(x_shape))), plain_shape(c_shape))
+        self._late = built_late(self.base)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """log_prob in nats, (batch,): dequantisation noise is drawn anew at each call."""
+        x, context = unpack(inputs)
+        if self.dequantize is not None:
+            x = self.dequantize(x)
+        with backends.compiling_parts(when=self.jit_compile):
+            return self._log_density(x, context)
+
+    def _should_torch_compile(self):
+        """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
+        chains = [layer for layer in self._flatten_layers() if hasattr(layer, "parts")]
+        if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
+            warnings.warn(
+                "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "
+                "same. Use backprop='stored' to have it compiled, or leave jit_compile out.",
+                stacklevel=2,
+            )
+        return super()._should_torch_compile() and not chains
+
+    def compute_output_shape(self, input_shape):
+        """(batch,), the shape of log_prob."""
+        return (unpack(input_shape)[0][0],)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
+        nll = -y_pred if sample_weight is None else -y_pred * ops.cast(sample_weight, y_pred.dtype)
+        loss = ops.mean(nll)
+        for extra in self.losses:
+            loss = loss + extra
+        return backends.replica_share(loss)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        data, _ = unpack(x)
+        counts, weight = what_counts(self, y_pred, sample_weight)
+        nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
+        self.nll.update_state(nll, sample_weight=weight)
+        size = event_size(data.shape)
+        self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
+        return self.get_metrics_result()
+
+    def compile(self, optimizer="rmsprop", loss=None, **options):
+        """Keras's `compile`, for the negative log-likelihood. Raises ValueError for another loss, and for metrics."""
+        refuse_other_losses(self, {"loss": loss, **options})
+        super().compile(optimizer, **options)
+
+    @alone
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        *,
+        context=None,
+        validation_data=None,
+        sample_weight=None,
+        class_weight=None,
+        **kwargs,
+    ):
+        """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.
+
+        `x` is an array or any dataset that Keras takes; a dataset with context yields
+        `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
+        context, ignored by a flow that takes none. `validation_data` is x, or (x, context), or (x, context,
+        sample_weight). Of data sets the first batch is checked, as arrays are.
+        """
+        if class_weight is not None:
+            raise ValueError(
+                "Flow.fit has no classes to weigh: pass sample_weight=, one number for each sample."
+            )
+        check_training(self)
+        if isinstance(x, Batches):
+            kwargs["shuffle"] = False  # its own order is what can be resumed
+        first, x, y = to_fit_on(
+            self, x, y, context, sample_weight, batch_size, kwargs.get("validation_split", 0.0)
+        )
+        if validation_data is not None:
+            size = kwargs.get("validation_batch_size") or batch_size
+            validation_data = to_validate_on(self, validation_data, size)
+        if not self.built or not self.bijector.adapted:
+            self.adapt(*first, again=False)
+        if self.compiled:
+            backends.use_multi_tensor(self.optimizer)
+        return super().fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            validation_data=validation_data,
+            sample_weight=sample_weight,
+            **kwargs,
+        )
+
+    @alone
+    def evaluate(self, x=None, y=None, batch_size=None, *, context=None, sample_weight=None, **kwargs):
+        """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
+
+        Raises ContractError for a flow that still waits for `adapt`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
+            x, y = to_score_on(self, x, y, context, sample_weight)
+            x = self._ready_on(x, batch_size)
+        self._scoring = True
+        try:
+            return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
+        finally:
+            self._scoring = False
+
+    @alone
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
+        return super().predict(self._ready_on(x, batch_size), batch_size, *args, **kwargs)
+
+    # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
+
+    @alone
+    def train_on_batch(self, x, *args, **kwargs):
+        """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().train_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
+
+    @alone
+    def test_on_batch(self, x, *args, **kwargs):
+        """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().test_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
+
+    @alone
+    def predict_on_batch(self, x):
+        """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().predict_on_batch(self._ready_on(x, math.inf))
+
+    # Data-dependent initialisation
+
+    @alone
+    def adapt(self, x, context=None, *, again=True):
+        """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
+
+        `fit` does it with its first batch, for parts that still need it (`again=False`); a larger batch
+        gives better statistics (256 for Glow).
+        """
+        x, context = self._check(x, context)
+        y = self._dequantized(x)
+        self._build_on(x, context)
+        with backends.no_grad():
+            self.bijector.adapt(y, context=context, again=again)
+        return self
+
+    # Manners
+
+    def _ready_on(self, data, batch_size):
+        """`data`, arrays or a data set, as if untouched: checked, and the flow adapted and built for them.
+
+        An engine that traces a step cannot ask there whether the flow is adapted.
+        """
+        x, context = unpack(data)
+        if is_array(x):
+            x, context = self._check(x, context)
+            check_division(len(x), batch_size)
+            data = pack(x, context)
+        else:
+            (x, context), data = peek_checked(self, data)
+        self._build_on(x, context)
+        self._check_adapted()
+        return data
+
+    # Saving
+
+    def save(self, filepath, *args, **kwargs):
+        """Keras's `save`, which writes the same bytes for the same flow."""
+        with self.turns.answer("save"):
+            self._refuse_late()  # before Keras opens the file, and with that empties it
+            super().save(filepath, *args, **kwargs)
+            make_reproducible(filepath)
+
+    def get_config(self):
+        store = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "bijector": store(self.bijector),
+            "base": store(self.base),
+            "dequantize": None if self.dequantize is None else store(self.dequantize),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {
+            part: config[part] and keras.saving.deserialize_keras_object(config[part], custom_objects)
+            for part in ("bijector", "base", "dequantize")
+        }
+        return cls(**config | parts)
+
+    def get_compile_config(self):
+        """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
+        config = super().get_compile_config()
+        return config and engine_neutral(config)
+
+    def compile_from_config(self, config):
+        """As Keras does, for a model whose `compile` is its own."""
+        self.compile(**keras.saving.deserialize_keras_object(without_other_losses(config)))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def save_own_variables(self, store):
+        with self.turns.answer("save"):
+            self._refuse_late()
+            super().save_own_variables(store)
+
+    def _refuse_late(self):
+        refuse_late(
+            self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
+        )
+
+    def load_own_variables(self, store):
+        refuse_late(self.base, self._late)
+        super().load_own_variables(store)

@@ -1,0 +1,55 @@
+"""Every clause, in the order in which they are checked and reported."""
+
+from flowkit.testing.clauses import (
+    adaptation,
+    batch,
+    compiled,
+    context,
+    errors,
+    finite,
+    gradients,
+    image,
+    log_det,
+    precision,
+    purity,
+    round_trip,
+    saving,
+    shapes,
+)
+
+_ALL = (
+    shapes.log_det_shape,
+    shapes.shape_inference,
+    round_trip.from_domain,
+    round_trip.from_codomain,
+    image.codomain,
+    image.domain,
+    log_det.forward_log_det,
+    log_det.inverse_log_det,
+    log_det.kind,
+    finite.finite,
+    finite.finite_gradient,
+    gradients.output,
+    gradients.log_det,
+    batch.independence,
+    batch.empty,
+    purity.purity,
+    context.context,
+    adaptation.adaptation,
+    saving.config,
+    saving.saving,
+    compiled.compiled,
+    precision.mixed_precision,
+    errors.wrong_rank,
+    errors.wrong_size,
+)
+CLAUSES = {clause.name: clause for clause in _ALL}
+
+
+def known(name):
+    """`name`, where a clause is called that. Raises ValueError otherwise."""
+    if name not in CLAUSES:
+        raise ValueError(
+            f"the checker knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}."
+        )
+    return name

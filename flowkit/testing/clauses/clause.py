@@ -1,0 +1,32 @@
+"""What a clause is: one promise, how it is checked, and what usually breaks it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Clause:
+    """`check(trial)` raises `Broken`; `per` says for what it is called: each "example", each "event", or "once"."""
+
+    name: str
+    promise: str
+    hint: str
+    per: str
+    check: Callable
+    applies: Callable
+    needs_inverse: bool = False
+
+    def __str__(self):
+        return self.name
+
+
+def clause(name, promise, *, hint, per="example", applies=lambda subject: None, needs_inverse=False):
+    """Make a function of a trial the clause `name`; `catalogue` lists it.
+
+    `applies(subject)` is None, or why it is not asked. `needs_inverse`: it says nothing of a layer that has a forward direction alone.
+    """
+
+    def made(check):
+        return Clause(name, promise, hint, per, check, applies, needs_inverse)
+
+    return made

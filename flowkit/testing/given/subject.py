@@ -1,0 +1,255 @@
+"""A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
+
+import contextlib
+import functools
+
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract import Bijector, ContractError
+from flowkit.contract.errors import label
+from flowkit.testing.given.clone import recreate
+from flowkit.testing.given.event_shapes import event_shapes, spread
+from flowkit.testing.given.functions import Functions
+from flowkit.testing.given.one_way import no_inverse
+from flowkit.testing.given.points import points_of
+from flowkit.testing.given.randomize import SCALE, moved
+from flowkit.testing.verdicts.cause import said
+
+CONTEXT_SIZE = 3
+
+
+class Subject:
+    """Makes what the clauses ask for, once, and keeps it.
+
+    `given` is a bijector, which is made again through its config, or a function (or class) without
+    arguments that makes one. `context` says what a context looks like if the layer itself does
+    not: the shape of one, or a function (rng, batch, event) -> array.
+    """
+
+    def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
+        self.given = given if isinstance(given, Bijector) else None
+        self._make = given if self.given is None else lambda: recreate(given)
+        self._context = _checked(context)
+        self.model = self._first()  # unbuilt: answers questions about the spec
+        if not isinstance(self.model, Bijector):
+            raise TypeError(
+                f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
+            )
+        self.spec = self.model.spec
+        self._layers, self._starts, self._moves = {}, {}, {}
+        functions = Functions(lambda event: self.layer(event, "float64"))
+        self.function, self.jacobian = functions.value, functions.jacobian
+        self.gradient, self.eps, self.narrow = functions.gradient, functions.eps, functions.narrow
+        self.events = self._choose_events(event_shapes, most_events)
+
+    def __str__(self):
+        return label(self.model)
+
+    @property
+    def config(self):
+        """The arguments of the layer, without what every layer has."""
+        try:
+            config = self.model.get_config()
+        except Exception as error:  # an author's own code may raise anything; a clause of its own judges it
+            return f"(get_config raised {type(error).__name__})"
+        return {k: v for k, v in config.items() if k not in ("name", "dtype", "trainable")}
+
+    @property
+    def config_text(self):
+        """The layer as it would be written, with the arguments of its config."""
+        config = self.config
+        if isinstance(config, str):
+            return config
+        return f"{type(self.model).__name__}({', '.join(f'{k}={v!r}' for k, v in config.items())})"
+
+    @functools.cached_property
+    def no_inverse(self):
+        """Why the layer has no inverse, or None."""
+        event = self.events[0]
+
+        def call():
+            layer = self.layer(event)
+            latent = tuple(layer.compute_output_shape((None, *event)))[1:]
+            z = points_of(self.spec.codomain, np.zeros((1, *latent))).astype("float32")
+            layer.inverse(ops.convert_to_tensor(z), *self.context_args(self.context(event, 0, 1)))
+
+        return no_inverse(call)
+
+    # Copies
+
+    def _first(self):
+        try:
+            return self.make()
+        except Exception as error:
+            if self.given is None:
+                raise
+            raise ContractError(
+                "config",
+                self.given,
+                expected="a layer that its config makes again, since the checker tries copies",
+                received=f"{type(error).__name__}: {said(error)}",
+                hint="Mend get_config, or pass a function that makes the bijector.",
+            ) from error
+
+    def make(self, dtype=None):
+        """A new, unbuilt layer; `dtype` "float64" inside `backends.float64()` makes one of that precision."""
+        if self.given is not None:
+            return recreate(self.given, dtype)
+        return self._make()
+
+    def _choose_events(self, asked, most):
+        if asked is not None:
+            return [tuple(event) for event in asked]
+        events, errors = [], []
+        for event in event_shapes(self.spec):
+            try:
+                layer = self.make()
+                self.build(layer, event)
+                layer.compute_inverse_shape(layer.compute_output_shape((None, *event)))
+            except Exception as error:  # not an event for this bijector, and how it says so is not asked here
+                errors.append(error)
+                continue
+            events.append(event)
+        if not events and not isinstance(errors[0], ValueError):
+            return event_shapes(self.spec)[:1]  # no refusal but a mistake, which the clauses will report
+        if not events:
+            raise ContractError(
+                "event shape",
+                self.model,
+                expected="to build for an event that its spec allows",
+                received=f"errors for all of {event_shapes(self.spec)}, the last of them: {said(errors[-1])}",
+                hint="Narrow the spec's event_rank or event_multiple, or pass event_shapes=.",
+            )
+        return spread(events, most)
+
+    def build(self, layer, event):
+        """`layer`, built for `event` (and a context, if it reads one)."""
+        if layer.built:
+            return layer
+        context = self.context(event, 0)
+        shape = None if context is None else np.shape(context[:1])
+        layer.build_for((None, *event), None if shape is None else (None, *shape[1:]))
+        layer.built = True
+        return layer
+
+    def layer(self, event, dtype="float32"):
+        """The copy for `event`: built, adapted to a batch, not yet perturbed. Kept."""
+        key = event, dtype
+        if key not in self._layers:
+            if dtype == "float64":
+                with backends.float64():
+                    layer = self.build(self.make("float64"), event)
+                    self._adapt(layer, event)
+            else:
+                layer = self.build(self.make(), event)
+                start = self.start(event)
+                if len(start) != len(layer.weights):
+                    raise ContractError(
+                        "config",
+                        self.model,
+                        expected=f"a copy with {len(start)} weights, like the first",
+                        received=f"{len(layer.weights)} weights",
+                    )
+                layer.set_weights(start)
+            self._layers[key] = layer
+        return self._layers[key]
+
+    def start(self, event):
+        """All weights as they are before they are perturbed, as float32 numbers."""
+        if event not in self._starts:
+            layer = self.layer(event, "float64")
+            with backends.float64():
+                values = [v.numpy() for v in layer.weights]
+            self._starts[event] = [v.astype("float32") if v.dtype == "float64" else v for v in values]
+        return self._starts[event]
+
+    def _adapt(self, layer, event):
+        flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
+        if (
+            not flags
+            and type(layer)._adapt is Bijector._adapt
+            and type(layer).run_adapt is Bijector.run_adapt
+        ):
+            return
+        x = self.adapt_batch(event)
+        with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
+            layer.adapt(ops.convert_to_tensor(x), *self.context_args(self.context(event, 0, len(x))))
+        for flag in flags:
+            flag.assign(True)
+
+    def adapt_batch(self, event, seed=0):
+        """A batch with another mean and deviation for each entry than 0 and 1."""
+        t = np.random.default_rng([seed, 2]).normal(0.4, 0.7, (16, *event))
+        return points_of(self.spec.domain, t)
+
+    def weighted(self, example, dtype="float32"):
+        """The copy for the event of `example`, with its weights moved as that says."""
+        event, moves = tuple(example.event), (example.seed, example.scales)
+        layer = self.layer(event, dtype)
+        if self._moves.get((event, dtype)) != moves:
+            by_path = dict(zip([id(v) for v in layer.weights], self.start(event), strict=True))
+            start = [by_path[id(v)] for v in layer.trainable_variables]
+            scales = [SCALE * times for times in example.scales]
+            new = moved(layer, example.seed, scales, start)
+            values = by_path | dict(zip([id(v) for v in layer.trainable_variables], new, strict=True))
+            # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
+            with backends.float64() if dtype == "float64" else contextlib.nullcontext():
+                for variable in layer.weights:
+                    variable.assign(values[id(variable)])
+            self._moves[event, dtype] = moves
+        return layer
+
+    def built(self, event):
+        """A new float32 layer for `event`, as its `build` left it."""
+        return self.build(self.make(), event)
+
+    def prepare(self, layer, example):
+        """`layer`, built, with the weights that the kept copy has for `example`, as far as they fit."""
+        self.build(layer, example.event)
+        source = self.weighted(example)
+        if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
+            layer.set_weights([v.numpy() for v in source.weights])
+        return layer
+
+    def twin(self, example):
+        """A new float32 layer with the same weights as the kept one, that nobody has called."""
+        return self.prepare(self.built(example.event), example)
+
+    def forget(self, event, dtype="float32"):
+        """Have the weights of that copy set anew before its next use: a clause has changed them."""
+        self._moves.pop((event, dtype), None)
+
+    # Contexts
+
+    def context(self, event, seed, batch=None):
+        """A context for `batch` samples, or None. Where it is optional, every other seed has none."""
+        batch = batch or 16
+        if self.spec.context == "none":
+            return None
+        rng = np.random.default_rng([seed, 3])
+        if callable(self._context):
+            return np.asarray(self._context(rng, batch, event))
+        if self._context is not None:
+            return rng.normal(size=(batch, *self._context)).astype("float32")
+        if self.model.num_classes:
+            return rng.integers(0, self.model.num_classes, batch).astype("int32")
+        return rng.normal(size=(batch, CONTEXT_SIZE)).astype("float32")
+
+    @staticmethod
+    def context_args(context):
+        return () if context is None else (ops.convert_to_tensor(context),)
+
+
+def _checked(context):
+    """What says how a context looks, if it is something that does."""
+    if context is None or callable(context):
+        return context
+    if isinstance(context, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in context):
+        return tuple(map(int, context))
+    raise TypeError(
+        "context= expects the shape of one context, as (3,), or a function (rng, batch, event) -> array; "
+        f"received {context!r}."
+        + (" A context of several tensors cannot be checked: join them in one." * isinstance(context, dict))
+    )

@@ -1,0 +1,166 @@
+"""How large an error may be: from the precision that a computation really had, and measured conditioning.
+
+Nothing here is chosen by hand but `ROUNDINGS`. A function's own rounding shows in its second
+difference at steps of the square root of the unit: a smooth function's is about one unit, so what
+is more is noise. (Smaller steps miss it: near 1, where expm1(x) + 1 is all rounding, nothing moves.)
+Its conditioning shows in how far the answer moves when inputs and weights move by a
+little. Both are measured at the very points that are judged.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowkit.testing.given.points import room
+
+ROUNDINGS = 64
+"""How many rounding errors of the worst kind one answer may add up: the only free number.
+
+Random draws of the direction of a perturbation see about half of the worst case, second differences
+of rounding noise a little more than one rounding; events of the sizes drawn pass through some tens
+of operations.
+"""
+
+DIRECTIONS, PAIRS, SPREADS = 3, 4, 2
+"""How many perturbations of each kind. Rounding has steps of its own: one second difference in two is 0 by luck."""
+
+
+@dataclass
+class Measured:
+    """Answers of one direction and how far rounding may have moved them.
+
+    `value` (batch, *event) and `log_det` (batch,) with the errors `value_error` and `log_det_error` of
+    the same shapes, and `value_spread`, `log_det_spread`: how far the answers move when the input moves by the error
+    that it came with.
+    """
+
+    value: np.ndarray
+    log_det: np.ndarray
+    value_error: np.ndarray
+    log_det_error: np.ndarray
+    value_spread: np.ndarray
+    log_det_spread: np.ndarray
+
+
+def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed=0):
+    """`function(x) -> (value, log_det)` on numpy arrays, with its rounding errors measured.
+
+    All rows go through in one batch of a fixed size, so an engine that compiles does so once.
+    `weight_moves` are functions like `function` whose weights are moved by a relative step, given as
+    pairs (function, step).
+    """
+    rng = np.random.default_rng([seed, x.size])
+    rows = len(x)
+
+    def signs():
+        return rng.choice([-1.0, 1.0], size=x.shape) * rng.uniform(0.5, 1, size=x.shape)
+
+    free = room(domain, x) / 2
+    step = np.minimum(np.sqrt(eps) * np.abs(x), free)
+    error = np.zeros_like(x) if input_error is None else np.minimum(input_error, 1e30)
+    error = np.minimum(error, np.maximum(room(domain, x), 0))  # a map may refuse what lies outside
+    pieces = [x]
+    pieces += [x + step * signs() for _ in range(DIRECTIONS)]
+    for _ in range(PAIRS):
+        move = step * signs()
+        pieces += [x + move, x - move]
+    pieces += [x + error * signs() for _ in range(SPREADS)]
+    stacked = np.concatenate(pieces)
+    if domain.kind == "simplex":
+        stacked[rows:] /= stacked[rows:].sum(axis=-1, keepdims=True)
+    answers = [split(part, rows) for part in function(stacked)]
+    with np.errstate(all="ignore"):
+        # A step that an edge made shorter stands for more of the rounding of x.
+        ratio = np.where(step > 0, eps * np.abs(x) / np.where(step > 0, step, 1), 0.0)
+        ratio = ratio.reshape(rows, -1).max(axis=1)
+        results = []
+        for which, parts in enumerate(answers):
+            base = parts[0]
+            tail = (1,) * (base.ndim - 1)
+            moved = [np.abs(p - base) for p in parts[1 : 1 + DIRECTIONS]]
+            error_out = ratio.reshape(-1, *tail) * np.max(moved, axis=0)
+            pairs = parts[1 + DIRECTIONS : 1 + DIRECTIONS + 2 * PAIRS]
+            noise = [np.abs(a - 2 * base + b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+            error_out = error_out + np.max(noise, axis=0) + eps * np.abs(base) + smallest(eps)
+            for other, relative in weight_moves:
+                error_out = error_out + eps / relative * np.abs(split(other(stacked)[which], rows)[0] - base)
+            spread = np.max([np.abs(p - base) for p in parts[1 + DIRECTIONS + 2 * PAIRS :]], axis=0)
+            results.append((base, error_out, spread))
+    (value, value_error, value_spread), (log_det, log_det_error, log_det_spread) = results
+    # A sum over n entries adds n roundings of terms that may cancel.
+    log_det_error = log_det_error + eps * np.sqrt(x[0].size)
+    return Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+
+
+def tame(again, start):
+    """For each sample: whether what has come back moves by less than its size when rounding moves what it came from.
+
+    A map that throws a rounding error farther than that is nowhere near straight, and its slope at the rounded point
+    tells nothing of the point that was meant: the one may be flat where the other is steep.
+    """
+    size = np.maximum(1, np.abs(start).reshape(len(start), -1).max(axis=1))
+    return again.value_spread.reshape(len(start), -1).max(axis=1) < size
+
+
+def split(stacked, rows):
+    """The pieces of `rows` rows each that `stacked` was put together from."""
+    return [stacked[i : i + rows] for i in range(0, len(stacked), rows)]
+
+
+def log_abs_det(jacobians, noise, eps):
+    """(log|det J|, its error, condition number) for each sample of (batch, n, n), noise of the same shape.
+
+    The error of log|det J| under dJ is tr(J^-1 dJ) to first order. Where it is infinite, since J may be singular
+    for all that rounding leaves to see, an upper bound of log|det J| comes in its place: no singular value moves by
+    more than the norm of dJ, and no volume is larger than that of a box as long as the rows. A row of zeros means a
+    slope that rounding hides, as where a tanh is flat: of at most one unit.
+    """
+    values, errors, conditions = [], [], []
+    for matrix, wobble in zip(jacobians, noise, strict=True):
+        if not np.isfinite(matrix).all():
+            values.append(np.nan)
+            errors.append(np.inf)
+            conditions.append(np.inf)
+            continue
+        with np.errstate(all="ignore"):
+            size = np.abs(matrix).max(axis=1, keepdims=True)
+            flat = size == 0
+            size = np.where(flat, eps, size)
+            scaled = matrix / size  # rows of one size: an exponential's may differ by hundreds of decades
+            moves = eps * np.abs(scaled) + wobble / size
+            singular = np.linalg.svd(scaled, compute_uv=False)
+            value = np.sum(np.log(singular)) + np.sum(np.log(size))
+            try:
+                error = np.sum(np.abs(np.linalg.inv(scaled).T) * moves)
+            except np.linalg.LinAlgError:
+                error = np.inf
+            if flat.any() or not np.isfinite(error):
+                error = np.inf
+                moves = np.where(flat, np.eye(len(matrix)), ROUNDINGS * moves)
+                by_volume = np.sum(np.log(singular + np.linalg.norm(moves)))
+                by_rows = np.sum(
+                    np.log(np.linalg.norm(scaled, axis=1) + np.linalg.norm(moves, axis=1))
+                )  # Hadamard
+                value = min(by_volume, by_rows) + np.sum(np.log(size))
+        values.append(value)
+        errors.append(error)
+        conditions.append(singular[0] / singular[-1] if singular[-1] else np.inf)
+    return np.array(values), np.array(errors), np.array(conditions)
+
+
+def smallest(eps):
+    """The smallest number that a type of rounding unit `eps` holds in full; XLA makes 0 of what is smaller."""
+    return float(np.finfo(_kind(eps)).tiny)
+
+
+def large(eps):
+    """The size from which a product of two numbers overflows a type of rounding unit `eps`.
+
+    Gradients are made of such products; and where answers are as large, a rounding error is too large for a
+    measurement nearby to tell what it does.
+    """
+    return float(np.sqrt(np.finfo(_kind(eps)).max))
+
+
+def _kind(eps):
+    return {2.0**-52: "float64", 2.0**-10: "float16"}.get(eps, "float32")  # a bfloat16 has a float32's range

@@ -1,0 +1,92 @@
+"""What a clause finds: a promise that is broken, or one that could not be judged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class Broken(Exception):
+    """A promise does not hold: what was expected and received, and by how much if that is a number.
+
+    `size`, at least 1, is that of the numbers that differ.
+    """
+
+    def __init__(self, expected, received, *, measured=None, allowed=None, sample=None, hint=None, size=1.0):
+        super().__init__(f"expected {expected}, received {received}")
+        self.expected, self.received = expected, received
+        self.measured, self.allowed, self.sample, self.hint = measured, allowed, sample, hint
+        self.size = size
+
+    def negligible(self, unit):
+        """Whether the error is below one rounding of a number of that size, in a precision of rounding `unit`."""
+        return self.measured is not None and self.measured < unit * self.size
+
+
+LEAST = 2.0**-23
+"""The rounding unit of float32, in which most layers work."""
+
+
+class Undecided(Exception):
+    """Nothing of this example could be judged; the message says why, where it is not for rounding alone."""
+
+
+@dataclass(frozen=True)
+class Negligible:
+    """A difference that the layer's own precision cannot show: to be told, and no promise broken."""
+
+    text: str
+
+
+def judge(expected, received, allowed, *, what, where=None, among=None, gap=None):
+    """Raise `Broken` for the worst entry of |expected - received| > allowed, `Undecided` if none can be judged.
+
+    An entry whose allowed error reaches a sixteenth of its size has no digits left to judge. `among` (batch,) tells
+    which samples count; `where` are the inputs, for the message.
+    """
+    with np.errstate(all="ignore"):
+        gap = np.abs(expected - received) if gap is None else gap
+        size = np.abs(np.where(np.isfinite(expected), expected, np.nan_to_num(received, posinf=0, neginf=0)))
+        decided = allowed <= np.maximum(1, size) / 16
+        if among is not None:
+            decided &= among.reshape(-1, *(1,) * (decided.ndim - 1))
+        broken = decided & ~(gap <= allowed)
+        if not broken.any():
+            if not decided.any():
+                raise Undecided
+            return
+        size = np.maximum(1, size)
+        least = np.maximum(
+            allowed, LEAST * size
+        )  # an error that most layers can show goes before one they cannot
+        ratio = np.where(broken, np.nan_to_num(gap / least, nan=np.inf, posinf=np.inf), -1)
+    worst = np.unravel_index(np.argmax(ratio), ratio.shape)
+    place = "" if len(worst) == 1 else f"[{', '.join(map(str, worst[1:]))}]"
+    at = "" if where is None else f" at {point(where[worst[0]])}"
+    raise Broken(
+        f"{what}{place} = {expected[worst]:.6g}",
+        f"{received[worst]:.6g}{at}",
+        measured=float(gap[worst]),
+        allowed=float(allowed[worst]),
+        sample=int(worst[0]),
+        size=float(np.broadcast_to(size, gap.shape)[worst]),
+        hint=proportion(expected[worst], received[worst], None if where is None else where[0].shape),
+    )
+
+
+def point(row):
+    """An event as short text."""
+    text = np.array2string(np.asarray(row), precision=6, separator=", ", threshold=24, floatmode="maxprec")
+    return " ".join(text.split())
+
+
+def proportion(expected, received, event):
+    """What a telling ratio between two log-dets or values suggests, or None."""
+    if not (np.isfinite(expected) and np.isfinite(received)) or not expected or not received:
+        return None
+    ratio = expected / received
+    near = round(ratio)
+    if abs(ratio + 1) < 1e-6:
+        return "The sign is the other one."
+    if near > 1 and abs(ratio - near) < 1e-6 * near:
+        return f"Off by a factor of {near}" + (f": the event has shape {event}." if event else ".")
+    return None

@@ -1,0 +1,124 @@
+"""What a check found, as an object that prints as a table."""
+
+from dataclasses import dataclass, field
+
+from flowkit.contract import ContractError
+from flowkit.testing.verdicts.cause import Cause
+
+
+class BrokenPromise(ContractError):
+    """A `ContractError` with the evidence: `measured` against `allowed` error, `conditioning`, the example.
+
+    `conditioning` is the condition number of the float64 Jacobian at the point, None if there is none.
+    """
+
+    def __init__(
+        self,
+        clause,
+        bijector,
+        *,
+        expected,
+        received,
+        hint,
+        measured,
+        allowed,
+        conditioning,
+        config,
+        example,
+        replay,
+    ):
+        super().__init__(clause, bijector, expected=expected, received=received, hint=hint)
+        self.measured, self.allowed, self.conditioning = measured, allowed, conditioning
+        self.config, self.example, self.replay = config, example, replay
+        lines = [self.args[0], f"  config:       {config}"]
+        if measured is not None:
+            lines.append(f"  error:        {measured:.3g}, allowed {allowed:.3g}")
+        if conditioning is not None:
+            lines.append(f"  conditioning: {conditioning:.3g}")
+        lines.append(f"  replay:       {replay}")
+        self.args = ("\n".join(lines),)
+
+
+@dataclass
+class Result:
+    """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
+
+    `cause` is the error that broke it, where it was one; `seconds` the time it took; `note` a difference that the
+    layer's own precision cannot show.
+    """
+
+    clause: str
+    verdict: str
+    examples: int = 0
+    reason: str = ""
+    error: BrokenPromise | None = field(default=None, repr=False)
+    cause: Cause | None = field(default=None, repr=False)
+    seconds: float = field(default=0.0, compare=False)
+    note: str = ""
+
+
+@dataclass
+class Report:
+    """All clauses of one bijector on one engine. True if nothing is broken; prints as a table.
+
+    `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
+    """
+
+    bijector: str
+    engine: str
+    results: list[Result]
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.notes = [*self.notes, *(f"{r.clause}: {r.note}" for r in self.results if r.note)]
+
+    def __bool__(self):
+        return not self.broken
+
+    @property
+    def broken(self):
+        """The results of the clauses that do not hold."""
+        return [result for result in self.results if result.verdict == "broken"]
+
+    def __getitem__(self, clause):
+        return next(result for result in self.results if result.clause == clause)
+
+    def __str__(self):
+        width = max(len(result.clause) for result in self.results)
+        lines = [f"{self.bijector} on {self.engine}"]
+        for result in self.results:
+            count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
+            lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
+        lines += [f"  note: {note}" for note in self.notes]
+        lines.append(f"  {times(self.results)}")
+        return "\n".join(lines)
+
+    @property
+    def seconds(self):
+        """How long the whole check took."""
+        return sum(result.seconds for result in self.results)
+
+    def as_dict(self):
+        """The report as plain data, for JSON."""
+        rows = []
+        for result in self.results:
+            row = {"clause": result.clause, "verdict": result.verdict}
+            row |= {"examples": result.examples, "reason": result.reason}
+            row["seconds"] = round(result.seconds, 3)
+            if result.error is not None:
+                row |= {"message": str(result.error), "replay": result.error.replay}
+            rows.append(row)
+        return {
+            "bijector": self.bijector,
+            "engine": self.engine,
+            "kept": bool(self),
+            "notes": self.notes,
+            "clauses": rows,
+        }
+
+
+def times(results, most=3):
+    """One line: how long a check took, and its slowest clauses."""
+    slowest = sorted(results, key=lambda result: -result.seconds)[:most]
+    named = ", ".join(f"{result.clause} {result.seconds:.1f} s" for result in slowest)
+    return f"took {sum(result.seconds for result in results):.1f} s; the slowest: {named}"
