@@ -42,7 +42,7 @@ def main():
         "training.learning_rate": options.learning_rate,
     }
     changes = [recipes.Override(key, value) for key, value in given.items() if value is not None]
-    recipe = recipes.load(options.recipe, changes)
+    recipe = recipes.read_recipe(options.recipe, changes)
     refuse_what_is_not_done_here(recipe, parser)
     options.out.mkdir(parents=True)
     train, test = (data.load(recipe.data.source, split) for split in ("train", "test"))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
-TOPICS = ("engine", "numerics", "optimizer", "parts", "replay", "steps")
+TOPICS = ("engine", "numerics", "optimizer", "parts", "backprop", "steps")
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 MAY_IMPORT = {

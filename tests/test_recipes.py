@@ -38,14 +38,14 @@ def changed(old, new):
 
 def refusal(text, overrides=()):
     with pytest.raises(recipes.RecipeError) as error:
-        recipes.loads(text, overrides, where="r.toml")
+        recipes.parse_recipe(text, overrides, where="r.toml")
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
 def test_defaults_are_filled_in():
-    recipe = recipes.loads(GOOD)
+    recipe = recipes.parse_recipe(GOOD)
     assert recipe.model["steps"] == 1
     assert recipe.model["coupling"] == "affine"
     assert "input_shape" not in recipe.model
@@ -120,7 +120,7 @@ def test_a_number_of_thousands_of_digits_is_one_short_line():
 
 def test_the_mark_that_windows_editors_begin_a_file_with_is_read_over(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
-    assert recipes.load(str(tmp_path / "a.toml")) == recipes.loads(GOOD)
+    assert recipes.read_recipe(str(tmp_path / "a.toml")) == recipes.parse_recipe(GOOD)
 
 
 def test_nearest_optimizer_is_named():
@@ -143,7 +143,7 @@ def test_dotted_keys_and_inline_tables_have_lines_too():
 
 
 def test_overrides_are_toml_or_bare_words():
-    recipe = recipes.loads(
+    recipe = recipes.parse_recipe(
         GOOD, ["model.steps=3", "training.schedule=constant", "sampling.temperature = 0.5"]
     )
     assert recipe.model["steps"] == 3
@@ -173,7 +173,7 @@ def test_other_options_are_named_as_they_were_given():
 
 def test_names_of_recipes_are_found_and_the_nearest_listed():
     assert {"glow/fashion-mnist", "glow/digits"} <= set(recipes.available())
-    assert recipes.load("glow/digits").data.source == "digits"
+    assert recipes.read_recipe("glow/digits").data.source == "digits"
     with pytest.raises(recipes.RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"):
         recipes.find("glow/digit")
     with pytest.raises(recipes.RecipeError, match=r"no/such\.toml: expected a recipe file"):
@@ -182,18 +182,18 @@ def test_names_of_recipes_are_found_and_the_nearest_listed():
 
 @pytest.mark.parametrize("name", sorted(recipes.available()))
 def test_every_recipe_that_comes_with_flowkit_is_valid(name):
-    assert recipes.load(name).training.epochs > 0
+    assert recipes.read_recipe(name).training.epochs > 0
 
 
 def test_binary_file_is_refused(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(recipes.RecipeError, match="cannot be read as text"):
-        recipes.load(str(tmp_path / "a.toml"))
+        recipes.read_recipe(str(tmp_path / "a.toml"))
 
 
 def test_resolved_recipe_reads_back_the_same():
-    recipe = recipes.loads(GOOD)
-    assert recipes.loads(recipes.dumps(recipe)) == recipe
+    recipe = recipes.parse_recipe(GOOD)
+    assert recipes.parse_recipe(recipes.dumps(recipe)) == recipe
 
 
 def test_toml_writer_is_exact():
@@ -206,7 +206,7 @@ def test_toml_writer_is_exact():
 
 
 def test_prepared_experiment_is_what_the_recipe_says():
-    made = recipes.prepare(recipes.loads(GOOD))
+    made = recipes.prepare(recipes.parse_recipe(GOOD))
     assert made.flow.built
     assert made.train.images.shape == (80, 8, 8, 1)
     assert made.flow.dequantize.levels == 17
@@ -221,7 +221,7 @@ def test_prepared_experiment_is_what_the_recipe_says():
 
 
 def optimizer(*changes, steps_per_epoch=50):
-    return recipes.build_optimizer(recipes.loads(GOOD, changes), steps_per_epoch).inner_optimizer
+    return recipes.build_optimizer(recipes.parse_recipe(GOOD, changes), steps_per_epoch).inner_optimizer
 
 
 def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
@@ -229,7 +229,7 @@ def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
     text = GOOD.replace("ema = 0.9\n", "")
 
     def build(*changes):
-        return recipes.build_optimizer(recipes.loads(text, changes), 50).inner_optimizer
+        return recipes.build_optimizer(recipes.parse_recipe(text, changes), 50).inner_optimizer
 
     made = build(*glow)
     assert isinstance(made, training.GlowAdamax)
@@ -272,7 +272,7 @@ def test_warm_up_in_epochs_is_by_step():
 @pytest.mark.parametrize("ema", [0.75, 0])
 def test_what_fit_leaves_to_score_and_sample_are_the_averaged_weights_unless_turned_off(ema):
     made = recipes.prepare(
-        recipes.loads(GOOD, ["training.epoch_steps=1", "training.epochs=8", f"training.ema={ema}"])
+        recipes.parse_recipe(GOOD, ["training.epoch_steps=1", "training.epochs=8", f"training.ema={ema}"])
     )
     path = []
 
@@ -292,7 +292,7 @@ def test_what_fit_leaves_to_score_and_sample_are_the_averaged_weights_unless_tur
 
 def test_crop_and_augment_reach_training_adaptation_and_tests():
     changes = ["data.crop=4", 'data.augment=["shift", "flip"]', "training.epoch_steps=7"]
-    recipe = recipes.loads(GOOD, changes)
+    recipe = recipes.parse_recipe(GOOD, changes)
     made = recipes.prepare(recipe)
     assert made.flow.event_shape == (4, 4, 1)
     assert len(made.batches) == 7
@@ -302,20 +302,20 @@ def test_crop_and_augment_reach_training_adaptation_and_tests():
     assert np.array_equal(again.batches[3][0], batch)
     assert made.test.images.shape[1:] == (4, 4, 1)
     assert np.array_equal(made.test.images, recipes.load_data(recipe, "test").images)
-    whole = recipes.load_data(recipes.loads(GOOD), "test").images
+    whole = recipes.load_data(recipes.parse_recipe(GOOD), "test").images
     windows = np.lib.stride_tricks.sliding_window_view(whole[..., 0], (4, 4), (1, 2))
     assert (windows == made.test.images[:, None, None, ..., 0]).all((3, 4)).any((1, 2)).all()
 
 
 def test_data_that_are_not_there_are_asked_for():
     with pytest.raises(recipes.RecipeError, match=r"no/such: expected a file or folder.*--data PATH gives"):
-        recipes.load_data(recipes.loads(GOOD, ["data.source=no/such"]), "train")
+        recipes.load_data(recipes.parse_recipe(GOOD, ["data.source=no/such"]), "train")
     with pytest.raises(recipes.RecipeError, match=r"received 'digit'. Did you mean 'digits'"):
-        recipes.load_data(recipes.loads(GOOD, ["data.source=digit"]), "train")
+        recipes.load_data(recipes.parse_recipe(GOOD, ["data.source=digit"]), "train")
 
 
 def test_precision_reaches_the_networks_and_nothing_else():
-    made = recipes.prepare(recipes.loads(GOOD, ["training.precision=mixed_bfloat16"]))
+    made = recipes.prepare(recipes.parse_recipe(GOOD, ["training.precision=mixed_bfloat16"]))
     computed_in = {layer.compute_dtype for layer in made.flow._flatten_layers()}
     assert computed_in == {"float32", "bfloat16"}
     assert {str(w.dtype) for w in made.flow.trainable_weights} == {"float32"}
@@ -324,7 +324,7 @@ def test_precision_reaches_the_networks_and_nothing_else():
 
 def test_same_seed_same_start_and_another_seed_another():
     def weights(seed):
-        made = recipes.prepare(recipes.loads(GOOD, [f"training.seed={seed}"]))
+        made = recipes.prepare(recipes.parse_recipe(GOOD, [f"training.seed={seed}"]))
         return [ops.convert_to_numpy(w).tobytes() for w in made.flow.variables]
 
     assert weights(1) == weights(1)
@@ -332,7 +332,7 @@ def test_same_seed_same_start_and_another_seed_another():
 
 
 def test_class_conditional_recipe_feeds_labels():
-    made = recipes.prepare(recipes.loads(GOOD, ["model.num_classes=10"]))
+    made = recipes.prepare(recipes.parse_recipe(GOOD, ["model.num_classes=10"]))
     (batch,) = made.batches[0]
     assert batch["context"].shape == (16,)
     assert made.context(made.train) is made.train.labels
@@ -370,13 +370,13 @@ def test_class_conditional_recipe_feeds_labels():
 )
 def test_what_only_the_data_can_tell(override, message):
     with pytest.raises(recipes.RecipeError, match=message):
-        recipes.prepare(recipes.loads(GOOD, [override]))
+        recipes.prepare(recipes.parse_recipe(GOOD, [override]))
 
 
 def test_a_warm_up_longer_than_the_run_is_shortened():
     """A recipe made for many images meets a folder of few."""
     with pytest.warns(UserWarning, match="the whole run has 10: the warm-up takes 1 instead"):
-        made = recipes.prepare(recipes.loads(GOOD, ["training.warmup_steps=10"]))
+        made = recipes.prepare(recipes.parse_recipe(GOOD, ["training.warmup_steps=10"]))
     schedule = made.flow.optimizer.get_config()["inner_optimizer"]["config"]["learning_rate"]["config"]
     assert (schedule["warmup_steps"], schedule["total_steps"]) == (1, 10)
 
@@ -417,7 +417,7 @@ def images(count, channels, side=8, labels=None):
 )
 def test_what_only_the_end_reads_is_refused_before_training(train, test, changes, message, monkeypatch):
     monkeypatch.setattr(data, "load", lambda source, split, **_: {"train": train, "test": test}[split])
-    recipe = recipes.loads(GOOD, changes)
+    recipe = recipes.parse_recipe(GOOD, changes)
     if message is None:
         recipes.prepare(recipe)
         return
@@ -429,4 +429,4 @@ def test_levels_that_the_data_do_not_have_are_refused_before_training():
     with pytest.raises(
         recipes.RecipeError, match=r"model.data_levels = 20, but the images of digits have 17"
     ):
-        recipes.prepare(recipes.loads(GOOD, ["model.data_levels=20"]))
+        recipes.prepare(recipes.parse_recipe(GOOD, ["model.data_levels=20"]))

@@ -28,12 +28,13 @@ _engine = _file("engine")
 _numerics = _file("numerics")
 _optimizer = _file("optimizer")
 _parts = _file("parts")
-_replay = _file("replay")
+_backprop = _file("backprop")
 _steps = _file("steps")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 all_finite = _optimizer.all_finite
 arctan = _numerics.arctan
+backprop = _backprop.backprop
 compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
@@ -56,7 +57,6 @@ mean = _numerics.mean
 no_grad = _engine.no_grad
 processes = _steps.processes
 rectify = _engine.rectify
-replay = _replay.replay
 replica_share = _engine.replica_share
 replicas = _engine.replicas
 run_part = _parts.run_part
@@ -73,6 +73,7 @@ __all__ = [
     "SUPPORTS_TRAINING",
     "all_finite",
     "arctan",
+    "backprop",
     "compile_fully",
     "compile_gradients",
     "compile_inference",
@@ -100,7 +101,6 @@ __all__ = [
     "read_tensorflow_checkpoint",
     "read_torch_state",
     "rectify",
-    "replay",
     "replica_share",
     "replicas",
     "run_part",

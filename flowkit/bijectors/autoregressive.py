@@ -13,7 +13,7 @@ from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import build_conditioner
-from flowkit.contract.shapes import plain
+from flowkit.contract.shapes import as_tuple
 from flowkit.transforms import Affine, Transform
 
 
@@ -65,7 +65,7 @@ class Autoregressive(Steered):
                 "event shape",
                 self,
                 expected=f"{len(self.order)} entries, for its order",
-                received=f"shape {plain(x_shape)}",
+                received=f"shape {as_tuple(x_shape)}",
             )
         if not getattr(
             self.conditioner, "autoregressive", True
@@ -81,7 +81,7 @@ class Autoregressive(Steered):
             self.indices = fixed_weight(self, "indices", np.array(self.order), "int32")
             self.back = fixed_weight(self, "back", np.argsort(self.order), "int32")
         build_conditioner(
-            self, self.conditioner, size * self.transform.parameters, plain(x_shape), context_shape
+            self, self.conditioner, size * self.transform.parameters, as_tuple(x_shape), context_shape
         )
 
     def _seen(self, x, context):

@@ -134,7 +134,7 @@ class Chain(Bijector):
             part.build_for(x_shape, context_shape)
             x_shape = part.compute_output_shape(x_shape)
         if self.backprop != "stored":
-            self._check_replayable()
+            self._check_repeatable()
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -145,7 +145,7 @@ class Chain(Bijector):
 
     def run(self, x, context, inverse):
         if self.backprop != "stored":
-            return self._replay(x, context, inverse)
+            return self._backprop(x, context, inverse)
         if not backends.scans():
             return _run(self.parts, x, context, inverse)
         total, runs = 0.0, repeats(self.parts)
@@ -156,10 +156,10 @@ class Chain(Bijector):
 
     # Gradients that save memory
 
-    def _replay(self, x, context, inverse):
+    def _backprop(self, x, context, inverse):
         invert = self.backprop == "reversible"
         parts = self._flat() if invert else self.parts
-        return backends.replay(
+        return backends.backprop(
             parts[::-1] if inverse else parts,
             x,
             context,
@@ -197,7 +197,7 @@ class Chain(Bijector):
                 stacklevel=2,
             )
 
-    def _check_replayable(self):
+    def _check_repeatable(self):
         """Raise for a part that does not answer the same when it is run once more."""
         for layer in self._flatten_layers():
             seeds = [v for v in layer.variables if v.name == "seed_generator_state"]

@@ -11,7 +11,7 @@ from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import LAYOUTS, build_conditioner
-from flowkit.contract.shapes import plain
+from flowkit.contract.shapes import as_tuple
 from flowkit.transforms import Additive, Affine, Transform
 
 
@@ -71,7 +71,7 @@ class Coupling(Steered):
         self.spec = self._steered_spec()
 
     def build(self, x_shape, context_shape=None):
-        event = plain(x_shape)[1:]
+        event = as_tuple(x_shape)[1:]
         if not self._parts.divides(event):
             raise ContractError(
                 "event shape",
@@ -79,10 +79,10 @@ class Coupling(Steered):
                 expected="at least 2 channels, one to keep and one to change"
                 if isinstance(self.split, str)
                 else f"an event for its mask of shape {self.split.shape}",
-                received=f"shape {plain(x_shape)}",
+                received=f"shape {as_tuple(x_shape)}",
             )
         seen, changed = self._parts.sizes(event)
-        given = (*plain(x_shape)[:-1], seen)
+        given = (*as_tuple(x_shape)[:-1], seen)
         build_conditioner(self, self.conditioner, changed * self.transform.parameters, given, context_shape)
 
     def _seen(self, x, context):

@@ -38,7 +38,7 @@ def level_sizes(bijector, wanted):
     return [math.prod(event) for event in multiscale.latent_events]
 
 
-def spread(bijector, temperature):
+def per_latent(bijector, temperature):
     """`temperature` as what multiplies the latents: a number, or the levels' numbers, one for each latent (dim,).
 
     Raises ValueError for negative numbers, and for as many as there are not levels.

@@ -9,7 +9,7 @@ from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import LAYOUTS, build_conditioner, context_of
-from flowkit.contract.shapes import plain
+from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import added_round_trips, weakest
 from flowkit.transforms import Gaussian
 
@@ -80,7 +80,7 @@ class MultiScale(Bijector):
 
     def build(self, x_shape, context_shape=None):
         shapes = self.build_parts(x_shape, context_shape)
-        self.event, self.latent_events = plain(x_shape)[1:], [left[1:] for _, left in shapes]
+        self.event, self.latent_events = as_tuple(x_shape)[1:], [left[1:] for _, left in shapes]
 
     def build_parts(self, x_shape, context_shape=None):
         """Make the weights of scales and priors, and leave the size of the data open for `build`.
@@ -88,7 +88,7 @@ class MultiScale(Bijector):
         Weights belong to channels: a flow whose weights come from elsewhere need not know more. Returns
         for each scale the shape it is given and that of the latents which leave after it.
         """
-        shapes = self._level_shapes(plain(x_shape))  # the whole way, before any weight is made
+        shapes = self._level_shapes(as_tuple(x_shape))  # the whole way, before any weight is made
         for scale, prior, (given, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
             scale.build_for(given, context_shape)
             if prior is not None:
@@ -110,7 +110,7 @@ class MultiScale(Bijector):
             )
         for level, scale in enumerate(self.scales):
             self._check_level(level, scale, shape, event)
-            given, shape = shape, plain(scale.compute_output_shape(shape))
+            given, shape = shape, as_tuple(scale.compute_output_shape(shape))
             if level < len(self.scales) - 1:
                 if shape[-1] % 2:
                     raise ContractError(

@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.conditioner import build_conditioner, context_of
-from flowkit.contract.shapes import plain
+from flowkit.contract.shapes import as_tuple
 from flowkit.transforms import Transform
 
 
@@ -57,7 +57,7 @@ class Pointwise(Steered):
                 received="none" if context_shape is None else f"shape {context_shape}",
                 hint="keras.ops.one_hot makes vectors of labels.",
             )
-        build_conditioner(self, self.conditioner, channels * parameters, plain(context_shape))
+        build_conditioner(self, self.conditioner, channels * parameters, as_tuple(context_shape))
 
     def _seen(self, x, context):
         return context, None

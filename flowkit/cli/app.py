@@ -7,7 +7,7 @@ import typer
 
 import flowkit
 from flowkit._engine import ENGINES
-from flowkit.cli import places
+from flowkit.cli import paths
 from flowkit.cli.engine import use
 
 
@@ -37,7 +37,7 @@ Run = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", help="The PNG file to write.", callback=places.picture)
+    Path | None, typer.Option("-o", "--output", help="The PNG file to write.", callback=paths.picture)
 ]
 Data = Annotated[
     str | None, typer.Option(help="A data set by name, or a folder or file of images.", metavar="SOURCE")
@@ -72,7 +72,7 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder to write. Default: runs/ and the recipe's name.", callback=places.folder
+            help="The folder to write. Default: runs/ and the recipe's name.", callback=paths.folder
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
@@ -202,7 +202,7 @@ def convert(
             "-o",
             "--output",
             help="A .keras file for foreign weights, an .npz for a flow.",
-            callback=places.weights,
+            callback=paths.weights,
         ),
     ],
     n_bits: Annotated[

@@ -76,7 +76,7 @@ class RunFolder:
             raise CommandError(f"{folder}: expected a folder of the run's own, found {found}: move it away")
 
     def _check_same(self, recipe):
-        then, now = _flat(recipes.load(str(self.recipe_path))), _flat(recipe)
+        then, now = _flat(recipes.read_recipe(str(self.recipe_path))), _flat(recipe)
         longer = now["training.epochs"] > then["training.epochs"]
         differing = [
             key
@@ -101,7 +101,7 @@ class RunFolder:
     def recipe(self, source=None):
         """The run's recipe, with data from `source` if that is given."""
         self._exists()
-        return with_source(recipes.load(str(self.recipe_path)), source)
+        return with_source(recipes.read_recipe(str(self.recipe_path)), source)
 
     def save_flow(self, flow):
         """Write `flow.keras` in a single step."""

@@ -13,7 +13,7 @@ from flowkit.cli.run_folder import RunFolder
 
 
 def run(name, *, source, epochs, precision, out, resume, settings):
-    recipe = recipes.load(name, overrides(settings, source, epochs, precision))
+    recipe = recipes.read_recipe(name, overrides(settings, source, epochs, precision))
     folder = RunFolder(out or Path("runs") / _default_folder(name))
     with folder.held():
         folder.check(recipe, resume)

@@ -17,7 +17,7 @@ class Pretrained:
 
     def recipe(self, source=None):
         """The recipe that the flow was trained by, with data from `source` if that is given."""
-        return with_source(recipes.load(self.name), source)
+        return with_source(recipes.read_recipe(self.name), source)
 
     def load_flow(self):
         """The trained flow. Raises a CommandError if its file is damaged."""

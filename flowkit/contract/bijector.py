@@ -7,7 +7,7 @@ from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.building import build_for
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.precision import full_precision
-from flowkit.contract.shapes import check_shape, context_shape, plain
+from flowkit.contract.shapes import as_tuple, check_shape, context_shape
 from flowkit.contract.spec import BijectorSpec
 
 
@@ -59,7 +59,7 @@ class Bijector(keras.Layer):
         if inverse and not self.built:  # Keras would take the latent's shape for the data's
             x = x if hasattr(x, "shape") else ops.convert_to_tensor(x)
             context = args[0] if args else kwargs.get("context")
-            self.build_for(self.compute_inverse_shape(plain(x.shape)), context_shape(context))
+            self.build_for(self.compute_inverse_shape(as_tuple(x.shape)), context_shape(context))
         return super().__call__(x, *args, inverse=inverse, **kwargs)
 
     def inverse(self, z, context=None):
@@ -74,10 +74,10 @@ class Bijector(keras.Layer):
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if 0 in x.shape:
             raise ContractError(
-                "adapt", self, expected="at least one event", received=f"shape {plain(x.shape)}"
+                "adapt", self, expected="at least one event", received=f"shape {as_tuple(x.shape)}"
             )
         if not self.built:
-            self.build_for(plain(x.shape), context_shape(context))
+            self.build_for(as_tuple(x.shape), context_shape(context))
         self._check_input(x, context, inverse=False)
         self.run_adapt(x, context, again)
         self._checked_adapted = False
@@ -155,14 +155,14 @@ class Bijector(keras.Layer):
         """The data's shape that `build` was called with; None before."""
         build = (self.get_build_config() or {}) if self.built else {}
         shape = build.get("input_shape") or build.get("shapes_dict", {}).get("x_shape")
-        return None if shape is None else plain(shape)
+        return None if shape is None else as_tuple(shape)
 
     def compute_output_spec(self, x, context=None, inverse=False):
         self._check_input(x, context, inverse)
         shape = self.compute_inverse_shape if inverse else self.compute_output_shape
         log_det_dtype = self.compute_dtype
         return (
-            keras.KerasTensor(shape(plain(x.shape)), self.compute_dtype),
+            keras.KerasTensor(shape(as_tuple(x.shape)), self.compute_dtype),
             keras.KerasTensor((x.shape[0],), log_det_dtype),
         )
 
@@ -173,7 +173,7 @@ class Bijector(keras.Layer):
     # Manners
 
     def _check_input(self, x, context, inverse):
-        shape = plain(x.shape)
+        shape = as_tuple(x.shape)
         if self._fitting != (shape[1:], inverse):
             self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
             self._fitting = (shape[1:], inverse)

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.errors import ContractError
-from flowkit.contract.shapes import plain
+from flowkit.contract.shapes import as_tuple
 
 LAYOUTS = ("interleaved", "contiguous")
 
@@ -74,7 +74,7 @@ def build_conditioner(
         conditioner.features = features
     if not conditioner.built:
         conditioner.build(*((x_shape,) if context_of(conditioner) == "none" else (x_shape, context_shape)))
-    answer = plain(conditioner.compute_output_shape(x_shape))
+    answer = as_tuple(conditioner.compute_output_shape(x_shape))
     if answer[-1] != features:
         raise ContractError(
             "conditioner",

@@ -25,7 +25,7 @@ def event_size(shape):
     return size
 
 
-def plain(shape):
+def as_tuple(shape):
     """A shape as a tuple of int and None, whatever the engine calls it."""
     return tuple(None if n is None else int(n) for n in shape)
 
@@ -34,7 +34,7 @@ def context_shape(context):
     """The shape of a context, or the dict of shapes of a dict of tensors; None for none."""
     if context is None:
         return None
-    return tree.map_structure(lambda t: plain(ops.shape(t)), context)
+    return tree.map_structure(lambda t: as_tuple(ops.shape(t)), context)
 
 
 def check_shape(bijector, shape, *, rank, multiple, built=None):
@@ -42,7 +42,7 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
 
     `rank` and `multiple` are the spec's; `built` is the shape that the weights were made for.
     """
-    shape = plain(shape)
+    shape = as_tuple(shape)
     event = shape[1:]
     ranks = (rank,) if isinstance(rank, int) else rank
     allowed = len(event) >= 1 if ranks is None else len(event) in ranks

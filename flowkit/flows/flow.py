@@ -11,7 +11,7 @@ from flowkit.contract import Bijector
 from flowkit.contract.building import build_for
 from flowkit.contract.precision import full_precision
 from flowkit.contract.saving import built_late, engine_neutral, refuse_late, refuse_shared
-from flowkit.contract.shapes import event_size, plain
+from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
@@ -75,11 +75,13 @@ class Flow(FailedStep, Inference):
     def build(self, input_shape):
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
         x_shape, c_shape = unpack(input_shape)
-        self.bijector._check_shape(plain(x_shape))
-        self.bijector.build_for(plain(x_shape), plain_shape(c_shape))
-        self.event_shape = plain(x_shape)[1:]
+        self.bijector._check_shape(as_tuple(x_shape))
+        self.bijector.build_for(as_tuple(x_shape), plain_shape(c_shape))
+        self.event_shape = as_tuple(x_shape)[1:]
         # Keras traces the model anew before each batch while a layer is not built.
-        build_for(self.base, plain(self.bijector.compute_output_shape(plain(x_shape))), plain_shape(c_shape))
+        build_for(
+            self.base, as_tuple(self.bijector.compute_output_shape(as_tuple(x_shape))), plain_shape(c_shape)
+        )
         self._late = built_late(self.base)
         self.built = True
 

@@ -10,10 +10,10 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit import backends
-from flowkit.bijectors.levels import spread
+from flowkit.bijectors.levels import per_latent
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.shapes import context_shape, event_size, plain
+from flowkit.contract.shapes import as_tuple, context_shape, event_size
 from flowkit.data.dequantize import Dequantize, evaluation_noise
 from flowkit.flows.drawing import Latents, Repeated, entropy
 from flowkit.flows.in_batches import default_batch_size, run_in_batches
@@ -211,9 +211,9 @@ class Inference(keras.Model):
         return Latents(
             self.base,
             count,
-            plain(self.bijector.compute_output_shape((None, *self._event())))[1:],
+            as_tuple(self.bijector.compute_output_shape((None, *self._event())))[1:],
             seed=seed,
-            temperature=spread(self.bijector, temperature),
+            temperature=per_latent(self.bijector, temperature),
             context=context,
         )
 

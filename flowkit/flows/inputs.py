@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
-from flowkit.contract.shapes import plain
+from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_division
 
 
@@ -26,8 +26,8 @@ def pack(x, context):
 def plain_shape(shape):
     """A shape, or a dict of shapes, as tuples of int and None; None stays None."""
     if isinstance(shape, dict):
-        return {key: plain(value) for key, value in shape.items()}
-    return None if shape is None else plain(shape)
+        return {key: as_tuple(value) for key, value in shape.items()}
+    return None if shape is None else as_tuple(shape)
 
 
 def is_array(x):

@@ -8,7 +8,7 @@ from flowkit import backends
 from flowkit.bijectors.levels import split_levels
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import ContractError
-from flowkit.contract.shapes import event_size, plain
+from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flows.flow import Flow
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.inputs import unpack
@@ -77,7 +77,7 @@ class LabelledFlow(Flow):
 
     def build(self, input_shape):
         super().build(input_shape)
-        latent = plain(self.bijector.compute_output_shape((None, *self.event_shape)))
+        latent = as_tuple(self.bijector.compute_output_shape((None, *self.event_shape)))
         top = self._levels.latent_events[-1] if self._levels else latent
         self.classifier.build((None, top[-1]))
 

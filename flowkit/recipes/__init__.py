@@ -1,6 +1,6 @@
 """A recipe, a TOML file with [model], [data], [training] and [sampling], becomes a flow to train.
 
->>> recipe = loads('''
+>>> recipe = parse_recipe('''
 ... [model]
 ... name = "glow"
 ... levels = 2
@@ -15,7 +15,7 @@ from flowkit.recipes.build import Experiment, build_flow, prepare
 from flowkit.recipes.find import available, find
 from flowkit.recipes.images import load_data
 from flowkit.recipes.optimizer import build_optimizer
-from flowkit.recipes.read import Override, load, loads
+from flowkit.recipes.read import Override, parse_recipe, read_recipe
 from flowkit.recipes.schema import Recipe, RecipeError
 from flowkit.recipes.write import dumps
 
@@ -29,8 +29,8 @@ __all__ = [
     "build_optimizer",
     "dumps",
     "find",
-    "load",
     "load_data",
-    "loads",
+    "parse_recipe",
     "prepare",
+    "read_recipe",
 ]

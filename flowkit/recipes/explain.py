@@ -3,7 +3,7 @@
 import re
 
 from flowkit.contract.arguments import shown
-from flowkit.recipes.schema import RecipeError, nearest
+from flowkit.recipes.schema import RecipeError, did_you_mean
 
 
 def explained(error, model, prefix, tables, where, text, labels):
@@ -16,7 +16,7 @@ def explained(error, model, prefix, tables, where, text, labels):
     key, value = ".".join(part[:80] for part in path), _at(tables, path)
     if kind == "extra_forbidden":
         what = "is not a table" if len(path) == 1 else f"is not a key of [{path[0]}]"
-        message = f"{key} {what}{nearest(path[-1], _names(model, path, prefix))}"
+        message = f"{key} {what}{did_you_mean(path[-1], _names(model, path, prefix))}"
     elif kind == "missing":
         message = f"{key} is missing"
     elif kind == "value_error":

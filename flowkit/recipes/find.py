@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flowkit.recipes.schema import RecipeError
-from flowkit.zoo.files import files, nearest
+from flowkit.zoo.files import closest, files
 
 
 def find(name):
@@ -21,7 +21,7 @@ def find(name):
         raise RecipeError(f"{name or 'RECIPE'}: expected a recipe file, found a folder")
     if path.suffix == ".toml" or path.exists():
         raise RecipeError(f"{name}: expected a recipe file, found none there")
-    raise RecipeError(f"there is no recipe {name!r}; the nearest are {nearest(name, known)}")
+    raise RecipeError(f"there is no recipe {name!r}; the nearest are {closest(name, known)}")
 
 
 def available():

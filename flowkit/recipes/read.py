@@ -11,7 +11,7 @@ from flowkit import zoo
 from flowkit.contract.arguments import shown
 from flowkit.recipes.explain import explained, place_of
 from flowkit.recipes.find import find
-from flowkit.recipes.schema import Recipe, RecipeError, arguments_table, nearest
+from flowkit.recipes.schema import Recipe, RecipeError, arguments_table, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Override:
             return cls(key, value)
 
 
-def load(name, overrides=()):
+def read_recipe(name, overrides=()):
     """Read and validate a recipe, by file or name, with `overrides` in place of its values.
 
     `overrides` are strings such as `"model.steps=8"`, or `Override`s. Raises a RecipeError that
@@ -50,11 +50,11 @@ def load(name, overrides=()):
         raise RecipeError(
             f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})"
         ) from None
-    return loads(text, overrides, where=str(path))
+    return parse_recipe(text, overrides, where=str(path))
 
 
-def loads(text, overrides=(), where="recipe"):
-    """`load`, from the text of a recipe."""
+def parse_recipe(text, overrides=(), where="recipe"):
+    """`read_recipe`, from the text of a recipe."""
     try:
         tables = _parsed(text)
     except ValueError as error:
@@ -112,7 +112,7 @@ def _model_table(given, place):
     name = given.get("name")
     if not isinstance(name, str) or name not in zoo.ARCHITECTURES:
         received = "nothing" if name is None else shown(name)
-        hint = nearest(name, zoo.ARCHITECTURES) if isinstance(name, str) else ""
+        hint = did_you_mean(name, zoo.ARCHITECTURES) if isinstance(name, str) else ""
         raise RecipeError(
             f"{place(('model', 'name'))}: model.name: expected one of "
             f"{', '.join(zoo.ARCHITECTURES)}, received {received}{hint}"

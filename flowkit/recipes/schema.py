@@ -75,7 +75,7 @@ class TrainingTable(BaseModel):
         known = optimizers()
         if name not in known:
             raise ValueError(
-                f"expected one of {', '.join(known)}, received {shown(name)}{nearest(name, known)}"
+                f"expected one of {', '.join(known)}, received {shown(name)}{did_you_mean(name, known)}"
             )
         return name
 
@@ -134,6 +134,6 @@ def optimizers():
     return {**keras_own, "glow-adamax": training.GlowAdamax}
 
 
-def nearest(name, known):
+def did_you_mean(name, known):
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

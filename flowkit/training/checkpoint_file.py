@@ -44,7 +44,7 @@ def _read(path):
     return arrays, json.loads(meta)
 
 
-def plain(array):
+def storable(array):
     """`array` in a dtype that the file has a name for, bit for bit."""
     return np.ascontiguousarray(array).view(plain_dtype(array.dtype)).reshape(array.shape)
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.training.checkpoint_file import plain, plain_dtype
+from flowkit.training.checkpoint_file import plain_dtype, storable
 from flowkit.training.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
@@ -15,7 +15,7 @@ Arrays = dict[str, np.ndarray]
 def state(model: keras.Model, *, metrics: bool = False) -> Arrays:
     """Name -> array of all variables of `model` and its optimizer; with `metrics` the running means too."""
     variables = named_variables(model) | (named_metrics(model) if metrics else {})
-    return {key: plain(ops.convert_to_numpy(variable)) for key, variable in variables.items()}
+    return {key: storable(ops.convert_to_numpy(variable)) for key, variable in variables.items()}
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -17,6 +17,6 @@ def files(kind):
     }
 
 
-def nearest(name, known):
+def closest(name, known):
     """The names that `name` may have meant, for a message: all of them if none is near."""
     return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known))

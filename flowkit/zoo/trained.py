@@ -4,7 +4,7 @@ import hashlib
 
 import keras
 
-from flowkit.zoo.files import files, nearest
+from flowkit.zoo.files import closest, files
 
 
 def load(name):
@@ -21,7 +21,7 @@ def load(name):
     """
     known = files("keras")
     if name not in known:
-        raise ValueError(f"there is no trained flow {name!r}; the nearest are {nearest(name, known)}")
+        raise ValueError(f"there is no trained flow {name!r}; the nearest are {closest(name, known)}")
     path = known[name]
     received, expected = hashlib.sha256(path.read_bytes()).hexdigest(), _sums(path.parent).get(path.name)
     if received != expected:

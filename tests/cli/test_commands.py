@@ -86,7 +86,7 @@ def test_a_run_holds_everything(trained):
         "metrics.json", "recipe.toml", "samples", "samples.png",
     ]  # fmt: skip
     assert sorted(p.name for p in (trained / "samples").iterdir()) == ["epoch-001.png", "epoch-002.png"]
-    assert recipes.load(str(trained / "recipe.toml")).model["coupling"] == "affine"
+    assert recipes.read_recipe(str(trained / "recipe.toml")).model["coupling"] == "affine"
     log = training.read_log(trained / "log.csv")
     assert [row["epoch"] for row in log] == [1, 2]
     assert pixels(trained / "samples.png").shape == (18, 18)

@@ -184,9 +184,9 @@ def test_max_bytes_is_a_positive_whole_number(wrong):
 
 def test_a_recipe_states_it():
     text = '[model]\nname = "glow"\n[data]\nsource = "fashion-mnist"\nmax_bytes = 1_000_000\n'
-    assert recipes.loads(text.replace("max_bytes = 1_000_000", "")).data.max_bytes == MAX_BYTES
+    assert recipes.parse_recipe(text.replace("max_bytes = 1_000_000", "")).data.max_bytes == MAX_BYTES
     with pytest.raises(ValueError, match="expected at most 1,000,000 bytes of memory"):
-        recipes.load_data(recipes.loads(text), "train")
+        recipes.load_data(recipes.parse_recipe(text), "train")
 
 
 def test_a_long_list_of_members_is_not_read(tmp_path):

@@ -25,7 +25,7 @@ GREY = ("glow/mnist", 28)  # the recipes without a size of their own, whose imag
 def stored_shape(name, recipe):
     """(height, width, channels) of the user's images."""
     if recipe.data.source == "fashion-mnist-full":  # a package of Debian's, which need not be there
-        return recipes.load_data(recipes.load("glow/fashion-mnist"), "test").images.shape[1:]
+        return recipes.load_data(recipes.read_recipe("glow/fashion-mnist"), "test").images.shape[1:]
     if recipe.data.source in data.NAMES:
         return recipes.load_data(recipe, "test").images.shape[1:]
     side = recipe.data.size or (GREY[1] if name == GREY[0] else 32)
@@ -49,7 +49,7 @@ def test_the_card_says_how_many_parameters_a_recipe_has(name):
 
     The card is the one place of the numbers; those the paper's code implies are repeated below.
     """
-    recipe = recipes.load(name)
+    recipe = recipes.read_recipe(name)
     options = {key: value for key, value in recipe.model.items() if key != "name"}
     *sides, channels = stored_shape(name, recipe)
     shape = (*(recipe.data.crop or side for side in sides), channels)
@@ -75,7 +75,7 @@ def test_the_card_has_the_published_counts():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_it_is_trained_as_published(name):
-    recipe = recipes.load(name)
+    recipe = recipes.read_recipe(name)
     table, side = recipe.training, recipe.data.crop or recipe.data.size or 32
     assert table.batch_size == 64 * 32**2 // side**2  # of one worker
     assert table.adapt_batch == 256 * 32**2 // side**2
@@ -91,7 +91,7 @@ def test_it_is_trained_as_published(name):
     rate = optimizer.get_config()["learning_rate"]["config"]
     assert (rate["peak"], rate["warmup_steps"]) == (1e-3, 7820)
 
-    off = recipes.load(name, ["training.ema=0"])
+    off = recipes.read_recipe(name, ["training.ema=0"])
     optimizer = recipes.build_optimizer(off, table.epoch_steps).inner_optimizer
     assert (optimizer.use_ema, optimizer.beta_2) == (False, 1 - 1 / 782)
 
@@ -110,7 +110,7 @@ def small(tmp_path):
     """A recipe with one thin step, and random images in place of the user's."""
 
     def make(name):
-        recipe = recipes.load(name)
+        recipe = recipes.read_recipe(name)
         warmup = "warmup_steps" if recipe.training.warmup_steps else "warmup_epochs"
         changed = [*SMALL, "training.adapt_batch=4", f"training.{warmup}=1"]
         if backends.name() != "torch":
@@ -118,14 +118,14 @@ def small(tmp_path):
         if recipe.training.polyak_epochs:
             changed.append("training.polyak_epochs=3")
         if recipe.data.source in data.NAMES:
-            return recipes.load(name, [*changed, "data.limit=4"])
+            return recipes.read_recipe(name, [*changed, "data.limit=4"])
         rng = np.random.default_rng(0)
         arrays = {}
         for split in ("train", "test"):
             arrays[f"{split}_images"] = rng.integers(0, 256, (4, *stored_shape(name, recipe)), dtype="uint8")
             arrays[f"{split}_labels"] = np.arange(4)
         np.savez(tmp_path / "images.npz", **arrays)
-        return recipes.load(name, [*changed, f"data.source={tmp_path / 'images.npz'}"])
+        return recipes.read_recipe(name, [*changed, f"data.source={tmp_path / 'images.npz'}"])
 
     return make
 

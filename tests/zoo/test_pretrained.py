@@ -16,7 +16,7 @@ REACHED = {"glow/digits": 2.3007132, "glow/fashion-mnist": 3.5655582}
 @pytest.mark.parametrize("name", zoo.pretrained())
 def test_a_trained_flow_scores_what_it_reached(name):
     flow = zoo.load(name)
-    images = recipes.load_data(recipes.load(name), "test").images[:100]
+    images = recipes.load_data(recipes.read_recipe(name), "test").images[:100]
     bits = np.asarray(flow.bits_per_dim(images))
     assert bits.shape == (100,)
     np.testing.assert_allclose(bits.mean(), REACHED[name], rtol=1e-5)
@@ -24,7 +24,7 @@ def test_a_trained_flow_scores_what_it_reached(name):
 
 @pytest.mark.parametrize("name", zoo.pretrained())
 def test_a_trained_flow_is_what_its_recipe_builds(name):
-    recipe = recipes.load(name)
+    recipe = recipes.read_recipe(name)
     built = recipes.build_flow(recipe, recipes.load_data(recipe, "train"))
     loaded = zoo.load(name)
     assert loaded.bijector.get_config().keys() == built.bijector.get_config().keys()

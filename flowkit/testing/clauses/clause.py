@@ -23,7 +23,7 @@ class Clause:
 def clause(name, promise, *, hint, per="example", applies=lambda subject: None, needs_inverse=False):
     """Make a function of a trial the clause `name`; `catalogue` lists it.
 
-    `applies(subject)` is None, or why it is not asked. `needs_inverse`: it says nothing of a layer that has a forward direction alone.
+    `applies(subject)` is None, or why it is not asked. `needs_inverse`: it says nothing of a layer without a way back.
     """
 
     def made(check):

@@ -30,7 +30,7 @@ def event_shapes(spec):
     return sorted(small or shapes[:1], key=_size)
 
 
-def spread(events, count):
+def evenly(events, count):
     """`count` of the events: the smallest, the largest and some between."""
     if len(events) <= count:
         return events

@@ -10,7 +10,7 @@ from flowkit import backends
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.errors import label
 from flowkit.testing.given.clone import recreate
-from flowkit.testing.given.event_shapes import event_shapes, spread
+from flowkit.testing.given.event_shapes import evenly, event_shapes
 from flowkit.testing.given.functions import Functions
 from flowkit.testing.given.one_way import no_inverse
 from flowkit.testing.given.points import points_of
@@ -122,7 +122,7 @@ class Subject:
                 received=f"errors for all of {event_shapes(self.spec)}, the last of them: {said(errors[-1])}",
                 hint="Narrow the spec's event_rank or event_multiple, or pass event_shapes=.",
             )
-        return spread(events, most)
+        return evenly(events, most)
 
     def build(self, layer, event):
         """`layer`, built for `event` (and a context, if it reads one)."""

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 
-def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Of all activations only the output is kept, from which each part's input is found by inversion, where

@@ -9,7 +9,7 @@ from keras import tree
 
 
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow
-def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Of all activations only the output is kept, from which each part's input is found by inversion, where

@@ -1,7 +1,7 @@
 """Gradients that save memory: on Keras's numpy engine there are none to save it for."""
 
 
-def replay(parts, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Numpy has no backward pass.
