@@ -18,6 +18,7 @@ _PUBLIC = {
     "Conditioner": "flowkit.contract",
     "ContractError": "flowkit.contract",
     "Domain": "flowkit.contract",
+    "Surjection": "flowkit.contract",
     "Flow": "flowkit.flows",
     "LabelledFlow": "flowkit.flows",
     "backends": None,

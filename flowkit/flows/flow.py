@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract import Bijector
+from flowkit.contract import FlowLayer
 from flowkit.contract.building import build_for
 from flowkit.contract.precision import full_precision
 from flowkit.contract.saving import built_late, engine_neutral, refuse_late, refuse_shared
@@ -54,7 +54,7 @@ class Flow(FailedStep, Inference):
     """
 
     def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
-        if not isinstance(bijector, Bijector):
+        if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
