@@ -30,6 +30,7 @@ _PUBLIC = {
     "evaluation": None,
     "latent": None,
     "numerics": None,
+    "surjections": None,
     "testing": None,
     "training": None,
     "transforms": None,

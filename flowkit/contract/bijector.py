@@ -13,6 +13,8 @@ class Bijector(FlowLayer):
     take `context` as a second argument exactly if `spec.context` is not "none", `noise=` exactly if the spec
     says that this direction draws, and may return a scalar log-det if it does not depend on x:
 
+    >>> from keras import ops
+    >>> from flowkit.contract import BijectorSpec
     >>> class Twice(Bijector):
     ...     spec = BijectorSpec(log_det="constant")
     ...     def _forward(self, x):

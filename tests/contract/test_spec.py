@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from flowkit.contract import BijectorSpec, Domain
-from flowkit.contract.spec import weakest
+from flowkit.contract.spec import composed, weakest
 
 
 def test_the_default_promises_the_least_common_thing():
