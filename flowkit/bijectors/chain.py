@@ -46,6 +46,8 @@ class Chain(Bijector):
 
     def __init__(self, parts, *, backprop="stored", **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError(f"Chain expects a list of bijectors, received {parts!r}.")
         self.parts = list(parts)
         self.backprop = one_of("Chain's backprop", backprop, ("stored", "recompute", "reversible"))
         for part in self.parts:
