@@ -130,6 +130,7 @@ def test_the_contract_stands_on_keras_alone():
         "functools",
         "inspect",
         "math",
+        "numbers",
         "operator",
         "typing",
         "collections",
