@@ -23,7 +23,9 @@ __all__ = [
     "log_sigmoid",
     "logaddexp",
     "matmul",
+    "maximum",
     "mean",
+    "minimum",
     "norm",
     "sin",
     "softplus",
@@ -93,9 +95,21 @@ def matmul(x1: Any, x2: Any) -> Any:
     return backends.matmul(x1, x2)
 
 
+def maximum(x1: Any, x2: Any) -> Any:
+    """The larger of both for each entry, which has the gradient; x2 has it if they are equal."""
+    x1, x2 = _alike(x1, x2)
+    return ops.where(x1 > x2, x1, x2)
+
+
 def mean(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean over `axis`, one or several; over all entries if it is None."""
     return backends.mean(*_alike(x), axis=axis, keepdims=keepdims)
+
+
+def minimum(x1: Any, x2: Any) -> Any:
+    """The smaller of both for each entry, which has the gradient; x2 has it if they are equal."""
+    x1, x2 = _alike(x1, x2)
+    return ops.where(x1 < x2, x1, x2)
 
 
 def norm(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:

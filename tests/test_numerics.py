@@ -62,12 +62,14 @@ CASES = {
         lambda x, y: each(exactly(lambda x, y: (x.exp() + y.exp()).ln()), x, y),
     ),
     "matmul": (numerics.matmul, [A, B], product),
+    "maximum": (numerics.maximum, [A, B], np.maximum),
     "mean": (lambda x: numerics.mean(x, axis=-1), [A], lambda x: row_sums(x)[:, -1] / 4),
     "mean of all": (
         lambda x: numerics.mean(x, axis=(0, 1), keepdims=True),
         [A],
         lambda x: [[math.fsum(x.ravel()) / 16]],
     ),
+    "minimum": (numerics.minimum, [A, B], np.minimum),
     "norm": (lambda x: numerics.norm(x, axis=-1), [A], lambda x: [math.hypot(*row) for row in x]),
     "norm of all": (lambda x: numerics.norm(x, keepdims=True), [A], lambda x: [[math.hypot(*x.ravel())]]),
     "sin": (numerics.sin, [LINE], lambda x: each(math.sin, x)),
@@ -145,7 +147,7 @@ def test_integers_stay_integers_in_sums_and_products():
 def test_float64_prevails_over_float32_and_over_numbers():
     with backends.float64():
         wide, narrow = tensor([[0.1]], "float64"), tensor([[0.1]], "float32")
-        for function in (numerics.matmul, numerics.logaddexp):
+        for function in (numerics.matmul, numerics.logaddexp, numerics.maximum):
             assert array(function(wide, narrow)).dtype == array(function(narrow, wide)).dtype == "float64"
         assert array(numerics.logaddexp(narrow, 0.1)).dtype == "float32"
 
@@ -208,7 +210,9 @@ def test_numpy_has_them_too(run_python):
                 y = numerics.solve_increasing(lambda x: (x**3, np.log(3 * x * x)), x, -2.0, 2.0)
                 assert np.allclose(y**3, x)
             else:
-                given = {"logaddexp": [x, x], "matmul": [x, x.T]}.get(name, [x])
+                given = {"matmul": [x, x.T]}.get(name, [x])
+                if name in ("logaddexp", "maximum", "minimum"):
+                    given = [x, x]
                 assert np.isfinite(getattr(numerics, name)(*given)).all(), name
         print("done")
     """
