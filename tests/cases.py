@@ -3,7 +3,18 @@
 from flowkit import bijectors as fb
 from flowkit.conditioners import MADE, MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
 from flowkit.testing import Case
-from flowkit.transforms import Affine, RationalQuadratic, SigmoidMixture
+from flowkit.transforms import (
+    Affine,
+    Bernstein,
+    CircularRationalQuadratic,
+    LinearSpline,
+    MixtureOfLogistics,
+    QuadraticSpline,
+    RationalQuadratic,
+    SigmoidMixture,
+    SumOfSquares,
+    UnconstrainedMonotone,
+)
 
 VECTOR, IMAGE, SMALL = ((3,),), ((2, 3, 4),), ((4, 4, 2),)
 
@@ -209,6 +220,36 @@ COMPOSED = [
     Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25), SMALL),
 ]
 
-ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
+# An odd number of bins: points that are drawn first lie in the middle, where an even one has a knot and a jump.
+TRANSFORMS = {
+    "affine tails": lambda: RationalQuadratic(3, tails="affine"),
+    "circular spline": lambda: CircularRationalQuadratic(3),
+    "quadratic spline": lambda: QuadraticSpline(3),
+    "quadratic affine tails": lambda: QuadraticSpline(3, tails="affine"),
+    "linear spline": lambda: LinearSpline(3),
+    "linear spline with tails": lambda: LinearSpline(3, bound=2.0),
+    "Bernstein": lambda: Bernstein(5),
+    "sum of squares": lambda: SumOfSquares(2, 2),
+    "logistics": lambda: MixtureOfLogistics(2),
+    "unconstrained monotone": lambda: UnconstrainedMonotone(2, nodes=5),
+}
+ARRANGEMENTS = {
+    "Coupling": lambda transform: fb.Coupling(MLP([6]), transform),
+    "Autoregressive": lambda transform: fb.Autoregressive(MADE([6]), transform),
+    "Pointwise": fb.Pointwise,
+}
+
+
+def arranged(arrangement, transform):
+    return lambda: ARRANGEMENTS[arrangement](TRANSFORMS[transform]())
+
+
+ARRANGED = [
+    Case(f"{arrangement}({transform})", arranged(arrangement, transform), ((2,),))
+    for transform in TRANSFORMS
+    for arrangement in ARRANGEMENTS
+]
+
+ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *ONE_BY_ONE, *ARRANGED, *CONTEXTS, *COMPOSED]
 
 assert len({case.name for case in ALL}) == len(ALL), "names of cases must differ"

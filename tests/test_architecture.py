@@ -17,7 +17,7 @@ TOPICS = ("engine", "numerics", "optimizer", "parts", "backprop", "steps")
 MAY_IMPORT = {
     "contract": set(),
     "numerics": {"backends"},
-    "transforms": {"contract", "numerics"},
+    "transforms": {"contract", "numerics", "backends"},
     "bijectors": {"contract", "numerics", "transforms"},
     "surjections": {"contract"},
     "conditioners": {"contract", "numerics", "backends"},

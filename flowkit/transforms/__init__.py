@@ -2,9 +2,33 @@
 
 from flowkit.transforms.additive import Additive
 from flowkit.transforms.affine import Affine
+from flowkit.transforms.bernstein import Bernstein
+from flowkit.transforms.circular import CircularRationalQuadratic
 from flowkit.transforms.gaussian import Gaussian
+from flowkit.transforms.linear_spline import LinearSpline
+from flowkit.transforms.mixture_of_logistics import MixtureOfLogistics
+from flowkit.transforms.quadratic_spline import QuadraticSpline
 from flowkit.transforms.rational_quadratic import RationalQuadratic
 from flowkit.transforms.sigmoid_mixture import SigmoidMixture
+from flowkit.transforms.solved import Solved, StraightTails
+from flowkit.transforms.sum_of_squares import SumOfSquares
 from flowkit.transforms.transform import Transform
+from flowkit.transforms.unconstrained_monotone import UnconstrainedMonotone
 
-__all__ = ["Additive", "Affine", "Gaussian", "RationalQuadratic", "SigmoidMixture", "Transform"]
+__all__ = [
+    "Additive",
+    "Affine",
+    "Bernstein",
+    "CircularRationalQuadratic",
+    "Gaussian",
+    "LinearSpline",
+    "MixtureOfLogistics",
+    "QuadraticSpline",
+    "RationalQuadratic",
+    "SigmoidMixture",
+    "Solved",
+    "StraightTails",
+    "SumOfSquares",
+    "Transform",
+    "UnconstrainedMonotone",
+]

@@ -5,29 +5,32 @@ import math
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import whole_number
-from flowkit.numerics import cumsum, softplus
+from flowkit.contract.arguments import one_of, whole_number
+from flowkit.transforms.knots import bin_of, knots_of, picked
+from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.transform import Transform
 
-_LEAST = 1e-3  # of a bin, as a share of all, and of a slope
+TAILS = ("linear", "affine")
 
 
 @keras.saving.register_keras_serializable("flowkit")
 class RationalQuadratic(Transform):
-    """A monotone spline of `bins` rational quadratics on [-bound, bound], the identity outside.
+    """A monotone spline of `bins` rational quadratics on [-bound, bound], straight lines outside.
 
     In a bin of width w and height h, with slopes d0 and d1 at its ends, s = h / w, xi = (x - x0) / w and v = 1 - xi:
 
         y = y0 + h (s xi^2 + d0 xi v) / D,   dy/dx = s^2 (d1 xi^2 + 2 s xi v + d0 v^2) / D^2,
         D = s (xi^2 + v^2) + (d0 + d1) xi v.
 
-    Raw numbers are `bins` widths, `bins` heights and the `bins` - 1 slopes between them; if all are 0, it is the
-    identity. No bin is narrower than a thousandth of the interval, no slope below 1e-3; the slopes at both ends are 1.
+    Raw numbers are `bins` widths, `bins` heights and the slopes at the knots; if all are 0, it is the identity. No bin
+    is narrower than a thousandth of the interval, no slope below 1e-3. `tails` says what is outside: "linear" is the
+    identity, so that the slopes at both ends are 1; "affine" are lines of learned slopes, for data with heavy tails, of
+    which the knots at both ends are two more raw numbers.
 
     Every term above is positive, and so are those of the inverse, which takes the root that does not cancel.
 
-    Raises ValueError for fewer than two bins, more than a thousand, or a bound that is not positive. Durkan, Bekasov,
-    Murray & Papamakarios, Neural Spline Flows (2019); Gregory & Delbourgo (1982).
+    Raises ValueError for fewer than two bins, more than a thousand, a bound that is not positive, or other words.
+    Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019); Gregory & Delbourgo (1982).
 
     >>> spline = RationalQuadratic(bins=4)
     >>> spline.parameters
@@ -37,72 +40,77 @@ class RationalQuadratic(Transform):
     (0.3, 0.0)
     """
 
-    def __init__(self, bins: int = 8, *, bound: float = 5.0) -> None:
+    def __init__(self, bins: int = 8, *, bound: float = 5.0, tails: str = "linear") -> None:
         self.bins = whole_number(bins, "RationalQuadratic's bins", least=2, most=999)
         if not 0 < bound < math.inf:
             raise ValueError(f"RationalQuadratic expects a positive bound, received {bound!r}.")
         self.bound = float(bound)
+        self.tails = one_of("RationalQuadratic's tails", tails, TAILS)
 
     @property
     def parameters(self):
-        return 3 * self.bins - 1
+        return 3 * self.bins + (1 if self.tails == "affine" else -1)
 
     def prepare(self, h):
-        x, widths = self._knots(h[..., : self.bins, :])
-        y, heights = self._knots(h[..., self.bins : 2 * self.bins, :])
-        inner = _LEAST + softplus(h[..., 2 * self.bins :, :] + math.log(math.expm1(1 - _LEAST)))
-        end = ops.ones_like(inner[..., :1, :])
-        return x, widths, y, heights, ops.concatenate([end, inner, end], axis=-2)
-
-    def _knots(self, raw):
-        """The `bins` + 1 knots from -bound to bound, and the distances between them."""
-        shares = _LEAST + (1 - _LEAST * self.bins) * ops.softmax(raw, axis=-2)
-        inner = 2 * self.bound * cumsum(shares[..., :-1, :], axis=-2) - self.bound
-        end = ops.full_like(raw[..., :1, :], self.bound)
-        knots = ops.concatenate([-end, inner, end], axis=-2)
-        return knots, knots[..., 1:, :] - knots[..., :-1, :]
+        x, widths = knots_of(h[..., : self.bins, :], -self.bound, self.bound)
+        y, heights = knots_of(h[..., self.bins : 2 * self.bins, :], -self.bound, self.bound)
+        slopes = slopes_of(h[..., 2 * self.bins :, :])
+        if self.tails == "linear":
+            end = ops.ones_like(slopes[..., :1, :])
+            slopes = ops.concatenate([end, slopes, end], axis=-2)
+        return x, widths, y, heights, slopes
 
     def forward(self, x, *prepared):
-        inside = ops.clip(
-            x, -self.bound, self.bound
-        )  # the branch that is not taken must have finite gradients
-        x0, w, y0, h, d0, d1 = _bin(inside, prepared[0], prepared)
-        s = h / w
-        xi = (inside - x0) / w
-        v = (x0 + w - inside) / w
-        quotient = s * (xi * xi + v * v) + (d0 + d1) * xi * v
-        y = y0 + h * (s * xi * xi + d0 * xi * v) / quotient
-        slope = d1 * xi * xi + 2 * s * xi * v + d0 * v * v
-        return self._within(x, y, 2 * ops.log(s) + ops.log(slope) - 2 * ops.log(quotient))
+        # The branch that is not taken must have finite gradients.
+        inside = ops.clip(x, -self.bound, self.bound)
+        y, log_slope = spline(inside, *prepared)
+        if self.tails == "linear":
+            return self._or_else(x, y, log_slope, x, ops.zeros_like(log_slope))
+        end = self._end(x, prepared[-1])
+        return self._or_else(x, y, log_slope, inside + end * (x - inside), ops.log(end))
 
     def inverse(self, y, *prepared):
         inside = ops.clip(y, -self.bound, self.bound)
-        x0, w, y0, h, d0, d1 = _bin(inside, prepared[2], prepared)
-        s = h / w
-        t, u = (inside - y0) / h, (y0 + h - inside) / h
-        # The quadratic's discriminant is a sum of squares, and of `half` and `root` no difference is taken.
-        half, product = d0 * u - d1 * t, 4 * s * s * t * u
-        root = ops.sqrt(half * half + product)
-        large = root + ops.abs(half)
-        rest = ops.where(half >= 0, large, product / large)
-        xi = 2 * s * t / (2 * s * t + rest)
-        v = rest / (2 * s * t + rest)
-        quotient = s * (xi * xi + v * v) + (d0 + d1) * xi * v
-        return self._within(y, x0 + w * xi, ops.log(quotient) - ops.log(s) - ops.log(root))
+        x, log_slope = spline_inverse(inside, *prepared)
+        if self.tails == "linear":
+            return self._or_else(y, x, log_slope, y, ops.zeros_like(log_slope))
+        end = self._end(y, prepared[-1])
+        return self._or_else(y, x, log_slope, inside + (y - inside) / end, -ops.log(end))
 
-    def _within(self, given, moved, log_slope):
-        inside = ops.abs(given) < self.bound
-        return ops.where(inside, moved, given), ops.where(inside, log_slope, ops.zeros_like(log_slope))
+    def _end(self, given, slopes):
+        """The slope of the tail on the side of each entry."""
+        return ops.where(given < 0, slopes[..., 0, :], slopes[..., -1, :])
+
+    def _or_else(self, given, moved, log_slope, beyond, log_slope_beyond):
+        within = ops.abs(given) < self.bound
+        return ops.where(within, moved, beyond), ops.where(within, log_slope, log_slope_beyond)
 
 
-def _bin(at, knots, prepared):
-    """(x0, w, y0, h, d0, d1) of the bin that each entry of `at` falls into, between the `knots`."""
-    x, widths, y, heights, slopes = prepared
-    above = ops.cast(ops.expand_dims(at, -2) >= knots[..., 1:-1, :], "int32")
-    index = ops.sum(above, axis=-2, keepdims=True)
-
-    def of(values):
-        return ops.squeeze(ops.take_along_axis(values, index, axis=-2), axis=-2)
-
+def spline(at, x, widths, y, heights, slopes):
+    """(y, log dy/dx) of entries between the first and the last knot."""
     rows = (x[..., :-1, :], widths, y[..., :-1, :], heights, slopes[..., :-1, :], slopes[..., 1:, :])
-    return [of(values) for values in rows]
+    x0, w, y0, h, d0, d1 = picked(bin_of(at, x), rows)
+    s = h / w
+    xi = (at - x0) / w
+    v = (x0 + w - at) / w
+    quotient = s * (xi * xi + v * v) + (d0 + d1) * xi * v
+    image = y0 + h * (s * xi * xi + d0 * xi * v) / quotient
+    slope = d1 * xi * xi + 2 * s * xi * v + d0 * v * v
+    return image, 2 * ops.log(s) + ops.log(slope) - 2 * ops.log(quotient)
+
+
+def spline_inverse(at, x, widths, y, heights, slopes):
+    """(x, log dx/dy) of entries between the images of the first and the last knot."""
+    rows = (x[..., :-1, :], widths, y[..., :-1, :], heights, slopes[..., :-1, :], slopes[..., 1:, :])
+    x0, w, y0, h, d0, d1 = picked(bin_of(at, y), rows)
+    s = h / w
+    t, u = (at - y0) / h, (y0 + h - at) / h
+    # The quadratic's discriminant is a sum of squares, and of `half` and `root` no difference is taken.
+    half, product = d0 * u - d1 * t, 4 * s * s * t * u
+    root = ops.sqrt(half * half + product)
+    large = root + ops.abs(half)
+    rest = ops.where(half >= 0, large, product / large)
+    xi = 2 * s * t / (2 * s * t + rest)
+    v = rest / (2 * s * t + rest)
+    quotient = s * (xi * xi + v * v) + (d0 + d1) * xi * v
+    return x0 + w * xi, ops.log(quotient) - ops.log(s) - ops.log(root)

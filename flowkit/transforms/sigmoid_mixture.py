@@ -1,41 +1,43 @@
 """Mixtures of sigmoids, between the real line and itself."""
 
 import functools
-import math
 
 import keras
+import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.contract.arguments import whole_number
-from flowkit.numerics import log_sigmoid, softplus, solve_increasing
-from flowkit.transforms.transform import Transform
-
-_LEAST = 1e-3  # of a slope
-_ONE = math.log(math.expm1(1 - _LEAST))  # softplus of it, and _LEAST, make 1
+from flowkit.numerics import log_sigmoid, maximum, minimum
+from flowkit.transforms.slopes import slopes_of
+from flowkit.transforms.solved import Solved
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class SigmoidMixture(Transform):
+class SigmoidMixture(Solved):
     """y = logit(sum_k w_k sigmoid(a_k x + b_k)), with weights w_k > 0 that add up to 1, and slopes a_k > 0.
 
-    Raw numbers are `units` each of weights (a softmax of them), slopes (a softplus) and shifts; if all are 0, it is the
-    identity. Both tails are straight lines. All is computed with logarithms of the mixture and of its complement, so
-    that neither tail is lost.
+    Raw numbers are `units` each of weights (a softmax of them), slopes (a softplus, never below 1e-3) and shifts. To
+    the shifts are added even steps from -spread to spread: units that begin alike remain alike, since their gradients
+    are the same, and all together would be one of them, an affine map. If all raw numbers are 0, then
+    y = logit(mean_k sigmoid(x + b_k)), the identity if `spread` is 0 or there is one unit, and otherwise near to it.
 
-    The inverse is solved, between the least and the largest of (y - b_k) / a_k, which always have it between them; its
-    gradients are exact, for first derivatives. Raises ValueError for fewer than one unit. Huang, Krueger, Lacoste &
+    Both tails are straight lines. All is computed with logarithms of the mixture and of its complement, so that neither
+    tail is lost. The inverse is solved, between the least and the largest of (y - b_k) / a_k, which always have it
+    between them; its gradients are exact, for first derivatives.
+
+    Raises ValueError for fewer than one unit, or a spread that is no finite number from 0 up. Huang, Krueger, Lacoste &
     Courville, Neural Autoregressive Flows (2018).
 
-    >>> mixture = SigmoidMixture(units=4)
+    >>> mixture = SigmoidMixture(units=4, spread=0.0)
     >>> y, log_slope = mixture.forward(ops.full((1, 1), 0.3), *mixture.prepare(ops.zeros((1, 12, 1))))
     >>> round(float(y[0, 0]), 6), round(abs(float(log_slope[0, 0])), 6)
     (0.3, 0.0)
     """
 
-    inverse_kind = "iterative"
-
-    def __init__(self, units: int = 16) -> None:
+    def __init__(self, units: int = 16, *, spread: float = 1.0) -> None:
         self.units = whole_number(units, "SigmoidMixture's units", least=1)
+        self.spread = spread_of(spread, "SigmoidMixture's spread")
 
     @property
     def parameters(self):
@@ -43,28 +45,48 @@ class SigmoidMixture(Transform):
 
     def prepare(self, h):
         n = self.units
+        steps = backends.constant(even_steps, n, self.spread, like=h)
         log_weights = ops.log_softmax(h[..., :n, :], axis=-2)
-        return log_weights, _LEAST + softplus(h[..., n : 2 * n, :] + _ONE), h[..., 2 * n :, :]
+        return log_weights, slopes_of(h[..., n : 2 * n, :]), h[..., 2 * n :, :] + steps
 
     def forward(self, x, log_weights, slopes, shifts):
-        reach = slopes * ops.expand_dims(x, -2) + shifts
-        below, above = log_sigmoid(reach), log_sigmoid(-reach)
-        log_share, log_rest = _log_sum(log_weights + below), _log_sum(log_weights + above)
-        log_density = _log_sum(log_weights + ops.log(slopes) + below + above)
-        return log_share - log_rest, log_density - log_share - log_rest
+        return logit_of_mixture(slopes * ops.expand_dims(x, -2) + shifts, log_weights, ops.log(slopes))
 
-    def inverse(self, y, log_weights, slopes, shifts):
-        ends = (ops.expand_dims(y, -2) - shifts) / slopes  # where each unit alone would have y
+    def bracket(self, y, log_weights, slopes, shifts):
+        return least_and_largest((ops.expand_dims(y, -2) - shifts) / slopes)
 
-        def f(x):
-            return self.forward(x, log_weights, slopes, shifts)
-
-        each = ops.unstack(ends, self.units, axis=-2)  # Keras has no least of an empty batch
-        low, high = functools.reduce(ops.minimum, each), functools.reduce(ops.maximum, each)
-        room = 1e-3 * (1 + ops.abs(low) + ops.abs(high))  # for the rounding of the ends
-        x = solve_increasing(f, y, low - room, high + room)
-        return x, -f(x)[1]
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config({"spread": 0.0} | config)  # of files in which all units began alike
 
 
-def _log_sum(a):
-    return ops.logsumexp(a, axis=-2)
+def logit_of_mixture(reach, log_weights, log_slopes):
+    """(y, log dy/dx), y = logit(sum_k w_k sigmoid(c_k)), of the `reach` c_k, whose slopes are a_k = dc_k/dx.
+
+    Units stand on the last axis but one. With F the sum, p_k = w_k sigmoid(c_k) / F and q_k = w_k sigmoid(-c_k) /
+    (1 - F), dy/dx = sum_k a_k (p_k sigmoid(-c_k) + q_k sigmoid(c_k)): all terms are positive, and of the logarithms of
+    F and 1 - F, large ones in the tails, none is left over to subtract.
+    """
+    below, above = log_sigmoid(reach), log_sigmoid(-reach)
+    share, rest = log_weights + below, log_weights + above
+    y = ops.logsumexp(share, axis=-2) - ops.logsumexp(rest, axis=-2)
+    terms = [ops.log_softmax(share, axis=-2) + above, ops.log_softmax(rest, axis=-2) + below]
+    return y, ops.logsumexp(ops.concatenate([log_slopes + term for term in terms], axis=-2), axis=-2)
+
+
+def least_and_largest(a):
+    """The least and the largest on the last axis but one; Keras has none of an empty batch."""
+    each = ops.unstack(a, a.shape[-2], axis=-2)
+    return functools.reduce(minimum, each), functools.reduce(maximum, each)
+
+
+def spread_of(spread, name):
+    """`spread` as a float. Raises ValueError unless it is finite and not below 0."""
+    if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0 <= spread < np.inf:
+        raise ValueError(f"{name}: expected a finite number from 0 up, received {spread!r}.")
+    return float(spread)
+
+
+def even_steps(count, spread):
+    """`count` numbers from -spread to spread, as a column; 0 alone if there is one."""
+    return spread * (np.linspace(-1, 1, count) if count > 1 else np.zeros(1))[:, None]

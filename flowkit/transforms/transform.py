@@ -40,8 +40,8 @@ class Transform:
     """
 
     parameters: int
-    domain: ClassVar[Domain] = Domain.REAL
-    codomain: ClassVar[Domain] = Domain.REAL
+    domain: Domain = Domain.REAL
+    codomain: Domain = Domain.REAL
     log_det: ClassVar[str] = "varying"
     inverse_kind: ClassVar[str] = "analytic"
 

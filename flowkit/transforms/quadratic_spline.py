@@ -1,0 +1,100 @@
+"""Splines whose slope is piecewise linear."""
+
+import keras
+from keras import ops
+
+from flowkit.contract.arguments import one_of, positive, whole_number
+from flowkit.numerics import cumsum, maximum, minimum
+from flowkit.transforms.knots import bin_of, knots_of, picked
+from flowkit.transforms.rational_quadratic import TAILS
+from flowkit.transforms.slopes import LEAST
+from flowkit.transforms.transform import Transform
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class QuadraticSpline(Transform):
+    """A monotone spline from [-bound, bound] onto itself whose slope is linear in each of `bins` bins; lines outside.
+
+    In a bin of width w, with slopes v0 and v1 at its ends and xi = (x - x0) / w:
+
+        y = y0 + w (v0 xi + (v1 - v0) xi^2 / 2),   dy/dx = v0 + (v1 - v0) xi.
+
+    Raw numbers are `bins` widths and the slopes at the knots, scaled so that the image is the whole interval; if all
+    are 0, it is the identity. No bin is narrower than a thousandth of the interval, no slope below 1e-3. `tails` is
+    "linear", the identity outside, with slopes of 1 at both ends; or "affine", lines of learned slopes.
+
+    In the inverse, with t the share of the bin's area below y, the slope at x is v = sqrt((1 - t) v0^2 + t v1^2), and
+    xi = t (v0 + v1) / (v0 + v): nothing cancels.
+
+    Raises ValueError for fewer than two bins, more than a thousand, a bound that is not positive, or other words.
+    Müller, McWilliams, Rousselle, Gross & Novák, Neural Importance Sampling (2019).
+
+    >>> spline = QuadraticSpline(bins=4)
+    >>> spline.parameters
+    7
+    >>> y, log_slope = spline.forward(ops.full((1, 1), 0.3), *spline.prepare(ops.zeros((1, 7, 1))))
+    >>> round(float(y[0, 0]), 6), round(abs(float(log_slope[0, 0])), 6)
+    (0.3, 0.0)
+    """
+
+    def __init__(self, bins: int = 8, *, bound: float = 5.0, tails: str = "linear") -> None:
+        self.bins = whole_number(bins, "QuadraticSpline's bins", least=2, most=999)
+        self.bound = positive(bound, "QuadraticSpline's bound")
+        self.tails = one_of("QuadraticSpline's tails", tails, TAILS)
+
+    @property
+    def parameters(self):
+        return 2 * self.bins + (1 if self.tails == "affine" else -1)
+
+    def prepare(self, h):
+        knots, widths = knots_of(h[..., : self.bins, :], -self.bound, self.bound)
+        shares = ops.exp(
+            ops.log_softmax(h[..., self.bins :, :], axis=-2)
+        )  # of a single one Keras warns otherwise
+        # How much of the line each knot's slope stands for.
+        reach = 0.5 * (widths[..., :-1, :] + widths[..., 1:, :])
+        if self.tails == "affine":
+            reach = ops.concatenate([0.5 * widths[..., :1, :], reach, 0.5 * widths[..., -1:, :]], axis=-2)
+        total = ops.sum(reach, axis=-2, keepdims=True)
+        mean = ops.sum(shares * reach, axis=-2, keepdims=True) / total
+        slopes = LEAST + (1 - LEAST) * shares / mean
+        if self.tails == "linear":
+            end = ops.ones_like(slopes[..., :1, :])
+            slopes = ops.concatenate([end, slopes, end], axis=-2)
+        areas = areas_of(widths, slopes)
+        end = ops.full_like(areas[..., :1, :], self.bound)
+        inner = cumsum(areas[..., :-1, :], axis=-2) - self.bound
+        return knots, widths, ops.concatenate([-end, inner, end], axis=-2), areas, slopes
+
+    def forward(self, x, *prepared):
+        return integral(x, *prepared)
+
+    def inverse(self, y, *prepared):
+        return integral_inverse(y, *prepared)
+
+
+def areas_of(widths, slopes):
+    """By how much a function rises in each bin, of which the slope is linear there."""
+    return 0.5 * widths * (slopes[..., :-1, :] + slopes[..., 1:, :])
+
+
+def integral(x, knots, widths, images, areas, slopes):
+    """(y, log dy/dx): y has these `images` and `slopes` at the `knots`; its slope is linear between them."""
+    inside = minimum(maximum(x, knots[..., 0, :]), knots[..., -1, :])
+    rows = (knots[..., :-1, :], widths, images[..., :-1, :], slopes[..., :-1, :], slopes[..., 1:, :])
+    x0, w, y0, v0, v1 = picked(bin_of(inside, knots), rows)
+    xi, rest = (inside - x0) / w, (x0 + w - inside) / w
+    y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
+    slope = v0 * rest + v1 * xi
+    return y + slope * (x - inside), ops.log(slope)
+
+
+def integral_inverse(y, knots, widths, images, areas, slopes):
+    """(x, log dx/dy) of `integral`."""
+    inside = minimum(maximum(y, images[..., 0, :]), images[..., -1, :])
+    rows = (knots[..., :-1, :], widths, images[..., :-1, :], areas, slopes[..., :-1, :], slopes[..., 1:, :])
+    x0, w, y0, area, v0, v1 = picked(bin_of(inside, images), rows)
+    t = minimum((inside - y0) / area, 1.0)  # the images are rounded
+    slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
+    x = x0 + w * t * (v0 + v1) / (v0 + slope)
+    return x + (y - inside) / slope, -ops.log(slope)

@@ -1,0 +1,74 @@
+"""Polynomials whose slope is a sum of squares."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract.arguments import positive, whole_number
+from flowkit.transforms.slopes import LEAST
+from flowkit.transforms.solved import StraightTails
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class SumOfSquares(StraightTails):
+    """The integral of a sum of squared polynomials on [-bound, bound]; straight lines outside.
+
+        y = c + int_0^x g,   dy/dx = g(x) = e + (1 - e) / K sum_k (c_k + sum_(j=0..L) a_kj (x / bound)^j)^2,
+
+    with K `terms`, L the `degree`, e = 1e-3 the least slope, and fixed c_k = sqrt(2 k / (K + 1)) (k = 1, ..., K): their
+    squares have the mean 1, and they differ, or all terms would learn the same. Raw numbers are a_kj and c; if all are
+    0, it is the identity.
+
+    Gauss and Legendre's rule of L + 1 nodes integrates g exactly, without a difference of any two terms. The inverse is
+    solved, between the ends of the interval or where the line has y; its gradients are exact, for first derivatives.
+    Raises ValueError for fewer than one term, a degree not from 1 to 32, or a bound that is not positive. Jaini, Selby
+    & Yu, Sum-of-Squares Polynomial Flow (2019), who have polynomials in place of the lines.
+
+    >>> squares = SumOfSquares(terms=2, degree=3)
+    >>> squares.parameters
+    9
+    >>> y, log_slope = squares.forward(ops.full((1, 1), 0.3), *squares.prepare(ops.zeros((1, 9, 1))))
+    >>> round(float(y[0, 0]), 6), round(abs(float(log_slope[0, 0])), 6)
+    (0.3, 0.0)
+    """
+
+    def __init__(self, terms: int = 3, degree: int = 4, *, bound: float = 5.0) -> None:
+        self.terms = whole_number(terms, "SumOfSquares's terms", least=1)
+        self.degree = whole_number(degree, "SumOfSquares's degree", least=1, most=32)
+        self.bound = positive(bound, "SumOfSquares's bound")
+
+    @property
+    def parameters(self):
+        return self.terms * (self.degree + 1) + 1
+
+    def prepare(self, h):
+        coefficients = [h[..., j * self.terms : (j + 1) * self.terms, :] for j in range(self.degree + 1)]
+        constant = coefficients[0] + backends.constant(starts, self.terms, like=h)
+        return h[..., -1, :], constant, *coefficients[1:]
+
+    def within(self, x, shift, *coefficients):
+        # (batch, *places, nodes, terms, channels), the last node at x itself, of no weight.
+        u = ops.expand_dims(ops.expand_dims(x, -2), -2) / self.bound
+        u = u * ops.expand_dims(backends.constant(nodes, self.degree + 1, like=x), -1)
+        value = ops.zeros_like(u)
+        for coefficient in reversed(coefficients):
+            value = value * u + ops.expand_dims(coefficient, -3)
+        slopes = LEAST + (1 - LEAST) / self.terms * ops.sum(ops.square(value), axis=-2)
+        weighted = slopes * backends.constant(weights, self.degree + 1, like=x)
+        return shift + x * ops.sum(weighted, axis=-2), slopes[..., -1, :]
+
+
+def starts(terms):
+    """The fixed constants c_k of the squares, as a column."""
+    return np.sqrt(2 * np.arange(1, terms + 1) / (terms + 1))[:, None]
+
+
+def nodes(count):
+    """Gauss and Legendre's nodes in (0, 1), then 1, as a column."""
+    return np.append((1 + np.polynomial.legendre.leggauss(count)[0]) / 2, 1.0)[:, None]
+
+
+def weights(count):
+    """Their weights, which add up to 1, then 0, as a column."""
+    return np.append(np.polynomial.legendre.leggauss(count)[1] / 2, 0.0)[:, None]

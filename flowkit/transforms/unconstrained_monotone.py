@@ -1,0 +1,72 @@
+"""Integrals of a positive network."""
+
+import math
+
+import keras
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract.arguments import positive, whole_number
+from flowkit.numerics import cumsum, tanh
+from flowkit.transforms.quadratic_spline import areas_of, integral, integral_inverse
+from flowkit.transforms.sigmoid_mixture import even_steps
+from flowkit.transforms.slopes import LEAST
+from flowkit.transforms.transform import Transform
+
+_LARGEST = -math.log(LEAST)  # of a log-slope
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class UnconstrainedMonotone(Transform):
+    """y = b + int g, g(u) = exp(s(u)) > 0, with a network of one hidden layer, s(u) = d + sum_k c_k tanh(a_k u + b_k).
+
+    The integral is taken by the trapezoidal rule with `nodes` fixed nodes, evenly from -bound to bound: so y is the
+    exact integral of the line that joins the values of g at the nodes, and log dy/dx the logarithm of that line. It
+    increases whatever the weights are. (A rule whose nodes move with x is more exact for g, but its derivative is not
+    g, and need not even be positive.) Outside, y goes on in straight lines of the slopes at both ends. The network
+    answers once for each sample, at the nodes, for both directions; and the inverse is a formula.
+
+    Raw numbers are `units` each of c_k, a_k - 1 and b_k, to which even steps from -bound to bound are added, then d and
+    b; if all are 0, it is the identity. Log-slopes are bounded smoothly by log 1000: s = L tanh(s / L).
+
+    Raises ValueError for fewer than one unit or three nodes, or a bound that is not positive. Wehenkel & Louppe,
+    Unconstrained Monotonic Neural Networks (2019).
+
+    >>> network = UnconstrainedMonotone(units=2)
+    >>> network.parameters
+    8
+    >>> y, log_slope = network.forward(ops.full((1, 1), 0.3), *network.prepare(ops.zeros((1, 8, 1))))
+    >>> round(float(y[0, 0]), 6), round(abs(float(log_slope[0, 0])), 6)
+    (0.3, 0.0)
+    """
+
+    def __init__(self, units: int = 16, *, nodes: int = 33, bound: float = 5.0) -> None:
+        self.units = whole_number(units, "UnconstrainedMonotone's units", least=1)
+        self.nodes = whole_number(nodes, "UnconstrainedMonotone's nodes", least=3)
+        self.bound = positive(bound, "UnconstrainedMonotone's bound")
+
+    @property
+    def parameters(self):
+        return 3 * self.units + 2
+
+    def prepare(self, h):
+        n = self.units
+        outer, inner = h[..., :n, :], 1 + h[..., n : 2 * n, :]
+        offset = h[..., 2 * n : 3 * n, :] + backends.constant(even_steps, n, self.bound, like=h)
+        nodes = backends.constant(even_steps, self.nodes, self.bound, like=h)
+        # (batch, *places, nodes, units, channels)
+        hidden = tanh(ops.expand_dims(inner, -3) * ops.expand_dims(nodes, -1) + ops.expand_dims(offset, -3))
+        log_slopes = h[..., -2:-1, :] + ops.sum(ops.expand_dims(outer, -3) * hidden, axis=-2)
+        slopes = ops.exp(_LARGEST * tanh(log_slopes / _LARGEST))
+        knots = nodes + ops.zeros_like(slopes)
+        widths = knots[..., 1:, :] - knots[..., :-1, :]
+        areas = areas_of(widths, slopes)
+        above = cumsum(areas, axis=-2)
+        images = ops.concatenate([ops.zeros_like(above[..., :1, :]), above], axis=-2)
+        return knots, widths, images - 0.5 * above[..., -1:, :] + h[..., -1:, :], areas, slopes
+
+    def forward(self, x, *prepared):
+        return integral(x, *prepared)
+
+    def inverse(self, y, *prepared):
+        return integral_inverse(y, *prepared)
