@@ -85,8 +85,9 @@ def integral(x, knots, widths, images, areas, slopes):
     x0, w, y0, v0, v1 = picked(bin_of(inside, knots), rows)
     xi, rest = (inside - x0) / w, (x0 + w - inside) / w
     y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
-    slope = v0 * rest + v1 * xi
-    return y + slope * (x - inside), ops.log(slope)
+    beyond = x - inside
+    end = _end(beyond, slopes)
+    return y + end * beyond, ops.log(ops.where(beyond == 0, v0 * rest + v1 * xi, end))
 
 
 def integral_inverse(y, knots, widths, images, areas, slopes):
@@ -97,4 +98,11 @@ def integral_inverse(y, knots, widths, images, areas, slopes):
     t = minimum((inside - y0) / area, 1.0)  # the images are rounded
     slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
     x = x0 + w * t * (v0 + v1) / (v0 + slope)
-    return x + (y - inside) / slope, -ops.log(slope)
+    beyond = y - inside
+    end = _end(beyond, slopes)
+    return x + beyond / end, -ops.log(ops.where(beyond == 0, slope, end))
+
+
+def _end(beyond, slopes):
+    """The slope of the line on the side of each entry; in the last bin rounding leaves something of its other end."""
+    return ops.where(beyond < 0, slopes[..., 0, :], slopes[..., -1, :])
