@@ -43,6 +43,9 @@ def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=No
 class Batches(keras.utils.PyDataset):
     """Batch `index` of epoch `epoch` as a pure function of the two and the seed; see `batches`.
 
+    Give the `fit` of a Keras model that is no `Flow` the callback `for_fit()` as well, if the one before it was
+    interrupted or trained another model.
+
     Attributes:
         epoch: the epoch that indexing refers to. Each epoch of `fit` moves it on by one, and so
             does `evaluate`; set it to resume: to `k` when `k` epochs are done.
@@ -83,7 +86,8 @@ class Batches(keras.utils.PyDataset):
                     f"{type(function).__name__}. Pass for example flowkit.data.augment.flip()."
                 )
         self.epoch = 0
-        self._fit_is_starting = False
+        self._fit_is_on = False
+        self._epoch_is_on = False
         self._first_of_epoch = False
         self._next_index = 0
         self._order = (None, None)
@@ -156,13 +160,8 @@ class Batches(keras.utils.PyDataset):
             self._order = (round_, order)
         return order
 
-    # When Keras says that an epoch is over. `fit` makes an adapter, which reads `workers`; may take
-    # a batch to build the model; calls on_epoch_end once, to start afresh; and then for each epoch
-    # on_epoch_begin, the batches, on_epoch_end. The first of these ends is not an epoch's.
-
     @property
     def workers(self):
-        self._fit_is_starting = True
         return 1
 
     @workers.setter
@@ -172,17 +171,40 @@ class Batches(keras.utils.PyDataset):
             "its queue into the next epoch; here each is a cheap copy of rows."
         )
 
+    # Which ends are those of an epoch. To build what is not built, `fit` may first take a batch, after on_epoch_begin.
+    # Then it says on_epoch_end, to start afresh; and then, for each epoch, begin and end. Only its callbacks hear
+    # when training begins: without `for_fit` it has begun once an end has come.
+
     def on_epoch_begin(self):
-        # A batch taken to build the model is the first too.
-        self._first_of_epoch = True
+        self._epoch_is_on = self._fit_is_on
+        self._first_of_epoch = True  # of what is taken to build a model as well
 
     def on_epoch_end(self):
-        self._first_of_epoch = False
-        if self._fit_is_starting:
-            self._fit_is_starting = False
-            self._next_index = 0
-        else:
+        if self._epoch_is_on:
             self.epoch += 1
+            self._epoch_is_on = False
+            self._first_of_epoch = False
+        else:
+            self._begin()
+
+    def _begin(self):
+        self._fit_is_on = True
+        self._epoch_is_on = False
+        self._first_of_epoch = False
+        self._next_index = 0
+
+    def for_fit(self):
+        """A callback for one `fit`, which then begins where these batches are now. `Flow.fit` brings its own.
+
+        It comes before other callbacks, since some of them may move `epoch`.
+        """
+        epoch, step = self.epoch, self.step
+
+        def begin(logs):
+            self.epoch, self.step = epoch, step
+            self._begin()
+
+        return keras.callbacks.LambdaCallback(on_train_begin=begin)
 
 
 def _arrays(context):

@@ -15,7 +15,7 @@ from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
-from flowkit.flows.before_training import check_division, check_training
+from flowkit.flows.before_training import check_division, check_training, with_first
 from flowkit.flows.failed_step import FailedStep
 from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import (
@@ -158,6 +158,7 @@ class Flow(FailedStep, Inference):
         check_training(self)
         if isinstance(x, Batches):
             kwargs["shuffle"] = False  # its own order is what can be resumed
+            kwargs["callbacks"] = with_first(x.for_fit(), kwargs.get("callbacks"))
         first, x, y = to_fit_on(
             self, x, y, context, sample_weight, batch_size, kwargs.get("validation_split", 0.0)
         )

@@ -153,7 +153,7 @@ class Resume(keras.callbacks.Callback):
             initial_epoch=self.epochs_done,
             shuffle=False,
             verbose=0,
-            callbacks=[_EpochsInAll(epochs), *self._others, self],
+            callbacks=[self.batches.for_fit(), _EpochsInAll(epochs), *self._others, self],
         )
 
     def _begin_at(self, epochs, step):
