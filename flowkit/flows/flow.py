@@ -7,8 +7,9 @@ import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract import Bijector
+from flowkit.contract import FlowLayer
 from flowkit.contract.building import build_for
+from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.saving import built_late, engine_neutral, refuse_late, refuse_shared
 from flowkit.contract.shapes import as_tuple, event_size
@@ -30,6 +31,7 @@ from flowkit.flows.inputs import (
     unpack,
 )
 from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.objective import refuse_other_losses, what_counts, without_other_losses
 from flowkit.flows.same_bytes import make_reproducible
 from flowkit.flows.turns import Turns, alone
@@ -54,7 +56,7 @@ class Flow(FailedStep, Inference):
     """
 
     def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
-        if not isinstance(bijector, Bijector):
+        if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
@@ -86,12 +88,27 @@ class Flow(FailedStep, Inference):
         self.built = True
 
     def call(self, inputs, training=None):
-        """log_prob in nats, (batch,): dequantisation noise is drawn anew at each call."""
+        """log_prob in nats, (batch,): noise is drawn anew at each call."""
         x, context = unpack(inputs)
-        if self.dequantize is not None:
-            x = self.dequantize(x)
+        x, noise = self._drawn_for(x)
+        self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
-            return self._log_density(x, context)
+            return self._log_density(x, context, noise)
+
+    def _drawn_for(self, x):
+        """(continuous values, what else the bijector needs of noise) for a batch of data, from the flow's own state."""
+        rows = ops.shape(x)[0]
+        if self.dequantize is not None:
+            needs = self.dequantize.noise_needs(x.shape, inverse=False)
+            noise = drawn(needs, rows, self.dequantize.compute_dtype, self.dequantize.noise)
+            x, _ = self.dequantize.run(x, None, False, noise)
+        needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
+        return x, drawn(needs, rows, self.compute_dtype, self.sampler)
+
+    def _refresh(self, x, context, noise, training):
+        """Once in a training step: what the bijector refreshes."""
+        if training and self.bijector.refreshes:
+            self.bijector.run_refresh(ops.stop_gradient(x), context, **given(noise))
 
     def _should_torch_compile(self):
         """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
@@ -226,10 +243,11 @@ class Flow(FailedStep, Inference):
         gives better statistics (256 for Glow).
         """
         x, context = self._check(x, context)
-        y = self._dequantized(x)
+        y = dequantized(self, x)
         self._build_on(x, context)
         with backends.no_grad():
-            self.bijector.adapt(y, context=context, again=again)
+            noise = counted_for(self, 0, len(y), False)
+            self.bijector.adapt(y, context=context, again=again, **given(noise))
         return self
 
     # Manners

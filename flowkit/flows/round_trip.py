@@ -34,8 +34,16 @@ def look_at(flow, x, context, check, batch_size, stacklevel, z=None):
     """
     spec = flow.bijector.spec
     costly = not spec.forward == spec.inverse == "analytic"
-    if check is None or not len(x) or (check == "warn" and costly):
+    if check is None or not len(x) or (check == "warn" and (costly or flow.bijector.forgets(inverse=False))):
         return
+    if flow.bijector.forgets(inverse=False):
+        raise ContractError(
+            "round trip",
+            flow,
+            expected="a flow that keeps all of x, for check='raise'",
+            received="one with a surjection, which draws a part of x anew on the way back",
+            hint="Use check=None.",
+        )
     sizes = _sizes(flow, x)
     rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which is told elsewhere
     if check == "warn":
