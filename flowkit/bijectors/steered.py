@@ -39,7 +39,7 @@ class Steered(Bijector):
         self.transform = transform_of(transform)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
     def _steered_spec(self, **changed):
@@ -73,7 +73,7 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> Any:
         if self.conditioner is not None and (again or not self.adapted):
             adapt_conditioner(self.conditioner, *self._seen(x, context))
 
@@ -85,12 +85,12 @@ class Steered(Bijector):
         given = self._seen(x, context)
         self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object
         parts = {"conditioner": store(self.conditioner), "transform": store(self.transform)}
         return {**super().get_config(), **parts}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Steered":
         restore = keras.saving.deserialize_keras_object
         return cls(**config | {name: restore(config[name]) for name in ("conditioner", "transform")})

@@ -1,12 +1,23 @@
 """Batches whose order depends on the seed and the epoch alone, so that a run can be resumed."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
 
 
-def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
+def batches(
+    x: Any,
+    context: Any = None,
+    *,
+    batch_size: int,
+    epoch_steps: int | None = None,
+    seed: int = 0,
+    augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
+) -> "Batches":
     """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`.
 
     Give them to `fit` with `shuffle=False`: they are shuffled already, and Keras would reorder
@@ -53,7 +64,16 @@ class Batches(keras.utils.PyDataset):
             again in the next epoch, so one `fit` goes to the end of this one (see `flowkit.training.Resume`).
     """
 
-    def __init__(self, x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
+    def __init__(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        batch_size: int,
+        epoch_steps: int | None = None,
+        seed: int = 0,
+        augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
+    ) -> None:
         # One worker: with more, Keras 3.15 carries batches left in its queue into the next epoch.
         super().__init__(workers=1, use_multiprocessing=False)
         self.x = np.asarray(x)
@@ -93,20 +113,20 @@ class Batches(keras.utils.PyDataset):
         self._order = (None, None)
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         return self._epoch
 
     @epoch.setter
-    def epoch(self, epoch):
+    def epoch(self, epoch: int) -> None:
         self._epoch = whole_number(epoch, "epoch", least=0)
         self._step = 0
 
     @property
-    def step(self):
+    def step(self) -> int:
         return self._step
 
     @step.setter
-    def step(self, step):
+    def step(self, step: int) -> None:
         whole_number(step, "step", least=0)
         if step >= self._whole_epoch:
             raise ValueError(f"step: expected 0..{self._whole_epoch - 1}, received {step}.")
@@ -117,13 +137,13 @@ class Batches(keras.utils.PyDataset):
         return self.epoch_steps or self._pass_steps
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         return self._whole_epoch - self.step
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_batches
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         index = whole_number(index, "index", least=0)
         if index >= self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
@@ -161,11 +181,11 @@ class Batches(keras.utils.PyDataset):
         return order
 
     @property
-    def workers(self):
+    def workers(self) -> int:
         return 1
 
     @workers.setter
-    def workers(self, value):
+    def workers(self, value: int) -> None:
         raise ValueError(
             f"workers: expected 1, received {value!r}. With more, Keras carries batches left in "
             "its queue into the next epoch; here each is a cheap copy of rows."
@@ -175,11 +195,11 @@ class Batches(keras.utils.PyDataset):
     # Then it says on_epoch_end, to start afresh; and then, for each epoch, begin and end. Only its callbacks hear
     # when training begins: without `for_fit` it has begun once an end has come.
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._epoch_is_on = self._fit_is_on
         self._first_of_epoch = True  # of what is taken to build a model as well
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         if self._epoch_is_on:
             self.epoch += 1
             self._epoch_is_on = False
@@ -193,7 +213,7 @@ class Batches(keras.utils.PyDataset):
         self._first_of_epoch = False
         self._next_index = 0
 
-    def for_fit(self):
+    def for_fit(self) -> keras.callbacks.Callback:
         """A callback for one `fit`, which then begins where these batches are now. `Flow.fit` brings its own.
 
         It comes before other callbacks, since some of them may move `epoch`.
