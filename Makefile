@@ -59,8 +59,11 @@ lint: .venv-test/.installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 
+# The package itself, and short scripts as a user writes them, which both type checkers read.
 types: .venv-test/.installed
 	.venv-test/bin/mypy
+	.venv-test/bin/mypy tests/typing
+	.venv-test/bin/basedpyright --level error --pythonpath .venv-test/bin/python tests/typing
 
 doctest: .venv-test/.installed
 	rm -rf .jax_cache
@@ -91,8 +94,9 @@ test-tensorflow: .venv-test/.installed
 # What depends on Keras most, with another Keras than the newest, which all other tests have. Its environment borrows all
 # but Keras from theirs: seconds, where a second PyTorch takes minutes.
 KERAS ?= keras==$(shell sed -n 's/^  "keras>=\(.*\)",$$/\1/p' pyproject.toml)
-ON_KERAS := tests/test_keras_internals.py tests/contract tests/data/test_batch_order.py tests/training tests/backends \
-            tests/test_failed_step.py tests/test_saving.py tests/test_flow.py
+ON_KERAS := tests/test_keras_internals.py tests/contract tests/data/test_batch_order.py tests/backends/test_multi_tensor.py \
+            $(addprefix tests/training/test_,adamax.py guard.py resume.py) \
+            $(addprefix tests/flows/test_,failed_step.py same_bytes.py saving.py training.py)
 test-keras: .venv-test/.installed
 	.venv-test/bin/python -m venv --clear .venv-keras
 	.venv-keras/bin/python -m pip install --quiet --no-deps $(KERAS)
@@ -101,7 +105,7 @@ test-keras: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-keras/bin/python -c 'import keras; print("Keras", keras.__version__)'
 	KERAS_BACKEND=torch .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(ON_KERAS)
 	KERAS_BACKEND=jax .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(firstword $(ON_KERAS)) \
-	  tests/test_failed_step.py
+	  tests/flows/test_failed_step.py
 
 # All that the checker knows to ask of our own layers. In `make test` each answers the fast profile alone.
 check: .venv-test/.installed

@@ -103,7 +103,7 @@ class Coupling(Steered):
         moved, log_det = self._move(given, self._prepare(kept, context), inverse)
         return self._parts.join(kept, moved), log_det
 
-    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any]:
+    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
         # What is kept is the same on both sides, so the network answers once for both directions.
         (kept, moved), (kept_nudge, moved_nudge) = self._parts.part(y), self._parts.part(nudge)
         prepared = self._prepare(kept + kept_nudge, context)

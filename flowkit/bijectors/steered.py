@@ -73,15 +73,15 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> Any:
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         if self.conditioner is not None and (again or not self.adapted):
             adapt_conditioner(self.conditioner, *self._seen(x, context))
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return hasattr(self.conditioner, "refresh")
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         given = self._seen(x, context)
         self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
 

@@ -133,7 +133,7 @@ class LabelledFlow(Flow):
         return super().compute_metrics(x, y, y_pred["log_prob"], sample_weight)
 
     @answers
-    def label_log_prob(self, x, *, batch_size=None, seed=0):
+    def label_log_prob(self, x: Any, *, batch_size: int | None = None, seed: int = 0) -> np.ndarray:
         """log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class it tells.
 
         Dequantisation noise follows from `seed`, as in `log_prob`.
