@@ -123,7 +123,7 @@ def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
     ("make", "message"),
     [
         (lambda: Normal(learn=True, conditioner=MLP([4])), "learn=True or a conditioner, received both"),
-        (lambda: StudentT(0.0), "positive number of degrees of freedom"),
+        (lambda: StudentT(0.0), "degrees of freedom: expected a finite number above 0"),
         (lambda: Uniform(1.0, 1.0), "finite numbers low < high, received 1.0 and 1.0"),
         (lambda: Mixture(0), "components: expected a whole number from 1 up, received 0"),
     ],

@@ -48,6 +48,8 @@ class Chain(Bijector):
 
     def __init__(self, parts: Iterable[Any], *, backprop: str = "stored", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError(f"Chain expects a list of bijectors, received {parts!r}.")
         self.parts = list(parts)
         self.backprop = one_of("Chain's backprop", backprop, ("stored", "recompute", "reversible"))
         for part in self.parts:

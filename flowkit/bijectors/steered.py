@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal
 from flowkit.transforms import Additive, Affine, Transform
 
@@ -35,6 +36,11 @@ class Steered(Bijector):
 
     def __init__(self, conditioner: Any, transform: str | Transform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if conditioner is not None and not isinstance(conditioner, keras.Layer):
+            raise TypeError(
+                f"{type(self).__name__} expects a Conditioner or a Keras layer, such as MLP([64]), received "
+                f"{shown(conditioner)}."
+            )
         self.conditioner = conditioner
         self.transform = transform_of(transform)
 

@@ -10,6 +10,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract import FlowLayer
+from flowkit.contract.arguments import shown
 from flowkit.contract.building import build_for
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import full_precision
@@ -68,6 +69,10 @@ class Flow(FailedStep, Inference):
     ) -> None:
         if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
+        if base is not None and not isinstance(base, keras.Layer):
+            raise TypeError(
+                f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
+            )
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
         super().__init__(dtype=full_precision(dtype), **kwargs)

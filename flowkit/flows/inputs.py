@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
+from flowkit.contract.arguments import shown
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_division
 
@@ -111,9 +112,14 @@ def _target(count, sample_weight):
     return None if sample_weight is None else np.zeros(count, "float32")
 
 
-def check_finite(x, dtype):
-    """`x` as a numpy array of `dtype`. Raises ValueError for NaN and infinity."""
-    x = np.asarray(ops.convert_to_numpy(x), dtype)
+def check_finite(given, dtype):
+    """`x` as a numpy array of `dtype`. Raises ValueError for NaN and infinity, and for what is no array of numbers."""
+    try:
+        x = np.asarray(ops.convert_to_numpy(given), dtype)
+    except (TypeError, ValueError):
+        x = None
+    if x is None or not x.ndim:
+        raise ValueError(f"Flow expects data as an array of numbers, batch first, received {shown(given)}.")
     if not np.isfinite(x).all():
         bad = int((~np.isfinite(x)).sum())
         raise ValueError(

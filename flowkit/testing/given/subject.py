@@ -3,6 +3,7 @@
 import contextlib
 import functools
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -29,14 +30,14 @@ class Subject:
     """
 
     def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
+        if (isinstance(given, keras.Layer) and not isinstance(given, FlowLayer)) or not callable(given):
+            raise _not_a_layer(given)
         self.given = given if isinstance(given, FlowLayer) else None
         self._make = given if self.given is None else lambda: recreate(given)
         self._context = _checked(context)
         self.model = self._first()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, FlowLayer):
-            raise TypeError(
-                f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
-            )
+            raise _not_a_layer(self.model)
         self.spec = self.model.spec
         self._layers, self._starts, self._moves = {}, {}, {}
         functions = Functions(lambda event: self.layer(event, "float64"))
@@ -252,4 +253,11 @@ def _checked(context):
         "context= expects the shape of one context, as (3,), or a function (rng, batch, event) -> array; "
         f"received {context!r}."
         + (" A context of several tensors cannot be checked: join them in one." * isinstance(context, dict))
+    )
+
+
+def _not_a_layer(received):
+    hint = " Of a flow pass its bijector, flow.bijector." if hasattr(received, "bijector") else ""
+    return TypeError(
+        f"check_bijector expects a Bijector or a function that makes one, received {received!r}.{hint}"
     )

@@ -45,6 +45,10 @@ def check_distribution(
     >>> check_distribution(StudentT(3.0), draws=20_000)["draws"]
     'kept'
     """
+    if not isinstance(distribution, keras.Layer) and not callable(distribution):
+        raise TypeError(
+            f"check_distribution expects a Distribution or a function that makes one, received {distribution!r}."
+        )
     made = distribution() if not isinstance(distribution, keras.Layer) else _copy(distribution)
     subject = _Subject(made, tuple(event_shape), context, draws, seed)
     return {name: clause(subject) or "kept" for name, clause in _CLAUSES.items()}
