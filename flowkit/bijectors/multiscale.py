@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import LAYOUTS, build_conditioner, context_of
+from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
 from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import added_round_trips, weakest
 from flowkit.transforms import Gaussian
@@ -174,11 +174,12 @@ class MultiScale(Bijector):
         return self._inverse(x, context) if inverse else self._forward(x, context)
 
     def run_adapt(self, x, context, again=True):
-        for scale in self.scales:
+        for scale, prior in zip(self.scales, [*self.priors, self.top_prior], strict=True):
             scale.run_adapt(x, context, again)
             x, _ = scale.run(x, context, inverse=False)
             if scale is not self.scales[-1]:
                 x, _ = ops.split(x, 2, axis=-1)
+            adapt_conditioner(prior, x, context, again)
 
     def split_latents(self, z):
         """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""

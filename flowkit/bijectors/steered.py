@@ -74,8 +74,7 @@ class Steered(Bijector):
         raise NotImplementedError
 
     def run_adapt(self, x, context, again=True):
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, *self._seen(x, context))
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
     def get_config(self):
         store = keras.saving.serialize_keras_object

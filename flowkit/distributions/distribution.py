@@ -18,6 +18,8 @@ class Distribution(keras.Layer):
       `keras.random.SeedGenerator` whenever a flow asks, so that several draws differ; `temperature` multiplies the
       scale, and a density for which it means nothing raises ValueError for any but 1.
 
+    - `adapt(z, context=None)`, if something depends on data: `Flow.adapt` hands the latents of its batch on.
+
     `context` is "none", "optional" or "required", `num_classes` how many classes its labels may name, `domain` the set
     of each entry. `flowkit.testing.check_distribution` asks whether draws and density agree.
 

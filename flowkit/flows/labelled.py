@@ -86,6 +86,7 @@ class LabelledFlow(Flow):
         x, context = unpack(inputs)
         if self.dequantize is not None:
             x = self.dequantize(x)
+        context = self._embed(context)
         z, log_prob = self._encode_and_score(x, context)
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
@@ -121,7 +122,7 @@ class LabelledFlow(Flow):
         Dequantisation noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not asked: any class will do.
-        x, context = self._prepare(x, np.zeros(len(x), "int32"))
+        x, context = self._prepare(x, np.zeros(len(x), "int32"), batch_size)
 
         def classify(start, stop, piece):
             x, context = piece
