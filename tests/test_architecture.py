@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "numerics": {"backends"},
     "transforms": {"contract", "numerics"},
     "bijectors": {"contract", "numerics", "transforms"},
+    "surjections": {"contract"},
     "conditioners": {"contract", "numerics", "backends"},
     "distributions": {"contract", "numerics", "transforms"},
     "flows": {"contract", "bijectors", "conditioners", "distributions", "data", "backends"},

@@ -12,7 +12,9 @@ from flowkit import Flow, LabelledFlow, zoo
 from flowkit.bijectors import Chain, Conv1x1, Coupling, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
-from flowkit.data.dequantize import Dequantize, evaluation_noise
+from flowkit.contract.noise import Need
+from flowkit.data.dequantize import Dequantize
+from flowkit.flows.noise import counted
 
 WEIGHT = 0.25
 
@@ -38,7 +40,7 @@ def vectors():
 
 
 def test_the_classifier_reads_the_mean_of_the_last_scales_output(flow, images):
-    y = images / 256.0 - 0.5 + evaluation_noise(0, len(images), (8, 8, 1)) / 256
+    y = images / 256.0 - 0.5 + counted((Need("uniform", 64),), 0, len(images)).reshape(images.shape) / 256
     h = ops.convert_to_tensor(y.astype("float32"))
     for scale in flow.bijector.scales:  # the way to the last scale's output, without any prior
         h, _ = scale(h)

@@ -73,8 +73,16 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x, context, again=True):
+    def run_adapt(self, x, context, again=True, noise=None):
         adapt_conditioner(self.conditioner, *self._seen(x, context), again)
+
+    @property
+    def refreshes(self):
+        return hasattr(self.conditioner, "refresh")
+
+    def run_refresh(self, x, context, noise=None):
+        given = self._seen(x, context)
+        self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
 
     def get_config(self):
         store = keras.saving.serialize_keras_object

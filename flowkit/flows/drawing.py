@@ -29,6 +29,9 @@ class Latents:
     def __init__(self, base, count, event, *, seed, temperature=1.0, context=None):
         self.shape = (count, *event)
         self.dtype = np.dtype(base.compute_dtype)
+        self.seed = int(
+            np.random.SeedSequence([*seed]).generate_state(1, "uint64")[0]
+        )  # of what else is drawn
         self._base, self._seed, self._temperature, self._context = base, list(seed), temperature, context
         self._rows = default_batch_size(int(np.prod(event)))
         self._last = None, None  # the block that was drawn last, and its number

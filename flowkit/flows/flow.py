@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract import Bijector
+from flowkit.contract import FlowLayer
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.building import build_for
+from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.saving import built_late, engine_neutral, refuse_late, refuse_shared
 from flowkit.contract.shapes import as_tuple, event_size
@@ -21,15 +22,9 @@ from flowkit.flows.before_training import check_training
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.failed_step import FailedStep
 from flowkit.flows.inference import Inference
-from flowkit.flows.inputs import (
-    plain_shape,
-    ready_on,
-    to_fit_on,
-    to_score_on,
-    to_validate_on,
-    unpack,
-)
+from flowkit.flows.inputs import plain_shape, ready_on, to_fit_on, to_score_on, to_validate_on, unpack
 from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.objective import refuse_other_losses, what_counts, without_other_losses
 from flowkit.flows.same_bytes import make_reproducible
 from flowkit.flows.turns import Turns, alone
@@ -56,7 +51,7 @@ class Flow(FailedStep, Inference):
     """
 
     def __init__(self, bijector, base=None, *, embedding=None, dequantize=None, dtype=None, **kwargs):
-        if not isinstance(bijector, Bijector):
+        if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
@@ -90,12 +85,28 @@ class Flow(FailedStep, Inference):
         self.built = True
 
     def call(self, inputs, training=None):
-        """log_prob in nats, (batch,): dequantisation noise is drawn anew at each call."""
+        """log_prob in nats, (batch,): noise is drawn anew at each call."""
         x, context = unpack(inputs)
-        if self.dequantize is not None:
-            x = self.dequantize(x)
+        context = self._embed(context)
+        x, noise = self._drawn_for(x)
+        self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
-            return self._log_density(x, self._embed(context))
+            return self._log_density(x, context, noise)
+
+    def _drawn_for(self, x):
+        """(continuous values, what else the bijector needs of noise) for a batch of data, from the flow's own state."""
+        rows = ops.shape(x)[0]
+        if self.dequantize is not None:
+            needs = self.dequantize.noise_needs(x.shape, inverse=False)
+            noise = drawn(needs, rows, self.dequantize.compute_dtype, self.dequantize.noise)
+            x, _ = self.dequantize.run(x, None, False, noise)
+        needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
+        return x, drawn(needs, rows, self.compute_dtype, self.sampler)
+
+    def _refresh(self, x, context, noise, training):
+        """Once in a training step: what the bijector refreshes."""
+        if training and self.bijector.refreshes:
+            self.bijector.run_refresh(ops.stop_gradient(x), context, **given(noise))
 
     def _should_torch_compile(self):
         """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
@@ -225,17 +236,14 @@ class Flow(FailedStep, Inference):
     def adapt(self, x, context=None, *, again=True):
         """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
-        The embedding adapts to the context, the bijector to the data, the base to their latents, each if it has
-        something that does.
-
-        `fit` does it with its first batch, for parts that still need it (`again=False`); a larger batch
-        gives better statistics (256 for Glow).
+        The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
+        with its first batch, for parts that still need it (`again=False`); a larger one gives better statistics (256).
         """
         x, context = self._check(x, context)
-        y = self._dequantized(x)
+        y = dequantized(self, x)
         self._build_on(x, context)
         with backends.no_grad():
-            adapt_parts(self, y, context, again)
+            adapt_parts(self, y, context, again, counted_for(self, 0, len(y), False))
         return self
 
     # Saving

@@ -8,11 +8,13 @@ from flowkit import backends
 from flowkit.bijectors.levels import split_levels
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import ContractError
+from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flows.flow import Flow
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.inputs import unpack
 from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.objective import what_counts
 from flowkit.flows.turns import answers
 
@@ -84,10 +86,10 @@ class LabelledFlow(Flow):
     def call(self, inputs, training=None):
         """log_prob in nats and the classes' logits: dequantisation noise is drawn anew at each call."""
         x, context = unpack(inputs)
-        if self.dequantize is not None:
-            x = self.dequantize(x)
         context = self._embed(context)
-        z, log_prob = self._encode_and_score(x, context)
+        x, noise = self._drawn_for(x)
+        self._refresh(x, context, noise, training)
+        z, log_prob = self._encode_and_score(x, context, noise)
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape):
@@ -126,13 +128,13 @@ class LabelledFlow(Flow):
 
         def classify(start, stop, piece):
             x, context = piece
-            y = self._dequantized(x, start, seed=seed)
-            return self._run(self._classify, y, context)
+            y = dequantized(self, x, start, seed=seed)
+            return self._run(self._classify, y, context, counted_for(self, start, stop, False, seed))
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
 
-    def _classify(self, y, context):
-        z, _ = self.bijector(y, context=context)
+    def _classify(self, y, context, noise=None):
+        z, _ = self.bijector(y, context=context, **given(noise))
         return ops.log_softmax(self._logits(z, context), axis=-1)
 
     def _logits(self, z, context):

@@ -10,7 +10,8 @@ from tolerance import PARITY
 
 from flowkit import zoo
 from flowkit.contract import ContractError
-from flowkit.data.dequantize import evaluation_noise
+from flowkit.contract.noise import Need
+from flowkit.flows.noise import counted
 from flowkit.transforms import Affine
 
 SHAPE = (8, 8, 2)
@@ -114,6 +115,11 @@ def specified_log_prob(flow, images, labels, kind, permutation, noise):
     return total + gaussian(x, h[..., :c], h[..., c:])
 
 
+def uniform_noise():
+    """That of three images, as `log_prob` draws it."""
+    return counted((Need("uniform", math.prod(SHAPE)),), 0, 3).reshape(3, *SHAPE)
+
+
 @pytest.mark.parametrize("classes", [None, 3])
 @pytest.mark.parametrize("permutation", ["conv1x1", "plain", "shuffle", "reverse"])
 @pytest.mark.parametrize("coupling", ["affine", "additive"])
@@ -131,7 +137,7 @@ def test_log_prob_is_that_of_the_specification(coupling, permutation, classes, p
     perturb(flow)
     images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
     labels = None if classes is None else np.array([2, 0, 1])
-    noise = evaluation_noise(0, 3, SHAPE)
+    noise = uniform_noise()
     expected = specified_log_prob(flow, images, labels, coupling, permutation, noise)
     np.testing.assert_allclose(flow.log_prob(images, context=labels), expected, rtol=PARITY)
 
@@ -141,7 +147,14 @@ def test_without_a_learned_top_prior_the_last_latents_are_standard_normal(pertur
     assert flow.bijector.top_prior is None
     perturb(flow)
     images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
-    expected = specified_log_prob(flow, images, None, "affine", "conv1x1", evaluation_noise(0, 3, SHAPE))
+    expected = specified_log_prob(
+        flow,
+        images,
+        None,
+        "affine",
+        "conv1x1",
+        uniform_noise(),
+    )
     np.testing.assert_allclose(flow.log_prob(images), expected, rtol=PARITY)
 
 

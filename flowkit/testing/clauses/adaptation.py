@@ -6,7 +6,7 @@ import tempfile
 import numpy as np
 from keras import ops
 
-from flowkit.contract import Bijector
+from flowkit.contract import FlowLayer
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.saving import restored
 from flowkit.testing.given import contexts
@@ -16,7 +16,7 @@ from flowkit.testing.verdicts.broken import Broken, Undecided
 def _applies(subject):
     layer = subject.layer(subject.events[0])
     has_flag = any(v.name == "adapted" for v in layer.non_trainable_variables)
-    own = type(layer)._adapt is not Bijector._adapt
+    own = type(layer)._adapt is not FlowLayer._adapt
     return None if has_flag or own else "nothing depends on data"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract import Bijector, ContractError
+from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
 from flowkit.testing.given import contexts
 from flowkit.testing.given.clone import recreate
@@ -30,11 +30,11 @@ class Subject:
     """
 
     def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
-        self.given = given if isinstance(given, Bijector) else None
+        self.given = given if isinstance(given, FlowLayer) else None
         self._make = given if self.given is None else lambda: recreate(given)
         self._context = contexts.described(context)
         self.model = self._first()  # unbuilt: answers questions about the spec
-        if not isinstance(self.model, Bijector):
+        if not isinstance(self.model, FlowLayer):
             raise TypeError(
                 f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
             )
@@ -169,8 +169,8 @@ class Subject:
         flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
         if (
             not flags
-            and type(layer)._adapt is Bijector._adapt
-            and type(layer).run_adapt is Bijector.run_adapt
+            and type(layer)._adapt is FlowLayer._adapt
+            and type(layer).run_adapt is FlowLayer.run_adapt
         ):
             return
         x = self.adapt_batch(event)
