@@ -1,11 +1,15 @@
 """One network that reads the context, once for each call, and what the parts of a flow see of its answer."""
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from tolerance import PARITY
 
+import flowkit
 from flowkit import Flow, LabelledFlow, backends
 from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Shift, Squeeze
 from flowkit.conditioners import MLP, TopPrior
@@ -168,10 +172,18 @@ def test_gradients_reach_it_where_memory_is_saved(backprop, flow, x, numbers):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(two).max())
 
 
+def test_the_example_of_the_user_guide_runs():
+    page = (Path(__file__).parents[1] / "docs" / "user-guide.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "embedding=reader" in b)
+    names = {"flowkit": flowkit, "keras": keras, "np": np}
+    exec(compile(block, "user-guide.md", "exec"), names)
+    assert names["forecast"].sample(100, names["few"], seed=0).shape == (100, 3, 4)
+
+
 # Once for each call. Compiled engines run its code once for each shape, however often they run it.
 
 
-def test_it_is_asked_once_for_each_call(flow, x, numbers, request):
+def test_it_is_asked_once_for_each_call(flow, x, numbers):
     if keras.backend.backend() != "torch":
         pytest.skip("calls are counted where they are eager")
     seen = flow.embedding.seen
@@ -210,22 +222,21 @@ def test_several_draws_of_noise_ask_it_once(numbers):
 # What comes out
 
 
-def test_samples_are_those_of_each_row(flow, numbers):
-    """Row j of every draw belongs to context j, as if that had been asked alone."""
+def test_data_are_decoded_given_their_own_row(flow, numbers):
     z = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
     together = flow.decode(z, np.tile(numbers[:3], (2, 1)))
     alone = np.concatenate([flow.decode(z[i : i + 1], numbers[i % 3 : i % 3 + 1]) for i in range(6)])
     np.testing.assert_allclose(together, alone, rtol=10 * PARITY, atol=10 * PARITY)
 
 
-def test_one_row_gives_the_same_samples_alone_with_the_same_seed(flow, numbers):
-    """A block of latents belongs to its seed: of b = 1 row, n draws are n rows of it, whoever else there is."""
+def test_samples_are_those_that_each_row_gives_alone(flow, numbers):
+    """Row j of every draw belongs to context j, and latents to the seed and the place of a draw among all."""
     cold = flow.sample(4, numbers[:3], temperature=0.0)
     for j in range(3):
         alone = flow.sample(4, numbers[j : j + 1], temperature=0.0)
         np.testing.assert_allclose(cold[:, j : j + 1], alone, rtol=10 * PARITY, atol=10 * PARITY)
     same = flow.sample(4, np.repeat(numbers[:1], 3, axis=0), seed=3)
-    # 4 draws for 3 equal rows are the 12 draws for one.
+    # 4 draws for each of 3 equal rows are the 12 draws for one.
     twelve = flow.sample(12, numbers[:1], seed=3)
     np.testing.assert_allclose(same.reshape(12, 4), twelve.reshape(12, 4), rtol=10 * PARITY, atol=10 * PARITY)
 

@@ -10,7 +10,7 @@ from flowkit.contract.noise import given
 def adapt_parts(flow, y, context, again, noise):
     """Adapt a built flow: its embedding to the context, its bijector to `y`, its base to the latents.
 
-    `noise` is what the bijector needs of it for these rows, or None. `again=False` leaves alone what was adapted before.
+    `noise` is what the bijector needs for these rows, or None. `again=False` leaves alone what was adapted before.
     """
     context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
     embedding, base = flow.embedding, flow.base
