@@ -139,10 +139,9 @@ def numbers(rng, batch, event):
     return {"a": rng.normal(size=(batch, 2)).astype("float32"), "b": rng.normal(size=(batch, 3))}
 
 
-@pytest.mark.parametrize("described", [SHAPES, numbers])
-def test_every_clause_takes_a_dict(described):
+def test_every_clause_takes_a_dict():
     report = check_bijector(
-        lambda: Coupling(Reads(), Affine("tanh")), event_shapes=[(4,), (3,)], context=described, examples=3
+        lambda: Coupling(Reads(), Affine("tanh")), event_shapes=[(4,)], context=SHAPES, examples=2
     )
     verdicts = {result.clause: result.verdict for result in report.results}
     assert {"broken", "waived"}.isdisjoint(verdicts.values())
@@ -151,13 +150,21 @@ def test_every_clause_takes_a_dict(described):
     assert {verdicts[clause] for clause in asked} == {"kept"}
 
 
+def test_a_function_may_make_the_dict():
+    clauses = ["context", "log-det", "saving"]
+    report = check_bijector(
+        Coupling(Reads()), event_shapes=[(4,)], context=numbers, examples=2, clauses=clauses
+    )
+    assert [result.verdict for result in report.results] == ["kept"] * 3
+
+
 def test_of_a_chain_that_adapts_too():
     def steps():
         return Chain([ActNorm(), Coupling(Reads(), Affine("tanh"))])
 
-    clauses = ["adaptation", "compiled", "log-det", "mixed precision"]
+    clauses = ["adaptation", "log-det"]
     report = check_bijector(steps, event_shapes=[(4,)], context=SHAPES, examples=2, clauses=clauses)
-    assert [result.verdict for result in report.results] == ["kept"] * 4
+    assert [result.verdict for result in report.results] == ["kept"] * 2
 
 
 @keras.saving.register_keras_serializable("flowkit-tests")

@@ -21,8 +21,9 @@ class Conditioner(keras.Layer):
     - `num_classes`: how many classes the labels of its context may name; None for no labels.
 
     Authors write `call(x, context=None)`, `compute_output_shape`, and `build(x_shape, context_shape=None)` if it has
-    weights; `adapt(x, context=None)` if something in it depends on data. Any Keras layer or model may stand in its
-    place, and those of the attributes above that it has are read.
+    weights; `adapt(x, context=None)` if something in it depends on data. Without it, layers inside that have an `adapt`
+    and a flag (see `adapted_flag`) take the first batch that reaches them. A context may be a dict of tensors. Any
+    Keras layer or model may stand in its place, and those of the attributes above that it has are read.
 
     >>> class Doubled(Conditioner):
     ...     def call(self, x, context=None):
