@@ -35,10 +35,10 @@ def rows(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-def perturbed(layer, seed=0):
+def perturbed(layer, seed=0, scale=0.3):
     rng = np.random.default_rng(seed)
     for weight in layer.trainable_variables:
-        weight.assign(weight.numpy() + 0.3 * rng.normal(size=weight.shape).astype("float32"))
+        weight.assign(weight.numpy() + scale * rng.normal(size=weight.shape).astype("float32"))
     return layer
 
 
@@ -90,7 +90,7 @@ def test_augment_gives_a_lower_bound_and_many_draws_its_integral():
     joint = Chain([Coupling(MLP([8]), swap=True), Permute(seed=1), Coupling(MLP([8]))])
     flow = Flow(Chain([Augment(1), joint]))
     flow.build((None, 2))
-    perturbed(flow)
+    perturbed(flow, scale=1.0)
     x = rows(3, 2)
     grid = np.linspace(-12, 12, 4001, dtype="float32")
     pairs = np.concatenate([np.repeat(x, len(grid), axis=0), np.tile(grid, 3)[:, None]], axis=1)
@@ -99,7 +99,8 @@ def test_augment_gives_a_lower_bound_and_many_draws_its_integral():
     exact = np.log(np.exp(log_joint.astype("float64")).sum(axis=1) * (grid[1] - grid[0]))
     draws = np.stack([flow.log_prob(x, seed=seed) for seed in range(400)]).astype("float64")
     error = draws.std(axis=0) / 20
-    assert (draws.mean(axis=0) < exact - error).all()
+    assert (draws.mean(axis=0) < exact + 3 * error).all()
+    assert (exact - draws.mean(axis=0)).sum() > 5 * math.sqrt((error**2).sum())  # and no equality
     weights = np.exp(draws - exact)
     np.testing.assert_array_less(abs(weights.mean(axis=0) - 1), 5 * weights.std(axis=0) / 20)
     many = -flow.bits_per_dim(x, samples=400) * 2 * math.log(2)
