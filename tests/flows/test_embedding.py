@@ -173,7 +173,7 @@ def test_gradients_reach_it_where_memory_is_saved(backprop, flow, x, numbers):
 
 
 def test_the_example_of_the_user_guide_runs():
-    page = (Path(__file__).parents[1] / "docs" / "user-guide.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
     (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "embedding=reader" in b)
     names = {"flowkit": flowkit, "keras": keras, "np": np}
     exec(compile(block, "user-guide.md", "exec"), names)
