@@ -142,9 +142,9 @@ def check_context(flow, context, samples=None):
         )
     if context is None or kind == "none":
         return None
-    # Floats in the flow's precision, as Keras hands them on in training.
-    context = tree.map_structure(lambda c: _as_numpy(c, flow.compute_dtype), context)
+    context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
     _check_classes(flow, context)
+    context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)
     parts = tree.flatten(context)
     if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
         raise ContractError("context", flow, expected="finite numbers", received="NaN or infinite ones")
@@ -163,8 +163,8 @@ def check_context(flow, context, samples=None):
     return context
 
 
-def _as_numpy(tensor, dtype):
-    array = np.asarray(ops.convert_to_numpy(tensor))
+def _in_precision(array, dtype):
+    """Floats in the flow's precision, as Keras hands them on in training."""
     return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
 
 
