@@ -80,8 +80,7 @@ class Steered(Bijector):
         raise NotImplementedError
 
     def run_adapt(self, x, context, again=True, noise=None):
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, *self._seen(x, context))
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
     @property
     def refreshes(self):
