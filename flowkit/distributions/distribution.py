@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 import keras
 
 from flowkit.contract import Domain
-from flowkit.contract.precision import full_precision
 
 
 class Distribution(keras.Layer):

@@ -272,7 +272,7 @@ def test_latents_are_drawn_given_its_answer(numbers):
 
 def test_it_computes_in_low_precision_and_the_flow_does_not(policy, x, numbers):
     policy("mixed_bfloat16")
-    flow = conditional(keras.layers.Dense(3), Normal(conditioner=MLP([8])))
+    flow = conditional(keras.layers.Dense(3), base=Normal(conditioner=MLP([8])))
     flow.compile("adam")
     flow.fit(x, context=numbers, epochs=1, verbose=0)
     assert flow.embedding.compute_dtype == "bfloat16"
