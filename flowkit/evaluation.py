@@ -58,7 +58,7 @@ def level_bits(
         )
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.turns.answer("level_bits"):
-        nats = flow._scored(score, *flow._prepare(x, context), batch_size, seed).astype("float64")
+        nats = flow._scored(score, *flow._prepare(x, context, batch_size), batch_size, seed).astype("float64")
     return -nats / (math.prod(flow.event_shape) * math.log(2))
 
 

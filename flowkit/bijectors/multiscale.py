@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError, FlowLayer
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import LAYOUTS, build_conditioner, context_of
+from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import composed
@@ -199,12 +199,12 @@ class MultiScale(Bijector):
     def forgets(self, inverse: bool) -> bool:
         return any(scale.forgets(inverse) for scale in self.scales)
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        for scale, share in zip(
-            self.scales, self._deal(noise, as_tuple(x.shape), inverse=False), strict=True
-        ):
+    def run_adapt(self, x, context, again=True, noise=None):
+        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
+        for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
             scale.run_adapt(x, context, again, **given(share))
             x = self._stays(scale, x, context, share)
+            adapt_conditioner(prior, x, context, again)
 
     @property
     def refreshes(self) -> bool:

@@ -79,9 +79,8 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, *self._seen(x, context))
+    def run_adapt(self, x, context, again=True, noise=None):
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
     @property
     def refreshes(self) -> bool:

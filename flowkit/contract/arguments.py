@@ -40,8 +40,8 @@ def positive(number: Any, name: str) -> float:
     >>> positive(3, "StudentT's df")
     3.0
     """
-    real: Any = number if isinstance(number, numbers.Real) and not isinstance(number, bool) else None
-    if real is None or not 0 < real < math.inf:
+    real = not isinstance(number, bool) and isinstance(number, numbers.Real)
+    if not real or not 0 < float(number) < math.inf:
         raise ValueError(f"{name}: expected a finite number above 0, received {shown(number)}.")
     return float(number)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 import keras
 from keras import ops
 
-from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.adaptation import is_adapted, refuse_unadapted
 from flowkit.contract.building import build_for
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.noise import Need, count, drawn, given
@@ -264,21 +264,13 @@ class FlowLayer(keras.Layer):
     def _check_adapted(self):
         """True once `adapt` is known to have been called; False while tracing, where no flag has a value."""
         try:
-            adapted = self.adapted
+            refuse_unadapted(self)
         except (
             TypeError,
             NotImplementedError,
             RuntimeError,
         ):  # a tracer or a graph tensor has no value
             return False
-        if not adapted:
-            raise ContractError(
-                "adapted",
-                self,
-                expected="data-dependent weights set by adapt(x)",
-                received="a layer that has seen no data",
-                hint="Call .adapt(first_batch), or fit the flow, which does.",
-            )
         return True
 
     def _per_sample(self, log_det, x):

@@ -95,6 +95,7 @@ class LabelledFlow(Flow):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """log_prob in nats and the classes' logits: dequantisation noise is drawn anew at each call."""
         x, context = unpack(inputs)
+        context = self._embed(context)
         x, noise = self._drawn_for(x)
         self._refresh(x, context, noise, training)
         z, log_prob = self._encode_and_score(x, context, noise)
@@ -139,7 +140,7 @@ class LabelledFlow(Flow):
         Dequantisation noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not asked: any class will do.
-        x, context = self._prepare(x, np.zeros(len(x), "int32"))
+        x, context = self._prepare(x, np.zeros(len(x), "int32"), batch_size)
 
         def classify(start, stop, piece):
             x, context = piece
