@@ -199,7 +199,7 @@ class MultiScale(Bijector):
     def forgets(self, inverse: bool) -> bool:
         return any(scale.forgets(inverse) for scale in self.scales)
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         shares = self._deal(noise, as_tuple(x.shape), inverse=False)
         for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
             scale.run_adapt(x, context, again, **given(share))

@@ -79,7 +79,7 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
     @property

@@ -109,7 +109,7 @@ class Mixture(Distribution):
         adapt_conditioner(self.conditioner, context, None)
         return self
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
         words = {"components": self.components, "conditioner": network, "min_scale": self.min_scale}
         return {**super().get_config(), **words, "seed": self.seed}

@@ -21,7 +21,7 @@ from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
 from flowkit.flows.adapting import adapt_parts
-from flowkit.flows.before_training import check_training
+from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.failed_step import FailedStep
 from flowkit.flows.inference import Inference
@@ -53,7 +53,16 @@ class Flow(FailedStep, Inference):
     -1.8379
     """
 
-    def __init__(self, bijector, base=None, *, embedding=None, dequantize=None, dtype=None, **kwargs):
+    def __init__(
+        self,
+        bijector: FlowLayer,
+        base: Any = None,
+        *,
+        embedding: Any = None,
+        dequantize: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
         if base is not None and not isinstance(base, keras.Layer):
