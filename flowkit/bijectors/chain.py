@@ -76,6 +76,14 @@ class Chain(Bijector):
                 hint="Put it beside this chain, in one with backprop='stored'.",
             )
 
+    composite = True
+
+    def split_levels(self):
+        if not self.parts:
+            return [self], None
+        before, last = self.parts[-1].split_levels()
+        return ([*self.parts[:-1], *before], last) if last is not None else ([self], None)
+
     @property
     def num_classes(self) -> int | None:
         return next((p.num_classes for p in self.parts if p.num_classes is not None), None)
@@ -158,7 +166,7 @@ class Chain(Bijector):
         """The parts, and in place of a chain its parts: the smaller a part, the less is held at a time."""
         flat = []
         for part in self.parts:
-            flat += part._flat() if isinstance(part, Chain) else [part]
+            flat += part._flat() if part.composite else [part]
         return flat
 
     def _find_drift_tolerance(self):

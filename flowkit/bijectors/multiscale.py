@@ -223,6 +223,9 @@ class MultiScale(Bijector):
         x, _ = scale.run(x, context, inverse=False, **given(noise))
         return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
 
+    def split_levels(self):
+        return [], self
+
     def split_latents(self, z: Any) -> list[Any]:
         """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
         self._require_size()

@@ -21,6 +21,7 @@ class FlowLayer(keras.Layer):
     """
 
     noise_kind = "normal"
+    composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
@@ -157,6 +158,10 @@ class FlowLayer(keras.Layer):
     def num_classes(self) -> int | None:
         """How many classes the labels of a class-conditional bijector may name; None for no labels."""
         return None
+
+    def split_levels(self) -> "tuple[list[FlowLayer], FlowLayer | None]":
+        """(what comes before, the layer whose latents come in levels), the latter None if they do not."""
+        return [self], None
 
     # Shapes, as Keras asks for them
 

@@ -126,7 +126,7 @@ class Flow(FailedStep, Inference):
 
     def _should_torch_compile(self):
         """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
-        chains = [layer for layer in self._flatten_layers() if hasattr(layer, "parts")]
+        chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
         if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(
                 "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "

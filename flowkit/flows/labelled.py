@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors.levels import split_levels
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.noise import given
@@ -70,7 +69,7 @@ class LabelledFlow(Flow):
         if num_classes is None or num_classes != (known or num_classes):
             expected = "how many classes there are" if known is None else f"the bijector's {known}"
             raise ValueError(f"num_classes: expected {expected}, received {num_classes}.")
-        before, self._levels = split_levels(bijector)
+        before, self._levels = bijector.split_levels()
         scales = self._levels.scales if self._levels else []
         if any(part.spec.context != "none" for part in (*before, *scales)):
             raise ValueError(

@@ -12,6 +12,8 @@ from flowkit.contract.saving import engine_neutral
 class TrainingDiverged(RuntimeError):
     """Step after step gave gradients that are not finite: there is nothing left to learn from."""
 
+    exit_code = 1  # of a command that ends with it
+
 
 @keras.saving.register_keras_serializable(package="flowkit")
 class GuardedOptimizer(keras.optimizers.Optimizer):
