@@ -78,7 +78,7 @@ class Chain(Bijector):
 
     composite = True
 
-    def split_levels(self):
+    def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         if not self.parts:
             return [self], None
         before, last = self.parts[-1].split_levels()

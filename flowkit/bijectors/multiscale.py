@@ -223,7 +223,7 @@ class MultiScale(Bijector):
         x, _ = scale.run(x, context, inverse=False, **given(noise))
         return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
 
-    def split_levels(self):
+    def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         return [], self
 
     def split_latents(self, z: Any) -> list[Any]:
