@@ -46,6 +46,8 @@ class Chain(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
+    composite = True
+
     def __init__(self, parts: Iterable[Any], *, backprop: str = "stored", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(parts, (list, tuple)):
@@ -75,8 +77,6 @@ class Chain(Bijector):
                 received=f"a part with noise={self.spec.noise!r}",
                 hint="Put it beside this chain, in one with backprop='stored'.",
             )
-
-    composite = True
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         if not self.parts:
@@ -151,7 +151,7 @@ class Chain(Bijector):
 
     def _backprop(self, x, context, inverse):
         invert = self.backprop == "reversible"
-        parts = self._flat() if invert else self.parts
+        parts = _flat(self.parts) if invert else self.parts
         return backends.backprop(
             parts[::-1] if inverse else parts,
             x,
@@ -161,13 +161,6 @@ class Chain(Bijector):
             tolerance=self._drift_tolerance,
             on_drift=self._warn_of_drift,
         )
-
-    def _flat(self):
-        """The parts, and in place of a chain its parts: the smaller a part, the less is held at a time."""
-        flat = []
-        for part in self.parts:
-            flat += part._flat() if part.composite else [part]
-        return flat
 
     def _find_drift_tolerance(self):
         """The relative error of a rebuilt input that passes: that of gradients was seen to be as large.
@@ -272,3 +265,11 @@ def _run(parts, x, context, inverse):
         x, log_det = backends.run_part(part, x, context, inverse)
         total = total + log_det
     return x, total
+
+
+def _flat(parts):
+    """The parts, and in place of a composite its parts: the smaller a part, the less is held at a time."""
+    flat = []
+    for part in parts:
+        flat += _flat(part.parts) if part.composite else [part]
+    return flat

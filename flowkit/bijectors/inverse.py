@@ -52,6 +52,11 @@ class Inverse(Bijector):
         return self.bijector.refreshes
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        if self.bijector.spec.draws(inverse=False):
+            raise NotImplementedError(
+                f"Inverse({type(self.bijector).__name__}) cannot refresh: f's own inputs are this layer's outputs, and "
+                "f would need noise for them that nothing has drawn. Put the layer that refreshes outside."
+            )
         # f's own inputs are this layer's outputs.
         x, _ = self.run(x, context, inverse=False, noise=noise)
         self.bijector.run_refresh(x, context)

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from flowkit.bijectors.whitening import Whitening
-from flowkit.contract import Bijector, BijectorSpec, ContractError, FlowLayer
+from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
 from flowkit.contract.noise import deal, given
@@ -71,12 +71,16 @@ class MultiScale(Bijector):
             if not isinstance(scale, FlowLayer):
                 raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
         specs = [scale.spec for scale in self.scales]
+        for number, spec in enumerate(specs):
+            self._check_domain("a scale's codomain", spec.codomain)
+            self._check_domain("a later scale's domain", spec.domain if number else Domain.REAL)
         conditioners = [p for p in (*self.priors, top_prior) if p is not None]
         reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
         whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
         self.spec = BijectorSpec(
             event_rank=specs[0].event_rank,
             event_multiple=specs[0].event_multiple,
+            domain=specs[0].domain,
             **composed([*specs, *reads, whitened]),
         )
 
@@ -129,6 +133,17 @@ class MultiScale(Bijector):
                 shape = (*shape[:-1], shape[-1] // 2)
             shapes.append((given, shape))
         return shapes
+
+    def _check_domain(self, whose, domain):
+        """Raise if latents, or what goes on to a later scale, are not all the real numbers."""
+        if domain != Domain.REAL:
+            raise ContractError(
+                "domain",
+                self,
+                expected=f"{whose} to be {Domain.REAL}, which latents and their priors are",
+                received=f"{domain}",
+                hint="Map onto the real numbers within the scale, with Logit or Inverse(Exp()).",
+            )
 
     def _check_level(self, level, scale, shape, event):
         try:

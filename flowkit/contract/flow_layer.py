@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from flowkit.contract.adaptation import is_adapted, refuse_unadapted
+from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.building import build_for
 from flowkit.contract.errors import ContractError, label
-from flowkit.contract.noise import Need, count, drawn, given
+from flowkit.contract.noise import KINDS, Need, count, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, check_shape, context_shape
 from flowkit.contract.spec import BijectorSpec
@@ -52,7 +53,7 @@ class FlowLayer(keras.Layer):
 
     def inverse(self, z: Any, context: Any = None, noise: Any = None) -> tuple[Any, Any]:
         """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer if it must."""
-        return self(z, context=context, inverse=True, noise=noise)
+        return self(z, context=context, inverse=True, **given(noise))
 
     def draw_noise(self, x_shape: Any, seed: Any = None, *, inverse: bool = False) -> Any:
         """The numbers that a direction needs for data of shape (batch, *event): (batch, k), or None for none.
@@ -96,7 +97,9 @@ class FlowLayer(keras.Layer):
         """What numbers a direction needs for a sample of data of `x_shape`, one `Need` for each kind in turn."""
         if not self.spec.draws(inverse):
             return ()
-        return (Need(self.noise_kind, self.noise_size(as_tuple(x_shape))),)
+        kind = one_of(f"{type(self).__name__}.noise_kind", self.noise_kind, KINDS)
+        size = whole_number(self.noise_size(as_tuple(x_shape)), f"{type(self).__name__}.noise_size", least=0)
+        return (Need(kind, size),)
 
     def forgets(self, inverse: bool) -> bool:
         """Whether that direction forgets something, so that the other, after it, gives another point."""
@@ -257,11 +260,13 @@ class FlowLayer(keras.Layer):
         shape = as_tuple(x.shape)
         needs = self.noise_needs(self.compute_inverse_shape(shape) if inverse else shape, inverse)
         size = count(needs)
-        if noise is None or as_tuple(noise.shape)[1:] != (size,):
+        fits = noise is not None and as_tuple(noise.shape)[1:] == (size,)
+        if not fits or len({shape[0], as_tuple(noise.shape)[0]} - {None}) > 1:
             raise ContractError(
                 "noise",
                 self,
-                expected=f"noise= of shape (batch, {size}), {' and '.join(need.kind for need in needs)} numbers",
+                expected=f"noise= of shape ({shape[0] or 'batch'}, {size}), "
+                f"{' and '.join(need.kind for need in needs)} numbers",
                 received="none" if noise is None else f"shape {as_tuple(noise.shape)}",
                 hint=f"Flow draws it; for one call take .draw_noise(x_shape, seed, inverse={inverse}).",
             )

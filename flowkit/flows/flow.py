@@ -69,6 +69,8 @@ class Flow(FailedStep, Inference):
             raise TypeError(
                 f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
             )
+        if dequantize is not None and not isinstance(dequantize, Dequantize):
+            raise TypeError(f"Flow expects a flowkit.data.Dequantize, or None, received {shown(dequantize)}.")
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
         check_embedding(embedding, bijector, base)
@@ -79,6 +81,8 @@ class Flow(FailedStep, Inference):
         self.dequantize: Dequantize | None = dequantize
         self.event_shape: tuple[int, ...] | None = None
         self.sampler = keras.random.SeedGenerator()
+        # Of training: samples that a callback asks for must not change it.
+        self.noise = keras.random.SeedGenerator() if bijector.spec.draws(inverse=False) else None
         self.turns = Turns()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
@@ -117,7 +121,7 @@ class Flow(FailedStep, Inference):
             noise = drawn(needs, rows, self.dequantize.compute_dtype, self.dequantize.noise)
             x, _ = self.dequantize.run(x, None, False, noise)
         needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
-        return x, drawn(needs, rows, self.compute_dtype, self.sampler)
+        return x, drawn(needs, rows, self.compute_dtype, self.noise)
 
     def _refresh(self, x, context, noise, training):
         """Once in a training step: what the bijector refreshes."""
@@ -276,7 +280,7 @@ class Flow(FailedStep, Inference):
         y = dequantized(self, x)
         self._build_on(x, context)
         with backends.no_grad():
-            adapt_parts(self, y, context, again, counted_for(self, 0, len(y), False))
+            adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))
         return self
 
     # Saving

@@ -144,7 +144,9 @@ class LabelledFlow(Flow):
         def classify(start, stop, piece):
             x, context = piece
             y = dequantized(self, x, start, seed=seed)
-            return self._run(self._classify, y, context, counted_for(self, start, stop, False, seed))
+            return self._run(
+                self._classify, y, context, counted_for(self, y.shape, start, inverse=False, seed=seed)
+            )
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
 

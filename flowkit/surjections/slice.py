@@ -59,6 +59,13 @@ class Slice(Surjection):
         if self.density is not None:
             self.density.run_adapt(x[..., self.keep :], x[..., : self.keep], again)
 
+    @property
+    def refreshes(self) -> bool:
+        return self.density is not None and self.density.refreshes
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        self.density.run_refresh(x[..., self.keep :], x[..., : self.keep])
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.keep)
 
@@ -70,6 +77,13 @@ class Slice(Surjection):
                 expected="to know how many channels the data have",
                 received="latents before any data",
                 hint="Call .build((None, channels)) first.",
+            )
+        if latent_shape[-1] != self.keep:
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"latents of {self.keep} channels",
+                received=f"shape {tuple(latent_shape)}",
             )
         return (*latent_shape[:-1], self._channels)
 
