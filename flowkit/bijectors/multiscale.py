@@ -239,15 +239,22 @@ class MultiScale(Bijector):
         return 1
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], math.prod(input_shape[1:]))
+        if as_tuple(input_shape)[1:] == getattr(self, "event", None):
+            return (input_shape[0], self._dim())
+        left = [left[1:] for _, left in self._level_shapes(as_tuple(input_shape))]
+        return (input_shape[0], sum(map(math.prod, left)))
+
+    def _dim(self):
+        """How many latents an event has: as many as it has entries, unless a scale drops or draws some."""
+        return sum(map(math.prod, self.latent_events))
 
     def compute_inverse_shape(self, latent_shape):
         self._require_size()
-        if tuple(latent_shape[1:]) != (math.prod(self.event),):
+        if tuple(latent_shape[1:]) != (self._dim(),):
             raise ContractError(
                 "event shape",
                 self,
-                expected=f"flat latents (batch, {math.prod(self.event)})",
+                expected=f"flat latents (batch, {self._dim()})",
                 received=f"shape {tuple(latent_shape)}",
             )
         return (latent_shape[0], *self.event)

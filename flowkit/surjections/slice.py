@@ -71,6 +71,13 @@ class Slice(Surjection):
                 received="latents before any data",
                 hint="Call .build((None, channels)) first.",
             )
+        if latent_shape[-1] != self.keep:
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"latents of keep={self.keep} channels",
+                received=f"shape {tuple(latent_shape)}",
+            )
         return (*latent_shape[:-1], self._channels)
 
     def _fixed_shape(self):

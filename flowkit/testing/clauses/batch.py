@@ -10,7 +10,7 @@ from flowkit.testing.verdicts.broken import Broken, Undecided, judge
 
 @clause(
     "batch independence",
-    "each sample's answer is the same alone, in a slice and in any order",
+    "each sample's answer, to its own context and noise, is the same alone, in a slice and in any order",
     hint="A statistic, a sum or a reshape runs over the batch axis.",
     per="event",
 )
@@ -24,7 +24,9 @@ def independence(trial):
         errors = measured.value_error * grow, measured.log_det_error * grow
         for order in ([2, 0, 1], [1, 2], [0], [1], [2], [1, 1]):
             context = None if trial.context is None else trial.context[order]
-            part = trial.call32(points[order], context, inverse)
+            noise = trial.noise(inverse)
+            noise = None if noise is None else noise[order]
+            part = trial.call32(points[order], context, inverse, noise=noise)
             for name, expected, received, error in zip(
                 ("output", "log_det"), whole, part, errors, strict=True
             ):

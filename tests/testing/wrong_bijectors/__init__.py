@@ -9,9 +9,11 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     inverses,
     log_dets,
     masks,
+    noises,
     overflows,
     precisions,
     saving,
+    solvers,
     states,
 )
 from tests.testing.wrong_bijectors.registry import WRONG
