@@ -3,6 +3,7 @@
 import numpy as np
 
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.contexts import rows
 from flowkit.testing.given.estimates import DRAWS, ERRORS, mean_log_det
 from flowkit.testing.given.leading import leading, tied
 from flowkit.testing.given.noise import log_density, needs_of
@@ -102,7 +103,7 @@ def kind(trial):
             judge(np.zeros_like(given), given, error, what="log_det", where=where)
             continue
         if trial.context is not None:  # which may decide: the same one for all x
-            given = trial.run64(where, inverse, trial.context[[0] * len(where)])[1]
+            given = trial.run64(where, inverse, rows(trial.context, [0] * len(where)))[1]
         judge(np.full_like(given, given[0]), given, error + error[0], what="log_det", where=where)
 
 

@@ -10,6 +10,7 @@ from flowkit.contract import Bijector
 from flowkit.contract.noise import count
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.given.clone import recreate
+from flowkit.testing.given.contexts import placeholder
 from flowkit.testing.given.noise import needs_of
 from flowkit.testing.verdicts.broken import Broken
 
@@ -65,7 +66,7 @@ def restored(layer, event, context, path):
     """
     inputs = {"x": keras.Input(event, name="x")}
     if context is not None:
-        inputs["context"] = keras.Input(context.shape[1:], dtype=context.dtype.name, name="context")
+        inputs["context"] = placeholder(context)
     if needs := needs_of(layer, (None, *event), inverse=False):
         inputs["noise"] = keras.Input((count(needs),), name="noise")
     model = keras.Model(inputs, layer(**inputs))

@@ -6,6 +6,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.precision import rounding_unit
+from flowkit.testing.given import contexts
 from flowkit.testing.verdicts.narrowing import mixed, told
 
 
@@ -104,5 +105,4 @@ def tensors(x, context, noise=None):
         None if given is None else ops.convert_to_tensor(given, dtype=keras.config.floatx())
         for given in (x, noise)
     )
-    context = None if context is None else ops.convert_to_tensor(context)
-    return tuple(given for given in (x, context, noise) if given is not None)
+    return tuple(given for given in (x, contexts.tensor(context), noise) if given is not None)

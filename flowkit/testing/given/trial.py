@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.testing.given.contexts import tiled
 from flowkit.testing.given.example import ROWS
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.jacobian import jacobian
@@ -259,10 +260,3 @@ class Trial:
 def numbers(pair):
     """A pair of tensors as float64 numpy arrays."""
     return tuple(np.asarray(ops.convert_to_numpy(part)).astype("float64") for part in pair)
-
-
-def tiled(given, rows):
-    """A context, or noise, of ROWS samples repeated for a batch that was put together of pieces of ROWS rows."""
-    if given is None:
-        return None
-    return np.tile(given, (rows // len(given), *(1,) * (given.ndim - 1)))
