@@ -257,14 +257,10 @@ class MultiScale(Bijector):
 
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
         self._require_size()
-        flat = self.compute_output_shape((None, *self.event))
-        if tuple(latent_shape[1:]) != flat[1:]:
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"flat latents (batch, {flat[1]})",
-                received=f"shape {tuple(latent_shape)}",
-            )
+        dim = self.compute_output_shape((None, *self.event))[1]
+        if tuple(latent_shape[1:]) != (dim,):
+            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
+            raise ContractError("event shape", self, expected=expected, received=received)
         return (latent_shape[0], *self.event)
 
     def _fixed_shape(self):
