@@ -5,9 +5,8 @@ from keras import ops
 from flowkit import numerics
 from flowkit.bijectors import Autoregressive, Coupling
 from flowkit.conditioners import MADE
-from flowkit.contract import sum_event
+from flowkit.contract import Bijector, BijectorSpec, sum_event
 from flowkit.transforms import RationalQuadratic
-from tests.testing.awkward_bijectors import Householder
 from tests.testing.families import Attention, Continuous, reader
 from tests.testing.wrong_bijectors.noises import bare
 from tests.testing.wrong_bijectors.registry import breaks
@@ -64,12 +63,20 @@ class MaskedStaleLogDet(Masked):
 
 
 @breaks("round trip")
-class ReflectionByTheNorm(Householder):
-    """Divides by |v|, not by its square."""
+class ReflectionByTheNorm(Bijector):
+    """x - 2 v (v.x) / |v|: divides by |v|, not by its square."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def build(self, x_shape):
+        self.v = self.add_weight(shape=(x_shape[-1],), initializer="ones", name="v")
 
     def _forward(self, x):
         share = ops.sum(x * self.v, axis=-1, keepdims=True) / numerics.norm(self.v)
         return x - 2 * share * self.v, 0.0
+
+    def _inverse(self, z):
+        return self._forward(z)
 
 
 @breaks("log-det")
