@@ -266,17 +266,16 @@ class MultiScale(Bijector):
         return 1
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (input_shape[0], math.prod(input_shape[1:]))
+        built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
+        left = self.latent_events if built else [z[1:] for _, z in self._level_shapes(as_tuple(input_shape))]
+        return (input_shape[0], sum(map(math.prod, left)))
 
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
         self._require_size()
-        if tuple(latent_shape[1:]) != (math.prod(self.event),):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"flat latents (batch, {math.prod(self.event)})",
-                received=f"shape {tuple(latent_shape)}",
-            )
+        dim = self.compute_output_shape((None, *self.event))[1]
+        if tuple(latent_shape[1:]) != (dim,):
+            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
+            raise ContractError("event shape", self, expected=expected, received=received)
         return (latent_shape[0], *self.event)
 
     def _fixed_shape(self):
