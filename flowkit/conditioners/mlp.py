@@ -1,5 +1,8 @@
 """A multilayer perceptron."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from flowkit.conditioners.context_bias import ContextBias
@@ -21,14 +24,14 @@ class MLP(Conditioner):
 
     def __init__(
         self,
-        hidden=(64, 64),
+        hidden: Sequence[int] = (64, 64),
         *,
-        features=None,
-        activation="relu",
-        context="none",
-        num_classes=None,
-        **kwargs,
-    ):
+        features: int | None = None,
+        activation: Any = "relu",
+        context: str = "none",
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
         self.hidden = widths(hidden, "MLP's hidden")
         self.activation = keras.activations.get(activation)
@@ -37,7 +40,7 @@ class MLP(Conditioner):
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         sizes = [x_shape[-1], *self.hidden]
         for dense, size in zip(self.denses, sizes, strict=False):
             dense.build((*x_shape[:-1], size))
@@ -46,7 +49,7 @@ class MLP(Conditioner):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         h = self.denses[0].call(x)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
@@ -55,10 +58,10 @@ class MLP(Conditioner):
             h = self.activation(dense.call(h))
         return self.last.call(h)
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden": self.hidden,

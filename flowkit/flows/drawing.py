@@ -54,7 +54,9 @@ class Latents:
     def _block(self, number):
         if self._last[1] != number:
             rows = slice(number * self._rows, min((number + 1) * self._rows, len(self)))
-            context = None if self._context is None else tree.map_structure(lambda c: c[rows], self._context)
+            context = self._context
+            if context is not None:
+                context = tree.map_structure(lambda c: ops.convert_to_tensor(c[rows]), context)
             with backends.no_grad():
                 z = self._base.sample(
                     (rows.stop - rows.start, *self.shape[1:]),

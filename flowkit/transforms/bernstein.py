@@ -1,6 +1,7 @@
 """Bernstein polynomials."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,16 +44,16 @@ class Bernstein(StraightTails):
         self.bound = positive(bound, "Bernstein's bound")
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return self.degree + 1
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         slopes, shift = slopes_of(h[..., :-1, :]), h[..., -1:, :]
         above = cumsum(slopes, axis=-2) * (2 * self.bound / self.degree)
         heights = ops.concatenate([ops.zeros_like(shift), above], axis=-2)
         return heights - 0.5 * above[..., -1:, :] + shift, slopes
 
-    def within(self, x, heights, slopes):
+    def within(self, x: Any, heights: Any, slopes: Any) -> tuple[Any, Any]:
         x = ops.expand_dims(x, -2)
         u, v = (self.bound + x) / (2 * self.bound), (self.bound - x) / (2 * self.bound)
         basis = _powers(u, self.degree) * ops.flip(_powers(v, self.degree), axis=-2)

@@ -1,6 +1,7 @@
 """Splines of angles."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -40,10 +41,10 @@ class CircularRationalQuadratic(Transform):
         self.bins = whole_number(bins, "CircularRationalQuadratic's bins", least=2, most=999)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.bins + 1
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         n = self.bins
         slopes = slopes_of(h[..., 2 * n : 3 * n, :])
         return (
@@ -53,11 +54,11 @@ class CircularRationalQuadratic(Transform):
             ops.concatenate([slopes, slopes[..., :1, :]], axis=-2),
         )
 
-    def forward(self, x, rotation, *knots):
+    def forward(self, x: Any, rotation: Any, *knots: Any) -> tuple[Any, Any]:
         y, log_slope = spline(wrapped(x), *knots)
         return wrapped(y + rotation), log_slope
 
-    def inverse(self, y, rotation, *knots):
+    def inverse(self, y: Any, rotation: Any, *knots: Any) -> tuple[Any, Any]:
         x, log_slope = spline_inverse(wrapped(y - rotation), *knots)
         return wrapped(x), log_slope
 

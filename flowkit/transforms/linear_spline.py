@@ -1,5 +1,7 @@
 """Splines of straight lines."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -39,16 +41,16 @@ class LinearSpline(Transform):
         self._ends = (0.0, 1.0) if self.bound is None else (-self.bound, self.bound)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return self.bins
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         return *knots_of(ops.zeros_like(h), *self._ends), *knots_of(h, *self._ends)
 
-    def forward(self, x, knots, widths, images, heights):
+    def forward(self, x: Any, knots: Any, widths: Any, images: Any, heights: Any) -> tuple[Any, Any]:
         return self._move(x, knots, widths, images, heights)
 
-    def inverse(self, y, knots, widths, images, heights):
+    def inverse(self, y: Any, knots: Any, widths: Any, images: Any, heights: Any) -> tuple[Any, Any]:
         return self._move(y, images, heights, knots, widths)
 
     def _move(self, given, starts, widths, ends, heights):

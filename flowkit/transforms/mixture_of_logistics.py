@@ -1,5 +1,7 @@
 """Mixtures of logistic distributions, as in Flow++."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -41,20 +43,24 @@ class MixtureOfLogistics(Solved):
         self.spread = spread_of(spread, "MixtureOfLogistics's spread")
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.components + 2
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         n = self.components
         means = h[..., n : 2 * n, :] + backends.constant(even_steps, n, self.spread, like=h)
         log_scales = _LARGEST * tanh(h[..., 2 * n : 3 * n, :] / _LARGEST)
         return ops.log_softmax(h[..., :n, :], axis=-2), means, log_scales, tanh(h[..., -2, :]), h[..., -1, :]
 
-    def forward(self, x, log_weights, means, log_scales, log_scale, shift):
+    def forward(
+        self, x: Any, log_weights: Any, means: Any, log_scales: Any, log_scale: Any, shift: Any
+    ) -> tuple[Any, Any]:
         reach = (ops.expand_dims(x, -2) - means) * ops.exp(-log_scales)
         logit, log_slope = logit_of_mixture(reach, log_weights, -log_scales)
         return logit * ops.exp(log_scale) + shift, log_slope + log_scale
 
-    def bracket(self, y, log_weights, means, log_scales, log_scale, shift):
+    def bracket(
+        self, y: Any, log_weights: Any, means: Any, log_scales: Any, log_scale: Any, shift: Any
+    ) -> tuple[Any, Any]:
         logit = ops.expand_dims((y - shift) * ops.exp(-log_scale), -2)
         return least_and_largest(means + ops.exp(log_scales) * logit)

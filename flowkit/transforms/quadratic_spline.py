@@ -1,5 +1,7 @@
 """Splines whose slope is piecewise linear."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -43,10 +45,10 @@ class QuadraticSpline(Transform):
         self.tails = one_of("QuadraticSpline's tails", tails, TAILS)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 2 * self.bins + (1 if self.tails == "affine" else -1)
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         knots, widths = knots_of(h[..., : self.bins, :], -self.bound, self.bound)
         shares = ops.exp(
             ops.log_softmax(h[..., self.bins :, :], axis=-2)
@@ -66,10 +68,10 @@ class QuadraticSpline(Transform):
         inner = cumsum(areas[..., :-1, :], axis=-2) - self.bound
         return knots, widths, ops.concatenate([-end, inner, end], axis=-2), areas, slopes
 
-    def forward(self, x, *prepared):
+    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         return integral(x, *prepared)
 
-    def inverse(self, y, *prepared):
+    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         return integral_inverse(y, *prepared)
 
 

@@ -1,6 +1,7 @@
 """Rational-quadratic splines."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -48,10 +49,10 @@ class RationalQuadratic(Transform):
         self.tails = one_of("RationalQuadratic's tails", tails, TAILS)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.bins + (1 if self.tails == "affine" else -1)
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         x, widths = knots_of(h[..., : self.bins, :], -self.bound, self.bound)
         y, heights = knots_of(h[..., self.bins : 2 * self.bins, :], -self.bound, self.bound)
         slopes = slopes_of(h[..., 2 * self.bins :, :])
@@ -60,7 +61,7 @@ class RationalQuadratic(Transform):
             slopes = ops.concatenate([end, slopes, end], axis=-2)
         return x, widths, y, heights, slopes
 
-    def forward(self, x, *prepared):
+    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         # The branch that is not taken must have finite gradients.
         inside = ops.clip(x, -self.bound, self.bound)
         y, log_slope = spline(inside, *prepared)
@@ -69,7 +70,7 @@ class RationalQuadratic(Transform):
         end = self._end(x, prepared[-1])
         return self._or_else(x, y, log_slope, inside + end * (x - inside), ops.log(end))
 
-    def inverse(self, y, *prepared):
+    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         inside = ops.clip(y, -self.bound, self.bound)
         x, log_slope = spline_inverse(inside, *prepared)
         if self.tails == "linear":

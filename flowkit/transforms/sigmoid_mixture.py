@@ -1,6 +1,7 @@
 """Mixtures of sigmoids, between the real line and itself."""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from flowkit.contract.arguments import whole_number
 from flowkit.numerics import log_sigmoid, maximum, minimum
 from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.solved import Solved
+from flowkit.transforms.transform import Transform
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -40,23 +42,23 @@ class SigmoidMixture(Solved):
         self.spread = spread_of(spread, "SigmoidMixture's spread")
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.units
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         n = self.units
         steps = backends.constant(even_steps, n, self.spread, like=h)
         log_weights = ops.log_softmax(h[..., :n, :], axis=-2)
         return log_weights, slopes_of(h[..., n : 2 * n, :]), h[..., 2 * n :, :] + steps
 
-    def forward(self, x, log_weights, slopes, shifts):
+    def forward(self, x: Any, log_weights: Any, slopes: Any, shifts: Any) -> tuple[Any, Any]:
         return logit_of_mixture(slopes * ops.expand_dims(x, -2) + shifts, log_weights, ops.log(slopes))
 
-    def bracket(self, y, log_weights, slopes, shifts):
+    def bracket(self, y: Any, log_weights: Any, slopes: Any, shifts: Any) -> tuple[Any, Any]:
         return least_and_largest((ops.expand_dims(y, -2) - shifts) / slopes)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Transform:
         return super().from_config({"spread": 0.0} | config)  # of files in which all units began alike
 
 

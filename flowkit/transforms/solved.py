@@ -34,7 +34,7 @@ class Solved(Transform):
         """(low, high), for each entry, between which its x lies."""
         raise NotImplementedError(f"{type(self).__name__} has no bracket(self, y, *prepared).")
 
-    def inverse(self, y, *prepared):
+    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         def f(x):
             return self.forward(x, *prepared)
 
@@ -56,12 +56,12 @@ class StraightTails(Solved):
         """(y, dy/dx), for entries between -bound and bound."""
         raise NotImplementedError(f"{type(self).__name__} has no within(self, x, *prepared).")
 
-    def forward(self, x, *prepared):
+    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         inside = ops.clip(x, -self.bound, self.bound)
         y, slope = self.within(inside, *prepared)
         return y + slope * (x - inside), ops.log(slope)
 
-    def bracket(self, y, *prepared):
+    def bracket(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         # Where the lines have y, if y is beyond the ends.
         first, first_slope = self.within(ops.full_like(y, -self.bound), *prepared)
         last, last_slope = self.within(ops.full_like(y, self.bound), *prepared)

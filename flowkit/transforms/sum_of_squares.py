@@ -1,5 +1,7 @@
 """Polynomials whose slope is a sum of squares."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -39,15 +41,15 @@ class SumOfSquares(StraightTails):
         self.bound = positive(bound, "SumOfSquares's bound")
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return self.terms * (self.degree + 1) + 1
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         coefficients = [h[..., j * self.terms : (j + 1) * self.terms, :] for j in range(self.degree + 1)]
         constant = coefficients[0] + backends.constant(starts, self.terms, like=h)
         return h[..., -1, :], constant, *coefficients[1:]
 
-    def within(self, x, shift, *coefficients):
+    def within(self, x: Any, shift: Any, *coefficients: Any) -> tuple[Any, Any]:
         # (batch, *places, nodes, terms, channels), the last node at x itself, of no weight.
         u = ops.expand_dims(ops.expand_dims(x, -2), -2) / self.bound
         u = u * ops.expand_dims(backends.constant(nodes, self.degree + 1, like=x), -1)

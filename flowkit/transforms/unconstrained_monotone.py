@@ -1,6 +1,7 @@
 """Integrals of a positive network."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -46,10 +47,10 @@ class UnconstrainedMonotone(Transform):
         self.bound = positive(bound, "UnconstrainedMonotone's bound")
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.units + 2
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         n = self.units
         outer, inner = h[..., :n, :], 1 + h[..., n : 2 * n, :]
         offset = h[..., 2 * n : 3 * n, :] + backends.constant(even_steps, n, self.bound, like=h)
@@ -65,8 +66,8 @@ class UnconstrainedMonotone(Transform):
         images = ops.concatenate([ops.zeros_like(above[..., :1, :]), above], axis=-2)
         return knots, widths, images - 0.5 * above[..., -1:, :] + h[..., -1:, :], areas, slopes
 
-    def forward(self, x, *prepared):
+    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         return integral(x, *prepared)
 
-    def inverse(self, y, *prepared):
+    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         return integral_inverse(y, *prepared)
