@@ -29,6 +29,7 @@ _PUBLIC = {
     "evaluation": None,
     "latent": None,
     "numerics": None,
+    "objectives": None,
     "testing": None,
     "training": None,
     "transforms": None,

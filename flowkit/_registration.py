@@ -8,7 +8,13 @@ import sys
 from flowkit._engine import require_engine
 
 # Importing these registers every layer that a saved flow can contain.
-_REGISTERED = ("flowkit.zoo", "flowkit.bijectors", "flowkit.conditioners", "flowkit.training")
+_REGISTERED = (
+    "flowkit.zoo",
+    "flowkit.bijectors",
+    "flowkit.conditioners",
+    "flowkit.objectives",
+    "flowkit.training",
+)
 
 
 def register_with_keras():

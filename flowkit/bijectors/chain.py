@@ -215,6 +215,11 @@ class Chain(Bijector):
             part.run_adapt(x, context, again)
             x, _ = part.run(x, context, inverse=False)
 
+    def run_adapt_inverse(self, z, context, again=True):
+        for part in reversed(self.parts):
+            part.run_adapt_inverse(z, context, again)
+            z, _ = part.run(z, context, inverse=True)
+
     def compute_output_shape(self, input_shape):
         for part in self.parts:
             input_shape = part.compute_output_shape(input_shape)

@@ -39,13 +39,10 @@ class Inverse(Bijector):
         return self.bijector.rebuild(y, context, not inverse, nudge)
 
     def run_adapt(self, x, context, again=True):
-        # What f normalises are its own inputs, which are this layer's outputs: they do not exist
-        # before f's statistics do.
-        if not self.bijector.adapted:
-            raise NotImplementedError(
-                f"Inverse({type(self.bijector).__name__}) cannot be adapted: the statistics it needs are "
-                "those of its own output. Adapt the inner bijector on samples of that."
-            )
+        self.bijector.run_adapt_inverse(x, context, again)
+
+    def run_adapt_inverse(self, z, context, again=True):
+        self.bijector.run_adapt(z, context, again)
 
     @property
     def num_classes(self):

@@ -180,6 +180,16 @@ class MultiScale(Bijector):
             if scale is not self.scales[-1]:
                 x, _ = ops.split(x, 2, axis=-1)
 
+    def run_adapt_inverse(self, z, context, again=True):
+        *parts, x = self.split_latents(z)
+        x, _ = self._whiten_last(x, self.top_prior, x, context, inverse=True)
+        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
+            if scale is not self.scales[-1]:
+                z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
+                x = ops.concatenate([x, z], axis=-1)
+            scale.run_adapt_inverse(x, context, again)
+            x, _ = scale.run(x, context, inverse=True)
+
     def split_latents(self, z):
         """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
         self._require_size()

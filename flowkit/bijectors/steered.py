@@ -77,6 +77,9 @@ class Steered(Bijector):
         if self.conditioner is not None and (again or not self.adapted):
             adapt_conditioner(self.conditioner, *self._seen(x, context))
 
+    def run_adapt_inverse(self, z, context, again=True):
+        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
+
     def get_config(self):
         store = keras.saving.serialize_keras_object
         parts = {"conditioner": store(self.conditioner), "transform": store(self.transform)}

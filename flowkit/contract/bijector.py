@@ -66,10 +66,11 @@ class Bijector(keras.Layer):
         """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer where needed."""
         return self(z, context=context, inverse=True)
 
-    def adapt(self, x, context=None, *, again=True):
+    def adapt(self, x, context=None, *, again=True, inverse=False):
         """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
 
         `again=False` leaves alone the parts that were adapted before, and have been trained since, perhaps.
+        `inverse=True` takes latents for `x`, and normalises what leaves in the inverse direction.
         """
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if 0 in x.shape:
@@ -77,9 +78,10 @@ class Bijector(keras.Layer):
                 "adapt", self, expected="at least one event", received=f"shape {as_tuple(x.shape)}"
             )
         if not self.built:
-            self.build_for(as_tuple(x.shape), context_shape(context))
-        self._check_input(x, context, inverse=False)
-        self.run_adapt(x, context, again)
+            shape = as_tuple(x.shape)
+            self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
+        self._check_input(x, context, inverse)
+        (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again)
         self._checked_adapted = False
         return self
 
@@ -109,6 +111,11 @@ class Bijector(keras.Layer):
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
 
+    def run_adapt_inverse(self, z, context, again=True):
+        """`run_adapt` from the latents' side: what leaves in the inverse direction is what is normalised."""
+        if again or not self.adapted:
+            self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
+
     def build_for(self, x_shape, context_shape=None):
         """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""
         build_for(self, x_shape, context_shape)
@@ -123,6 +130,14 @@ class Bijector(keras.Layer):
 
     def _adapt(self, x, *context):
         """Nothing depends on data unless a subclass says so."""
+
+    def _adapt_inverse(self, z, *context):
+        """`_adapt` from the latents' side, where there are no data to adapt to."""
+        if not self.adapted:
+            raise NotImplementedError(
+                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
+                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
+            )
 
     @property
     def num_classes(self):

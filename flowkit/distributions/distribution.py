@@ -19,7 +19,8 @@ class Distribution(keras.Layer):
       scale, and a density for which it means nothing raises ValueError for any but 1.
 
     `context` is "none", "optional" or "required", `num_classes` how many classes its labels may name, `domain` the set
-    of each entry. `flowkit.testing.check_distribution` asks whether draws and density agree.
+    of each entry, `reparameterized` whether draws carry gradients to all weights.
+    `flowkit.testing.check_distribution` asks whether draws and density agree.
 
     >>> class Coin(Distribution):
     ...     def log_prob(self, z, context=None):
@@ -31,6 +32,7 @@ class Distribution(keras.Layer):
     context = "none"
     num_classes: int | None = None
     domain: ClassVar[Domain] = Domain.REAL
+    reparameterized = True
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
         """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""

@@ -47,6 +47,11 @@ def count(context):
 
 def peek(dataset):
     """(the first batch's x and context, the data set as if untouched)."""
+    if dataset is None:
+        raise ValueError(
+            "Flow expects data, received none: only fit with an objective that needs none, such as "
+            "flowkit.objectives.ReverseKL, goes without."
+        )
     if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
         raise ValueError(
             f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received "
@@ -133,14 +138,19 @@ def refuse_other_classes(bijector, base):
         )
 
 
+def context_kind(flow):
+    """ "none", "optional" or "required": the most that its bijector, its base or the flow itself asks for."""
+    kinds = {flow.bijector.spec.context, *(getattr(part, "context", "none") for part in (flow.base, flow))}
+    return next(word for word in ("required", "optional", "none") if word in kinds)
+
+
 def check_context(flow, context, samples=None):
     """The context as numpy, None if the flow takes none: neither its bijector nor its base nor itself.
 
     Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
     class that is not there.
     """
-    kinds = {flow.bijector.spec.context, *(getattr(part, "context", "none") for part in (flow.base, flow))}
-    kind = next(word for word in ("required", "optional", "none") if word in kinds)
+    kind = context_kind(flow)
     classes = flow.num_classes
     if context is None and kind == "required":
         raise ContractError(

@@ -1,0 +1,37 @@
+"""Draws of a flow that carry gradients."""
+
+import keras
+from keras import ops, tree
+
+from flowkit.contract.arguments import whole_number
+from flowkit.contract.shapes import as_tuple
+from flowkit.flows.inputs import context_kind
+
+
+def draw(flow, n, context=None, seed=None):
+    """`Flow.draw`: x = f^-1(z) for draws z of the base, and log q(x), as tensors."""
+    if flow.dequantize is not None:
+        raise ValueError(
+            "draw expects a flow of continuous data, received one with dequantize: whole values carry no gradients. "
+            "Use sample_and_log_prob."
+        )
+    latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
+    if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
+        n = whole_number(n, "n", least=1)
+    rows, lead = n, (n,)
+    context = None if context_kind(flow) == "none" else context
+    if context is not None:
+        context = tree.map_structure(ops.convert_to_tensor, context)
+        each = ops.shape(tree.flatten(context)[0])[0]
+        rows, lead = n * each, (n, each)
+        context = tree.map_structure(lambda c: _repeated(c, n), context)
+    seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+    z = flow.base.sample((rows, *latent), seed=flow.sampler if seed is None else seed, context=context)
+    x, log_q = flow._invert_and_score(z, context)
+    return (
+        (x, log_q) if context is None else (ops.reshape(x, (*lead, *x.shape[1:])), ops.reshape(log_q, lead))
+    )
+
+
+def _repeated(rows, n):
+    return rows if isinstance(n, int) and n == 1 else ops.tile(rows, (n, *(1,) * (len(rows.shape) - 1)))

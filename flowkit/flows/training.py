@@ -1,0 +1,116 @@
+"""What a flow is trained on: its objective, in the place where Keras's `compile` takes a loss."""
+
+import math
+import warnings
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract.saving import engine_neutral
+from flowkit.contract.shapes import event_size
+from flowkit.flows.counting import what_counts
+from flowkit.flows.failed_step import FailedStep
+from flowkit.flows.inputs import unpack
+from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.stored_objective import restored, stored
+from flowkit.objectives import MaximumLikelihood, Objective
+from flowkit.objectives.objective import expect_shape
+
+# What Keras's `compile` takes for models whose loss compares predictions with targets.
+_OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class Training(FailedStep):
+    """The part of `flowkit.Flow` that says what training minimises and what it reports."""
+
+    objective: Objective
+    dequantize: Any
+    nll: MeanOfCounted
+    bits: MeanOfCounted
+
+    def compile(self, optimizer="rmsprop", loss=None, **options):
+        """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
+
+        Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
+        train.
+        """
+        self._refuse_other_losses({"loss": loss, **options})
+        objective = MaximumLikelihood() if loss is None else loss
+        objective.check(self)
+        super().compile(optimizer, **options)
+        self.objective = objective
+
+    def _refuse_other_losses(self, given):
+        for name in _OF_TARGETS:
+            if given.get(name) is None or (name == "loss" and isinstance(given[name], Objective)):
+                continue
+            expected = "an Objective of flowkit.objectives as loss=" if name == "loss" else f"no {name}="
+            raise ValueError(
+                f"{type(self).__name__}.compile expects {expected}, received {given[name]!r}: a flow trains on its "
+                f"negative log-likelihood, and reports nll and bits_per_dim. Leave {name} out."
+            )
+
+    @property
+    def _trains_on_likelihood(self):
+        """Whether what training minimises is -log_prob, which `call` gives."""
+        return type(self.objective).__call__ is MaximumLikelihood.__call__
+
+    def _objective_losses(self, inputs):
+        """What `call` answers in training on another objective: {"loss": (batch,)}."""
+        x, context = unpack(inputs)
+        if self.dequantize is not None and self.objective.needs_data:
+            x = self.dequantize(x)
+        with backends.compiling_parts(when=self.jit_compile):
+            losses = self.objective(self, x, context)
+        expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
+        return {"loss": losses}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean of the losses (weighted where weights are given), plus the layers' own.
+
+        In training they are the objective's; in evaluation -log_prob in nats.
+        """
+        losses = y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
+        loss = ops.mean(losses if sample_weight is None else losses * ops.cast(sample_weight, losses.dtype))
+        for extra in self.losses:
+            loss = loss + extra
+        return backends.replica_share(loss)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The loss; and of data whose log_prob is known, nll and bits_per_dim."""
+        if isinstance(y_pred, dict):
+            return {"loss": self.get_metrics_result()["loss"]}
+        data, _ = unpack(x)
+        counts, weight = what_counts(self, y_pred, sample_weight)
+        nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
+        self.nll.update_state(nll, sample_weight=weight)
+        size = event_size(data.shape)
+        self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
+        return self.get_metrics_result()
+
+    def _should_torch_compile(self):
+        """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
+        chains = [layer for layer in self._flatten_layers() if hasattr(layer, "parts")]
+        if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
+            warnings.warn(
+                "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "
+                "same. Use backprop='stored' to have it compiled, or leave jit_compile out.",
+                stacklevel=2,
+            )
+        return super()._should_torch_compile() and not chains
+
+    def get_compile_config(self):
+        """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
+        config = super().get_compile_config()
+        return config and engine_neutral(config) | stored(self.objective)
+
+    def compile_from_config(self, config):
+        """As Keras does, for a model whose `compile` is its own."""
+        # A loss or metric of Keras's was ignored when it was not refused yet.
+        kept = {key: value for key, value in config.items() if key not in (*_OF_TARGETS, "objective")}
+        self.compile(**keras.saving.deserialize_keras_object(kept))
+        self.objective = restored(config)
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
