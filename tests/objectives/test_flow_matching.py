@@ -42,7 +42,6 @@ def test_it_samples_a_known_density():
     missed = (log_density(new) - flow.log_prob(new)).mean()
     draws, log_q = (numpy(part) for part in flow.draw(4096, seed=2))
     added = (log_q - log_density(draws)).mean()
-    print(missed, added)
     assert missed < 0.05
     assert added < 0.05
     assert abs((draws[:, 0] < 0).mean() - 0.5) < 0.05
