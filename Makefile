@@ -81,9 +81,8 @@ test-jax: .venv-test/.installed
 test-torch: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)
 
-CORE := tests/contract tests/transforms tests/bijectors tests/zoo tests/convert tests/training tests/backends tests/conditioners \
-        tests/test_flow.py tests/test_labelled.py tests/test_saving.py tests/test_numerics.py \
-        tests/test_solve_increasing.py tests/test_distributions.py
+CORE := tests/contract tests/transforms tests/bijectors tests/conditioners tests/flows tests/zoo tests/convert tests/training \
+        tests/backends tests/test_numerics.py tests/test_solve_increasing.py tests/test_distributions.py
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST) $(CORE)
 

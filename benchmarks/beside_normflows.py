@@ -23,7 +23,8 @@ from contenders.on_torch import DEVICE
 from tqdm import tqdm
 
 from flowkit import data, recipes, training, zoo
-from flowkit.data.dequantize import evaluation_noise
+from flowkit.contract.noise import Need
+from flowkit.flows.noise import counted
 
 SAMPLES_FOR_COUNT = 512
 
@@ -145,7 +146,7 @@ def evaluate(model, test, batch=256):
     bits = []
     for start in range(0, len(test), batch):
         images = test.images[start : start + batch]
-        noise = evaluation_noise(start, start + len(images), images.shape[1:])
+        noise = counted((Need("uniform", images[0].size),), start, start + len(images)).reshape(images.shape)
         bits.append(bits_per_dim(model, continuous(images, noise)).cpu().numpy())
     return np.concatenate(bits)
 

@@ -13,6 +13,7 @@ _REGISTERED = (
     "flowkit.bijectors",
     "flowkit.conditioners",
     "flowkit.objectives",
+    "flowkit.surjections",
     "flowkit.training",
 )
 

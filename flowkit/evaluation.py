@@ -47,13 +47,19 @@ def level_bits(flow, x, context=None, *, batch_size=None, seed=0):
             f"level_bits: expected Normal as the flow's base, received {type(flow.base).__name__}."
         )
 
+    if flow.bijector.spec.draws(inverse=False):
+        raise ValueError(
+            "level_bits: expected a bijector that draws nothing, received one with "
+            f"noise={flow.bijector.spec.noise!r}: what its noise adds belongs to no level."
+        )
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.turns.answer("level_bits"):
-        nats = flow._scored(score, *flow._prepare(x, context), batch_size, seed).astype("float64")
+        nats = flow._scored(score, *flow._prepare(x, context, batch_size), batch_size, seed).astype("float64")
     return -nats / (math.prod(flow.event_shape) * math.log(2))
 
 
-def _level_log_probs(flow, y, context):
+def _level_log_probs(flow, y, context, noise):
+    # `noise` is None: level_bits refuses a bijector that draws.
     before, multiscale = find_levels(flow.bijector, "level_bits")
     entries = event_size(y.shape)
     volume = 0.0 if flow.dequantize is None else flow.dequantize.log_volume(1)

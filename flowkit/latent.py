@@ -132,7 +132,7 @@ def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch
         raise ValueError(f"levels: expected whole numbers in 0..{len(sizes) - 1}, received {levels}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
-    fresh = flow._latents(len(z), context, temperature, seed)[:]
+    fresh = flow._latents(len(z), flow._ready(context, batch_size), temperature, seed)[:]
     z = np.where(np.repeat(drawn, sizes), fresh, z)
     return _decode(flow, z[None], context, batch_size, single, check)[0]
 

@@ -87,7 +87,7 @@ class Autoregressive(Steered):
     def _seen(self, x, context):
         return self._in_order(x), context
 
-    def run_adapt_inverse(self, z, context, again=True):
+    def run_adapt_inverse(self, z, context, again=True, noise=None):
         # The conditioner sees the data, which are not there before it has answered: the default of all bijectors.
         super(Steered, self).run_adapt_inverse(z, context, again)
 

@@ -1,19 +1,20 @@
 """Bijectors one after another."""
 
-import itertools
 import math
 import warnings
 
 import keras
 
 from flowkit import backends
+from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import fold
 from flowkit.bijectors.repeats import repeats
-from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
+from flowkit.contract import Bijector, ContractError, FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.errors import label
+from flowkit.contract.noise import deal, given
 from flowkit.contract.precision import rounding_unit
-from flowkit.contract.spec import added_round_trips, weakest
+from flowkit.contract.shapes import as_tuple
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -45,14 +46,16 @@ class Chain(Bijector):
 
     def __init__(self, parts, *, backprop="stored", **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError(f"Chain expects a list of bijectors, received {parts!r}.")
         self.parts = list(parts)
         self.backprop = one_of("Chain's backprop", backprop, ("stored", "recompute", "reversible"))
         for part in self.parts:
-            if not isinstance(part, Bijector):
+            if not isinstance(part, FlowLayer):
                 raise TypeError(f"Chain expects bijectors, received {part!r}.")
         if len({id(part) for part in self.parts}) < len(self.parts):
             raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
-        self.spec = self._compose()
+        self.spec = compose(self, self.parts)
         self._drift_tolerance, self._worst_drift = self._find_drift_tolerance(), 0.0
         if backprop == "reversible" and self.spec.inverse != "analytic":
             raise ContractError(
@@ -62,62 +65,14 @@ class Chain(Bijector):
                 received=f"a part whose inverse is {self.spec.inverse}",
                 hint="Use backprop='recompute'.",
             )
-
-    def _compose(self):
-        specs = [part.spec for part in self.parts]
-        if not specs:
-            return BijectorSpec(log_det="zero")
-        domain, codomain = self._compose_domains()
-        return BijectorSpec(
-            event_rank=self._compose_rank(),
-            event_multiple=specs[0].event_multiple,
-            domain=domain,
-            codomain=codomain,
-            log_det=weakest(specs, "log_det"),
-            forward=weakest(specs, "forward"),
-            inverse=weakest(specs, "inverse"),
-            round_trip=added_round_trips(specs),
-            context=weakest(specs, "context"),
-            rearranges=all(spec.rearranges for spec in specs),
-        )
-
-    def _compose_domains(self):
-        """The first domain and the last codomain; what only rearranges lets the one beside it through."""
-        parts = [p for p in self.parts if not p.spec.rearranges] or self.parts
-        if any(Domain.SIMPLEX in (p.spec.domain, p.spec.codomain) for p in parts):
-            parts = self.parts  # a sum over the last axis does not survive a change of places
-        for one, next_ in itertools.pairwise(parts):
-            if one.spec.codomain != next_.spec.domain:
-                raise ContractError(
-                    "domain",
-                    self,
-                    expected=f"{label(next_)} to receive its domain {next_.spec.domain}",
-                    received=f"{one.spec.codomain}, the codomain of {label(one)}",
-                    hint="Put a bijector between the two that maps one onto the other.",
-                )
-        return parts[0].spec.domain, parts[-1].spec.codomain
-
-    def _compose_rank(self):
-        """The rank that the data must have for every part to get one that it can take; None for any."""
-        wanted = rank = None
-        known = True  # whether `rank`, as far as it is known, is still that of the data
-        for part in self.parts:
-            takes = part.spec.event_rank
-            if takes is not None:
-                if rank is not None and not set(_ranks(takes)) & set(_ranks(rank)):
-                    raise ContractError(
-                        "event rank",
-                        self,
-                        expected=f"{label(part)} to receive events of rank {takes}",
-                        received=f"events of rank {rank} from the parts before it",
-                        hint="Put a Reshape or Flatten between them.",
-                    )
-                rank = takes
-                wanted = rank if known and wanted is None else wanted
-            after = part.latent_rank(rank)
-            known = known and after == rank
-            rank = after
-        return wanted
+        if backprop != "stored" and self.spec.noise != "none":
+            raise ContractError(
+                "backprop",
+                self,
+                expected=f"parts without noise, for backprop={backprop!r}",
+                received=f"a part with noise={self.spec.noise!r}",
+                hint="Put it beside this chain, in one with backprop='stored'.",
+            )
 
     @property
     def num_classes(self):
@@ -143,16 +98,44 @@ class Chain(Bijector):
                 part._check_shape(x_shape)
                 x_shape = part.compute_output_shape(x_shape)
 
-    def run(self, x, context, inverse):
+    def run(self, x, context, inverse, noise=None):
         if self.backprop != "stored":
             return self._backprop(x, context, inverse)
-        if not backends.scans():
-            return _run(self.parts, x, context, inverse)
-        total, runs = 0.0, repeats(self.parts)
-        for blocks in reversed(runs) if inverse else runs:
-            x, log_det = backends.scan(_run, blocks, x, context, inverse)
+        total, shape = 0.0, as_tuple(x.shape)
+        for parts, share in self._given_noise(shape, inverse, noise):
+            run = _run_silent if share is None else _run_noisy
+            x, log_det = run(parts, x, context, inverse, **given(share))
             total = total + log_det
         return x, total
+
+    # Noise
+
+    def noise_needs(self, x_shape, inverse):
+        return sum(self._shares(x_shape, inverse), ())
+
+    def _shares(self, x_shape, inverse):
+        """What each part needs, in their order, for data of `x_shape`."""
+        shares = []
+        for part in self.parts:
+            shares.append(part.noise_needs(x_shape, inverse))
+            x_shape = part.compute_output_shape(x_shape)
+        return shares
+
+    def _given_noise(self, shape, inverse, noise):
+        """The parts in the order in which a direction runs them: ([part, ...], noise), those without together."""
+        if noise is None:
+            return [(self.parts, None)]
+        x_shape = self.compute_inverse_shape(shape) if inverse else shape
+        runs = []
+        for part, share in zip(self.parts, deal(noise, self._shares(x_shape, inverse)), strict=True):
+            if share is None and runs and runs[-1][1] is None:
+                runs[-1][0].append(part)
+            else:
+                runs.append(([part], share))
+        return runs[::-1] if inverse else runs
+
+    def forgets(self, inverse):
+        return any(part.forgets(inverse) for part in self.parts)
 
     # Gradients that save memory
 
@@ -210,15 +193,36 @@ class Chain(Bijector):
                     hint="Leave it out, or use backprop='stored'.",
                 )
 
-    def run_adapt(self, x, context, again=True):
-        for part in self.parts:
-            part.run_adapt(x, context, again)
-            x, _ = part.run(x, context, inverse=False)
+    def run_adapt(self, x, context, again=True, noise=None):
+        for part, share in self._one_by_one(x, noise):
+            part.run_adapt(x, context, again, **given(share))
+            x, _ = part.run(x, context, inverse=False, **given(share))
 
-    def run_adapt_inverse(self, z, context, again=True):
-        for part in reversed(self.parts):
-            part.run_adapt_inverse(z, context, again)
-            z, _ = part.run(z, context, inverse=True)
+    def run_adapt_inverse(self, z, context, again=True, noise=None):
+        for parts, share in self._given_noise(as_tuple(z.shape), True, noise):
+            for part in reversed(parts):
+                part.run_adapt_inverse(z, context, again, **given(share))
+                z, _ = part.run(z, context, inverse=True, **given(share))
+
+    @property
+    def refreshes(self):
+        return any(part.refreshes for part in self.parts)
+
+    def run_refresh(self, x, context, noise=None):
+        left = sum(part.refreshes for part in self.parts)
+        for part, share in self._one_by_one(x, noise):
+            if part.refreshes:
+                part.run_refresh(x, context, **given(share))
+                left -= 1
+            if not left:
+                return
+            x, _ = part.run(x, context, inverse=False, **given(share))
+
+    def _one_by_one(self, x, noise):
+        """Each part and its noise, forward."""
+        if noise is None:
+            return [(part, None) for part in self.parts]
+        return zip(self.parts, deal(noise, self._shares(as_tuple(x.shape), False)), strict=True)
 
     def compute_output_shape(self, input_shape):
         for part in self.parts:
@@ -242,13 +246,25 @@ class Chain(Bijector):
         return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
 
 
+def _run_silent(parts, x, context, inverse):
+    """Parts that draw nothing, one after another; those alike in one loop, if the engine gains by it."""
+    if not backends.scans():
+        return _run(parts, x, context, inverse)
+    total, runs = 0.0, repeats(parts)
+    for blocks in reversed(runs) if inverse else runs:
+        x, log_det = backends.scan(_run, blocks, x, context, inverse)
+        total = total + log_det
+    return x, total
+
+
+def _run_noisy(parts, x, context, inverse, noise):
+    (part,) = parts
+    return part.run(x, context, inverse, noise=noise)
+
+
 def _run(parts, x, context, inverse):
     total, parts = 0.0, fold(parts)
     for part in reversed(parts) if inverse else parts:
         x, log_det = backends.run_part(part, x, context, inverse)
         total = total + log_det
     return x, total
-
-
-def _ranks(rank):
-    return (rank,) if isinstance(rank, int) else rank

@@ -2,7 +2,8 @@
 
 import keras
 
-from flowkit.contract import Bijector
+from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract.noise import given
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -17,7 +18,7 @@ class Inverse(Bijector):
 
     def __init__(self, bijector, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(bijector, Bijector):
+        if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Inverse expects a bijector, received {bijector!r}.")
         self.bijector = bijector
         self.spec = bijector.spec.inverted()
@@ -32,17 +33,32 @@ class Inverse(Bijector):
         # The inner bijector's own check of the direction that it will run.
         self.bijector._check_input(x, context, not inverse)
 
-    def run(self, x, context, inverse):
-        return self.bijector.run(x, context, not inverse)
+    def run(self, x, context, inverse, noise=None):
+        return self.bijector.run(x, context, not inverse, **given(noise))
+
+    def noise_needs(self, x_shape, inverse):
+        return self.bijector.noise_needs(self.bijector.compute_inverse_shape(x_shape), not inverse)
+
+    def forgets(self, inverse):
+        return self.bijector.forgets(not inverse)
 
     def rebuild(self, y, context, inverse, nudge):
         return self.bijector.rebuild(y, context, not inverse, nudge)
 
-    def run_adapt(self, x, context, again=True):
-        self.bijector.run_adapt_inverse(x, context, again)
+    @property
+    def refreshes(self):
+        return self.bijector.refreshes
 
-    def run_adapt_inverse(self, z, context, again=True):
-        self.bijector.run_adapt(z, context, again)
+    def run_refresh(self, x, context, noise=None):
+        # f's own inputs are this layer's outputs.
+        x, _ = self.run(x, context, inverse=False, noise=noise)
+        self.bijector.run_refresh(x, context)
+
+    def run_adapt(self, x, context, again=True, noise=None):
+        self.bijector.run_adapt_inverse(x, context, again, **given(noise))
+
+    def run_adapt_inverse(self, z, context, again=True, noise=None):
+        self.bijector.run_adapt(z, context, again, **given(noise))
 
     @property
     def num_classes(self):

@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from flowkit.bijectors.whitening import Whitening
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec, ContractError, FlowLayer
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import LAYOUTS, build_conditioner, context_of
+from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
+from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
-from flowkit.contract.spec import added_round_trips, weakest
+from flowkit.contract.spec import composed
 from flowkit.transforms import Gaussian
 
 
@@ -58,19 +59,16 @@ class MultiScale(Bijector):
                 f"{len(self.scales)} scales and {len(self.priors)} priors."
             )
         for scale in self.scales:
-            if not isinstance(scale, Bijector):
+            if not isinstance(scale, FlowLayer):
                 raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
         specs = [scale.spec for scale in self.scales]
         conditioners = [p for p in (*self.priors, top_prior) if p is not None]
-        reads = [BijectorSpec(context=context_of(p)) for p in conditioners]
+        reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
+        whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
         self.spec = BijectorSpec(
             event_rank=specs[0].event_rank,
             event_multiple=specs[0].event_multiple,
-            log_det="varying" if conditioners else weakest(specs, "log_det"),
-            forward=weakest(specs, "forward"),
-            inverse=weakest(specs, "inverse"),
-            round_trip=added_round_trips(specs),
-            context=weakest([*specs, *reads], "context"),
+            **composed([*specs, *reads, whitened]),
         )
 
     @property
@@ -89,8 +87,8 @@ class MultiScale(Bijector):
         for each scale the shape it is given and that of the latents which leave after it.
         """
         shapes = self._level_shapes(as_tuple(x_shape))  # the whole way, before any weight is made
-        for scale, prior, (given, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
-            scale.build_for(given, context_shape)
+        for scale, prior, (taken, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
+            scale.build_for(taken, context_shape)
             if prior is not None:
                 build_conditioner(self, prior, 2 * left[-1], left, context_shape)
         if self.top_prior is not None:
@@ -137,13 +135,14 @@ class MultiScale(Bijector):
                 hint=f"Use at most {level} levels, or pad or resize the images.",
             ) from error
 
-    def run_levels(self, x, context=None):
+    def run_levels(self, x, context=None, noise=None):
         """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
         Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x.
         """
-        for scale, prior in zip(self.scales, [*self.priors, None], strict=True):
-            x, log_det = scale.run(x, context, inverse=False)
+        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
+        for scale, prior, share in zip(self.scales, [*self.priors, None], shares, strict=True):
+            x, log_det = scale.run(x, context, inverse=False, **given(share))
             if scale is self.scales[-1]:
                 z, whitening = self._whiten_last(x, self.top_prior, x, context, inverse=False)
             else:
@@ -151,44 +150,81 @@ class MultiScale(Bijector):
                 z, whitening = self._whiten_left(z, prior, x, context, inverse=False)
             yield z, log_det, whitening
 
-    def _forward(self, x, context=None):
+    def _forward(self, x, context, noise):
         total, parts = 0.0, []
-        for z, log_det, whitening in self.run_levels(x, context):
+        for z, log_det, whitening in self.run_levels(x, context, noise):
             parts.append(z)
             total = total + log_det + whitening
         return self.join_latents(parts), total
 
-    def _inverse(self, z, context=None):
+    def _inverse(self, z, context, noise):
         *parts, x = self.split_latents(z)
+        shares = self._deal(noise, (None, *self.event), inverse=True)
         x, total = self._whiten_last(x, self.top_prior, x, context, inverse=True)
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, log_det = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
                 x = ops.concatenate([x, z], axis=-1)
                 total = total + log_det
-            x, log_det = scale.run(x, context, inverse=True)
+            x, log_det = scale.run(x, context, inverse=True, **given(shares.pop()))
             total = total + log_det
         return x, total
 
-    def run(self, x, context, inverse):
-        return self._inverse(x, context) if inverse else self._forward(x, context)
+    def run(self, x, context, inverse, noise=None):
+        return self._inverse(x, context, noise) if inverse else self._forward(x, context, noise)
 
-    def run_adapt(self, x, context, again=True):
-        for scale in self.scales:
-            scale.run_adapt(x, context, again)
-            x, _ = scale.run(x, context, inverse=False)
-            if scale is not self.scales[-1]:
-                x, _ = ops.split(x, 2, axis=-1)
+    def noise_needs(self, x_shape, inverse):
+        return sum(self._shares(x_shape, inverse), ())
 
-    def run_adapt_inverse(self, z, context, again=True):
+    def _shares(self, x_shape, inverse):
+        """What each scale needs of noise, in their order."""
+        shapes = self._level_shapes(as_tuple(x_shape))
+        return [
+            scale.noise_needs(shape, inverse) for scale, (shape, _) in zip(self.scales, shapes, strict=True)
+        ]
+
+    def _deal(self, noise, x_shape, inverse):
+        """The noise of each scale, None for none."""
+        return [None] * len(self.scales) if noise is None else deal(noise, self._shares(x_shape, inverse))
+
+    def forgets(self, inverse):
+        return any(scale.forgets(inverse) for scale in self.scales)
+
+    def run_adapt(self, x, context, again=True, noise=None):
+        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
+        for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
+            scale.run_adapt(x, context, again, **given(share))
+            x = self._stays(scale, x, context, share)
+            adapt_conditioner(prior, x, context, again)
+
+    @property
+    def refreshes(self):
+        return any(scale.refreshes for scale in self.scales)
+
+    def run_refresh(self, x, context, noise=None):
+        for scale, share in zip(
+            self.scales, self._deal(noise, as_tuple(x.shape), inverse=False), strict=True
+        ):
+            if scale.refreshes:
+                scale.run_refresh(x, context, **given(share))
+            x = self._stays(scale, x, context, share)
+
+    def _stays(self, scale, x, context, noise):
+        """What goes on to the next scale; all of the last one."""
+        x, _ = scale.run(x, context, inverse=False, **given(noise))
+        return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
+
+    def run_adapt_inverse(self, z, context, again=True, noise=None):
         *parts, x = self.split_latents(z)
+        shares = self._deal(noise, (None, *self.event), inverse=True)
         x, _ = self._whiten_last(x, self.top_prior, x, context, inverse=True)
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
                 x = ops.concatenate([x, z], axis=-1)
-            scale.run_adapt_inverse(x, context, again)
-            x, _ = scale.run(x, context, inverse=True)
+            share = given(shares.pop())
+            scale.run_adapt_inverse(x, context, again, **share)
+            x, _ = scale.run(x, context, inverse=True, **share)
 
     def split_latents(self, z):
         """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""

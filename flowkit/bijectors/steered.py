@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal
 from flowkit.transforms import Additive, Affine, Transform
 
@@ -35,6 +36,11 @@ class Steered(Bijector):
 
     def __init__(self, conditioner: Any, transform: str | Transform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if conditioner is not None and not isinstance(conditioner, keras.Layer):
+            raise TypeError(
+                f"{type(self).__name__} expects a Conditioner or a Keras layer, such as MLP([64]), received "
+                f"{shown(conditioner)}."
+            )
         self.conditioner = conditioner
         self.transform = transform_of(transform)
 
@@ -73,11 +79,18 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x, context, again=True):
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, *self._seen(x, context))
+    def run_adapt(self, x, context, again=True, noise=None):
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
-    def run_adapt_inverse(self, z, context, again=True):
+    @property
+    def refreshes(self):
+        return hasattr(self.conditioner, "refresh")
+
+    def run_refresh(self, x, context, noise=None):
+        given = self._seen(x, context)
+        self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
+
+    def run_adapt_inverse(self, z, context, again=True, noise=None):
         self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
 
     def get_config(self):

@@ -10,6 +10,7 @@ import numpy as np
 from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner, ContractError
+from flowkit.contract.arguments import widths
 from flowkit.numerics import matmul
 
 
@@ -43,9 +44,7 @@ class MADE(Conditioner):
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        self.hidden = list(hidden)
-        if not self.hidden:
-            raise ValueError("MADE expects at least one hidden width, received none.")
+        self.hidden = widths(hidden, "MADE's hidden")
         self.activation = keras.activations.get(activation)
         self.bias = None
         if context != "none":

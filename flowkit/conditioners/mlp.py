@@ -4,6 +4,7 @@ import keras
 
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner
+from flowkit.contract.arguments import widths
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -29,9 +30,7 @@ class MLP(Conditioner):
         **kwargs,
     ):
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        self.hidden = list(hidden)
-        if not self.hidden:
-            raise ValueError("MLP expects at least one hidden width, received none.")
+        self.hidden = widths(hidden, "MLP's hidden")
         self.activation = keras.activations.get(activation)
         self.denses = [keras.layers.Dense(width, dtype=self.dtype_policy) for width in self.hidden]
         self.bias = None

@@ -4,7 +4,18 @@ from flowkit.contract.bijector import Bijector
 from flowkit.contract.conditioner import Conditioner
 from flowkit.contract.domain import Domain
 from flowkit.contract.errors import ContractError
+from flowkit.contract.flow_layer import FlowLayer
 from flowkit.contract.shapes import sum_event
 from flowkit.contract.spec import BijectorSpec
+from flowkit.contract.surjection import Surjection
 
-__all__ = ["Bijector", "BijectorSpec", "Conditioner", "ContractError", "Domain", "sum_event"]
+__all__ = [
+    "Bijector",
+    "BijectorSpec",
+    "Conditioner",
+    "ContractError",
+    "Domain",
+    "FlowLayer",
+    "Surjection",
+    "sum_event",
+]

@@ -1,26 +1,20 @@
 """The base class of every bijector."""
 
-import keras
-from keras import ops
-
-from flowkit.contract.adaptation import is_adapted
-from flowkit.contract.building import build_for
-from flowkit.contract.errors import ContractError, label
-from flowkit.contract.precision import full_precision
-from flowkit.contract.shapes import as_tuple, check_shape, context_shape
-from flowkit.contract.spec import BijectorSpec
+from flowkit.contract.flow_layer import FlowLayer
 
 
-class Bijector(keras.Layer):
+class Bijector(FlowLayer):
     """An invertible map: `z, log_det = bijector(x)` and `x, log_det = bijector.inverse(z)`.
 
     `x` is (batch, *event), channels last. `log_det` is log|det d output / d input| of the direction
     that was called, shape (batch,), never below float32. Neither direction changes state.
 
     Authors write two hooks, and `build`, `get_config` and `_adapt` if they are needed. The hooks
-    take `context` as a second argument exactly when `spec.context` is not "none", and may return a
-    scalar log-det if it does not depend on x:
+    take `context` as a second argument exactly if `spec.context` is not "none", `noise=` exactly if the spec
+    says that this direction draws, and may return a scalar log-det if it does not depend on x:
 
+    >>> from keras import ops
+    >>> from flowkit.contract import BijectorSpec
     >>> class Twice(Bijector):
     ...     spec = BijectorSpec(log_det="constant")
     ...     def _forward(self, x):
@@ -33,226 +27,9 @@ class Bijector(keras.Layer):
 
     The maths of a bijector runs in its variables' dtype and at least in float32: under a mixed
     policy only the conditioner networks compute in low precision.
+
+    - `noise_size(x_shape)`, if the spec has noise: how many numbers the hooks are given for a sample, as one flat
+      tensor (batch, k) of standard normals (of uniform numbers if `noise_kind` is "uniform"). Both directions must
+      undo each other whatever they are; only the log-det may be a random estimate.
+    - `_refresh(x)` is called once in a training step, and may assign to weights that are not trained.
     """
-
-    spec = BijectorSpec()
-
-    def __init__(self, *, dtype=None, **kwargs):
-        super().__init__(dtype=full_precision(dtype), **kwargs)
-        self._checked_adapted = False
-        self._fixed = None
-        self._fitting = None  # the last event shape and direction that passed the checks
-
-    # What users call
-
-    def call(self, x, context=None, inverse=False):
-        """(output, log_det) of one direction. Raises ContractError for an input that does not fit."""
-        self._check_input(x, context, inverse)
-        if not self._checked_adapted and not isinstance(x, keras.KerasTensor):
-            self._checked_adapted = self._check_adapted()
-        if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
-            x = ops.cast(x, self.compute_dtype)
-        y, log_det = self.run(x, context, inverse)
-        return y, self._per_sample(log_det, x)
-
-    def __call__(self, x, *args, inverse=False, **kwargs):
-        if inverse and not self.built:  # Keras would take the latent's shape for the data's
-            x = x if hasattr(x, "shape") else ops.convert_to_tensor(x)
-            context = args[0] if args else kwargs.get("context")
-            self.build_for(self.compute_inverse_shape(as_tuple(x.shape)), context_shape(context))
-        return super().__call__(x, *args, inverse=inverse, **kwargs)
-
-    def inverse(self, z, context=None):
-        """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer where needed."""
-        return self(z, context=context, inverse=True)
-
-    def adapt(self, x, context=None, *, again=True, inverse=False):
-        """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
-
-        `again=False` leaves alone the parts that were adapted before, and have been trained since, perhaps.
-        `inverse=True` takes latents for `x`, and normalises what leaves in the inverse direction.
-        """
-        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
-        if 0 in x.shape:
-            raise ContractError(
-                "adapt", self, expected="at least one event", received=f"shape {as_tuple(x.shape)}"
-            )
-        if not self.built:
-            shape = as_tuple(x.shape)
-            self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
-        self._check_input(x, context, inverse)
-        (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again)
-        self._checked_adapted = False
-        return self
-
-    @property
-    def adapted(self):
-        """False if a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
-        return is_adapted(self)
-
-    # What combinators call: the hooks of built parts, without Keras's entry
-
-    def run(self, x, context, inverse):
-        """One direction's hook. The log-det may still be a scalar, if it does not depend on x."""
-        hook = self._inverse if inverse else self._forward
-        return hook(x) if self.spec.context == "none" else hook(x, context)
-
-    def rebuild(self, y, context, inverse, nudge):
-        """(x, output, log_det) of one direction, found from its output `y` alone, where x counts as a constant.
-
-        The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
-        bijector that finds x on the way, and so need not run both directions, overrides this.
-        """
-        x = ops.stop_gradient(self.run(y, context, not inverse)[0])
-        return x, *self.run(x + nudge, context, inverse)
-
-    def run_adapt(self, x, context, again=True):
-        """The `_adapt` hook, unless `again` is False and it has run before."""
-        if again or not self.adapted:
-            self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
-
-    def run_adapt_inverse(self, z, context, again=True):
-        """`run_adapt` from the latents' side: what leaves in the inverse direction is what is normalised."""
-        if again or not self.adapted:
-            self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
-
-    def build_for(self, x_shape, context_shape=None):
-        """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""
-        build_for(self, x_shape, context_shape)
-
-    # What authors write
-
-    def _forward(self, x, *context):
-        raise NotImplementedError(f"{type(self).__name__} has no _forward(self, x).")
-
-    def _inverse(self, z, *context):
-        raise NotImplementedError(f"{type(self).__name__} has no _inverse(self, z).")
-
-    def _adapt(self, x, *context):
-        """Nothing depends on data unless a subclass says so."""
-
-    def _adapt_inverse(self, z, *context):
-        """`_adapt` from the latents' side, where there are no data to adapt to."""
-        if not self.adapted:
-            raise NotImplementedError(
-                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
-                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
-            )
-
-    @property
-    def num_classes(self):
-        """How many classes the labels of a class-conditional bijector may name; None for no labels."""
-        return None
-
-    # Shapes, as Keras asks for them
-
-    def latent_rank(self, rank):
-        """The rank of a latent event for data events of `rank`; None if it depends."""
-        return rank
-
-    def compute_output_shape(self, input_shape):
-        """The latent's shape for data of `input_shape`."""
-        return input_shape
-
-    def compute_inverse_shape(self, latent_shape):
-        """The data's shape for latents of `latent_shape`."""
-        return latent_shape
-
-    @property
-    def output_shape(self):
-        """The latent's shape for the data that the layer was built for: what Keras's `summary` shows."""
-        if self._built_on is None:
-            raise AttributeError(f"{label(self)} has no output_shape before it is built")
-        return self.compute_output_shape(self._built_on)
-
-    @property
-    def _built_on(self):
-        """The data's shape that `build` was called with; None before."""
-        build = (self.get_build_config() or {}) if self.built else {}
-        shape = build.get("input_shape") or build.get("shapes_dict", {}).get("x_shape")
-        return None if shape is None else as_tuple(shape)
-
-    def compute_output_spec(self, x, context=None, inverse=False):
-        self._check_input(x, context, inverse)
-        shape = self.compute_inverse_shape if inverse else self.compute_output_shape
-        log_det_dtype = self.compute_dtype
-        return (
-            keras.KerasTensor(shape(as_tuple(x.shape)), self.compute_dtype),
-            keras.KerasTensor((x.shape[0],), log_det_dtype),
-        )
-
-    def load_own_variables(self, store):
-        super().load_own_variables(store)
-        self._checked_adapted = False  # a file may hold weights from before `adapt`
-
-    # Manners
-
-    def _check_input(self, x, context, inverse):
-        shape = as_tuple(x.shape)
-        if self._fitting != (shape[1:], inverse):
-            self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
-            self._fitting = (shape[1:], inverse)
-        if self.spec.context == "required" and context is None:
-            raise ContractError(
-                "context",
-                self,
-                expected="a context, batch first",
-                received="none",
-                hint="Pass context=, or feed {'x': ..., 'context': ...}.",
-            )
-
-    def _check_shape(self, x_shape):
-        """Raise if data of `x_shape` do not fit the spec or the weights."""
-        spec = self.spec
-        check_shape(
-            self,
-            x_shape,
-            rank=spec.event_rank,
-            multiple=spec.event_multiple,
-            built=self._fixed_shape(),
-        )
-
-    def _fixed_shape(self):
-        """The axes of the data that the weights were made for, None for a free one; None before that.
-
-        Weights belong to channels: the last axis is fixed, the others are free.
-        """
-        if self._fixed is None and self.weights and self._built_on is not None:
-            shape = self._built_on
-            self._fixed = (None,) * (len(shape) - 1) + (shape[-1],)
-        return self._fixed
-
-    def _check_adapted(self):
-        """True once `adapt` is known to have been called; False while tracing, where no flag has a value."""
-        try:
-            adapted = self.adapted
-        except (
-            TypeError,
-            NotImplementedError,
-            RuntimeError,
-        ):  # a tracer or a graph tensor has no value
-            return False
-        if not adapted:
-            raise ContractError(
-                "adapted",
-                self,
-                expected="data-dependent weights set by adapt(x)",
-                received="a layer that has seen no data",
-                hint="Call .adapt(first_batch), or fit the flow, which does.",
-            )
-        return True
-
-    def _per_sample(self, log_det, x):
-        log_det = ops.cast(log_det, self.compute_dtype)
-        shape = tuple(log_det.shape)
-        if shape == ():
-            return ops.broadcast_to(log_det, (ops.shape(x)[0],))
-        if len(shape) != 1 or (None not in (shape[0], x.shape[0]) and shape[0] != x.shape[0]):
-            raise ContractError(
-                "log-det shape",
-                self,
-                expected=f"a scalar, or one number for each sample, ({x.shape[0]},)",
-                received=f"shape {shape}",
-                hint="flowkit.contract.sum_event sums over an event.",
-            )
-        return log_det

@@ -5,7 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.errors import ContractError
+from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 
 LAYOUTS = ("interleaved", "contiguous")
@@ -19,8 +21,9 @@ class Conditioner(keras.Layer):
     - `num_classes`: how many classes the labels of its context may name; None for no labels.
 
     Authors write `call(x, context=None)`, `compute_output_shape`, and `build(x_shape, context_shape=None)` if it has
-    weights; `adapt(x, context=None)` if something in it depends on data. Any Keras layer or model may stand in its
-    place, and those of the attributes above that it has are read.
+    weights; `adapt(x, context=None)` if something in it depends on data. Without it, layers inside that have an `adapt`
+    and a flag (see `adapted_flag`) take the first batch that reaches them. A context may be a dict of tensors. Any
+    Keras layer or model may stand in its place, and those of the attributes above that it has are read.
 
     >>> class Doubled(Conditioner):
     ...     def call(self, x, context=None):
@@ -50,7 +53,8 @@ class Conditioner(keras.Layer):
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
         """
         answer = self.call if self.compute_dtype == self.variable_dtype else self
-        return answer(ops.cast(x, self.compute_dtype), context)
+        x = floats_as(x, self.compute_dtype) if isinstance(x, dict) else ops.cast(x, self.compute_dtype)
+        return answer(x, context)
 
     def get_config(self) -> dict[str, Any]:
         """Keras's, and the arguments of this class."""
@@ -94,10 +98,20 @@ def ask(conditioner: Any, x: Any, context: Any, dtype: str) -> Any:
     return ops.cast(h, dtype)
 
 
-def adapt_conditioner(conditioner: Any, x: Any, context: Any) -> None:
-    """Hand a batch on to a conditioner of which something depends on data."""
-    if hasattr(conditioner, "adapt"):
-        conditioner.adapt(x) if context_of(conditioner) == "none" else conditioner.adapt(x, context=context)
+def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True) -> None:
+    """Hand a batch on to a conditioner, or None, of which something depends on data, or of whose layers something does.
+
+    `again=False` leaves alone what was adapted before.
+    """
+    if conditioner is None:
+        return
+    options = {} if context_of(conditioner) == "none" else {"context": context}
+    adapt_layer(
+        conditioner,
+        lambda: conditioner.adapt(x, **options),
+        lambda: ask(conditioner, x, context, conditioner.compute_dtype),
+        again,
+    )
 
 
 def deal(h: Any, parameters: int, layout: str) -> Any:

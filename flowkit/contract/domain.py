@@ -9,11 +9,11 @@ from keras import ops
 
 @dataclass(frozen=True)
 class Domain:
-    """A set of events: an interval for each entry, the circle for each entry, or the simplex.
+    """A set of events: an interval, whole numbers or the circle for each entry, or the simplex.
 
     `Domain.REAL`, `Domain.POSITIVE`, `Domain.UNIT_INTERVAL`, `Domain.interval(a, b)`,
     `Domain.CIRCLE` (angles in [-pi, pi)) and `Domain.SIMPLEX` (positive entries on the last axis
-    that sum to 1). Intervals are open.
+    that sum to 1), `Domain.whole(a, b)` (the whole numbers from a to b). Intervals are open.
 
     >>> Domain.POSITIVE.contains(ops.convert_to_tensor([[1.0, -1.0]]))
     False
@@ -38,6 +38,13 @@ class Domain:
             raise ValueError(f"Domain.interval expects low < high, received ({low}, {high}).")
         return cls("interval", float(low), float(high))
 
+    @classmethod
+    def whole(cls, low, high):
+        """The whole numbers from low to high for each entry; raises ValueError unless low < high."""
+        if not (low == int(low) and high == int(high) and low < high):
+            raise ValueError(f"Domain.whole expects whole numbers low < high, received ({low}, {high}).")
+        return cls("whole", float(low), float(high))
+
     def contains(self, x):
         """True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
         if self.kind == "simplex":
@@ -46,6 +53,8 @@ class Domain:
             inside = ops.logical_and(ops.all(x >= 0), ops.all(ops.abs(ops.sum(x, axis=-1) - 1) <= slack))
         elif self.kind == "circle":
             inside = ops.logical_and(ops.all(x >= self.low), ops.all(x < self.high))
+        elif self.kind == "whole":
+            inside = ops.all((x >= self.low) & (x <= self.high) & (x == ops.floor(x)))
         elif self == Domain.REAL:
             inside = ops.all(ops.isfinite(x))
         else:
@@ -58,6 +67,9 @@ class Domain:
             return ops.softmax(t, axis=-1)
         if self.kind == "circle":
             return self.low + (self.high - self.low) * ops.sigmoid(t)
+        if self.kind == "whole":
+            steps = self.high - self.low
+            return self.low + ops.minimum(ops.floor((steps + 1) * ops.sigmoid(t)), steps)
         if self == Domain.REAL:
             return t
         if math.isinf(self.high):
@@ -70,7 +82,7 @@ class Domain:
         for name in ("REAL", "POSITIVE", "UNIT_INTERVAL", "CIRCLE", "SIMPLEX"):
             if self == getattr(Domain, name):
                 return f"Domain.{name}"
-        return f"Domain.interval({self.low:g}, {self.high:g})"
+        return f"Domain.{self.kind}({self.low:g}, {self.high:g})"
 
 
 Domain.REAL = Domain()

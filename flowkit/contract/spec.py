@@ -1,18 +1,22 @@
 """What a bijector promises, as data that combinators compose and checkers read."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import Any
 
 from flowkit.contract.domain import Domain
 
-_WAYS = ("analytic", "sequential", "iterative")
+_WAYS = ("analytic", "sequential", "iterative", "none")
 _CHOICES = {
     "log_det": ("zero", "constant", "varying"),
     "forward": _WAYS,
     "inverse": _WAYS,
     "context": ("none", "optional", "required"),
+    "noise": ("none", "forward", "inverse", "both"),
+    "likelihood": ("exact", "estimated", "bound"),
+    "fixed_axes": ("channels", "all"),
 }
 
-SOLVED = 16.0  # the round-trip error of a solver that declares none, in units of float32's epsilon
+SOLVED = 16.0  # the error of a solver that declares none, in units of float32's epsilon
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,17 @@ class BijectorSpec:
     - `event_multiple`: each axis of the event must be a multiple of its entry, e.g. (2, 2, 1).
     - `domain`, `codomain`: the sets that the forward direction maps from and onto.
     - `log_det`: "zero" (volume preserving), "constant" (does not depend on x) or "varying".
-    - `forward`, `inverse`: "analytic", "sequential" (exact, in one pass for each entry) or "iterative" (solved to a
-      tolerance).
+    - `forward`, `inverse`: "analytic", "sequential" (exact, in one pass for each entry), "iterative" (solved to a
+      tolerance) or "none" (there is no such direction).
     - `context`: "none" (ignored), "optional" or "required".
     - `round_trip`: the error allowed to inverse(forward(x)), in units of the dtype's epsilon and
       of max(1, |x|); None is the checker's rule. `Chain` adds up those of its parts.
+    - `log_det_error`: the error allowed to the log-det, in the same units; None is the checker's rule.
+    - `solver_gradients`: gradients pass through what is solved.
+    - `noise`: which direction is given random numbers: "none", "forward", "inverse" or "both".
+    - `likelihood`: log_det is "exact", "estimated" (its mean over the noise is exact) or a "bound" (its mean is no
+      more than that).
+    - `fixed_axes`: which axes of an event the weights are made for, "channels" (the last) or "all".
     - `rearranges`: entries change places, not values, so that `Chain` lets any domain through that asks
       something of each entry alone; `domain` and `codomain` stay REAL.
 
@@ -47,6 +57,11 @@ class BijectorSpec:
     round_trip: float | None = None
     rearranges: bool = False
     forward: str = "analytic"
+    log_det_error: float | None = None
+    solver_gradients: bool = True
+    noise: str = "none"
+    likelihood: str = "exact"
+    fixed_axes: str = "channels"
 
     def __post_init__(self):
         for field, words in _CHOICES.items():
@@ -64,27 +79,60 @@ class BijectorSpec:
     @property
     def allowed_round_trip(self):
         """`round_trip`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
-        if self.round_trip is not None:
-            return self.round_trip
-        return SOLVED if self.solved else 0.0
+        return self._allowed(self.round_trip)
+
+    @property
+    def allowed_log_det_error(self):
+        """`log_det_error`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
+        return self._allowed(self.log_det_error)
+
+    def _allowed(self, declared):
+        return declared if declared is not None else SOLVED if self.solved else 0.0
+
+    def draws(self, inverse):
+        """Whether that direction is given random numbers."""
+        return self.noise in ("both", "inverse" if inverse else "forward")
 
     def inverted(self):
         """The spec of the same map read backwards; what its event shapes must be is then unknown."""
-        changed = {
+        changed: dict[str, Any] = {
             "forward": self.inverse,
             "inverse": self.forward,
             "domain": self.codomain,
             "codomain": self.domain,
             "event_rank": None,
             "event_multiple": None,
+            "noise": {"forward": "inverse", "inverse": "forward"}.get(self.noise, self.noise),
         }
-        return BijectorSpec(**{f.name: getattr(self, f.name) for f in fields(self)} | changed)
+        # What a surjection drops in one direction it draws in the other: the density of what drops is exact.
+        if self.noise == "forward" and self.likelihood == "bound":
+            changed["likelihood"] = "exact"
+        if self.noise == "inverse" and self.likelihood == "exact":
+            changed["likelihood"] = "bound"
+        return replace(self, **changed)
 
 
-def added_round_trips(specs):
-    """The `round_trip` of maps one after another: the sum of what they allow, or None for the checker's rule alone."""
-    declared = any(spec.solved or spec.round_trip is not None for spec in specs)
-    return sum(spec.allowed_round_trip for spec in specs) if declared else None
+def composed(specs):
+    """What maps one after another promise together, as keywords of a spec: all but shapes and domains.
+
+    >>> composed([BijectorSpec(noise="forward"), BijectorSpec(noise="inverse", inverse="iterative")])["noise"]
+    'both'
+    """
+    weakest_of = ("log_det", "forward", "inverse", "context", "likelihood", "fixed_axes")
+    directions = [name for name in ("forward", "inverse") if any(s.draws(name == "inverse") for s in specs)]
+    return {
+        **{field: weakest(specs, field) for field in weakest_of},
+        "round_trip": _added(specs, "round_trip"),
+        "log_det_error": _added(specs, "log_det_error"),
+        "solver_gradients": all(spec.solver_gradients for spec in specs),
+        "noise": "both" if len(directions) == 2 else (directions or ["none"])[0],
+    }
+
+
+def _added(specs, field):
+    """The sum of what the specs allow of an error, or None for the checker's rule alone."""
+    declared = any(spec.solved or getattr(spec, field) is not None for spec in specs)
+    return sum(getattr(spec, f"allowed_{field}") for spec in specs) if declared else None
 
 
 def weakest(specs, field):

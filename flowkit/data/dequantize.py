@@ -6,17 +6,23 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.contract import BijectorSpec, Domain, Surjection
+from flowkit.contract.shapes import event_size
 from flowkit.data.validate import validate_images
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Dequantize(keras.Layer):
+class Dequantize(Surjection):
     """y = (floor(x / 2^(8 - n_bits)) + u) / levels - 1/2 with u ~ U[0, 1): onto [-1/2, 1/2).
 
     `x` are whole values as stored, 0..255; `levels` = 2^n_bits is how many of them are told apart.
     For data with another number of values give `levels` alone: digits are 0..16, `levels=17`.
     A density p of y gives `log P(x) >= E_u[log p(y)] - D ln(levels)`, D entries to an event
     (Theis, van den Oord & Bethge, 2016): `log_volume(D)` is that last term, in nats.
+
+    A `Surjection`: u is its noise, `dequantize(x, noise=u)` gives (y, log_volume), and the way back takes y to the
+    stored value that it belongs to. Given to `Flow(dequantize=)` it checks the data and gives samples as uint8 too; at
+    the start of a `Chain` it takes whole numbers in any dtype.
 
     Raises ValueError for `n_bits` outside 1..8 or `levels` below 2.
 
@@ -35,31 +41,46 @@ class Dequantize(keras.Layer):
         self.levels = 2**n_bits if levels is None else levels
         self.stored_levels = 256 if levels is None else levels
         self.seed = seed
-        self.noise = keras.random.SeedGenerator(seed)
-        self.built = True
+        self.noise = keras.random.SeedGenerator(seed)  # of training
+        self.spec = BijectorSpec(
+            domain=Domain.whole(0, self.stored_levels - 1),
+            log_det="constant",
+            noise="forward",
+            likelihood="bound",
+        )
 
     @property
     def step(self):
         """The number of stored values that one level stands for: 2^(8 - n_bits)."""
         return self.stored_levels // self.levels
 
-    def call(self, x, noise=None):
-        """Continuous values; `noise` in [0, 1) of x's shape takes the place of a random draw."""
+    noise_kind = "uniform"
+
+    def noise_size(self, x_shape):
+        return event_size(x_shape)
+
+    def forgets(self, inverse):
+        return inverse or self.step > 1
+
+    def _forward(self, x, noise):
         x = ops.cast(x, self.compute_dtype)
-        if noise is None:
-            noise = keras.random.uniform(ops.shape(x), dtype=self.compute_dtype, seed=self.noise)
+        noise = ops.reshape(ops.cast(noise, self.compute_dtype), ops.shape(x))
         if self.step > 1:
             x = ops.floor(x / self.step)
         # In float32 a value above 127 plus noise close to 1 may round to the next value.
-        y = ops.minimum(x + ops.cast(noise, self.compute_dtype), x + (1 - 2**-16))
-        return y / self.levels - 0.5
+        y = ops.minimum(x + noise, x + (1 - 2**-16))
+        return y / self.levels - 0.5, self.log_volume(event_size(x.shape))
+
+    def _inverse(self, y):
+        level = ops.clip(ops.floor((y + 0.5) * self.levels), 0, self.levels - 1)
+        return level * self.step, -self.log_volume(event_size(y.shape))
 
     def log_volume(self, size):
         """-size ln(levels), in nats: from the density of y to the probability of x."""
         return -size * math.log(self.levels)
 
     def as_stored(self, y):
-        """The stored values (uint8) that `y`, a numpy array, belongs to; the way back from `call`.
+        """The stored values (uint8) that `y`, a numpy array, belongs to; the way back.
 
         What lies outside [-1/2, 1/2) takes the nearest value, and NaN takes 0.
         """
@@ -74,19 +95,3 @@ class Dequantize(keras.Layer):
     def get_config(self):
         size = {"n_bits": self.n_bits} if self.n_bits else {"levels": self.levels}
         return {**super().get_config(), **size, "seed": self.seed}
-
-
-def evaluation_noise(start, stop, shape, *, seed=0, draw=0):
-    """Noise in [0, 1) for samples start..stop, float32: a function of seed, draw and each sample's index.
-
-    So a log-likelihood depends neither on the batch size nor on the engine. Philox is a counter-based
-    generator (Salmon et al., 2011): sample i owns its own stretch of the counter.
-    """
-    size = math.prod(shape)
-    blocks = -(-size // 4)  # one count of Philox gives four 64-bit numbers
-    bits = np.random.Philox(key=[seed, draw])
-    bits.advance(start * blocks)
-    noise = np.random.Generator(bits).random((stop - start, 4 * blocks))[:, :size]
-    # Rounding to float32 may reach 1, which belongs to the next level.
-    noise = np.minimum(noise.astype(np.float32), np.float32(1 - 2**-24))
-    return noise.reshape(stop - start, *shape)

@@ -18,12 +18,18 @@ class Distribution(keras.Layer):
       `keras.random.SeedGenerator` whenever a flow asks, so that several draws differ; `temperature` multiplies the
       scale, and a density for which it means nothing raises ValueError for any but 1.
 
+    - `adapt(z, context=None)`, if something depends on data: `Flow.adapt` hands the latents of its batch on.
+
     `context` is "none", "optional" or "required", `num_classes` how many classes its labels may name, `domain` the set
     of each entry, `reparameterized` whether draws carry gradients to all weights.
     `flowkit.testing.check_distribution` asks whether draws and density agree.
 
     >>> class Coin(Distribution):
-    ...     def log_prob(self, z, context=None):
+    ...     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
+        # As for bijectors: under a mixed policy only networks compute in low precision.
+        super().__init__(dtype=full_precision(dtype), **kwargs)
+
+    def log_prob(self, z, context=None):
     ...         return keras.ops.sum(0.0 * z, axis=-1) - 0.693 * z.shape[-1]
     >>> Coin().domain
     Domain(kind='interval', low=-inf, high=inf)

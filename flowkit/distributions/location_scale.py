@@ -55,11 +55,11 @@ class LocationScale(Distribution):
         if self.learn:
             self.raw = self.add_weight(shape=(2, *event), initializer="zeros", name="raw")
         elif self.conditioner is not None:
-            if not isinstance(context_shape, (tuple, list)):
+            if context_shape is None:
                 raise ContractError(
                     "context", self, expected="a context to ask its conditioner with", received="none"
                 )
-            build_conditioner(self, self.conditioner, 2 * math.prod(event), tuple(context_shape))
+            build_conditioner(self, self.conditioner, 2 * math.prod(event), context_shape)
 
     def _mean_and_logs(self, event, context):
         """Both, of shapes that broadcast to (batch, *event); None for the standard density."""
@@ -92,8 +92,7 @@ class LocationScale(Distribution):
 
     def adapt(self, z: Any, context: Any = None) -> "LocationScale":
         """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
-        if self.conditioner is not None:
-            adapt_conditioner(self.conditioner, context, None)
+        adapt_conditioner(self.conditioner, context, None)
         return self
 
     def get_config(self):

@@ -9,7 +9,7 @@ from keras import ops
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.conditioner import ask, build_conditioner
+from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner
 from flowkit.distributions.distribution import Distribution
 from flowkit.transforms import Gaussian
 
@@ -64,12 +64,12 @@ class Mixture(Distribution):
         )
         self.logs = self.add_weight(shape=shape, initializer="zeros", name="logs")
         if self.conditioner is not None:
-            if not isinstance(context_shape, (tuple, list)):
+            if context_shape is None:
                 raise ContractError(
                     "context", self, expected="a context to ask its conditioner with", received="none"
                 )
             answers = self.components * (1 + 2 * self.size)
-            build_conditioner(self, self.conditioner, answers, tuple(context_shape))
+            build_conditioner(self, self.conditioner, answers, context_shape)
 
     def _prepared(self, context):
         """(log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""
@@ -105,6 +105,11 @@ class Mixture(Distribution):
         eps = keras.random.normal((rows, self.size), dtype=self.compute_dtype, seed=seed)
         temperature = ops.reshape(ops.convert_to_tensor(temperature, dtype=self.compute_dtype), (-1,))
         return ops.reshape(mean + temperature * eps * ops.exp(log), shape)
+
+    def adapt(self, z: Any, context: Any = None) -> "Mixture":
+        """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
+        adapt_conditioner(self.conditioner, context, None)
+        return self
 
     def get_config(self):
         network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)

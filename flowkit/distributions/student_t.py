@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.arguments import positive
 from flowkit.distributions.location_scale import LocationScale
 
 
@@ -24,11 +25,7 @@ class StudentT(LocationScale):
 
     def __init__(self, df: float = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 < df < math.inf:
-            raise ValueError(
-                f"StudentT expects a positive number of degrees of freedom, df, received {df!r}."
-            )
-        self.df = float(df)
+        self.df = positive(df, "StudentT's df, its degrees of freedom")
 
     def standard_log_density(self, eps):
         n = self.df

@@ -5,7 +5,9 @@ import math
 import keras
 
 from flowkit import backends
-from flowkit.contract import Bijector
+from flowkit.contract import FlowLayer
+from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.arguments import shown
 from flowkit.contract.building import build_for
 from flowkit.contract.precision import full_precision
 from flowkit.contract.saving import built_late, refuse_late, refuse_shared
@@ -13,20 +15,13 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
-from flowkit.flows.before_training import check_division, check_training
+from flowkit.flows.adapting import adapt_parts
+from flowkit.flows.before_training import check_training
+from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.inference import Inference
-from flowkit.flows.inputs import (
-    is_array,
-    pack,
-    peek_checked,
-    plain_shape,
-    refuse_other_classes,
-    to_fit_on,
-    to_score_on,
-    to_validate_on,
-    unpack,
-)
+from flowkit.flows.inputs import plain_shape, ready_on, to_fit_on, to_score_on, to_validate_on, unpack
 from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.reparameterized import draw
 from flowkit.flows.same_bytes import make_reproducible
 from flowkit.flows.training import Training
@@ -44,6 +39,8 @@ class Flow(Training, Inference):
     returns log_prob as a tensor that carries gradients; its methods, but for `draw`, return numpy arrays and keep none.
 
     - `base`: the density of the latents; None is the standard normal.
+    - `embedding`: a Keras layer or model that reads the context, once for each call; what it answers is the context
+      of the bijector and the base. A context of several tensors, a dict, goes to one whose `call` takes the dict.
     - `dequantize`: a `flowkit.data.Dequantize` where the data are whole values such as uint8 images;
       log_prob is then a lower bound of the log-probability of the image as stored.
 
@@ -53,14 +50,20 @@ class Flow(Training, Inference):
     -1.8379
     """
 
-    def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
-        if not isinstance(bijector, Bijector):
+    def __init__(self, bijector, base=None, *, embedding=None, dequantize=None, dtype=None, **kwargs):
+        if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
+        if base is not None and not isinstance(base, keras.Layer):
+            raise TypeError(
+                f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
+            )
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
+        check_embedding(embedding, bijector, base)
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self.bijector = bijector
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
+        self.embedding = embedding
         self.dequantize: Dequantize | None = dequantize
         self.event_shape: tuple[int, ...] | None = None
         self.objective: Objective = MaximumLikelihood()
@@ -75,29 +78,30 @@ class Flow(Training, Inference):
 
     def build(self, input_shape):
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
-        x_shape, c_shape = unpack(input_shape)
-        self.bijector._check_shape(as_tuple(x_shape))
-        self.bijector.build_for(as_tuple(x_shape), plain_shape(c_shape))
-        self.event_shape = as_tuple(x_shape)[1:]
+        x_shape, c_shape = (plain_shape(shape) for shape in unpack(input_shape))
+        self.bijector._check_shape(x_shape)
+        if self.embedding is not None:
+            c_shape = build_embedding(self, c_shape)
+        self.bijector.build_for(x_shape, c_shape)
+        self.event_shape = x_shape[1:]
         # Keras traces the model anew before each batch while a layer is not built.
-        build_for(
-            self.base, as_tuple(self.bijector.compute_output_shape(as_tuple(x_shape))), plain_shape(c_shape)
-        )
+        build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
         self._late = built_late(self.base)
         self.built = True
 
     def call(self, inputs, training=None):
-        """log_prob in nats, (batch,): dequantisation noise is drawn anew at each call.
+        """log_prob in nats, (batch,): noise is drawn anew at each call.
 
         In training on another objective than likelihood it gives that objective's losses, {"loss": (batch,)}.
         """
         if training and not self._trains_on_likelihood:
             return self._objective_losses(inputs)
         x, context = unpack(inputs)
-        if self.dequantize is not None:
-            x = self.dequantize(x)
+        context = self._embed(context)
+        x, noise = self._drawn_for(x)
+        self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
-            return self._log_density(x, context)
+            return self._log_density(x, context, noise)
 
     def compute_output_shape(self, input_shape):
         """(batch,), the shape of log_prob."""
@@ -145,7 +149,7 @@ class Flow(Training, Inference):
         if validation_data is not None:
             size = kwargs.get("validation_batch_size") or batch_size
             validation_data = to_validate_on(self, validation_data, size)
-        if not self.built or not self.bijector.adapted:
+        if not self.built or not is_adapted(self):
             self.adapt(*first, again=False)
         if self.compiled:
             backends.use_multi_tensor(self.optimizer)
@@ -167,7 +171,7 @@ class Flow(Training, Inference):
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
             x, y = to_score_on(self, x, y, context, sample_weight)
-            x = self._ready_on(x, batch_size)
+            x = ready_on(self, x, batch_size)
         self._scoring = True
         try:
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
@@ -177,7 +181,7 @@ class Flow(Training, Inference):
     @alone
     def predict(self, x, batch_size=None, *args, **kwargs):
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
-        return super().predict(self._ready_on(x, batch_size), batch_size, *args, **kwargs)
+        return super().predict(ready_on(self, x, batch_size), batch_size, *args, **kwargs)
 
     # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
 
@@ -186,17 +190,17 @@ class Flow(Training, Inference):
         """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         check_training(self)
         refuse_data(self, "train_on_batch", {"x": x})
-        return super().train_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
+        return super().train_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
 
     @alone
     def test_on_batch(self, x, *args, **kwargs):
         """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().test_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
+        return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
 
     @alone
     def predict_on_batch(self, x):
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().predict_on_batch(self._ready_on(x, math.inf))
+        return super().predict_on_batch(ready_on(self, x, math.inf))
 
     def draw(self, n, context=None, seed=None):
         """(x, log q(x)), x = f^-1(z) for z from the base: `n` draws, tensors with gradients. In training steps as well.
@@ -219,37 +223,20 @@ class Flow(Training, Inference):
     def adapt(self, x=None, context=None, *, again=True):
         """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
-        `fit` does it with its first batch, for parts that still need it (`again=False`); a larger batch
-        gives better statistics (256 for Glow). Without `x` it is draws of the flow that are normalised, in the
-        direction of sampling: those of an ActNorm nearest to the data leave with mean 0 and variance 1.
+        The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
+        with its first batch, for parts that still need it (`again=False`); a larger one gives better statistics (256).
+        Without `x` it is draws of the flow that are normalised, in the direction of sampling: those of an ActNorm
+        nearest to the data leave with mean 0 and variance 1.
         """
         if x is None:
             adapt_to_draws(self, context, again)
             return self
         x, context = self._check(x, context)
-        y = self._dequantized(x)
+        y = dequantized(self, x)
         self._build_on(x, context)
         with backends.no_grad():
-            self.bijector.adapt(y, context=context, again=again)
+            adapt_parts(self, y, context, again, counted_for(self, 0, len(y), False))
         return self
-
-    # Manners
-
-    def _ready_on(self, data, batch_size):
-        """`data`, arrays or a data set, as if untouched: checked, and the flow adapted and built for them.
-
-        An engine that traces a step cannot ask there whether the flow is adapted.
-        """
-        x, context = unpack(data)
-        if is_array(x):
-            x, context = self._check(x, context)
-            check_division(len(x), batch_size)
-            data = pack(x, context)
-        else:
-            (x, context), data = peek_checked(self, data)
-        self._build_on(x, context)
-        self._check_adapted()
-        return data
 
     # Saving
 
@@ -266,6 +253,7 @@ class Flow(Training, Inference):
             **super().get_config(),
             "bijector": store(self.bijector),
             "base": store(self.base),
+            "embedding": None if self.embedding is None else store(self.embedding),
             "dequantize": None if self.dequantize is None else store(self.dequantize),
         }
 
@@ -273,7 +261,8 @@ class Flow(Training, Inference):
     def from_config(cls, config, custom_objects=None):
         parts = {
             part: config[part] and keras.saving.deserialize_keras_object(config[part], custom_objects)
-            for part in ("bijector", "base", "dequantize")
+            for part in ("bijector", "base", "embedding", "dequantize")
+            if part in config  # older files know of no embedding
         }
         return cls(**config | parts)
 

@@ -11,13 +11,17 @@ from keras import ops, tree
 
 from flowkit import backends
 from flowkit.bijectors.levels import per_latent
-from flowkit.contract import Bijector, ContractError
+from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, context_shape, event_size
-from flowkit.data.dequantize import Dequantize, evaluation_noise
+from flowkit.data.dequantize import Dequantize
+from flowkit.flows.adapting import check_adapted
+from flowkit.flows.context import answers_of, check_context, classes_of, embed
 from flowkit.flows.drawing import Latents, Repeated, entropy
 from flowkit.flows.in_batches import default_batch_size, run_in_batches
-from flowkit.flows.inputs import check_context, check_finite, count
+from flowkit.flows.inputs import check_finite, count
+from flowkit.flows.noise import counted_for, dequantized, undithered
 from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
 from flowkit.flows.turns import Turns, answers
 
@@ -25,8 +29,9 @@ from flowkit.flows.turns import Turns, answers
 class Inference(keras.Model):
     """The half of `flowkit.Flow` that uses a flow; the other half trains and saves it."""
 
-    bijector: Bijector
+    bijector: FlowLayer
     base: Any
+    embedding: Any
     dequantize: Dequantize | None
     event_shape: tuple[int, ...] | None
     sampler: keras.random.SeedGenerator
@@ -35,16 +40,25 @@ class Inference(keras.Model):
     @property
     def num_classes(self):
         """How many classes the labels of a class-conditional flow may name; None for no labels."""
+        if self.embedding is not None:
+            return classes_of(self.embedding)
         classes = self.bijector.num_classes
         return getattr(self.base, "num_classes", None) if classes is None else classes
 
     # Densities
 
-    def _log_density(self, y, context):
-        return self._encode_and_score(y, context)[1]
+    @property
+    def exact(self):
+        """ "exact", "bound" if log_prob is a lower bound, as for dequantised data, or "estimate" if it is right on
+        average: what `log_prob` is, for one draw of the noise."""
+        likelihood = "bound" if self.dequantize is not None else self.bijector.spec.likelihood
+        return "estimate" if likelihood == "estimated" else likelihood
 
-    def _encode_and_score(self, y, context):
-        z, log_det = self.bijector(y, context=context)
+    def _log_density(self, y, context, noise=None):
+        return self._encode_and_score(y, context, noise)[1]
+
+    def _encode_and_score(self, y, context, noise=None):
+        z, log_det = self.bijector(y, context=context, **given(noise))
         log_prob = self.base.log_prob(z, context=context) + log_det
         if self.dequantize is not None:
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
@@ -52,24 +66,21 @@ class Inference(keras.Model):
 
     @answers
     def log_prob(self, x, context=None, *, batch_size=None, seed=0):
-        """log p(x) in nats, numpy (batch,). With `dequantize`, a lower bound with one draw of noise.
+        """log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
 
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
         engine changes the answer.
         """
-        return self._log_prob(x, context, batch_size, seed, draw=0)
-
-    def _log_prob(self, x, context, batch_size, seed, draw):
-        x, context = self._prepare(x, context)
-        return self._scored(self._log_density, x, context, batch_size, seed, draw)
+        x, context = self._prepare(x, context, batch_size)
+        return self._scored(self._log_density, x, context, batch_size, seed)
 
     def _scored(self, function, x, context, batch_size, seed, draw=0):
         """`function(y, context)` of the dequantised data, checked before, in batches, as numpy."""
 
         def score(start, stop, piece):
             x, context = piece
-            y = self._dequantized(x, start, seed=seed, draw=draw)
-            return self._run(function, y, context)
+            y = dequantized(self, x, start, seed=seed, draw=draw)
+            return self._run(function, y, context, counted_for(self, start, stop, False, seed, draw))
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
@@ -77,18 +88,23 @@ class Inference(keras.Model):
     def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
-        `samples` = k > 1 draws of dequantisation noise give the tighter bound
-        log (1/k) sum_i p(x + u_i) (Burda, Grosse & Salakhutdinov, 2016). Raises ValueError for k > 1 without
-        `dequantize`.
+        `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
+        (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if it is an estimate. Raises ValueError for
+        k > 1 if it is exact.
         """
-        if whole_number(samples, "samples", least=1) > 1 and self.dequantize is None:
+        if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
             raise ValueError(
                 f"bits_per_dim expects samples=1 for a flow without dequantize, received {samples}: its "
                 "log_prob is exact."
             )
-        draws = [self._log_prob(x, context, batch_size, seed, draw) for draw in range(samples)]
-        log_prob = np.logaddexp.reduce(np.asarray(draws, np.float64), axis=0) - math.log(samples)
-        return -log_prob / (math.prod(np.shape(x)[1:]) * math.log(2))
+        x, context = self._prepare(x, context, batch_size)
+        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed)
+        draws = np.asarray([score(draw) for draw in range(samples)], "float64")
+        if self.exact == "estimate":
+            log_prob = draws.mean(axis=0)
+        else:
+            log_prob = np.logaddexp.reduce(draws, axis=0) - math.log(samples)
+        return -log_prob / (math.prod(x.shape[1:]) * math.log(2))
 
     # Samples and latents
 
@@ -100,8 +116,8 @@ class Inference(keras.Model):
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`.
         """
-        z, context, lead = self._draw(n, context, temperature, seed)
-        x = self._decode(z, context, batch_size, check)
+        z, context, lead = self._draw(n, context, temperature, seed, batch_size)
+        x = self._decode(z, context, batch_size, check, z.seed)
         return x.reshape(*lead, *x.shape[1:])
 
     @answers
@@ -111,14 +127,14 @@ class Inference(keras.Model):
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
         one_check(check)
-        z, context, lead = self._draw(n, context, temperature, seed)
-        if self.dequantize is not None:
-            x = self._decode(z, context, batch_size, check)
+        z, context, lead = self._draw(n, context, temperature, seed, batch_size)
+        if self.exact != "exact" or self.bijector.forgets(inverse=False):
+            x = self._decode(z, context, batch_size, check, z.seed)
             log_prob = self._scored(self._log_density, x, context, batch_size, seed=0)
         else:
 
             def draw(start, stop, piece):
-                return self._run(self._invert_and_score, *piece)
+                return self._run(self._invert_and_score, *piece, counted_for(self, start, stop, True, z.seed))
 
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
             warn_of_overflow(np.isfinite(x).all(axis=tuple(range(1, x.ndim))), stacklevel=3)
@@ -126,8 +142,10 @@ class Inference(keras.Model):
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     @answers
-    def encode(self, x, context=None, *, batch_size=None, check="warn"):
+    def encode(self, x, context=None, *, batch_size=None, check="warn", seed=0):
         """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise.
+
+        Other noise that the flow needs follows from `seed` and a row's index, as in `log_prob`.
 
         `check` says what happens to data that do not come back, where `round_trip_error` is above 1e-3:
 
@@ -136,20 +154,26 @@ class Inference(keras.Model):
         - None does not look.
         """
         one_check(check)
-        x, context = self._prepare(x, context)
+        x, context = self._prepare(x, context, batch_size)
 
         def forward(start, stop, piece):
             x, context = piece
-            return self._run(self._forward, self._undithered(x), context)
+            return self._run(
+                self._forward, undithered(self, x), context, counted_for(self, start, stop, False, seed)
+            )
 
         z = run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
         look_at(self, x, context, check, batch_size, stacklevel=3, z=z)
         return z
 
     @answers
-    def decode(self, z, context=None, *, batch_size=None, check="warn"):
-        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x; `check`: see `encode`."""
-        return self._decode(np.asarray(z, self.compute_dtype), self._ready(context), batch_size, check)
+    def decode(self, z, context=None, *, batch_size=None, check="warn", seed=0):
+        """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x; `check`: see `encode`.
+
+        What the way back draws anew, after a surjection, follows from `seed` and a row's index.
+        """
+        context = self._ready(context, batch_size)
+        return self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)
 
     @answers
     def round_trip_error(self, x, context=None, *, batch_size=None):
@@ -158,26 +182,16 @@ class Inference(keras.Model):
         The largest difference of a row's entries, over its largest entry, or that of the median row where this is more.
         What takes uint8 starts at the middle of the bins.
         """
-        x, context = self._prepare(x, context)
+        x, context = self._prepare(x, context, batch_size)
         return relative_error(self, x, context, batch_size)
 
-    def _round_trip_difference(self, x, context, z, batch_size):
-        def there_and_back(start, stop, piece):
-            x, context, z = piece
-            y = self._undithered(x)
-            z = self._run(self._forward, y, context) if z is None else z
-            back = self._run(self._backward, z, context)
-            difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
-            return difference.reshape(len(y), -1).max(axis=1)
-
-        return run_in_batches(there_and_back, (x, context, z), len(x), self._batch_size(batch_size))
-
-    def _decode(self, z, context, batch_size, check):
+    def _decode(self, z, context, batch_size, check, seed):
         one_check(check)
         finite = np.ones(len(z), bool)
 
         def backward(start, stop, piece):
-            y = ops.convert_to_numpy(self._run(self._backward, *piece))
+            noise = counted_for(self, start, stop, True, seed)
+            y = ops.convert_to_numpy(self._run(self._backward, *piece, noise))
             finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
             return y if self.dequantize is None else self.dequantize.as_stored(y)
 
@@ -186,19 +200,19 @@ class Inference(keras.Model):
         look_at(self, x, context, check, batch_size, stacklevel=4)
         return x
 
-    def _forward(self, y, context):
-        return self.bijector(y, context=context)[0]
+    def _forward(self, y, context, noise=None):
+        return self.bijector(y, context=context, **given(noise))[0]
 
-    def _backward(self, z, context):
-        return self.bijector.inverse(z, context=context)[0]
+    def _backward(self, z, context, noise=None):
+        return self.bijector.inverse(z, context=context, **given(noise))[0]
 
-    def _invert_and_score(self, z, context):
-        x, log_det = self.bijector.inverse(z, context=context)
+    def _invert_and_score(self, z, context, noise=None):
+        x, log_det = self.bijector.inverse(z, context=context, **given(noise))
         return x, self.base.log_prob(z, context=context) - log_det
 
-    def _draw(self, n, context, temperature, seed):
+    def _draw(self, n, context, temperature, seed, batch_size):
         n = whole_number(n, "n", least=0)
-        context = self._ready(context)
+        context = self._ready(context, batch_size)
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
@@ -232,23 +246,10 @@ class Inference(keras.Model):
         """
         return functools.lru_cache(maxsize=32)(lambda function: backends.compile_inference(function, self))
 
-    def _dequantized(self, x, start=0, *, seed=0, draw=0):
-        """Continuous values of samples `start` and following, each with the noise that its index gives."""
-        if self.dequantize is None:
-            return x
-        noise = evaluation_noise(start, start + len(x), x.shape[1:], seed=seed, draw=draw)
-        return _with_noise(self.dequantize, x, noise)
-
-    def _undithered(self, x):
-        """Continuous values in the middle of the bins of `x`."""
-        if self.dequantize is None:
-            return x
-        return _with_noise(self.dequantize, x, np.full(x.shape, 0.5, "float32"))
-
-    def _batch_size(self, given):
-        if given is None:
+    def _batch_size(self, size):
+        if size is None:
             return default_batch_size(math.prod(self._event()))
-        return whole_number(given, "batch_size", least=1)
+        return whole_number(size, "batch_size", least=1)
 
     def _event(self):
         if self.event_shape is None:
@@ -267,30 +268,34 @@ class Inference(keras.Model):
             shape = (None, *x.shape[1:])
             self.build(shape if context is None else {"x": shape, "context": context_shape(context)})
 
-    def _prepare(self, x, context):
-        """Checked data and context for a flow that is built and adapted."""
+    def _prepare(self, x, context, batch_size=None):
+        """Checked data, and what the parts see of their context, for a flow that is built and adapted."""
         x, context = self._check(x, context)
         self._build_on(x, context)
-        return x, self._ready(context)
-
-    def _ready(self, context):
-        """Checked context, where the flow is built and adapted."""
         self._check_adapted()
-        return check_context(self, context)
+        return x, self._embedded(context, batch_size)
+
+    def _ready(self, context, batch_size=None):
+        """What the parts see of a context, which is checked, where the flow is built and adapted."""
+        self._check_adapted()
+        return self._embedded(check_context(self, context), batch_size)
+
+    def _embed(self, context):
+        """What the bijector and the base see of a context, as tensors."""
+        if self.embedding is None or context is None:
+            return context
+        return embed(self.embedding, context, self.compute_dtype)
+
+    def _embedded(self, context, batch_size):
+        """The same as numpy, each row once, for all that one call does with it."""
+        return answers_of(self, context, batch_size)
 
     def _check_adapted(self):
         self._event()
-        backends.settle(self)
-        if not self.bijector._checked_adapted:
-            self.bijector._checked_adapted = self.bijector._check_adapted()
+        check_adapted(self)
 
     def _check(self, x, context):
         dequantize = self.dequantize
         x = check_finite(x, self.compute_dtype) if dequantize is None else dequantize.validate(x)
         self.bijector._check_shape(x.shape)
         return x, check_context(self, context, len(x))
-
-
-def _with_noise(dequantize, x, noise):
-    with backends.no_grad():
-        return ops.convert_to_numpy(dequantize(x, noise=noise))

@@ -8,12 +8,14 @@ from flowkit import backends
 from flowkit.bijectors.levels import split_levels
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import ContractError
+from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flows.counting import what_counts
 from flowkit.flows.flow import Flow
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.inputs import unpack
 from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.turns import answers
 from flowkit.objectives import MaximumLikelihood
 
@@ -95,9 +97,10 @@ class LabelledFlow(Flow):
     def call(self, inputs, training=None):
         """log_prob in nats and the classes' logits: dequantisation noise is drawn anew at each call."""
         x, context = unpack(inputs)
-        if self.dequantize is not None:
-            x = self.dequantize(x)
-        z, log_prob = self._encode_and_score(x, context)
+        context = self._embed(context)
+        x, noise = self._drawn_for(x)
+        self._refresh(x, context, noise, training)
+        z, log_prob = self._encode_and_score(x, context, noise)
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape):
@@ -132,17 +135,17 @@ class LabelledFlow(Flow):
         Dequantisation noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not asked: any class will do.
-        x, context = self._prepare(x, np.zeros(len(x), "int32"))
+        x, context = self._prepare(x, np.zeros(len(x), "int32"), batch_size)
 
         def classify(start, stop, piece):
             x, context = piece
-            y = self._dequantized(x, start, seed=seed)
-            return self._run(self._classify, y, context)
+            y = dequantized(self, x, start, seed=seed)
+            return self._run(self._classify, y, context, counted_for(self, start, stop, False, seed))
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
 
-    def _classify(self, y, context):
-        z, _ = self.bijector(y, context=context)
+    def _classify(self, y, context, noise=None):
+        z, _ = self.bijector(y, context=context, **given(noise))
         return ops.log_softmax(self._logits(z, context), axis=-1)
 
     def _logits(self, z, context):

@@ -8,12 +8,15 @@ import keras
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract import FlowLayer
+from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
-from flowkit.contract.shapes import event_size
+from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flows.counting import what_counts
 from flowkit.flows.failed_step import FailedStep
 from flowkit.flows.inputs import unpack
 from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.reparameterized import drawn_with_score
 from flowkit.flows.stored_objective import restored, stored
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
@@ -26,7 +29,9 @@ class Training(FailedStep):
     """The part of `flowkit.Flow` that says what training minimises and what it reports."""
 
     objective: Objective
+    bijector: FlowLayer
     dequantize: Any
+    sampler: keras.random.SeedGenerator
     nll: MeanOfCounted
     bits: MeanOfCounted
 
@@ -60,12 +65,45 @@ class Training(FailedStep):
     def _objective_losses(self, inputs):
         """What `call` answers in training on another objective: {"loss": (batch,)}."""
         x, context = unpack(inputs)
-        if self.dequantize is not None and self.objective.needs_data:
-            x = self.dequantize(x)
+        if self.objective.needs_data:
+            x = self._continuous(x)
+        if self.bijector.refreshes:
+            seen = self._embed(context)
+            y = x if self.objective.needs_data else self._drawn_with_score(ops.shape(x)[0], seen)[0]
+            self._refresh(y, seen, self._noise_for(y), training=True)
         with backends.compiling_parts(when=self.jit_compile):
             losses = self.objective(self, x, context)
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
+
+    # What a step draws, from the flow's own state
+
+    def _drawn_for(self, x):
+        """(continuous values, what else the bijector needs of noise) for a batch of data."""
+        x = self._continuous(x)
+        return x, self._noise_for(x)
+
+    def _continuous(self, x):
+        """`x` itself, or dequantised."""
+        if self.dequantize is None:
+            return x
+        needs = self.dequantize.noise_needs(x.shape, inverse=False)
+        noise = drawn(needs, ops.shape(x)[0], self.dequantize.compute_dtype, self.dequantize.noise)
+        return self.dequantize.run(x, None, False, noise)[0]
+
+    def _drawn_with_score(self, rows, seen):
+        """(x, log q(x)) for draws x of the flow, with gradients, given what its parts see of the context."""
+        return drawn_with_score(self, rows, seen)
+
+    def _noise_for(self, x):
+        """What the bijector needs to score continuous values; None for nothing."""
+        needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
+        return drawn(needs, ops.shape(x)[0], self.compute_dtype, self.sampler)
+
+    def _refresh(self, x, context, noise, training):
+        """Once in a training step: what the bijector refreshes."""
+        if training and self.bijector.refreshes:
+            self.bijector.run_refresh(ops.stop_gradient(x), context, **given(noise))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean of the losses (weighted where weights are given), plus the layers' own.

@@ -4,10 +4,15 @@ import numpy as np
 from keras import tree
 
 from flowkit import backends
+from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
+from flowkit.flows.adapting import adapt_embedding
 from flowkit.flows.before_training import check_division
-from flowkit.flows.inputs import check_context, count, pack, rows
+from flowkit.flows.context import check_context
+from flowkit.flows.inputs import count, pack, rows
+from flowkit.flows.noise import counted_for
 
 _DRAWS = 256  # that layers are adapted to, as Glow's to images
 
@@ -21,8 +26,15 @@ def adapt_to_draws(flow, context, again):
     latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
     size = _DRAWS if context is None else count(context)
     with backends.no_grad():
-        z = flow.base.sample((size, *latent), seed=flow.sampler, context=context)
-        flow.bijector.adapt(z, context=context, again=again, inverse=True)
+        seen = adapt_embedding(flow, context, again)
+
+        def draw():
+            return flow.base.sample((size, *latent), seed=flow.sampler, context=seen)
+
+        if flow.base.weights:
+            adapt_layer(flow.base, lambda: flow.base.adapt(None, seen), draw, again)
+        noise = counted_for(flow, 0, size, inverse=True)
+        flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))
 
 
 def refuse_data(flow, asked, given):

@@ -24,8 +24,13 @@ class ReverseKL(Objective):
       left out is 0 in the mean, and so is all noise of what remains if q is p (Roeder, Wu & Duvenaud, Sticking the
       Landing, 2017). It costs one pass from x to the latents.
 
-    Raises ValueError, when a flow is compiled with it, for one with `dequantize`, and for a base whose draws do not
-    carry gradients to all its weights (a `Mixture`).
+    Of a flow that forgets something on the way to x, as one with `Augment` does, log q(x) is not known, and the mean of
+    the loss is an upper bound of the divergence: that of x together with what is forgotten (Ranganath, Tran & Blei,
+    Hierarchical Variational Models, 2016). It is to be had with `stick_the_landing=False`.
+
+    Raises ValueError, when a flow is compiled with it, for one with `dequantize`, for a base whose draws do not carry
+    gradients to all its weights (a `Mixture`), for an inverse without gradients, and for a bound if it is to stick the
+    landing.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Shift
@@ -58,18 +63,29 @@ class ReverseKL(Objective):
                 f"ReverseKL expects a base whose draws carry gradients to all its weights, received a "
                 f"{type(flow.base).__name__}. Use Normal(learn=True), for example."
             )
+        spec = flow.bijector.spec
+        if spec.inverse == "none" or (spec.inverse == "iterative" and not spec.solver_gradients):
+            received = "none" if spec.inverse == "none" else "one that is solved for, without gradients"
+            raise ValueError(
+                f"ReverseKL expects a bijector with an inverse that carries gradients, received {received}. Turn it "
+                "around: Inverse(bijector) draws in the direction that the bijector computes forward."
+            )
+        if spec.likelihood == "bound" and self.stick_the_landing:
+            raise ValueError(
+                "ReverseKL(stick_the_landing=True) expects a flow whose log q(x) is exact, or right on average, "
+                "received one that knows a bound of it alone. Use ReverseKL(log_density, stick_the_landing=False), "
+                "which minimises an upper bound of the divergence."
+            )
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
-        if context is None:
-            draws, log_q = flow.draw(ops.shape(x)[0])
-            log_p = self.log_density(draws)
-        else:
-            (draws,), (log_q,) = (ops.unstack(part, 1) for part in flow.draw(1, context))
-            log_p = self.log_density(draws, context)
+        seen = flow._embed(context)
+        draws, log_q = flow._drawn_with_score(ops.shape(x)[0], seen)
+        log_p = self.log_density(draws) if context is None else self.log_density(draws, context)
         expect_shape("log_density", log_p, log_q.shape)
         if self.stick_the_landing:
             # The value of `score` adds up to 0; its gradient is what the weights change at x as it is.
-            score = flow._log_density(ops.stop_gradient(draws), context)
+            fixed = ops.stop_gradient(draws)
+            score = flow._log_density(fixed, seen, flow._noise_for(fixed))
             log_q = log_q - (score - ops.stop_gradient(score))
         return log_q - log_p
 

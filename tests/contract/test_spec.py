@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from flowkit.contract import BijectorSpec, Domain
-from flowkit.contract.spec import added_round_trips, weakest
+from flowkit.contract.spec import composed, weakest
 
 
 def test_the_default_promises_the_least_common_thing():
@@ -79,4 +79,4 @@ def test_together_parts_promise_what_the_weakest_does(words, field, kept):
     ],
 )
 def test_round_trip_errors_add_up(specs, total):
-    assert added_round_trips(specs) == total
+    assert composed(specs)["round_trip"] == total

@@ -6,16 +6,17 @@ import tempfile
 import numpy as np
 from keras import ops
 
-from flowkit.contract import Bijector
+from flowkit.contract import FlowLayer
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.saving import restored
+from flowkit.testing.given import contexts
 from flowkit.testing.verdicts.broken import Broken, Undecided
 
 
 def _applies(subject):
     layer = subject.layer(subject.events[0])
     has_flag = any(v.name == "adapted" for v in layer.non_trainable_variables)
-    own = type(layer)._adapt is not Bijector._adapt
+    own = type(layer)._adapt is not FlowLayer._adapt
     return None if has_flag or own else "nothing depends on data"
 
 
@@ -45,7 +46,7 @@ def adaptation(trial):
         raise Broken("adapt to set the flag 'adapted'", "a flag that is still False")
     fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), *args)
     _equal(once, fresh, "a second adapt on the same batch")
-    call = {"context": context} if context is None else {"context": ops.convert_to_tensor(context)}
+    call = {"context": contexts.tensor(context)}
     z, _ = fresh(ops.convert_to_tensor(x * 0.5, dtype="float32"), **call)
     if subject.no_inverse is None:
         fresh.inverse(z, **call)

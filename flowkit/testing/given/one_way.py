@@ -16,7 +16,7 @@ def no_inverse(call):
     except NotImplementedError as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         module = frame.f_globals.get("__name__", "")
-        if is_authors(module) or module == "flowkit.contract.bijector":
+        if is_authors(module) or module == "flowkit.contract.flow_layer":
             return f"none ({said(error) or 'NotImplementedError'})"
     except Exception:  # the clauses will say what is wrong
         return None

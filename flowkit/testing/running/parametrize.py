@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from flowkit import backends
-from flowkit.contract import Bijector
+from flowkit.contract import FlowLayer
 from flowkit.testing.clauses.catalogue import CLAUSES, known
 from flowkit.testing.running.checker import Check
 from flowkit.testing.running.profiles import profile_of
@@ -130,7 +130,7 @@ def _named(bijectors):
 
 
 def _name(given):
-    if isinstance(given, Bijector):
+    if isinstance(given, FlowLayer):
         config = given.get_config()
         plain = [
             f"{k}={v}"

@@ -1,0 +1,70 @@
+"""What bijectors one after another promise together."""
+
+import itertools
+
+from flowkit.contract import BijectorSpec, ContractError, Domain, FlowLayer
+from flowkit.contract.errors import label
+from flowkit.contract.spec import composed
+
+
+def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
+    """The spec of parts one after another.
+
+    Raises ContractError, in the name of their `owner`, for two that do not fit.
+    """
+    specs = [part.spec for part in parts]
+    if not specs:
+        return BijectorSpec(log_det="zero")
+    domain, codomain = _domains(owner, parts)
+    return BijectorSpec(
+        event_rank=_rank(owner, parts),
+        event_multiple=specs[0].event_multiple,
+        domain=domain,
+        codomain=codomain,
+        rearranges=all(spec.rearranges for spec in specs),
+        **composed(specs),
+    )
+
+
+def _domains(owner, parts):
+    """The first domain and the last codomain; what only rearranges lets the one beside it through."""
+    moving = [p for p in parts if not p.spec.rearranges] or parts
+    if any(Domain.SIMPLEX in (p.spec.domain, p.spec.codomain) for p in moving):
+        moving = parts  # a sum over the last axis does not survive a change of places
+    for one, next_ in itertools.pairwise(moving):
+        if one.spec.codomain != next_.spec.domain:
+            raise ContractError(
+                "domain",
+                owner,
+                expected=f"{label(next_)} to receive its domain {next_.spec.domain}",
+                received=f"{one.spec.codomain}, the codomain of {label(one)}",
+                hint="Put a bijector between the two that maps one onto the other.",
+            )
+    return moving[0].spec.domain, moving[-1].spec.codomain
+
+
+def _rank(owner, parts):
+    """The rank that the data must have for every part to get one that it can take; None for any."""
+    wanted = rank = None
+    known = True  # whether `rank`, as far as it is known, is still that of the data
+    for part in parts:
+        takes = part.spec.event_rank
+        if takes is not None:
+            if rank is not None and not set(_ranks(takes)) & set(_ranks(rank)):
+                raise ContractError(
+                    "event rank",
+                    owner,
+                    expected=f"{label(part)} to receive events of rank {takes}",
+                    received=f"events of rank {rank} from the parts before it",
+                    hint="Put a Reshape or Flatten between them.",
+                )
+            rank = takes
+            wanted = rank if known and wanted is None else wanted
+        after = part.latent_rank(rank)
+        known = known and after == rank
+        rank = after
+    return wanted
+
+
+def _ranks(rank):
+    return (rank,) if isinstance(rank, int) else rank

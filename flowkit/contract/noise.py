@@ -1,0 +1,55 @@
+"""The random numbers that a layer is given: how many, of which kind, and who is given which.
+
+A layer does not draw: it says how many numbers it needs for a sample, and its hooks receive them as one flat tensor
+(batch, k). So both directions stay functions, on every engine, and whoever calls decides where the numbers come from.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+
+class Need(NamedTuple):
+    """`size` numbers for a sample, of a kind: "normal" (standard) or "uniform" (in [0, 1))."""
+
+    kind: str
+    size: int
+
+
+Needs = tuple[Need, ...]
+
+
+def count(needs: Needs) -> int:
+    """How many numbers they are in all."""
+    return sum(need.size for need in needs)
+
+
+def deal(noise: Any, shares: list[Needs]) -> list[Any]:
+    """Consecutive pieces of `noise` (batch, k), one for each of the shares; None for an empty share.
+
+    >>> [None if piece is None else tuple(piece.shape) for piece in deal(ops.ones((5, 3)), [(Need("normal", 3),), ()])]
+    [(5, 3), None]
+    """
+    pieces, start = [], 0
+    for needs in shares:
+        stop = start + count(needs)
+        pieces.append(noise[:, start:stop] if needs else None)
+        start = stop
+    return pieces
+
+
+def drawn(needs: Needs, batch: Any, dtype: str, seed: Any) -> Any:
+    """The numbers for `batch` samples, (batch, k), from a `SeedGenerator` or a whole number; None for no needs."""
+    if not needs:
+        return None
+    if not isinstance(seed, keras.random.SeedGenerator):
+        seed = keras.random.SeedGenerator(seed)  # which differs from need to need
+    draw = {"normal": keras.random.normal, "uniform": keras.random.uniform}
+    pieces = [draw[kind]((batch, size), dtype=dtype, seed=seed) for kind, size in needs]
+    return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces, axis=-1)
+
+
+def given(noise: Any) -> dict[str, Any]:
+    """The noise as a keyword, for a hook that takes it only where there is some."""
+    return {} if noise is None else {"noise": noise}

@@ -1,0 +1,81 @@
+"""The noise of an answer: a function of the seed and of each sample's index alone."""
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract.noise import Needs
+from flowkit.contract.shapes import event_size
+
+_BACKWARD = 2**63  # what a way back is given has nothing in common with what the way there was given
+
+
+def counted(
+    needs: Needs, start: int, stop: int, *, seed: int = 0, draw: int = 0, inverse: bool = False
+) -> np.ndarray | None:
+    """The numbers of samples start..stop, float32 (stop - start, k); None for no needs.
+
+    So an answer depends neither on the batch size nor on the engine. Philox is a counter-based generator (Salmon et
+    al., 2011): sample i owns its own stretch of the counter. `draw` is the number of the draw for the same samples.
+
+    >>> from flowkit.contract.noise import Need
+    >>> whole = counted((Need("normal", 3),), 0, 10)
+    >>> bool((counted((Need("normal", 3),), 4, 10) == whole[4:]).all())
+    True
+    """
+    if not needs:
+        return None
+    sizes = [size if kind == "uniform" else 2 * math.ceil(size / 2) for kind, size in needs]
+    blocks = -(-sum(sizes) // 4)  # one count of Philox gives four 64-bit numbers
+    bits = np.random.Philox(key=[seed, draw + _BACKWARD * inverse])
+    bits.advance(start * blocks)
+    uniform = np.random.Generator(bits).random((stop - start, 4 * blocks))
+    pieces, first = [], 0
+    for (kind, size), taken in zip(needs, sizes, strict=True):
+        piece = uniform[:, first : first + taken]
+        pieces.append(piece.astype("float32") if kind == "uniform" else _normal(piece)[:, :size])
+        first += taken
+    # Rounding to float32 may reach 1, which a uniform number may not.
+    return np.concatenate(
+        [
+            np.minimum(piece, np.float32(1 - 2**-24)) if kind == "uniform" else piece
+            for (kind, _), piece in zip(needs, pieces, strict=True)
+        ],
+        axis=1,
+    )
+
+
+def counted_for(flow: Any, start: int, stop: int, inverse: bool, seed: int = 0, draw: int = 0) -> Any:
+    """The numbers that the bijector of a flow needs for rows start..stop; None for none."""
+    needs = flow.bijector.noise_needs((None, *flow._event()), inverse)
+    return counted(needs, start, stop, seed=seed, draw=draw, inverse=inverse)
+
+
+def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> np.ndarray:
+    """Continuous values of samples `start` and following, each with the noise that its index gives."""
+    if flow.dequantize is None:
+        return x
+    needs = flow.dequantize.noise_needs(x.shape, inverse=False)
+    return _with_noise(flow.dequantize, x, counted(needs, start, start + len(x), seed=seed, draw=draw))
+
+
+def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
+    """Continuous values in the middle of the bins of `x`."""
+    if flow.dequantize is None:
+        return x
+    return _with_noise(flow.dequantize, x, np.full((len(x), event_size(x.shape)), 0.5, "float32"))
+
+
+def _with_noise(dequantize, x, noise):
+    with backends.no_grad():
+        return ops.convert_to_numpy(dequantize(x, noise=noise)[0])
+
+
+def _normal(uniform):
+    """Standard normal numbers, as many: sqrt(-2 ln(1 - u)) times the cosine and sine of 2 pi v (Box & Muller, 1958)."""
+    u, v = np.split(uniform, 2, axis=1)
+    radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * v
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype("float32")

@@ -1,0 +1,6 @@
+"""Layers that forget something in one direction, and draw it anew in the other."""
+
+from flowkit.surjections.augment import Augment
+from flowkit.surjections.slice import Slice
+
+__all__ = ["Augment", "Slice"]

@@ -1,0 +1,63 @@
+"""The density q(dropped | kept) of entries that one direction drops and the other draws."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit.contract import ContractError, FlowLayer, sum_event
+
+
+class Dropped:
+    """q(dropped | kept), from a bijector that takes `dropped`, given `kept` as its context, to standard normals.
+
+    Without a bijector the dropped entries are standard normal themselves. Raises ContractError, in the name of its
+    `owner`, for a bijector that needs noise itself.
+    """
+
+    def __init__(self, owner: FlowLayer, density: FlowLayer | None) -> None:
+        if density is not None and not isinstance(density, FlowLayer):
+            raise TypeError(
+                f"{type(owner).__name__} expects a bijector as its density, or None, received {density!r}."
+            )
+        if density is not None and density.spec.noise != "none":
+            raise ContractError(
+                "noise", owner, expected="a density without noise", received=f"noise={density.spec.noise!r}"
+            )
+        self.density = density
+
+    def build(self, dropped_shape: tuple[Any, ...], kept_shape: tuple[Any, ...]) -> None:
+        if self.density is not None:
+            self.density._check_shape(dropped_shape)
+            self.density.build_for(dropped_shape, kept_shape)
+
+    def log_prob(self, dropped: Any, kept: Any) -> Any:
+        """log q(dropped | kept), (batch,)."""
+        eps, log_det = dropped, 0.0
+        if self.density is not None:
+            eps, log_det = self.density.run(dropped, kept, False)
+        return _standard(eps) + log_det
+
+    def sample(self, noise: Any, kept: Any, shape: tuple[Any, ...]) -> tuple[Any, Any]:
+        """(dropped, log q(dropped | kept)) from flat standard normals, for events of `shape`."""
+        eps = ops.reshape(noise, (-1, *shape[1:]))
+        if self.density is None:
+            return eps, _standard(eps)
+        dropped, log_det = self.density.run(eps, kept, True)
+        return dropped, _standard(eps) - log_det
+
+
+def stored(density: FlowLayer | None) -> Any:
+    """A density in a config."""
+    return None if density is None else keras.saving.serialize_keras_object(density)
+
+
+def restored(config: Any) -> FlowLayer | None:
+    """A density from a config."""
+    return None if config is None else keras.saving.deserialize_keras_object(config)
+
+
+def _standard(eps):
+    """The log-density of standard normals, (batch,)."""
+    return -0.5 * sum_event(eps * eps + math.log(2 * math.pi))

@@ -1,0 +1,236 @@
+"""Noise reaches layers as an input, from training to samples."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import BijectorSpec, ContractError, Flow
+from flowkit.bijectors import (
+    ActNorm,
+    Chain,
+    Coupling,
+    Flatten,
+    Inverse,
+    MultiScale,
+    Permute,
+    Pointwise,
+    Squeeze,
+)
+from flowkit.conditioners import MLP
+from flowkit.contract.noise import Need
+from flowkit.data import Dequantize
+from flowkit.flows.noise import counted
+from flowkit.surjections import Augment, Slice
+from flowkit.transforms import Gaussian
+
+
+def q():
+    return Pointwise(Gaussian(), MLP([8]))
+
+
+def rows(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def perturbed(layer, seed=0, scale=0.3):
+    rng = np.random.default_rng(seed)
+    for weight in layer.trainable_variables:
+        weight.assign(weight.numpy() + scale * rng.normal(size=weight.shape).astype("float32"))
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("parts", "noise", "likelihood"),
+    [
+        ([Slice(1)], "inverse", "exact"),
+        ([Augment(1)], "forward", "bound"),
+        ([Augment(1), Slice(1)], "both", "bound"),
+        ([Inverse(Augment(1))], "inverse", "exact"),
+        ([Inverse(Slice(1))], "forward", "bound"),
+        ([ActNorm()], "none", "exact"),
+    ],
+)
+def test_a_chain_says_what_its_parts_draw(parts, noise, likelihood):
+    spec = Chain(parts).spec
+    assert (spec.noise, spec.likelihood) == (noise, likelihood)
+    assert Flow(Chain(parts)).exact == likelihood
+
+
+def test_the_likelihood_of_a_slice_is_exact():
+    """log p(x) = log N(z) + log q(rest | z), by hand."""
+    flow = Flow(Slice(1, q()))
+    flow.build((None, 3))
+    perturbed(flow)
+    x = rows(50, 3)
+    mean, logs = np.split(ops.convert_to_numpy(flow.bijector.density.conditioner(x[:, :1])), 2, axis=1)
+    if flow.bijector.density.layout != "contiguous":
+        pytest.fail("the halves are taken for contiguous here")
+    eps = (x[:, 1:] - mean) * np.exp(-logs)
+    by_hand = -0.5 * (x[:, 0] ** 2 + (eps**2).sum(1) + 3 * math.log(2 * math.pi)) - logs.sum(1)
+    np.testing.assert_allclose(flow.log_prob(x), by_hand, rtol=1e-5)
+    assert flow.exact == "exact"
+
+
+def test_a_slice_draws_what_it_drops_from_its_density():
+    flow = Flow(Slice(1, q()))
+    flow.build((None, 2))
+    perturbed(flow)
+    z = np.full((4000, 1), 0.7, "float32")
+    rest = flow.decode(z)[:, 1]
+    mean, logs = ops.convert_to_numpy(flow.bijector.density.conditioner(z[:1]))[0]
+    assert abs(rest.mean() - mean) < 5 * math.exp(logs) / math.sqrt(len(z))
+    assert abs(rest.std() / math.exp(logs) - 1) < 5 / math.sqrt(2 * len(z))
+
+
+def test_augment_gives_a_lower_bound_and_many_draws_its_integral():
+    """p(x) = int p(x, e) de, here by a sum over a grid."""
+    joint = Chain([Coupling(MLP([8]), swap=True), Permute(seed=1), Coupling(MLP([8]))])
+    flow = Flow(Chain([Augment(1), joint]))
+    flow.build((None, 2))
+    perturbed(flow, scale=1.0)
+    x = rows(3, 2)
+    grid = np.linspace(-12, 12, 4001, dtype="float32")
+    pairs = np.concatenate([np.repeat(x, len(grid), axis=0), np.tile(grid, 3)[:, None]], axis=1)
+    z, log_det = joint(ops.convert_to_tensor(pairs))
+    log_joint = ops.convert_to_numpy(flow.base.log_prob(z) + log_det).reshape(3, -1)
+    exact = np.log(np.exp(log_joint.astype("float64")).sum(axis=1) * (grid[1] - grid[0]))
+    draws = np.stack([flow.log_prob(x, seed=seed) for seed in range(400)]).astype("float64")
+    error = draws.std(axis=0) / 20
+    assert (draws.mean(axis=0) < exact + 3 * error).all()
+    assert (exact - draws.mean(axis=0)).sum() > 5 * math.sqrt((error**2).sum())  # and no equality
+    weights = np.exp(draws - exact)
+    np.testing.assert_array_less(abs(weights.mean(axis=0) - 1), 5 * weights.std(axis=0) / 20)
+    many = -flow.bits_per_dim(x, samples=400) * 2 * math.log(2)
+    np.testing.assert_array_less(abs(many - exact), 5 * weights.std(axis=0) / 20)
+    assert flow.exact == "bound"
+    np.testing.assert_allclose(flow.decode(flow.encode(x)), x, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, None])
+def test_answers_do_not_depend_on_the_batch_size(batch_size):
+    flow = Flow(Chain([Augment(2), Coupling(MLP([8])), Slice(2, q())]))
+    flow.build((None, 3))
+    perturbed(flow)
+    x = rows(11, 3)
+    np.testing.assert_allclose(flow.log_prob(x, batch_size=batch_size), flow.log_prob(x), rtol=1e-5)
+    np.testing.assert_allclose(flow.encode(x, batch_size=batch_size), flow.encode(x), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        flow.sample(11, seed=4, batch_size=batch_size), flow.sample(11, seed=4), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_samples_of_other_rows_and_seeds_have_other_noise():
+    flow = Flow(Slice(1))
+    flow.build((None, 2))
+    first, second = flow.sample(100, seed=0), flow.sample(100, seed=1)
+    assert len(np.unique(first[:, 1])) == 100
+    assert abs(np.corrcoef(first[:, 1], second[:, 1])[0, 1]) < 0.5
+    assert abs(np.corrcoef(first[:, 0], first[:, 1])[0, 1]) < 0.5
+
+
+def test_a_flow_with_surjections_trains_and_is_saved(tmp_path):
+    flow = Flow(
+        Chain([ActNorm(), Augment(2), Coupling(MLP([8])), Permute(seed=0), Coupling(MLP([8])), Slice(1, q())])
+    )
+    x = rows(256, 2)
+    x[:, 1] = x[:, 0] ** 2 + 0.2 * x[:, 1]
+    flow.compile(keras.optimizers.Adam(1e-2))
+    losses = flow.fit(x, epochs=25, batch_size=64, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] - 0.5
+    flow.save(tmp_path / "flow.keras")
+    again = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_allclose(again.log_prob(x), flow.log_prob(x), rtol=1e-5)
+    np.testing.assert_allclose(again.sample(5, seed=3), flow.sample(5, seed=3), rtol=1e-5)
+
+
+def test_dequantize_at_the_start_of_a_chain_is_that_of_the_flow():
+    x = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3)).astype("uint8")
+    inside, outside = (
+        Flow(Chain([*parts, Flatten()]), dequantize=d)
+        for parts, d in (([Dequantize()], None), ([], Dequantize()))
+    )
+    for flow in (inside, outside):
+        flow.build((None, 4, 4, 3))
+    assert inside.exact == outside.exact == "bound"
+    # Both draw from the same stretch of the counter.
+    np.testing.assert_allclose(inside.log_prob(x), outside.log_prob(x), rtol=1e-6)
+    np.testing.assert_array_equal(inside.decode(inside.encode(x)), x)
+
+
+def test_a_multi_scale_flow_hands_noise_to_its_scales():
+    scales = [Chain([Squeeze(), Augment(4), Slice(4)]), Chain([Squeeze()])]
+    layer = MultiScale(scales)
+    layer.build((None, 4, 4, 1))
+    assert layer.noise_needs((None, 4, 4, 1), False) == (Need("normal", 16),)
+    x = rows(5, 4, 4, 1)
+    z, there = layer(x, noise=layer.draw_noise(x.shape, 0))
+    back, log_det = layer.inverse(z, noise=layer.draw_noise(x.shape, 1, inverse=True))
+    assert back.shape == x.shape
+    assert there.shape == log_det.shape == (5,)
+
+
+def test_missing_noise_and_noise_too_many_are_refused():
+    layer = Slice(1)
+    layer.build((None, 3))
+    with pytest.raises(ContractError, match=r"noise= of shape \(batch, 2\), normal numbers, received none"):
+        layer.inverse(rows(4, 1))
+    with pytest.raises(ContractError, match=r"received shape \(4, 3\)"):
+        layer.inverse(rows(4, 1), noise=rows(4, 3))
+    with pytest.raises(ContractError, match="draws nothing"):
+        layer(rows(4, 3), noise=rows(4, 2))
+    with pytest.raises(ContractError, match="parts without noise"):
+        Chain([Slice(1)], backprop="recompute")
+
+
+def test_counted_normals_are_normal_and_independent_of_where_they_start():
+    whole = counted((Need("normal", 5), Need("uniform", 3)), 0, 4000)
+    np.testing.assert_array_equal(counted((Need("normal", 5), Need("uniform", 3)), 123, 130), whole[123:130])
+    normal, uniform = whole[:, :5], whole[:, 5:]
+    assert abs(normal.mean()) < 5 / math.sqrt(normal.size)
+    assert abs(normal.var() - 1) < 5 * math.sqrt(2 / normal.size)
+    assert 0 <= uniform.min() < uniform.max() < 1
+    assert abs(np.corrcoef(whole.T) - np.eye(8)).max() < 6 / math.sqrt(4000)
+
+
+@keras.saving.register_keras_serializable("tests")
+class CountsSteps(ActNorm):
+    """Counts how often it is refreshed, and keeps the mean that it saw."""
+
+    def build(self, x_shape):
+        super().build(x_shape)
+        self.steps = self.add_weight(shape=(), initializer="zeros", name="steps", trainable=False)
+        self.seen = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="seen", trainable=False)
+
+    def _refresh(self, x):
+        self.steps.assign(self.steps + 1)
+        self.seen.assign(ops.mean(x, axis=0))
+
+
+@pytest.mark.parametrize("where", ["alone", "second"])
+def test_a_layer_is_refreshed_once_in_a_training_step_and_never_otherwise(where):
+    layer = CountsSteps()
+    flow = Flow(layer if where == "alone" else Chain([ActNorm(), layer, Permute(seed=0)]))
+    x = rows(64, 3) + 5
+    flow.compile(keras.optimizers.SGD(0.0))
+    flow.fit(x, epochs=3, batch_size=32, shuffle=False, verbose=0)
+    assert float(layer.steps.value) == 6
+    expected = x[32:] if where == "alone" else (x[32:] - x[:32].mean(0)) / x[:32].std(0)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.seen), expected.mean(0), atol=1e-4)
+    flow.log_prob(x), flow.sample(3), flow.evaluate(x, verbose=0)
+    assert float(layer.steps.value) == 6
+
+
+def test_the_words_of_a_spec_add_up():
+    from flowkit.contract.spec import composed
+
+    solver = BijectorSpec(inverse="iterative", log_det_error=5.0, solver_gradients=False)
+    words = composed(
+        [solver, BijectorSpec(fixed_axes="all"), BijectorSpec(likelihood="estimated", noise="forward")]
+    )
+    assert words["log_det_error"] == 5.0
+    assert not words["solver_gradients"]
+    assert (words["fixed_axes"], words["likelihood"], words["noise"]) == ("all", "estimated", "forward")
+    assert BijectorSpec(forward="none").inverted().inverse == "none"
