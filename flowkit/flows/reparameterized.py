@@ -11,7 +11,7 @@ from flowkit.flows.context import context_kind
 
 def draw(flow, n, context=None, seed=None):
     """`Flow.draw`: x = f^-1(z) for draws z of the base, and log q(x), as tensors."""
-    if flow.dequantize is not None:
+    if flow.dequantize is not None or flow.bijector.spec.domain.kind == "whole":
         raise ValueError(
             "draw expects a flow of continuous data, received one with dequantize: whole values carry no gradients. "
             "Use sample_and_log_prob."

@@ -4,8 +4,9 @@ import numpy as np
 from keras import tree
 
 from flowkit import backends
-from flowkit.contract.adaptation import adapt_layer
+from flowkit.contract.adaptation import adapt_inside, is_adapted
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.adapting import adapt_embedding
@@ -20,7 +21,8 @@ _DRAWS = 256  # that layers are adapted to, as Glow's to images
 def adapt_to_draws(flow, context, again):
     """Adapt what waits for data to draws of the flow, in the direction in which they are made.
 
-    256 of them; for a context, one for each of its rows.
+    256 of them; for a context, one for each of its rows, to which the embedding and the networks of the base adapt.
+    Raises NotImplementedError for what takes its statistics from data alone.
     """
     context = check_context(flow, context)
     latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
@@ -31,8 +33,12 @@ def adapt_to_draws(flow, context, again):
         def draw():
             return flow.base.sample((size, *latent), seed=flow.sampler, context=seen)
 
-        if flow.base.weights:
-            adapt_layer(flow.base, lambda: flow.base.adapt(None, seen), draw, again)
+        adapt_inside(flow.base, draw, again)
+        if not is_adapted(flow.base):
+            raise NotImplementedError(
+                f"{label(flow.base)} cannot be adapted without data: it takes its statistics from their latents. Call "
+                ".adapt(x) on data first."
+            )
         noise = counted_for(flow, 0, size, inverse=True)
         flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))
 

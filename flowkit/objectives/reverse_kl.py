@@ -53,7 +53,8 @@ class ReverseKL(Objective):
 
     def check(self, flow: Any) -> None:
         """Raise ValueError for a flow whose draws do not carry all gradients."""
-        if flow.dequantize is not None:
+        spec = flow.bijector.spec
+        if flow.dequantize is not None or spec.domain.kind == "whole":
             raise ValueError(
                 "ReverseKL expects a flow of continuous data, received one with dequantize: whole values carry no "
                 "gradients. Leave dequantize out."
@@ -63,7 +64,6 @@ class ReverseKL(Objective):
                 f"ReverseKL expects a base whose draws carry gradients to all its weights, received a "
                 f"{type(flow.base).__name__}. Use Normal(learn=True), for example."
             )
-        spec = flow.bijector.spec
         if spec.inverse == "none" or (spec.inverse == "iterative" and not spec.solver_gradients):
             received = "none" if spec.inverse == "none" else "one that is solved for, without gradients"
             raise ValueError(

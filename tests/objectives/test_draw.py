@@ -12,6 +12,8 @@ from flowkit.contract import ContractError
 from flowkit.data import Dequantize
 from flowkit.distributions import Mixture, Normal, StudentT
 from flowkit.objectives import Objective, ReverseKL
+from flowkit.surjections import Slice
+from flowkit.transforms import RationalQuadratic
 
 
 def numpy(tensor):
@@ -137,6 +139,51 @@ def test_sticking_the_landing_is_the_same_gradient_in_the_mean(perturb):
     stuck, whole = both
     error = (stuck - whole).std(0) / np.sqrt(len(stuck))
     assert (np.abs(stuck.mean(0) - whole.mean(0)) < 4 * error).all()
+
+
+@pytest.mark.parametrize("bijector", [Shift, lambda: Slice(1)])
+def test_a_whole_number_as_seed_gives_the_same_draws_in_each_step(bijector):
+    class Same(Objective):
+        """log q(x) + |x|^2 / 2 of the same draws each time."""
+
+        needs_data = False
+
+        def __call__(self, flow, x, context):
+            draws, log_q = flow.draw(32, seed=7)
+            return log_q + 0.5 * ops.sum(ops.square(draws), axis=-1)
+
+    flow = Flow(bijector())
+    flow.build((None, 2))
+    flow.compile(keras.optimizers.SGD(0.0), loss=Same())
+    history = flow.fit(steps_per_epoch=3, epochs=2, batch_size=32, verbose=0).history["loss"]
+    x, log_q = (numpy(part) for part in flow.draw(32, seed=7))
+    np.testing.assert_allclose(history, (log_q + 0.5 * (x**2).sum(1)).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("backprop", ["recompute", "reversible"])
+def test_gradients_of_the_reverse_divergence_survive_saving_memory(perturb, backprop):
+    def log_density(x):
+        return -0.5 * ops.sum(ops.square(x - 1.0), axis=-1)
+
+    parts = [
+        [Coupling(MLP([8])), ActNorm(), Coupling(MLP([8]), RationalQuadratic(4), swap=True)] for _ in range(2)
+    ]
+    stored, saving = (
+        made(perturb, Chain(each, backprop=word), Normal(learn=True))
+        for each, word in zip(parts, ("stored", backprop), strict=True)
+    )
+    for flow in (stored, saving):
+        flow.adapt()
+    for one, other in zip(stored.weights, saving.weights, strict=True):
+        if one is not stored.sampler.state:
+            other.assign(one)
+    start = numpy(stored.sampler.state)
+    for stick in (True, False):
+        value, expected = gradients_of(ReverseKL(log_density, stick), stored, start)
+        again, gradients = gradients_of(ReverseKL(log_density, stick), saving, start)
+        np.testing.assert_allclose(again, value, rtol=1e-5)
+        for one, other in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5 * max(1, np.abs(other).max()))
 
 
 def test_an_objective_of_ones_own_draws_inside_the_step():
