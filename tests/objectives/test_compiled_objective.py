@@ -1,12 +1,10 @@
-"""An objective given to `compile`: what it is asked, what is reported, what is refused, and what a file keeps."""
-
-import json
-import zipfile
+"""An objective given to `compile`: what it is asked, what is reported, and what is refused."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from small_objectives import Squares, X, around_three, built, fit, standard_normal, weights
 
 from flowkit import Flow, LabelledFlow, backends, training
 from flowkit.bijectors import Chain, Coupling, Flatten, Scale, Shift
@@ -15,51 +13,6 @@ from flowkit.contract import ContractError
 from flowkit.data import Dequantize
 from flowkit.distributions import Mixture
 from flowkit.objectives import FlowMatching, MaximumLikelihood, Objective, ReverseKL
-
-X = np.random.default_rng(0).normal(1.5, 0.5, (64, 2)).astype("float32")
-
-
-def standard_normal(x):
-    return -0.5 * ops.sum(ops.square(x), axis=-1)
-
-
-@keras.saving.register_keras_serializable("tests")
-def around_three(x):
-    return -0.5 * ops.sum(ops.square(x - 3.0), axis=-1)
-
-
-class Layered(keras.Layer):
-    def call(self, x):
-        return standard_normal(x)
-
-
-@keras.saving.register_keras_serializable("tests")
-class Squares(Objective):
-    """|z|^2 of data, and a count of how often it was asked."""
-
-    def __init__(self, factor=1.0):
-        self.factor, self.asked = factor, 0
-
-    def __call__(self, flow, x, context):
-        self.asked += 1
-        return self.factor * ops.sum(ops.square(flow.bijector(x, context=context)[0]), axis=-1)
-
-    def get_config(self):
-        return {"factor": self.factor}
-
-
-def built(bijector=None, **options):
-    flow = Flow(Shift() if bijector is None else bijector, **options)
-    flow.build((None, 2))
-    return flow
-
-
-def weights(flow):
-    return [ops.convert_to_numpy(weight) for weight in flow.trainable_variables]
-
-
-def fit(flow, *args, epochs=1, **options):
-    return flow.fit(*args, epochs=epochs, verbose=0, **options).history
 
 
 def test_maximum_likelihood_is_what_no_loss_means():
@@ -266,67 +219,6 @@ def test_training_without_data_goes_on_where_it_was(tmp_path, context):
     fit(again, epochs=3, initial_epoch=start, callbacks=[resume], **options)
     for one, other in zip(weights(whole), weights(again), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-# What a file keeps
-
-
-def reread(flow, path, **options):
-    flow.save(path)
-    return keras.saving.load_model(path, **options)
-
-
-def test_a_registered_density_is_restored_and_trained_on(tmp_path):
-    flow = built()
-    flow.compile(keras.optimizers.Adam(0.1), loss=ReverseKL(around_three, stick_the_landing=False))
-    fit(flow, steps_per_epoch=2)
-    again = reread(flow, tmp_path / "f.keras")
-    assert isinstance(again.objective, ReverseKL)
-    assert again.objective.log_density is around_three
-    assert again.objective.stick_the_landing is False
-    assert int(again.optimizer.iterations) == 2
-    assert fit(again, steps_per_epoch=2).keys() == {"loss"}
-
-
-def test_an_objective_of_ones_own_is_restored(tmp_path):
-    flow = built()
-    flow.compile("adam", loss=Squares(2.0))
-    again = reread(flow, tmp_path / "f.keras")
-    assert isinstance(again.objective, Squares)
-    assert again.objective.factor == 2.0
-
-
-def test_maximum_likelihood_leaves_files_as_they_were(tmp_path):
-    flow = built()
-    flow.compile("adam", loss=MaximumLikelihood())
-    assert isinstance(reread(flow, tmp_path / "f.keras").objective, MaximumLikelihood)
-    with zipfile.ZipFile(tmp_path / "f.keras") as file:
-        assert "objective" not in json.loads(file.read("config.json"))["compile_config"]
-
-
-@pytest.mark.parametrize("density", [standard_normal, lambda x: around_three(x), Layered()])
-def test_what_is_not_registered_does_not_cost_the_flow(tmp_path, density):
-    flow = built()
-    flow.compile("adam", loss=ReverseKL(density))
-    with pytest.warns(UserWarning, match="ReverseKL is saved by name alone, the flow itself in full"):
-        again = reread(flow, tmp_path / "f.keras")
-    np.testing.assert_array_equal(again.log_prob(X), flow.log_prob(X))
-    for call in (lambda: again.fit(steps_per_epoch=1), lambda: again.fit(X), lambda: again.train_on_batch(X)):
-        with pytest.raises(ValueError, match=r"saved with, ReverseKL, which could not be restored.*Register"):
-            call()
-    again.save(tmp_path / "g.keras")  # still says what it was
-    with pytest.raises(ValueError, match="saved with, ReverseKL"):
-        keras.saving.load_model(tmp_path / "g.keras").fit(X)
-    again.compile("adam", loss=ReverseKL(density))
-    assert fit(again, steps_per_epoch=1).keys() == {"loss"}
-
-
-def test_a_density_may_be_named_when_it_is_read(tmp_path):
-    flow = built()
-    flow.compile("adam", loss=ReverseKL(standard_normal))
-    with keras.saving.custom_object_scope({"standard_normal": standard_normal}):
-        again = reread(flow, tmp_path / "f.keras")
-    assert again.objective.log_density is standard_normal
 
 
 @pytest.mark.skipif(backends.name() == "tensorflow", reason="covered by the others, and slow to trace")

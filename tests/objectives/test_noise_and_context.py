@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Bijector, BijectorSpec, Flow
+from flowkit import BijectorSpec, Flow
 from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, MultiScale, Pointwise, Scale, Shift, Squeeze
 from flowkit.conditioners import MLP
 from flowkit.contract import Domain
 from flowkit.contract.adaptation import adapted_flag, is_adapted
 from flowkit.distributions import Normal
-from flowkit.objectives import FlowMatching, MaximumLikelihood, ReverseKL
+from flowkit.objectives import MaximumLikelihood, ReverseKL
 from flowkit.surjections import Augment, Slice
 from flowkit.transforms import Gaussian
 
@@ -254,48 +254,3 @@ def test_the_target_is_given_the_context_as_it_is():
     assert np.abs(numpy(dense.kernel) - before).max() > 0.01
     x = flow.sample(500, context=context[:5], seed=0)
     np.testing.assert_allclose(x.mean(0), context[:5, :2], atol=0.3)
-
-
-# What is refreshed
-
-
-@keras.saving.register_keras_serializable("flowkit-tests")
-class CountsSteps(Bijector):
-    """z = x, with a velocity; counts how often it is refreshed, and keeps the mean that it saw."""
-
-    def build(self, x_shape):
-        self.steps = self.add_weight(shape=(), initializer="zeros", name="steps", trainable=False)
-        self.seen = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="seen", trainable=False)
-        self.rate = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="rate")
-
-    def _forward(self, x):
-        return x + 0.0 * self.rate, 0.0
-
-    def _inverse(self, z):
-        return z + 0.0 * self.rate, 0.0
-
-    def velocity(self, x, t, context=None):
-        return x * self.rate
-
-    def _refresh(self, x):
-        self.steps.assign(self.steps + 1)
-        self.seen.assign(ops.mean(x, axis=0))
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [MaximumLikelihood(), FlowMatching(), ReverseKL(standard_normal), ReverseKL(standard_normal, False)],
-)
-def test_a_step_refreshes_once_on_data_or_on_draws(loss):
-    flow = Flow(CountsSteps(), Normal(learn=True))
-    flow.build((None, 2))
-    flow.base.raw.assign(np.float32([[7, 7], [0, 0]]))
-    flow.compile(keras.optimizers.SGD(0.0), loss=loss)
-    x = rows(64, 2) + 5
-    given = {"x": x, "epochs": 3} if loss.needs_data else {"steps_per_epoch": 6}
-    flow.fit(**given, batch_size=32, shuffle=False, verbose=0)
-    assert float(numpy(flow.bijector.steps)) == 6
-    if loss.needs_data:
-        np.testing.assert_allclose(numpy(flow.bijector.seen), x[32:].mean(0), atol=1e-5)
-    else:
-        np.testing.assert_allclose(numpy(flow.bijector.seen), 7, atol=5 / math.sqrt(32))
