@@ -34,13 +34,27 @@ def draw(flow, n, context=None, seed=None):
 
 def drawn_with_score(flow, rows, seen, seed=None):
     """(x, log q(x)) for as many rows, given what the parts of the flow see of the context."""
-    seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+    seed = _Following(seed) if isinstance(seed, int) else seed
     seed = flow.sampler if seed is None else seed
     event = (None, *flow._event())
     latent = as_tuple(flow.bijector.compute_output_shape(event))[1:]
     z = flow.base.sample((rows, *latent), seed=seed, context=seen)
     noise = drawn(flow.bijector.noise_needs(event, inverse=True), rows, flow.compute_dtype, seed)
     return flow._invert_and_score(z, seen, **given(noise))
+
+
+class _Following(keras.random.SeedGenerator):
+    """The seeds that follow from a whole number, as from Keras's own, without the variable that it makes.
+
+    TensorFlow makes no variables in the traced steps in which draws are asked for.
+    """
+
+    def __init__(self, number):
+        self._number, self._given = number, 0
+
+    def next(self, ordered=True):
+        self._given += 1
+        return ops.convert_to_tensor([self._number, self._given - 1], dtype="uint32")
 
 
 def _repeated(rows, n):
