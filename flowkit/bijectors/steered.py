@@ -96,6 +96,9 @@ class Steered(Bijector):
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         refresh_conditioner(self.conditioner, *self._seen(x, context))
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
+
     def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object
         parts = {"conditioner": store(self.conditioner), "transform": store(self.transform)}

@@ -301,7 +301,7 @@ class Inference(keras.Model):
                 self,
                 expected="to know the size of the data",
                 received="a call before any data",
-                hint="Call .build((None, height, width, channels)), .adapt(batch) or .fit(data) first.",
+                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
             )
         return self.event_shape
 
