@@ -14,25 +14,25 @@ from flowkit.contract.building import build_for
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.saving import built_late, engine_neutral, refuse_late, refuse_shared
-from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
 from flowkit.flows.adapting import adapt_parts
 from flowkit.flows.before_training import check_training
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
-from flowkit.flows.failed_step import FailedStep
 from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import plain_shape, ready_on, to_fit_on, to_score_on, to_validate_on, unpack
-from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.lean_step import LeanStep
+from flowkit.flows.metrics import MeanOfCounted, report
 from flowkit.flows.noise import counted_for, dequantized
-from flowkit.flows.objective import refuse_other_losses, what_counts, without_other_losses
+from flowkit.flows.objective import refuse_other_losses, without_other_losses
 from flowkit.flows.same_bytes import make_reproducible
 from flowkit.flows.turns import Turns, alone
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Flow(FailedStep, Inference):
+class Flow(LeanStep, Inference):
     """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
 
     A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of
@@ -138,11 +138,7 @@ class Flow(FailedStep, Inference):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         data, _ = unpack(x)
-        counts, weight = what_counts(self, y_pred, sample_weight)
-        nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
-        self.nll.update_state(nll, sample_weight=weight)
-        size = event_size(data.shape)
-        self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
+        report(self, data, y_pred, sample_weight)
         return self.get_metrics_result()
 
     def compile(self, optimizer="rmsprop", loss=None, **options):
