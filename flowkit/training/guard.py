@@ -187,11 +187,13 @@ class StopWhenDiverged(keras.callbacks.Callback):
         self._epoch = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
+        self._epoch, self._looked = epoch, 0
         self._before = self._count("skipped")
 
-    def on_train_batch_end(self, batch, logs=None):
-        if (batch + 1) % self.patience == 0:
+    def on_train_batch_begin(self, batch, logs=None):
+        # Not at the end of a step, for which Keras on JAX would have each step wait.
+        if batch - self._looked >= self.patience:
+            self._looked = batch
             self._check()
 
     def on_epoch_end(self, epoch, logs=None):
