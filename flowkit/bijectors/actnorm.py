@@ -1,5 +1,7 @@
 """Activation normalisation with data-dependent initialisation."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -26,18 +28,18 @@ class ActNorm(Bijector):
 
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, factor=3.0, **kwargs):
+    def __init__(self, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factor = factor
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         channels = x_shape[-1]
         self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift")
         self.logs = self.add_weight(shape=(channels,), initializer="zeros", name="logs")
         self.flag = adapted_flag(self)
 
     @property
-    def log_scale(self):
+    def log_scale(self) -> Any:
         """factor * logs, shape (channels,)."""
         return self.factor * self.logs.value
 
@@ -54,5 +56,5 @@ class ActNorm(Bijector):
         self.logs.assign(log_scale / self.factor)
         self.flag.assign(True)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}

@@ -40,7 +40,7 @@ class Pointwise(Steered):
             )
         self.spec = self._steered_spec(context="none" if conditioner is None else "required")
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         channels, parameters = x_shape[-1], self.transform.parameters
         if self.conditioner is None:
             self.raw = self.add_weight(shape=(parameters, channels), initializer="zeros", name="raw")
@@ -60,7 +60,7 @@ class Pointwise(Steered):
     def _seen(self, x, context):
         return context, None
 
-    def run(self, x, context, inverse):
+    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
         if self.conditioner is None:
             raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
         else:

@@ -45,7 +45,7 @@ class Steered(Bijector):
         self.transform = transform_of(transform)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
     def _steered_spec(self, **changed):
@@ -80,23 +80,23 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return hasattr(self.conditioner, "refresh")
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         given = self._seen(x, context)
         self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object
         parts = {"conditioner": store(self.conditioner), "transform": store(self.transform)}
         return {**super().get_config(), **parts}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Steered":
         restore = keras.saving.deserialize_keras_object
         return cls(**config | {name: restore(config[name]) for name in ("conditioner", "transform")})

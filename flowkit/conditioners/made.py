@@ -49,7 +49,7 @@ class MADE(Conditioner):
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
         if self.features % size:
             raise ContractError(
@@ -96,7 +96,7 @@ class MADE(Conditioner):
                 hint=f"Make them at least {size} wide.",
             )
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         h = self.layers[0].call(x)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
@@ -104,10 +104,10 @@ class MADE(Conditioner):
             h = layer.call(self.activation(h))
         return h
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden": self.hidden,

@@ -52,7 +52,7 @@ class ResidualMLP(Conditioner):
     def _dense(self, units):
         return Dense(units, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         self.first.build(x_shape)
         hidden = (*x_shape[:-1], self.width)
         for dense in self.inner:
@@ -62,10 +62,10 @@ class ResidualMLP(Conditioner):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         return self.last.call(self._hidden(x, context))
 
-    def run_dealt(self, x, context, parameters, layout):
+    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str) -> Any:
         if self.compute_dtype != self.variable_dtype or isinstance(x, dict):
             return super().run_dealt(x, context, parameters, layout)
         h = self._hidden(keras.ops.cast(x, self.compute_dtype), context)
@@ -80,10 +80,10 @@ class ResidualMLP(Conditioner):
             h = h + two.call(activate(self.activation, one.call(self.activation(h))))
         return activate(self.activation, h)
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,

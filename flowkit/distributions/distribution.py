@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from flowkit.contract import Domain
+from flowkit.contract.precision import full_precision
 
 
 class Distribution(keras.Layer):
@@ -24,11 +25,7 @@ class Distribution(keras.Layer):
     of each entry. `flowkit.testing.check_distribution` asks whether draws and density agree.
 
     >>> class Coin(Distribution):
-    ...     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
-        # As for bijectors: under a mixed policy only networks compute in low precision.
-        super().__init__(dtype=full_precision(dtype), **kwargs)
-
-    def log_prob(self, z, context=None):
+    ...     def log_prob(self, z, context=None):
     ...         return keras.ops.sum(0.0 * z, axis=-1) - 0.693 * z.shape[-1]
     >>> Coin().domain
     Domain(kind='interval', low=-inf, high=inf)
@@ -37,6 +34,10 @@ class Distribution(keras.Layer):
     context = "none"
     num_classes: int | None = None
     domain: ClassVar[Domain] = Domain.REAL
+
+    def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
+        # As for bijectors: under a mixed policy only networks compute in low precision.
+        super().__init__(dtype=full_precision(dtype), **kwargs)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
         """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""

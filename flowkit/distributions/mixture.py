@@ -49,10 +49,10 @@ class Mixture(Distribution):
             self.context = "required"
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
-    def build(self, z_shape, context_shape=None):
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
         self.size = math.prod(z_shape[1:])
         shape = (self.components, self.size)
         means = np.random.default_rng(self.seed).normal(size=shape)
@@ -109,13 +109,13 @@ class Mixture(Distribution):
         adapt_conditioner(self.conditioner, context, None)
         return self
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
         words = {"components": self.components, "conditioner": network, "min_scale": self.min_scale}
         return {**super().get_config(), **words, "seed": self.seed}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Mixture":
         network = config["conditioner"]
         restored = None if network is None else keras.saving.deserialize_keras_object(network)
         return cls(**config | {"conditioner": restored})

@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from pathlib import Path
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -19,7 +21,7 @@ from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
 from flowkit.flows.adapting import adapt_parts
-from flowkit.flows.before_training import check_training
+from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import plain_shape, ready_on, to_fit_on, to_score_on, to_validate_on, unpack
@@ -51,7 +53,16 @@ class Flow(LeanStep, Inference):
     -1.8379
     """
 
-    def __init__(self, bijector, base=None, *, embedding=None, dequantize=None, dtype=None, **kwargs):
+    def __init__(
+        self,
+        bijector: FlowLayer,
+        base: Any = None,
+        *,
+        embedding: Any = None,
+        dequantize: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
         if base is not None and not isinstance(base, keras.Layer):
@@ -76,7 +87,7 @@ class Flow(LeanStep, Inference):
 
     # What Keras calls
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
         x_shape, c_shape = (plain_shape(shape) for shape in unpack(input_shape))
         self.bijector._check_shape(x_shape)
@@ -89,7 +100,7 @@ class Flow(LeanStep, Inference):
         self._late = built_late(self.base)
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """log_prob in nats, (batch,): noise is drawn anew at each call."""
         x, context = unpack(inputs)
         context = self._embed(context)
@@ -115,7 +126,7 @@ class Flow(LeanStep, Inference):
 
     def _should_torch_compile(self):
         """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
-        chains = [layer for layer in self._flatten_layers() if hasattr(layer, "parts")]
+        chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
         if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(
                 "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "
@@ -124,11 +135,18 @@ class Flow(LeanStep, Inference):
             )
         return super()._should_torch_compile() and not chains
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""
         return (unpack(input_shape)[0][0],)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
         nll = -y_pred if sample_weight is None else -y_pred * ops.cast(sample_weight, y_pred.dtype)
         loss = ops.mean(nll)
@@ -136,12 +154,12 @@ class Flow(LeanStep, Inference):
             loss = loss + extra
         return backends.replica_share(loss)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         data, _ = unpack(x)
         report(self, data, y_pred, sample_weight)
         return self.get_metrics_result()
 
-    def compile(self, optimizer="rmsprop", loss=None, **options):
+    def compile(self, optimizer: str = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Keras's `compile`, for the negative log-likelihood. Raises ValueError for another loss, and for metrics."""
         refuse_other_losses(self, {"loss": loss, **options})
         super().compile(optimizer, **options)
@@ -149,17 +167,17 @@ class Flow(LeanStep, Inference):
     @alone
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
         *,
-        context=None,
-        validation_data=None,
-        sample_weight=None,
-        class_weight=None,
-        **kwargs,
-    ):
+        context: Any = None,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
@@ -174,6 +192,7 @@ class Flow(LeanStep, Inference):
         check_training(self)
         if isinstance(x, Batches):
             kwargs["shuffle"] = False  # its own order is what can be resumed
+            kwargs["callbacks"] = with_first(x.for_fit(), kwargs.get("callbacks"))
         first, x, y = to_fit_on(
             self, x, y, context, sample_weight, batch_size, kwargs.get("validation_split", 0.0)
         )
@@ -195,7 +214,16 @@ class Flow(LeanStep, Inference):
         )
 
     @alone
-    def evaluate(self, x=None, y=None, batch_size=None, *, context=None, sample_weight=None, **kwargs):
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *,
+        context: Any = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
 
         Raises ContractError for a flow that still waits for `adapt`.
@@ -210,31 +238,31 @@ class Flow(LeanStep, Inference):
             self._scoring = False
 
     @alone
-    def predict(self, x, batch_size=None, *args, **kwargs):
+    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         return super().predict(ready_on(self, x, batch_size), batch_size, *args, **kwargs)
 
     # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
 
     @alone
-    def train_on_batch(self, x, *args, **kwargs):
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().train_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
 
     @alone
-    def test_on_batch(self, x, *args, **kwargs):
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
 
     @alone
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> Any:
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().predict_on_batch(ready_on(self, x, math.inf))
 
     # Data-dependent initialisation
 
     @alone
-    def adapt(self, x, context=None, *, again=True):
+    def adapt(self, x: Any, context: Any = None, *, again: bool = True) -> Self:
         """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
         The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
@@ -249,14 +277,14 @@ class Flow(LeanStep, Inference):
 
     # Saving
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
         """Keras's `save`, which writes the same bytes for the same flow."""
         with self.turns.answer("save"):
             self._refuse_late()  # before Keras opens the file, and with that empties it
             super().save(filepath, *args, **kwargs)
             make_reproducible(filepath)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -267,7 +295,7 @@ class Flow(LeanStep, Inference):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
         parts = {
             part: config[part] and keras.saving.deserialize_keras_object(config[part], custom_objects)
             for part in ("bijector", "base", "embedding", "dequantize")
@@ -275,18 +303,18 @@ class Flow(LeanStep, Inference):
         }
         return cls(**config | parts)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
         config = super().get_compile_config()
         return config and engine_neutral(config)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""
         self.compile(**keras.saving.deserialize_keras_object(without_other_losses(config)))
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):
             self._refuse_late()
             super().save_own_variables(store)
@@ -296,6 +324,6 @@ class Flow(LeanStep, Inference):
             self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         refuse_late(self.base, self._late)
         super().load_own_variables(store)

@@ -38,7 +38,7 @@ class Inference(keras.Model):
     turns: Turns
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         """How many classes the labels of a class-conditional flow may name; None for no labels."""
         if self.embedding is not None:
             return classes_of(self.embedding)
@@ -48,7 +48,7 @@ class Inference(keras.Model):
     # Densities
 
     @property
-    def exact(self):
+    def exact(self) -> str:
         """ "exact", "bound" if log_prob is a lower bound, as for dequantised data, or "estimate" if it is right on
         average: what `log_prob` is, for one draw of the noise."""
         likelihood = "bound" if self.dequantize is not None else self.bijector.spec.likelihood
@@ -65,7 +65,9 @@ class Inference(keras.Model):
         return z, log_prob
 
     @answers
-    def log_prob(self, x, context=None, *, batch_size=None, seed=0):
+    def log_prob(
+        self, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+    ) -> np.ndarray:
         """log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
 
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
@@ -85,7 +87,9 @@ class Inference(keras.Model):
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
     @answers
-    def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
+    def bits_per_dim(
+        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
+    ) -> np.ndarray:
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
         `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
@@ -109,7 +113,16 @@ class Inference(keras.Model):
     # Samples and latents
 
     @answers
-    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"):
+    def sample(
+        self,
+        n: int,
+        context: Any = None,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+    ) -> np.ndarray:
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
@@ -122,8 +135,15 @@ class Inference(keras.Model):
 
     @answers
     def sample_and_log_prob(
-        self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"
-    ):
+        self,
+        n: int,
+        context: Any = None,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
         one_check(check)
@@ -142,7 +162,15 @@ class Inference(keras.Model):
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     @answers
-    def encode(self, x, context=None, *, batch_size=None, check="warn", seed=0):
+    def encode(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+        seed: int = 0,
+    ) -> np.ndarray:
         """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise.
 
         Other noise that the flow needs follows from `seed` and a row's index, as in `log_prob`.
@@ -167,7 +195,15 @@ class Inference(keras.Model):
         return z
 
     @answers
-    def decode(self, z, context=None, *, batch_size=None, check="warn", seed=0):
+    def decode(
+        self,
+        z: Any,
+        context: Any = None,
+        *,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+        seed: int = 0,
+    ) -> np.ndarray:
         """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x; `check`: see `encode`.
 
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
@@ -176,7 +212,7 @@ class Inference(keras.Model):
         return self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)
 
     @answers
-    def round_trip_error(self, x, context=None, *, batch_size=None):
+    def round_trip_error(self, x: Any, context: Any = None, *, batch_size: int | None = None) -> np.ndarray:
         """How far f^-1(f(x)) is from x, as a part of the size of x: numpy (n,). Rounding, if the inverse is right.
 
         The largest difference of a row's entries, over its largest entry, or that of the median row where this is more.

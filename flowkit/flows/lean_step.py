@@ -1,5 +1,7 @@
 """A training step with less around it than Keras's, on engines that run it eagerly."""
 
+from typing import Any
+
 import keras
 
 from flowkit import backends
@@ -12,11 +14,11 @@ class LeanStep(FailedStep):
     Values, callbacks and optimizers are Keras's. Weights may be frozen between epochs, not within one.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.looked_up = LookedUp()
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         """Keras's; `fit` calls it when an epoch begins."""
         self.looked_up.weights = None
         super().reset_metrics()
@@ -37,7 +39,7 @@ class LeanStep(FailedStep):
             return own
         return backends.several_steps(own, step, self.steps_per_execution)
 
-    def train_step(self, *given):
+    def train_step(self, *given: Any) -> Any:
         """Keras's, or the same with less around it."""
         return backends.lean_train_step(self, super().train_step, *given)
 

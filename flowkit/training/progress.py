@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -28,7 +29,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     async_safe = True  # to Keras: steps may end in other threads, in any order
 
-    def __init__(self, batch_size, *, console=None):
+    def __init__(self, batch_size: int, *, console: Any = None) -> None:
         super().__init__()
         self._turn = threading.Lock()
         self.batch_size = batch_size
@@ -37,7 +38,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.images_per_second = math.nan
         self._bar = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
         if self.console.is_terminal:
             self._bar = Progress(
@@ -51,14 +52,14 @@ class ProgressBar(keras.callbacks.Callback):
             self._task = self._bar.add_task("", total=self.params["steps"], state="")
             self._bar.start()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         self._epoch_began = self._timed_from = self._said = time.monotonic()
         self._timed_steps, self._latest = 0, -1
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         with self._turn:
             self._step_ended(batch, logs)
 
@@ -84,7 +85,7 @@ class ProgressBar(keras.callbacks.Callback):
         else:
             self._print(f"{self._title()}  step {batch + 1}{f'/{steps}' if steps else ''}  {state}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds.append(time.monotonic() - self._epoch_began)
         line = f"{self._title()}  {self._state(logs)}"
         if len(self._epoch_seconds) == 1 and self.first_step is not None:
@@ -98,10 +99,10 @@ class ProgressBar(keras.callbacks.Callback):
             line += f"  {_clock(remaining * sum(timed) / len(timed))} left"
         self._print(line)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Take the bar off the terminal, also if training ended with an error."""
         if self._bar:
             self._bar.stop()

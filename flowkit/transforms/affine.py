@@ -1,5 +1,7 @@
 """Shifts and scales."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -40,7 +42,7 @@ class Affine(Transform):
         self.min_scale = min_scale
         self.order = one_of("Affine's order", order, ORDERS)
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         first, second = backends.unbind(h)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
@@ -55,8 +57,8 @@ class Affine(Transform):
         log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2), in float64 on JAX too
         return log_scale, ops.exp(log_scale)
 
-    def forward(self, x, shift, log_scale, scale):
+    def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return (x + shift) * scale, log_scale
 
-    def inverse(self, y, shift, log_scale, scale):
+    def inverse(self, y: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return y / scale - shift, -log_scale

@@ -1,6 +1,8 @@
 """Checking a bijector against every clause."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import hypothesis
 
@@ -14,19 +16,19 @@ from flowkit.testing.verdicts.report import Report
 
 
 def check_bijector(
-    bijector,
+    bijector: Any,
     *,
-    event_shapes=None,
-    examples=None,
-    clauses=None,
-    waived=None,
-    context=None,
-    profile="full",
-    seed=0,
-    replay=None,
-    drawn=None,
-    raises=True,
-):
+    event_shapes: Sequence[Sequence[int]] | None = None,
+    examples: int | None = None,
+    clauses: Sequence[str] | None = None,
+    waived: dict[str, str] | None = None,
+    context: Any = None,
+    profile: str = "full",
+    seed: int = 0,
+    replay: str | None = None,
+    drawn: Any = None,
+    raises: bool = True,
+) -> Report:
     """Check a bijector against every clause; raises `ContractError` for the first that is broken, or returns a report.
 
     - `bijector`: an instance, which is made again through its config; or a function without arguments that

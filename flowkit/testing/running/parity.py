@@ -5,6 +5,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +29,14 @@ DIRECTIONS = 3
 _WORKER = "from flowkit.testing.running.parity import answer; answer(*__import__('sys').argv[1:])"
 
 
-def check_parity(make, backends=("jax", "torch", "tensorflow"), *, event_shape=None, context=None, seed=1):
+def check_parity(
+    make: Any,
+    backends: Sequence[str] = ("jax", "torch", "tensorflow"),
+    *,
+    event_shape: Sequence[int] | None = None,
+    context: Any = None,
+    seed: int = 1,
+) -> dict[str, dict[str, np.ndarray]]:
     """Raise `ContractError` if engines differ in output, log-det or their gradients, in either direction.
 
     `make` is a function (or class) at the top of an importable module, or its name "package.module:function": each
