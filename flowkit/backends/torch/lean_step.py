@@ -21,7 +21,7 @@ def lean_train_step(model, own, *given):
     y_pred = model(x, training=True)
     for weight in weights:
         weight.value.grad = None
-    loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+    loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
     first = next(part for part in tree.flatten(x) if part is not None)
     add_to_means([model._loss_tracker], [loss.detach() * first.shape[0]], first.shape[0])
     if weights:
