@@ -19,7 +19,7 @@ from flowkit.data.dequantize import Dequantize
 from flowkit.flows.adapting import check_adapted
 from flowkit.flows.context import answers_of, check_context, classes_of, embed
 from flowkit.flows.drawing import Latents, Repeated, entropy
-from flowkit.flows.in_batches import default_batch_size, run_in_batches
+from flowkit.flows.in_batches import default_batch_size, map_leaves, run_in_batches
 from flowkit.flows.inputs import check_finite, count
 from flowkit.flows.noise import counted_for, dequantized, undithered
 from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
@@ -63,7 +63,7 @@ class Inference(keras.Model):
         return self._encode_and_score(y, context, noise)[1]
 
     def _encode_and_score(self, y, context, noise=None):
-        z, log_det = self.bijector(y, context=context, **given(noise))
+        z, log_det = self._through(y, context, noise)
         log_prob = self.base.log_prob(z, context=context) + log_det
         if self.dequantize is not None:
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
@@ -244,13 +244,13 @@ class Inference(keras.Model):
         return x
 
     def _forward(self, y, context, noise=None):
-        return self.bijector(y, context=context, **given(noise))[0]
+        return self._through(y, context, noise)[0]
 
     def _backward(self, z, context, noise=None):
-        return self.bijector.inverse(z, context=context, **given(noise))[0]
+        return self._through(z, context, noise, inverse=True)[0]
 
     def _invert_and_score(self, z, context, noise=None):
-        x, log_det = self.bijector.inverse(z, context=context, **given(noise))
+        x, log_det = self._through(z, context, noise, inverse=True)
         return x, self.base.log_prob(z, context=context) - log_det
 
     def _draw(self, n, context, temperature, seed, batch_size):
@@ -276,9 +276,22 @@ class Inference(keras.Model):
 
     # What stands behind each answer
 
+    def _through(self, x, context, noise, inverse=False):
+        """A direction of the bijector, without Keras's entry if that does nothing for it but take its time."""
+        entry = self.bijector if self._needs_entry else self.bijector.call
+        return entry(x, context=context, inverse=inverse, **given(noise))
+
+    @functools.cached_property
+    def _needs_entry(self):
+        """Whether Keras's entry to the bijector casts weights, or adds to the loss. A flow that is asked is built."""
+        bijector = self.bijector
+        return bijector.activity_regularizer is not None or any(
+            "float" in weight.dtype and weight.dtype != bijector.compute_dtype
+            for weight in bijector.variables
+        )
+
     def _run(self, function, *args):
-        tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
-        return self._compiled_function(function)(*tensors)
+        return self._compiled_function(function)(*(map_leaves(backends.as_input, a) for a in args))
 
     @functools.cached_property
     def _compiled_function(self) -> Callable:

@@ -1,6 +1,5 @@
 """What a flow is trained on: its objective, in the place where Keras's `compile` takes a loss."""
 
-import math
 import warnings
 from typing import Any
 
@@ -11,11 +10,10 @@ from flowkit import backends
 from flowkit.contract import FlowLayer
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
-from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.flows.counting import what_counts
-from flowkit.flows.failed_step import FailedStep
+from flowkit.contract.shapes import as_tuple
 from flowkit.flows.inputs import unpack
-from flowkit.flows.metrics import MeanOfCounted
+from flowkit.flows.lean_step import LeanStep
+from flowkit.flows.metrics import MeanOfCounted, report
 from flowkit.flows.reparameterized import drawn_with_score
 from flowkit.flows.stored_objective import restored, stored
 from flowkit.objectives import MaximumLikelihood, Objective
@@ -25,7 +23,7 @@ from flowkit.objectives.objective import expect_shape
 _OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
-class Training(FailedStep):
+class Training(LeanStep):
     """The part of `flowkit.Flow` that says what training minimises and what it reports."""
 
     objective: Objective
@@ -129,11 +127,7 @@ class Training(FailedStep):
         if isinstance(y_pred, dict):
             return {"loss": self.get_metrics_result()["loss"]}
         data, _ = unpack(x)
-        counts, weight = what_counts(self, y_pred, sample_weight)
-        nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
-        self.nll.update_state(nll, sample_weight=weight)
-        size = event_size(data.shape)
-        self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
+        report(self, data, y_pred, sample_weight)
         return self.get_metrics_result()
 
     def _should_torch_compile(self):

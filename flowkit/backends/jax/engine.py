@@ -71,6 +71,11 @@ def replica_share(loss):
     return loss  # one mean over the samples of all devices
 
 
+def as_input(array):
+    """A numpy array or a tensor in the form in which what `compile_inference` gives takes it."""
+    return array  # a compiled program takes it as it is, in a tenth of the time
+
+
 def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 
