@@ -201,6 +201,12 @@ class Chain(Bijector):
             part.run_adapt(x, context, again, **given(share))
             x, _ = part.run(x, context, inverse=False, **given(share))
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        for parts, share in self._given_noise(as_tuple(z.shape), True, noise):
+            for part in reversed(parts):
+                part.run_adapt_inverse(z, context, again, **given(share))
+                z, _ = part.run(z, context, inverse=True, **given(share))
+
     @property
     def refreshes(self) -> bool:
         return any(part.refreshes for part in self.parts)

@@ -238,6 +238,18 @@ class MultiScale(Bijector):
         x, _ = scale.run(x, context, inverse=False, **given(noise))
         return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        *parts, x = self.split_latents(z)
+        shares = self._deal(noise, (None, *self.event), inverse=True)
+        x, _ = self._whiten_last(x, self.top_prior, x, context, inverse=True)
+        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
+            if scale is not self.scales[-1]:
+                z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
+                x = ops.concatenate([x, z], axis=-1)
+            share = given(shares.pop())
+            scale.run_adapt_inverse(x, context, again, **share)
+            x, _ = scale.run(x, context, inverse=True, **share)
+
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         return [], self
 

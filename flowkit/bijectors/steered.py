@@ -8,9 +8,8 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import (
     adapt_conditioner,
-    ask,
+    ask_dealt,
     context_of,
-    deal,
     refresh_conditioner,
     refreshes,
 )
@@ -79,8 +78,9 @@ class Steered(Bijector):
 
     def _answer(self, given, context):
         """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
-        h = ask(self.conditioner, given, context, self.compute_dtype)
-        return deal(h, self.transform.parameters, self.layout)
+        return ask_dealt(
+            self.conditioner, given, context, self.compute_dtype, self.transform.parameters, self.layout
+        )
 
     def _seen(self, x, context):
         """What the conditioner is asked with: (given, context)."""
@@ -95,6 +95,9 @@ class Steered(Bijector):
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         refresh_conditioner(self.conditioner, *self._seen(x, context))
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
 
     def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object

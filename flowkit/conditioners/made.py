@@ -11,7 +11,6 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import widths
-from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -132,7 +131,7 @@ class _Masked(keras.Layer):
     def call(self, x):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
         kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
-        return matmul(x, kernel) + keras.ops.cast(self.bias, self.compute_dtype)
+        return backends.dense(x, kernel, keras.ops.cast(self.bias, self.compute_dtype))
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:

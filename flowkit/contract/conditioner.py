@@ -57,6 +57,13 @@ class Conditioner(keras.Layer):
         x = floats_as(x, self.compute_dtype) if isinstance(x, dict) else ops.cast(x, self.compute_dtype)
         return answer(x, context)
 
+    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str) -> Any:
+        """What `run` answers, as (batch, *places, parameters, channels): see `deal`.
+
+        A network with a linear layer at its end may override it: its weights are quicker put in order than its answers.
+        """
+        return deal(self.run(x, context), parameters, layout)
+
     def get_config(self) -> dict[str, Any]:
         """Keras's, and the arguments of this class."""
         asked = {"features": self.features, "context": self.context, "num_classes": self.num_classes}
@@ -97,6 +104,14 @@ def ask(conditioner: Any, x: Any, context: Any, dtype: str) -> Any:
     answer = inside or getattr(conditioner, "run_inside", conditioner)
     h = answer(x) if context_of(conditioner) == "none" else answer(x, context=context)
     return ops.cast(h, dtype)
+
+
+def ask_dealt(conditioner: Any, x: Any, context: Any, dtype: str, parameters: int, layout: str) -> Any:
+    """What a conditioner answers, as (batch, *places, parameters, channels), in the precision of whoever asks."""
+    if not isinstance(conditioner, Conditioner):
+        return deal(ask(conditioner, x, context, dtype), parameters, layout)
+    context = None if conditioner.context == "none" else context
+    return ops.cast(conditioner.run_dealt(x, context, parameters, layout), dtype)
 
 
 def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True) -> None:

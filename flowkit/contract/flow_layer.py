@@ -62,10 +62,20 @@ class FlowLayer(keras.Layer):
         """
         return drawn(self.noise_needs(x_shape, inverse), x_shape[0], self.compute_dtype, seed)
 
-    def adapt(self, x: Any, context: Any = None, *, again: bool = True, noise: Any = None) -> Self:
+    def adapt(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        again: bool = True,
+        noise: Any = None,
+        inverse: bool = False,
+    ) -> Self:
         """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
 
         `again=False` leaves alone the parts that were adapted before, and have been trained since, perhaps.
+        `inverse=True` takes latents for `x`, and normalises what leaves in the inverse direction; `noise` is what the
+        direction needs.
         """
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if 0 in x.shape:
@@ -73,10 +83,11 @@ class FlowLayer(keras.Layer):
                 "adapt", self, expected="at least one event", received=f"shape {as_tuple(x.shape)}"
             )
         if not self.built:
-            self.build_for(as_tuple(x.shape), context_shape(context))
-        self._check_input(x, context, inverse=False)
-        self._check_noise(x, False, noise)
-        self.run_adapt(x, context, again, **given(noise))
+            shape = as_tuple(x.shape)
+            self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
+        self._check_input(x, context, inverse)
+        self._check_noise(x, inverse, noise)
+        (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again, **given(noise))
         self._checked_adapted = False
         return self
 
@@ -106,7 +117,7 @@ class FlowLayer(keras.Layer):
         return False
 
     def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
-        """(x, output, log_det) of one direction, found from its output `y` alone, where x counts as a constant.
+        """(x, output, log_det) of one direction, found from its output `y` alone; x counts as a constant.
 
         The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
         bijector that finds x on the way, and so need not run both directions, overrides this.
@@ -118,6 +129,11 @@ class FlowLayer(keras.Layer):
         """The `_adapt` hook, unless `again` is False and it has run before."""
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        """`run_adapt` from the latents' side: what leaves in the inverse direction is what is normalised."""
+        if again or not self.adapted:
+            self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
 
     @property
     def refreshes(self) -> bool:
@@ -147,6 +163,14 @@ class FlowLayer(keras.Layer):
 
     def _adapt(self, *args: Any, **kwargs: Any) -> None:
         """Nothing depends on data unless a subclass says so."""
+
+    def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
+        """`_adapt` from the latents' side, where there are no data to adapt to."""
+        if not self.adapted:
+            raise NotImplementedError(
+                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
+                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
+            )
 
     def _refresh(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is refreshed in training, as a spectral norm or a running mean, unless a subclass says so."""
@@ -272,7 +296,7 @@ class FlowLayer(keras.Layer):
             )
 
     def _check_adapted(self):
-        """True once `adapt` is known to have been called; False while tracing, where no flag has a value."""
+        """True once `adapt` is known to have been called; False while tracing, when no flag has a value."""
         try:
             refuse_unadapted(self)
         except (

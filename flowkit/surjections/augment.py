@@ -56,6 +56,10 @@ class Augment(Surjection):
                 "parts without statistics, or adapt them beforehand."
             )
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if self.density is not None:
+            self.density.run_adapt(z[..., -self.extra :], z[..., : -self.extra], again)
+
     @property
     def refreshes(self) -> bool:
         return self.density is not None and self.density.refreshes

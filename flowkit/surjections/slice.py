@@ -59,6 +59,11 @@ class Slice(Surjection):
         if self.density is not None:
             self.density.run_adapt(x[..., self.keep :], x[..., : self.keep], again)
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if self.density is not None:
+            eps = ops.reshape(noise, (-1, *z.shape[1:-1], self._channels - self.keep))
+            self.density.run_adapt_inverse(eps, z, again)
+
     @property
     def refreshes(self) -> bool:
         return self.density is not None and self.density.refreshes
