@@ -53,7 +53,7 @@ def test_layers_too_narrow_to_hear_all_are_refused():
         MADE([4], features=8).build((None, 8))
     with pytest.raises(ContractError, match="a multiple of 4 entries"):
         MADE([8], features=6).build((None, 4))
-    with pytest.raises(ValueError, match="at least one hidden width"):
+    with pytest.raises(ValueError, match="a list of widths"):
         MADE([])
     MADE([4], features=1).build((None, 1))
 

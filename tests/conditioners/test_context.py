@@ -58,5 +58,5 @@ def test_where_it_is_optional_it_may_be_left_out(name, perturb):
 
 
 def test_a_network_without_hidden_layers_is_refused():
-    with pytest.raises(ValueError, match="at least one hidden width"):
+    with pytest.raises(ValueError, match="a list of widths"):
         MLP([])
