@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
-TOPICS = ("engine", "numerics", "optimizer", "parts", "backprop", "steps")
+TOPICS = ("derivation", "engine", "numerics", "optimizer", "parts", "backprop", "steps")
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 MAY_IMPORT = {
@@ -49,6 +49,7 @@ EVERYTHING = {*MAY_IMPORT, "cli"}
 MAY_IMPORT["cli"] = EVERYTHING
 ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
+    "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
     "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
 }

@@ -24,6 +24,7 @@ def _file(topic):
     return importlib.import_module(own if importlib.util.find_spec(own) else shared)
 
 
+_derivation = _file("derivation")
 _engine = _file("engine")
 _numerics = _file("numerics")
 _optimizer = _file("optimizer")
@@ -32,6 +33,7 @@ _backprop = _file("backprop")
 _steps = _file("steps")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
+add_up = _derivation.add_up
 all_finite = _optimizer.all_finite
 arctan = _numerics.arctan
 backprop = _backprop.backprop
@@ -44,11 +46,15 @@ constant = _engine.constant
 convolve = _engine.convolve
 cos = _numerics.cos
 cumsum = _numerics.cumsum
+derive_alike = _derivation.derive_alike
+derives_together = _derivation.derives_together
+deriving_once = _derivation.deriving_once
 devices = _engine.devices
 float64 = _engine.float64
 giving_back = _steps.giving_back
 gradients = _engine.gradients
 iterate = _numerics.iterate
+kept_for_this_call = _derivation.kept_for_this_call
 lgamma = _engine.lgamma
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
@@ -71,6 +77,7 @@ version = _engine.version
 __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
+    "add_up",
     "all_finite",
     "arctan",
     "backprop",
@@ -83,12 +90,16 @@ __all__ = [
     "convolve",
     "cos",
     "cumsum",
+    "derive_alike",
+    "derives_together",
+    "deriving_once",
     "devices",
     "float64",
     "giving_back",
     "gradients",
     "installed",
     "iterate",
+    "kept_for_this_call",
     "lgamma",
     "lowest_float",
     "map_rows",

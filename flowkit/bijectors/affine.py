@@ -13,6 +13,7 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 class Shift(Bijector):
     """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0)."""
 
+    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def __init__(self, shift=None, **kwargs):
@@ -39,6 +40,7 @@ class Scale(Bijector):
     A scale in logarithms can neither vanish nor change sign while it is learned.
     """
 
+    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, log_scale=None, **kwargs):
@@ -48,11 +50,15 @@ class Scale(Bijector):
     def build(self, x_shape):
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
 
-    def _forward(self, x):
-        return x * ops.exp(self.log_scale), channel_log_det(self.log_scale, x)
+    def _derive(self, x_shape, inverse):
+        log_scale = -self.log_scale.value if inverse else self.log_scale.value
+        return {"scale": ops.exp(log_scale), "log_det": channel_log_det(log_scale, x_shape)}
 
-    def _inverse(self, z):
-        return z * ops.exp(-self.log_scale), -channel_log_det(self.log_scale, z)
+    def _forward(self, x, derived):
+        return x * derived["scale"], derived["log_det"]
+
+    def _inverse(self, z, derived):
+        return z * derived["scale"], derived["log_det"]
 
     def get_config(self):
         return {**super().get_config(), "log_scale": self.given}

@@ -20,6 +20,6 @@ class Elementwise(Bijector):
     (2,)
     """
 
-    def run(self, x, context, inverse):
-        y, log_derivative = super().run(x, context, inverse)
+    def run(self, x, context, inverse, noise=None, derived=None):
+        y, log_derivative = super().run(x, context, inverse, noise, derived)
         return y, sum_event(ops.broadcast_to(log_derivative, ops.shape(y)))

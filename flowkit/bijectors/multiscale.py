@@ -41,6 +41,8 @@ class MultiScale(Bijector):
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
 
+    pure = True
+
     def __init__(
         self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", min_scale=0.0, **kwargs
     ):

@@ -29,6 +29,8 @@ class Pointwise(Steered):
     ((4, 1), (4,))
     """
 
+    pure = True
+
     def __init__(self, transform: str | Transform, conditioner: Any = None, **kwargs: Any) -> None:
         super().__init__(conditioner, transform, **kwargs)
         if context_of(conditioner) != "none":
@@ -62,7 +64,10 @@ class Pointwise(Steered):
     def _seen(self, x, context):
         return context, None
 
-    def run(self, x, context, inverse):
+    def _derive(self, x_shape, inverse):
+        return None  # its conditioner is asked with the context, whose shape is not known here
+
+    def run(self, x, context, inverse, noise=None, derived=None):
         if self.conditioner is None:
             raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
         else:

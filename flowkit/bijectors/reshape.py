@@ -19,6 +19,7 @@ class Reshape(Bijector):
     (3, 4)
     """
 
+    pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(self, target, *, source=None, **kwargs):
@@ -81,6 +82,8 @@ class Flatten(Reshape):
     >>> tuple(Flatten()(ops.ones((3, 2, 2)))[0].shape)
     (3, 4)
     """
+
+    pure = True
 
     def __init__(self, *, source=None, **kwargs):
         super().__init__((), source=source, **kwargs)

@@ -19,6 +19,8 @@ class Squeeze(Bijector):
     (1, 2, 3, 12)
     """
 
+    pure = True
+
     def __init__(self, factor=2, **kwargs):
         super().__init__(**kwargs)
         if not (isinstance(factor, int) and factor >= 1):

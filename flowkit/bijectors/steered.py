@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
-from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal
+from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal, derive
 from flowkit.transforms import Additive, Affine, Transform
 
 WORDS = {"affine": Affine, "additive": Additive}
@@ -64,9 +64,16 @@ class Steered(Bijector):
                 received=f"{transform!r}, from {transform.domain} onto {transform.codomain}",
             )
 
-    def _answer(self, given, context):
+    def _derive(self, x_shape, inverse):
+        return derive(self.conditioner, self._seen_shape(x_shape))
+
+    def _seen_shape(self, x_shape):
+        """The shape of what the conditioner is asked with, for inputs of `x_shape`."""
+        return x_shape
+
+    def _answer(self, given, context, derived=None):
         """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
-        h = ask(self.conditioner, given, context, self.compute_dtype)
+        h = ask(self.conditioner, given, context, self.compute_dtype, derived)
         return deal(h, self.transform.parameters, self.layout)
 
     def _seen(self, x, context):

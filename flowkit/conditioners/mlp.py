@@ -18,6 +18,8 @@ class MLP(Conditioner):
     (8, 4)
     """
 
+    pure = True
+
     def __init__(
         self,
         hidden=(64, 64),

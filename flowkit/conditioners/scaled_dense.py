@@ -16,6 +16,8 @@ class ScaledDense(keras.Layer):
     [[0.0, 0.0]]
     """
 
+    pure = True
+
     def __init__(self, features, *, factor=3.0, **kwargs):
         super().__init__(**kwargs)
         self.features, self.factor = features, factor

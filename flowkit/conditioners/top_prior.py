@@ -22,6 +22,8 @@ class TopPrior(keras.Layer):
     (1, 4, 4, 6)
     """
 
+    pure = True
+
     def __init__(self, *, learn=True, num_classes=None, edge_bias=True, **kwargs):
         super().__init__(**kwargs)
         self.learn, self.num_classes, self.edge_bias = learn, num_classes, edge_bias
@@ -59,6 +61,8 @@ class TopPrior(keras.Layer):
 @keras.saving.register_keras_serializable("flowkit")
 class ScaledEmbedding(keras.Layer):
     """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
+
+    pure = True
 
     def __init__(self, num_classes, features, **kwargs):
         super().__init__(**kwargs)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.derived import as_keyword, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.shapes import as_tuple
 
@@ -22,6 +23,9 @@ class Conditioner(keras.Layer):
     weights; `adapt(x, context=None)` if something in it depends on data. Any Keras layer or model may stand in its
     place, and those of the attributes above that it has are read.
 
+    `_derive(x_shape)`, if there is one, gives what depends on the weights alone, a dict of tensors: `call` is then
+    given it as `derived=`, or None if nobody has computed it. `pure = True` is as in `Bijector`.
+
     >>> class Doubled(Conditioner):
     ...     def call(self, x, context=None):
     ...         return ops.concatenate([x, x], axis=-1)
@@ -31,6 +35,7 @@ class Conditioner(keras.Layer):
     (4, 6)
     """
 
+    pure = False
     autoregressive = False  # whether what it answers for an entry depends on those before it alone
 
     def __init__(
@@ -44,13 +49,13 @@ class Conditioner(keras.Layer):
         super().__init__(**kwargs)
         self.features, self.context, self.num_classes = features, context, num_classes
 
-    def run(self, x: Any, context: Any = None) -> Any:
+    def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         """As `self(x, context)` for whoever has built it, without Keras's entry if the precision needs none.
 
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
         """
         answer = self.call if self.compute_dtype == self.variable_dtype else self
-        return answer(ops.cast(x, self.compute_dtype), context)
+        return answer(ops.cast(x, self.compute_dtype), context, **as_keyword(derived))
 
     def get_config(self) -> dict[str, Any]:
         """Keras's, and the arguments of this class."""
@@ -85,12 +90,18 @@ def build_conditioner(
         )
 
 
-def ask(conditioner: Any, x: Any, context: Any, dtype: str) -> Any:
-    """What a conditioner answers, in the precision of whoever asks."""
+def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
+    """What depends on a conditioner's weights alone, for inputs of `x_shape`; None if it does not say."""
+    return conditioner._derive(x_shape) if takes_derived(type(conditioner), "call") else None
+
+
+def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None) -> Any:
+    """What a conditioner answers, in the precision of whoever asks; `derived` is what `derive` gave, or None."""
     # `run_inside` is the same of layers that are no `Conditioner`.
     inside = conditioner.run if isinstance(conditioner, Conditioner) else None
     answer = inside or getattr(conditioner, "run_inside", conditioner)
-    h = answer(x) if context_of(conditioner) == "none" else answer(x, context=context)
+    more = as_keyword(derived)
+    h = answer(x, **more) if context_of(conditioner) == "none" else answer(x, context=context, **more)
     return ops.cast(h, dtype)
 
 
