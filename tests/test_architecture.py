@@ -50,6 +50,7 @@ MAY_IMPORT["cli"] = EVERYTHING
 ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
     "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
+    "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
     "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
 }

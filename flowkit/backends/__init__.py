@@ -9,7 +9,7 @@ require_engine()
 
 import keras  # noqa: E402  (after the engine is known to be there)
 
-from flowkit.backends.absent import spare_tensorflow  # noqa: E402
+from flowkit.backends.absent import spare_tensorflow, sparing_tensorflow  # noqa: E402
 from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
 
 
@@ -120,6 +120,7 @@ __all__ = [
     "settle",
     "sin",
     "spare_tensorflow",
+    "sparing_tensorflow",
     "tanh",
     "use_multi_tensor",
     "version",

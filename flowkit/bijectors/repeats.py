@@ -2,6 +2,7 @@
 
 import keras
 
+from flowkit import backends
 from flowkit.contract.derived import says_pure
 
 
@@ -31,8 +32,11 @@ def _longest_run(keys):
 
 def key(part):
     """Equal for parts that compute the same from equal weights."""
-    config = _nameless(keras.saving.serialize_keras_object(part)) if _only_computes(part) else None
-    if config is None or "'class_name': 'function'" in repr(config):  # a function is told by its name alone
+    if not _only_computes(part):
+        return id(part)
+    with backends.sparing_tensorflow():
+        config = _nameless(keras.saving.serialize_keras_object(part))
+    if "'class_name': 'function'" in repr(config):  # a function is told by its name alone
         return id(part)
     weights = [
         (weight.name, tuple(weight.shape), weight.dtype, weight.trainable) for weight in part.variables

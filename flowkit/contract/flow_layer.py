@@ -1,5 +1,7 @@
 """What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
 
+from typing import ClassVar
+
 import keras
 from keras import ops
 
@@ -23,7 +25,7 @@ class FlowLayer(keras.Layer):
     noise_kind = "normal"
     pure = False
     spec = BijectorSpec()
-    _handed: dict[str, bool] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
+    _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

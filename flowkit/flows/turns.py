@@ -5,6 +5,8 @@ import contextlib
 import functools
 import threading
 
+from flowkit import backends
+
 
 class Turns:
     """Answers may be given side by side; what changes the flow has it to itself.
@@ -70,11 +72,11 @@ class Turns:
 
 
 def answers(method):
-    """A flow's method that may run beside others of its kind."""
+    """A flow's method that may run beside others of its kind. What depends on weights alone is derived once in it."""
 
     @functools.wraps(method)
     def in_turn(self, *args, **kwargs):
-        with self.turns.answer(method.__name__):
+        with self.turns.answer(method.__name__), backends.deriving_once():
             return method(self, *args, **kwargs)
 
     return in_turn
