@@ -7,6 +7,7 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.contract import Conditioner
+from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword
 
 
@@ -56,7 +57,7 @@ class ConvNet(Conditioner):
 
     def run(self, x, context=None, derived=None):
         # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.
-        return self.call(ops.cast(x, self.compute_dtype), context, **as_keyword(derived))
+        return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
 
     def _derive(self, x_shape):
         hidden = (*x_shape[:-1], self.width)

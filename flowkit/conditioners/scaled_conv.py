@@ -6,6 +6,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
+from flowkit.contract.conditioner import as_type
 from flowkit.numerics import matmul
 
 
@@ -55,7 +56,7 @@ class ScaledConv(keras.Layer):
 
     def run_inside(self, x, derived=None):
         """As `self(x)`, for whoever has built it: without Keras's entry."""
-        return self.call(ops.cast(x, self.compute_dtype), derived)
+        return self.call(as_type(x, self.compute_dtype), derived)
 
     def call(self, x, derived=None):
         derived = self._derive(x.shape) if derived is None else derived

@@ -55,7 +55,7 @@ class Conditioner(keras.Layer):
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
         """
         answer = self.call if self.compute_dtype == self.variable_dtype else self
-        return answer(ops.cast(x, self.compute_dtype), context, **as_keyword(derived))
+        return answer(as_type(x, self.compute_dtype), context, **as_keyword(derived))
 
     def get_config(self) -> dict[str, Any]:
         """Keras's, and the arguments of this class."""
@@ -102,7 +102,12 @@ def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None)
     answer = inside or getattr(conditioner, "run_inside", conditioner)
     more = as_keyword(derived)
     h = answer(x, **more) if context_of(conditioner) == "none" else answer(x, context=context, **more)
-    return ops.cast(h, dtype)
+    return as_type(h, dtype)
+
+
+def as_type(x: Any, dtype: str) -> Any:
+    """`x` in a type, by name; as it is if that is its own, since `keras.ops` takes longer to find that out."""
+    return x if keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)
 
 
 def adapt_conditioner(conditioner: Any, x: Any, context: Any) -> None:
@@ -122,6 +127,10 @@ def deal(h: Any, parameters: int, layout: str) -> Any:
     [[0, 2, 4], [1, 3, 5]]
     """
     places, channels = h.shape[1:-1], h.shape[-1] // parameters
-    if layout == "contiguous":
-        return ops.reshape(h, (-1, *places, parameters, channels))
-    return ops.swapaxes(ops.reshape(h, (-1, *places, channels, parameters)), -1, -2)
+    contiguous = layout == "contiguous"
+    shape = (-1, *places, parameters, channels) if contiguous else (-1, *places, channels, parameters)
+    # A tensor's own methods, if it has them, take a tenth of the time that `keras.ops` does.
+    h = h.reshape(shape) if hasattr(h, "swapaxes") else ops.reshape(h, shape)
+    if contiguous:
+        return h
+    return h.swapaxes(-1, -2) if hasattr(h, "swapaxes") else ops.swapaxes(h, -1, -2)
