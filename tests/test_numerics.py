@@ -1,12 +1,12 @@
 """flowkit.numerics: float64 and float32 are kept, in values and in gradients, also at the edges."""
 
-import contextlib
 import decimal
 import math
 
 import keras
 import numpy as np
 import pytest
+from arrays import array, precision, tensor
 from keras import ops
 
 from flowkit import backends, numerics
@@ -22,18 +22,6 @@ def exactly(function):
 
 def each(function, *arrays):
     return np.vectorize(function)(*arrays)
-
-
-def precision(dtype):
-    return backends.float64() if dtype == "float64" else contextlib.nullcontext()
-
-
-def tensor(array, dtype):
-    return ops.convert_to_tensor(np.asarray(array, dtype), dtype=dtype)
-
-
-def array(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor))
 
 
 def row_sums(x):

@@ -1,11 +1,11 @@
 """numerics.solve_increasing: as exact as the function, exact gradients, any bracket, compiled or not."""
 
-import contextlib
 import math
 
 import keras
 import numpy as np
 import pytest
+from arrays import array, precision, tensor
 from keras import ops
 
 from flowkit import backends, numerics
@@ -13,18 +13,6 @@ from flowkit import backends, numerics
 NOISE = np.random.default_rng(0).normal(size=64)
 TINY = NOISE * 10.0 ** -np.sqrt(np.arange(64))
 UNIT = 1 / (1 + np.exp(4 * NOISE))
-
-
-def tensor(array, dtype):
-    return ops.convert_to_tensor(np.asarray(array, dtype), dtype=dtype)
-
-
-def array(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor))
-
-
-def precision(dtype):
-    return backends.float64() if dtype == "float64" else contextlib.nullcontext()
 
 
 def cube(x, a):

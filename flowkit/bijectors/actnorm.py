@@ -1,5 +1,7 @@
 """Activation normalisation with data-dependent initialisation."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -27,18 +29,18 @@ class ActNorm(Bijector):
     pure = True
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, factor=3.0, **kwargs):
+    def __init__(self, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factor = factor
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         channels = x_shape[-1]
         self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift")
         self.logs = self.add_weight(shape=(channels,), initializer="zeros", name="logs")
         self.flag = adapted_flag(self)
 
     @property
-    def log_scale(self):
+    def log_scale(self) -> Any:
         """factor * logs, shape (channels,)."""
         return self.factor * self.logs.value
 
@@ -54,11 +56,13 @@ class ActNorm(Bijector):
         """(what is left to do, the scale, its log-det): the next part may do the scaling."""
         return {**derived, "scale": None, "log_det": 0.0}, derived["scale"], derived["log_det"]
 
-    def _forward(self, x, derived):
+    def _forward(self, x, derived=None):
+        derived = derived or self._derive(x.shape, inverse=False)
         x = x + derived["shift"]
         return x if derived["scale"] is None else x * derived["scale"], derived["log_det"]
 
-    def _inverse(self, z, derived):
+    def _inverse(self, z, derived=None):
+        derived = derived or self._derive(z.shape, inverse=True)
         z = z if derived["scale"] is None else z * derived["scale"]
         return z - derived["shift"], derived["log_det"]
 
@@ -69,5 +73,5 @@ class ActNorm(Bijector):
         self.logs.assign(log_scale / self.factor)
         self.flag.assign(True)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}

@@ -1,5 +1,7 @@
 """Shifts and scales, given or learned, one for each channel."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,11 +18,11 @@ class Shift(Bijector):
     pure = True
     spec = BijectorSpec(log_det="zero")
 
-    def __init__(self, shift=None, **kwargs):
+    def __init__(self, shift: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.given = _plain(shift)
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
 
     def _forward(self, x):
@@ -29,7 +31,7 @@ class Shift(Bijector):
     def _inverse(self, z):
         return z - self.shift, 0.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shift": self.given}
 
 
@@ -43,24 +45,26 @@ class Scale(Bijector):
     pure = True
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, log_scale=None, **kwargs):
+    def __init__(self, log_scale: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.given = _plain(log_scale)
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
 
     def _derive(self, x_shape, inverse):
         log_scale = -self.log_scale.value if inverse else self.log_scale.value
         return {"scale": ops.exp(log_scale), "log_det": channel_log_det(log_scale, x_shape)}
 
-    def _forward(self, x, derived):
+    def _forward(self, x, derived=None):
+        derived = derived or self._derive(x.shape, inverse=False)
         return x * derived["scale"], derived["log_det"]
 
-    def _inverse(self, z, derived):
+    def _inverse(self, z, derived=None):
+        derived = derived or self._derive(z.shape, inverse=True)
         return z * derived["scale"], derived["log_det"]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "log_scale": self.given}
 
 

@@ -60,7 +60,7 @@ class Autoregressive(Steered):
         self._refuse_two_sets()
         self.spec = self._steered_spec(event_rank=1, inverse="iterative" if solved else "sequential")
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
         if isinstance(self.order, list) and len(self.order) != size:
             raise ContractError(
@@ -99,7 +99,9 @@ class Autoregressive(Steered):
             return ops.flip(x, axis=-1)
         return ops.take(x, self.back if back else self.indices, axis=-1)
 
-    def run(self, x, context, inverse, noise=None, derived=None):
+    def run(
+        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
+    ) -> tuple[Any, Any]:
         x = self._in_order(x)
         derived = self._derive(x.shape, inverse) if derived is None else derived
         y, log_slope = (self._find if inverse else self._move)(x, context, derived)
@@ -124,5 +126,5 @@ class Autoregressive(Steered):
         x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
         return self.transform.inverse(z, *self._prepare(x, context, derived))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "order": self.order}

@@ -1,6 +1,8 @@
 """The multi-scale architecture: some latents leave early, the rest goes on."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,7 +10,7 @@ from keras import ops
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError, FlowLayer
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import LAYOUTS, build_conditioner, context_of
+from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import composed
@@ -44,8 +46,15 @@ class MultiScale(Bijector):
     pure = True
 
     def __init__(
-        self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", min_scale=0.0, **kwargs
-    ):
+        self,
+        scales: Iterable[Any],
+        *,
+        priors: Iterable[Any] | None = None,
+        top_prior: Any = None,
+        prior_layout: str = "interleaved",
+        min_scale: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.scales = list(scales)
         self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
@@ -74,15 +83,15 @@ class MultiScale(Bijector):
         )
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         counts = [getattr(part, "num_classes", None) for part in (*self.scales, *self.priors, self.top_prior)]
         return next((n for n in counts if n is not None), None)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         shapes = self.build_parts(x_shape, context_shape)
         self.event, self.latent_events = as_tuple(x_shape)[1:], [left[1:] for _, left in shapes]
 
-    def build_parts(self, x_shape, context_shape=None):
+    def build_parts(self, x_shape: Any, context_shape: Any = None) -> Any:
         """Make the weights of scales and priors, and leave the size of the data open for `build`.
 
         Weights belong to channels: a flow whose weights come from elsewhere need not know more. Returns
@@ -137,7 +146,7 @@ class MultiScale(Bijector):
                 hint=f"Use at most {level} levels, or pad or resize the images.",
             ) from error
 
-    def run_levels(self, x, context=None, noise=None):
+    def run_levels(self, x: Any, context: Any = None, noise: Any = None) -> Any:
         """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
         Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x.
@@ -172,10 +181,10 @@ class MultiScale(Bijector):
             total = total + log_det
         return x, total
 
-    def run(self, x, context, inverse, noise=None):
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         return self._inverse(x, context, noise) if inverse else self._forward(x, context, noise)
 
-    def noise_needs(self, x_shape, inverse):
+    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
         return sum(self._shares(x_shape, inverse), ())
 
     def _shares(self, x_shape, inverse):
@@ -189,21 +198,21 @@ class MultiScale(Bijector):
         """The noise of each scale, None for none."""
         return [None] * len(self.scales) if noise is None else deal(noise, self._shares(x_shape, inverse))
 
-    def forgets(self, inverse):
+    def forgets(self, inverse: bool) -> bool:
         return any(scale.forgets(inverse) for scale in self.scales)
 
-    def run_adapt(self, x, context, again=True, noise=None):
-        for scale, share in zip(
-            self.scales, self._deal(noise, as_tuple(x.shape), inverse=False), strict=True
-        ):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
+        for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
             scale.run_adapt(x, context, again, **given(share))
             x = self._stays(scale, x, context, share)
+            adapt_conditioner(prior, x, context, again)
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return any(scale.refreshes for scale in self.scales)
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         for scale, share in zip(
             self.scales, self._deal(noise, as_tuple(x.shape), inverse=False), strict=True
         ):
@@ -216,7 +225,10 @@ class MultiScale(Bijector):
         x, _ = scale.run(x, context, inverse=False, **given(noise))
         return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
 
-    def split_latents(self, z):
+    def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
+        return [], self
+
+    def split_latents(self, z: Any) -> list[Any]:
         """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
         self._require_size()
         parts, start = [], 0
@@ -226,24 +238,24 @@ class MultiScale(Bijector):
             start = stop
         return parts
 
-    def join_latents(self, parts):
+    def join_latents(self, parts: Any) -> Any:
         """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
         flat = [ops.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
         return ops.concatenate(flat, axis=-1)
 
-    def before_top_prior(self, z, context=None):
+    def before_top_prior(self, z: Any, context: Any = None) -> Any:
         """What the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
         return self._whiten_last(last, self.top_prior, last, context, inverse=True)[0]
 
-    def latent_rank(self, rank):
+    def latent_rank(self, rank: int | None) -> int | None:
         return 1
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], math.prod(input_shape[1:]))
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         self._require_size()
         if tuple(latent_shape[1:]) != (math.prod(self.event),):
             raise ContractError(
@@ -268,7 +280,7 @@ class MultiScale(Bijector):
                 hint="Call .build((None, height, width, channels)), or adapt or fit first.",
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         def store(layer):
             return None if layer is None else keras.saving.serialize_keras_object(layer)
 
@@ -282,7 +294,7 @@ class MultiScale(Bijector):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         def restore(stored):
             return None if stored is None else keras.saving.deserialize_keras_object(stored)
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal, derive
 from flowkit.transforms import Additive, Affine, Transform
 
@@ -35,11 +36,16 @@ class Steered(Bijector):
 
     def __init__(self, conditioner: Any, transform: str | Transform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if conditioner is not None and not isinstance(conditioner, keras.Layer):
+            raise TypeError(
+                f"{type(self).__name__} expects a Conditioner or a Keras layer, such as MLP([64]), received "
+                f"{shown(conditioner)}."
+            )
         self.conditioner = conditioner
         self.transform = transform_of(transform)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
     def _steered_spec(self, **changed):
@@ -80,24 +86,23 @@ class Steered(Bijector):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x, context, again=True, noise=None):
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, *self._seen(x, context))
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return hasattr(self.conditioner, "refresh")
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         given = self._seen(x, context)
         self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object
         parts = {"conditioner": store(self.conditioner), "transform": store(self.transform)}
         return {**super().get_config(), **parts}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Steered":
         restore = keras.saving.deserialize_keras_object
         return cls(**config | {name: restore(config[name]) for name in ("conditioner", "transform")})

@@ -10,6 +10,7 @@ import numpy as np
 from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner, ContractError
+from flowkit.contract.arguments import widths
 from flowkit.numerics import matmul
 
 
@@ -44,15 +45,13 @@ class MADE(Conditioner):
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        self.hidden = list(hidden)
-        if not self.hidden:
-            raise ValueError("MADE expects at least one hidden width, received none.")
+        self.hidden = widths(hidden, "MADE's hidden")
         self.activation = keras.activations.get(activation)
         self.bias = None
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
         if self.features % size:
             raise ContractError(
@@ -99,10 +98,10 @@ class MADE(Conditioner):
                 hint=f"Make them at least {size} wide.",
             )
 
-    def _derive(self, x_shape):
+    def _derive(self, x_shape: Any) -> dict[str, Any]:
         return {"layers": [layer._derive() for layer in self.layers]}
 
-    def call(self, x, context=None, derived=None):
+    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = self._derive(x.shape) if derived is None else derived
         first, *others = derived["layers"]
         h = _affine(x, **first)
@@ -112,10 +111,10 @@ class MADE(Conditioner):
             h = _affine(self.activation(h), **own)
         return h
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden": self.hidden,

@@ -1,9 +1,13 @@
 """A multilayer perceptron."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner
+from flowkit.contract.arguments import widths
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -22,25 +26,23 @@ class MLP(Conditioner):
 
     def __init__(
         self,
-        hidden=(64, 64),
+        hidden: Sequence[int] = (64, 64),
         *,
-        features=None,
-        activation="relu",
-        context="none",
-        num_classes=None,
-        **kwargs,
-    ):
+        features: int | None = None,
+        activation: Any = "relu",
+        context: str = "none",
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        self.hidden = list(hidden)
-        if not self.hidden:
-            raise ValueError("MLP expects at least one hidden width, received none.")
+        self.hidden = widths(hidden, "MLP's hidden")
         self.activation = keras.activations.get(activation)
         self.denses = [keras.layers.Dense(width, dtype=self.dtype_policy) for width in self.hidden]
         self.bias = None
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         sizes = [x_shape[-1], *self.hidden]
         for dense, size in zip(self.denses, sizes, strict=False):
             dense.build((*x_shape[:-1], size))
@@ -49,7 +51,7 @@ class MLP(Conditioner):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         h = self.denses[0].call(x)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
@@ -58,10 +60,10 @@ class MLP(Conditioner):
             h = self.activation(dense.call(h))
         return self.last.call(h)
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden": self.hidden,

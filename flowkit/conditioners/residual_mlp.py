@@ -53,7 +53,7 @@ class ResidualMLP(Conditioner):
     def _dense(self, units):
         return keras.layers.Dense(units, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         self.first.build(x_shape)
         hidden = (*x_shape[:-1], self.width)
         for dense in self.inner:
@@ -63,7 +63,7 @@ class ResidualMLP(Conditioner):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         h = self.first.call(x)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
@@ -71,10 +71,10 @@ class ResidualMLP(Conditioner):
             h = h + two.call(self.activation(one.call(self.activation(h))))
         return self.last.call(self.activation(h))
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,

@@ -1,5 +1,7 @@
 """Arguments that are checked as they come in."""
 
+import math
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +32,29 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
         wanted = f"from {least} up" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name}: expected a whole number {wanted}, received {shown(number)}.")
     return found
+
+
+def positive(number: Any, name: str) -> float:
+    """`number` as a float. Raises ValueError unless it is finite and above 0.
+
+    >>> positive(3, "StudentT's df")
+    3.0
+    """
+    real = not isinstance(number, bool) and isinstance(number, numbers.Real)
+    if not real or not 0 < float(number) < math.inf:
+        raise ValueError(f"{name}: expected a finite number above 0, received {shown(number)}.")
+    return float(number)
+
+
+def widths(hidden: Any, name: str) -> list[int]:
+    """The widths of hidden layers as a list. Raises ValueError unless they are a list of whole numbers from 1 up.
+
+    >>> widths((64, 64), "MLP's hidden")
+    [64, 64]
+    """
+    if not isinstance(hidden, (list, tuple)) or not hidden:
+        raise ValueError(f"{name}: expected a list of widths, such as [64, 64], received {shown(hidden)}.")
+    return [whole_number(width, f"{name}, a width", least=1) for width in hidden]
 
 
 def shown(value: Any) -> str:

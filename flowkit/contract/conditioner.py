@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.derived import as_keyword, takes_derived
 from flowkit.contract.errors import ContractError
+from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 
 LAYOUTS = ("interleaved", "contiguous")
@@ -20,8 +22,9 @@ class Conditioner(keras.Layer):
     - `num_classes`: how many classes the labels of its context may name; None for no labels.
 
     Authors write `call(x, context=None)`, `compute_output_shape`, and `build(x_shape, context_shape=None)` if it has
-    weights; `adapt(x, context=None)` if something in it depends on data. Any Keras layer or model may stand in its
-    place, and those of the attributes above that it has are read.
+    weights; `adapt(x, context=None)` if something in it depends on data. Without it, layers inside that have an `adapt`
+    and a flag (see `adapted_flag`) take the first batch that reaches them. A context may be a dict of tensors. Any
+    Keras layer or model may stand in its place, and those of the attributes above that it has are read.
 
     `_derive(x_shape)`, if there is one, gives what depends on the weights alone, a dict of tensors: `call` is then
     given it as `derived=`, or None if nobody has computed it. `pure = True` is as in `Bijector`.
@@ -55,7 +58,10 @@ class Conditioner(keras.Layer):
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
         """
         answer = self.call if self.compute_dtype == self.variable_dtype else self
-        return answer(as_type(x, self.compute_dtype), context, **as_keyword(derived))
+        own = self.compute_dtype
+        return answer(
+            floats_as(x, own) if isinstance(x, dict) else as_type(x, own), context, **as_keyword(derived)
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Keras's, and the arguments of this class."""
@@ -110,10 +116,20 @@ def as_type(x: Any, dtype: str) -> Any:
     return x if keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)
 
 
-def adapt_conditioner(conditioner: Any, x: Any, context: Any) -> None:
-    """Hand a batch on to a conditioner of which something depends on data."""
-    if hasattr(conditioner, "adapt"):
-        conditioner.adapt(x) if context_of(conditioner) == "none" else conditioner.adapt(x, context=context)
+def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True) -> None:
+    """Hand a batch on to a conditioner, or None, of which something depends on data, or of whose layers something does.
+
+    `again=False` leaves alone what was adapted before.
+    """
+    if conditioner is None:
+        return
+    options = {} if context_of(conditioner) == "none" else {"context": context}
+    adapt_layer(
+        conditioner,
+        lambda: conditioner.adapt(x, **options),
+        lambda: ask(conditioner, x, context, conditioner.compute_dtype),
+        again,
+    )
 
 
 def deal(h: Any, parameters: int, layout: str) -> Any:

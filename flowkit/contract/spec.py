@@ -72,28 +72,28 @@ class BijectorSpec:
                 )
 
     @property
-    def solved(self):
+    def solved(self) -> bool:
         """Whether a direction is solved to a tolerance, which does not become finer with the precision it runs in."""
         return "iterative" in (self.forward, self.inverse)
 
     @property
-    def allowed_round_trip(self):
+    def allowed_round_trip(self) -> float:
         """`round_trip`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
         return self._allowed(self.round_trip)
 
     @property
-    def allowed_log_det_error(self):
+    def allowed_log_det_error(self) -> float:
         """`log_det_error`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
         return self._allowed(self.log_det_error)
 
     def _allowed(self, declared):
         return declared if declared is not None else SOLVED if self.solved else 0.0
 
-    def draws(self, inverse):
+    def draws(self, inverse: bool) -> bool:
         """Whether that direction is given random numbers."""
         return self.noise in ("both", "inverse" if inverse else "forward")
 
-    def inverted(self):
+    def inverted(self) -> "BijectorSpec":
         """The spec of the same map read backwards; what its event shapes must be is then unknown."""
         changed: dict[str, Any] = {
             "forward": self.inverse,

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.arguments import positive
 from flowkit.distributions.location_scale import LocationScale
 
 
@@ -24,18 +25,14 @@ class StudentT(LocationScale):
 
     def __init__(self, df: float = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 < df < math.inf:
-            raise ValueError(
-                f"StudentT expects a positive number of degrees of freedom, df, received {df!r}."
-            )
-        self.df = float(df)
+        self.df = positive(df, "StudentT's df, its degrees of freedom")
 
-    def standard_log_density(self, eps):
+    def standard_log_density(self, eps: Any) -> Any:
         n = self.df
         constant = math.lgamma((n + 1) / 2) - math.lgamma(n / 2) - 0.5 * math.log(n * math.pi)
         return constant - 0.5 * (n + 1) * ops.log1p(ops.square(eps) / n)
 
-    def standard_sample(self, shape, seed):
+    def standard_sample(self, shape: Any, seed: int) -> Any:
         # A normal over the root of a chi-squared, which is twice a gamma, by its degrees of freedom.
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
         normal = keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
@@ -43,5 +40,5 @@ class StudentT(LocationScale):
         least = 2.0**-120  # a gamma of few degrees of freedom rounds to 0
         return normal * ops.sqrt(0.5 * self.df / ops.maximum(gamma, ops.full_like(gamma, least)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "df": self.df}

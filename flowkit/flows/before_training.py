@@ -54,6 +54,13 @@ def _check_clipping(flow, optimizer):
         optimizer = getattr(optimizer, "inner_optimizer", None)
 
 
+def with_first(callback, callbacks):
+    """`callbacks` as `fit` takes them, with `callback` before them. A `CallbackList`, made for its model, stays."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    return [callback, *keras.tree.flatten(callbacks or [])]
+
+
 def check_division(count, batch_size=None):
     """Raise ValueError if a batch of `count` rows in batches of `batch_size` cannot be dealt out evenly to devices.
 

@@ -1,10 +1,13 @@
 """Latents drawn block by block: as many as are wanted, in memory that does not grow with their number."""
 
+import operator
+
 import keras
 import numpy as np
 from keras import ops, tree
 
 from flowkit import backends
+from flowkit.contract.arguments import shown
 from flowkit.flows.in_batches import default_batch_size
 
 _SEEDS = 2**31  # what every engine takes as a seed
@@ -51,7 +54,9 @@ class Latents:
     def _block(self, number):
         if self._last[1] != number:
             rows = slice(number * self._rows, min((number + 1) * self._rows, len(self)))
-            context = None if self._context is None else tree.map_structure(lambda c: c[rows], self._context)
+            context = self._context
+            if context is not None:
+                context = tree.map_structure(lambda c: ops.convert_to_tensor(c[rows]), context)
             with backends.no_grad():
                 z = self._base.sample(
                     (rows.stop - rows.start, *self.shape[1:]),
@@ -82,7 +87,12 @@ def entropy(seed):
     """`seed`, a whole number or a `SeedGenerator`, which moves on, as whole numbers from 0 up."""
     if isinstance(seed, keras.random.SeedGenerator):
         return [int(number) % 2**32 for number in ops.convert_to_numpy(seed.next())]
-    return [int(seed) % 2**64]
+    try:
+        return [operator.index(seed) % 2**64]
+    except TypeError:
+        raise ValueError(
+            f"seed: expected a whole number or a SeedGenerator, received {shown(seed)}."
+        ) from None
 
 
 def _mixed(seed, number):

@@ -2,12 +2,16 @@
 
 import math
 import warnings
+from pathlib import Path
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from flowkit import backends
 from flowkit.contract import FlowLayer
+from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.arguments import shown
 from flowkit.contract.building import build_for
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import full_precision
@@ -16,20 +20,12 @@ from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
-from flowkit.flows.before_training import check_division, check_training
+from flowkit.flows.adapting import adapt_parts
+from flowkit.flows.before_training import check_training, with_first
+from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.failed_step import FailedStep
 from flowkit.flows.inference import Inference
-from flowkit.flows.inputs import (
-    is_array,
-    pack,
-    peek_checked,
-    plain_shape,
-    refuse_other_classes,
-    to_fit_on,
-    to_score_on,
-    to_validate_on,
-    unpack,
-)
+from flowkit.flows.inputs import plain_shape, ready_on, to_fit_on, to_score_on, to_validate_on, unpack
 from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.objective import refuse_other_losses, what_counts, without_other_losses
@@ -46,6 +42,8 @@ class Flow(FailedStep, Inference):
     carries gradients; its methods return numpy arrays and keep no gradients.
 
     - `base`: the density of the latents; None is the standard normal.
+    - `embedding`: a Keras layer or model that reads the context, once for each call; what it answers is the context
+      of the bijector and the base. A context of several tensors, a dict, goes to one whose `call` takes the dict.
     - `dequantize`: a `flowkit.data.Dequantize` where the data are whole values such as uint8 images;
       log_prob is then a lower bound of the log-probability of the image as stored.
 
@@ -55,14 +53,29 @@ class Flow(FailedStep, Inference):
     -1.8379
     """
 
-    def __init__(self, bijector, base=None, *, dequantize=None, dtype=None, **kwargs):
+    def __init__(
+        self,
+        bijector: FlowLayer,
+        base: Any = None,
+        *,
+        embedding: Any = None,
+        dequantize: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
+        if base is not None and not isinstance(base, keras.Layer):
+            raise TypeError(
+                f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
+            )
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
+        check_embedding(embedding, bijector, base)
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self.bijector = bijector
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
+        self.embedding = embedding
         self.dequantize: Dequantize | None = dequantize
         self.event_shape: tuple[int, ...] | None = None
         self.sampler = keras.random.SeedGenerator()
@@ -74,22 +87,23 @@ class Flow(FailedStep, Inference):
 
     # What Keras calls
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
-        x_shape, c_shape = unpack(input_shape)
-        self.bijector._check_shape(as_tuple(x_shape))
-        self.bijector.build_for(as_tuple(x_shape), plain_shape(c_shape))
-        self.event_shape = as_tuple(x_shape)[1:]
+        x_shape, c_shape = (plain_shape(shape) for shape in unpack(input_shape))
+        self.bijector._check_shape(x_shape)
+        if self.embedding is not None:
+            c_shape = build_embedding(self, c_shape)
+        self.bijector.build_for(x_shape, c_shape)
+        self.event_shape = x_shape[1:]
         # Keras traces the model anew before each batch while a layer is not built.
-        build_for(
-            self.base, as_tuple(self.bijector.compute_output_shape(as_tuple(x_shape))), plain_shape(c_shape)
-        )
+        build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
         self._late = built_late(self.base)
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """log_prob in nats, (batch,): noise is drawn anew at each call."""
         x, context = unpack(inputs)
+        context = self._embed(context)
         x, noise = self._drawn_for(x)
         self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
@@ -112,7 +126,7 @@ class Flow(FailedStep, Inference):
 
     def _should_torch_compile(self):
         """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
-        chains = [layer for layer in self._flatten_layers() if hasattr(layer, "parts")]
+        chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
         if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(
                 "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "
@@ -121,11 +135,18 @@ class Flow(FailedStep, Inference):
             )
         return super()._should_torch_compile() and not chains
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""
         return (unpack(input_shape)[0][0],)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """The mean of -log_prob in nats (weighted where weights are given), plus the layers' own losses."""
         nll = -y_pred if sample_weight is None else -y_pred * ops.cast(sample_weight, y_pred.dtype)
         loss = ops.mean(nll)
@@ -133,7 +154,7 @@ class Flow(FailedStep, Inference):
             loss = loss + extra
         return backends.replica_share(loss)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         data, _ = unpack(x)
         counts, weight = what_counts(self, y_pred, sample_weight)
         nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
@@ -142,7 +163,7 @@ class Flow(FailedStep, Inference):
         self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
         return self.get_metrics_result()
 
-    def compile(self, optimizer="rmsprop", loss=None, **options):
+    def compile(self, optimizer: str = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Keras's `compile`, for the negative log-likelihood. Raises ValueError for another loss, and for metrics."""
         refuse_other_losses(self, {"loss": loss, **options})
         super().compile(optimizer, **options)
@@ -150,17 +171,17 @@ class Flow(FailedStep, Inference):
     @alone
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
         *,
-        context=None,
-        validation_data=None,
-        sample_weight=None,
-        class_weight=None,
-        **kwargs,
-    ):
+        context: Any = None,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
@@ -175,13 +196,14 @@ class Flow(FailedStep, Inference):
         check_training(self)
         if isinstance(x, Batches):
             kwargs["shuffle"] = False  # its own order is what can be resumed
+            kwargs["callbacks"] = with_first(x.for_fit(), kwargs.get("callbacks"))
         first, x, y = to_fit_on(
             self, x, y, context, sample_weight, batch_size, kwargs.get("validation_split", 0.0)
         )
         if validation_data is not None:
             size = kwargs.get("validation_batch_size") or batch_size
             validation_data = to_validate_on(self, validation_data, size)
-        if not self.built or not self.bijector.adapted:
+        if not self.built or not is_adapted(self):
             self.adapt(*first, again=False)
         if self.compiled:
             backends.use_multi_tensor(self.optimizer)
@@ -196,14 +218,23 @@ class Flow(FailedStep, Inference):
         )
 
     @alone
-    def evaluate(self, x=None, y=None, batch_size=None, *, context=None, sample_weight=None, **kwargs):
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *,
+        context: Any = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
 
         Raises ContractError for a flow that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
             x, y = to_score_on(self, x, y, context, sample_weight)
-            x = self._ready_on(x, batch_size)
+            x = ready_on(self, x, batch_size)
         self._scoring = True
         try:
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
@@ -211,100 +242,83 @@ class Flow(FailedStep, Inference):
             self._scoring = False
 
     @alone
-    def predict(self, x, batch_size=None, *args, **kwargs):
+    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
-        return super().predict(self._ready_on(x, batch_size), batch_size, *args, **kwargs)
+        return super().predict(ready_on(self, x, batch_size), batch_size, *args, **kwargs)
 
     # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
 
     @alone
-    def train_on_batch(self, x, *args, **kwargs):
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().train_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
+        return super().train_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
 
     @alone
-    def test_on_batch(self, x, *args, **kwargs):
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().test_on_batch(self._ready_on(x, math.inf), *args, **kwargs)
+        return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
 
     @alone
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> Any:
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().predict_on_batch(self._ready_on(x, math.inf))
+        return super().predict_on_batch(ready_on(self, x, math.inf))
 
     # Data-dependent initialisation
 
     @alone
-    def adapt(self, x, context=None, *, again=True):
+    def adapt(self, x: Any, context: Any = None, *, again: bool = True) -> Self:
         """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
-        `fit` does it with its first batch, for parts that still need it (`again=False`); a larger batch
-        gives better statistics (256 for Glow).
+        The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
+        with its first batch, for parts that still need it (`again=False`); a larger one gives better statistics (256).
         """
         x, context = self._check(x, context)
         y = dequantized(self, x)
         self._build_on(x, context)
         with backends.no_grad():
-            noise = counted_for(self, 0, len(y), False)
-            self.bijector.adapt(y, context=context, again=again, **given(noise))
+            adapt_parts(self, y, context, again, counted_for(self, 0, len(y), False))
         return self
-
-    # Manners
-
-    def _ready_on(self, data, batch_size):
-        """`data`, arrays or a data set, as if untouched: checked, and the flow adapted and built for them.
-
-        An engine that traces a step cannot ask there whether the flow is adapted.
-        """
-        x, context = unpack(data)
-        if is_array(x):
-            x, context = self._check(x, context)
-            check_division(len(x), batch_size)
-            data = pack(x, context)
-        else:
-            (x, context), data = peek_checked(self, data)
-        self._build_on(x, context)
-        self._check_adapted()
-        return data
 
     # Saving
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
         """Keras's `save`, which writes the same bytes for the same flow."""
         with self.turns.answer("save"):
             self._refuse_late()  # before Keras opens the file, and with that empties it
             super().save(filepath, *args, **kwargs)
             make_reproducible(filepath)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
             "bijector": store(self.bijector),
             "base": store(self.base),
+            "embedding": None if self.embedding is None else store(self.embedding),
             "dequantize": None if self.dequantize is None else store(self.dequantize),
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
         parts = {
             part: config[part] and keras.saving.deserialize_keras_object(config[part], custom_objects)
-            for part in ("bijector", "base", "dequantize")
+            for part in ("bijector", "base", "embedding", "dequantize")
+            if part in config  # older files know of no embedding
         }
         return cls(**config | parts)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, with the optimizer's public class: on torch it would name one that only torch has."""
         config = super().get_compile_config()
         return config and engine_neutral(config)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""
         self.compile(**keras.saving.deserialize_keras_object(without_other_losses(config)))
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):
             self._refuse_late()
             super().save_own_variables(store)
@@ -314,6 +328,6 @@ class Flow(FailedStep, Inference):
             self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         refuse_late(self.base, self._late)
         super().load_own_variables(store)

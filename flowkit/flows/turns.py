@@ -4,8 +4,12 @@ import collections
 import contextlib
 import functools
 import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from flowkit import backends
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Turns:
@@ -71,7 +75,7 @@ class Turns:
         return Turns, ()
 
 
-def answers(method):
+def answers(method: Method) -> Method:
     """A flow's method that may run beside others of its kind. What depends on weights alone is derived once in it."""
 
     @functools.wraps(method)
@@ -79,10 +83,10 @@ def answers(method):
         with self.turns.answer(method.__name__), backends.deriving_once():
             return method(self, *args, **kwargs)
 
-    return in_turn
+    return cast(Method, in_turn)
 
 
-def alone(method):
+def alone(method: Method) -> Method:
     """A flow's method beside which no other thread may use the flow."""
 
     @functools.wraps(method)
@@ -90,4 +94,4 @@ def alone(method):
         with self.turns.alone(method.__name__):
             return method(self, *args, **kwargs)
 
-    return in_turn
+    return cast(Method, in_turn)

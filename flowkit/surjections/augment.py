@@ -36,10 +36,10 @@ class Augment(Surjection):
         self._dropped = Dropped(self, density)
         self.spec = BijectorSpec(noise="forward", likelihood="bound")
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self._dropped.build((*x_shape[:-1], self.extra), tuple(x_shape))
 
-    def noise_size(self, x_shape):
+    def noise_size(self, x_shape: Any) -> int:
         return math.prod(x_shape[1:-1]) * self.extra
 
     def _forward(self, x, noise):
@@ -50,22 +50,22 @@ class Augment(Surjection):
         x, extra = z[..., : -self.extra], z[..., -self.extra :]
         return x, self._dropped.log_prob(extra, x)
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         if self.density is not None and not self.density.adapted:
             raise NotImplementedError(
                 "Augment cannot adapt its density: the entries that it would be adapted to are its own draws. Use "
                 "parts without statistics, or adapt them beforehand."
             )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], input_shape[-1] + self.extra)
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         return (*latent_shape[:-1], latent_shape[-1] - self.extra)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "extra": self.extra, "density": stored(self.density)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"density": restored(config["density"])})

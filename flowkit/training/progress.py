@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -22,7 +23,7 @@ class ProgressBar(keras.callbacks.Callback):
         console: a `rich.console.Console`; standard output by default.
     """
 
-    def __init__(self, batch_size, *, console=None):
+    def __init__(self, batch_size: int, *, console: Any = None) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.console = console or Console()
@@ -30,7 +31,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.images_per_second = math.nan
         self._bar = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
         if self.console.is_terminal:
             self._bar = Progress(
@@ -44,14 +45,14 @@ class ProgressBar(keras.callbacks.Callback):
             self._task = self._bar.add_task("", total=self.params["steps"], state="")
             self._bar.start()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         self._epoch_began = self._timed_from = self._said = time.monotonic()
         self._timed_steps = 0
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         now = time.monotonic()
         if self.first_step is None:
             self.first_step = now - self._epoch_began
@@ -72,7 +73,7 @@ class ProgressBar(keras.callbacks.Callback):
         else:
             self._print(f"{self._title()}  step {batch + 1}{f'/{steps}' if steps else ''}  {state}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds.append(time.monotonic() - self._epoch_began)
         line = f"{self._title()}  {self._state(logs)}"
         if len(self._epoch_seconds) == 1 and self.first_step is not None:
@@ -86,10 +87,10 @@ class ProgressBar(keras.callbacks.Callback):
             line += f"  {_clock(remaining * sum(timed) / len(timed))} left"
         self._print(line)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Take the bar off the terminal, also if training ended with an error."""
         if self._bar:
             self._bar.stop()

@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -153,7 +154,7 @@ class Resume(keras.callbacks.Callback):
             initial_epoch=self.epochs_done,
             shuffle=False,
             verbose=0,
-            callbacks=[_EpochsInAll(epochs), *self._others, self],
+            callbacks=[self.batches.for_fit(), _EpochsInAll(epochs), *self._others, self],
         )
 
     def _begin_at(self, epochs, step):
@@ -168,12 +169,12 @@ class Resume(keras.callbacks.Callback):
 
     # What Keras calls
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._written = time.monotonic()
         if self._loaded is not None:
             remind(self.callbacks, self._loaded[1])
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         loaded, self._loaded = self._loaded, None
         if loaded is None or not loaded[1].get("step"):
@@ -187,7 +188,7 @@ class Resume(keras.callbacks.Callback):
             if name in meta["within"]:  # not one that was added since
                 callback.go_on(meta["within"][name])
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self.batches is None or batch + 1 >= len(self.batches):
             return  # the end of the epoch writes
         step = self.batches.step + batch + 1
@@ -200,7 +201,7 @@ class Resume(keras.callbacks.Callback):
         if stopping:
             raise TrainingStopped(self._epoch, step)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write(epoch + 1, 0)
         if self._is_to_stop():
             raise TrainingStopped(epoch + 1, 0)

@@ -1,5 +1,7 @@
 """Shifts and scales."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -39,7 +41,7 @@ class Affine(Transform):
         self.min_scale = min_scale
         self.order = one_of("Affine's order", order, ORDERS)
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         first, second = h[..., 0, :], h[..., 1, :]
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
@@ -54,8 +56,8 @@ class Affine(Transform):
         log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2), in float64 on JAX too
         return log_scale, ops.exp(log_scale)
 
-    def forward(self, x, shift, log_scale, scale):
+    def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return (x + shift) * scale, log_scale
 
-    def inverse(self, y, shift, log_scale, scale):
+    def inverse(self, y: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return y / scale - shift, -log_scale

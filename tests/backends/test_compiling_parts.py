@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype("uint8")
 
 pytestmark = pytest.mark.skipif(
     backends.name() != "torch",
-    reason="a whole step is compiled: tests/test_flow.py holds it to the eager one",
+    reason="a whole step is compiled: tests/flows/test_training.py holds it to the eager one",
 )
 
 

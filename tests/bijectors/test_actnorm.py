@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from arrays import f64
 
 from flowkit.bijectors import ActNorm
 from flowkit.contract import ContractError
@@ -15,10 +15,6 @@ EPSILON = np.finfo("float32").eps
 def x():
     rng = np.random.default_rng(0)
     return (rng.normal(size=(16, 4, 4, 3)) * [0.5, 2, 7] + [3, -5, 0]).astype("float32")
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 def test_the_weights_are_the_published_statistics(x):

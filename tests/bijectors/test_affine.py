@@ -2,17 +2,13 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from arrays import f64
 
 from flowkit.bijectors import Scale, Shift
 from flowkit.contract import ContractError
 
 EPSILON = np.finfo("float32").eps
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 @pytest.mark.parametrize("given", [0.5, [0.1, -0.2, 0.3]])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from arrays import array
 from keras import ops
 
 from flowkit import Flow, backends
@@ -11,10 +12,6 @@ from flowkit.contract import ContractError, Domain
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture, Transform
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
-
-
-def array(tensor):
-    return ops.convert_to_numpy(tensor)
 
 
 def built(layer, perturb, shape=(None, 5), context=None, scale=0.3):

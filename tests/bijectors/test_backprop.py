@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 
 from flowkit import backends, zoo
@@ -60,7 +61,7 @@ def learn(layer, data, inverse=False):
 
     run = backends.compile_gradients(loss)
     value, grads = run([ops.convert_to_tensor(t) for t in (*data, *learned)])
-    return float(value), [np.asarray(ops.convert_to_numpy(g), np.float64) for g in grads]
+    return float(value), [f64(g) for g in grads]
 
 
 def check_modes(layer, chains, *data, inverse=False, tolerance=PROMISED):

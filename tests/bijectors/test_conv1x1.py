@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from arrays import f64
 
 from flowkit import backends
 from flowkit.bijectors import Conv1x1
@@ -10,10 +10,6 @@ from flowkit.bijectors.conv1x1 import plu
 
 EPSILON = np.finfo("float32").eps
 C = 6
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 @pytest.fixture

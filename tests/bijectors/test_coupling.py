@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 
 from flowkit.bijectors import Coupling
@@ -12,10 +13,6 @@ from flowkit.contract import ContractError
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture
 
 EPSILON = np.finfo("float32").eps
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 def sigmoid(x):

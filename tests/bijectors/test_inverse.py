@@ -2,14 +2,10 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from arrays import f64
 
 from flowkit.bijectors import ActNorm, Chain, Exp, Inverse, Logit, Scale, Shift, Sigmoid, Squeeze
 from flowkit.contract import ContractError, Domain
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 def test_the_directions_change_places():

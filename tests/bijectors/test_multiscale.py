@@ -3,17 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from arrays import f64
 
 from flowkit.bijectors import Chain, MultiScale, Scale, Squeeze
 from flowkit.conditioners import ScaledConv, TopPrior
 from flowkit.contract import ContractError
 
 EPSILON = np.finfo("float32").eps
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from arrays import array
 
 from flowkit.bijectors import Permute
 from flowkit.contract import ContractError
@@ -10,27 +10,23 @@ from flowkit.contract import ContractError
 X = np.arange(12, dtype="float32").reshape(2, 6)
 
 
-def values(tensor):
-    return ops.convert_to_numpy(tensor)
-
-
 @pytest.mark.parametrize("order", ["reverse", "shuffle", [2, 0, 1, 5, 3, 4]])
 def test_there_and_back_is_exact(order):
     layer = Permute(order, seed=0)
     z, log_det = layer(X)
-    assert sorted(values(z)[0].tolist()) == sorted(X[0].tolist())
-    np.testing.assert_array_equal(values(layer.inverse(z)[0]), X)
-    np.testing.assert_array_equal(values(log_det), np.zeros(2))
+    assert sorted(array(z)[0].tolist()) == sorted(X[0].tolist())
+    np.testing.assert_array_equal(array(layer.inverse(z)[0]), X)
+    np.testing.assert_array_equal(array(log_det), np.zeros(2))
 
 
 def test_the_order_says_where_each_channel_comes_from():
-    np.testing.assert_array_equal(values(Permute([2, 0, 1, 5, 3, 4])(X)[0]), X[:, [2, 0, 1, 5, 3, 4]])
-    np.testing.assert_array_equal(values(Permute("reverse")(X)[0]), X[:, ::-1])
+    np.testing.assert_array_equal(array(Permute([2, 0, 1, 5, 3, 4])(X)[0]), X[:, [2, 0, 1, 5, 3, 4]])
+    np.testing.assert_array_equal(array(Permute("reverse")(X)[0]), X[:, ::-1])
 
 
 def test_two_shuffles_without_a_seed_differ_and_with_one_are_the_same():
     x = np.arange(40, dtype="float32")[None]
-    a, b, c, d = (values(Permute("shuffle", seed=seed)(x)[0]) for seed in (None, None, 7, 7))
+    a, b, c, d = (array(Permute("shuffle", seed=seed)(x)[0]) for seed in (None, None, 7, 7))
     assert (a != b).any()
     np.testing.assert_array_equal(c, d)
 

@@ -2,15 +2,11 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from arrays import f64
 
 from flowkit.bijectors import Exp, Logit, Sigmoid, Softplus, Tanh
 
 EPSILON = np.finfo("float32").eps
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 def softplus(x):

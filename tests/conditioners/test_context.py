@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 
 from flowkit.conditioners import MLP, ConvNet
@@ -9,10 +10,6 @@ from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import ContractError
 
 EPSILON = np.finfo("float32").eps
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 def test_a_label_picks_its_row():

@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 
 from flowkit import backends
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 def literal(x, layer):

@@ -151,15 +151,49 @@ def test_size_crops_about_the_centre_and_averages_boxes(tmp_path, save_image):
     assert load(tmp_path, size=(2, 4)).images.shape[1:] == (2, 4, 3)
 
 
-def test_held_upright_as_the_camera_says(tmp_path):
+# Exif 2.3, 4.6.4 A: what the first row and the first column of the stored pixels are when one looks at the image.
+UPRIGHT = {
+    1: lambda stored: stored,  # top, left
+    2: lambda stored: stored[:, ::-1],  # top, right
+    3: lambda stored: stored[::-1, ::-1],  # bottom, right
+    4: lambda stored: stored[::-1],  # bottom, left
+    5: lambda stored: stored.swapaxes(0, 1),  # left, top
+    6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],  # right, top
+    7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],  # right, bottom
+    8: lambda stored: stored.swapaxes(0, 1)[::-1],  # left, bottom
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_held_upright_as_the_camera_says(tmp_path, rng, orientation):
     from PIL import Image
 
+    stored = rng.integers(0, 256, (4, 7, 3), dtype="uint8")  # no two of the eight ways look the same
     for i in range(20):
-        image = Image.fromarray(pixels(9, 4, 8))
+        image = Image.fromarray(stored)
         exif = image.getexif()
-        exif[0x0112] = 6  # turned by 90 degrees
+        exif[0x0112] = orientation
+        image.save(tmp_path / f"{i}.png", exif=exif)  # without loss, so that each pixel can be compared
+    upright = UPRIGHT[orientation](stored)
+    images = load(tmp_path).images
+    np.testing.assert_array_equal(images, np.broadcast_to(upright, (len(images), *upright.shape)))
+
+
+def test_jpeg_files_are_held_upright_too(tmp_path):
+    """What a camera writes. A half of black and a half of white, which the loss of JPEG leaves apart."""
+    from PIL import Image
+
+    stored = np.zeros((16, 32, 3), np.uint8)
+    stored[:, 16:] = 255
+    for i in range(20):
+        image = Image.fromarray(stored)
+        exif = image.getexif()
+        exif[0x0112] = 6  # the first row is to the right, the first column on top
         image.save(tmp_path / f"{i}.jpg", exif=exif)
-    assert load(tmp_path).images.shape[1:] == (8, 4, 3)
+    images = load(tmp_path).images
+    assert images.shape[1:] == (32, 16, 3)
+    assert (images[:, :16] < 64).all()
+    assert (images[:, 16:] > 192).all()
 
 
 def test_different_sizes_ask_for_size(folder, save_image):

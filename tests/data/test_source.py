@@ -127,7 +127,8 @@ def test_npz_with_several_arrays_asks_for_a_name(tmp_path, images):
     with pytest.raises(ValueError, match=r"received x_train and x_test and images\. Choose.*a\.npz:images"):
         load(path)
     assert len(load(f"{path}:images")) == 45
-    assert load(f"{path}:images").labels is not None
+    labels = [load(f"{path}:images", split).labels for split in ("train", "test")]
+    assert sorted(np.concatenate(labels)) == list(range(50))
     assert [len(load(f"{path}:x_train", split)) for split in ("train", "test")] == [40, 10]
     more = load(f"{path}:more")
     assert len(more) == 18

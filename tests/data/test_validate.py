@@ -66,6 +66,12 @@ def test_anything_else_raises_one_line_with_what_to_do(x, message):
     assert "\n" not in text
 
 
+def test_four_channels_may_be_last_though_images_have_3_rows():
+    """More than 4 last are taken for a width; with 4, colour and transparency, the shape is what it says."""
+    images = np.zeros((2, 3, 32, 4), np.uint8)
+    assert validate_images(images) is images
+
+
 def test_levels_bound_the_values():
     digits = np.full((1, 8, 8, 1), 16, np.uint8)
     assert validate_images(digits, levels=17) is digits

@@ -14,10 +14,49 @@ from flowkit.testing.verdicts.broken import Undecided
 from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
 from tests.testing.bounded_layers import BOUNDED
 
+FLAT = "the log-det does not change with the input, so there is no gradient of it to compare"
+UNCLEAR = "the checker finds it too flat, or too bent, for differences to tell"
+LOST = "what a half-precision type rounds away is as large as the answer"
+# (bijector, clause) that no example decides. Whatever else is asked of a bijector must have been judged.
+NEVER_JUDGED = {
+    ("LeakyReLU", "log-det gradient"): FLAT,
+    ("Negative", "log-det gradient"): FLAT,
+    ("Interval", "log-det gradient"): FLAT,
+    ("Rotation", "log-det gradient"): FLAT,
+    ("Householder", "log-det gradient"): FLAT,
+    ("Hyperbolic", "log-det gradient"): FLAT,
+    ("ManyTerms", "log-det gradient"): FLAT,
+    ("Conditional", "log-det gradient"): FLAT,
+    ("Steep", "log-det gradient"): FLAT,
+    ("Flat", "log-det gradient"): FLAT,
+    ("FarShift", "log-det gradient"): FLAT,
+    ("WithArgument", "log-det gradient"): FLAT,
+    ("PartAsDefault", "log-det gradient"): FLAT,
+    ("Float32Inside", "log-det gradient"): UNCLEAR,
+    ("DeepCouplings", "log-det gradient"): UNCLEAR,
+    ("Planar", "mixed precision"): LOST,
+    ("FarShift", "mixed precision"): LOST,
+}
+
 
 @parametrize_bijectors(AWKWARD, profile="full")
 def test_no_alarm(bijector, check):
-    check(bijector)
+    judged_and_kept(bijector, check.clause, "full")
+
+
+def judged_and_kept(case, clause, profile):
+    """The clause holds, and not because no example could tell: "not asked" is for what does not apply."""
+    result = case._checker(profile).run(clause)
+    if result.verdict == "broken":
+        raise result.error
+    tried_in_vain = result.verdict == "not asked" and result.examples > 0
+    if tried_in_vain and result.reason != "it fits events of any size":  # which is known once it was tried
+        assert (case.name, clause) in NEVER_JUDGED, result
+
+
+def test_what_is_never_judged_names_what_is_there():
+    assert {name for name, _ in NEVER_JUDGED} <= {case.name for case in AWKWARD}
+    assert {clause for _, clause in NEVER_JUDGED} <= set(CLAUSES)
 
 
 # What is asked of weights of all sizes; to compile a solver's loop takes long, and says no more of it.
@@ -26,7 +65,7 @@ DRAWN = [name for name, clause in CLAUSES.items() if clause.per == "example"]
 
 @parametrize_bijectors(BOUNDED, clauses=DRAWN)
 def test_no_alarm_where_weights_are_large(bijector, check):
-    check(bijector)
+    judged_and_kept(bijector, check.clause, None)
 
 
 def test_there_are_many():

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from keras import ops
+from arrays import f64
 from tolerance import PARITY
 
 from flowkit import zoo
@@ -15,10 +15,6 @@ from flowkit.flows.noise import counted
 from flowkit.transforms import Affine
 
 SHAPE = (8, 8, 2)
-
-
-def w(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 # The specification: NHWC, kernels HWIO
@@ -46,12 +42,14 @@ def conv(x, kernel):
 
 
 def conv_zeros(x, layer):
-    return (conv(x, w(layer.kernel)) + w(layer.bias)) * np.exp(3 * w(layer.logs))
+    return (conv(x, f64(layer.kernel)) + f64(layer.bias)) * np.exp(3 * f64(layer.logs))
 
 
 def network(x, net):
-    h = np.maximum((conv(x, w(net.first.kernel)) + w(net.first.bias)) * np.exp(3 * w(net.first.logs)), 0)
-    h = (h @ w(net.second.kernel)[0, 0] + w(net.second.bias)) * np.exp(3 * w(net.second.logs))
+    h = np.maximum(
+        (conv(x, f64(net.first.kernel)) + f64(net.first.bias)) * np.exp(3 * f64(net.first.logs)), 0
+    )
+    h = (h @ f64(net.second.kernel)[0, 0] + f64(net.second.bias)) * np.exp(3 * f64(net.second.logs))
     return conv_zeros(np.maximum(h, 0), net.last)
 
 
@@ -61,20 +59,20 @@ def mix(x, part, permutation):
     if permutation == "reverse":
         return x[..., ::-1], 0
     if permutation == "shuffle":
-        return x[..., w(part.indices).astype(int)], 0
+        return x[..., f64(part.indices).astype(int)], 0
     if permutation == "plain":
-        matrix = w(part.kernel)
+        matrix = f64(part.kernel)
         return x @ matrix, places * np.linalg.slogdet(matrix)[1]
     c = x.shape[-1]
-    lower = np.tril(w(part.lower), -1) + np.eye(c)
-    upper = np.triu(w(part.upper), 1) + np.diag(w(part.sign) * np.exp(w(part.log_s)))
-    return x @ w(part.permutation) @ lower @ upper, places * w(part.log_s).sum()
+    lower = np.tril(f64(part.lower), -1) + np.eye(c)
+    upper = np.triu(f64(part.upper), 1) + np.diag(f64(part.sign) * np.exp(f64(part.log_s)))
+    return x @ f64(part.permutation) @ lower @ upper, places * f64(part.log_s).sum()
 
 
 def step(x, actnorm, permute, coupling, kind, permutation):
     places = x.shape[1] * x.shape[2]
-    x = (x + w(actnorm.shift)) * np.exp(3 * w(actnorm.logs))
-    total = places * 3 * w(actnorm.logs).sum()
+    x = (x + f64(actnorm.shift)) * np.exp(3 * f64(actnorm.logs))
+    total = places * 3 * f64(actnorm.logs).sum()
     x, log_det = mix(x, permute, permutation)
     total += log_det
     one, two = np.split(x, 2, axis=-1)
@@ -111,7 +109,7 @@ def specified_log_prob(flow, images, labels, kind, permutation, noise):
             h = conv_zeros(h, model.top_prior.conv)
         if labels is not None:
             e = model.top_prior.embedding
-            h = h + ((w(e.W)[labels] + w(e.b)) * np.exp(3 * w(e.logs)))[:, None, None]
+            h = h + ((f64(e.W)[labels] + f64(e.b)) * np.exp(3 * f64(e.logs)))[:, None, None]
     return total + gaussian(x, h[..., :c], h[..., c:])
 
 

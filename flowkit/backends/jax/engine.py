@@ -100,12 +100,12 @@ def compile_jacobian(function, layer):
     def pure(values, x, *args):
         def one(row, *rest):
             with keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True))):
-                return function(row[None], *(part[None] for part in rest))[0].reshape(-1)
+                return function(row[None], *jax.tree.map(lambda part: part[None], rest))[0].reshape(-1)
 
         return jax.vmap(jax.jacrev(one))(x, *args).reshape(x.shape[0], -1, x[0].size)
 
     def run(x, *args):
-        return pure([v.value for v in layer.variables], jnp.asarray(x), *(jnp.asarray(a) for a in args))
+        return pure([v.value for v in layer.variables], jnp.asarray(x), *jax.tree.map(jnp.asarray, args))
 
     return run
 

@@ -36,7 +36,7 @@ def run_part(part, x, context, inverse, derived=None):
     What is compiled once serves all parts alike, however deep the chain is.
     """
     given = {} if derived is None else {"derived": derived}
-    if not torch.compiler.is_compiling() and _COMPILES_PARTS.get() and not hasattr(part, "parts"):
+    if not torch.compiler.is_compiling() and _COMPILES_PARTS.get() and not getattr(part, "composite", False):
         return _compiled_run()(part, x, context, inverse, given)
     return part.run(x, context, inverse, **given)
 

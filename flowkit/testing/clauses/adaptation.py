@@ -9,6 +9,7 @@ from keras import ops
 from flowkit.contract import FlowLayer
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.saving import restored
+from flowkit.testing.given import contexts
 from flowkit.testing.verdicts.broken import Broken, Undecided
 
 
@@ -45,7 +46,7 @@ def adaptation(trial):
         raise Broken("adapt to set the flag 'adapted'", "a flag that is still False")
     fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), *args)
     _equal(once, fresh, "a second adapt on the same batch")
-    call = {"context": context} if context is None else {"context": ops.convert_to_tensor(context)}
+    call = {"context": contexts.tensor(context)}
     z, _ = fresh(ops.convert_to_tensor(x * 0.5, dtype="float32"), **call)
     if subject.no_inverse is None:
         fresh.inverse(z, **call)

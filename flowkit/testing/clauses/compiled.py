@@ -6,6 +6,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given import contexts
 from flowkit.testing.given.functions import direction
 from flowkit.testing.given.tolerances import ROUNDINGS
 from flowkit.testing.verdicts import traced
@@ -43,7 +44,7 @@ def _compiled(trial, points, inverse, side):
     run = backends.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
     args = [ops.convert_to_tensor(points.astype("float32"))]
     if trial.context is not None:
-        args.append(ops.convert_to_tensor(trial.context))
+        args.append(contexts.tensor(trial.context))
     try:
         with backends.no_grad():
             return [ops.convert_to_numpy(part) for part in run(*args)]

@@ -5,6 +5,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given import contexts
 from flowkit.testing.given.example import ROWS
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.points import points_of
@@ -33,7 +34,7 @@ def _follow(trial, domain, ray, inverse):
     sizes = np.asarray(SIZES)
     for _ in range(CLOSER):
         rows = points_of(domain, sizes.reshape(-1, *(1,) * (ray.ndim - 1)) * ray)
-        context = None if trial.context is None else np.repeat(trial.context[:1], len(rows), axis=0)
+        context = contexts.rows(trial.context, [0] * len(rows))
         value, log_det = trial.call32(rows, context, inverse)
         good = np.isfinite(log_det) & np.isfinite(value).reshape(len(rows), -1).all(axis=1)
         if good.all():
@@ -89,7 +90,7 @@ def _finite_gradient(trial, measured, x, inverse):
     if not good.any():
         return False
     rows = np.where(good, np.arange(ROWS), np.argmax(good))
-    x, context = x[rows], None if trial.context is None else trial.context[rows]
+    x, context = x[rows], contexts.rows(trial.context, rows)
     layer, side = trial.layer64, "inverse" if inverse else "forward"
     names = ["x", *(v.path for v in layer.trainable_variables)]
     with backends.float64():

@@ -6,6 +6,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.finite import fits
+from flowkit.testing.given import contexts
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.points import within
 from flowkit.testing.given.tolerances import ROUNDINGS
@@ -53,7 +54,7 @@ def _compare(trial, inverse, of):
     if not good.any():
         raise Undecided("all outputs are too large")
     rows = np.where(good, np.arange(len(x)), np.argmax(good))  # one that fits stands in for the others
-    x, context = x[rows], None if trial.context is None else trial.context[rows]
+    x, context = x[rows], contexts.rows(trial.context, rows)
     answer, noise = (
         (measured.log_det, measured.log_det_error) if of else (measured.value, measured.value_error)
     )

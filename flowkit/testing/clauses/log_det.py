@@ -3,6 +3,7 @@
 import numpy as np
 
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.contexts import rows
 from flowkit.testing.given.tolerances import ROUNDINGS, log_abs_det, tame
 from flowkit.testing.verdicts.broken import Broken, judge, point
 
@@ -64,7 +65,7 @@ def kind(trial):
             judge(np.zeros_like(given), given, error, what="log_det", where=where)
             continue
         if trial.context is not None:  # which may decide: the same one for all x
-            given = trial.run64(where, inverse, trial.context[[0] * len(where)])[1]
+            given = trial.run64(where, inverse, rows(trial.context, [0] * len(where)))[1]
         judge(np.full_like(given, given[0]), given, error + error[0], what="log_det", where=where)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from flowkit.contract import Bijector
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.given.clone import recreate
+from flowkit.testing.given.contexts import placeholder
 from flowkit.testing.verdicts.broken import Broken
 
 
@@ -63,7 +64,7 @@ def restored(layer, event, context, path):
     """
     inputs = {"x": keras.Input(event, name="x")}
     if context is not None:
-        inputs["context"] = keras.Input(context.shape[1:], dtype=context.dtype.name, name="context")
+        inputs["context"] = placeholder(context)
     model = keras.Model(inputs, layer(inputs["x"], context=inputs.get("context")))
     model.save(path)
     loaded = keras.saving.load_model(path, custom_objects={type(layer).__name__: type(layer)}, compile=False)

@@ -5,6 +5,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.precision import rounding_unit
+from flowkit.testing.given import contexts
 from flowkit.testing.verdicts.narrowing import mixed, told
 
 
@@ -85,4 +86,4 @@ def direction(layer, inverse):
 def tensors(x, context):
     """The arguments of a direction as tensors of the current default precision."""
     x = ops.convert_to_tensor(x, dtype=keras.config.floatx())
-    return (x,) if context is None else (x, ops.convert_to_tensor(context))
+    return (x,) if context is None else (x, contexts.tensor(context))

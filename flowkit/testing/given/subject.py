@@ -3,12 +3,14 @@
 import contextlib
 import functools
 
+import keras
 import numpy as np
 from keras import ops
 
 from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
+from flowkit.testing.given import contexts
 from flowkit.testing.given.clone import recreate
 from flowkit.testing.given.event_shapes import evenly, event_shapes
 from flowkit.testing.given.functions import Functions
@@ -25,18 +27,18 @@ class Subject:
 
     `given` is a bijector, which is made again through its config, or a function (or class) without
     arguments that makes one. `context` says what a context looks like if the layer itself does
-    not: the shape of one, or a function (rng, batch, event) -> array.
+    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays.
     """
 
     def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
+        if (isinstance(given, keras.Layer) and not isinstance(given, FlowLayer)) or not callable(given):
+            raise _not_a_layer(given)
         self.given = given if isinstance(given, FlowLayer) else None
         self._make = given if self.given is None else lambda: recreate(given)
-        self._context = _checked(context)
+        self._context = contexts.described(context)
         self.model = self._first()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, FlowLayer):
-            raise TypeError(
-                f"check_bijector expects a Bijector or a function that makes one, received {self.model!r}."
-            )
+            raise _not_a_layer(self.model)
         self.spec = self.model.spec
         self._layers, self._starts, self._moves = {}, {}, {}
         functions = Functions(lambda event: self.layer(event, "float64"))
@@ -129,8 +131,7 @@ class Subject:
         if layer.built:
             return layer
         context = self.context(event, 0)
-        shape = None if context is None else np.shape(context[:1])
-        layer.build_for((None, *event), None if shape is None else (None, *shape[1:]))
+        layer.build_for((None, *event), contexts.each(lambda c: (None, *c.shape[1:]), context))
         layer.built = True
         return layer
 
@@ -229,27 +230,19 @@ class Subject:
         if self.spec.context == "none":
             return None
         rng = np.random.default_rng([seed, 3])
-        if callable(self._context):
-            return np.asarray(self._context(rng, batch, event))
         if self._context is not None:
-            return rng.normal(size=(batch, *self._context)).astype("float32")
+            return contexts.drawn(self._context, rng, batch, event)
         if self.model.num_classes:
             return rng.integers(0, self.model.num_classes, batch).astype("int32")
         return rng.normal(size=(batch, CONTEXT_SIZE)).astype("float32")
 
     @staticmethod
     def context_args(context):
-        return () if context is None else (ops.convert_to_tensor(context),)
+        return () if context is None else (contexts.tensor(context),)
 
 
-def _checked(context):
-    """What says how a context looks, if it is something that does."""
-    if context is None or callable(context):
-        return context
-    if isinstance(context, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in context):
-        return tuple(map(int, context))
-    raise TypeError(
-        "context= expects the shape of one context, as (3,), or a function (rng, batch, event) -> array; "
-        f"received {context!r}."
-        + (" A context of several tensors cannot be checked: join them in one." * isinstance(context, dict))
+def _not_a_layer(received):
+    hint = " Of a flow pass its bijector, flow.bijector." if hasattr(received, "bijector") else ""
+    return TypeError(
+        f"check_bijector expects a Bijector or a function that makes one, received {received!r}.{hint}"
     )

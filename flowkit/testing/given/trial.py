@@ -6,6 +6,8 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.testing.given import contexts
+from flowkit.testing.given.contexts import tiled
 from flowkit.testing.given.example import ROWS
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.points import inside, points_of, room
@@ -69,7 +71,7 @@ class Trial:
         """One direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det)."""
         layer = layer or self.layer32
         x = ops.convert_to_tensor(np.array(x, dtype="float32"))
-        context = None if context is None else ops.convert_to_tensor(np.array(context))
+        context = contexts.tensor(context)
         value, log_det = layer.inverse(x, context=context) if inverse else layer(x, context=context)
         return ops.convert_to_numpy(value), ops.convert_to_numpy(log_det)
 
@@ -223,10 +225,3 @@ class Trial:
 def numbers(pair):
     """A pair of tensors as float64 numpy arrays."""
     return tuple(np.asarray(ops.convert_to_numpy(part)).astype("float64") for part in pair)
-
-
-def tiled(context, rows):
-    """A context of ROWS samples repeated for a batch that was put together of pieces of ROWS rows."""
-    if context is None:
-        return None
-    return np.tile(context, (rows // len(context), *(1,) * (context.ndim - 1)))

@@ -3,11 +3,22 @@
 Nothing here imports those libraries: an object shows by its class's module whose it is.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+from flowkit.contract import Domain
 from flowkit.testing.given.adapters.adapted import NOT_APPLICABLE, Adapted
 from flowkit.testing.given.adapters.conventions import convention
 
 
-def adapt(obj, *, event_shape=(3,), domain=None, codomain=None, inverse="analytic"):
+def adapt(
+    obj: Any,
+    *,
+    event_shape: Sequence[int] = (3,),
+    domain: Domain | None = None,
+    codomain: Domain | None = None,
+    inverse: str = "analytic",
+) -> Any:
     """`obj`, a bijector of torch.distributions, zuko, nflows, normflows, FlowJAX, distrax or TFP on JAX,
     as a `Bijector`.
 

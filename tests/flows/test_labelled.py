@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 from tolerance import PARITY
 
@@ -17,10 +18,6 @@ from flowkit.data.dequantize import Dequantize
 from flowkit.flows.noise import counted
 
 WEIGHT = 0.25
-
-
-def w(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +44,7 @@ def test_the_classifier_reads_the_mean_of_the_last_scales_output(flow, images):
         if scale is not flow.bijector.scales[-1]:
             h, _ = ops.split(h, 2, axis=-1)
     head = flow.classifier
-    logits = (w(h).mean((1, 2)) @ w(head.kernel) + w(head.bias)) * np.exp(3 * w(head.logs))
+    logits = (f64(h).mean((1, 2)) @ f64(head.kernel) + f64(head.bias)) * np.exp(3 * f64(head.logs))
     np.testing.assert_allclose(flow.label_log_prob(images), log_softmax(logits), rtol=PARITY)
     assert [weight.path.split("/", 1)[-1] for weight in head.weights] == [
         "classifier/W",
@@ -72,13 +69,13 @@ def test_the_loss_is_bits_x_plus_weighted_bits_y(flow, images, labels):
         expected = 64 * math.log(2) * (factor * (bits_x + WEIGHT * bits_y)).mean()
         given = None if sample_weight is None else ops.convert_to_tensor(sample_weight, "float32")
         loss = flow.compute_loss(batch, y_pred=predicted, sample_weight=given)
-        np.testing.assert_allclose(w(loss), expected, rtol=rtol)
+        np.testing.assert_allclose(f64(loss), expected, rtol=rtol)
 
     flow.reset_metrics()
     flow.compute_metrics(batch, None, predicted)
-    np.testing.assert_allclose(w(flow.label_bits.result()), bits_y.mean(), rtol=rtol)
-    np.testing.assert_allclose(w(flow.bits.result()), bits_x.mean(), rtol=rtol)
-    assert w(flow.label_error.result()) == pytest.approx((logits.argmax(-1) != labels).mean())
+    np.testing.assert_allclose(f64(flow.label_bits.result()), bits_y.mean(), rtol=rtol)
+    np.testing.assert_allclose(f64(flow.bits.result()), bits_x.mean(), rtol=rtol)
+    assert f64(flow.label_error.result()) == pytest.approx((logits.argmax(-1) != labels).mean())
 
 
 def test_densities_samples_and_latents_are_those_without_it(flow, images, labels):

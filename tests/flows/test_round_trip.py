@@ -121,8 +121,11 @@ def test_another_word_is_refused_before_anything_is_computed(x):
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0, 1e3, 1e6])
 def test_rounding_is_no_loss_whatever_the_size_of_the_data(x, size):
     flow = flow_of(Shift(3 * size), Scale(-np.log(size)))
-    silent(lambda: flow.encode(size * x, check="raise"))
-    silent(lambda: flow.decode(x, check="raise"))
+    z = silent(lambda: flow.encode(size * x, check="raise"))
+    np.testing.assert_allclose(z, x + 3, atol=64 * np.finfo("float32").eps)
+    np.testing.assert_allclose(
+        silent(lambda: flow.decode(z, check="raise")), size * x, atol=64 * size * np.finfo("float32").eps
+    )
     if size <= 1:  # zeros alone do not say how large data are
         silent(lambda: flow.encode(np.zeros((2, 3)), check="raise"))
 

@@ -1,0 +1,5 @@
+"""`python -m flowkit` is `flowkit`."""
+
+from flowkit.cli.entry import script
+
+script()

@@ -1,0 +1,128 @@
+"""Bad images, numbers, labels, contexts and counts: each refused in one line that says what came."""
+
+import numpy as np
+import pytest
+from small_flows import glow, one_line
+
+from flowkit.contract import ContractError
+
+
+@pytest.mark.parametrize("call", ["log_prob", "encode", "bits_per_dim", "adapt", "fit"])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros((4, 64), "uint8"), "expected rank 4"),
+        (
+            np.zeros((4, 7, 8, 1), "uint8"),
+            "axis 1 to be a multiple of 2, received 7|which its weights were made for",
+        ),
+        (np.full((4, 8, 8, 1), np.nan), "received 256 NaN or infinite values"),
+        (np.full((4, 8, 8, 1), 0.5), "expected whole numbers in 0..255"),
+        (np.full((4, 8, 8, 1), 300), "received values from 300 to 300"),
+        (np.zeros((4, 8, 8, 3), "uint8"), r"event of shape \(8, 8, 1\)"),
+    ],
+)
+def test_bad_images(image_flow, call, bad, message):
+    image_flow.compile()
+    with pytest.raises(ValueError, match=message) as caught:
+        getattr(image_flow, call)(bad)
+    one_line(caught.value)
+
+
+@pytest.mark.parametrize("call", ["log_prob", "encode", "adapt", "fit"])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.full((4, 4), np.nan), "received 16 NaN or infinite entries of 16"),
+        (np.full((4, 4), np.inf), "received 16 NaN or infinite entries of 16"),
+        (np.zeros((4, 5)), "which its weights were made for"),
+        (np.zeros(4), "event of rank at least 1"),
+    ],
+)
+def test_bad_numbers(vector_flow, call, bad, message):
+    vector_flow.compile()
+    with pytest.raises(ValueError, match=message) as caught:
+        getattr(vector_flow, call)(bad)
+    one_line(caught.value)
+
+
+@pytest.mark.parametrize("call", ["log_prob", "encode", "adapt", "fit"])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            np.arange(16) % 4,
+            r"labels \(batch,\) in 0\.\.2, received int64 of shape \(16,\) with values 0\.\.3",
+        ),
+        (np.arange(16) % 3 - 1, r"values -1\.\.1"),
+        (np.zeros(16), "received float64 of shape"),
+        (np.zeros((16, 3), "int64"), r"of shape \(16, 3\)"),
+        (np.zeros(5, "int64"), "one row for each of 16 samples, received 5 rows"),
+        (None, "broke 'context'.*received none"),
+    ],
+)
+def test_bad_labels(class_flow, call, images, labels, message):
+    class_flow.compile()
+    with pytest.raises(ContractError, match=message) as caught:
+        getattr(class_flow, call)(images, context=labels)
+    one_line(caught.value)
+
+
+def test_bad_labels_when_sampling(class_flow):
+    for labels in (np.array([3]), None):
+        with pytest.raises(ContractError, match="broke 'context'"):
+            class_flow.sample(2, context=labels)
+
+
+def test_a_context_of_the_wrong_width_names_both(context_flow, x):
+    with pytest.raises(ContractError, match=r"vectors \(batch, 2\).*received shape \(20, 3\)"):
+        context_flow.log_prob(x, np.zeros((20, 3), "float32"))
+
+
+def test_a_context_that_is_no_table_of_numbers(context_flow, x, context):
+    for bad, message in (
+        (np.full((20, 2), np.nan, "float32"), "expected finite numbers"),
+        (np.float32(1), "batch first, received a single number"),
+        ({"a": context, "b": context[:3]}, "one row for each of 20 samples, received 3 and 20 rows"),
+    ):
+        with pytest.raises(ContractError, match=message) as caught:
+            context_flow.log_prob(x, bad)
+        one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda flow, x: flow.sample(-1), "n: expected a whole number from 0 up, received -1"),
+        (lambda flow, x: flow.sample(2.0), "n: expected a whole number from 0 up, received 2.0"),
+        (lambda flow, x: flow.log_prob(x, batch_size=0), "batch_size: expected a whole number from 1 up"),
+        (lambda flow, x: flow.bits_per_dim(x, samples=0), "samples: expected a whole number from 1 up"),
+    ],
+)
+def test_counts_that_are_none(vector_flow, x, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(vector_flow, x)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda flow: flow.sample(2),
+        lambda flow: flow.sample_and_log_prob(2),
+        lambda flow: flow.decode(np.zeros((2, 64), "float32")),
+        lambda flow: flow.log_prob(np.zeros((2, 8, 8, 1), "uint8")),
+        lambda flow: flow.encode(np.zeros((2, 8, 8, 1), "uint8")),
+    ],
+)
+@pytest.mark.parametrize("built", [True, False])
+def test_before_it_is_adapted(call, built):
+    flow = glow(input_shape=(8, 8, 1) if built else None)
+    with pytest.raises(ContractError) as caught:
+        call(flow)
+    message = one_line(caught.value)
+    assert "adapt(first_batch)" in message or ".adapt(batch)" in message
+
+
+def test_latents_of_the_wrong_length(image_flow):
+    with pytest.raises(ContractError, match=r"flat latents \(batch, 64\), received shape \(2, 63\)"):
+        image_flow.decode(np.zeros((2, 63), "float32"))

@@ -1,0 +1,70 @@
+"""What a flow is made of: configs, shapes, weights from before `adapt`, and parts that are refused."""
+
+import keras
+import numpy as np
+import pytest
+from small_flows import glow, one_line, vectors
+
+import flowkit
+from flowkit import Flow, zoo
+from flowkit.bijectors import Chain, Coupling, Inverse, MultiScale, Permute, Shift, Squeeze
+from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
+
+
+def test_the_public_names_are_there():
+    assert flowkit.Flow is Flow
+    assert flowkit.zoo.glow is zoo.glow
+
+
+def test_summary_and_a_symbolic_call_know_the_shapes(images, perturb):
+    flow = perturb(glow(input_shape=(8, 8, 1)))
+    lines = []
+    flow.summary(print_fn=lambda text, **_: lines.append(text))
+    assert "(None, 64)" in "".join(lines)
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, flow(inputs))
+    assert model.output_shape == (None,)
+    assert tuple(model(images.astype("float32")).shape) == (16,)
+
+
+def test_a_config_may_be_read_twice():
+    flow = Flow(Chain([Inverse(Shift()), MultiScale([Squeeze(), Squeeze()])]))
+    coupled = Flow(Coupling(MLP([4])))
+    for one in (flow, coupled):
+        config = one.get_config()
+        assert type(Flow.from_config(config).bijector) is type(Flow.from_config(config).bijector)
+        config = one.bijector.get_config()
+        assert type(one.bijector).from_config(config).spec == type(one.bijector).from_config(config).spec
+
+
+@pytest.mark.parametrize("make", [Flow, Inverse, lambda part: Chain([part]), lambda part: MultiScale([part])])
+def test_what_is_no_bijector_is_refused_when_the_flow_is_made(make):
+    with pytest.raises(TypeError, match=r"expects .*bijector.*, received .*Dense"):
+        make(keras.layers.Dense(2))
+
+
+def test_a_layer_in_two_places_is_refused():
+    network = MLP([8])
+    with pytest.raises(ValueError, match="a layer of its own in each"):
+        Flow(Chain([Coupling(network), Permute(), Coupling(network)]))
+
+
+def test_weights_from_before_adapt_are_refused_again(x, tmp_path):
+    flow = vectors()
+    flow.build((None, 4))
+    flow.save_weights(tmp_path / "start.weights.h5")
+    flow.adapt(x).log_prob(x)
+    flow.load_weights(tmp_path / "start.weights.h5")
+    with pytest.raises(ContractError, match="set by adapt"):
+        flow.log_prob(x)
+
+
+def test_images_that_cannot_be_halved_leave_the_flow_as_it_was():
+    flow = glow(levels=3)
+    with pytest.raises(ContractError, match="Use at most 2 levels") as caught:
+        flow.adapt(np.zeros((4, 4, 4, 3), "uint8"))
+    one_line(caught.value)
+    assert not flow.built
+    flow.build((None, 8, 8, 1))
+    assert flow.event_shape == (8, 8, 1)

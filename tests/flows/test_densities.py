@@ -1,0 +1,145 @@
+"""`log_prob` and `bits_per_dim`: by hand, in any batches, with gradients, and for images as stored."""
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+from small_flows import Cube, glow, vectors
+from tolerance import PARITY
+
+from flowkit import Flow, backends
+from flowkit.bijectors import Chain, Conv1x1, Scale, Shift
+from flowkit.data.dequantize import Dequantize
+
+
+def test_log_prob_by_hand():
+    """Two numbers that are shifted by 1 and scored by a standard normal."""
+    x = np.array([[0.0, -1.0], [2.0, 0.5]], "float32")
+    flow = Flow(Shift(1.0))
+    expected = -0.5 * ((x + 1) ** 2 + np.log(2 * np.pi)).sum(axis=1)
+    log_prob = flow.log_prob(x)
+    assert isinstance(log_prob, np.ndarray)
+    np.testing.assert_allclose(log_prob, expected, rtol=4 * np.finfo("float32").eps)
+    np.testing.assert_allclose(flow.bits_per_dim(x), -expected / (2 * np.log(2)), rtol=PARITY)
+
+
+@pytest.mark.parametrize("name", ["image_flow", "class_flow", "vector_flow", "context_flow"])
+def test_log_prob_does_not_depend_on_the_batch_size(request, name, images, labels, x, context):
+    flow = request.getfixturevalue(name)
+    data = images if name in ("image_flow", "class_flow") else x[:16]
+    given = {"class_flow": labels, "context_flow": context[:16]}.get(name)
+    whole = flow.log_prob(data, given)
+    for size in (1, 7):
+        np.testing.assert_allclose(flow.log_prob(data, given, batch_size=size), whole, rtol=PARITY)
+    reverse = flow.log_prob(data[::-1], None if given is None else given[::-1])
+    if flow.dequantize is None:  # noise belongs to a sample's place in the batch
+        np.testing.assert_allclose(reverse[::-1], whole, rtol=PARITY)
+
+
+def test_the_call_is_log_prob_and_carries_gradients(vector_flow, x):
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(ops.stop_gradient(vector_flow(x))), vector_flow.log_prob(x), rtol=PARITY
+    )
+    value, (gradient,) = backends.gradients(lambda t: ops.sum(vector_flow(t[0])), [x])
+    gradient = ops.convert_to_numpy(gradient)
+    # d log p / d x along one random direction, against a central difference in float32.
+    direction = np.random.default_rng(0).normal(size=x.shape).astype("float32")
+    step = 1e-2
+    ends = [vector_flow.log_prob(x + sign * step * direction).astype("float64").sum() for sign in (1, -1)]
+    difference = (ends[0] - ends[1]) / (2 * step)
+    # Truncation ~ step^2, rounding ~ |value| eps / step.
+    bound = 10 * step**2 * abs(difference) + 64 * abs(float(value)) * np.finfo("float32").eps / step
+    assert abs((gradient * direction).sum() - difference) <= bound
+
+
+def test_images_of_another_size_where_the_weights_belong_to_channels():
+    """Each size has its own compiled function and its own number of dimensions."""
+    flow = Flow(Chain([Scale([0.1, 0.2]), Conv1x1(seed=0)]))
+    for side in (4, 6, 8):
+        x = np.random.default_rng(side).normal(size=(3, side, side, 2)).astype("float32")
+        y = (x * np.exp([0.1, 0.2])).astype("float64")
+        size = 2 * side**2
+        # A rotation keeps lengths.
+        expected = -0.5 * ((y**2).sum((1, 2, 3)) + size * np.log(2 * np.pi)) + side**2 * 0.3
+        np.testing.assert_allclose(flow.log_prob(x), expected, rtol=PARITY)
+        np.testing.assert_allclose(flow.bits_per_dim(x), -expected / (size * np.log(2)), rtol=PARITY)
+
+
+def test_log_prob_reads_the_weights_as_they_are_now(perturb, x):
+    flow = vectors()
+    flow.build((None, 4))
+    perturb(flow)
+    before = flow.log_prob(x)
+    shift = flow.bijector.parts[0].shift
+    shift.assign(ops.convert_to_numpy(shift) + 1)
+    assert np.abs(flow.log_prob(x) - before).max() > 0.1
+
+
+def test_a_label_that_is_no_class_gives_nan_on_every_engine(class_flow, images):
+    """Where nothing can look: in a later batch of a data set."""
+    inputs = {"x": images.astype("float32"), "context": np.array([0, 1, 2, 3] * 4)}
+    log_prob = ops.convert_to_numpy(class_flow(inputs))
+    np.testing.assert_array_equal(np.isfinite(log_prob), inputs["context"] < 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "bits"), [({"n_bits": n}, n) for n in range(1, 9)] + [({"levels": 17}, math.log2(17))]
+)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_uniform_data_over_2_to_the_b_levels_score_b_bits(options, bits, samples):
+    flow = Flow(Shift(0.0), Cube(), dequantize=Dequantize(**options))
+    top = options.get("levels", 256)
+    x = np.random.default_rng(0).integers(0, top, (50, 4, 4, 3), dtype="uint8")
+    x[0], x[1] = 0, top - 1
+    scores = flow.bits_per_dim(x, samples=samples)
+    np.testing.assert_allclose(scores, bits, rtol=4 * np.finfo("float32").eps)  # D ln(levels) in float32
+
+
+def test_the_importance_weighted_bound_is_tighter():
+    """Under a narrow base a pixel's probability depends much on the noise, so the bounds are far apart."""
+    flow = Flow(Scale(math.log(8)), dequantize=Dequantize(n_bits=1))
+    x = np.full((50, 2, 2, 1), 200, "uint8")
+    bits = [flow.bits_per_dim(x, samples=samples).mean() for samples in (1, 10, 1000)]
+    # By hand: a pixel of level 1 has the mass of 8 y, standard normal, for y in [0, 1/2).
+    exact = -math.log2(math.erf(4 / math.sqrt(2)) / 2)
+    assert bits[0] > bits[1] > bits[2] > exact - 0.05
+    assert abs(bits[2] - exact) < 0.05
+
+
+def test_a_bound_needs_noise_to_be_over(vector_flow, x):
+    with pytest.raises(ValueError, match="expects samples=1 for a flow without dequantize, received 4"):
+        vector_flow.bits_per_dim(x, samples=4)
+
+
+def test_few_bits_really_quantise(perturb, images):
+    flow = perturb(glow(levels=1, n_bits=3, input_shape=(8, 8, 1)))
+    coarse = images // 32 * 32
+    np.testing.assert_array_equal(flow.log_prob(images), flow.log_prob(coarse))
+    np.testing.assert_array_equal(flow.decode(flow.encode(images)), coarse)
+    assert (flow.sample(4, seed=0) % 32 == 0).all()
+
+
+def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(run_python):
+    """On torch an eager call keeps its graph; methods must not, nor turn gradients off for others."""
+    source = """
+        import numpy as np, torch, flowkit
+        from flowkit.bijectors import Chain, Conv1x1, Shift
+        flow = flowkit.Flow(Chain([Shift(), Conv1x1()]))
+        x = np.ones((6, 4), "float32")
+        made = []
+        original = torch.Tensor.numpy
+        for on in (True, False):
+            torch.set_grad_enabled(on)
+            results = [flow.log_prob(x), flow.sample(3), flow.encode(x), flow.decode(x)]
+            results += flow.sample_and_log_prob(2)
+            assert all(isinstance(result, np.ndarray) for result in results)
+            assert torch.is_grad_enabled() == on
+        torch.set_grad_enabled(True)
+        log_prob = flow(x)
+        assert log_prob.requires_grad
+        z = flow._run(lambda t: flow.bijector(t)[0], x)
+        assert not z.requires_grad
+        print("ok")
+    """
+    assert run_python(source, engine="torch", hidden=["tensorflow"]) == "ok"

@@ -1,0 +1,107 @@
+"""Samples and latents: each context has its own, seeds repeat them, and their density is the flow's."""
+
+import math
+
+import numpy as np
+import pytest
+from small_flows import glow
+from tolerance import PARITY
+
+from flowkit import Flow
+from flowkit.bijectors import Shift
+
+
+@pytest.mark.parametrize("n_bits", [8, 5])
+def test_decode_of_encode_is_the_image(perturb, images, n_bits):
+    flow = perturb(glow(n_bits=n_bits, input_shape=(8, 8, 1)))
+    z = flow.encode(images)
+    assert z.shape == (16, 64)
+    step = 2 ** (8 - n_bits)
+    decoded = flow.decode(z, batch_size=5)
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, images // step * step)
+
+
+def test_decode_of_encode_of_digits(perturb):
+    flow = perturb(glow(levels=1, data_levels=17, input_shape=(8, 8, 1)))
+    digits = np.random.default_rng(0).integers(0, 17, (6, 8, 8, 1), dtype="uint8")
+    np.testing.assert_array_equal(flow.decode(flow.encode(digits)), digits)
+    assert flow.sample(5, seed=0).max() <= 16
+
+
+def test_latents_with_a_context(class_flow, images, labels):
+    z = class_flow.encode(images, labels)
+    np.testing.assert_array_equal(class_flow.decode(z, labels), images)
+    assert (class_flow.encode(images, (labels + 1) % 3) != z).any()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_the_density_of_samples_is_that_of_the_flow(vector_flow, context_flow, context, temperature):
+    x, log_prob = vector_flow.sample_and_log_prob(30, temperature=temperature, seed=1, batch_size=7)
+    assert (x.shape, log_prob.shape) == ((30, 4), (30,))
+    # x is rounded on the way back, and scales down to sigmoid(1) magnify that a little.
+    np.testing.assert_allclose(log_prob, vector_flow.log_prob(x), rtol=10 * PARITY, atol=10 * PARITY)
+    x, log_prob = context_flow.sample_and_log_prob(3, context[:5], seed=1)
+    assert (x.shape, log_prob.shape) == ((3, 5, 4), (3, 5))
+    for draw in range(3):
+        np.testing.assert_allclose(
+            log_prob[draw], context_flow.log_prob(x[draw], context[:5]), rtol=10 * PARITY, atol=10 * PARITY
+        )
+
+
+def test_the_density_of_sampled_images_is_that_of_the_images(image_flow):
+    x, log_prob = image_flow.sample_and_log_prob(4, seed=1)
+    assert x.dtype == np.uint8
+    np.testing.assert_allclose(log_prob, image_flow.log_prob(x), rtol=PARITY)
+
+
+def test_samples_have_one_row_for_each_draw_and_context(image_flow, class_flow, context_flow, context):
+    assert image_flow.sample(3).shape == (3, 8, 8, 1)
+    assert class_flow.sample(3, context=np.array([0, 2])).shape == (3, 2, 8, 8, 1)
+    assert context_flow.sample(2, context[:5]).shape == (2, 5, 4)
+
+
+def test_a_context_is_paired_with_its_own_samples(context_flow, context):
+    """Row j of every draw belongs to context j: at temperature 0 each is its context's mode."""
+    x = context_flow.sample(2, context[:5], temperature=0.0)
+    for j in range(5):
+        alone = context_flow.sample(1, context[j : j + 1], temperature=0.0)
+        for draw in range(2):
+            np.testing.assert_allclose(x[draw, j], alone[0, 0], rtol=10 * PARITY, atol=10 * PARITY)
+
+
+def test_temperature_0_gives_the_mode_of_the_latents(image_flow, vector_flow):
+    samples = image_flow.sample(3, temperature=0.0)
+    np.testing.assert_array_equal(samples, image_flow.decode(np.zeros((3, 64), "float32")))
+    samples = vector_flow.sample(500, temperature=0.1, seed=0), vector_flow.sample(500, seed=0)
+    assert samples[0].std() < samples[1].std()
+
+
+def test_the_same_seed_gives_the_same_samples_whatever_the_batch_size(vector_flow):
+    one = vector_flow.sample(20, seed=3)
+    np.testing.assert_array_equal(one, vector_flow.sample(20, seed=3))
+    for size in (1, 7):
+        other = vector_flow.sample(20, seed=3, batch_size=size)
+        np.testing.assert_allclose(one, other, rtol=PARITY, atol=PARITY)
+    assert (one != vector_flow.sample(20, seed=4)).any()
+
+
+def test_without_a_seed_each_call_draws_anew(vector_flow):
+    assert (vector_flow.sample(5) != vector_flow.sample(5)).any()
+
+
+def test_samples_follow_the_density():
+    """Under z = x + 1 samples are normal around -1."""
+    flow = Flow(Shift(1.0))
+    flow.build((None, 2))
+    x = flow.sample(20_000, seed=0)
+    bound = 5 / math.sqrt(40_000)  # 5 standard errors
+    assert abs(x.mean() + 1) < bound
+    assert abs(x.std() - 1) < bound
+
+
+def test_no_sample_and_no_row_is_not_an_error(vector_flow, context_flow, image_flow, x, context):
+    assert image_flow.sample(0).shape == (0, 8, 8, 1)
+    assert vector_flow.log_prob(x[:0]).shape == (0,)
+    assert vector_flow.sample(0).shape == (0, 4)
+    assert context_flow.sample(0, context[:5]).shape == (0, 5, 4)
