@@ -38,13 +38,13 @@ class Derivations:
             return run_units(units, [None] * len(units), x, context, inverse)
         name = tuple(map(id, parts))
         if name not in self._known:
-            self._known[name] = _Derivation(parts)
+            self._known[name] = Derivation(parts)
         derivation = self._known[name]
         known = derivation.derived((None, *as_tuple(x.shape)[1:]), inverse)
         return run_units(derivation.units, known, x, context, inverse)
 
 
-class _Derivation:
+class Derivation:
     """What some parts derive from their weights, those alike together."""
 
     def __init__(self, parts):
