@@ -15,7 +15,8 @@ class ActNorm(Bijector):
     """z = (x + shift) exp(factor * logs), one shift and one logs for each channel.
 
     `adapt(x)` sets both so that the batch `x` leaves with mean 0 and variance 1; until then the
-    layer refuses to work. `factor` = 3, as published, makes a step on `logs` count three times.
+    layer refuses to work. Without data, by `Flow.adapt()`, it is what leaves the inverse. `factor` = 3,
+    as published, makes a step on `logs` count three times.
 
     Kingma & Dhariwal, Glow (2018), section 3.1.
 
@@ -71,6 +72,14 @@ class ActNorm(Bijector):
         warn_of_constants(self, log_scale)
         self.shift.assign(shift)
         self.logs.assign(log_scale / self.factor)
+        self.flag.assign(True)
+
+    def _adapt_inverse(self, z):
+        # The inverse is z exp(-log_scale) - shift: what leaves it has mean 0 and variance 1.
+        shift, log_scale = normalizing(z)
+        warn_of_constants(self, log_scale)
+        self.shift.assign(-shift * ops.exp(log_scale))
+        self.logs.assign(-log_scale / self.factor)
         self.flag.assign(True)
 
     def get_config(self) -> dict[str, Any]:

@@ -89,6 +89,10 @@ class Autoregressive(Steered):
     def _seen(self, x, context):
         return self._in_order(x), context
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        # The conditioner sees the data, which are not there before it has answered: the default of all bijectors.
+        super(Steered, self).run_adapt_inverse(z, context, again)
+
     def _prepare(self, x, context, derived):
         return self.transform.prepare(self._answer(x, context, derived))
 

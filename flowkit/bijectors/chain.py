@@ -47,6 +47,7 @@ class Chain(Bijector):
     """
 
     pure = True
+    composite = True
 
     def __init__(self, parts: Iterable[Any], *, backprop: str = "stored", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -78,8 +79,6 @@ class Chain(Bijector):
                 received=f"a part with noise={self.spec.noise!r}",
                 hint="Put it beside this chain, in one with backprop='stored'.",
             )
-
-    composite = True
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         if not self.parts:
@@ -168,7 +167,7 @@ class Chain(Bijector):
 
     def _backprop(self, x, context, inverse):
         invert = self.backprop == "reversible"
-        parts = self._flat() if invert else self.parts
+        parts = _flat(self.parts) if invert else self.parts
         return backends.backprop(
             parts[::-1] if inverse else parts,
             x,
@@ -178,13 +177,6 @@ class Chain(Bijector):
             tolerance=self._drift_tolerance,
             on_drift=self._warn_of_drift,
         )
-
-    def _flat(self):
-        """The parts, and in place of a chain its parts: the smaller a part, the less is held at a time."""
-        flat = []
-        for part in self.parts:
-            flat += part._flat() if part.composite else [part]
-        return flat
 
     def _find_drift_tolerance(self):
         """The relative error of a rebuilt input that passes: that of gradients was seen to be as large.
@@ -224,6 +216,12 @@ class Chain(Bijector):
         for part, share in self._one_by_one(x, noise):
             part.run_adapt(x, context, again, **given(share))
             x, _ = part.run(x, context, inverse=False, **given(share))
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        for parts, share in self._given_noise(as_tuple(z.shape), True, noise):
+            for part in reversed(parts):
+                part.run_adapt_inverse(z, context, again, **given(share))
+                z, _ = part.run(z, context, inverse=True, **given(share))
 
     @property
     def refreshes(self) -> bool:
@@ -265,3 +263,11 @@ class Chain(Bijector):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
+
+
+def _flat(parts):
+    """The parts, and in place of a composite its parts: the smaller a part, the less is held at a time."""
+    flat = []
+    for part in parts:
+        flat += _flat(part.parts) if part.composite else [part]
+    return flat

@@ -54,18 +54,20 @@ class Inverse(Bijector):
         return self.bijector.refreshes
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        if self.bijector.spec.draws(inverse=False):
+            raise NotImplementedError(
+                f"Inverse({type(self.bijector).__name__}) cannot refresh: f's own inputs are this layer's outputs, and "
+                "f would need noise for them that nothing has drawn. Put the layer that refreshes outside."
+            )
         # f's own inputs are this layer's outputs.
         x, _ = self.run(x, context, inverse=False, noise=noise)
         self.bijector.run_refresh(x, context)
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        # What f normalises are its own inputs, which are this layer's outputs: they do not exist
-        # before f's statistics do.
-        if not self.bijector.adapted:
-            raise NotImplementedError(
-                f"Inverse({type(self.bijector).__name__}) cannot be adapted: the statistics it needs are "
-                "those of its own output. Adapt the inner bijector on samples of that."
-            )
+        self.bijector.run_adapt_inverse(x, context, again, **given(noise))
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.bijector.run_adapt(z, context, again, **given(noise))
 
     @property
     def num_classes(self) -> int | None:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from flowkit.bijectors.whitening import Whitening
-from flowkit.contract import Bijector, BijectorSpec, ContractError, FlowLayer
+from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
 from flowkit.contract.noise import deal, given
@@ -73,12 +73,16 @@ class MultiScale(Bijector):
             if not isinstance(scale, FlowLayer):
                 raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
         specs = [scale.spec for scale in self.scales]
+        for number, spec in enumerate(specs):
+            self._check_domain("a scale's codomain", spec.codomain)
+            self._check_domain("a later scale's domain", spec.domain if number else Domain.REAL)
         conditioners = [p for p in (*self.priors, top_prior) if p is not None]
         reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
         whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
         self.spec = BijectorSpec(
             event_rank=specs[0].event_rank,
             event_multiple=specs[0].event_multiple,
+            domain=specs[0].domain,
             **composed([*specs, *reads, whitened]),
         )
 
@@ -131,6 +135,17 @@ class MultiScale(Bijector):
                 shape = (*shape[:-1], shape[-1] // 2)
             shapes.append((given, shape))
         return shapes
+
+    def _check_domain(self, whose, domain):
+        """Raise if latents, or what goes on to a later scale, are not all the real numbers."""
+        if domain != Domain.REAL:
+            raise ContractError(
+                "domain",
+                self,
+                expected=f"{whose} to be {Domain.REAL}, which latents and their priors are",
+                received=f"{domain}",
+                hint="Map onto the real numbers within the scale, with Logit or Inverse(Exp()).",
+            )
 
     def _check_level(self, level, scale, shape, event):
         try:
@@ -225,6 +240,18 @@ class MultiScale(Bijector):
         x, _ = scale.run(x, context, inverse=False, **given(noise))
         return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        *parts, x = self.split_latents(z)
+        shares = self._deal(noise, (None, *self.event), inverse=True)
+        x, _ = self._whiten_last(x, self.top_prior, x, context, inverse=True)
+        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
+            if scale is not self.scales[-1]:
+                z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
+                x = ops.concatenate([x, z], axis=-1)
+            share = given(shares.pop())
+            scale.run_adapt_inverse(x, context, again, **share)
+            x, _ = scale.run(x, context, inverse=True, **share)
+
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         return [], self
 
@@ -253,17 +280,16 @@ class MultiScale(Bijector):
         return 1
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (input_shape[0], math.prod(input_shape[1:]))
+        built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
+        left = self.latent_events if built else [z[1:] for _, z in self._level_shapes(as_tuple(input_shape))]
+        return (input_shape[0], sum(map(math.prod, left)))
 
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
         self._require_size()
-        if tuple(latent_shape[1:]) != (math.prod(self.event),):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"flat latents (batch, {math.prod(self.event)})",
-                received=f"shape {tuple(latent_shape)}",
-            )
+        dim = self.compute_output_shape((None, *self.event))[1]
+        if tuple(latent_shape[1:]) != (dim,):
+            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
+            raise ContractError("event shape", self, expected=expected, received=received)
         return (latent_shape[0], *self.event)
 
     def _fixed_shape(self):

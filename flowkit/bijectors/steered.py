@@ -6,7 +6,15 @@ import keras
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import shown
-from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal, derive
+from flowkit.contract.conditioner import (
+    adapt_conditioner,
+    ask,
+    context_of,
+    deal,
+    derive,
+    refresh_conditioner,
+    refreshes,
+)
 from flowkit.transforms import Additive, Affine, Transform
 
 WORDS = {"affine": Affine, "additive": Additive}
@@ -91,11 +99,13 @@ class Steered(Bijector):
 
     @property
     def refreshes(self) -> bool:
-        return hasattr(self.conditioner, "refresh")
+        return refreshes(self.conditioner)
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        given = self._seen(x, context)
-        self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
+        refresh_conditioner(self.conditioner, *self._seen(x, context))
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
 
     def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object

@@ -66,10 +66,10 @@ def adapt_layer(layer, adapt, ask, again=True):
     if hasattr(layer, "adapt"):
         adapt()
     else:
-        _adapt_inside(layer, ask, again)
+        adapt_inside(layer, ask, again)
 
 
-def _adapt_inside(layer, ask, again):
+def adapt_inside(layer, ask, again):
     """Call `ask()`, in which each layer inside `layer` that is flagged adapts to what it is the first to be given."""
     flagged = [
         inner

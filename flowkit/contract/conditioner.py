@@ -22,8 +22,9 @@ class Conditioner(keras.Layer):
     - `num_classes`: how many classes the labels of its context may name; None for no labels.
 
     Authors write `call(x, context=None)`, `compute_output_shape`, and `build(x_shape, context_shape=None)` if it has
-    weights; `adapt(x, context=None)` if something in it depends on data. Without it, layers inside that have an `adapt`
-    and a flag (see `adapted_flag`) take the first batch that reaches them. A context may be a dict of tensors. Any
+    weights; `adapt(x, context=None)` if something in it depends on data, without which layers inside that have an
+    `adapt` and a flag (see `adapted_flag`) take the first batch that reaches them; `refresh(x, context=None)` if
+    something is refreshed once in a training step, such as a spectral norm. A context may be a dict of tensors. Any
     Keras layer or model may stand in its place, and those of the attributes above that it has are read.
 
     `_derive(x_shape)`, if there is one, gives what depends on the weights alone, a dict of tensors: `call` is then
@@ -130,6 +131,19 @@ def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True
         lambda: ask(conditioner, x, context, conditioner.compute_dtype),
         again,
     )
+
+
+def refreshes(conditioner: Any) -> bool:
+    """Whether something in a conditioner, or in None, is refreshed once in a training step: it has `refresh`."""
+    return hasattr(conditioner, "refresh")
+
+
+def refresh_conditioner(conditioner: Any, x: Any, context: Any) -> None:
+    """Hand a batch on to a conditioner of which something is refreshed."""
+    if refreshes(conditioner):
+        conditioner.refresh(x) if context_of(conditioner) == "none" else conditioner.refresh(
+            x, context=context
+        )
 
 
 def deal(h: Any, parameters: int, layout: str) -> Any:

@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from flowkit.contract.adaptation import is_adapted, refuse_unadapted
+from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.building import build_for
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
-from flowkit.contract.noise import Need, count, drawn, given
+from flowkit.contract.noise import KINDS, Need, count, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, check_shape, context_shape
 from flowkit.contract.spec import BijectorSpec
@@ -60,7 +61,7 @@ class FlowLayer(keras.Layer):
 
     def inverse(self, z: Any, context: Any = None, noise: Any = None) -> tuple[Any, Any]:
         """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer if it must."""
-        return self(z, context=context, inverse=True, noise=noise)
+        return self(z, context=context, inverse=True, **given(noise))
 
     def draw_noise(self, x_shape: Any, seed: Any = None, *, inverse: bool = False) -> Any:
         """The numbers that a direction needs for data of shape (batch, *event): (batch, k), or None for none.
@@ -69,10 +70,20 @@ class FlowLayer(keras.Layer):
         """
         return drawn(self.noise_needs(x_shape, inverse), x_shape[0], self.compute_dtype, seed)
 
-    def adapt(self, x: Any, context: Any = None, *, again: bool = True, noise: Any = None) -> Self:
+    def adapt(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        again: bool = True,
+        noise: Any = None,
+        inverse: bool = False,
+    ) -> Self:
         """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
 
         `again=False` leaves alone the parts that were adapted before, and have been trained since, perhaps.
+        `inverse=True` takes latents for `x`, and normalises what leaves in the inverse direction; `noise` is what the
+        direction needs.
         """
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if 0 in x.shape:
@@ -80,10 +91,11 @@ class FlowLayer(keras.Layer):
                 "adapt", self, expected="at least one event", received=f"shape {as_tuple(x.shape)}"
             )
         if not self.built:
-            self.build_for(as_tuple(x.shape), context_shape(context))
-        self._check_input(x, context, inverse=False)
-        self._check_noise(x, False, noise)
-        self.run_adapt(x, context, again, **given(noise))
+            shape = as_tuple(x.shape)
+            self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
+        self._check_input(x, context, inverse)
+        self._check_noise(x, inverse, noise)
+        (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again, **given(noise))
         self._checked_adapted = False
         return self
 
@@ -108,7 +120,9 @@ class FlowLayer(keras.Layer):
         """What numbers a direction needs for a sample of data of `x_shape`, one `Need` for each kind in turn."""
         if not self.spec.draws(inverse):
             return ()
-        return (Need(self.noise_kind, self.noise_size(as_tuple(x_shape))),)
+        kind = one_of(f"{type(self).__name__}.noise_kind", self.noise_kind, KINDS)
+        size = whole_number(self.noise_size(as_tuple(x_shape)), f"{type(self).__name__}.noise_size", least=0)
+        return (Need(kind, size),)
 
     def forgets(self, inverse: bool) -> bool:
         """Whether that direction forgets something, so that the other, after it, gives another point."""
@@ -127,6 +141,11 @@ class FlowLayer(keras.Layer):
         """The `_adapt` hook, unless `again` is False and it has run before."""
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        """`run_adapt` from the latents' side: what leaves in the inverse direction is what is normalised."""
+        if again or not self.adapted:
+            self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
 
     @property
     def refreshes(self) -> bool:
@@ -156,6 +175,14 @@ class FlowLayer(keras.Layer):
 
     def _adapt(self, *args: Any, **kwargs: Any) -> None:
         """Nothing depends on data unless a subclass says so."""
+
+    def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
+        """`_adapt` from the latents' side, where there are no data to adapt to."""
+        if not self.adapted:
+            raise NotImplementedError(
+                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
+                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
+            )
 
     def _refresh(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is refreshed in training, as a spectral norm or a running mean, unless a subclass says so."""
@@ -269,11 +296,13 @@ class FlowLayer(keras.Layer):
         shape = as_tuple(x.shape)
         needs = self.noise_needs(self.compute_inverse_shape(shape) if inverse else shape, inverse)
         size = count(needs)
-        if noise is None or as_tuple(noise.shape)[1:] != (size,):
+        fits = noise is not None and as_tuple(noise.shape)[1:] == (size,)
+        if not fits or len({shape[0], as_tuple(noise.shape)[0]} - {None}) > 1:
             raise ContractError(
                 "noise",
                 self,
-                expected=f"noise= of shape (batch, {size}), {' and '.join(need.kind for need in needs)} numbers",
+                expected=f"noise= of shape ({shape[0] or 'batch'}, {size}), "
+                f"{' and '.join(need.kind for need in needs)} numbers",
                 received="none" if noise is None else f"shape {as_tuple(noise.shape)}",
                 hint=f"Flow draws it; for one call take .draw_noise(x_shape, seed, inverse={inverse}).",
             )

@@ -22,7 +22,8 @@ class Distribution(keras.Layer):
     - `adapt(z, context=None)`, if something depends on data: `Flow.adapt` hands the latents of its batch on.
 
     `context` is "none", "optional" or "required", `num_classes` how many classes its labels may name, `domain` the set
-    of each entry. `flowkit.testing.check_distribution` asks whether draws and density agree.
+    of each entry, `reparameterized` whether draws carry gradients to all weights.
+    `flowkit.testing.check_distribution` asks whether draws and density agree.
 
     >>> class Coin(Distribution):
     ...     def log_prob(self, z, context=None):
@@ -34,6 +35,7 @@ class Distribution(keras.Layer):
     context = "none"
     num_classes: int | None = None
     domain: ClassVar[Domain] = Domain.REAL
+    reparameterized = True
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
         # As for bijectors: under a mixed policy only networks compute in low precision.

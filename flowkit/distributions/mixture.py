@@ -32,6 +32,8 @@ class Mixture(Distribution):
     (5,)
     """
 
+    reparameterized = False  # the choice of a component carries no gradient to its weight
+
     def __init__(
         self,
         components: int = 10,

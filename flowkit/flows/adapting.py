@@ -12,15 +12,20 @@ def adapt_parts(flow, y, context, again, noise):
 
     `noise` is what the bijector needs for these rows, or None. `again=False` leaves alone what was adapted before.
     """
-    context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
-    embedding, base = flow.embedding, flow.base
-    if embedding is not None and context is not None:
-        adapt_layer(embedding, lambda: embedding.adapt(context), lambda: embedding(context), again)
-    context = flow._embed(context)
+    base, context = flow.base, adapt_embedding(flow, context, again)
     flow.bijector.adapt(y, context=context, again=again, **given(noise))
     if base.weights and (again or not is_adapted(base)):  # without weights nothing in it depends on data
         z, _ = flow.bijector(y, context=context, **given(noise))
         adapt_layer(base, lambda: base.adapt(z, context), lambda: base.log_prob(z, context=context), again)
+
+
+def adapt_embedding(flow, context, again):
+    """Adapt the embedding to a context, or None; returns what the parts see of it, as tensors."""
+    context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
+    embedding = flow.embedding
+    if embedding is not None and context is not None:
+        adapt_layer(embedding, lambda: embedding.adapt(context), lambda: embedding(context), again)
+    return flow._embed(context)
 
 
 def check_adapted(flow):

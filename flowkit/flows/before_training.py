@@ -9,13 +9,14 @@ def check_training(flow):
     """Raise if `flow`, compiled as it is, would not learn what it is given.
 
     NotImplementedError on an engine without gradients, RuntimeError in a group of processes, and ValueError for
-    gradients that underflow or that are clipped before they are added up.
+    gradients that underflow or that are clipped before they are added up. What its objective raises comes first.
     """
     if not backends.SUPPORTS_TRAINING:
         raise NotImplementedError(
             f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
             f"to one of {', '.join(backends.ENGINES)}."
         )
+    flow.objective.check(flow)
     _check_processes()
     optimizer = getattr(flow, "optimizer", None)
     _check_loss_scaling(flow, optimizer)

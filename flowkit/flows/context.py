@@ -125,13 +125,18 @@ def _needs(*parts):
     return next(word for word in ("required", "optional", "none") if word in kinds)
 
 
+def context_kind(flow):
+    """ "required", "optional" or "none": the most that its bijector, its base or the flow itself asks for."""
+    return _needs(flow.bijector, flow.base, flow)
+
+
 def check_context(flow, context, samples=None):
     """The context as numpy, None if the flow takes none: neither its bijector nor its base nor itself.
 
     Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
     class that is not there.
     """
-    kind = _needs(flow.bijector, flow.base, flow)
+    kind = context_kind(flow)
     if context is None and kind == "required":
         raise ContractError(
             "context",

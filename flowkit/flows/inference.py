@@ -49,10 +49,15 @@ class Inference(keras.Model):
 
     @property
     def exact(self) -> str:
-        """ "exact", "bound" if log_prob is a lower bound, as for dequantised data, or "estimate" if it is right on
-        average: what `log_prob` is, for one draw of the noise."""
-        likelihood = "bound" if self.dequantize is not None else self.bijector.spec.likelihood
-        return "estimate" if likelihood == "estimated" else likelihood
+        """What `log_prob` is: "exact", an "estimate" or a "bound".
+
+        One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
+        dequantised data. A bound that is also estimated counts as a bound.
+        """
+        likelihood = self.bijector.spec.likelihood
+        if self.dequantize is not None or "bound" in likelihood:
+            return "bound"
+        return "exact" if likelihood == "exact" else "estimate"
 
     def _log_density(self, y, context, noise=None):
         return self._encode_and_score(y, context, noise)[1]
@@ -82,7 +87,8 @@ class Inference(keras.Model):
         def score(start, stop, piece):
             x, context = piece
             y = dequantized(self, x, start, seed=seed, draw=draw)
-            return self._run(function, y, context, counted_for(self, start, stop, False, seed, draw))
+            noise = counted_for(self, y.shape, start, inverse=False, seed=seed, draw=draw)
+            return self._run(function, y, context, noise)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
@@ -93,18 +99,17 @@ class Inference(keras.Model):
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
         `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
-        (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if it is an estimate. Raises ValueError for
-        k > 1 if it is exact.
+        (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
+        exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
         """
         if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
             raise ValueError(
-                f"bits_per_dim expects samples=1 for a flow without dequantize, received {samples}: its "
-                "log_prob is exact."
+                f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
             )
         x, context = self._prepare(x, context, batch_size)
         score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed)
         draws = np.asarray([score(draw) for draw in range(samples)], "float64")
-        if self.exact == "estimate":
+        if "estimated" in self.bijector.spec.likelihood:
             log_prob = draws.mean(axis=0)
         else:
             log_prob = np.logaddexp.reduce(draws, axis=0) - math.log(samples)
@@ -154,7 +159,8 @@ class Inference(keras.Model):
         else:
 
             def draw(start, stop, piece):
-                return self._run(self._invert_and_score, *piece, counted_for(self, start, stop, True, z.seed))
+                noise = counted_for(self, piece[0].shape, start, inverse=True, seed=z.seed)
+                return self._run(self._invert_and_score, *piece, noise)
 
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
             warn_of_overflow(np.isfinite(x).all(axis=tuple(range(1, x.ndim))), stacklevel=3)
@@ -186,8 +192,9 @@ class Inference(keras.Model):
 
         def forward(start, stop, piece):
             x, context = piece
+            y = undithered(self, x)
             return self._run(
-                self._forward, undithered(self, x), context, counted_for(self, start, stop, False, seed)
+                self._forward, y, context, counted_for(self, y.shape, start, inverse=False, seed=seed)
             )
 
         z = run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
@@ -226,7 +233,7 @@ class Inference(keras.Model):
         finite = np.ones(len(z), bool)
 
         def backward(start, stop, piece):
-            noise = counted_for(self, start, stop, True, seed)
+            noise = counted_for(self, piece[0].shape, start, inverse=True, seed=seed)
             y = ops.convert_to_numpy(self._run(self._backward, *piece, noise))
             finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
             return y if self.dequantize is None else self.dequantize.as_stored(y)
@@ -294,7 +301,7 @@ class Inference(keras.Model):
                 self,
                 expected="to know the size of the data",
                 received="a call before any data",
-                hint="Call .build((None, height, width, channels)), .adapt(batch) or .fit(data) first.",
+                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
             )
         return self.event_shape
 

@@ -47,6 +47,11 @@ def count(context):
 
 def peek(dataset):
     """(the first batch's x and context, the data set as if untouched)."""
+    if dataset is None:
+        raise ValueError(
+            "Flow expects data, received none: only fit with an objective that needs none, such as "
+            "flowkit.objectives.ReverseKL, goes without."
+        )
     if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
         raise ValueError(
             f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received "

@@ -11,13 +11,14 @@ from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.flows.counting import what_counts
 from flowkit.flows.flow import Flow
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.inputs import unpack
 from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.noise import counted_for, dequantized
-from flowkit.flows.objective import what_counts
 from flowkit.flows.turns import answers
+from flowkit.objectives import MaximumLikelihood
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -80,6 +81,16 @@ class LabelledFlow(Flow):
         self.classifier = ScaledDense(self._classes, dtype=self.compute_dtype, name="classifier")
         self.label_bits = MeanOfCounted(name="label_bits")
         self.label_error = MeanOfCounted(name="label_error")
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+        """As `Flow.compile`, on likelihood alone: the classifier's part of the loss is added to it."""
+        super().compile(optimizer, loss, **options)
+        if not self._trains_on_likelihood:
+            name, self.objective = type(loss).__name__, MaximumLikelihood()
+            raise ValueError(
+                f"LabelledFlow.compile expects MaximumLikelihood(), received {name}: its classifier is trained "
+                "beside the likelihood of data. Use a Flow."
+            )
 
     @property
     def num_classes(self) -> int | None:
@@ -144,7 +155,9 @@ class LabelledFlow(Flow):
         def classify(start, stop, piece):
             x, context = piece
             y = dequantized(self, x, start, seed=seed)
-            return self._run(self._classify, y, context, counted_for(self, start, stop, False, seed))
+            return self._run(
+                self._classify, y, context, counted_for(self, y.shape, start, inverse=False, seed=seed)
+            )
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
 

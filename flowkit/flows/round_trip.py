@@ -105,9 +105,9 @@ def _difference(flow, x, context, z, batch_size):
     def there_and_back(start, stop, piece):
         x, context, z = piece
         y = undithered(flow, x)
-        noise = counted_for(flow, start, stop, False)
+        noise = counted_for(flow, y.shape, start, inverse=False)
         z = flow._run(flow._forward, y, context, noise) if z is None else z
-        back = flow._run(flow._backward, z, context, counted_for(flow, start, stop, True))
+        back = flow._run(flow._backward, z, context, counted_for(flow, z.shape, start, inverse=True))
         difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
         return difference.reshape(len(y), -1).max(axis=1)
 

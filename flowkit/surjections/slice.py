@@ -61,6 +61,18 @@ class Slice(Surjection):
         if self.density is not None:
             self.density.run_adapt(x[..., self.keep :], x[..., : self.keep], again)
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if self.density is not None:
+            eps = ops.reshape(noise, (-1, *z.shape[1:-1], self._channels - self.keep))
+            self.density.run_adapt_inverse(eps, z, again)
+
+    @property
+    def refreshes(self) -> bool:
+        return self.density is not None and self.density.refreshes
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        self.density.run_refresh(x[..., self.keep :], x[..., : self.keep])
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.keep)
 
@@ -72,6 +84,13 @@ class Slice(Surjection):
                 expected="to know how many channels the data have",
                 received="latents before any data",
                 hint="Call .build((None, channels)) first.",
+            )
+        if latent_shape[-1] != self.keep:
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"latents of {self.keep} channels",
+                received=f"shape {tuple(latent_shape)}",
             )
         return (*latent_shape[:-1], self._channels)
 

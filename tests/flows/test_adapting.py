@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from flowkit import Flow, zoo
-from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, MultiScale, Shift, Squeeze
+from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Shift, Squeeze
 from flowkit.conditioners import MLP, ConvNet, ScaledConv
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.adaptation import adapted_flag, is_adapted
@@ -230,8 +230,3 @@ def test_an_error_on_the_way_leaves_no_trace(maps):
         flow.adapt(maps)
     assert "call" not in vars(first)
     assert not is_adapted(first)
-
-
-def test_an_inverse_still_says_that_it_cannot(x):
-    with pytest.raises(NotImplementedError, match="cannot be adapted"):
-        Inverse(ActNorm()).adapt(x)

@@ -6,8 +6,6 @@ import threading
 
 import keras
 import torch
-from keras.src.backend.common.stateless_scope import in_stateless_scope
-from keras.src.backend.common.variables import get_autocast_scope
 from torch._C._functorch import maybe_current_level
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
@@ -54,7 +52,7 @@ def derive_alike(derive, variables):
     def run():
         if len(variables) == 1:
             return [derive()]
-        stacked = [torch.stack(_values(column)) for column in columns]
+        stacked = [torch.stack([variable.value for variable in column]) for column in columns]
         kind = (*((tensor.dtype, tensor.device) for tensor in stacked), torch.is_autocast_enabled("cuda"))
         if kind not in traced:
             with _TRACING:
@@ -62,13 +60,6 @@ def derive_alike(derive, variables):
         return list(zip(*(tensor.unbind(0) for tensor in traced[kind](*stacked)), strict=True))
 
     return run
-
-
-def _values(variables):
-    """Their tensors: past Keras's property, which looks for five scopes each time, if there is none that matters."""
-    if in_stateless_scope() or get_autocast_scope() is not None:
-        return [variable.value for variable in variables]
-    return [variable.value if variable._value is None else variable._value for variable in variables]
 
 
 def _traced(function, args):

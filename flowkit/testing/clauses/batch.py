@@ -11,7 +11,7 @@ from flowkit.testing.verdicts.broken import Broken, Undecided, judge
 
 @clause(
     "batch independence",
-    "each sample's answer is the same alone, in a slice and in any order",
+    "each sample's answer, to its own context and noise, is the same alone, in a slice and in any order",
     hint="A statistic, a sum or a reshape runs over the batch axis.",
     per="event",
 )
@@ -24,8 +24,8 @@ def independence(trial):
         grow = rounding_unit("float32") / trial.unit_of(inverse)
         errors = measured.value_error * grow, measured.log_det_error * grow
         for order in ([2, 0, 1], [1, 2], [0], [1], [2], [1, 1]):
-            context = rows(trial.context, order)
-            part = trial.call32(points[order], context, inverse)
+            context, noise = (rows(given, order) for given in (trial.context, trial.noise(inverse)))
+            part = trial.call32(points[order], context, inverse, noise=noise)
             for name, expected, received, error in zip(
                 ("output", "log_det"), whole, part, errors, strict=True
             ):

@@ -15,7 +15,6 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
-from flowkit.testing.given import contexts
 from flowkit.testing.given.example import Example
 from flowkit.testing.given.subject import Subject
 from flowkit.testing.given.target import found, name_of
@@ -172,8 +171,8 @@ def _gradients(trial, points, inverse, draw=None):
     def loss(values):
         mapping = list(zip(layer.trainable_variables, values[1:], strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            context = contexts.tensor(trial.context)
-            value, log_det = layer(values[0], context=context, inverse=inverse)
+            named = trial.subject.named(layer, points.shape, trial.context, inverse, seed=trial.seed)
+            value, log_det = layer(values[0], inverse=inverse, **named)
         return ops.sum(ops.sin(value)) + ops.sum(log_det)
 
     values = [points.astype("float32"), *(v.numpy() for v in layer.trainable_variables)]

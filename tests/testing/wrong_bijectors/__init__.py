@@ -6,13 +6,16 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     contexts,
     declarations,
     derivations,
+    families,
     gradients,
     inverses,
     log_dets,
     masks,
+    noises,
     overflows,
     precisions,
     saving,
+    solvers,
     states,
 )
 from tests.testing.wrong_bijectors.registry import WRONG

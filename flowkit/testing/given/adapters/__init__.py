@@ -18,6 +18,7 @@ def adapt(
     domain: Domain | None = None,
     codomain: Domain | None = None,
     inverse: str = "analytic",
+    solver_gradients: bool = True,
 ) -> Any:
     """`obj`, a bijector of torch.distributions, zuko, nflows, normflows, FlowJAX, distrax or TFP on JAX,
     as a `Bijector`.
@@ -25,7 +26,8 @@ def adapt(
     `event_shape` is that of one input, without the batch. A map that treats each number by itself is summed
     over the event. `domain` and `codomain` say what it maps from and onto, where the object does not say so
     itself (torch.distributions and zuko do) and it is not all real numbers. `inverse="iterative"`: its
-    inverse is found by search. It is checked with the weights that it has.
+    inverse is found by search, and `solver_gradients=False` that no gradients pass through that. It is checked with the
+    weights that it has.
     Clauses about Keras's saving, shapes and policies are reported as "not asked: not applicable".
     Raises TypeError for an object of another library.
     """
@@ -37,6 +39,7 @@ def adapt(
         domain=found.domain(obj) if domain is None else domain,
         codomain=found.codomain(obj) if codomain is None else codomain,
         inverse=inverse,
+        solver_gradients=solver_gradients,
     )
 
 
