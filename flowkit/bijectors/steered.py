@@ -8,9 +8,8 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import (
     adapt_conditioner,
-    ask,
+    ask_dealt,
     context_of,
-    deal,
     derive,
     refresh_conditioner,
     refreshes,
@@ -87,8 +86,15 @@ class Steered(Bijector):
 
     def _answer(self, given, context, derived=None):
         """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
-        h = ask(self.conditioner, given, context, self.compute_dtype, derived)
-        return deal(h, self.transform.parameters, self.layout)
+        return ask_dealt(
+            self.conditioner,
+            given,
+            context,
+            self.compute_dtype,
+            self.transform.parameters,
+            self.layout,
+            derived,
+        )
 
     def _seen(self, x, context):
         """What the conditioner is asked with: (given, context)."""

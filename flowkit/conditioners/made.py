@@ -11,7 +11,6 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import widths
-from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -104,11 +103,11 @@ class MADE(Conditioner):
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = self._derive(x.shape) if derived is None else derived
         first, *others = derived["layers"]
-        h = _affine(x, **first)
+        h = backends.dense(x, **first)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
         for own in others:
-            h = _affine(self.activation(h), **own)
+            h = backends.dense(self.activation(h), **own)
         return h
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
@@ -141,10 +140,6 @@ class _Masked(keras.Layer):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
         kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
         return {"kernel": kernel, "bias": keras.ops.cast(self.bias, self.compute_dtype)}
-
-
-def _affine(x, kernel, bias):
-    return matmul(x, kernel) + bias
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:

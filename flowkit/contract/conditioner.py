@@ -64,6 +64,13 @@ class Conditioner(keras.Layer):
             floats_as(x, own) if isinstance(x, dict) else as_type(x, own), context, **as_keyword(derived)
         )
 
+    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str, derived: Any = None) -> Any:
+        """What `run` answers, as (batch, *places, parameters, channels): see `deal`.
+
+        A network with a linear layer at its end may override it: its weights are quicker put in order than its answers.
+        """
+        return deal(self.run(x, context, **as_keyword(derived)), parameters, layout)
+
     def get_config(self) -> dict[str, Any]:
         """Keras's, and the arguments of this class."""
         asked = {"features": self.features, "context": self.context, "num_classes": self.num_classes}
@@ -115,6 +122,22 @@ def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None)
 def as_type(x: Any, dtype: str) -> Any:
     """`x` in a type, by name; as it is if that is its own, since `keras.ops` takes longer to find that out."""
     return x if keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)
+
+
+def ask_dealt(
+    conditioner: Any,
+    x: Any,
+    context: Any,
+    dtype: str,
+    parameters: int,
+    layout: str,
+    derived: Any = None,
+) -> Any:
+    """What a conditioner answers, as (batch, *places, parameters, channels), in the precision of whoever asks."""
+    if not isinstance(conditioner, Conditioner):
+        return deal(ask(conditioner, x, context, dtype, derived), parameters, layout)
+    context = None if conditioner.context == "none" else context
+    return as_type(conditioner.run_dealt(x, context, parameters, layout, **as_keyword(derived)), dtype)
 
 
 def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True) -> None:

@@ -11,13 +11,15 @@ from flowkit import backends
 from flowkit.contract import FlowLayer
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
-from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.flows.counting import what_counts
-from flowkit.flows.failed_step import FailedStep
-from flowkit.flows.inputs import unpack
-from flowkit.flows.metrics import MeanOfCounted
+from flowkit.contract.shapes import as_tuple
+from flowkit.flows.before_training import check_training
+from flowkit.flows.inputs import ready_on, unpack
+from flowkit.flows.lean_step import LeanStep
+from flowkit.flows.metrics import MeanOfCounted, report
 from flowkit.flows.reparameterized import drawn_with_score
 from flowkit.flows.stored_objective import restored, stored
+from flowkit.flows.turns import alone
+from flowkit.flows.without_data import refuse_data
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
 
@@ -25,7 +27,7 @@ from flowkit.objectives.objective import expect_shape
 _OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
-class Training(FailedStep):
+class Training(LeanStep):
     """The part of `flowkit.Flow` that says what training minimises and what it reports."""
 
     objective: Objective
@@ -77,6 +79,25 @@ class Training(FailedStep):
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 
+    # One batch at a time: Keras checks nothing there, and a traced step cannot ask whether the flow is adapted
+
+    @alone
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        check_training(self)
+        refuse_data(self, "train_on_batch", {"x": x})
+        return super().train_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
+
+    @alone
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
+
+    @alone
+    def predict_on_batch(self, x: Any) -> Any:
+        """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().predict_on_batch(ready_on(self, x, math.inf))
+
     # What a step draws, from the flow's own state
 
     def _drawn_for(self, x):
@@ -114,7 +135,7 @@ class Training(FailedStep):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The mean of the losses (weighted where weights are given), plus the layers' own.
+        """The mean of the losses (weighted if weights are given), plus the layers' own.
 
         In training they are the objective's; in evaluation -log_prob in nats.
         """
@@ -129,15 +150,11 @@ class Training(FailedStep):
         if isinstance(y_pred, dict):
             return {"loss": self.get_metrics_result()["loss"]}
         data, _ = unpack(x)
-        counts, weight = what_counts(self, y_pred, sample_weight)
-        nll = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
-        self.nll.update_state(nll, sample_weight=weight)
-        size = event_size(data.shape)
-        self.bits.update_state(nll / (size * math.log(2)), sample_weight=weight)
+        report(self, data, y_pred, sample_weight)
         return self.get_metrics_result()
 
     def _should_torch_compile(self):
-        """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
+        """False, when Keras asks: chains compile their parts, each kind once; a step would take ever longer."""
         chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
         if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(

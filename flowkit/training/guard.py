@@ -195,11 +195,13 @@ class StopWhenDiverged(keras.callbacks.Callback):
         self._epoch = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch = epoch
+        self._epoch, self._looked = epoch, 0
         self._before = self._count("skipped")
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if (batch + 1) % self.patience == 0:
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Not at the end of a step, for which Keras on JAX would have each step wait.
+        if batch - self._looked >= self.patience:
+            self._looked = batch
             self._check()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -188,10 +188,11 @@ class Resume(keras.callbacks.Callback):
             if name in meta["within"]:  # not one that was added since
                 callback.go_on(meta["within"][name])
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.batches is None or batch + 1 >= len(self.batches):
-            return  # the end of the epoch writes
-        step = self.batches.step + batch + 1
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Between two steps. At the end of one, Keras on JAX would have each step wait for its numbers.
+        if self.batches is None or batch == 0:
+            return  # the end of an epoch writes
+        step = self.batches.step + batch
         stopping = self._is_to_stop()
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         if stopping or due:

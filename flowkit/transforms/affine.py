@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit import backends
 from flowkit.contract.arguments import one_of
 from flowkit.transforms.transform import Transform
 
@@ -42,14 +43,14 @@ class Affine(Transform):
         self.order = one_of("Affine's order", order, ORDERS)
 
     def prepare(self, h: Any) -> Any:
-        first, second = h[..., 0, :], h[..., 1, :]
+        first, second = backends.unbind(h)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
 
     def _scale_of(self, s):
         """(log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
-            return ops.log_sigmoid(s + 2), ops.sigmoid(s + 2)
+            return backends.log_sigmoid_and_sigmoid(s + 2)
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale

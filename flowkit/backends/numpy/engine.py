@@ -63,8 +63,13 @@ def replicas():
 
 
 def replica_share(loss):
-    """The share of one replica in `loss`, a mean over its own samples, where the engine adds up what replicas give."""
+    """The share of one replica in `loss`, a mean over its own samples, if the engine adds up what replicas give."""
     return loss
+
+
+def as_input(array):
+    """A numpy array or a tensor in the form in which what `compile_inference` gives takes it."""
+    return keras.ops.convert_to_tensor(array)
 
 
 def compile_inference(function, layer):
