@@ -11,7 +11,18 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
-TOPICS = ("engine", "numerics", "optimizer", "parts", "backprop", "steps", "dense", "moves", "lean_step")
+TOPICS = (
+    "derivation",
+    "engine",
+    "numerics",
+    "optimizer",
+    "parts",
+    "backprop",
+    "steps",
+    "dense",
+    "moves",
+    "lean_step",
+)
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 MAY_IMPORT = {
@@ -51,6 +62,8 @@ MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["cli"] = EVERYTHING
 ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
+    "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
+    "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
     "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers

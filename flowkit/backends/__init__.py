@@ -9,7 +9,7 @@ require_engine()
 
 import keras  # noqa: E402  (after the engine is known to be there)
 
-from flowkit.backends.absent import spare_tensorflow  # noqa: E402
+from flowkit.backends.absent import spare_tensorflow, sparing_tensorflow  # noqa: E402
 from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
 
 
@@ -24,6 +24,7 @@ def _file(topic):
     return importlib.import_module(own if importlib.util.find_spec(own) else shared)
 
 
+_derivation = _file("derivation")
 _engine = _file("engine")
 _numerics = _file("numerics")
 _optimizer = _file("optimizer")
@@ -35,6 +36,7 @@ _backprop = _file("backprop")
 _steps = _file("steps")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
+add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
 all_finite = _optimizer.all_finite
 arctan = _numerics.arctan
@@ -52,11 +54,15 @@ cos = _numerics.cos
 cumsum = _numerics.cumsum
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
+derive_alike = _derivation.derive_alike
+derives_together = _derivation.derives_together
+deriving_once = _derivation.deriving_once
 devices = _engine.devices
 float64 = _engine.float64
 giving_back = _steps.giving_back
 gradients = _engine.gradients
 iterate = _numerics.iterate
+kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
 lgamma = _engine.lgamma
 log_sigmoid_and_sigmoid = _moves.log_sigmoid_and_sigmoid
@@ -85,6 +91,7 @@ __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
     "add_to_means",
+    "add_up",
     "all_finite",
     "arctan",
     "as_input",
@@ -101,12 +108,16 @@ __all__ = [
     "cumsum",
     "dealt_dense",
     "dense",
+    "derive_alike",
+    "derives_together",
+    "deriving_once",
     "devices",
     "float64",
     "giving_back",
     "gradients",
     "installed",
     "iterate",
+    "kept_for_this_call",
     "lean_train_step",
     "lgamma",
     "log_sigmoid_and_sigmoid",
@@ -131,6 +142,7 @@ __all__ = [
     "several_steps",
     "sin",
     "spare_tensorflow",
+    "sparing_tensorflow",
     "tanh",
     "unbind",
     "use_multi_tensor",

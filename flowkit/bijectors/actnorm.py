@@ -27,6 +27,7 @@ class ActNorm(Bijector):
     True
     """
 
+    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, factor: float = 3.0, **kwargs: Any) -> None:
@@ -44,11 +45,27 @@ class ActNorm(Bijector):
         """factor * logs, shape (channels,)."""
         return self.factor * self.logs.value
 
-    def _forward(self, x):
-        return (x + self.shift.value) * ops.exp(self.log_scale), channel_log_det(self.log_scale, x)
+    def _derive(self, x_shape, inverse):
+        log_scale = -self.log_scale if inverse else self.log_scale
+        return {
+            "shift": self.shift.value,
+            "scale": ops.exp(log_scale),
+            "log_det": channel_log_det(log_scale, x_shape),
+        }
 
-    def _inverse(self, z):
-        return z * ops.exp(-self.log_scale) - self.shift.value, -channel_log_det(self.log_scale, z)
+    def _leave_scale(self, derived):
+        """(what is left to do, the scale, its log-det): the next part may do the scaling."""
+        return {**derived, "scale": None, "log_det": 0.0}, derived["scale"], derived["log_det"]
+
+    def _forward(self, x, derived=None):
+        derived = derived or self._derive(x.shape, inverse=False)
+        x = x + derived["shift"]
+        return x if derived["scale"] is None else x * derived["scale"], derived["log_det"]
+
+    def _inverse(self, z, derived=None):
+        derived = derived or self._derive(z.shape, inverse=True)
+        z = z if derived["scale"] is None else z * derived["scale"]
+        return z - derived["shift"], derived["log_det"]
 
     def _adapt(self, x):
         shift, log_scale = normalizing(x)

@@ -15,6 +15,7 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 class Shift(Bijector):
     """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0)."""
 
+    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def __init__(self, shift: float | None = None, **kwargs: Any) -> None:
@@ -41,6 +42,7 @@ class Scale(Bijector):
     A scale in logarithms can neither vanish nor change sign while it is learned.
     """
 
+    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, log_scale: float | None = None, **kwargs: Any) -> None:
@@ -50,11 +52,17 @@ class Scale(Bijector):
     def build(self, x_shape: Any) -> None:
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
 
-    def _forward(self, x):
-        return x * ops.exp(self.log_scale), channel_log_det(self.log_scale, x)
+    def _derive(self, x_shape, inverse):
+        log_scale = -self.log_scale.value if inverse else self.log_scale.value
+        return {"scale": ops.exp(log_scale), "log_det": channel_log_det(log_scale, x_shape)}
 
-    def _inverse(self, z):
-        return z * ops.exp(-self.log_scale), -channel_log_det(self.log_scale, z)
+    def _forward(self, x, derived=None):
+        derived = derived or self._derive(x.shape, inverse=False)
+        return x * derived["scale"], derived["log_det"]
+
+    def _inverse(self, z, derived=None):
+        derived = derived or self._derive(z.shape, inverse=True)
+        return z * derived["scale"], derived["log_det"]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "log_scale": self.given}

@@ -38,6 +38,8 @@ class Autoregressive(Steered):
     ((4, 6), (4,))
     """
 
+    pure = True
+
     def __init__(
         self,
         conditioner: Any,
@@ -91,8 +93,8 @@ class Autoregressive(Steered):
         # The conditioner sees the data, which are not there before it has answered: the default of all bijectors.
         super(Steered, self).run_adapt_inverse(z, context, again)
 
-    def _prepare(self, x, context):
-        return self.transform.prepare(self._answer(x, context))
+    def _prepare(self, x, context, derived):
+        return self.transform.prepare(self._answer(x, context, derived))
 
     def _in_order(self, x, back=False):
         if self.order is None:
@@ -101,15 +103,18 @@ class Autoregressive(Steered):
             return ops.flip(x, axis=-1)
         return ops.take(x, self.back if back else self.indices, axis=-1)
 
-    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
+    def run(
+        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
+    ) -> tuple[Any, Any]:
         x = self._in_order(x)
-        y, log_slope = (self._find if inverse else self._move)(x, context)
+        derived = self._derive(x.shape, inverse) if derived is None else derived
+        y, log_slope = (self._find if inverse else self._move)(x, context, derived)
         return self._in_order(y, back=True), 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
 
-    def _move(self, x, context):
-        return self.transform.forward(x, *self._prepare(x, context))
+    def _move(self, x, context, derived):
+        return self.transform.forward(x, *self._prepare(x, context, derived))
 
-    def _find(self, z, context):
+    def _find(self, z, context, derived):
         """x of `z`. After k passes its first k entries are right, and the others wait as zeros.
 
         What they would be otherwise may be without bound, and masked weights times infinity are NaN.
@@ -119,11 +124,11 @@ class Autoregressive(Steered):
 
         def one_more(state):
             x, known = state
-            found, _ = self.transform.inverse(z, *self._prepare(x, context))
+            found, _ = self.transform.inverse(z, *self._prepare(x, context, derived))
             return ops.where(places <= known, found, ops.zeros_like(found)), known + 1
 
         x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
-        return self.transform.inverse(z, *self._prepare(x, context))
+        return self.transform.inverse(z, *self._prepare(x, context, derived))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "order": self.order}

@@ -9,7 +9,7 @@ import keras
 
 from flowkit import backends
 from flowkit.bijectors.composition import compose
-from flowkit.bijectors.folding import fold
+from flowkit.bijectors.derivation import Derivations
 from flowkit.bijectors.repeats import repeats
 from flowkit.contract import Bijector, ContractError, FlowLayer
 from flowkit.contract.arguments import one_of
@@ -46,6 +46,7 @@ class Chain(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
+    pure = True
     composite = True
 
     def __init__(self, parts: Iterable[Any], *, backprop: str = "stored", **kwargs: Any) -> None:
@@ -60,6 +61,7 @@ class Chain(Bijector):
         if len({id(part) for part in self.parts}) < len(self.parts):
             raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
         self.spec = compose(self, self.parts)
+        self._derivations = Derivations()
         self._drift_tolerance, self._worst_drift = self._find_drift_tolerance(), 0.0
         if backprop == "reversible" and self.spec.inverse != "analytic":
             raise ContractError(
@@ -113,8 +115,22 @@ class Chain(Bijector):
             return self._backprop(x, context, inverse)
         total, shape = 0.0, as_tuple(x.shape)
         for parts, share in self._given_noise(shape, inverse, noise):
-            run = _run_silent if share is None else _run_noisy
-            x, log_det = run(parts, x, context, inverse, **given(share))
+            if share is None:
+                x, log_det = self._run_silent(parts, x, context, inverse)
+            else:
+                (part,) = parts
+                x, log_det = part.run(x, context, inverse, noise=share)
+            total = total + log_det
+        return x, total
+
+    def _run_silent(self, parts, x, context, inverse):
+        """Parts that draw nothing, one after another; those alike in one loop, if the engine gains by it."""
+        run = self._derivations.run
+        if not backends.scans():
+            return run(parts, x, context, inverse)
+        total, runs = 0.0, repeats(parts)
+        for blocks in reversed(runs) if inverse else runs:
+            x, log_det = backends.scan(run, blocks, x, context, inverse)
             total = total + log_det
         return x, total
 
@@ -247,30 +263,6 @@ class Chain(Bijector):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
-
-
-def _run_silent(parts, x, context, inverse):
-    """Parts that draw nothing, one after another; those alike in one loop, if the engine gains by it."""
-    if not backends.scans():
-        return _run(parts, x, context, inverse)
-    total, runs = 0.0, repeats(parts)
-    for blocks in reversed(runs) if inverse else runs:
-        x, log_det = backends.scan(_run, blocks, x, context, inverse)
-        total = total + log_det
-    return x, total
-
-
-def _run_noisy(parts, x, context, inverse, noise):
-    (part,) = parts
-    return part.run(x, context, inverse, noise=noise)
-
-
-def _run(parts, x, context, inverse):
-    total, parts = 0.0, fold(parts)
-    for part in reversed(parts) if inverse else parts:
-        x, log_det = backends.run_part(part, x, context, inverse)
-        total = total + log_det
-    return x, total
 
 
 def _flat(parts):

@@ -47,6 +47,8 @@ class Coupling(Steered):
     ((4, 6), (4,))
     """
 
+    pure = True
+
     def __init__(
         self,
         conditioner: Any,
@@ -89,8 +91,11 @@ class Coupling(Steered):
     def _seen(self, x, context):
         return self._parts.part(x)[0], context
 
-    def _prepare(self, kept, context):
-        return self.transform.prepare(self._answer(kept, context))
+    def _seen_shape(self, x_shape):
+        return (*x_shape[:-1], self._parts.sizes(x_shape[1:])[0])
+
+    def _prepare(self, kept, context, derived=None):
+        return self.transform.prepare(self._answer(kept, context, derived))
 
     def _move(self, given, prepared, inverse):
         moved, log_slope = self.transform.run(given, prepared, inverse)
@@ -99,9 +104,11 @@ class Coupling(Steered):
             return moved, 0.0
         return moved, backends.row_sums(self._parts.only_changed(log_slope))
 
-    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
+    def run(
+        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
+    ) -> tuple[Any, Any]:
         kept, given = self._parts.part(x)
-        moved, log_det = self._move(given, self._prepare(kept, context), inverse)
+        moved, log_det = self._move(given, self._prepare(kept, context, derived), inverse)
         return self._parts.join(kept, moved), log_det
 
     def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:

@@ -22,6 +22,8 @@ class Elementwise(Bijector):
     (2,)
     """
 
-    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
-        y, log_derivative = super().run(x, context, inverse)
+    def run(
+        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
+    ) -> tuple[Any, Any]:
+        y, log_derivative = super().run(x, context, inverse, noise, derived)
         return y, sum_event(ops.broadcast_to(log_derivative, ops.shape(y)))

@@ -1,38 +1,34 @@
-"""Two parts of a chain that cost less as one: an actnorm's scale goes into the matrix that follows it."""
+"""Two parts of a chain that cost less as one: a scale goes into the matrix that follows it."""
 
-from keras import ops
-
-from flowkit.bijectors.actnorm import ActNorm
-from flowkit.bijectors.conv1x1 import Conv1x1
-from flowkit.bijectors.places import channel_log_det, places
-from flowkit.numerics import matmul
+from flowkit.contract.derived import says_pure
 
 
 def fold(parts):
-    """What to run in place of `parts`, in their order: the same maps, some of them two at a time."""
-    folded = []
-    for part in parts:
-        # Subclasses may compute something else.
-        if type(part) is Conv1x1 and folded and type(folded[-1]) is ActNorm:
-            part = NormalizedMix(folded.pop(), part)
-        folded.append(part)
-    return folded
+    """`parts` in their order as tuples: of two, where the first may leave its scale to the second, or of one.
 
-
-class NormalizedMix:
-    """z = (x + shift) (diag(scale) W), an ActNorm and then a Conv1x1: a product less for every entry.
-
-    The shift stays with x, since scale * (x + shift) of channels that are far from 0 would cancel otherwise.
+    The first has `_leave_scale(derived)`, which gives (what is left to do, the scale, its log-det), the second
+    `_take_scale(derived, scale, log_det, inverse)`, which gives what it has to do instead: of what `_derive` gives
+    them both, for the direction that is meant.
     """
+    units = []
+    for part in parts:
+        before = units[-1][0] if units and len(units[-1]) == 1 else None
+        if _has(part, "_take_scale") and _has(before, "_leave_scale"):
+            units[-1] = (before, part)
+        else:
+            units.append((part,))
+    return units
 
-    def __init__(self, norm, mix):
-        self.norm, self.mix = norm, mix
 
-    def run(self, x, context, inverse):
-        """As `Bijector.run`."""
-        log_scale = self.norm.log_scale
-        log_det = channel_log_det(log_scale, x) + places(x) * self.mix.log_abs_det()
-        if inverse:
-            matrix = self.mix.inverse_matrix() * ops.exp(-log_scale)
-            return matmul(x, matrix) - self.norm.shift.value, -log_det
-        return matmul(x + self.norm.shift.value, ops.exp(log_scale)[:, None] * self.mix.matrix()), log_det
+def _has(part, method):
+    # Subclasses may compute something else.
+    return hasattr(part, method) and says_pure(type(part))
+
+
+def derived_of(unit, x_shape, inverse):
+    """What the parts of a unit derive from their weights, in their order, for inputs of `x_shape`."""
+    derived = [part._derive(x_shape, inverse) for part in unit]
+    if len(unit) > 1:
+        left, scale, log_det = unit[0]._leave_scale(derived[0])
+        derived = [left, unit[1]._take_scale(derived[1], scale, log_det, inverse)]
+    return derived

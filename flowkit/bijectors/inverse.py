@@ -18,6 +18,8 @@ class Inverse(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
+    pure = True
+
     def __init__(self, bijector: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(bijector, FlowLayer):

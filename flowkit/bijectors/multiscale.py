@@ -43,6 +43,8 @@ class MultiScale(Bijector):
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
 
+    pure = True
+
     def __init__(
         self,
         scales: Iterable[Any],

@@ -22,6 +22,7 @@ class Permute(Bijector):
     [[30.0, 10.0, 20.0]]
     """
 
+    pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(

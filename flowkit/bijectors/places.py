@@ -5,11 +5,11 @@ import math
 from keras import ops
 
 
-def places(x):
-    """How many places an event of `x` has: the product of its axes but the channels."""
-    return math.prod(x.shape[1:-1])
+def places(shape):
+    """How many places an event of a (batch, *event) shape has: the product of its axes but the channels."""
+    return math.prod(shape[1:-1])
 
 
-def channel_log_det(log_scale, x):
+def channel_log_det(log_scale, shape):
     """sum over an event of a log-scale for each channel: every place of the event counts once."""
-    return places(x) * ops.sum(log_scale)
+    return places(shape) * ops.sum(log_scale)

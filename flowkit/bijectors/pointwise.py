@@ -28,6 +28,8 @@ class Pointwise(Steered):
     ((4, 1), (4,))
     """
 
+    pure = True
+
     def __init__(self, transform: str | Transform, conditioner: Any = None, **kwargs: Any) -> None:
         super().__init__(conditioner, transform, **kwargs)
         if context_of(conditioner) != "none":
@@ -60,7 +62,12 @@ class Pointwise(Steered):
     def _seen(self, x, context):
         return context, None
 
-    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
+    def _derive(self, x_shape: Any, inverse: bool) -> Any:
+        return None  # its conditioner is asked with the context, whose shape is not known here
+
+    def run(
+        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
+    ) -> tuple[Any, Any]:
         if self.conditioner is None:
             raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
         else:

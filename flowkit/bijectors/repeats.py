@@ -2,10 +2,13 @@
 
 import keras
 
+from flowkit import backends
+from flowkit.contract.derived import says_pure
+
 
 def repeats(parts):
     """`parts` in their order as runs of blocks that are alike: [a, b, c, b, c] is [[(a,)], [(b, c), (b, c)]]."""
-    parts, keys, runs = tuple(parts), [_key(part) for part in parts], []
+    parts, keys, runs = tuple(parts), [key(part) for part in parts], []
     start = 0
     while start < len(parts):
         size, count = _longest_run(keys[start:])
@@ -27,10 +30,13 @@ def _longest_run(keys):
     return best
 
 
-def _key(part):
+def key(part):
     """Equal for parts that compute the same from equal weights."""
-    config = _nameless(keras.saving.serialize_keras_object(part)) if _only_computes(part) else None
-    if config is None or "'class_name': 'function'" in repr(config):  # a function is told by its name alone
+    if not _only_computes(part):
+        return id(part)
+    with backends.sparing_tensorflow():
+        config = _nameless(keras.saving.serialize_keras_object(part))
+    if "'class_name': 'function'" in repr(config):  # a function is told by its name alone
         return id(part)
     weights = [
         (weight.name, tuple(weight.shape), weight.dtype, weight.trainable) for weight in part.variables
@@ -41,23 +47,23 @@ def _key(part):
 def _only_computes(part):
     """Whether a part is made of layers that draw nothing, keep no statistics and add nothing to the loss.
 
-    Of other libraries' layers that is not known.
+    Of layers that do not say so that is not known.
     """
-    layers = part._flatten_layers()
     return all(
-        (type(layer).__module__.startswith("flowkit.") or type(layer) is keras.layers.Dense)
+        (says_pure(type(layer)) or type(layer) is keras.layers.Dense)
         and getattr(layer, "activity_regularizer", None) is None
-        for layer in layers
+        for layer in part._flatten_layers()
     )
 
 
 def _nameless(config):
-    """A config without what does not matter to a layer that has its weights: names and, of flowkit's own, seeds."""
+    """A config without what does not matter to a layer that has its weights: names and, if it only computes, seeds."""
     if isinstance(config, list | tuple):
         return [_nameless(item) for item in config]
     if not isinstance(config, dict):
         return config
     left = {key: _nameless(value) for key, value in config.items() if key not in ("name", "build_config")}
-    if str(config.get("registered_name")).startswith("flowkit>"):
+    made = keras.saving.get_registered_object(config.get("registered_name"))
+    if made is not None and says_pure(made):
         left["config"].pop("seed", None)
     return left

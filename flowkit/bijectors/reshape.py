@@ -21,6 +21,7 @@ class Reshape(Bijector):
     (3, 4)
     """
 
+    pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(self, target: Sequence[int], *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
@@ -83,6 +84,8 @@ class Flatten(Reshape):
     >>> tuple(Flatten()(ops.ones((3, 2, 2)))[0].shape)
     (3, 4)
     """
+
+    pure = True
 
     def __init__(self, *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)

@@ -14,6 +14,7 @@ from flowkit.numerics import log1mexp, log_sigmoid, softplus, tanh
 class Exp(Elementwise):
     """y = exp(x), from the real line onto the positive numbers."""
 
+    pure = True
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
     def _forward(self, x):
@@ -28,6 +29,7 @@ class Exp(Elementwise):
 class Softplus(Elementwise):
     """y = log(1 + exp(x)), from the real line onto the positive numbers."""
 
+    pure = True
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
     def _forward(self, x):
@@ -42,6 +44,7 @@ class Softplus(Elementwise):
 class Sigmoid(Elementwise):
     """y = 1 / (1 + exp(-x)), from the real line onto (0, 1)."""
 
+    pure = True
     spec = BijectorSpec(codomain=Domain.UNIT_INTERVAL)
 
     def _forward(self, x):
@@ -57,6 +60,7 @@ class Sigmoid(Elementwise):
 class Logit(Sigmoid):
     """y = log(x / (1 - x)), from (0, 1) onto the real line: `Sigmoid` read backwards."""
 
+    pure = True
     spec = BijectorSpec(domain=Domain.UNIT_INTERVAL)
 
     def _forward(self, x):
@@ -70,6 +74,7 @@ class Logit(Sigmoid):
 class Tanh(Elementwise):
     """y = tanh(x), from the real line onto (-1, 1)."""
 
+    pure = True
     spec = BijectorSpec(codomain=Domain.interval(-1, 1))
 
     def _forward(self, x):

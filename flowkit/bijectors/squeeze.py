@@ -21,6 +21,8 @@ class Squeeze(Bijector):
     (1, 2, 3, 12)
     """
 
+    pure = True
+
     def __init__(self, factor: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not (isinstance(factor, int) and factor >= 1):

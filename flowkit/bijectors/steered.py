@@ -10,6 +10,7 @@ from flowkit.contract.conditioner import (
     adapt_conditioner,
     ask_dealt,
     context_of,
+    derive,
     refresh_conditioner,
     refreshes,
 )
@@ -76,10 +77,23 @@ class Steered(Bijector):
                 received=f"{transform!r}, from {transform.domain} onto {transform.codomain}",
             )
 
-    def _answer(self, given, context):
+    def _derive(self, x_shape, inverse):
+        return derive(self.conditioner, self._seen_shape(x_shape))
+
+    def _seen_shape(self, x_shape):
+        """The shape of what the conditioner is asked with, for inputs of `x_shape`."""
+        return x_shape
+
+    def _answer(self, given, context, derived=None):
         """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
         return ask_dealt(
-            self.conditioner, given, context, self.compute_dtype, self.transform.parameters, self.layout
+            self.conditioner,
+            given,
+            context,
+            self.compute_dtype,
+            self.transform.parameters,
+            self.layout,
+            derived,
         )
 
     def _seen(self, x, context):

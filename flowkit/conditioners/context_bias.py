@@ -18,6 +18,8 @@ class ContextBias(keras.Layer):
     Raises ContractError for a context of another rank or size.
     """
 
+    pure = True
+
     def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
         super().__init__(**kwargs)
         self.width, self.num_classes, self.zeros = width, num_classes, zeros

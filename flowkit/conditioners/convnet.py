@@ -9,6 +9,8 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.contract import Conditioner
+from flowkit.contract.conditioner import as_type
+from flowkit.contract.derived import as_keyword
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -23,6 +25,8 @@ class ConvNet(Conditioner):
     >>> float(ops.max(ops.abs(net(ops.ones((1, 4, 4, 3))))))
     0.0
     """
+
+    pure = True
 
     def __init__(
         self,
@@ -53,13 +57,22 @@ class ConvNet(Conditioner):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def run(self, x: Any, context: Any = None) -> tuple[Any, Any]:
+    def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.
-        return self.call(ops.cast(x, self.compute_dtype), context)
+        return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
 
-    def call(self, x: Any, context: Any = None) -> Any:
-        h = backends.rectify(self._add(self.first.call(x), context))
-        return self.last.call(backends.rectify(self.second.call(h)))
+    def _derive(self, x_shape: Any) -> dict[str, Any]:
+        hidden = (*x_shape[:-1], self.width)
+        return {
+            "first": self.first._derive(x_shape),
+            "second": self.second._derive(hidden),
+            "last": self.last._derive(hidden),
+        }
+
+    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+        derived = self._derive(x.shape) if derived is None else derived
+        h = backends.rectify(self._add(self.first.call(x, derived["first"]), context))
+        return self.last.call(backends.rectify(self.second.call(h, derived["second"])), derived["last"])
 
     def _add(self, h, context):
         return h if context is None or self.bias is None else h + self.bias.call(context, rank=len(h.shape))

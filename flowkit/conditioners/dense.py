@@ -17,6 +17,8 @@ class Dense(keras.layers.Dense):
     With quantised or low-rank weights, which Keras can give it later, it computes what Keras's does.
     """
 
+    pure = True
+
     def call(self, x):
         if self._is_changed():
             return super().call(x)

@@ -30,6 +30,7 @@ class MADE(Conditioner):
     (8, 3)
     """
 
+    pure = True
     autoregressive = True
 
     def __init__(
@@ -96,12 +97,17 @@ class MADE(Conditioner):
                 hint=f"Make them at least {size} wide.",
             )
 
-    def call(self, x: Any, context: Any = None) -> Any:
-        h = self.layers[0].call(x)
+    def _derive(self, x_shape: Any) -> dict[str, Any]:
+        return {"layers": [layer._derive() for layer in self.layers]}
+
+    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+        derived = self._derive(x.shape) if derived is None else derived
+        first, *others = derived["layers"]
+        h = backends.dense(x, **first)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
-        for layer in self.layers[1:]:
-            h = layer.call(self.activation(h))
+        for own in others:
+            h = backends.dense(self.activation(h), **own)
         return h
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
@@ -118,6 +124,8 @@ class MADE(Conditioner):
 class _Masked(keras.Layer):
     """A dense layer of which a unit hears those units before it whose degree is not above its own."""
 
+    pure = True
+
     def __init__(self, before, after, *, zeros, **kwargs):
         super().__init__(**kwargs)
         self.before, self.after, self.zeros = before, after, zeros
@@ -128,10 +136,10 @@ class _Masked(keras.Layer):
         self.kernel = self.add_weight(shape=shape, initializer=start, name="kernel")
         self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
 
-    def call(self, x):
+    def _derive(self):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
         kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
-        return backends.dense(x, kernel, keras.ops.cast(self.bias, self.compute_dtype))
+        return {"kernel": kernel, "bias": keras.ops.cast(self.bias, self.compute_dtype)}
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:

@@ -23,6 +23,8 @@ class MLP(Conditioner):
     (8, 4)
     """
 
+    pure = True
+
     def __init__(
         self,
         hidden: Sequence[int] = (64, 64),

@@ -21,6 +21,8 @@ class PlacePrior(keras.Layer):
     (3, 4, 4, 4)
     """
 
+    pure = True
+
     def __init__(self, *, num_classes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes

@@ -26,6 +26,8 @@ class ResidualMLP(Conditioner):
     (8, 4)
     """
 
+    pure = True
+
     def __init__(
         self,
         width: int = 64,

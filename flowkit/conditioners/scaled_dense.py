@@ -18,6 +18,8 @@ class ScaledDense(keras.Layer):
     [[0.0, 0.0]]
     """
 
+    pure = True
+
     def __init__(self, features: int, *, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.features, self.factor = features, factor

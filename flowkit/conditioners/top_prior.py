@@ -24,6 +24,8 @@ class TopPrior(keras.Layer):
     (1, 4, 4, 6)
     """
 
+    pure = True
+
     def __init__(
         self, *, learn: bool = True, num_classes: int | None = None, edge_bias: bool = True, **kwargs: Any
     ) -> None:
@@ -43,11 +45,15 @@ class TopPrior(keras.Layer):
             )
             self.embedding.build(context_shape)
 
+    def run_inside(self, z: Any, context: Any = None) -> Any:
+        """As `self(z, context)`, for whoever has built it: without Keras's entry."""
+        return self.call(z, context)
+
     def call(self, z: Any, context: Any = None) -> Any:
         _, height, width, channels = z.shape
         h = ops.zeros((1, height, width, 2 * channels), dtype=self.compute_dtype)
-        if self.learn:
-            h = self.conv(h)
+        if self.learn:  # of an image of zeros a convolution leaves what does not depend on it
+            h = h + self.conv._derive(h.shape)["bias"]
         if self.num_classes is not None:
             h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
         return h
@@ -63,6 +69,8 @@ class TopPrior(keras.Layer):
 @keras.saving.register_keras_serializable("flowkit")
 class ScaledEmbedding(keras.Layer):
     """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
+
+    pure = True
 
     def __init__(self, num_classes, features, **kwargs):
         super().__init__(**kwargs)

@@ -1,6 +1,6 @@
 """What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
 from keras import ops
@@ -8,6 +8,7 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, refuse_unadapted
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.building import build_for
+from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.noise import KINDS, Need, count, drawn, given
 from flowkit.contract.precision import full_precision
@@ -18,12 +19,19 @@ from flowkit.contract.spec import BijectorSpec
 class FlowLayer(keras.Layer):
     """A layer of a flow: a `Bijector`, or a `Surjection`, of which one direction forgets something.
 
-    `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)).
+    `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises
+    that answers follow from weights and inputs alone; it counts for the class that says it, not for its subclasses.
     """
 
     noise_kind = "normal"
+    pure = False
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
+    _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
@@ -98,10 +106,14 @@ class FlowLayer(keras.Layer):
 
     # What combinators call: the hooks of built parts, without Keras's entry
 
-    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+    def run(
+        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
+    ) -> tuple[Any, Any]:
         """One direction's hook, given what it declares. The log-det may still be a scalar."""
         hook = self._inverse if inverse else self._forward
         more = given(noise) if self.spec.draws(inverse) else {}
+        if self._handed["_inverse" if inverse else "_forward"]:
+            more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
         return hook(x, **more) if self.spec.context == "none" else hook(x, context, **more)
 
     def noise_needs(self, x_shape: Any, inverse: bool) -> Any:

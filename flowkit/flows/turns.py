@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from flowkit import backends
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -74,11 +76,11 @@ class Turns:
 
 
 def answers(method: Method) -> Method:
-    """A flow's method that may run beside others of its kind."""
+    """A flow's method that may run beside others of its kind. What depends on weights alone is derived once in it."""
 
     @functools.wraps(method)
     def in_turn(self, *args, **kwargs):
-        with self.turns.answer(method.__name__):
+        with self.turns.answer(method.__name__), backends.deriving_once():
             return method(self, *args, **kwargs)
 
     return cast(Method, in_turn)

@@ -27,6 +27,8 @@ class Augment(Surjection):
     ((4, 5), (4, 3))
     """
 
+    pure = True
+
     def __init__(self, extra: int, density: FlowLayer | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.extra = whole_number(extra, "Augment's extra", least=1)

@@ -26,6 +26,8 @@ class Slice(Surjection):
     ((4, 1), -0.9189)
     """
 
+    pure = True
+
     def __init__(self, keep: int, density: FlowLayer | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.keep = whole_number(keep, "Slice's keep", least=1)

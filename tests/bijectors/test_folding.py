@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Scale, Shift
-from flowkit.bijectors.folding import NormalizedMix, fold
+from flowkit.bijectors.folding import fold
 
 EPSILON = np.finfo("float32").eps
 
@@ -33,14 +33,16 @@ def one_by_one(chain, x, inverse):
 
 
 def test_only_an_actnorm_with_the_matrix_after_it_is_folded():
-    chain = parts(lu=True)
-    assert [type(part) for part in fold(chain)] == [Shift, NormalizedMix, ActNorm, NormalizedMix]
-    assert fold([Conv1x1(), ActNorm(), Scale(0.1)])[0].__class__ is Conv1x1
+    def sizes(parts):
+        return [len(unit) for unit in fold(parts)]
+
+    assert sizes(parts(lu=True)) == [1, 2, 1, 2]
+    assert sizes([Conv1x1(), ActNorm(), Scale(0.1)]) == [1, 1, 1]
 
     class Other(ActNorm):
         """A subclass may compute something else."""
 
-    assert [type(part) for part in fold([Other(), Conv1x1()])] == [Other, Conv1x1]
+    assert sizes([Other(), Conv1x1()]) == [1, 1]
 
 
 @pytest.mark.parametrize("inverse", [False, True])

@@ -8,9 +8,12 @@ def compiling_parts(when):
     return contextlib.nullcontext()
 
 
-def run_part(part, x, context, inverse):
-    """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
-    return part.run(x, context, inverse)
+def run_part(part, x, context, inverse, derived=None):
+    """`part.run(x, context, inverse)`, with `derived=` if there is some.
+
+    What is compiled once serves all parts alike, however deep the chain is.
+    """
+    return part.run(x, context, inverse, **({} if derived is None else {"derived": derived}))
 
 
 def scans():

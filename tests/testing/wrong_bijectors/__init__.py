@@ -5,6 +5,7 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     bounds,
     contexts,
     declarations,
+    derivations,
     families,
     gradients,
     inverses,

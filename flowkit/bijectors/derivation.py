@@ -1,0 +1,147 @@
+"""What depends on weights alone, computed at once for all parts of a chain that are alike."""
+
+import keras
+
+from flowkit import backends
+from flowkit.bijectors.folding import derived_of, fold
+from flowkit.bijectors.repeats import key
+from flowkit.contract.shapes import as_tuple
+
+
+def run_units(units, known, x, context, inverse):
+    """The parts of `units`, from `fold`, one after another; `known[i]` is what those of the i-th are handed, or None.
+
+    Log-dets are added up at the end.
+    """
+    log_dets = []
+    order = list(zip(units, known, strict=True))
+    for unit, derived in reversed(order) if inverse else order:
+        if derived is None:
+            derived = derived_of(unit, x.shape, inverse) if len(unit) > 1 else [None]
+        steps = list(zip(unit, derived, strict=True))
+        for part, own in reversed(steps) if inverse else steps:
+            x, log_det = backends.run_part(part, x, context, inverse, own)
+            log_dets.append(log_det)
+    return x, backends.add_up(log_dets)
+
+
+class Derivations:
+    """Those of a chain: one for each row of parts that it runs."""
+
+    def __init__(self):
+        self._known = {}
+
+    def run(self, parts, x, context, inverse):
+        """`parts` one after another: (y, log_det)."""
+        if not backends.derives_together():
+            units = fold(parts)
+            return run_units(units, [None] * len(units), x, context, inverse)
+        name = tuple(map(id, parts))
+        if name not in self._known:
+            self._known[name] = Derivation(parts)
+        derivation = self._known[name]
+        known = derivation.derived((None, *as_tuple(x.shape)[1:]), inverse)
+        return run_units(derivation.units, known, x, context, inverse)
+
+
+class Derivation:
+    """What some parts derive from their weights, those alike together."""
+
+    def __init__(self, parts):
+        self.units = fold(parts)
+        self._groups = {}  # of each shape and direction
+
+    def derived(self, x_shape, inverse):
+        """For each unit what its parts are handed; None for nothing."""
+        kept = backends.kept_for_this_call()
+        name = self, x_shape, inverse
+        if name not in kept:
+            if name[1:] not in self._groups:
+                self._groups[name[1:]] = self._grouped(x_shape, inverse)
+            derived = [None] * len(self.units)
+            for group in self._groups[name[1:]]:
+                for place, own in zip(group.places, group.derive(), strict=True):
+                    derived[place] = own
+            kept[name] = derived
+        return kept[name]
+
+    def _grouped(self, x_shape, inverse):
+        """The units that derive something, those alike together."""
+        places = list(enumerate(self.units))
+        found = {}
+        for place, unit in reversed(places) if inverse else places:
+            name = tuple(key(part) for part in unit), x_shape
+            if all(
+                isinstance(own, tuple) and hasattr(part, "_derive")
+                for own, part in zip(name[0], unit, strict=True)
+            ):
+                found.setdefault(name, []).append(place)
+            for part in reversed(unit) if inverse else unit:
+                x_shape = (part.compute_inverse_shape if inverse else part.compute_output_shape)(x_shape)
+        groups = [
+            _Group(some, [self.units[place] for place in some], shape, inverse)
+            for (_, shape), some in found.items()
+        ]
+        return [group for group in groups if group.has_tensors]
+
+
+class _Group:
+    """Units that are alike but for their weights, for inputs of one shape in one direction.
+
+    The first derives once to show which variables are read, and where in its answer tensors are.
+    """
+
+    def __init__(self, places, units, x_shape, inverse):
+        self.places = places
+
+        def derive():
+            return derived_of(units[0], x_shape, inverse)
+
+        with _Reading() as reading:
+            answer = derive()
+        variables = [[variable for part in unit for variable in part.variables] for unit in units]
+        read = [i for i, variable in enumerate(variables[0]) if id(variable) in reading.read]
+        self._run = backends.derive_alike(
+            lambda: _tensors(derive()), [[some[i] for i in read] for some in variables]
+        )
+        self.has_tensors = bool(_tensors(answer))
+        # The tensors themselves must not outlive a change of the weights.
+        self._form = _replaced(answer, lambda tensor: _TENSOR)
+
+    def derive(self):
+        """What the parts of each unit are handed."""
+        return [self._filled(iter(tensors)) for tensors in self._run()]
+
+    def _filled(self, tensors):
+        return _replaced(self._form, lambda _: next(tensors))
+
+
+_TENSOR = object()  # the place of one
+
+
+def _tensors(nest):
+    """Those in a nest of dicts and lists."""
+    found = []
+    _replaced(nest, found.append)
+    return found
+
+
+def _replaced(nest, function):
+    """`nest` with `function(tensor)` in place of each tensor; numbers and None stay."""
+    if isinstance(nest, dict):
+        return {name: _replaced(value, function) for name, value in nest.items()}
+    if isinstance(nest, list | tuple):
+        return [_replaced(value, function) for value in nest]
+    return function(nest) if nest is _TENSOR or keras.ops.is_tensor(nest) else nest
+
+
+class _Reading(keras.StatelessScope):
+    """Remembers which variables are read inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = set()
+
+    def get_current_value(self, variable):
+        self.read.add(id(variable))
+        return super().get_current_value(variable)

@@ -1,0 +1,33 @@
+"""What depends on a layer's weights alone, and need not be computed for each batch: who says so, who is given it."""
+
+from typing import Any
+
+
+def says_pure(layer_class: type) -> bool:
+    """Whether a class itself says `pure = True`. Of what a subclass does, its parent's word says nothing.
+
+    >>> class Parent:
+    ...     pure = True
+    >>> class Child(Parent): ...
+    >>> says_pure(Parent), says_pure(Child)
+    (True, False)
+    """
+    return vars(layer_class).get("pure", False) is True
+
+
+def takes_derived(layer_class: type, hook: str) -> bool:
+    """Whether a hook of a class takes `derived=`: `_derive` is defined in the class that defines the hook, or below.
+
+    So a subclass whose hook is of its own, and takes none, is given none.
+    """
+    for owner in layer_class.__mro__:
+        if "_derive" in vars(owner):
+            return True
+        if hook in vars(owner):
+            return False
+    return False
+
+
+def as_keyword(derived: Any) -> dict[str, Any]:
+    """What was derived as a keyword, for a function that takes it only if there is some."""
+    return {} if derived is None else {"derived": derived}

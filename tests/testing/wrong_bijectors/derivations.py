@@ -1,0 +1,28 @@
+"""What is derived from weights, and is not what the weights say."""
+
+from keras import ops
+
+from flowkit.bijectors import Scale
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+@breaks("derived")
+class DerivedOnceForEver(Scale):
+    """The first scale is remembered, whatever the weights have become."""
+
+    def _derive(self, x_shape, inverse):
+        memory = self.__dict__.setdefault("memory", {})
+        if inverse not in memory:
+            made = super()._derive(x_shape, inverse)
+            memory[inverse] = {name: ops.convert_to_numpy(value) for name, value in made.items()}
+        return memory[inverse]
+
+
+@breaks("derived")
+class DerivesAnotherScale(Scale):
+    """Handed over, the scale is another than what the hook finds by itself."""
+
+    def run(self, x, context, inverse, noise=None, derived=None):
+        if derived is not None:
+            derived = {**derived, "scale": derived["scale"] * 1.5}
+        return super().run(x, context, inverse, noise, derived)
