@@ -114,7 +114,7 @@ class BijectorSpec:
             return self.likelihood
         if self.inverse_likelihood is not None:
             return self.inverse_likelihood
-        return {"both": self.likelihood, "inverse": "bound"}.get(self.noise, "exact")
+        return _usual_way_back(self.noise, self.likelihood)
 
     def inverted(self) -> "BijectorSpec":
         """The spec of the same map read backwards; what its event shapes must be is then unknown."""
@@ -140,15 +140,23 @@ def composed(specs):
     """
     weakest_of = ("log_det", "forward", "inverse", "context", "fixed_axes")
     directions = [name for name in ("forward", "inverse") if any(s.draws(name == "inverse") for s in specs)]
+    noise = "both" if len(directions) == 2 else (directions or ["none"])[0]
+    likelihood = _together(spec.likelihood for spec in specs)
+    back = _together(spec.likelihood_of(inverse=True) for spec in specs)
     return {
         **{field: weakest(specs, field) for field in weakest_of},
         "round_trip": _added(specs, "round_trip"),
         "log_det_error": _added(specs, "log_det_error"),
         "solver_gradients": all(spec.solver_gradients for spec in specs),
-        "likelihood": _together(spec.likelihood for spec in specs),
-        "inverse_likelihood": _together(spec.likelihood_of(inverse=True) for spec in specs),
-        "noise": "both" if len(directions) == 2 else (directions or ["none"])[0],
+        "noise": noise,
+        "likelihood": likelihood,
+        "inverse_likelihood": None if back == _usual_way_back(noise, likelihood) else back,
     }
+
+
+def _usual_way_back(noise, likelihood):
+    """What the log-det of the inverse direction is, unless a spec says otherwise."""
+    return {"both": likelihood, "inverse": "bound"}.get(noise, "exact")
 
 
 def _together(likelihoods):
