@@ -1,5 +1,7 @@
 """Flowkit's bijectors by name, in all their options: what the contract checker is run on."""
 
+import functools
+
 from flowkit import bijectors as fb
 from flowkit.conditioners import MADE, MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
 from flowkit.testing import Case
@@ -88,6 +90,24 @@ MIXING = [
     Case("Flatten", fb.Flatten, ((2, 3, 2),)),
     Case("Inverse(Flatten)", lambda: fb.Inverse(fb.Flatten(source=(2, 3))), ((6,),)),
     Case("Inverse(Squeeze)", lambda: fb.Inverse(fb.Squeeze()), ((1, 2, 4),)),
+]
+
+LINEAR = [
+    Case(
+        f"{name}(random, bias)" if options else name,
+        lambda layer=layer, options=options: layer(seed=3, **options),
+        events,
+    )
+    for name, layer, events in (
+        ("LULinear", fb.LULinear, ((1,), (3,), (2, 3, 4))),
+        ("QRLinear", fb.QRLinear, ((1,), (3,), (2, 3, 4))),
+        ("SVDLinear", fb.SVDLinear, ((1,), (3,), (2, 3, 4))),
+        ("MatrixExponential", fb.MatrixExponential, ((1,), (3,), (2, 3, 4))),
+        ("CayleyRotation", fb.CayleyRotation, ((1,), (3,), (2, 3, 4))),
+        ("HouseholderRotation", fb.HouseholderRotation, ((1,), (3,), (2, 3, 4))),
+        ("Woodbury", functools.partial(fb.Woodbury, 2), ((2,), (3,), (2, 3, 4))),
+    )
+    for options in ({}, {"init": "random", "bias": True})
 ]
 
 COUPLINGS = [
@@ -209,6 +229,6 @@ COMPOSED = [
     Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25), SMALL),
 ]
 
-ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
+ALL = [*POINTWISE, *AFFINE, *MIXING, *LINEAR, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
 
 assert len({case.name for case in ALL}) == len(ALL), "names of cases must differ"

@@ -8,6 +8,15 @@ from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.inverse import Inverse
+from flowkit.bijectors.linear import (
+    CayleyRotation,
+    HouseholderRotation,
+    LULinear,
+    MatrixExponential,
+    QRLinear,
+    SVDLinear,
+    Woodbury,
+)
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.permute import Permute
 from flowkit.bijectors.pointwise import Pointwise
@@ -18,22 +27,29 @@ from flowkit.bijectors.squeeze import Squeeze
 __all__ = [
     "ActNorm",
     "Autoregressive",
+    "CayleyRotation",
     "Chain",
     "Conv1x1",
     "Coupling",
     "Elementwise",
     "Exp",
     "Flatten",
+    "HouseholderRotation",
     "Inverse",
+    "LULinear",
     "Logit",
+    "MatrixExponential",
     "MultiScale",
     "Permute",
     "Pointwise",
+    "QRLinear",
     "Reshape",
+    "SVDLinear",
     "Scale",
     "Shift",
     "Sigmoid",
     "Softplus",
     "Squeeze",
     "Tanh",
+    "Woodbury",
 ]
