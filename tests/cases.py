@@ -110,6 +110,16 @@ LINEAR = [
     for options in ({}, {"init": "random", "bias": True})
 ]
 
+BENT = [
+    Case("Planar", lambda: fb.Planar(seed=0), ((1,), (3,))),
+    Case("Planar(context)", lambda: fb.Planar(MLP([6]), seed=0), VECTOR),
+    Case("Inverse(Planar)", lambda: fb.Inverse(fb.Planar(seed=0)), VECTOR),
+    Case("Radial", lambda: fb.Radial(seed=0), ((1,), (3,))),
+    Case("Radial(context)", lambda: fb.Radial(MLP([6]), seed=0), VECTOR),
+    Case("Sylvester", lambda: fb.Sylvester(seed=0), ((1,), (3,))),
+    Case("Sylvester(context)", lambda: fb.Sylvester(MLP([6]), units=2, seed=0), VECTOR),
+]
+
 COUPLINGS = [
     Case("Coupling(additive)", coupling(transform="additive"), VECTOR),
     Case("Coupling(affine)", coupling(), ((2,), (5,))),
@@ -229,6 +239,6 @@ COMPOSED = [
     Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25), SMALL),
 ]
 
-ALL = [*POINTWISE, *AFFINE, *MIXING, *LINEAR, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
+ALL = [*POINTWISE, *AFFINE, *MIXING, *LINEAR, *BENT, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
 
 assert len({case.name for case in ALL}) == len(ALL), "names of cases must differ"

@@ -19,10 +19,13 @@ from flowkit.bijectors.linear import (
 )
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.permute import Permute
+from flowkit.bijectors.planar import Planar
 from flowkit.bijectors.pointwise import Pointwise
+from flowkit.bijectors.radial import Radial
 from flowkit.bijectors.reshape import Flatten, Reshape
 from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowkit.bijectors.squeeze import Squeeze
+from flowkit.bijectors.sylvester import Sylvester
 
 __all__ = [
     "ActNorm",
@@ -41,8 +44,10 @@ __all__ = [
     "MatrixExponential",
     "MultiScale",
     "Permute",
+    "Planar",
     "Pointwise",
     "QRLinear",
+    "Radial",
     "Reshape",
     "SVDLinear",
     "Scale",
@@ -50,6 +55,7 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Squeeze",
+    "Sylvester",
     "Tanh",
     "Woodbury",
 ]

@@ -33,7 +33,9 @@ def exponential(matrix: Any) -> Any:
     *powers, fourth = powers
     total = ops.zeros_like(matrix)
     for start in (12, 8, 4, 0):
-        total = matmul(total, fourth) + sum(p / math.factorial(start + k) for k, p in enumerate(powers))
+        total = matmul(total, fourth) + sum(
+            p * (1.0 / math.factorial(start + k)) for k, p in enumerate(powers)
+        )
     # Squarings that are not needed come first, where their result, which is not taken, cannot overflow.
     for left in range(SQUARINGS, 0, -1):
         total = ops.where(squarings >= left, matmul(total, total), total)

@@ -9,7 +9,7 @@ from flowkit.bijectors.fixed import rng
 from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import one_of
-from flowkit.numerics import matmul, softplus
+from flowkit.numerics import matmul
 
 
 class Linear(Bijector):
@@ -78,20 +78,6 @@ class Linear(Bijector):
 def eye(size: int, like: Any) -> Any:
     """The identity matrix in the type of `like`."""
     return ops.eye(size, dtype=like.dtype)
-
-
-FLOOR = 1e-3
-UNIT = float(np.log(np.e - 1))  # softplus(UNIT) = 1
-
-
-def diagonal(raw: Any) -> Any:
-    """FLOOR + (1 - FLOOR) softplus(raw + UNIT), above FLOOR and 1 at 0: a diagonal that cannot become singular."""
-    return FLOOR + (1 - FLOOR) * softplus(raw + UNIT)
-
-
-def raw_diagonal(value: np.ndarray) -> np.ndarray:
-    """The raw numbers of which `diagonal` makes `value`, a numpy array above FLOOR."""
-    return np.log(np.expm1((value - FLOOR) / (1 - FLOOR))) - UNIT
 
 
 def triangle(weight: Any, values: Any) -> Any:

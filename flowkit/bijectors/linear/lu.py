@@ -8,7 +8,8 @@ from keras import ops
 
 from flowkit.bijectors.conv1x1 import plu
 from flowkit.bijectors.fixed import fixed_weight
-from flowkit.bijectors.linear.linear import Linear, diagonal, eye, raw_diagonal, triangle
+from flowkit.bijectors.linear.linear import Linear, eye, triangle
+from flowkit.bijectors.scales import raw_scale, scale
 from flowkit.numerics import matmul
 
 
@@ -38,7 +39,7 @@ class LULinear(Linear):
         sizes = np.diag(upper)
         self.lower = self._learned("L", np.tril(lower, -1))
         self.upper = self._learned("U", np.triu(upper, 1))
-        self.raw = self._learned("raw_diagonal", raw_diagonal(np.abs(sizes)))
+        self.raw = self._learned("raw_diagonal", raw_scale(np.abs(sizes)))
         self.permutation = fixed_weight(self, "P", permutation)
         self.sign = fixed_weight(self, "sign", np.sign(sizes))
 
@@ -46,7 +47,7 @@ class LULinear(Linear):
         """P L U, or its inverse."""
         ones = eye(self.raw.shape[0], self.raw.value)
         lower = ops.tril(self.lower.value, -1) + ones
-        upper = triangle(self.upper.value, self.sign.value * diagonal(self.raw.value))
+        upper = triangle(self.upper.value, self.sign.value * scale(self.raw.value))
         if not inverse:
             return matmul(self.permutation.value, matmul(lower, upper))
         half = ops.solve_triangular(lower, ops.transpose(self.permutation.value), lower=True)
@@ -54,4 +55,4 @@ class LULinear(Linear):
 
     def log_abs_det(self) -> Any:
         """sum(log|u_ii|)."""
-        return ops.sum(ops.log(diagonal(self.raw.value)))
+        return ops.sum(ops.log(scale(self.raw.value)))

@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.linear.householder import even, first_vectors, reflected, reflections
-from flowkit.bijectors.linear.linear import Linear, diagonal, triangle
+from flowkit.bijectors.linear.linear import Linear, triangle
+from flowkit.bijectors.scales import scale
 from flowkit.numerics import matmul
 
 
@@ -42,14 +43,14 @@ class QRLinear(Linear):
     def matrix(self, inverse: bool = False) -> Any:
         """Q R, or its inverse."""
         rotation = reflected(self.vectors.value)
-        upper = triangle(self.upper.value, diagonal(self.raw.value))
+        upper = triangle(self.upper.value, scale(self.raw.value))
         if inverse:
             return ops.solve_triangular(upper, ops.transpose(rotation), lower=False)
         return matmul(rotation, upper)
 
     def log_abs_det(self) -> Any:
         """sum(log r_ii)."""
-        return ops.sum(ops.log(diagonal(self.raw.value)))
+        return ops.sum(ops.log(scale(self.raw.value)))
 
     def get_config(self):
         return {**super().get_config(), "reflections": self.reflections}

@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.linear.householder import reflected
-from flowkit.bijectors.linear.linear import Linear, diagonal, eye, triangle
+from flowkit.bijectors.linear.linear import Linear, eye, triangle
+from flowkit.bijectors.scales import scale
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import whole_number
 from flowkit.numerics import matmul
@@ -58,7 +59,7 @@ class Woodbury(Linear):
         """U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
         columns = reflected(self.vectors.value, self.rank)  # V^T
         rows = ops.transpose(columns)
-        upper = triangle(self.upper.value, diagonal(self.raw.value))
+        upper = triangle(self.upper.value, scale(self.raw.value))
         free = self.free.value - matmul(columns, matmul(rows, self.free.value))
         left = matmul(columns, upper - eye(self.rank, upper)) + free
         return left, -ops.solve_triangular(upper, rows, lower=False) if inverse else rows
@@ -70,7 +71,7 @@ class Woodbury(Linear):
 
     def log_abs_det(self) -> Any:
         """sum(log t_ii)."""
-        return ops.sum(ops.log(diagonal(self.raw.value)))
+        return ops.sum(ops.log(scale(self.raw.value)))
 
     def _times(self, x, inverse):
         left, right = self.factors(inverse)
