@@ -72,6 +72,7 @@ AFFINE = [
     Case("Scale(given)", lambda: fb.Scale(-1.5), VECTOR),
     Case("ActNorm", fb.ActNorm, (*VECTOR, *IMAGE)),
     Case("ActNorm(factor=1)", lambda: fb.ActNorm(factor=1.0), VECTOR),
+    Case("BatchNorm", fb.BatchNorm, (*VECTOR, *IMAGE)),
     Case("Inverse(ActNorm)", lambda: fb.Inverse(fb.ActNorm()), VECTOR),
 ]
 

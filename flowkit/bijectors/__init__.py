@@ -3,6 +3,7 @@
 from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
+from flowkit.bijectors.batchnorm import BatchNorm
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.coupling import Coupling
@@ -30,6 +31,7 @@ from flowkit.bijectors.sylvester import Sylvester
 __all__ = [
     "ActNorm",
     "Autoregressive",
+    "BatchNorm",
     "CayleyRotation",
     "Chain",
     "Conv1x1",
