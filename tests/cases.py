@@ -3,7 +3,7 @@
 import functools
 
 from flowkit import bijectors as fb
-from flowkit.conditioners import MADE, MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
+from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP, PlacePrior, ScaledConv, TopPrior
 from flowkit.testing import Case
 from flowkit.transforms import Affine, RationalQuadratic, SigmoidMixture
 
@@ -119,6 +119,15 @@ BENT = [
     Case("Radial(context)", lambda: fb.Radial(MLP([6]), seed=0), VECTOR),
     Case("Sylvester", lambda: fb.Sylvester(seed=0), ((1,), (3,))),
     Case("Sylvester(context)", lambda: fb.Sylvester(MLP([6]), units=2, seed=0), VECTOR),
+]
+
+RESIDUAL = [
+    Case("Residual", lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5)), ((1,), (3,))),
+    Case(
+        "Residual(context)",
+        lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5, activation="sin", context="required")),
+        ((2,),),
+    ),
 ]
 
 COUPLINGS = [
@@ -240,6 +249,6 @@ COMPOSED = [
     Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25), SMALL),
 ]
 
-ALL = [*POINTWISE, *AFFINE, *MIXING, *LINEAR, *BENT, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
+ALL = [*POINTWISE, *AFFINE, *MIXING, *LINEAR, *BENT, *RESIDUAL, *COUPLINGS, *ONE_BY_ONE, *CONTEXTS, *COMPOSED]
 
 assert len({case.name for case in ALL}) == len(ALL), "names of cases must differ"

@@ -51,6 +51,8 @@ MAY_IMPORT["cli"] = EVERYTHING
 ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
     "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
+    "flowkit.bijectors.residual": {"backends"},  # as autoregressive
+    "flowkit.bijectors.log_det_series": {"backends"},  # as autoregressive
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
 }
 FREE = {"_engine", "_registration"}

@@ -24,6 +24,7 @@ from flowkit.bijectors.planar import Planar
 from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.radial import Radial
 from flowkit.bijectors.reshape import Flatten, Reshape
+from flowkit.bijectors.residual import Residual
 from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowkit.bijectors.squeeze import Squeeze
 from flowkit.bijectors.sylvester import Sylvester
@@ -51,6 +52,7 @@ __all__ = [
     "QRLinear",
     "Radial",
     "Reshape",
+    "Residual",
     "SVDLinear",
     "Scale",
     "Shift",
