@@ -25,14 +25,16 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow check bench docs clean
+.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow test-keras check bench docs clean
 
 help:
 	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
 	@echo "make glow BACKEND=torch    the same on PyTorch (or BACKEND=tensorflow)"
 	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    other values (RECIPE=... another recipe)"
-	@echo "make test                  lint, types, doctests, and every test on JAX and PyTorch, the core on TensorFlow"
-	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow"
+	@echo "make test                  lint, types, doctests, and every test on JAX and PyTorch, the core on TensorFlow and"
+	@echo "                           what depends on Keras most on the oldest Keras that is admitted"
+	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow test-keras"
+	@echo "make test-keras KERAS='--pre keras-nightly'      the same with any other Keras"
 	@echo "make check                 every clause of the contract for each of our layers, on JAX and PyTorch, with what each took;"
 	@echo "                           make test asks round trips and log-dets alone (PROFILE=full asks all there too)"
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch; writes runs/bench"
@@ -51,14 +53,17 @@ glow: $(VENV)/.installed
 	fi
 
 # In the order in which failures are cheapest to find. `make --keep-going test` goes through all.
-test: lint types doctest test-tensorflow test-torch test-jax
+test: lint types doctest test-keras test-tensorflow test-torch test-jax
 
 lint: .venv-test/.installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 
+# The package itself, and short scripts as a user writes them, which both type checkers read.
 types: .venv-test/.installed
 	.venv-test/bin/mypy
+	.venv-test/bin/mypy tests/typing
+	.venv-test/bin/basedpyright --level error --pythonpath .venv-test/bin/python tests/typing
 
 doctest: .venv-test/.installed
 	rm -rf .jax_cache
@@ -66,7 +71,7 @@ doctest: .venv-test/.installed
 	  --ignore flowkit/backends/torch/engine.py --ignore flowkit/backends/tensorflow/engine.py
 
 # One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
-doctest test-jax test-torch test-tensorflow check: export OMP_NUM_THREADS ?= 1
+doctest test-jax test-torch test-tensorflow test-keras check: export OMP_NUM_THREADS ?= 1
 
 # Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read. Anew each
 # time, since nothing would ever be taken out.
@@ -85,6 +90,22 @@ CORE := tests/contract tests/transforms tests/bijectors tests/conditioners tests
         tests/backends tests/test_numerics.py tests/test_solve_increasing.py tests/test_distributions.py
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST) $(CORE)
+
+# What depends on Keras most, with another Keras than the newest, which all other tests have. Its environment borrows all
+# but Keras from theirs: seconds, where a second PyTorch takes minutes.
+KERAS ?= keras==$(shell sed -n 's/^  "keras>=\(.*\)",$$/\1/p' pyproject.toml)
+ON_KERAS := tests/test_keras_internals.py tests/contract tests/data/test_batch_order.py tests/backends/test_multi_tensor.py \
+            $(addprefix tests/training/test_,adamax.py guard.py resume.py) \
+            $(addprefix tests/flows/test_,failed_step.py same_bytes.py saving.py training.py)
+test-keras: .venv-test/.installed
+	.venv-test/bin/python -m venv --clear .venv-keras
+	.venv-keras/bin/python -m pip install --quiet --no-deps $(KERAS)
+	.venv-test/bin/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > `.venv-keras/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`/borrowed.pth
+	KERAS_BACKEND=torch .venv-keras/bin/python -c 'import keras; print("Keras", keras.__version__)'
+	KERAS_BACKEND=torch .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(ON_KERAS)
+	KERAS_BACKEND=jax .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(firstword $(ON_KERAS)) \
+	  tests/flows/test_failed_step.py
 
 # All that the checker knows to ask of our own layers. In `make test` each answers the fast profile alone.
 check: .venv-test/.installed
@@ -105,7 +126,7 @@ docs: .venv-docs/.installed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 clean:
-	rm -rf $(VENVS) site build dist .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENVS) .venv-keras site build dist .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One folder for each environment; the stamp spares a second installation until pyproject.toml changes.

@@ -30,6 +30,7 @@ _PUBLIC = {
     "evaluation": None,
     "latent": None,
     "numerics": None,
+    "objectives": None,
     "surjections": None,
     "testing": None,
     "training": None,

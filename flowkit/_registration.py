@@ -12,6 +12,7 @@ _REGISTERED = (
     "flowkit.zoo",
     "flowkit.bijectors",
     "flowkit.conditioners",
+    "flowkit.objectives",
     "flowkit.surjections",
     "flowkit.training",
 )

@@ -3,7 +3,9 @@
 # isort: split
 import math
 from types import MethodType
+from typing import Any
 
+import numpy as np
 from keras import ops
 
 from flowkit.bijectors.levels import find_levels
@@ -13,7 +15,9 @@ from flowkit.distributions import Normal
 __all__ = ["level_bits"]
 
 
-def level_bits(flow, x, context=None, *, batch_size=None, seed=0):
+def level_bits(
+    flow: Any, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+) -> np.ndarray:
     """What each level carries of `flow.bits_per_dim(x)`, numpy (n, levels): a row adds up to that number.
 
     Level l, with d_l of the D entries, carries
@@ -54,7 +58,7 @@ def level_bits(flow, x, context=None, *, batch_size=None, seed=0):
         )
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.turns.answer("level_bits"):
-        nats = flow._scored(score, *flow._prepare(x, context), batch_size, seed).astype("float64")
+        nats = flow._scored(score, *flow._prepare(x, context, batch_size), batch_size, seed).astype("float64")
     return -nats / (math.prod(flow.event_shape) * math.log(2))
 
 

@@ -7,6 +7,8 @@ held while its latents move. `check`, as for `flow.encode`, is what happens wher
 """
 
 # isort: split
+from typing import Any
+
 import numpy as np
 from keras import ops, tree
 
@@ -18,7 +20,17 @@ __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "sler
 PATHS = ("linear", "spherical")
 
 
-def interpolate(flow, x0, x1, steps, *, context=None, path="linear", batch_size=None, check="warn"):
+def interpolate(
+    flow: Any,
+    x0: Any,
+    x1: Any,
+    steps: int,
+    *,
+    context: Any = None,
+    path: str = "linear",
+    batch_size: int | None = None,
+    check: str | bool = "warn",
+) -> np.ndarray:
     """`steps` events on the way from `x0` to `x1`, both included: (steps, n, *event).
 
     - `path="linear"`: z(t) = (1 - t) z0 + t z1, as published (Kingma & Dhariwal, 2018, section 6.2).
@@ -49,7 +61,15 @@ def interpolate(flow, x0, x1, steps, *, context=None, path="linear", batch_size=
     return _decode(flow, z, context, batch_size, single, check)
 
 
-def attribute_direction(flow, x, has_attribute, *, context=None, batch_size=None, check="warn"):
+def attribute_direction(
+    flow: Any,
+    x: Any,
+    has_attribute: Any,
+    *,
+    context: Any = None,
+    batch_size: int | None = None,
+    check: str | bool = "warn",
+) -> np.ndarray:
     """mean(z of x with the attribute) - mean(z of x without it): one latent event.
 
     `has_attribute`: one truth value for each event of `x`, e.g. `labels == 3`. What else the two groups
@@ -79,7 +99,16 @@ def attribute_direction(flow, x, has_attribute, *, context=None, batch_size=None
     return (means[0] - means[1]).astype(z.dtype)
 
 
-def manipulate(flow, x, direction, amounts, *, context=None, batch_size=None, check="warn"):
+def manipulate(
+    flow: Any,
+    x: Any,
+    direction: Any,
+    amounts: Any,
+    *,
+    context: Any = None,
+    batch_size: int | None = None,
+    check: str | bool = "warn",
+) -> np.ndarray:
     """`x` with z + amount * direction, for each amount: (len(amounts), n, *event).
 
     An amount of 0 is `x` itself; with an `attribute_direction` 1 carries the mean without the attribute to the
@@ -108,7 +137,17 @@ def manipulate(flow, x, direction, amounts, *, context=None, batch_size=None, ch
     return _decode(flow, z + amounts * direction, context, batch_size, single, check)
 
 
-def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch_size=None, check="warn"):
+def resample(
+    flow: Any,
+    x: Any,
+    levels: Any,
+    *,
+    temperature: float = 1.0,
+    seed: int | None = None,
+    context: Any = None,
+    batch_size: int | None = None,
+    check: str | bool = "warn",
+) -> np.ndarray:
     """`x` with the latents of the chosen levels drawn anew, the others its own: (n, *event).
 
     - `levels`: one number or several, in the order of `split_latents`: 0 leaves first and holds the
@@ -132,12 +171,12 @@ def resample(flow, x, levels, *, temperature=1.0, seed=None, context=None, batch
         raise ValueError(f"levels: expected whole numbers in 0..{len(sizes) - 1}, received {levels}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
-    fresh = flow._latents(len(z), context, temperature, seed)[:]
+    fresh = flow._latents(len(z), flow._ready(context, batch_size), temperature, seed)[:]
     z = np.where(np.repeat(drawn, sizes), fresh, z)
     return _decode(flow, z[None], context, batch_size, single, check)[0]
 
 
-def slerp(z0, z1, steps):
+def slerp(z0: Any, z1: Any, steps: int) -> np.ndarray:
     """The arcs from each row of `z0` to that of `z1`: (steps, *z0.shape), the ends exactly as they are.
 
     z(t) = |z(t)| (cos(t a) u + sin(t a) v), a the angle between z0 and z1, u the direction of z0, and v that

@@ -121,12 +121,27 @@ BENT = [
     Case("Sylvester(context)", lambda: fb.Sylvester(MLP([6]), units=2, seed=0), VECTOR),
 ]
 
+# Of constant memory, and of the right mean: not the derivative of the value that a given noise has.
+NEUMANN = {"log-det gradient": "the gradient of an estimate is an estimate of its own, by a Neumann series"}
+
 RESIDUAL = [
     Case("Residual", lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5)), ((1,), (3,))),
     Case(
         "Residual(context)",
         lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5, activation="sin", context="required")),
         ((2,),),
+    ),
+    Case(
+        "Residual(hutchinson)",
+        lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5), trace="hutchinson"),
+        ((2,),),
+        tolerated=NEUMANN,
+    ),
+    Case(
+        "Residual(roulette)",
+        lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5), trace="roulette"),
+        ((2,),),
+        tolerated=NEUMANN,
     ),
 ]
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
-TOPICS = ("engine", "numerics", "optimizer", "parts", "backprop", "steps")
+TOPICS = ("engine", "numerics", "optimizer", "parts", "backprop", "steps", "dense", "moves", "lean_step")
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
 MAY_IMPORT = {
@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "surjections": {"contract"},
     "conditioners": {"contract", "numerics", "backends"},
     "distributions": {"contract", "numerics", "transforms"},
-    "flows": {"contract", "bijectors", "conditioners", "distributions", "data", "backends"},
+    "objectives": {"contract"},
+    "flows": {"contract", "bijectors", "conditioners", "distributions", "objectives", "data", "backends"},
     "data": {"contract"},
     "evaluation": {"flows", "bijectors", "contract", "distributions"},
     "latent": {"flows", "bijectors", "contract", "data"},
@@ -53,6 +54,8 @@ ALSO = {
     "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
     "flowkit.bijectors.residual": {"backends"},  # as autoregressive
     "flowkit.bijectors.log_det_series": {"backends"},  # as autoregressive
+    "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
+    "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
 }
 FREE = {"_engine", "_registration"}

@@ -1,5 +1,6 @@
 """Noise reaches layers as an input, from training to samples."""
 
+import itertools
 import math
 
 import keras
@@ -7,16 +8,18 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import BijectorSpec, ContractError, Flow
+from flowkit import Bijector, BijectorSpec, ContractError, Domain, Flow
 from flowkit.bijectors import (
     ActNorm,
     Chain,
     Coupling,
+    Exp,
     Flatten,
     Inverse,
     MultiScale,
     Permute,
     Pointwise,
+    Sigmoid,
     Squeeze,
 )
 from flowkit.conditioners import MLP
@@ -155,8 +158,9 @@ def test_dequantize_at_the_start_of_a_chain_is_that_of_the_flow():
     for flow in (inside, outside):
         flow.build((None, 4, 4, 3))
     assert inside.exact == outside.exact == "bound"
-    # Both draw from the same stretch of the counter.
-    np.testing.assert_allclose(inside.log_prob(x), outside.log_prob(x), rtol=1e-6)
+    noise = ops.convert_to_tensor(counted((Need("uniform", 48),), 0, 6))
+    given = ops.convert_to_numpy(inside._log_density(ops.convert_to_tensor(x), None, noise))
+    np.testing.assert_allclose(given, outside.log_prob(x), rtol=1e-6)
     np.testing.assert_array_equal(inside.decode(inside.encode(x)), x)
 
 
@@ -175,12 +179,14 @@ def test_a_multi_scale_flow_hands_noise_to_its_scales():
 def test_missing_noise_and_noise_too_many_are_refused():
     layer = Slice(1)
     layer.build((None, 3))
-    with pytest.raises(ContractError, match=r"noise= of shape \(batch, 2\), normal numbers, received none"):
+    with pytest.raises(ContractError, match=r"noise= of shape \(4, 2\), normal numbers, received none"):
         layer.inverse(rows(4, 1))
     with pytest.raises(ContractError, match=r"received shape \(4, 3\)"):
         layer.inverse(rows(4, 1), noise=rows(4, 3))
     with pytest.raises(ContractError, match="draws nothing"):
         layer(rows(4, 3), noise=rows(4, 2))
+    with pytest.raises(ContractError, match=r"noise= of shape \(4, 2\)"):
+        layer.inverse(rows(4, 1), noise=rows(1, 2))  # one row would be shared by all
     with pytest.raises(ContractError, match="parts without noise"):
         Chain([Slice(1)], backprop="recompute")
 
@@ -234,3 +240,135 @@ def test_the_words_of_a_spec_add_up():
     assert not words["solver_gradients"]
     assert (words["fixed_axes"], words["likelihood"], words["noise"]) == ("all", "estimated", "forward")
     assert BijectorSpec(forward="none").inverted().inverse == "none"
+
+
+@keras.saving.register_keras_serializable("tests")
+class Estimated(Bijector):
+    """The identity, whose log-det of 0 is estimated with a standard deviation of 2."""
+
+    spec = BijectorSpec(noise="both", likelihood="estimated")
+
+    def noise_size(self, x_shape):
+        return 1
+
+    def _forward(self, x, noise):
+        return x, 2 * noise[:, 0]
+
+    def _inverse(self, z, noise):
+        return z, -2 * noise[:, 0]
+
+
+def test_a_direction_that_draws_may_not_promise_to_be_exact():
+    with pytest.raises(ValueError, match="expects 'estimated' or 'bound', since that direction draws"):
+        BijectorSpec(noise="forward")
+    with pytest.raises(ValueError, match="inverse_likelihood expects 'exact'"):
+        BijectorSpec(inverse_likelihood="bound")
+
+
+PARTS = {"slice": lambda: Slice(1), "augment": lambda: Augment(1), "estimated": Estimated, "silent": ActNorm}
+
+
+@pytest.mark.parametrize("names", list(itertools.product(PARTS, repeat=2)), ids="-".join)
+def test_reading_a_chain_backwards_is_a_chain_of_parts_read_backwards(names):
+    whole = Inverse(Chain([PARTS[name]() for name in names])).spec
+    parts = Chain([Inverse(PARTS[name]()) for name in reversed(names)]).spec
+    for inverse in (False, True):
+        assert whole.likelihood_of(inverse=inverse) == parts.likelihood_of(inverse=inverse)
+        assert whole.draws(inverse) == parts.draws(inverse)
+
+
+@pytest.mark.parametrize("bounded", ["augment", "dequantize"])
+def test_draws_of_estimates_are_averaged_also_if_they_are_bounds(bounded):
+    """The mean of exponentials of estimates is no bound: with a deviation of 2 it would be 2 nats too high."""
+    if bounded == "augment":
+        flow, x = Flow(Chain([Augment(1), Estimated()])), np.zeros((50, 1), "float32")
+        truth = -0.5 * math.log(2 * math.pi)
+    else:
+        flow, x = Flow(Estimated(), dequantize=Dequantize()), np.full((50, 1, 1, 1), 128, "uint8")
+        truth = None
+    flow.build((None, *x.shape[1:]))
+    log_prob = -flow.bits_per_dim(x, samples=300) * math.log(2)
+    assert flow.exact == "bound"
+    if truth is None:
+        truth = -flow_without_estimates(x).bits_per_dim(x, samples=300).mean() * math.log(2)
+    assert abs(log_prob.mean() - truth) < 5 * 2 / math.sqrt(300 * 50) + 0.01
+
+
+def flow_without_estimates(x):
+    flow = Flow(Chain([]), dequantize=Dequantize())
+    flow.build((None, *x.shape[1:]))
+    return flow
+
+
+def test_noise_of_dequantisation_and_of_layers_have_nothing_in_common():
+    needs = (Need("uniform", 6),)
+    streams = [counted(needs, 0, 500, stream=stream) for stream in ("dequantize", "forward", "inverse")]
+    flat = np.concatenate(streams, axis=1)
+    assert abs(np.corrcoef(flat.T) - np.eye(18)).max() < 6 / math.sqrt(500)
+    assert len(np.unique(flat)) > 0.99 * flat.size
+
+
+def test_seeds_next_to_each_other_give_other_numbers_however_large():
+    needs = (Need("uniform", 2),)
+    near = [counted(needs, 0, 4, seed=2**63 + i, stream="inverse") for i in range(3)]
+    assert not (near[0] == near[1]).any()
+    assert not (near[1] == near[2]).any()
+    for wrong in (1.5, None, "a", -1, 2**64):
+        with pytest.raises(ValueError, match="seed: expected a whole number"):
+            counted(needs, 0, 1, seed=wrong)
+
+
+def test_a_flow_with_noise_scores_data_of_another_size_as_one_without_does():
+    flow = Flow(Chain([Augment(1), Squeeze()]))
+    flow.build((None, 4, 4, 1))
+    assert flow.log_prob(rows(2, 8, 8, 1)).shape == (2,)
+    assert flow.encode(rows(2, 8, 8, 1)).shape == (2, 4, 4, 8)
+
+
+def test_samples_that_a_callback_asks_for_do_not_change_training():
+    losses = []
+    for asks in (False, True):
+        keras.utils.set_random_seed(0)
+        flow = Flow(Chain([Augment(1), Coupling(MLP([4]))]))
+        flow.compile("sgd")
+        ask = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: flow.sample(2) if asks else None)  # noqa: B023
+        losses.append(
+            flow.fit(rows(64, 2), epochs=2, shuffle=False, verbose=0, callbacks=[ask]).history["loss"]
+        )
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("make", [lambda q: Slice(1, q), lambda q: Augment(1, q)])
+def test_the_density_of_what_is_drawn_is_refreshed_too(make):
+    counts = CountsSteps()
+    flow = Flow(make(counts))
+    flow.build((None, 1 + isinstance(flow.bijector, Slice)))
+    counts.adapt(rows(8, 1))
+    flow.compile("sgd")
+    flow.fit(rows(32, *flow.event_shape), epochs=1, batch_size=8, verbose=0)
+    assert float(counts.steps.value) == 4
+
+
+def test_densities_that_are_none_on_the_real_numbers_are_refused():
+    for surjection in (Slice, Augment):
+        with pytest.raises(ContractError, match="a density from the real numbers onto them"):
+            surjection(1, Sigmoid())
+
+
+def test_latents_of_another_width_are_refused():
+    kept, added = Slice(1), Augment(3)
+    for layer in (kept, added):
+        layer.build((None, 3))
+    with pytest.raises(ContractError, match="latents of 1 channels"):
+        kept.inverse(rows(4, 2), noise=rows(4, 2))
+    for wrong in (2, 3, 5):
+        with pytest.raises(ContractError, match="latents of 6 channels"):
+            added.inverse(rows(4, wrong))
+
+
+def test_scales_between_other_sets_than_the_real_numbers_are_refused():
+    with pytest.raises(ContractError, match=r"a scale's codomain to be Domain\.REAL"):
+        MultiScale([Chain([Exp(), Squeeze()]), Squeeze()])
+    with pytest.raises(ContractError, match="a later scale's domain"):
+        MultiScale([Squeeze(), Chain([Inverse(Exp()), Squeeze()])])
+    assert MultiScale([Chain([Inverse(Exp()), Squeeze()]), Squeeze()]).spec.domain == Domain.POSITIVE

@@ -100,6 +100,10 @@ def test_the_wheel_carries_the_images_and_both_licences(wheel):
     assert {"LICENSE", "flowkit/data/LICENSE.fashion-mnist"} <= licences
 
 
+def test_the_wheel_says_that_it_is_typed(wheel):
+    assert {"flowkit/py.typed", "flowkit/__init__.pyi"} <= set(wheel)
+
+
 def test_the_wheel_holds_the_package_and_its_pytest_plugin_alone(wheel):
     tops = {name.split("/")[0] for name in wheel if ".dist-info/" not in name}
     assert tops == {"flowkit", "flowkit_pytest.py"}  # the plugin: see there why it is beside the package

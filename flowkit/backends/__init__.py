@@ -28,28 +28,38 @@ _engine = _file("engine")
 _numerics = _file("numerics")
 _optimizer = _file("optimizer")
 _parts = _file("parts")
+_dense = _file("dense")
+_moves = _file("moves")
+_lean_step = _file("lean_step")
 _backprop = _file("backprop")
 _steps = _file("steps")
 
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
+add_to_means = _lean_step.add_to_means
 all_finite = _optimizer.all_finite
 arctan = _numerics.arctan
+as_input = _engine.as_input
 backprop = _backprop.backprop
 compile_fully = _engine.compile_fully
 compile_gradients = _engine.compile_gradients
 compile_inference = _engine.compile_inference
 compile_jacobian = _engine.compile_jacobian
 compiling_parts = _parts.compiling_parts
+concatenate = _moves.concatenate
 constant = _engine.constant
 convolve = _engine.convolve
 cos = _numerics.cos
 cumsum = _numerics.cumsum
+dealt_dense = _dense.dealt_dense
+dense = _dense.dense
 devices = _engine.devices
 float64 = _engine.float64
 giving_back = _steps.giving_back
 gradients = _engine.gradients
 iterate = _numerics.iterate
+lean_train_step = _lean_step.lean_train_step
 lgamma = _engine.lgamma
+log_sigmoid_and_sigmoid = _moves.log_sigmoid_and_sigmoid
 lowest_float = _engine.lowest_float
 map_rows = _engine.map_rows
 matmul = _numerics.matmul
@@ -59,37 +69,47 @@ processes = _steps.processes
 rectify = _engine.rectify
 replica_share = _engine.replica_share
 replicas = _engine.replicas
+row_sums = _moves.row_sums
 run_part = _parts.run_part
 scan = _parts.scan
 scans = _parts.scans
+several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
 tanh = _numerics.tanh
+unbind = _moves.unbind
 use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
 
 __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
+    "add_to_means",
     "all_finite",
     "arctan",
+    "as_input",
     "backprop",
     "compile_fully",
     "compile_gradients",
     "compile_inference",
     "compile_jacobian",
     "compiling_parts",
+    "concatenate",
     "constant",
     "convolve",
     "cos",
     "cumsum",
+    "dealt_dense",
+    "dense",
     "devices",
     "float64",
     "giving_back",
     "gradients",
     "installed",
     "iterate",
+    "lean_train_step",
     "lgamma",
+    "log_sigmoid_and_sigmoid",
     "lowest_float",
     "map_rows",
     "matmul",
@@ -103,13 +123,16 @@ __all__ = [
     "rectify",
     "replica_share",
     "replicas",
+    "row_sums",
     "run_part",
     "scan",
     "scans",
     "settle",
+    "several_steps",
     "sin",
     "spare_tensorflow",
     "tanh",
+    "unbind",
     "use_multi_tensor",
     "version",
 ]

@@ -1,5 +1,7 @@
 """Activation normalisation with data-dependent initialisation."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -13,7 +15,8 @@ class ActNorm(Bijector):
     """z = (x + shift) exp(factor * logs), one shift and one logs for each channel.
 
     `adapt(x)` sets both so that the batch `x` leaves with mean 0 and variance 1; until then the
-    layer refuses to work. `factor` = 3, as published, makes a step on `logs` count three times.
+    layer refuses to work. Without data, by `Flow.adapt()`, it is what leaves the inverse. `factor` = 3,
+    as published, makes a step on `logs` count three times.
 
     Kingma & Dhariwal, Glow (2018), section 3.1.
 
@@ -26,18 +29,18 @@ class ActNorm(Bijector):
 
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, factor=3.0, **kwargs):
+    def __init__(self, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factor = factor
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         channels = x_shape[-1]
         self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift")
         self.logs = self.add_weight(shape=(channels,), initializer="zeros", name="logs")
         self.flag = adapted_flag(self)
 
     @property
-    def log_scale(self):
+    def log_scale(self) -> Any:
         """factor * logs, shape (channels,)."""
         return self.factor * self.logs.value
 
@@ -54,5 +57,13 @@ class ActNorm(Bijector):
         self.logs.assign(log_scale / self.factor)
         self.flag.assign(True)
 
-    def get_config(self):
+    def _adapt_inverse(self, z):
+        # The inverse is z exp(-log_scale) - shift: what leaves it has mean 0 and variance 1.
+        shift, log_scale = normalizing(z)
+        warn_of_constants(self, log_scale)
+        self.shift.assign(-shift * ops.exp(log_scale))
+        self.logs.assign(-log_scale / self.factor)
+        self.flag.assign(True)
+
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}

@@ -1,5 +1,7 @@
 """Shifts and scales, given or learned, one for each channel."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -15,11 +17,11 @@ class Shift(Bijector):
 
     spec = BijectorSpec(log_det="zero")
 
-    def __init__(self, shift=None, **kwargs):
+    def __init__(self, shift: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.given = _plain(shift)
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
 
     def _forward(self, x):
@@ -28,7 +30,7 @@ class Shift(Bijector):
     def _inverse(self, z):
         return z - self.shift, 0.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shift": self.given}
 
 
@@ -41,11 +43,11 @@ class Scale(Bijector):
 
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, log_scale=None, **kwargs):
+    def __init__(self, log_scale: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.given = _plain(log_scale)
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
 
     def _forward(self, x):
@@ -54,7 +56,7 @@ class Scale(Bijector):
     def _inverse(self, z):
         return z * ops.exp(-self.log_scale), -channel_log_det(self.log_scale, z)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "log_scale": self.given}
 
 

@@ -58,7 +58,7 @@ class Autoregressive(Steered):
         self._refuse_two_sets()
         self.spec = self._steered_spec(event_rank=1, inverse="iterative" if solved else "sequential")
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
         if isinstance(self.order, list) and len(self.order) != size:
             raise ContractError(
@@ -87,6 +87,10 @@ class Autoregressive(Steered):
     def _seen(self, x, context):
         return self._in_order(x), context
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        # The conditioner sees the data, which are not there before it has answered: the default of all bijectors.
+        super(Steered, self).run_adapt_inverse(z, context, again)
+
     def _prepare(self, x, context):
         return self.transform.prepare(self._answer(x, context))
 
@@ -97,7 +101,7 @@ class Autoregressive(Steered):
             return ops.flip(x, axis=-1)
         return ops.take(x, self.back if back else self.indices, axis=-1)
 
-    def run(self, x, context, inverse):
+    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
         x = self._in_order(x)
         y, log_slope = (self._find if inverse else self._move)(x, context)
         return self._in_order(y, back=True), 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
@@ -121,5 +125,5 @@ class Autoregressive(Steered):
         x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
         return self.transform.inverse(z, *self._prepare(x, context))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "order": self.order}

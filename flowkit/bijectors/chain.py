@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
@@ -44,7 +46,9 @@ class Chain(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
-    def __init__(self, parts, *, backprop="stored", **kwargs):
+    composite = True
+
+    def __init__(self, parts: Iterable[Any], *, backprop: str = "stored", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(parts, (list, tuple)):
             raise TypeError(f"Chain expects a list of bijectors, received {parts!r}.")
@@ -74,16 +78,22 @@ class Chain(Bijector):
                 hint="Put it beside this chain, in one with backprop='stored'.",
             )
 
+    def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
+        if not self.parts:
+            return [self], None
+        before, last = self.parts[-1].split_levels()
+        return ([*self.parts[:-1], *before], last) if last is not None else ([self], None)
+
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return next((p.num_classes for p in self.parts if p.num_classes is not None), None)
 
-    def latent_rank(self, rank):
+    def latent_rank(self, rank: int | None) -> int | None:
         for part in self.parts:
             rank = part.latent_rank(rank)
         return rank
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         for part in self.parts:
             part._check_shape(x_shape)
             part.build_for(x_shape, context_shape)
@@ -98,7 +108,7 @@ class Chain(Bijector):
                 part._check_shape(x_shape)
                 x_shape = part.compute_output_shape(x_shape)
 
-    def run(self, x, context, inverse, noise=None):
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         if self.backprop != "stored":
             return self._backprop(x, context, inverse)
         total, shape = 0.0, as_tuple(x.shape)
@@ -110,7 +120,7 @@ class Chain(Bijector):
 
     # Noise
 
-    def noise_needs(self, x_shape, inverse):
+    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
         return sum(self._shares(x_shape, inverse), ())
 
     def _shares(self, x_shape, inverse):
@@ -134,14 +144,14 @@ class Chain(Bijector):
                 runs.append(([part], share))
         return runs[::-1] if inverse else runs
 
-    def forgets(self, inverse):
+    def forgets(self, inverse: bool) -> bool:
         return any(part.forgets(inverse) for part in self.parts)
 
     # Gradients that save memory
 
     def _backprop(self, x, context, inverse):
         invert = self.backprop == "reversible"
-        parts = self._flat() if invert else self.parts
+        parts = _flat(self.parts) if invert else self.parts
         return backends.backprop(
             parts[::-1] if inverse else parts,
             x,
@@ -151,13 +161,6 @@ class Chain(Bijector):
             tolerance=self._drift_tolerance,
             on_drift=self._warn_of_drift,
         )
-
-    def _flat(self):
-        """The parts, and in place of a chain its parts: the smaller a part, the less is held at a time."""
-        flat = []
-        for part in self.parts:
-            flat += part._flat() if isinstance(part, Chain) else [part]
-        return flat
 
     def _find_drift_tolerance(self):
         """The relative error of a rebuilt input that passes: that of gradients was seen to be as large.
@@ -193,16 +196,22 @@ class Chain(Bijector):
                     hint="Leave it out, or use backprop='stored'.",
                 )
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         for part, share in self._one_by_one(x, noise):
             part.run_adapt(x, context, again, **given(share))
             x, _ = part.run(x, context, inverse=False, **given(share))
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        for parts, share in self._given_noise(as_tuple(z.shape), True, noise):
+            for part in reversed(parts):
+                part.run_adapt_inverse(z, context, again, **given(share))
+                z, _ = part.run(z, context, inverse=True, **given(share))
+
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return any(part.refreshes for part in self.parts)
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         left = sum(part.refreshes for part in self.parts)
         for part, share in self._one_by_one(x, noise):
             if part.refreshes:
@@ -218,17 +227,17 @@ class Chain(Bijector):
             return [(part, None) for part in self.parts]
         return zip(self.parts, deal(noise, self._shares(as_tuple(x.shape), False)), strict=True)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         for part in self.parts:
             input_shape = part.compute_output_shape(input_shape)
         return input_shape
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         for part in reversed(self.parts):
             latent_shape = part.compute_inverse_shape(latent_shape)
         return latent_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "parts": [keras.saving.serialize_keras_object(p) for p in self.parts],
@@ -236,7 +245,7 @@ class Chain(Bijector):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
 
 
@@ -262,3 +271,11 @@ def _run(parts, x, context, inverse):
         x, log_det = backends.run_part(part, x, context, inverse)
         total = total + log_det
     return x, total
+
+
+def _flat(parts):
+    """The parts, and in place of a composite its parts: the smaller a part, the less is held at a time."""
+    flat = []
+    for part in parts:
+        flat += _flat(part.parts) if part.composite else [part]
+    return flat

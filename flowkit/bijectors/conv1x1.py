@@ -1,5 +1,7 @@
 """Invertible 1x1 convolution: a learned matrix across the channels."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -29,11 +31,11 @@ class Conv1x1(Bijector):
 
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, *, lu=True, seed=None, **kwargs):
+    def __init__(self, *, lu: bool = True, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lu, self.seed = lu, seed
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         c = x_shape[-1]
         rotation = np.linalg.qr(rng(self.seed).normal(size=(c, c)))[0]
         if not self.lu:
@@ -60,14 +62,14 @@ class Conv1x1(Bijector):
         lower = ops.tril(self.lower.value, -1) + ops.eye(c, dtype=self.compute_dtype)
         return lower, ops.triu(self.upper.value, 1) + ops.diag(self.sign.value * ops.exp(self.log_s.value))
 
-    def matrix(self):
+    def matrix(self) -> Any:
         """W, shape (channels, channels)."""
         if not self.lu:
             return ops.convert_to_tensor(self.kernel)
         lower, upper = self._triangles()
         return matmul(self.permutation.value, matmul(lower, upper))
 
-    def assign(self, matrix):
+    def assign(self, matrix: Any) -> None:
         """Set W to `matrix`, (channels, channels), factored anew where `lu`."""
         if not self.lu:
             self.kernel.assign(matrix)
@@ -80,7 +82,7 @@ class Conv1x1(Bijector):
         self.log_s.assign(np.log(np.abs(diagonal)))
         self.sign.assign(np.sign(diagonal))
 
-    def inverse_matrix(self):
+    def inverse_matrix(self) -> Any:
         """The inverse of W, by two triangular solves if W is factored."""
         if not self.lu:
             return ops.inv(ops.convert_to_tensor(self.kernel))
@@ -88,7 +90,7 @@ class Conv1x1(Bijector):
         half = ops.solve_triangular(lower, ops.transpose(self.permutation.value), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
 
-    def log_abs_det(self):
+    def log_abs_det(self) -> Any:
         """log|det W|, a scalar."""
         if self.lu:
             return ops.sum(self.log_s.value)
@@ -103,7 +105,7 @@ class Conv1x1(Bijector):
     def _inverse(self, z):
         return matmul(z, self.inverse_matrix()), -places(z) * self.log_abs_det()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}
 
 

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.bijectors.splits import split_of
 from flowkit.bijectors.steered import Steered
-from flowkit.contract import ContractError, sum_event
+from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import LAYOUTS, build_conditioner
 from flowkit.contract.shapes import as_tuple
@@ -70,7 +71,7 @@ class Coupling(Steered):
         self._refuse_two_sets()
         self.spec = self._steered_spec()
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         event = as_tuple(x_shape)[1:]
         if not self._parts.divides(event):
             raise ContractError(
@@ -96,14 +97,14 @@ class Coupling(Steered):
         moved = self._parts.only_changed(moved, given)
         if self.spec.log_det == "zero":
             return moved, 0.0
-        return moved, sum_event(self._parts.only_changed(log_slope, ops.zeros_like(log_slope)))
+        return moved, backends.row_sums(self._parts.only_changed(log_slope))
 
-    def run(self, x, context, inverse):
+    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
         kept, given = self._parts.part(x)
         moved, log_det = self._move(given, self._prepare(kept, context), inverse)
         return self._parts.join(kept, moved), log_det
 
-    def rebuild(self, y, context, inverse, nudge):
+    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
         # What is kept is the same on both sides, so the network answers once for both directions.
         (kept, moved), (kept_nudge, moved_nudge) = self._parts.part(y), self._parts.part(nudge)
         prepared = self._prepare(kept + kept_nudge, context)
@@ -112,7 +113,7 @@ class Coupling(Steered):
         redone, log_det = self._move(undone + moved_nudge, prepared, inverse)
         return self._parts.join(kept, undone), self._parts.join(kept + kept_nudge, redone), log_det
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "split": self.split if isinstance(self.split, str) else self.split.tolist(),
@@ -121,7 +122,7 @@ class Coupling(Steered):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Coupling":
         if isinstance(config["transform"], str):  # of files in which the scale was the layer's own
             words = {name: config[name] for name in ("scale", "min_scale", "order") if name in config}
             affine = config["transform"] == "affine"

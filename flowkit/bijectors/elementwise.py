@@ -1,5 +1,7 @@
 """Maps that treat every entry by itself."""
 
+from typing import Any
+
 from keras import ops
 
 from flowkit.contract import Bijector, sum_event
@@ -20,6 +22,6 @@ class Elementwise(Bijector):
     (2,)
     """
 
-    def run(self, x, context, inverse):
+    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
         y, log_derivative = super().run(x, context, inverse)
         return y, sum_event(ops.broadcast_to(log_derivative, ops.shape(y)))

@@ -1,5 +1,7 @@
 """A bijector read backwards."""
 
+from typing import Any
+
 import keras
 
 from flowkit.contract import Bijector, FlowLayer
@@ -16,14 +18,14 @@ class Inverse(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
-    def __init__(self, bijector, **kwargs):
+    def __init__(self, bijector: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(bijector, FlowLayer):
             raise TypeError(f"Inverse expects a bijector, received {bijector!r}.")
         self.bijector = bijector
         self.spec = bijector.spec.inverted()
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         self.bijector.build_for(self.bijector.compute_inverse_shape(x_shape), context_shape)
 
     def _check_shape(self, x_shape):
@@ -33,56 +35,58 @@ class Inverse(Bijector):
         # The inner bijector's own check of the direction that it will run.
         self.bijector._check_input(x, context, not inverse)
 
-    def run(self, x, context, inverse, noise=None):
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         return self.bijector.run(x, context, not inverse, **given(noise))
 
-    def noise_needs(self, x_shape, inverse):
+    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
         return self.bijector.noise_needs(self.bijector.compute_inverse_shape(x_shape), not inverse)
 
-    def forgets(self, inverse):
+    def forgets(self, inverse: bool) -> bool:
         return self.bijector.forgets(not inverse)
 
-    def rebuild(self, y, context, inverse, nudge):
+    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
         return self.bijector.rebuild(y, context, not inverse, nudge)
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return self.bijector.refreshes
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        if self.bijector.spec.draws(inverse=False):
+            raise NotImplementedError(
+                f"Inverse({type(self.bijector).__name__}) cannot refresh: f's own inputs are this layer's outputs, and "
+                "f would need noise for them that nothing has drawn. Put the layer that refreshes outside."
+            )
         # f's own inputs are this layer's outputs.
         x, _ = self.run(x, context, inverse=False, noise=noise)
         self.bijector.run_refresh(x, context)
 
-    def run_adapt(self, x, context, again=True, noise=None):
-        # What f normalises are its own inputs, which are this layer's outputs: they do not exist
-        # before f's statistics do.
-        if not self.bijector.adapted:
-            raise NotImplementedError(
-                f"Inverse({type(self.bijector).__name__}) cannot be adapted: the statistics it needs are "
-                "those of its own output. Adapt the inner bijector on samples of that."
-            )
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.bijector.run_adapt_inverse(x, context, again, **given(noise))
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.bijector.run_adapt(z, context, again, **given(noise))
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return self.bijector.num_classes
 
-    def latent_rank(self, rank):
+    def latent_rank(self, rank: int | None) -> int | None:
         # A reshape does not say what it was before.
         return rank if self.bijector.latent_rank(rank) == rank else None
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return self.bijector.compute_inverse_shape(input_shape)
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         return self.bijector.compute_output_shape(latent_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "bijector": keras.saving.serialize_keras_object(self.bijector),
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"bijector": keras.saving.deserialize_keras_object(config["bijector"])})

@@ -5,25 +5,13 @@ import math
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.chain import Chain
-from flowkit.bijectors.multiscale import MultiScale
-
-
-def split_levels(bijector):
-    """(the parts before, the `MultiScale` at the end); the latter is None if the latents do not come in levels."""
-    before, last = [], bijector
-    while isinstance(last, Chain) and last.parts:
-        before += last.parts[:-1]
-        last = last.parts[-1]
-    return (before, last) if isinstance(last, MultiScale) else ([bijector], None)
-
 
 def find_levels(bijector, wanted):
     """(the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
 
     Raises ValueError, which begins with what was `wanted`, if the latents do not come in levels.
     """
-    before, last = split_levels(bijector)
+    before, last = bijector.split_levels()
     if last is None:
         raise ValueError(
             f"{wanted}: expected a flow whose bijector is a MultiScale, or a Chain that ends in one, "

@@ -1,14 +1,16 @@
 """The multi-scale architecture: some latents leave early, the rest goes on."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 from keras import ops
 
 from flowkit.bijectors.whitening import Whitening
-from flowkit.contract import Bijector, BijectorSpec, ContractError, FlowLayer
+from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, FlowLayer
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import LAYOUTS, build_conditioner, context_of
+from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import composed
@@ -42,8 +44,15 @@ class MultiScale(Bijector):
     """
 
     def __init__(
-        self, scales, *, priors=None, top_prior=None, prior_layout="interleaved", min_scale=0.0, **kwargs
-    ):
+        self,
+        scales: Iterable[Any],
+        *,
+        priors: Iterable[Any] | None = None,
+        top_prior: Any = None,
+        prior_layout: str = "interleaved",
+        min_scale: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.scales = list(scales)
         self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
@@ -62,25 +71,29 @@ class MultiScale(Bijector):
             if not isinstance(scale, FlowLayer):
                 raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
         specs = [scale.spec for scale in self.scales]
+        for number, spec in enumerate(specs):
+            self._check_domain("a scale's codomain", spec.codomain)
+            self._check_domain("a later scale's domain", spec.domain if number else Domain.REAL)
         conditioners = [p for p in (*self.priors, top_prior) if p is not None]
         reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
         whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
         self.spec = BijectorSpec(
             event_rank=specs[0].event_rank,
             event_multiple=specs[0].event_multiple,
+            domain=specs[0].domain,
             **composed([*specs, *reads, whitened]),
         )
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         counts = [getattr(part, "num_classes", None) for part in (*self.scales, *self.priors, self.top_prior)]
         return next((n for n in counts if n is not None), None)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         shapes = self.build_parts(x_shape, context_shape)
         self.event, self.latent_events = as_tuple(x_shape)[1:], [left[1:] for _, left in shapes]
 
-    def build_parts(self, x_shape, context_shape=None):
+    def build_parts(self, x_shape: Any, context_shape: Any = None) -> Any:
         """Make the weights of scales and priors, and leave the size of the data open for `build`.
 
         Weights belong to channels: a flow whose weights come from elsewhere need not know more. Returns
@@ -121,6 +134,17 @@ class MultiScale(Bijector):
             shapes.append((given, shape))
         return shapes
 
+    def _check_domain(self, whose, domain):
+        """Raise if latents, or what goes on to a later scale, are not all the real numbers."""
+        if domain != Domain.REAL:
+            raise ContractError(
+                "domain",
+                self,
+                expected=f"{whose} to be {Domain.REAL}, which latents and their priors are",
+                received=f"{domain}",
+                hint="Map onto the real numbers within the scale, with Logit or Inverse(Exp()).",
+            )
+
     def _check_level(self, level, scale, shape, event):
         try:
             scale._check_shape(shape)
@@ -135,7 +159,7 @@ class MultiScale(Bijector):
                 hint=f"Use at most {level} levels, or pad or resize the images.",
             ) from error
 
-    def run_levels(self, x, context=None, noise=None):
+    def run_levels(self, x: Any, context: Any = None, noise: Any = None) -> Any:
         """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
         Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x.
@@ -170,10 +194,10 @@ class MultiScale(Bijector):
             total = total + log_det
         return x, total
 
-    def run(self, x, context, inverse, noise=None):
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         return self._inverse(x, context, noise) if inverse else self._forward(x, context, noise)
 
-    def noise_needs(self, x_shape, inverse):
+    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
         return sum(self._shares(x_shape, inverse), ())
 
     def _shares(self, x_shape, inverse):
@@ -187,21 +211,21 @@ class MultiScale(Bijector):
         """The noise of each scale, None for none."""
         return [None] * len(self.scales) if noise is None else deal(noise, self._shares(x_shape, inverse))
 
-    def forgets(self, inverse):
+    def forgets(self, inverse: bool) -> bool:
         return any(scale.forgets(inverse) for scale in self.scales)
 
-    def run_adapt(self, x, context, again=True, noise=None):
-        for scale, share in zip(
-            self.scales, self._deal(noise, as_tuple(x.shape), inverse=False), strict=True
-        ):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
+        for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
             scale.run_adapt(x, context, again, **given(share))
             x = self._stays(scale, x, context, share)
+            adapt_conditioner(prior, x, context, again)
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return any(scale.refreshes for scale in self.scales)
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         for scale, share in zip(
             self.scales, self._deal(noise, as_tuple(x.shape), inverse=False), strict=True
         ):
@@ -214,7 +238,22 @@ class MultiScale(Bijector):
         x, _ = scale.run(x, context, inverse=False, **given(noise))
         return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
 
-    def split_latents(self, z):
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        *parts, x = self.split_latents(z)
+        shares = self._deal(noise, (None, *self.event), inverse=True)
+        x, _ = self._whiten_last(x, self.top_prior, x, context, inverse=True)
+        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
+            if scale is not self.scales[-1]:
+                z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
+                x = ops.concatenate([x, z], axis=-1)
+            share = given(shares.pop())
+            scale.run_adapt_inverse(x, context, again, **share)
+            x, _ = scale.run(x, context, inverse=True, **share)
+
+    def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
+        return [], self
+
+    def split_latents(self, z: Any) -> list[Any]:
         """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
         self._require_size()
         parts, start = [], 0
@@ -224,32 +263,31 @@ class MultiScale(Bijector):
             start = stop
         return parts
 
-    def join_latents(self, parts):
+    def join_latents(self, parts: Any) -> Any:
         """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
         flat = [ops.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
         return ops.concatenate(flat, axis=-1)
 
-    def before_top_prior(self, z, context=None):
+    def before_top_prior(self, z: Any, context: Any = None) -> Any:
         """What the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
         return self._whiten_last(last, self.top_prior, last, context, inverse=True)[0]
 
-    def latent_rank(self, rank):
+    def latent_rank(self, rank: int | None) -> int | None:
         return 1
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], math.prod(input_shape[1:]))
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
+        left = self.latent_events if built else [z[1:] for _, z in self._level_shapes(as_tuple(input_shape))]
+        return (input_shape[0], sum(map(math.prod, left)))
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         self._require_size()
-        if tuple(latent_shape[1:]) != (math.prod(self.event),):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"flat latents (batch, {math.prod(self.event)})",
-                received=f"shape {tuple(latent_shape)}",
-            )
+        dim = self.compute_output_shape((None, *self.event))[1]
+        if tuple(latent_shape[1:]) != (dim,):
+            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
+            raise ContractError("event shape", self, expected=expected, received=received)
         return (latent_shape[0], *self.event)
 
     def _fixed_shape(self):
@@ -266,7 +304,7 @@ class MultiScale(Bijector):
                 hint="Call .build((None, height, width, channels)), or adapt or fit first.",
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         def store(layer):
             return None if layer is None else keras.saving.serialize_keras_object(layer)
 
@@ -280,7 +318,7 @@ class MultiScale(Bijector):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         def restore(stored):
             return None if stored is None else keras.saving.deserialize_keras_object(stored)
 

@@ -1,5 +1,8 @@
 """Fixed permutations of the channels."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -21,7 +24,9 @@ class Permute(Bijector):
 
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
-    def __init__(self, order="reverse", *, seed=None, **kwargs):
+    def __init__(
+        self, order: str | Sequence[int] = "reverse", *, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(order, str) and order not in ("reverse", "shuffle"):
             raise ValueError(
@@ -29,7 +34,7 @@ class Permute(Bijector):
             )
         self.order, self.seed = order if isinstance(order, str) else [int(i) for i in order], seed
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         indices = self._indices(x_shape[-1])
         # A weight, since a shuffle must survive saving; both ways, since argsort at each call is waste.
         self.indices = fixed_weight(self, "indices", indices, "int32")
@@ -55,5 +60,5 @@ class Permute(Bijector):
     def _inverse(self, z):
         return ops.take(z, self.back, axis=-1), 0.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "order": self.order, "seed": self.seed}

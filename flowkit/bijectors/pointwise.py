@@ -8,7 +8,6 @@ from keras import ops
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.conditioner import build_conditioner, context_of
-from flowkit.contract.shapes import as_tuple
 from flowkit.transforms import Transform
 
 
@@ -20,8 +19,8 @@ class Pointwise(Steered):
     sample: a density of y given x even for a single number y, for which a coupling has nothing to keep.
 
     Raises TypeError for no transform, and ContractError if the conditioner's answer has the wrong shape, if it expects
-    a context beside its input, or if the context is not vectors (batch, k). Meng, Song, Song & Ermon, Gaussianization
-    Flows (2020).
+    a context beside its input, or if the context is neither vectors (batch, k) nor a dict. Meng, Song, Song & Ermon,
+    Gaussianization Flows (2020).
 
     >>> from flowkit.transforms import RationalQuadratic
     >>> z, log_det = Pointwise(RationalQuadratic())(ops.ones((4, 1)))
@@ -41,15 +40,14 @@ class Pointwise(Steered):
             )
         self.spec = self._steered_spec(context="none" if conditioner is None else "required")
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         channels, parameters = x_shape[-1], self.transform.parameters
         if self.conditioner is None:
             self.raw = self.add_weight(shape=(parameters, channels), initializer="zeros", name="raw")
             return
-        labels = self.num_classes is not None
-        if not isinstance(context_shape, tuple | list) or len(context_shape) not in (
-            (1, 2) if labels else (2,)
-        ):
+        ranks = (2,) if self.num_classes is None else (1, 2)
+        several = isinstance(context_shape, dict)  # which the conditioner knows what to do with
+        if context_shape is None or not (several or len(context_shape) in ranks):
             raise ContractError(
                 "context",
                 self,
@@ -57,12 +55,12 @@ class Pointwise(Steered):
                 received="none" if context_shape is None else f"shape {context_shape}",
                 hint="keras.ops.one_hot makes vectors of labels.",
             )
-        build_conditioner(self, self.conditioner, channels * parameters, as_tuple(context_shape))
+        build_conditioner(self, self.conditioner, channels * parameters, context_shape)
 
     def _seen(self, x, context):
         return context, None
 
-    def run(self, x, context, inverse):
+    def run(self, x: Any, context: Any, inverse: bool) -> tuple[Any, Any]:
         if self.conditioner is None:
             raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
         else:

@@ -1,6 +1,8 @@
 """Changing an event's shape, not its entries."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -21,12 +23,12 @@ class Reshape(Bijector):
 
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
-    def __init__(self, target, *, source=None, **kwargs):
+    def __init__(self, target: Sequence[int], *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.target = _event(target, "target")
         self.source = None if source is None else _event(source, "source")
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self.source = tuple(x_shape[1:])
 
     def _forward(self, x):
@@ -43,13 +45,13 @@ class Reshape(Bijector):
             self._refuse(f"an event of {math.prod(self.target)} entries to make {self.target} of", event)
         return self.target
 
-    def latent_rank(self, rank):
+    def latent_rank(self, rank: int | None) -> int | None:
         return len(self.target)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], *self._latent_event(input_shape))
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         if self.source is None:
             self._refuse("a first call on data, or source=", tuple(latent_shape[1:]))
         expected = self._latent_event((None, *self.source))
@@ -60,7 +62,7 @@ class Reshape(Bijector):
     def _refuse(self, expected, received):
         raise ContractError("event shape", self, expected=expected, received=str(received))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target": self.target, "source": self.source}
 
 
@@ -82,7 +84,7 @@ class Flatten(Reshape):
     (3, 4)
     """
 
-    def __init__(self, *, source=None, **kwargs):
+    def __init__(self, *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)
 
     def _latent_event(self, x_shape):
@@ -91,10 +93,10 @@ class Flatten(Reshape):
             self._refuse(f"an event of shape {self.source}", event)
         return (math.prod(event),)
 
-    def latent_rank(self, rank):
+    def latent_rank(self, rank: int | None) -> int | None:
         return 1
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["target"]
         return config

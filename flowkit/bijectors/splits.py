@@ -49,9 +49,9 @@ class Halves:
 
     def join(self, kept, changed):
         """The event again."""
-        return ops.concatenate((changed, kept) if self.swap else (kept, changed), axis=-1)
+        return backends.concatenate((changed, kept) if self.swap else (kept, changed))
 
-    def only_changed(self, a, elsewhere):
+    def only_changed(self, a, elsewhere=None):
         """`a`, which belongs to what is changed."""
         return a
 
@@ -83,8 +83,9 @@ class Masked:
         """The event again."""
         return changed
 
-    def only_changed(self, a, elsewhere):
-        """`a` in the places that are changed, and `elsewhere` in those that are kept."""
+    def only_changed(self, a, elsewhere=None):
+        """`a` in the places that are changed, and `elsewhere`, or 0, in those that are kept."""
+        elsewhere = ops.zeros_like(a) if elsewhere is None else elsewhere
         return ops.where(self._is_kept(a), elsewhere, a)
 
     def divides(self, event):

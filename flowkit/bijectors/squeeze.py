@@ -1,5 +1,7 @@
 """Trading places for channels."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -19,7 +21,7 @@ class Squeeze(Bijector):
     (1, 2, 3, 12)
     """
 
-    def __init__(self, factor=2, **kwargs):
+    def __init__(self, factor: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not (isinstance(factor, int) and factor >= 1):
             raise ValueError(f"Squeeze expects a whole factor from 1 up, received {factor!r}.")
@@ -42,12 +44,12 @@ class Squeeze(Bijector):
         z = ops.transpose(z, (0, 1, 4, 2, 5, 3))
         return ops.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         f = self.factor
         b, h, w, c = input_shape
         return (b, h and h // f, w and w // f, c * f * f)
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         f = self.factor
         if len(latent_shape) != 4 or latent_shape[-1] % (f * f):
             raise ContractError(
@@ -59,5 +61,5 @@ class Squeeze(Bijector):
         b, h, w, c = latent_shape
         return (b, h and h * f, w and w * f, c // (f * f))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}

@@ -6,7 +6,13 @@ import keras
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import shown
-from flowkit.contract.conditioner import adapt_conditioner, ask, context_of, deal
+from flowkit.contract.conditioner import (
+    adapt_conditioner,
+    ask_dealt,
+    context_of,
+    refresh_conditioner,
+    refreshes,
+)
 from flowkit.transforms import Additive, Affine, Transform
 
 WORDS = {"affine": Affine, "additive": Additive}
@@ -45,7 +51,7 @@ class Steered(Bijector):
         self.transform = transform_of(transform)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
     def _steered_spec(self, **changed):
@@ -72,31 +78,33 @@ class Steered(Bijector):
 
     def _answer(self, given, context):
         """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
-        h = ask(self.conditioner, given, context, self.compute_dtype)
-        return deal(h, self.transform.parameters, self.layout)
+        return ask_dealt(
+            self.conditioner, given, context, self.compute_dtype, self.transform.parameters, self.layout
+        )
 
     def _seen(self, x, context):
         """What the conditioner is asked with: (given, context)."""
         raise NotImplementedError
 
-    def run_adapt(self, x, context, again=True, noise=None):
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, *self._seen(x, context))
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
     @property
-    def refreshes(self):
-        return hasattr(self.conditioner, "refresh")
+    def refreshes(self) -> bool:
+        return refreshes(self.conditioner)
 
-    def run_refresh(self, x, context, noise=None):
-        given = self._seen(x, context)
-        self.conditioner.refresh(*given[: 1 if context_of(self.conditioner) == "none" else 2])
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        refresh_conditioner(self.conditioner, *self._seen(x, context))
 
-    def get_config(self):
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
+
+    def get_config(self) -> dict[str, Any]:
         store = keras.saving.serialize_keras_object
         parts = {"conditioner": store(self.conditioner), "transform": store(self.transform)}
         return {**super().get_config(), **parts}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Steered":
         restore = keras.saving.deserialize_keras_object
         return cls(**config | {name: restore(config[name]) for name in ("conditioner", "transform")})

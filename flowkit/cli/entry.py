@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from flowkit.cli import interrupt
 from flowkit.cli.failure import BAD_INPUT, CommandError, report, say, warnings_in_one_line
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM."""
     warnings_in_one_line()
     try:
@@ -18,7 +20,7 @@ def main(arguments=None):
         return interrupt.exit_code()
 
 
-def script():
+def script() -> NoReturn:
     """`main` as a process of its own, which ends here."""
     code = main()
     # Python, taking itself apart, would print a traceback of a Ctrl-C.

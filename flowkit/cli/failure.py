@@ -52,9 +52,9 @@ def report(error):
     if isinstance(error, _REFUSALS):
         say(str(error) or type(error).__name__)
         return BAD_INPUT
-    if type(error).__name__ == "TrainingDiverged":
+    if hasattr(error, "exit_code"):
         say(str(error))
-        return FAILED
+        return error.exit_code
     if isinstance(error, MemoryError):
         say(
             f"not enough memory ({error or 'the system gave no more'}): a smaller batch, model or data set takes less"

@@ -1,5 +1,7 @@
 """The convolutional network inside Glow's couplings."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -24,14 +26,14 @@ class ConvNet(Conditioner):
 
     def __init__(
         self,
-        width=512,
+        width: int = 512,
         *,
-        features=None,
-        edge_bias=True,
-        context="none",
-        num_classes=None,
-        **kwargs,
-    ):
+        features: int | None = None,
+        edge_bias: bool = True,
+        context: str = "none",
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
         self.width, self.edge_bias = width, edge_bias
         common = {"edge_bias": edge_bias, "dtype": self.dtype_policy}
@@ -42,7 +44,7 @@ class ConvNet(Conditioner):
         if context != "none":
             self.bias = ContextBias(width, num_classes=num_classes, dtype=self.dtype_policy, name="context")
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         hidden = (*x_shape[:-1], self.width)
         self.last.features = self.features
         self.first.build(x_shape)
@@ -51,18 +53,18 @@ class ConvNet(Conditioner):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def run(self, x, context=None):
+    def run(self, x: Any, context: Any = None) -> tuple[Any, Any]:
         # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.
         return self.call(ops.cast(x, self.compute_dtype), context)
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         h = backends.rectify(self._add(self.first.call(x), context))
         return self.last.call(backends.rectify(self.second.call(h)))
 
     def _add(self, h, context):
         return h if context is None or self.bias is None else h + self.bias.call(context, rank=len(h.shape))
 
-    def adapt(self, x, context=None):
+    def adapt(self, x: Any, context: Any = None) -> Any:
         """Normalise the hidden activations on this batch, in the order in which data flow. Returns `self`."""
         if not self.built:
             self.build(x.shape, None if context is None else context.shape)
@@ -70,10 +72,10 @@ class ConvNet(Conditioner):
         self.second.adapt(h)
         return self
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,

@@ -11,7 +11,6 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import widths
-from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -50,7 +49,7 @@ class MADE(Conditioner):
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
         if self.features % size:
             raise ContractError(
@@ -97,7 +96,7 @@ class MADE(Conditioner):
                 hint=f"Make them at least {size} wide.",
             )
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         h = self.layers[0].call(x)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
@@ -105,10 +104,10 @@ class MADE(Conditioner):
             h = layer.call(self.activation(h))
         return h
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden": self.hidden,
@@ -132,7 +131,7 @@ class _Masked(keras.Layer):
     def call(self, x):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
         kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
-        return matmul(x, kernel) + keras.ops.cast(self.bias, self.compute_dtype)
+        return backends.dense(x, kernel, keras.ops.cast(self.bias, self.compute_dtype))
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:

@@ -1,5 +1,7 @@
 """A prior of its own for each place of an image."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -19,24 +21,24 @@ class PlacePrior(keras.Layer):
     (3, 4, 4, 4)
     """
 
-    def __init__(self, *, num_classes=None, **kwargs):
+    def __init__(self, *, num_classes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.context = "none" if num_classes is None else "required"
 
-    def build(self, z_shape, context_shape=None):
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
         _, height, width, channels = z_shape
         self.table = self.add_weight(
             shape=(self.num_classes or 1, height, width, 2 * channels), initializer="zeros", name="table"
         )
 
-    def call(self, z, context=None):
+    def call(self, z: Any, context: Any = None) -> Any:
         if self.num_classes is None:
             return ops.convert_to_tensor(self.table)
         return rows_of(self.table, context)
 
-    def compute_output_shape(self, z_shape, context_shape=None):
+    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
         return (*z_shape[:-1], 2 * z_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes}

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.dense import Dense, activate
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import whole_number
 
@@ -49,30 +50,40 @@ class ResidualMLP(Conditioner):
             self.bias = ContextBias(width, num_classes=num_classes, dtype=self.dtype_policy)
 
     def _dense(self, units):
-        return keras.layers.Dense(units, dtype=self.dtype_policy)
+        return Dense(units, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         self.first.build(x_shape)
         hidden = (*x_shape[:-1], self.width)
         for dense in self.inner:
             dense.build(hidden)
-        self.last = keras.layers.Dense(self.features, kernel_initializer="zeros", dtype=self.dtype_policy)
+        self.last = Dense(self.features, kernel_initializer="zeros", dtype=self.dtype_policy)
         self.last.build(hidden)
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
+        return self.last.call(self._hidden(x, context))
+
+    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str) -> Any:
+        if self.compute_dtype != self.variable_dtype or isinstance(x, dict):
+            return super().run_dealt(x, context, parameters, layout)
+        h = self._hidden(keras.ops.cast(x, self.compute_dtype), context)
+        return self.last.call_dealt(h, parameters, layout)
+
+    def _hidden(self, x, context):
+        """The activations before the last layer."""
         h = self.first.call(x)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
         for one, two in zip(self.inner[::2], self.inner[1::2], strict=True):
-            h = h + two.call(self.activation(one.call(self.activation(h))))
-        return self.last.call(self.activation(h))
+            h = h + two.call(activate(self.activation, one.call(self.activation(h))))
+        return activate(self.activation, h)
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,

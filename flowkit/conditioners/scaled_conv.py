@@ -1,5 +1,7 @@
 """Glow's convolution: a scale in logarithms and a bias that knows the image's edge."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -29,14 +31,23 @@ class ScaledConv(keras.Layer):
     (2, 5, 5, 8)
     """
 
-    def __init__(self, features=None, kernel_size=3, *, zeros=False, edge_bias=True, factor=3.0, **kwargs):
+    def __init__(
+        self,
+        features: int | None = None,
+        kernel_size: int = 3,
+        *,
+        zeros: bool = False,
+        edge_bias: bool = True,
+        factor: float = 3.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(f"ScaledConv expects an odd kernel_size, received {kernel_size}.")
         self.features, self.kernel_size, self.zeros = features, kernel_size, zeros
         self.edge_bias, self.factor = edge_bias and kernel_size > 1, factor
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         k, channels = self.kernel_size, x_shape[-1] + self.edge_bias
         self.kernel = self.add_weight(
             shape=(k, k, channels, self.features),
@@ -51,7 +62,7 @@ class ScaledConv(keras.Layer):
         if not self.zeros:
             self.flag = adapted_flag(self)
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         kernel, bias = self._folded(x.shape)
         if self.compute_dtype != self.variable_dtype:
             kernel, bias = ops.cast(kernel, self.compute_dtype), ops.cast(bias, self.compute_dtype)
@@ -71,7 +82,7 @@ class ScaledConv(keras.Layer):
         taps = backends.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=kernel)
         return kernel, matmul(taps, ops.reshape(edge, (-1, self.features))) + bias
 
-    def adapt(self, x):
+    def adapt(self, x: Any) -> Any:
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""
         if not self.zeros:
             self.bias.assign(ops.zeros(self.bias.shape))
@@ -82,10 +93,10 @@ class ScaledConv(keras.Layer):
             self.flag.assign(True)
         return self(x)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Any) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "features": self.features,

@@ -1,5 +1,7 @@
 """Glow's dense layer: zero at the start, with a scale in logarithms."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -16,21 +18,21 @@ class ScaledDense(keras.Layer):
     [[0.0, 0.0]]
     """
 
-    def __init__(self, features, *, factor=3.0, **kwargs):
+    def __init__(self, features: int, *, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.features, self.factor = features, factor
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         shapes = {"W": (x_shape[-1], self.features), "b": (self.features,), "logs": (self.features,)}
         self.kernel, self.bias, self.logs = (
             self.add_weight(shape=shape, initializer="zeros", name=name) for name, shape in shapes.items()
         )
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs.value)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Any) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "features": self.features, "factor": self.factor}

@@ -1,5 +1,7 @@
 """The prior of a multi-scale flow's last latents."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -22,13 +24,15 @@ class TopPrior(keras.Layer):
     (1, 4, 4, 6)
     """
 
-    def __init__(self, *, learn=True, num_classes=None, edge_bias=True, **kwargs):
+    def __init__(
+        self, *, learn: bool = True, num_classes: int | None = None, edge_bias: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.learn, self.num_classes, self.edge_bias = learn, num_classes, edge_bias
         self.context = "none" if num_classes is None else "required"
         self.conv = ScaledConv(zeros=True, edge_bias=edge_bias, dtype=self.dtype_policy, name="p")
 
-    def build(self, z_shape, context_shape=None):
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
         features = 2 * z_shape[-1]
         if self.learn:
             self.conv.features = features
@@ -39,7 +43,7 @@ class TopPrior(keras.Layer):
             )
             self.embedding.build(context_shape)
 
-    def call(self, z, context=None):
+    def call(self, z: Any, context: Any = None) -> Any:
         _, height, width, channels = z.shape
         h = ops.zeros((1, height, width, 2 * channels), dtype=self.compute_dtype)
         if self.learn:
@@ -48,10 +52,10 @@ class TopPrior(keras.Layer):
             h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
         return h
 
-    def compute_output_shape(self, z_shape, context_shape=None):
+    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
         return (*z_shape[:-1], 2 * z_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"learn": self.learn, "num_classes": self.num_classes, "edge_bias": self.edge_bias}
         return {**super().get_config(), **config}
 

@@ -4,7 +4,7 @@ import warnings
 
 from keras import ops
 
-from flowkit.contract.errors import label
+from flowkit.contract.errors import ContractError, label
 
 
 def normalizing(x):
@@ -42,3 +42,60 @@ def is_adapted(layer):
     """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
     flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
     return all(bool(ops.all(flag.value)) for flag in flags)
+
+
+def refuse_unadapted(layer):
+    """Raise ContractError if something in `layer`, or None, waits for `adapt`."""
+    if layer is not None and not is_adapted(layer):
+        raise ContractError(
+            "adapted",
+            layer,
+            expected="data-dependent weights set by adapt(x)",
+            received="a layer that has seen no data",
+            hint="Call .adapt(first_batch), or fit the flow, which does.",
+        )
+
+
+def adapt_layer(layer, adapt, ask, again=True):
+    """Adapt `layer`: `adapt()` calls the `adapt` that it has; otherwise `ask()` calls it, for the sake of those inside.
+
+    `again=False` leaves alone what was adapted before.
+    """
+    if not again and is_adapted(layer):
+        return
+    if hasattr(layer, "adapt"):
+        adapt()
+    else:
+        adapt_inside(layer, ask, again)
+
+
+def adapt_inside(layer, ask, again):
+    """Call `ask()`, in which each layer inside `layer` that is flagged adapts to what it is the first to be given."""
+    flagged = [
+        inner
+        for inner in layer._flatten_layers(include_self=False)
+        if hasattr(inner, "adapt") and any(v.name == "adapted" for v in inner.non_trainable_variables)
+    ]
+    # One that holds others hands on to them what they are to see.
+    held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}
+    waiting = [inner for inner in flagged if id(inner) not in held and (again or not is_adapted(inner))]
+    if not waiting:
+        return
+    for inner in waiting:
+        vars(inner)["call"] = _adapting_call(inner)
+    try:
+        ask()
+    finally:
+        for inner in waiting:
+            vars(inner).pop("call", None)
+
+
+def _adapting_call(layer):
+    """What stands in for `layer.call` until it was called once."""
+
+    def call(*given, **options):
+        vars(layer).pop("call", None)
+        layer.adapt(*given, **{name: value for name, value in options.items() if name == "context"})
+        return layer.call(*given, **options)
+
+    return call

@@ -40,7 +40,8 @@ def positive(number: Any, name: str) -> float:
     >>> positive(3, "StudentT's df")
     3.0
     """
-    if isinstance(number, bool) or not isinstance(number, numbers.Real) or not 0 < number < math.inf:
+    real = not isinstance(number, bool) and isinstance(number, numbers.Real)
+    if not real or not 0 < float(number) < math.inf:
         raise ValueError(f"{name}: expected a finite number above 0, received {shown(number)}.")
     return float(number)
 

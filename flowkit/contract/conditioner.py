@@ -5,7 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.errors import ContractError
+from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 
 LAYOUTS = ("interleaved", "contiguous")
@@ -19,8 +21,10 @@ class Conditioner(keras.Layer):
     - `num_classes`: how many classes the labels of its context may name; None for no labels.
 
     Authors write `call(x, context=None)`, `compute_output_shape`, and `build(x_shape, context_shape=None)` if it has
-    weights; `adapt(x, context=None)` if something in it depends on data. Any Keras layer or model may stand in its
-    place, and those of the attributes above that it has are read.
+    weights; `adapt(x, context=None)` if something in it depends on data, without which layers inside that have an
+    `adapt` and a flag (see `adapted_flag`) take the first batch that reaches them; `refresh(x, context=None)` if
+    something is refreshed once in a training step, such as a spectral norm. A context may be a dict of tensors. Any
+    Keras layer or model may stand in its place, and those of the attributes above that it has are read.
 
     >>> class Doubled(Conditioner):
     ...     def call(self, x, context=None):
@@ -50,7 +54,15 @@ class Conditioner(keras.Layer):
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
         """
         answer = self.call if self.compute_dtype == self.variable_dtype else self
-        return answer(ops.cast(x, self.compute_dtype), context)
+        x = floats_as(x, self.compute_dtype) if isinstance(x, dict) else ops.cast(x, self.compute_dtype)
+        return answer(x, context)
+
+    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str) -> Any:
+        """What `run` answers, as (batch, *places, parameters, channels): see `deal`.
+
+        A network with a linear layer at its end may override it: its weights are quicker put in order than its answers.
+        """
+        return deal(self.run(x, context), parameters, layout)
 
     def get_config(self) -> dict[str, Any]:
         """Keras's, and the arguments of this class."""
@@ -94,10 +106,41 @@ def ask(conditioner: Any, x: Any, context: Any, dtype: str) -> Any:
     return ops.cast(h, dtype)
 
 
-def adapt_conditioner(conditioner: Any, x: Any, context: Any) -> None:
-    """Hand a batch on to a conditioner of which something depends on data."""
-    if hasattr(conditioner, "adapt"):
-        conditioner.adapt(x) if context_of(conditioner) == "none" else conditioner.adapt(x, context=context)
+def ask_dealt(conditioner: Any, x: Any, context: Any, dtype: str, parameters: int, layout: str) -> Any:
+    """What a conditioner answers, as (batch, *places, parameters, channels), in the precision of whoever asks."""
+    if not isinstance(conditioner, Conditioner):
+        return deal(ask(conditioner, x, context, dtype), parameters, layout)
+    context = None if conditioner.context == "none" else context
+    return ops.cast(conditioner.run_dealt(x, context, parameters, layout), dtype)
+
+
+def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True) -> None:
+    """Hand a batch on to a conditioner, or None, of which something depends on data, or of whose layers something does.
+
+    `again=False` leaves alone what was adapted before.
+    """
+    if conditioner is None:
+        return
+    options = {} if context_of(conditioner) == "none" else {"context": context}
+    adapt_layer(
+        conditioner,
+        lambda: conditioner.adapt(x, **options),
+        lambda: ask(conditioner, x, context, conditioner.compute_dtype),
+        again,
+    )
+
+
+def refreshes(conditioner: Any) -> bool:
+    """Whether something in a conditioner, or in None, is refreshed once in a training step: it has `refresh`."""
+    return hasattr(conditioner, "refresh")
+
+
+def refresh_conditioner(conditioner: Any, x: Any, context: Any) -> None:
+    """Hand a batch on to a conditioner of which something is refreshed."""
+    if refreshes(conditioner):
+        conditioner.refresh(x) if context_of(conditioner) == "none" else conditioner.refresh(
+            x, context=context
+        )
 
 
 def deal(h: Any, parameters: int, layout: str) -> Any:

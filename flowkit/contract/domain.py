@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from keras import ops
 
@@ -32,20 +32,20 @@ class Domain:
     SIMPLEX: ClassVar["Domain"]
 
     @classmethod
-    def interval(cls, low, high):
+    def interval(cls, low: float, high: float) -> "Domain":
         """The open interval (low, high) for each entry; raises ValueError unless low < high."""
         if not low < high:
             raise ValueError(f"Domain.interval expects low < high, received ({low}, {high}).")
         return cls("interval", float(low), float(high))
 
     @classmethod
-    def whole(cls, low, high):
+    def whole(cls, low: float, high: float) -> "Domain":
         """The whole numbers from low to high for each entry; raises ValueError unless low < high."""
         if not (low == int(low) and high == int(high) and low < high):
             raise ValueError(f"Domain.whole expects whole numbers low < high, received ({low}, {high}).")
         return cls("whole", float(low), float(high))
 
-    def contains(self, x):
+    def contains(self, x: Any) -> Any:
         """True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
         if self.kind == "simplex":
             # Each entry is off by a rounding error of its own, and so is their sum.
@@ -61,7 +61,7 @@ class Domain:
             inside = ops.logical_and(ops.all(x > self.low), ops.all(x < self.high))
         return bool(ops.convert_to_numpy(inside))
 
-    def from_real(self, t):
+    def from_real(self, t: Any) -> Any:
         """Points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
         if self.kind == "simplex":
             return ops.softmax(t, axis=-1)

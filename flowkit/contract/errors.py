@@ -1,6 +1,7 @@
 """The error of a broken promise."""
 
 import functools
+from typing import Any
 
 
 class ContractError(ValueError):
@@ -18,7 +19,9 @@ class ContractError(ValueError):
     # string by RuntimeError; an error that carries this mark it lets through.
     _keras_call_info_injected = True
 
-    def __init__(self, clause, bijector, *, expected, received, hint=None):
+    def __init__(
+        self, clause: str, bijector: Any, *, expected: object, received: object, hint: str | None = None
+    ) -> None:
         self.clause, self.bijector = clause, bijector
         self.expected, self.received, self.hint = expected, received, hint
         message = f"{label(bijector)} broke '{clause}': expected {expected}, received {received}"
@@ -27,7 +30,7 @@ class ContractError(ValueError):
 
     def __reduce__(self):
         # Between processes the layer travels as its name.
-        parts = {"expected": self.expected, "received": self.received, "hint": self.hint}
+        parts: dict[str, Any] = {"expected": self.expected, "received": self.received, "hint": self.hint}
         return functools.partial(type(self), **parts), (self.clause, label(self.bijector))
 
 

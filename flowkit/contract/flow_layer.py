@@ -1,12 +1,15 @@
 """What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import keras
 from keras import ops
 
-from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.adaptation import is_adapted, refuse_unadapted
+from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.building import build_for
 from flowkit.contract.errors import ContractError, label
-from flowkit.contract.noise import Need, count, drawn, given
+from flowkit.contract.noise import KINDS, Need, count, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, check_shape, context_shape
 from flowkit.contract.spec import BijectorSpec
@@ -19,17 +22,18 @@ class FlowLayer(keras.Layer):
     """
 
     noise_kind = "normal"
+    composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
 
-    def __init__(self, *, dtype=None, **kwargs):
+    def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self._checked_adapted = False
-        self._fixed = None
-        self._fitting = None  # the last event shape and direction that passed the checks
+        self._fixed: tuple[int | None, ...] | None = None
+        self._fitting: tuple[Any, bool] | None = None  # the last event shape and direction that passed
 
     # What users call
 
-    def call(self, x, context=None, inverse=False, noise=None):
+    def call(self, x: Any, context: Any = None, inverse: bool = False, noise: Any = None) -> Any:
         """(output, log_det) of one direction. Raises ContractError for an input that does not fit."""
         self._check_input(x, context, inverse)
         self._check_noise(x, inverse, noise)
@@ -40,28 +44,38 @@ class FlowLayer(keras.Layer):
         y, log_det = self.run(x, context, inverse, **given(noise))
         return y, self._per_sample(log_det, x)
 
-    def __call__(self, x, *args, inverse=False, **kwargs):
+    def __call__(self, x: Any, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Any, Any]:
         if inverse and not self.built:  # Keras would take the latent's shape for the data's
             x = x if hasattr(x, "shape") else ops.convert_to_tensor(x)
             context = args[0] if args else kwargs.get("context")
             self.build_for(self.compute_inverse_shape(as_tuple(x.shape)), context_shape(context))
         return super().__call__(x, *args, inverse=inverse, **kwargs)
 
-    def inverse(self, z, context=None, noise=None):
+    def inverse(self, z: Any, context: Any = None, noise: Any = None) -> tuple[Any, Any]:
         """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer if it must."""
-        return self(z, context=context, inverse=True, noise=noise)
+        return self(z, context=context, inverse=True, **given(noise))
 
-    def draw_noise(self, x_shape, seed=None, *, inverse=False):
+    def draw_noise(self, x_shape: Any, seed: Any = None, *, inverse: bool = False) -> Any:
         """The numbers that a direction needs for data of shape (batch, *event): (batch, k), or None for none.
 
         `seed` is a whole number or a `keras.random.SeedGenerator`.
         """
         return drawn(self.noise_needs(x_shape, inverse), x_shape[0], self.compute_dtype, seed)
 
-    def adapt(self, x, context=None, *, again=True, noise=None):
+    def adapt(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        again: bool = True,
+        noise: Any = None,
+        inverse: bool = False,
+    ) -> Self:
         """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
 
         `again=False` leaves alone the parts that were adapted before, and have been trained since, perhaps.
+        `inverse=True` takes latents for `x`, and normalises what leaves in the inverse direction; `noise` is what the
+        direction needs.
         """
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if 0 in x.shape:
@@ -69,37 +83,40 @@ class FlowLayer(keras.Layer):
                 "adapt", self, expected="at least one event", received=f"shape {as_tuple(x.shape)}"
             )
         if not self.built:
-            self.build_for(as_tuple(x.shape), context_shape(context))
-        self._check_input(x, context, inverse=False)
-        self._check_noise(x, False, noise)
-        self.run_adapt(x, context, again, **given(noise))
+            shape = as_tuple(x.shape)
+            self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
+        self._check_input(x, context, inverse)
+        self._check_noise(x, inverse, noise)
+        (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again, **given(noise))
         self._checked_adapted = False
         return self
 
     @property
-    def adapted(self):
+    def adapted(self) -> bool:
         """False if a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
         return is_adapted(self)
 
     # What combinators call: the hooks of built parts, without Keras's entry
 
-    def run(self, x, context, inverse, noise=None):
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         """One direction's hook, given what it declares. The log-det may still be a scalar."""
         hook = self._inverse if inverse else self._forward
         more = given(noise) if self.spec.draws(inverse) else {}
         return hook(x, **more) if self.spec.context == "none" else hook(x, context, **more)
 
-    def noise_needs(self, x_shape, inverse):
+    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
         """What numbers a direction needs for a sample of data of `x_shape`, one `Need` for each kind in turn."""
         if not self.spec.draws(inverse):
             return ()
-        return (Need(self.noise_kind, self.noise_size(as_tuple(x_shape))),)
+        kind = one_of(f"{type(self).__name__}.noise_kind", self.noise_kind, KINDS)
+        size = whole_number(self.noise_size(as_tuple(x_shape)), f"{type(self).__name__}.noise_size", least=0)
+        return (Need(kind, size),)
 
-    def forgets(self, inverse):
+    def forgets(self, inverse: bool) -> bool:
         """Whether that direction forgets something, so that the other, after it, gives another point."""
         return False
 
-    def rebuild(self, y, context, inverse, nudge):
+    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
         """(x, output, log_det) of one direction, found from its output `y` alone, where x counts as a constant.
 
         The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
@@ -108,65 +125,87 @@ class FlowLayer(keras.Layer):
         x = ops.stop_gradient(self.run(y, context, not inverse)[0])
         return x, *self.run(x + nudge, context, inverse)
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         """The `_adapt` hook, unless `again` is False and it has run before."""
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
 
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        """`run_adapt` from the latents' side: what leaves in the inverse direction is what is normalised."""
+        if again or not self.adapted:
+            self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
+
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         """Whether something in the layer is refreshed once in a training step."""
         return type(self)._refresh is not FlowLayer._refresh
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         """The `_refresh` hook. What it assigns carries no gradients."""
         self._refresh(x) if self.spec.context == "none" else self._refresh(x, context)
 
-    def build_for(self, x_shape, context_shape=None):
+    def build_for(self, x_shape: Any, context_shape: Any = None) -> None:
         """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""
         build_for(self, x_shape, context_shape)
 
-    # What authors write
+    # What authors write; to a type checker any arguments will do, since a hook declares those that its spec names
 
-    def _forward(self, x, *context):
+    if TYPE_CHECKING:
+
+        def build(self, *args: Any, **kwargs: Any) -> None:
+            """Keras's own names its argument otherwise."""
+
+    def _forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         raise NotImplementedError(f"{type(self).__name__} has no _forward(self, x).")
 
-    def _inverse(self, z, *context):
+    def _inverse(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         raise NotImplementedError(f"{type(self).__name__} has no _inverse(self, z).")
 
-    def _adapt(self, x, *context):
+    def _adapt(self, *args: Any, **kwargs: Any) -> None:
         """Nothing depends on data unless a subclass says so."""
 
-    def _refresh(self, x, *context):
+    def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
+        """`_adapt` from the latents' side, where there are no data to adapt to."""
+        if not self.adapted:
+            raise NotImplementedError(
+                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
+                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
+            )
+
+    def _refresh(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is refreshed in training, as a spectral norm or a running mean, unless a subclass says so."""
 
-    def noise_size(self, x_shape):
+    def noise_size(self, x_shape: Any) -> int:
         """How many random numbers the hooks need for a sample of data of `x_shape`."""
         raise NotImplementedError(
             f"{type(self).__name__} has noise in its spec, and no noise_size(self, x_shape)."
         )
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         """How many classes the labels of a class-conditional bijector may name; None for no labels."""
         return None
 
+    def split_levels(self) -> "tuple[list[FlowLayer], FlowLayer | None]":
+        """(what comes before, the layer whose latents come in levels), the latter None if they do not."""
+        return [self], None
+
     # Shapes, as Keras asks for them
 
-    def latent_rank(self, rank):
+    def latent_rank(self, rank: int | None) -> int | None:
         """The rank of a latent event for data events of `rank`; None if it depends."""
         return rank
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The latent's shape for data of `input_shape`."""
         return input_shape
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         """The data's shape for latents of `latent_shape`."""
         return latent_shape
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> Any:
         """The latent's shape for the data that the layer was built for: what Keras's `summary` shows."""
         if self._built_on is None:
             raise AttributeError(f"{label(self)} has no output_shape before it is built")
@@ -179,7 +218,9 @@ class FlowLayer(keras.Layer):
         shape = build.get("input_shape") or build.get("shapes_dict", {}).get("x_shape")
         return None if shape is None else as_tuple(shape)
 
-    def compute_output_spec(self, x, context=None, inverse=False, noise=None):
+    def compute_output_spec(
+        self, x: Any, context: Any = None, inverse: bool = False, noise: Any = None
+    ) -> Any:
         self._check_input(x, context, inverse)
         shape = self.compute_inverse_shape if inverse else self.compute_output_shape
         log_det_dtype = self.compute_dtype
@@ -188,7 +229,7 @@ class FlowLayer(keras.Layer):
             keras.KerasTensor((x.shape[0],), log_det_dtype),
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
         self._checked_adapted = False  # a file may hold weights from before `adapt`
 
@@ -243,11 +284,13 @@ class FlowLayer(keras.Layer):
         shape = as_tuple(x.shape)
         needs = self.noise_needs(self.compute_inverse_shape(shape) if inverse else shape, inverse)
         size = count(needs)
-        if noise is None or as_tuple(noise.shape)[1:] != (size,):
+        fits = noise is not None and as_tuple(noise.shape)[1:] == (size,)
+        if not fits or len({shape[0], as_tuple(noise.shape)[0]} - {None}) > 1:
             raise ContractError(
                 "noise",
                 self,
-                expected=f"noise= of shape (batch, {size}), {' and '.join(need.kind for need in needs)} numbers",
+                expected=f"noise= of shape ({shape[0] or 'batch'}, {size}), "
+                f"{' and '.join(need.kind for need in needs)} numbers",
                 received="none" if noise is None else f"shape {as_tuple(noise.shape)}",
                 hint=f"Flow draws it; for one call take .draw_noise(x_shape, seed, inverse={inverse}).",
             )
@@ -255,21 +298,13 @@ class FlowLayer(keras.Layer):
     def _check_adapted(self):
         """True once `adapt` is known to have been called; False while tracing, where no flag has a value."""
         try:
-            adapted = self.adapted
+            refuse_unadapted(self)
         except (
             TypeError,
             NotImplementedError,
             RuntimeError,
         ):  # a tracer or a graph tensor has no value
             return False
-        if not adapted:
-            raise ContractError(
-                "adapted",
-                self,
-                expected="data-dependent weights set by adapt(x)",
-                received="a layer that has seen no data",
-                hint="Call .adapt(first_batch), or fit the flow, which does.",
-            )
         return True
 
     def _per_sample(self, log_det, x):

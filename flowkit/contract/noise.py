@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+KINDS = ("normal", "uniform")
+
 
 class Need(NamedTuple):
     """`size` numbers for a sample, of a kind: "normal" (standard) or "uniform" (in [0, 1))."""

@@ -1,6 +1,7 @@
 """The precision of flow maths."""
 
 import keras
+from keras import ops, tree
 
 _LOW = ("float16", "bfloat16")
 _BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
@@ -21,3 +22,12 @@ def full_precision(dtype=None):
         full = policy.variable_dtype
         policy = keras.DTypePolicy("float32" if full in _LOW else full)
     return policy
+
+
+def floats_as(given, dtype):
+    """`given`, a tensor or a dict of them, with numbers that are no whole ones in the type `dtype`."""
+
+    def cast(tensor):
+        return ops.cast(tensor, dtype) if "float" in keras.backend.standardize_dtype(tensor.dtype) else tensor
+
+    return tree.map_structure(cast, given)

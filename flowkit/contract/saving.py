@@ -28,7 +28,7 @@ def refuse_shared(layer):
     waiting = [layer]
     while waiting:
         owner = waiting.pop()
-        for inner in owner._layers:
+        for inner in owner._flatten_layers(include_self=False, recursive=False):
             if id(inner) in owners:
                 raise ValueError(
                     f"'{inner.name}' is part of '{owners[id(inner)].name}' and of '{owner.name}': expected a "

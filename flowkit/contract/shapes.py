@@ -1,11 +1,13 @@
 """Event shapes: axis 0 is the batch, all other axes are the event."""
 
+from typing import Any
+
 from keras import ops, tree
 
 from flowkit.contract.errors import ContractError
 
 
-def sum_event(x):
+def sum_event(x: Any) -> Any:
     """Sum over all axes but the first: one number for each sample, shape (batch,).
 
     >>> sum_event(ops.ones((2, 3, 4))).shape[0]

@@ -12,7 +12,7 @@ _CHOICES = {
     "inverse": _WAYS,
     "context": ("none", "optional", "required"),
     "noise": ("none", "forward", "inverse", "both"),
-    "likelihood": ("exact", "estimated", "bound"),
+    "likelihood": ("exact", "estimated", "bound", "estimated bound"),
     "fixed_axes": ("channels", "all"),
 }
 
@@ -35,13 +35,15 @@ class BijectorSpec:
     - `log_det_error`: the error allowed to the log-det, in the same units; None is the checker's rule.
     - `solver_gradients`: gradients pass through what is solved.
     - `noise`: which direction is given random numbers: "none", "forward", "inverse" or "both".
-    - `likelihood`: log_det is "exact", "estimated" (its mean over the noise is exact) or a "bound" (its mean is no
-      more than that).
+    - `likelihood`: forward's log_det is "exact", "estimated" (its mean over the noise is exact), a "bound" (that of its
+      exponential is, so its own mean is less), or an "estimated bound", of parts of both kinds.
+    - `inverse_likelihood`: the same of the way back. None is "exact" if that draws nothing, `likelihood` if both
+      directions draw, and a "bound" if it alone draws, as for a surjection.
     - `fixed_axes`: which axes of an event the weights are made for, "channels" (the last) or "all".
     - `rearranges`: entries change places, not values, so that `Chain` lets any domain through that asks
       something of each entry alone; `domain` and `codomain` stay REAL.
 
-    Raises ValueError for a word that is not one of these.
+    Raises ValueError for a word that is not one of these, and for a direction that draws and promises "exact".
 
     >>> BijectorSpec(codomain=Domain.POSITIVE).log_det
     'varying'
@@ -62,6 +64,7 @@ class BijectorSpec:
     noise: str = "none"
     likelihood: str = "exact"
     fixed_axes: str = "channels"
+    inverse_likelihood: str | None = None
 
     def __post_init__(self):
         for field, words in _CHOICES.items():
@@ -70,30 +73,50 @@ class BijectorSpec:
                     f"BijectorSpec.{field} expects one of {', '.join(map(repr, words))}, "
                     f"received {getattr(self, field)!r}."
                 )
+        for inverse, field in ((False, "likelihood"), (True, "inverse_likelihood")):
+            word = self.likelihood_of(inverse=inverse)
+            if word not in _CHOICES["likelihood"] or (word == "exact") == self.draws(inverse):
+                raise ValueError(
+                    f"BijectorSpec.{field} expects "
+                    + (
+                        "'estimated' or 'bound', since that direction draws"
+                        if self.draws(inverse)
+                        else "'exact'"
+                    )
+                    + f", received {word!r}."
+                )
 
     @property
-    def solved(self):
+    def solved(self) -> bool:
         """Whether a direction is solved to a tolerance, which does not become finer with the precision it runs in."""
         return "iterative" in (self.forward, self.inverse)
 
     @property
-    def allowed_round_trip(self):
+    def allowed_round_trip(self) -> float:
         """`round_trip`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
         return self._allowed(self.round_trip)
 
     @property
-    def allowed_log_det_error(self):
+    def allowed_log_det_error(self) -> float:
         """`log_det_error`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
         return self._allowed(self.log_det_error)
 
     def _allowed(self, declared):
         return declared if declared is not None else SOLVED if self.solved else 0.0
 
-    def draws(self, inverse):
+    def draws(self, inverse: bool) -> bool:
         """Whether that direction is given random numbers."""
         return self.noise in ("both", "inverse" if inverse else "forward")
 
-    def inverted(self):
+    def likelihood_of(self, *, inverse: bool) -> str:
+        """What the log-det of that direction is: "exact", "estimated", "bound" or "estimated bound"."""
+        if not inverse:
+            return self.likelihood
+        if self.inverse_likelihood is not None:
+            return self.inverse_likelihood
+        return {"both": self.likelihood, "inverse": "bound"}.get(self.noise, "exact")
+
+    def inverted(self) -> "BijectorSpec":
         """The spec of the same map read backwards; what its event shapes must be is then unknown."""
         changed: dict[str, Any] = {
             "forward": self.inverse,
@@ -103,30 +126,38 @@ class BijectorSpec:
             "event_rank": None,
             "event_multiple": None,
             "noise": {"forward": "inverse", "inverse": "forward"}.get(self.noise, self.noise),
+            "likelihood": self.likelihood_of(inverse=True),
+            "inverse_likelihood": self.likelihood,
         }
-        # What a surjection drops in one direction it draws in the other: the density of what drops is exact.
-        if self.noise == "forward" and self.likelihood == "bound":
-            changed["likelihood"] = "exact"
-        if self.noise == "inverse" and self.likelihood == "exact":
-            changed["likelihood"] = "bound"
         return replace(self, **changed)
 
 
 def composed(specs):
     """What maps one after another promise together, as keywords of a spec: all but shapes and domains.
 
-    >>> composed([BijectorSpec(noise="forward"), BijectorSpec(noise="inverse", inverse="iterative")])["noise"]
+    >>> composed([BijectorSpec(noise="forward", likelihood="bound"), BijectorSpec(noise="inverse")])["noise"]
     'both'
     """
-    weakest_of = ("log_det", "forward", "inverse", "context", "likelihood", "fixed_axes")
+    weakest_of = ("log_det", "forward", "inverse", "context", "fixed_axes")
     directions = [name for name in ("forward", "inverse") if any(s.draws(name == "inverse") for s in specs)]
     return {
         **{field: weakest(specs, field) for field in weakest_of},
         "round_trip": _added(specs, "round_trip"),
         "log_det_error": _added(specs, "log_det_error"),
         "solver_gradients": all(spec.solver_gradients for spec in specs),
+        "likelihood": _together(spec.likelihood for spec in specs),
+        "inverse_likelihood": _together(spec.likelihood_of(inverse=True) for spec in specs),
         "noise": "both" if len(directions) == 2 else (directions or ["none"])[0],
     }
+
+
+def _together(likelihoods):
+    """What a sum of log-dets is.
+
+    One word alone would let estimates pass for bounds, whose draws are averaged otherwise.
+    """
+    kinds = {word for likelihood in likelihoods for word in likelihood.split()} - {"exact"}
+    return " ".join(word for word in ("estimated", "bound") if word in kinds) or "exact"
 
 
 def _added(specs, field):

@@ -1,5 +1,7 @@
 """Glows made of the parts of normflows."""
 
+from typing import Any
+
 import numpy as np
 
 from flowkit.bijectors import MultiScale
@@ -12,7 +14,7 @@ from flowkit.flows.flow import Flow
 from flowkit.zoo import glow
 
 
-def from_normflows(model, *, n_bits=None):
+def from_normflows(model: Any, *, n_bits: int | None = None) -> Flow:
     """A `Flow` with the weights of a normflows `MultiscaleFlow` that is a Glow: the same densities.
 
     - `model`: levels of `GlowBlock`s and a `Squeeze` each, channel-wise merges, and as base densities

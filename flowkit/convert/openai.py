@@ -1,6 +1,8 @@
 """Weights in the names and shapes of Glow's published code (Kingma & Dhariwal, 2018)."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -8,6 +10,7 @@ from keras import ops
 from flowkit.bijectors import Conv1x1
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.published import check_published, slots
+from flowkit.flows.flow import Flow
 from flowkit.zoo import glow
 
 # A checkpoint also keeps the optimizer's slots (`Variable_7`) and running averages, which are no part of
@@ -16,7 +19,7 @@ _IGNORED = re.compile(r"(?!model/)|.*/ExponentialMovingAverage(/|$)|model/classi
 _STEP = re.compile(r"model/(\d+)/(\d+)/(.+)")
 
 
-def from_openai(variables, *, n_bits=8, input_shape=None):
+def from_openai(variables: Any, *, n_bits: int = 8, input_shape: Sequence[int] | None = None) -> Flow:
     """A `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
 
     - `variables`: names (`model/0/0/actnorm_center/b`, ...) to arrays, as in `read_variables` or `np.load`.
@@ -46,7 +49,7 @@ def from_openai(variables, *, n_bits=8, input_shape=None):
     return make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False)
 
 
-def to_openai(flow):
+def to_openai(flow: Flow) -> dict[str, np.ndarray]:
     """The weights of a Glow under the published names, numpy arrays: the inverse of `from_openai`.
 
     A PLU convolution is written as its product W. The number of bits and the size of the images are

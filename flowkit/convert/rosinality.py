@@ -1,19 +1,22 @@
 """Weights of rosinality's glow-pytorch."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from flowkit.convert.fold import conv, conv_zeros, interleaving, kernel, one_padded, plu_matrix, zero_padded
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.openai import make
+from flowkit.flows.flow import Flow
 
 _STEP = re.compile(r"blocks\.(\d+)\.flows\.(\d+)\.(.+)")
 _FACTORS = ("w_p", "u_mask", "l_mask", "l_eye", "w_l", "w_u")  # matrices; and vectors:
 _DIAGONAL = ("s_sign", "w_s")
 
 
-def from_rosinality(state_dict, *, n_bits=5, input_shape=None):
+def from_rosinality(state_dict: Any, *, n_bits: int = 5, input_shape: Sequence[int] | None = None) -> Flow:
     """A `Flow` with the weights of rosinality's `Glow`: the same densities.
 
     - `state_dict`: that of the model, tensors or arrays; the `module.` that DataParallel puts before

@@ -1,12 +1,23 @@
 """Batches whose order depends on the seed and the epoch alone, so that a run can be resumed."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
 
 
-def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
+def batches(
+    x: Any,
+    context: Any = None,
+    *,
+    batch_size: int,
+    epoch_steps: int | None = None,
+    seed: int = 0,
+    augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
+) -> "Batches":
     """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`.
 
     Give them to `fit` with `shuffle=False`: they are shuffled already, and Keras would reorder
@@ -43,6 +54,9 @@ def batches(x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=No
 class Batches(keras.utils.PyDataset):
     """Batch `index` of epoch `epoch` as a pure function of the two and the seed; see `batches`.
 
+    Give the `fit` of a Keras model that is no `Flow` the callback `for_fit()` as well, if the one before it was
+    interrupted or trained another model.
+
     Attributes:
         epoch: the epoch that indexing refers to. Each epoch of `fit` moves it on by one, and so
             does `evaluate`; set it to resume: to `k` when `k` epochs are done.
@@ -50,7 +64,16 @@ class Batches(keras.utils.PyDataset):
             again in the next epoch, so one `fit` goes to the end of this one (see `flowkit.training.Resume`).
     """
 
-    def __init__(self, x, context=None, *, batch_size, epoch_steps=None, seed=0, augment=None):
+    def __init__(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        batch_size: int,
+        epoch_steps: int | None = None,
+        seed: int = 0,
+        augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
+    ) -> None:
         # One worker: with more, Keras 3.15 carries batches left in its queue into the next epoch.
         super().__init__(workers=1, use_multiprocessing=False)
         self.x = np.asarray(x)
@@ -83,26 +106,27 @@ class Batches(keras.utils.PyDataset):
                     f"{type(function).__name__}. Pass for example flowkit.data.augment.flip()."
                 )
         self.epoch = 0
-        self._fit_is_starting = False
+        self._fit_is_on = False
+        self._epoch_is_on = False
         self._first_of_epoch = False
         self._next_index = 0
         self._order = (None, None)
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         return self._epoch
 
     @epoch.setter
-    def epoch(self, epoch):
+    def epoch(self, epoch: int) -> None:
         self._epoch = whole_number(epoch, "epoch", least=0)
         self._step = 0
 
     @property
-    def step(self):
+    def step(self) -> int:
         return self._step
 
     @step.setter
-    def step(self, step):
+    def step(self, step: int) -> None:
         whole_number(step, "step", least=0)
         if step >= self._whole_epoch:
             raise ValueError(f"step: expected 0..{self._whole_epoch - 1}, received {step}.")
@@ -113,13 +137,13 @@ class Batches(keras.utils.PyDataset):
         return self.epoch_steps or self._pass_steps
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         return self._whole_epoch - self.step
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_batches
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         index = whole_number(index, "index", least=0)
         if index >= self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
@@ -156,33 +180,51 @@ class Batches(keras.utils.PyDataset):
             self._order = (round_, order)
         return order
 
-    # When Keras says that an epoch is over. `fit` makes an adapter, which reads `workers`; may take
-    # a batch to build the model; calls on_epoch_end once, to start afresh; and then for each epoch
-    # on_epoch_begin, the batches, on_epoch_end. The first of these ends is not an epoch's.
-
     @property
-    def workers(self):
-        self._fit_is_starting = True
+    def workers(self) -> int:
         return 1
 
     @workers.setter
-    def workers(self, value):
+    def workers(self, value: int) -> None:
         raise ValueError(
             f"workers: expected 1, received {value!r}. With more, Keras carries batches left in "
             "its queue into the next epoch; here each is a cheap copy of rows."
         )
 
-    def on_epoch_begin(self):
-        # A batch taken to build the model is the first too.
-        self._first_of_epoch = True
+    # Which ends are those of an epoch. To build what is not built, `fit` may first take a batch, after on_epoch_begin.
+    # Then it says on_epoch_end, to start afresh; and then, for each epoch, begin and end. Only its callbacks hear
+    # when training begins: without `for_fit` it has begun once an end has come.
 
-    def on_epoch_end(self):
-        self._first_of_epoch = False
-        if self._fit_is_starting:
-            self._fit_is_starting = False
-            self._next_index = 0
-        else:
+    def on_epoch_begin(self) -> None:
+        self._epoch_is_on = self._fit_is_on
+        self._first_of_epoch = True  # of what is taken to build a model as well
+
+    def on_epoch_end(self) -> None:
+        if self._epoch_is_on:
             self.epoch += 1
+            self._epoch_is_on = False
+            self._first_of_epoch = False
+        else:
+            self._begin()
+
+    def _begin(self):
+        self._fit_is_on = True
+        self._epoch_is_on = False
+        self._first_of_epoch = False
+        self._next_index = 0
+
+    def for_fit(self) -> keras.callbacks.Callback:
+        """A callback for one `fit`, which then begins where these batches are now. `Flow.fit` brings its own.
+
+        It comes before other callbacks, since some of them may move `epoch`.
+        """
+        epoch, step = self.epoch, self.step
+
+        def begin(logs):
+            self.epoch, self.step = epoch, step
+            self._begin()
+
+        return keras.callbacks.LambdaCallback(on_train_begin=begin)
 
 
 def _arrays(context):

@@ -1,6 +1,7 @@
 """From whole pixel values to continuous ones and back."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,7 +31,9 @@ class Dequantize(Surjection):
     [[0, 128, 255]]
     """
 
-    def __init__(self, n_bits=8, *, levels=None, seed=None, **kwargs):
+    def __init__(
+        self, n_bits: int = 8, *, levels: int | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
         # The noise is added in float32 whatever the policy: bfloat16 cannot tell 256 levels apart.
         super().__init__(**{"dtype": "float32", **kwargs}, autocast=False)
         if levels is None and n_bits not in range(1, 9):
@@ -50,16 +53,16 @@ class Dequantize(Surjection):
         )
 
     @property
-    def step(self):
+    def step(self) -> float:
         """The number of stored values that one level stands for: 2^(8 - n_bits)."""
         return self.stored_levels // self.levels
 
     noise_kind = "uniform"
 
-    def noise_size(self, x_shape):
+    def noise_size(self, x_shape: Any) -> int:
         return event_size(x_shape)
 
-    def forgets(self, inverse):
+    def forgets(self, inverse: bool) -> bool:
         return inverse or self.step > 1
 
     def _forward(self, x, noise):
@@ -75,11 +78,11 @@ class Dequantize(Surjection):
         level = ops.clip(ops.floor((y + 0.5) * self.levels), 0, self.levels - 1)
         return level * self.step, -self.log_volume(event_size(y.shape))
 
-    def log_volume(self, size):
+    def log_volume(self, size: int) -> float:
         """-size ln(levels), in nats: from the density of y to the probability of x."""
         return -size * math.log(self.levels)
 
-    def as_stored(self, y):
+    def as_stored(self, y: Any) -> Any:
         """The stored values (uint8) that `y`, a numpy array, belongs to; the way back.
 
         What lies outside [-1/2, 1/2) takes the nearest value, and NaN takes 0.
@@ -88,10 +91,10 @@ class Dequantize(Surjection):
         level = np.floor((y + 0.5) * self.levels)
         return (np.minimum(level, self.levels - 1) * self.step).astype(np.uint8)
 
-    def validate(self, x):
+    def validate(self, x: Any) -> Any:
         """`x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""
         return validate_images(x, self.stored_levels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         size = {"n_bits": self.n_bits} if self.n_bits else {"levels": self.levels}
         return {**super().get_config(), **size, "seed": self.seed}

@@ -107,7 +107,7 @@ def load(
     return Dataset(images, labels, levels, name, classes)
 
 
-def absolute(source):
+def absolute(source: str | Path) -> str:
     """`source` as it can be given from any folder: a name stays, a path becomes a whole one.
 
     Raises what `load` does if there is neither.

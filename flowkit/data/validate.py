@@ -1,12 +1,14 @@
 """Checks on arrays of images and labels, with errors that say what to do."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 _AT_ONCE = 2**16
 
 
-def validate_images(x, levels=256, name="images"):
+def validate_images(x: Any, levels: int = 256, name: str = "images") -> np.ndarray:
     """Check that `x` holds whole-number images and return them as a uint8 array.
 
     Args:
@@ -35,7 +37,7 @@ between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("ui
     return _as_uint8(x, levels, name)
 
 
-def validate_labels(labels, count, name="labels"):
+def validate_labels(labels: Any, count: int | None, name: str = "labels") -> np.ndarray:
     """Check that `labels` holds one whole number per image and return them as int64.
 
     Args:

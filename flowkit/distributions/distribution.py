@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from flowkit.contract import Domain
+from flowkit.contract.precision import full_precision
 
 
 class Distribution(keras.Layer):
@@ -18,8 +19,11 @@ class Distribution(keras.Layer):
       `keras.random.SeedGenerator` whenever a flow asks, so that several draws differ; `temperature` multiplies the
       scale, and a density for which it means nothing raises ValueError for any but 1.
 
+    - `adapt(z, context=None)`, if something depends on data: `Flow.adapt` hands the latents of its batch on.
+
     `context` is "none", "optional" or "required", `num_classes` how many classes its labels may name, `domain` the set
-    of each entry. `flowkit.testing.check_distribution` asks whether draws and density agree.
+    of each entry, `reparameterized` whether draws carry gradients to all weights.
+    `flowkit.testing.check_distribution` asks whether draws and density agree.
 
     >>> class Coin(Distribution):
     ...     def log_prob(self, z, context=None):
@@ -31,6 +35,11 @@ class Distribution(keras.Layer):
     context = "none"
     num_classes: int | None = None
     domain: ClassVar[Domain] = Domain.REAL
+    reparameterized = True
+
+    def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
+        # As for bijectors: under a mixed policy only networks compute in low precision.
+        super().__init__(dtype=full_precision(dtype), **kwargs)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
         """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""

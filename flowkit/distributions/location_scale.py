@@ -39,7 +39,7 @@ class LocationScale(Distribution):
             self.context = "required"
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
     def standard_log_density(self, eps: Any) -> Any:
@@ -50,16 +50,16 @@ class LocationScale(Distribution):
         """Draws from p0, of `shape`."""
         raise NotImplementedError(f"{type(self).__name__} has no standard_sample(self, shape, seed).")
 
-    def build(self, z_shape, context_shape=None):
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
         event = tuple(z_shape[1:])
         if self.learn:
             self.raw = self.add_weight(shape=(2, *event), initializer="zeros", name="raw")
         elif self.conditioner is not None:
-            if not isinstance(context_shape, (tuple, list)):
+            if context_shape is None:
                 raise ContractError(
                     "context", self, expected="a context to ask its conditioner with", received="none"
                 )
-            build_conditioner(self, self.conditioner, 2 * math.prod(event), tuple(context_shape))
+            build_conditioner(self, self.conditioner, 2 * math.prod(event), context_shape)
 
     def _mean_and_logs(self, event, context):
         """Both, of shapes that broadcast to (batch, *event); None for the standard density."""
@@ -92,17 +92,16 @@ class LocationScale(Distribution):
 
     def adapt(self, z: Any, context: Any = None) -> "LocationScale":
         """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
-        if self.conditioner is not None:
-            adapt_conditioner(self.conditioner, context, None)
+        adapt_conditioner(self.conditioner, context, None)
         return self
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
         words = {"learn": self.learn, "conditioner": network, "min_scale": self.min_scale}
         return {**super().get_config(), **words}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "LocationScale":
         network = config.get("conditioner")
         restored = None if network is None else keras.saving.deserialize_keras_object(network)
         return cls(**config | {"conditioner": restored})

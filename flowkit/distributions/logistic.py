@@ -1,5 +1,7 @@
 """The logistic distribution."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -17,10 +19,10 @@ class Logistic(LocationScale):
     -1.3863
     """
 
-    def standard_log_density(self, eps):
+    def standard_log_density(self, eps: Any) -> Any:
         return log_sigmoid(eps) + log_sigmoid(-eps)
 
-    def standard_sample(self, shape, seed):
+    def standard_sample(self, shape: Any, seed: int) -> Any:
         # Uniform numbers stay away from 0 and 1, where the logit is infinite.
         edge = 2.0**-24
         u = keras.random.uniform(shape, edge, 1 - edge, dtype=self.compute_dtype, seed=seed)

@@ -9,7 +9,7 @@ from keras import ops
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.conditioner import ask, build_conditioner
+from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner
 from flowkit.distributions.distribution import Distribution
 from flowkit.transforms import Gaussian
 
@@ -32,6 +32,8 @@ class Mixture(Distribution):
     (5,)
     """
 
+    reparameterized = False  # the choice of a component carries no gradient to its weight
+
     def __init__(
         self,
         components: int = 10,
@@ -49,10 +51,10 @@ class Mixture(Distribution):
             self.context = "required"
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
-    def build(self, z_shape, context_shape=None):
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
         self.size = math.prod(z_shape[1:])
         shape = (self.components, self.size)
         means = np.random.default_rng(self.seed).normal(size=shape)
@@ -62,12 +64,12 @@ class Mixture(Distribution):
         )
         self.logs = self.add_weight(shape=shape, initializer="zeros", name="logs")
         if self.conditioner is not None:
-            if not isinstance(context_shape, (tuple, list)):
+            if context_shape is None:
                 raise ContractError(
                     "context", self, expected="a context to ask its conditioner with", received="none"
                 )
             answers = self.components * (1 + 2 * self.size)
-            build_conditioner(self, self.conditioner, answers, tuple(context_shape))
+            build_conditioner(self, self.conditioner, answers, context_shape)
 
     def _prepared(self, context):
         """(log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""
@@ -104,13 +106,18 @@ class Mixture(Distribution):
         temperature = ops.reshape(ops.convert_to_tensor(temperature, dtype=self.compute_dtype), (-1,))
         return ops.reshape(mean + temperature * eps * ops.exp(log), shape)
 
-    def get_config(self):
+    def adapt(self, z: Any, context: Any = None) -> "Mixture":
+        """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
+        adapt_conditioner(self.conditioner, context, None)
+        return self
+
+    def get_config(self) -> dict[str, Any]:
         network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
         words = {"components": self.components, "conditioner": network, "min_scale": self.min_scale}
         return {**super().get_config(), **words, "seed": self.seed}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Mixture":
         network = config["conditioner"]
         restored = None if network is None else keras.saving.deserialize_keras_object(network)
         return cls(**config | {"conditioner": restored})

@@ -1,6 +1,7 @@
 """The normal distribution."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -19,8 +20,8 @@ class Normal(LocationScale):
     -1.8379
     """
 
-    def standard_log_density(self, eps):
+    def standard_log_density(self, eps: Any) -> Any:
         return -0.5 * (ops.square(eps) + math.log(2 * math.pi))
 
-    def standard_sample(self, shape, seed):
+    def standard_sample(self, shape: Any, seed: int) -> Any:
         return keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)

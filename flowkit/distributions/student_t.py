@@ -27,12 +27,12 @@ class StudentT(LocationScale):
         super().__init__(**kwargs)
         self.df = positive(df, "StudentT's df, its degrees of freedom")
 
-    def standard_log_density(self, eps):
+    def standard_log_density(self, eps: Any) -> Any:
         n = self.df
         constant = math.lgamma((n + 1) / 2) - math.lgamma(n / 2) - 0.5 * math.log(n * math.pi)
         return constant - 0.5 * (n + 1) * ops.log1p(ops.square(eps) / n)
 
-    def standard_sample(self, shape, seed):
+    def standard_sample(self, shape: Any, seed: int) -> Any:
         # A normal over the root of a chi-squared, which is twice a gamma, by its degrees of freedom.
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
         normal = keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
@@ -40,5 +40,5 @@ class StudentT(LocationScale):
         least = 2.0**-120  # a gamma of few degrees of freedom rounds to 0
         return normal * ops.sqrt(0.5 * self.df / ops.maximum(gamma, ops.full_like(gamma, least)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "df": self.df}

@@ -44,5 +44,5 @@ class Uniform(Distribution):
             )
         return keras.random.uniform(shape, self.low, self.high, dtype=self.compute_dtype, seed=seed)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "low": self.low, "high": self.high}

@@ -9,13 +9,14 @@ def check_training(flow):
     """Raise if `flow`, compiled as it is, would not learn what it is given.
 
     NotImplementedError on an engine without gradients, RuntimeError in a group of processes, and ValueError for
-    gradients that underflow or that are clipped before they are added up.
+    gradients that underflow or that are clipped before they are added up. What its objective raises comes first.
     """
     if not backends.SUPPORTS_TRAINING:
         raise NotImplementedError(
             f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
             f"to one of {', '.join(backends.ENGINES)}."
         )
+    flow.objective.check(flow)
     _check_processes()
     optimizer = getattr(flow, "optimizer", None)
     _check_loss_scaling(flow, optimizer)
@@ -52,6 +53,13 @@ def _check_clipping(flow, optimizer):
                     "Keras clips what each replica gives, before they are added up. Leave it out, or train on JAX."
                 )
         optimizer = getattr(optimizer, "inner_optimizer", None)
+
+
+def with_first(callback, callbacks):
+    """`callbacks` as `fit` takes them, with `callback` before them. A `CallbackList`, made for its model, stays."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    return [callback, *keras.tree.flatten(callbacks or [])]
 
 
 def check_division(count, batch_size=None):

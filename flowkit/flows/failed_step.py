@@ -1,5 +1,7 @@
 """A training step that fails: its own error comes through, and the model keeps its weights."""
 
+from typing import Any
+
 import keras
 
 from flowkit import backends
@@ -15,7 +17,7 @@ class FailedStep(keras.Model):
     _step_error: BaseException | None = None
     _weights_lost = False
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras's `fit`. Raises what the step raised."""
         try:
             return super().fit(*args, **kwargs)
@@ -26,13 +28,13 @@ class FailedStep(keras.Model):
         finally:
             self._step_error = None
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Any:
         self._make("train_function", super().make_train_function, force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Any:
         self._make("test_function", super().make_test_function, force)
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> Any:
         self._make("predict_function", super().make_predict_function, force)
         return self.predict_function
 

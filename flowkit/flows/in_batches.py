@@ -28,9 +28,9 @@ def run_in_batches(function, rows, count, batch_size):
     for start in range(0, count, batch_size):
         stop = min(start + batch_size, count)
         missing = start + batch_size - stop if count > batch_size else 0
-        piece = tree.map_structure(lambda a: _slice(a, start, stop, missing), rows)  # noqa: B023
+        piece = map_leaves(lambda a: _slice(a, start, stop, missing), rows)  # noqa: B023
         result = function(start, stop + missing, piece)
-        result = tree.map_structure(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
+        result = map_leaves(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
         if stop - start == count:
             return result
         if answer is None:
@@ -40,8 +40,17 @@ def run_in_batches(function, rows, count, batch_size):
     return answer
 
 
-def _slice(array, start, stop, missing):
-    if array is None:
+def map_leaves(function, nest):
+    """`function` of each array in a nest of tuples and dicts; None stays None. Keras's takes 30 us to look at one."""
+    if nest is None:
         return None
+    if isinstance(nest, tuple):
+        return tuple(map_leaves(function, part) for part in nest)
+    if isinstance(nest, dict):
+        return {key: map_leaves(function, part) for key, part in nest.items()}
+    return function(nest)
+
+
+def _slice(array, start, stop, missing):
     piece = array[start:stop]
     return np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)]) if missing else piece

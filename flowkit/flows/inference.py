@@ -16,9 +16,11 @@ from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, context_shape, event_size
 from flowkit.data.dequantize import Dequantize
+from flowkit.flows.adapting import check_adapted
+from flowkit.flows.context import answers_of, check_context, classes_of, embed
 from flowkit.flows.drawing import Latents, Repeated, entropy
-from flowkit.flows.in_batches import default_batch_size, run_in_batches
-from flowkit.flows.inputs import check_context, check_finite, count
+from flowkit.flows.in_batches import default_batch_size, map_leaves, run_in_batches
+from flowkit.flows.inputs import check_finite, count
 from flowkit.flows.noise import counted_for, dequantized, undithered
 from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
 from flowkit.flows.turns import Turns, answers
@@ -29,48 +31,55 @@ class Inference(keras.Model):
 
     bijector: FlowLayer
     base: Any
+    embedding: Any
     dequantize: Dequantize | None
     event_shape: tuple[int, ...] | None
     sampler: keras.random.SeedGenerator
     turns: Turns
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         """How many classes the labels of a class-conditional flow may name; None for no labels."""
+        if self.embedding is not None:
+            return classes_of(self.embedding)
         classes = self.bijector.num_classes
         return getattr(self.base, "num_classes", None) if classes is None else classes
 
     # Densities
 
     @property
-    def exact(self):
-        """ "exact", "bound" if log_prob is a lower bound, as for dequantised data, or "estimate" if it is right on
-        average: what `log_prob` is, for one draw of the noise."""
-        likelihood = "bound" if self.dequantize is not None else self.bijector.spec.likelihood
-        return "estimate" if likelihood == "estimated" else likelihood
+    def exact(self) -> str:
+        """What `log_prob` is: "exact", an "estimate" or a "bound".
+
+        One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
+        dequantised data. A bound that is also estimated counts as a bound.
+        """
+        likelihood = self.bijector.spec.likelihood
+        if self.dequantize is not None or "bound" in likelihood:
+            return "bound"
+        return "exact" if likelihood == "exact" else "estimate"
 
     def _log_density(self, y, context, noise=None):
         return self._encode_and_score(y, context, noise)[1]
 
     def _encode_and_score(self, y, context, noise=None):
-        z, log_det = self.bijector(y, context=context, **given(noise))
+        z, log_det = self._through(y, context, noise)
         log_prob = self.base.log_prob(z, context=context) + log_det
         if self.dequantize is not None:
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return z, log_prob
 
     @answers
-    def log_prob(self, x, context=None, *, batch_size=None, seed=0):
+    def log_prob(
+        self, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+    ) -> np.ndarray:
         """log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
 
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
         engine changes the answer.
         """
-        return self._log_prob(x, context, batch_size, seed, draw=0)
-
-    def _log_prob(self, x, context, batch_size, seed, draw):
-        x, context = self._prepare(x, context)
-        return self._scored(self._log_density, x, context, batch_size, seed, draw)
+        x, context = self._prepare(x, context, batch_size)
+        return self._scored(self._log_density, x, context, batch_size, seed)
 
     def _scored(self, function, x, context, batch_size, seed, draw=0):
         """`function(y, context)` of the dequantised data, checked before, in batches, as numpy."""
@@ -78,61 +87,80 @@ class Inference(keras.Model):
         def score(start, stop, piece):
             x, context = piece
             y = dequantized(self, x, start, seed=seed, draw=draw)
-            return self._run(function, y, context, counted_for(self, start, stop, False, seed, draw))
+            noise = counted_for(self, y.shape, start, inverse=False, seed=seed, draw=draw)
+            return self._run(function, y, context, noise)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
     @answers
-    def bits_per_dim(self, x, context=None, *, samples=1, batch_size=None, seed=0):
+    def bits_per_dim(
+        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
+    ) -> np.ndarray:
         """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
         `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
-        (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if it is an estimate. Raises ValueError for
-        k > 1 if it is exact.
+        (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
+        exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
         """
         if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
             raise ValueError(
-                f"bits_per_dim expects samples=1 for a flow without dequantize, received {samples}: its "
-                "log_prob is exact."
+                f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
             )
-        draws = np.asarray(
-            [self._log_prob(x, context, batch_size, seed, draw) for draw in range(samples)], "float64"
-        )
-        if self.exact == "estimate":
+        x, context = self._prepare(x, context, batch_size)
+        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed)
+        draws = np.asarray([score(draw) for draw in range(samples)], "float64")
+        if "estimated" in self.bijector.spec.likelihood:
             log_prob = draws.mean(axis=0)
         else:
             log_prob = np.logaddexp.reduce(draws, axis=0) - math.log(samples)
-        return -log_prob / (math.prod(np.shape(x)[1:]) * math.log(2))
+        return -log_prob / (math.prod(x.shape[1:]) * math.log(2))
 
     # Samples and latents
 
     @answers
-    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"):
+    def sample(
+        self,
+        n: int,
+        context: Any = None,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+    ) -> np.ndarray:
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`.
         """
-        z, context, lead = self._draw(n, context, temperature, seed)
+        z, context, lead = self._draw(n, context, temperature, seed, batch_size)
         x = self._decode(z, context, batch_size, check, z.seed)
         return x.reshape(*lead, *x.shape[1:])
 
     @answers
     def sample_and_log_prob(
-        self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, check="warn"
-    ):
+        self,
+        n: int,
+        context: Any = None,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
         one_check(check)
-        z, context, lead = self._draw(n, context, temperature, seed)
+        z, context, lead = self._draw(n, context, temperature, seed, batch_size)
         if self.exact != "exact" or self.bijector.forgets(inverse=False):
             x = self._decode(z, context, batch_size, check, z.seed)
             log_prob = self._scored(self._log_density, x, context, batch_size, seed=0)
         else:
 
             def draw(start, stop, piece):
-                return self._run(self._invert_and_score, *piece, counted_for(self, start, stop, True, z.seed))
+                noise = counted_for(self, piece[0].shape, start, inverse=True, seed=z.seed)
+                return self._run(self._invert_and_score, *piece, noise)
 
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
             warn_of_overflow(np.isfinite(x).all(axis=tuple(range(1, x.ndim))), stacklevel=3)
@@ -140,7 +168,15 @@ class Inference(keras.Model):
         return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
 
     @answers
-    def encode(self, x, context=None, *, batch_size=None, check="warn", seed=0):
+    def encode(
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+        seed: int = 0,
+    ) -> np.ndarray:
         """The latents of `x`, numpy; whole values are taken at the middle of their bins, without noise.
 
         Other noise that the flow needs follows from `seed` and a row's index, as in `log_prob`.
@@ -152,12 +188,13 @@ class Inference(keras.Model):
         - None does not look.
         """
         one_check(check)
-        x, context = self._prepare(x, context)
+        x, context = self._prepare(x, context, batch_size)
 
         def forward(start, stop, piece):
             x, context = piece
+            y = undithered(self, x)
             return self._run(
-                self._forward, undithered(self, x), context, counted_for(self, start, stop, False, seed)
+                self._forward, y, context, counted_for(self, y.shape, start, inverse=False, seed=seed)
             )
 
         z = run_in_batches(forward, (x, context), len(x), self._batch_size(batch_size))
@@ -165,41 +202,38 @@ class Inference(keras.Model):
         return z
 
     @answers
-    def decode(self, z, context=None, *, batch_size=None, check="warn", seed=0):
+    def decode(
+        self,
+        z: Any,
+        context: Any = None,
+        *,
+        batch_size: int | None = None,
+        check: str | bool = "warn",
+        seed: int = 0,
+    ) -> np.ndarray:
         """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x; `check`: see `encode`.
 
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
-        return self._decode(np.asarray(z, self.compute_dtype), self._ready(context), batch_size, check, seed)
+        context = self._ready(context, batch_size)
+        return self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)
 
     @answers
-    def round_trip_error(self, x, context=None, *, batch_size=None):
+    def round_trip_error(self, x: Any, context: Any = None, *, batch_size: int | None = None) -> np.ndarray:
         """How far f^-1(f(x)) is from x, as a part of the size of x: numpy (n,). Rounding, if the inverse is right.
 
         The largest difference of a row's entries, over its largest entry, or that of the median row where this is more.
         What takes uint8 starts at the middle of the bins.
         """
-        x, context = self._prepare(x, context)
+        x, context = self._prepare(x, context, batch_size)
         return relative_error(self, x, context, batch_size)
-
-    def _round_trip_difference(self, x, context, z, batch_size):
-        def there_and_back(start, stop, piece):
-            x, context, z = piece
-            y = undithered(self, x)
-            noise = counted_for(self, start, stop, False)
-            z = self._run(self._forward, y, context, noise) if z is None else z
-            back = self._run(self._backward, z, context, counted_for(self, start, stop, True))
-            difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
-            return difference.reshape(len(y), -1).max(axis=1)
-
-        return run_in_batches(there_and_back, (x, context, z), len(x), self._batch_size(batch_size))
 
     def _decode(self, z, context, batch_size, check, seed):
         one_check(check)
         finite = np.ones(len(z), bool)
 
         def backward(start, stop, piece):
-            noise = counted_for(self, start, stop, True, seed)
+            noise = counted_for(self, piece[0].shape, start, inverse=True, seed=seed)
             y = ops.convert_to_numpy(self._run(self._backward, *piece, noise))
             finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
             return y if self.dequantize is None else self.dequantize.as_stored(y)
@@ -210,18 +244,18 @@ class Inference(keras.Model):
         return x
 
     def _forward(self, y, context, noise=None):
-        return self.bijector(y, context=context, **given(noise))[0]
+        return self._through(y, context, noise)[0]
 
     def _backward(self, z, context, noise=None):
-        return self.bijector.inverse(z, context=context, **given(noise))[0]
+        return self._through(z, context, noise, inverse=True)[0]
 
     def _invert_and_score(self, z, context, noise=None):
-        x, log_det = self.bijector.inverse(z, context=context, **given(noise))
+        x, log_det = self._through(z, context, noise, inverse=True)
         return x, self.base.log_prob(z, context=context) - log_det
 
-    def _draw(self, n, context, temperature, seed):
+    def _draw(self, n, context, temperature, seed, batch_size):
         n = whole_number(n, "n", least=0)
-        context = self._ready(context)
+        context = self._ready(context, batch_size)
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
@@ -242,9 +276,22 @@ class Inference(keras.Model):
 
     # What stands behind each answer
 
+    def _through(self, x, context, noise, inverse=False):
+        """A direction of the bijector, without Keras's entry if that does nothing for it but take its time."""
+        entry = self.bijector if self._needs_entry else self.bijector.call
+        return entry(x, context=context, inverse=inverse, **given(noise))
+
+    @functools.cached_property
+    def _needs_entry(self):
+        """Whether Keras's entry to the bijector casts weights, or adds to the loss. A flow that is asked is built."""
+        bijector = self.bijector
+        return bijector.activity_regularizer is not None or any(
+            "float" in weight.dtype and weight.dtype != bijector.compute_dtype
+            for weight in bijector.variables
+        )
+
     def _run(self, function, *args):
-        tensors = [tree.map_structure(ops.convert_to_tensor, a) if a is not None else None for a in args]
-        return self._compiled_function(function)(*tensors)
+        return self._compiled_function(function)(*(map_leaves(backends.as_input, a) for a in args))
 
     @functools.cached_property
     def _compiled_function(self) -> Callable:
@@ -267,7 +314,7 @@ class Inference(keras.Model):
                 self,
                 expected="to know the size of the data",
                 received="a call before any data",
-                hint="Call .build((None, height, width, channels)), .adapt(batch) or .fit(data) first.",
+                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
             )
         return self.event_shape
 
@@ -276,22 +323,31 @@ class Inference(keras.Model):
             shape = (None, *x.shape[1:])
             self.build(shape if context is None else {"x": shape, "context": context_shape(context)})
 
-    def _prepare(self, x, context):
-        """Checked data and context for a flow that is built and adapted."""
+    def _prepare(self, x, context, batch_size=None):
+        """Checked data, and what the parts see of their context, for a flow that is built and adapted."""
         x, context = self._check(x, context)
         self._build_on(x, context)
-        return x, self._ready(context)
-
-    def _ready(self, context):
-        """Checked context, where the flow is built and adapted."""
         self._check_adapted()
-        return check_context(self, context)
+        return x, self._embedded(context, batch_size)
+
+    def _ready(self, context, batch_size=None):
+        """What the parts see of a context, which is checked, where the flow is built and adapted."""
+        self._check_adapted()
+        return self._embedded(check_context(self, context), batch_size)
+
+    def _embed(self, context):
+        """What the bijector and the base see of a context, as tensors."""
+        if self.embedding is None or context is None:
+            return context
+        return embed(self.embedding, context, self.compute_dtype)
+
+    def _embedded(self, context, batch_size):
+        """The same as numpy, each row once, for all that one call does with it."""
+        return answers_of(self, context, batch_size)
 
     def _check_adapted(self):
         self._event()
-        backends.settle(self)
-        if not self.bijector._checked_adapted:
-            self.bijector._checked_adapted = self.bijector._check_adapted()
+        check_adapted(self)
 
     def _check(self, x, context):
         dequantize = self.dequantize

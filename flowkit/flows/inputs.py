@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit.contract import ContractError
 from flowkit.contract.arguments import shown
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_division
@@ -48,6 +47,11 @@ def count(context):
 
 def peek(dataset):
     """(the first batch's x and context, the data set as if untouched)."""
+    if dataset is None:
+        raise ValueError(
+            "Flow expects data, received none: only fit with an objective that needs none, such as "
+            "flowkit.objectives.ReverseKL, goes without."
+        )
     if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
         raise ValueError(
             f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received "
@@ -85,7 +89,7 @@ def to_validate_on(flow, data, batch_size):
     if is_array(data):
         check_division(len(data), batch_size)
         return pack(*flow._check(data, None))
-    if isinstance(data, tuple | list) and all(part is None or is_array(part) for part in data):
+    if isinstance(data, tuple | list) and data and is_array(data[0]):
         x, context, weights = (*data, None, None)[:3]
         check_division(len(x), batch_size)
         return pack(*flow._check(x, context)), _target(len(x), weights), weights
@@ -105,6 +109,23 @@ def peek_checked(flow, dataset):
     """The first batch's x and context, checked, and the data set as if untouched."""
     (x, context), dataset = peek(dataset)
     return flow._check(x, context), dataset
+
+
+def ready_on(flow, data, batch_size):
+    """`data`, arrays or a data set, as if untouched: checked, and the flow adapted and built for them.
+
+    An engine that traces a step cannot ask there whether the flow is adapted.
+    """
+    x, context = unpack(data)
+    if is_array(x):
+        x, context = flow._check(x, context)
+        check_division(len(x), batch_size)
+        data = pack(x, context)
+    else:
+        (x, context), data = peek_checked(flow, data)
+    flow._build_on(x, context)
+    flow._check_adapted()
+    return data
 
 
 def _target(count, sample_weight):
@@ -127,61 +148,3 @@ def check_finite(given, dtype):
             "drop or repair those rows."
         )
     return x
-
-
-def refuse_other_classes(bijector, base):
-    """Raise ValueError if both read labels, and know of different classes."""
-    here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
-    if None not in (here, there) and here != there:
-        raise ValueError(
-            f"Flow expects a bijector and a base of the same classes, since both are given the same labels; received "
-            f"num_classes={here} and num_classes={there}. Make them equal."
-        )
-
-
-def check_context(flow, context, samples=None):
-    """The context as numpy, None if the flow takes none: neither its bijector nor its base nor itself.
-
-    Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
-    class that is not there.
-    """
-    kinds = {flow.bijector.spec.context, *(getattr(part, "context", "none") for part in (flow.base, flow))}
-    kind = next(word for word in ("required", "optional", "none") if word in kinds)
-    classes = flow.num_classes
-    if context is None and kind == "required":
-        raise ContractError(
-            "context",
-            flow,
-            expected="context=, batch first",
-            received="none",
-            hint="A data set yields it as ({'x': ..., 'context': ...},).",
-        )
-    if context is None or kind == "none":
-        return None
-    context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
-    if classes is not None and isinstance(context, np.ndarray):
-        whole = context.ndim == 1 and np.issubdtype(context.dtype, np.integer)
-        if not whole or (context.size and not 0 <= context.min() <= context.max() < classes):
-            span = f" with values {context.min()}..{context.max()}" if context.size else ""
-            raise ContractError(
-                "context",
-                flow,
-                expected=f"integer labels (batch,) in 0..{classes - 1}",
-                received=f"{context.dtype} of shape {context.shape}{span}",
-            )
-    parts = tree.flatten(context)
-    if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
-        raise ContractError("context", flow, expected="finite numbers", received="NaN or infinite ones")
-    if any(part.ndim == 0 for part in parts):
-        raise ContractError("context", flow, expected="a context, batch first", received="a single number")
-    counts = {len(part) for part in parts}
-    if len(counts) != 1 or (samples is not None and counts != {samples}):
-        raise ContractError(
-            "context",
-            flow,
-            expected="as many rows in each part"
-            if samples is None
-            else f"one row for each of {samples} samples",
-            received=f"{' and '.join(map(str, sorted(counts)))} rows",
-        )
-    return context

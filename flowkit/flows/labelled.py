@@ -1,22 +1,24 @@
 """A flow whose latents are also trained to tell the class of what they encode."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors.levels import split_levels
 from flowkit.conditioners import ScaledDense
-from flowkit.contract import ContractError
+from flowkit.contract import Bijector, ContractError
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.flows.counting import what_counts
 from flowkit.flows.flow import Flow
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.inputs import unpack
 from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.noise import counted_for, dequantized
-from flowkit.flows.objective import what_counts
 from flowkit.flows.turns import answers
+from flowkit.objectives import MaximumLikelihood
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -51,8 +53,15 @@ class LabelledFlow(Flow):
     context = "optional"  # that of the bijector where it is more
 
     def __init__(
-        self, bijector, base=None, *, num_classes=None, label_weight=0.01, dequantize=None, **kwargs
-    ):
+        self,
+        bijector: Bijector,
+        base: Any = None,
+        *,
+        num_classes: int | None = None,
+        label_weight: float = 0.01,
+        dequantize: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(bijector, base, dequantize=dequantize, **kwargs)
         if not label_weight > 0:
             raise ValueError(f"label_weight: expected a positive number, received {label_weight!r}.")
@@ -61,7 +70,7 @@ class LabelledFlow(Flow):
         if num_classes is None or num_classes != (known or num_classes):
             expected = "how many classes there are" if known is None else f"the bijector's {known}"
             raise ValueError(f"num_classes: expected {expected}, received {num_classes}.")
-        before, self._levels = split_levels(bijector)
+        before, self._levels = bijector.split_levels()
         scales = self._levels.scales if self._levels else []
         if any(part.spec.context != "none" for part in (*before, *scales)):
             raise ValueError(
@@ -73,29 +82,47 @@ class LabelledFlow(Flow):
         self.label_bits = MeanOfCounted(name="label_bits")
         self.label_error = MeanOfCounted(name="label_error")
 
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+        """As `Flow.compile`, on likelihood alone: the classifier's part of the loss is added to it."""
+        super().compile(optimizer, loss, **options)
+        if not self._trains_on_likelihood:
+            name, self.objective = type(loss).__name__, MaximumLikelihood()
+            raise ValueError(
+                f"LabelledFlow.compile expects MaximumLikelihood(), received {name}: its classifier is trained "
+                "beside the likelihood of data. Use a Flow."
+            )
+
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return self._classes
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         latent = as_tuple(self.bijector.compute_output_shape((None, *self.event_shape)))
         top = self._levels.latent_events[-1] if self._levels else latent
         self.classifier.build((None, top[-1]))
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """log_prob in nats and the classes' logits: dequantisation noise is drawn anew at each call."""
         x, context = unpack(inputs)
+        context = self._embed(context)
         x, noise = self._drawn_for(x)
         self._refresh(x, context, noise, training)
         z, log_prob = self._encode_and_score(x, context, noise)
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         batch = unpack(input_shape)[0][0]
         return {"log_prob": (batch,), "logits": (batch, self.num_classes)}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """The mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
         data, _ = unpack(x)
         loss = super().compute_loss(x, y, y_pred["log_prob"], sample_weight, training)
@@ -105,7 +132,7 @@ class LabelledFlow(Flow):
         share = backends.replica_share(ops.mean(surprise))
         return loss + self.label_weight * event_size(data.shape) * share
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         _, labels = unpack(x)
         surprise = self._surprise(x, y_pred["logits"])
         told = ops.cast(ops.argmax(y_pred["logits"], axis=-1), "int32")
@@ -117,18 +144,20 @@ class LabelledFlow(Flow):
         return super().compute_metrics(x, y, y_pred["log_prob"], sample_weight)
 
     @answers
-    def label_log_prob(self, x, *, batch_size=None, seed=0):
+    def label_log_prob(self, x: Any, *, batch_size: int | None = None, seed: int = 0) -> np.ndarray:
         """log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class it tells.
 
         Dequantisation noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not asked: any class will do.
-        x, context = self._prepare(x, np.zeros(len(x), "int32"))
+        x, context = self._prepare(x, np.zeros(len(x), "int32"), batch_size)
 
         def classify(start, stop, piece):
             x, context = piece
             y = dequantized(self, x, start, seed=seed)
-            return self._run(self._classify, y, context, counted_for(self, start, stop, False, seed))
+            return self._run(
+                self._classify, y, context, counted_for(self, y.shape, start, inverse=False, seed=seed)
+            )
 
         return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
 
@@ -156,5 +185,5 @@ class LabelledFlow(Flow):
         log_prob = ops.log_softmax(logits, axis=-1)
         return -ops.take_along_axis(log_prob, ops.cast(labels, "int32")[:, None], axis=-1)[:, 0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes, "label_weight": self.label_weight}

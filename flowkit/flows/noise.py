@@ -7,14 +7,16 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import Needs
 from flowkit.contract.shapes import event_size
 
-_BACKWARD = 2**63  # what a way back is given has nothing in common with what the way there was given
+# What is drawn for dequantisation, forward and on the way back has nothing in common.
+_STREAMS = {"dequantize": 0, "forward": 1, "inverse": 2}
 
 
 def counted(
-    needs: Needs, start: int, stop: int, *, seed: int = 0, draw: int = 0, inverse: bool = False
+    needs: Needs, start: int, stop: int, *, seed: int = 0, draw: int = 0, stream: str = "dequantize"
 ) -> np.ndarray | None:
     """The numbers of samples start..stop, float32 (stop - start, k); None for no needs.
 
@@ -28,30 +30,35 @@ def counted(
     """
     if not needs:
         return None
+    seed = whole_number(seed, "seed", least=0, most=2**64 - 1)
     sizes = [size if kind == "uniform" else 2 * math.ceil(size / 2) for kind, size in needs]
     blocks = -(-sum(sizes) // 4)  # one count of Philox gives four 64-bit numbers
-    bits = np.random.Philox(key=[seed, draw + _BACKWARD * inverse])
+    bits = np.random.Philox(key=np.array([seed, draw + (_STREAMS[stream] << 62)], "uint64"))
     bits.advance(start * blocks)
-    uniform = np.random.Generator(bits).random((stop - start, 4 * blocks))
+    numbers = np.random.Generator(bits).random((stop - start, 4 * blocks))
     pieces, first = [], 0
     for (kind, size), taken in zip(needs, sizes, strict=True):
-        piece = uniform[:, first : first + taken]
-        pieces.append(piece.astype("float32") if kind == "uniform" else _normal(piece)[:, :size])
+        piece = numbers[:, first : first + taken]
+        pieces.append(_uniform(piece) if kind == "uniform" else _normal(piece)[:, :size])
         first += taken
-    # Rounding to float32 may reach 1, which a uniform number may not.
-    return np.concatenate(
-        [
-            np.minimum(piece, np.float32(1 - 2**-24)) if kind == "uniform" else piece
-            for (kind, _), piece in zip(needs, pieces, strict=True)
-        ],
-        axis=1,
+    return np.concatenate(pieces, axis=1)
+
+
+def counted_for(
+    flow: Any, shape: tuple[int, ...], start: int, *, inverse: bool, seed: int = 0, draw: int = 0
+) -> Any:
+    """The numbers that the bijector of a flow needs for rows `start` and following; None for none.
+
+    `shape` is that of what the direction is given, (rows, *event).
+    """
+    layer = flow.bijector
+    if not layer.spec.draws(inverse):
+        return None
+    x_shape = layer.compute_inverse_shape(tuple(shape)) if inverse else tuple(shape)
+    stream = "inverse" if inverse else "forward"
+    return counted(
+        layer.noise_needs(x_shape, inverse), start, start + shape[0], seed=seed, draw=draw, stream=stream
     )
-
-
-def counted_for(flow: Any, start: int, stop: int, inverse: bool, seed: int = 0, draw: int = 0) -> Any:
-    """The numbers that the bijector of a flow needs for rows start..stop; None for none."""
-    needs = flow.bijector.noise_needs((None, *flow._event()), inverse)
-    return counted(needs, start, stop, seed=seed, draw=draw, inverse=inverse)
 
 
 def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> np.ndarray:
@@ -72,6 +79,11 @@ def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
 def _with_noise(dequantize, x, noise):
     with backends.no_grad():
         return ops.convert_to_numpy(dequantize(x, noise=noise)[0])
+
+
+def _uniform(numbers):
+    """As float32. Rounding may reach 1, which a uniform number may not."""
+    return np.minimum(numbers.astype("float32"), np.float32(1 - 2**-24))
 
 
 def _normal(uniform):

@@ -4,6 +4,10 @@ import collections
 import contextlib
 import functools
 import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Turns:
@@ -69,7 +73,7 @@ class Turns:
         return Turns, ()
 
 
-def answers(method):
+def answers(method: Method) -> Method:
     """A flow's method that may run beside others of its kind."""
 
     @functools.wraps(method)
@@ -77,10 +81,10 @@ def answers(method):
         with self.turns.answer(method.__name__):
             return method(self, *args, **kwargs)
 
-    return in_turn
+    return cast(Method, in_turn)
 
 
-def alone(method):
+def alone(method: Method) -> Method:
     """A flow's method beside which no other thread may use the flow."""
 
     @functools.wraps(method)
@@ -88,4 +92,4 @@ def alone(method):
         with self.turns.alone(method.__name__):
             return method(self, *args, **kwargs)
 
-    return in_turn
+    return cast(Method, in_turn)

@@ -25,12 +25,12 @@ class Experiment:
     batches: data.Batches
     classes: int | None
 
-    def context(self, dataset):
+    def context(self, dataset: data.Dataset) -> np.ndarray | None:
         """The labels that the model is conditioned on, or None."""
         return None if self.classes is None else dataset.labels
 
 
-def build_flow(recipe, dataset):
+def build_flow(recipe: Recipe, dataset: data.Dataset) -> Any:
     """The recipe's flow for the data of `dataset`, neither compiled nor adapted.
 
     `input_shape` and, if an image does not have 256 values, `data_levels` come from the data.
@@ -55,7 +55,7 @@ def build_flow(recipe, dataset):
         keras.config.set_dtype_policy(before)
 
 
-def prepare(recipe):
+def prepare(recipe: Recipe) -> Experiment:
     """An `Experiment`, ready for `fit`: seeds set, flow built, adapted and compiled.
 
     It is adapted to images that are augmented as those of the training are, as published. Sets Keras's random seed.

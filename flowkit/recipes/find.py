@@ -6,7 +6,7 @@ from flowkit.recipes.schema import RecipeError
 from flowkit.zoo.files import closest, files
 
 
-def find(name):
+def find(name: str) -> Path:
     """The path of a recipe: a file, or a name such as `glow/digits` among those of flowkit.
 
     Raises a RecipeError that lists the nearest names if there is none.
@@ -24,6 +24,6 @@ def find(name):
     raise RecipeError(f"there is no recipe {name!r}; the nearest are {closest(name, known)}")
 
 
-def available():
+def available() -> dict[str, Path]:
     """Name -> path of the recipes that come with flowkit."""
     return files("toml")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from flowkit import data
-from flowkit.recipes.schema import RecipeError
+from flowkit.recipes.schema import Recipe, RecipeError
 
 
-def load_data(recipe, split):
+def load_data(recipe: Recipe, split: str) -> data.Dataset:
     """The recipe's data set, "train" or "test", as the model takes it; raises what `flowkit.data.load` does.
 
     With `crop`, each image gives one square of it, always the same.

@@ -3,10 +3,10 @@
 import warnings
 
 from flowkit import training
-from flowkit.recipes.schema import RecipeError, optimizers
+from flowkit.recipes.schema import Recipe, RecipeError, optimizers
 
 
-def build_optimizer(recipe, steps_per_epoch):
+def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOptimizer:
     """The recipe's optimizer: schedule, clipping and averaging, guarded against bad steps."""
     table = recipe.training
     decay = _polyak_decay(table, steps_per_epoch)

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ class Override:
     label: str = "--set"
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> "Override":
         """`training.epochs=3` -> Override; what is not TOML is taken as a string."""
         key, equals, value = text.partition("=")
         key, value = key.strip(), value.strip()
@@ -37,7 +38,7 @@ class Override:
             return cls(key, value)
 
 
-def read_recipe(name, overrides=()):
+def read_recipe(name: str, overrides: Sequence["str | Override"] = ()) -> Recipe:
     """Read and validate a recipe, by file or name, with `overrides` in place of its values.
 
     `overrides` are strings such as `"model.steps=8"`, or `Override`s. Raises a RecipeError that
@@ -53,7 +54,7 @@ def read_recipe(name, overrides=()):
     return parse_recipe(text, overrides, where=str(path))
 
 
-def parse_recipe(text, overrides=(), where="recipe"):
+def parse_recipe(text: str, overrides: Sequence["str | Override"] = (), where: str = "recipe") -> Recipe:
     """`read_recipe`, from the text of a recipe."""
     try:
         tables = _parsed(text)

@@ -97,7 +97,7 @@ class Recipe(BaseModel):
     training: TrainingTable = TrainingTable()
     sampling: SamplingTable = SamplingTable()
 
-    def tables(self):
+    def tables(self) -> dict[str, Any]:
         """The recipe as plain tables, without what is None, which TOML cannot say."""
         tables = self.model_dump(exclude_none=True)
         tables["model"] = {key: value for key, value in self.model.items() if value is not None}

@@ -1,11 +1,12 @@
 """TOML out: `tomllib` only reads."""
 
 import re
+from typing import Any
 
 from flowkit.recipes.schema import Recipe
 
 
-def dumps(tables):
+def dumps(tables: Recipe | dict[str, Any]) -> str:
     """The text of a recipe (or of plain tables); `tomllib.loads(dumps(tables)) == tables`.
 
     >>> print(dumps({"training": {"learning_rate": 1e-05, "optimizer": "adam"}}), end="")

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import BijectorSpec, FlowLayer, Surjection
+from flowkit.contract import BijectorSpec, ContractError, FlowLayer, Surjection
 from flowkit.contract.arguments import whole_number
 from flowkit.surjections.dropped import Dropped, restored, stored
 
@@ -34,10 +34,11 @@ class Augment(Surjection):
         self._dropped = Dropped(self, density)
         self.spec = BijectorSpec(noise="forward", likelihood="bound")
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
+        self._channels = x_shape[-1]
         self._dropped.build((*x_shape[:-1], self.extra), tuple(x_shape))
 
-    def noise_size(self, x_shape):
+    def noise_size(self, x_shape: Any) -> int:
         return math.prod(x_shape[1:-1]) * self.extra
 
     def _forward(self, x, noise):
@@ -48,22 +49,44 @@ class Augment(Surjection):
         x, extra = z[..., : -self.extra], z[..., -self.extra :]
         return x, self._dropped.log_prob(extra, x)
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         if self.density is not None and not self.density.adapted:
             raise NotImplementedError(
                 "Augment cannot adapt its density: the entries that it would be adapted to are its own draws. Use "
                 "parts without statistics, or adapt them beforehand."
             )
 
-    def compute_output_shape(self, input_shape):
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if self.density is not None:
+            self.density.run_adapt(z[..., -self.extra :], z[..., : -self.extra], again)
+
+    @property
+    def refreshes(self) -> bool:
+        return self.density is not None and self.density.refreshes
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        z, _ = self._forward(x, noise)
+        self.density.run_refresh(z[..., -self.extra :], x)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], input_shape[-1] + self.extra)
 
-    def compute_inverse_shape(self, latent_shape):
-        return (*latent_shape[:-1], latent_shape[-1] - self.extra)
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+        channels = self._channels if self.built else latent_shape[-1] - self.extra
+        if latent_shape[-1] != channels + self.extra or channels < 1:
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"latents of {channels + self.extra} channels"
+                if self.built
+                else "more than `extra` channels",
+                received=f"shape {tuple(latent_shape)}",
+            )
+        return (*latent_shape[:-1], channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "extra": self.extra, "density": stored(self.density)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"density": restored(config["density"])})

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import ContractError, FlowLayer, sum_event
+from flowkit.contract import ContractError, Domain, FlowLayer, sum_event
 
 
 class Dropped:
@@ -20,6 +20,13 @@ class Dropped:
         if density is not None and not isinstance(density, FlowLayer):
             raise TypeError(
                 f"{type(owner).__name__} expects a bijector as its density, or None, received {density!r}."
+            )
+        if density is not None and not density.spec.domain == density.spec.codomain == Domain.REAL:
+            raise ContractError(
+                "domain",
+                owner,
+                expected="a density from the real numbers onto them, where standard normals are",
+                received=f"{density.spec.domain} to {density.spec.codomain}",
             )
         if density is not None and density.spec.noise != "none":
             raise ContractError(
@@ -36,15 +43,16 @@ class Dropped:
         """log q(dropped | kept), (batch,)."""
         eps, log_det = dropped, 0.0
         if self.density is not None:
-            eps, log_det = self.density.run(dropped, kept, False)
+            eps, log_det = self.density.run(dropped, kept, inverse=False)
         return _standard(eps) + log_det
 
     def sample(self, noise: Any, kept: Any, shape: tuple[Any, ...]) -> tuple[Any, Any]:
         """(dropped, log q(dropped | kept)) from flat standard normals, for events of `shape`."""
-        eps = ops.reshape(noise, (-1, *shape[1:]))
         if self.density is None:
+            eps = ops.reshape(noise, (-1, *shape[1:]))
             return eps, _standard(eps)
-        dropped, log_det = self.density.run(eps, kept, True)
+        eps = ops.reshape(noise, (-1, *self.density.compute_output_shape(shape)[1:]))
+        dropped, log_det = self.density.run(eps, kept, inverse=True)
         return dropped, _standard(eps) - log_det
 
 

@@ -33,7 +33,7 @@ class Slice(Surjection):
         self._dropped = Dropped(self, density)
         self.spec = BijectorSpec(noise="inverse")
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self._channels = x_shape[-1]
         if not self._channels > self.keep:
             raise ContractError(
@@ -44,7 +44,7 @@ class Slice(Surjection):
             )
         self._dropped.build((*x_shape[:-1], self._channels - self.keep), (*x_shape[:-1], self.keep))
 
-    def noise_size(self, x_shape):
+    def noise_size(self, x_shape: Any) -> int:
         return math.prod(x_shape[1:-1]) * (x_shape[-1] - self.keep)
 
     def _forward(self, x):
@@ -55,14 +55,26 @@ class Slice(Surjection):
         rest, log_q = self._dropped.sample(noise, z, (*z.shape[:-1], self._channels - self.keep))
         return ops.concatenate([z, rest], axis=-1), -log_q
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         if self.density is not None:
             self.density.run_adapt(x[..., self.keep :], x[..., : self.keep], again)
 
-    def compute_output_shape(self, input_shape):
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if self.density is not None:
+            eps = ops.reshape(noise, (-1, *z.shape[1:-1], self._channels - self.keep))
+            self.density.run_adapt_inverse(eps, z, again)
+
+    @property
+    def refreshes(self) -> bool:
+        return self.density is not None and self.density.refreshes
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        self.density.run_refresh(x[..., self.keep :], x[..., : self.keep])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.keep)
 
-    def compute_inverse_shape(self, latent_shape):
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
         if not self.built:
             raise ContractError(
                 "event shape",
@@ -71,14 +83,21 @@ class Slice(Surjection):
                 received="latents before any data",
                 hint="Call .build((None, channels)) first.",
             )
+        if latent_shape[-1] != self.keep:
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"latents of {self.keep} channels",
+                received=f"shape {tuple(latent_shape)}",
+            )
         return (*latent_shape[:-1], self._channels)
 
     def _fixed_shape(self):
         return (None,) * (len(self._built_on) - 1) + (self._channels,) if self.built else None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "keep": self.keep, "density": stored(self.density)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"density": restored(config["density"])})

@@ -1,6 +1,7 @@
 """The optimizer that Glow was trained with."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -29,7 +30,14 @@ class GlowAdamax(_EnginesAdamax):
     0.95
     """
 
-    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        **kwargs: Any,
+    ) -> None:
         if not 0 < beta_2 < 1:
             raise ValueError(f"beta_2: expected a number between 0 and 1, received {beta_2!r}.")
         kwargs.setdefault("name", "glow_adamax")

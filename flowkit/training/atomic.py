@@ -4,11 +4,13 @@ import contextlib
 import glob
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
-def atomic_path(path, *, keep=None):
+def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error.
 
     The new file is flushed to the disk, then renamed over the old one in a single step, so that

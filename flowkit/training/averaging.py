@@ -1,12 +1,14 @@
 """The averaged weights that an optimizer with `use_ema=True` keeps, put to use for a while."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 from keras import ops
 
 
 @contextlib.contextmanager
-def averaged_weights(model):
+def averaged_weights(model: Any) -> Iterator[Any]:
     """A scope in which `model` carries the moving average of its weights; exact on the way back.
 
     average <- m average + (1 - m) weights after each step, with m the optimizer's `ema_momentum`

@@ -1,5 +1,7 @@
 """A step whose gradients are not finite is not taken; training that cannot go on stops in time."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -9,6 +11,8 @@ from flowkit.contract.saving import engine_neutral
 
 class TrainingDiverged(RuntimeError):
     """Step after step gave gradients that are not finite: there is nothing left to learn from."""
+
+    exit_code = 1  # of a command that ends with it
 
 
 @keras.saving.register_keras_serializable(package="flowkit")
@@ -37,7 +41,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     skips_what_is_not_finite = True  # so `Flow` leaves it out of its means
 
-    def __init__(self, inner_optimizer, name=None):
+    def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None) -> None:
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
             raise TypeError(
                 "inner_optimizer: expected a keras.optimizers.Optimizer, received "
@@ -52,7 +56,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
 
-    def build(self, variables):
+    def build(self, variables: Any) -> None:
         if backends.replicas() > 1:
             raise ValueError(
                 f"GuardedOptimizer expects one replica, received {backends.replicas()} of tf.distribute: compile "
@@ -64,7 +68,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         backends.use_multi_tensor(self.inner_optimizer)
         super().build(variables)
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if not self.built:
             self.build(trainable_variables)
         if keras.backend.backend() == "jax":
@@ -81,7 +85,9 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
         ops.cond(_all_finite(grads), step, skip)
 
-    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+    def stateless_apply(
+        self, optimizer_variables: Any, grads: Any, trainable_variables: Any
+    ) -> tuple[list[Any], list[Any]]:
         # Both branches of a compiled cond are traced: they return values and assign nothing. An optimizer around this
         # one hands on its variables in place of values.
         optimizer_variables = [ops.convert_to_tensor(v) for v in optimizer_variables]
@@ -118,42 +124,44 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         return next(i for i, candidate in enumerate(own) if candidate is variable)
 
     @property
-    def variables(self):
+    def variables(self) -> list[Any]:
         return super().variables + self.inner_optimizer.variables
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> Any:
         return self.inner_optimizer.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, learning_rate):
+    def learning_rate(self, learning_rate: Any) -> None:
         self.inner_optimizer.learning_rate = learning_rate
 
     @property
-    def iterations(self):
+    def iterations(self) -> Any:
         return self.inner_optimizer.iterations
 
-    def scale_loss(self, loss):
+    def scale_loss(self, loss: Any) -> Any:
         # The gradients of a loss that has overflowed may be finite. Times NaN they are not.
         loss = self.inner_optimizer.scale_loss(loss)
         return loss * ops.stop_gradient(
             loss - loss + 1
         )  # 1, or NaN: written so, it needs no number from the CPU
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(self, var_list: Any) -> None:
         self.inner_optimizer.finalize_variable_values(var_list)
         # On JAX, weights and averages now share buffers, which a second `fit` could not donate.
         for variable in var_list:
             variable.assign(ops.copy(variable))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "inner_optimizer": engine_neutral(keras.saving.serialize_keras_object(self.inner_optimizer)),
             "name": self.name,
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "GuardedOptimizer":
         inner = keras.saving.deserialize_keras_object(
             config["inner_optimizer"], custom_objects=custom_objects
         )
@@ -170,13 +178,13 @@ class StopWhenDiverged(keras.callbacks.Callback):
     last good one stays.
     """
 
-    def __init__(self, patience=10):
+    def __init__(self, patience: int = 10) -> None:
         super().__init__()
         if patience < 1:
             raise ValueError(f"patience: expected 1 or more, received {patience!r}.")
         self.patience = patience
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._optimizer = guarded(self.model.optimizer)
         if self._optimizer is None:
             raise ValueError(
@@ -186,24 +194,26 @@ class StopWhenDiverged(keras.callbacks.Callback):
             )
         self._epoch = None
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch, self._looked = epoch, 0
         self._before = self._count("skipped")
 
-    def on_train_batch_end(self, batch, logs=None):
-        if (batch + 1) % self.patience == 0:
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Not at the end of a step, for which Keras on JAX would have each step wait.
+        if batch - self._looked >= self.patience:
+            self._looked = batch
             self._check()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._check()
         if logs is not None:
             logs["skipped"] = self._count("skipped") - self._before
 
-    def so_far(self):
+    def so_far(self) -> dict[str, Any]:
         """What it knows of an epoch that is not over, for `Resume`."""
         return {"before": self._before}
 
-    def go_on(self, known):
+    def go_on(self, known: dict[str, Any]) -> None:
         """Go on within the epoch in which `so_far` was asked."""
         self._before = known["before"]
 

@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import ops
@@ -21,20 +22,20 @@ class CSVLog(keras.callbacks.Callback):
     that was cut off, are dropped: the log is then that of a run that was never stopped.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = Path(path)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._started = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self._started:
             self._started = True
             self._rewrite([row for row in read_log(self.path) if row["epoch"] <= epoch])
         self._clock = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         row = {"epoch": epoch + 1, **(logs or {})}
         row.setdefault("learning_rate", _learning_rate(self.model.optimizer))
         row["seconds"] = round(self._seconds(), 3)
@@ -47,11 +48,11 @@ class CSVLog(keras.callbacks.Callback):
             file.flush()
             os.fsync(file.fileno())
 
-    def so_far(self):
+    def so_far(self) -> dict[str, Any]:
         """What it knows of an epoch that is not over, for `Resume`."""
         return {"seconds": self._seconds()}
 
-    def go_on(self, known):
+    def go_on(self, known: dict[str, Any]) -> None:
         """Go on within the epoch in which `so_far` was asked."""
         self._clock -= known["seconds"]
 
@@ -78,7 +79,7 @@ class CSVLog(keras.callbacks.Callback):
             writer.writerows(rows)
 
 
-def read_log(path):
+def read_log(path: str | Path) -> list[dict[str, float]]:
     """The rows of a log, name -> number, without a last one that was cut off by a kill.
 
     What is no row of a log is left out, with a warning that says how much of it there is.

@@ -1,7 +1,9 @@
 """What a run looks like: grids of samples and loss curves, as PNG files that are always whole."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
 
-def image_grid(images, columns=None, padding=2, levels=256):
+def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels: int = 256) -> np.ndarray:
     """n images side by side in `columns` columns, the square root of n rounded up by default.
 
     Takes `(n, height, width)` or `(n, height, width, 1 or 3)` whole numbers in 0..levels-1, which
@@ -50,7 +52,7 @@ def image_grid(images, columns=None, padding=2, levels=256):
     return grid.astype("uint8")
 
 
-def save_png(path, array):
+def save_png(path: str | Path, array: Any) -> None:
     """Write a uint8 array, `(H, W)` or `(H, W, 3)`, as a PNG file, in a single step.
 
     Raises a ValueError if the array is another.
@@ -62,7 +64,9 @@ def save_png(path, array):
         Image.fromarray(array).save(temporary, format="PNG")
 
 
-def save_curves(path, epochs, curves, *, ylabel="bits/dim"):
+def save_curves(
+    path: str | Path, epochs: Sequence[int], curves: dict[str, Sequence[float]], *, ylabel: str = "bits/dim"
+) -> None:
     """Draw `curves`, name -> values, over `epochs`, to a PNG file.
 
     Values may be None or NaN, and leave a gap.
@@ -85,7 +89,15 @@ def save_curves(path, epochs, curves, *, ylabel="bits/dim"):
         figure.savefig(temporary, format="png")
 
 
-def sample_grid(flow, count=64, *, classes=None, temperature=1.0, seed=0, levels=256):
+def sample_grid(
+    flow: Any,
+    count: int = 64,
+    *,
+    classes: int | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+    levels: int = 256,
+) -> np.ndarray:
     """`image_grid` of `count` samples of `flow`; with `classes`, one row of samples for each class.
 
     Samples are drawn from the seed given here, and leave the flow's own random state alone.
@@ -114,7 +126,17 @@ class SampleGrid(keras.callbacks.Callback):
     3 channels.
     """
 
-    def __init__(self, folder, count=64, *, classes=None, temperature=1.0, seed=0, levels=256, every=1):
+    def __init__(
+        self,
+        folder: str | Path,
+        count: int = 64,
+        *,
+        classes: int | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+        levels: int = 256,
+        every: int = 1,
+    ) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.every = whole_number(every, "every", least=1)
@@ -131,14 +153,14 @@ class SampleGrid(keras.callbacks.Callback):
             "levels": levels,
         }
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         event = getattr(self.model, "event_shape", None)
         if event is not None and not (len(event) == 3 and event[-1] in (1, 3)):
             raise ValueError(
                 f"SampleGrid expects a model of images (height, width, 1 or 3), received one of events {event}."
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if (epoch + 1) % self.every:
             return
         with averaged_weights(self.model):

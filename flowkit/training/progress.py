@@ -1,7 +1,9 @@
 """How training is getting on, for a reader at a terminal and for a log file."""
 
 import math
+import threading
 import time
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -17,20 +19,26 @@ class ProgressBar(keras.callbacks.Callback):
     elsewhere the lines alone, and one for each minute of a longer epoch. The first step includes
     compilation, and is timed by itself: it counts neither in images per second nor in the time left.
 
+    On JAX it waits for a step's numbers in other threads, so that training does not: a step whose numbers come after
+    those of a later one is counted and not shown.
+
     Args:
         batch_size: images per step.
         console: a `rich.console.Console`; standard output by default.
     """
 
-    def __init__(self, batch_size, *, console=None):
+    async_safe = True  # to Keras: steps may end in other threads, in any order
+
+    def __init__(self, batch_size: int, *, console: Any = None) -> None:
         super().__init__()
+        self._turn = threading.Lock()
         self.batch_size = batch_size
         self.console = console or Console()
         self.first_step = None
         self.images_per_second = math.nan
         self._bar = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
         if self.console.is_terminal:
             self._bar = Progress(
@@ -44,14 +52,18 @@ class ProgressBar(keras.callbacks.Callback):
             self._task = self._bar.add_task("", total=self.params["steps"], state="")
             self._bar.start()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         self._epoch_began = self._timed_from = self._said = time.monotonic()
-        self._timed_steps = 0
+        self._timed_steps, self._latest = 0, -1
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        with self._turn:
+            self._step_ended(batch, logs)
+
+    def _step_ended(self, batch, logs):
         now = time.monotonic()
         if self.first_step is None:
             self.first_step = now - self._epoch_began
@@ -60,7 +72,8 @@ class ProgressBar(keras.callbacks.Callback):
         self._timed_steps += 1
         seconds = now - self._timed_from
         self.images_per_second = self._timed_steps * self.batch_size / max(seconds, 1e-9)
-        if not self._bar and now - self._said < _QUIET:
+        late, self._latest = batch < self._latest, max(batch, self._latest)
+        if late or (not self._bar and now - self._said < _QUIET):
             return
         self._said = now
         state, steps = self._state(logs), self.params["steps"]
@@ -72,7 +85,7 @@ class ProgressBar(keras.callbacks.Callback):
         else:
             self._print(f"{self._title()}  step {batch + 1}{f'/{steps}' if steps else ''}  {state}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds.append(time.monotonic() - self._epoch_began)
         line = f"{self._title()}  {self._state(logs)}"
         if len(self._epoch_seconds) == 1 and self.first_step is not None:
@@ -86,10 +99,10 @@ class ProgressBar(keras.callbacks.Callback):
             line += f"  {_clock(remaining * sum(timed) / len(timed))} left"
         self._print(line)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Take the bar off the terminal, also if training ended with an error."""
         if self._bar:
             self._bar.stop()

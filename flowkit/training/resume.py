@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -153,7 +154,7 @@ class Resume(keras.callbacks.Callback):
             initial_epoch=self.epochs_done,
             shuffle=False,
             verbose=0,
-            callbacks=[_EpochsInAll(epochs), *self._others, self],
+            callbacks=[self.batches.for_fit(), _EpochsInAll(epochs), *self._others, self],
         )
 
     def _begin_at(self, epochs, step):
@@ -168,12 +169,12 @@ class Resume(keras.callbacks.Callback):
 
     # What Keras calls
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._written = time.monotonic()
         if self._loaded is not None:
             remind(self.callbacks, self._loaded[1])
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         loaded, self._loaded = self._loaded, None
         if loaded is None or not loaded[1].get("step"):
@@ -187,10 +188,11 @@ class Resume(keras.callbacks.Callback):
             if name in meta["within"]:  # not one that was added since
                 callback.go_on(meta["within"][name])
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self.batches is None or batch + 1 >= len(self.batches):
-            return  # the end of the epoch writes
-        step = self.batches.step + batch + 1
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Between two steps. At the end of one, Keras on JAX would have each step wait for its numbers.
+        if self.batches is None or batch == 0:
+            return  # the end of an epoch writes
+        step = self.batches.step + batch
         stopping = self._is_to_stop()
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         if stopping or due:
@@ -200,7 +202,7 @@ class Resume(keras.callbacks.Callback):
         if stopping:
             raise TrainingStopped(self._epoch, step)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write(epoch + 1, 0)
         if self._is_to_stop():
             raise TrainingStopped(epoch + 1, 0)

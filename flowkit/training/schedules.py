@@ -1,6 +1,7 @@
 """Learning rates that start small: a flow's first steps decide whether it survives."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -20,7 +21,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     [0.125, 0.25, 0.5, 0.5]
     """
 
-    def __init__(self, peak, *, warmup_steps=0, name="warm_up"):
+    def __init__(self, peak: float, *, warmup_steps: int = 0, name: str = "warm_up") -> None:
         super().__init__()
         if not peak > 0:
             raise ValueError(f"peak: expected a positive learning rate, received {peak!r}.")
@@ -30,11 +31,11 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = int(warmup_steps)
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")
         return self.peak * ops.minimum(1.0, (step + 1.0) / float(max(self.warmup_steps, 1)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"peak": self.peak, "warmup_steps": self.warmup_steps, "name": self.name}
 
 
@@ -54,7 +55,15 @@ class WarmUpCosine(WarmUp):
     [0.1, 1.0, 1.0, 0.5, 0.0, 0.0]
     """
 
-    def __init__(self, peak, *, total_steps, warmup_steps=0, floor=0.0, name="warm_up_cosine"):
+    def __init__(
+        self,
+        peak: float,
+        *,
+        total_steps: int,
+        warmup_steps: int = 0,
+        floor: float = 0.0,
+        name: str = "warm_up_cosine",
+    ) -> None:
         super().__init__(peak, warmup_steps=warmup_steps, name=name)
         if not total_steps > warmup_steps:
             raise ValueError(
@@ -66,14 +75,14 @@ class WarmUpCosine(WarmUp):
         self.total_steps = int(total_steps)
         self.floor = float(floor)
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         rate = super().__call__(step)
         step = ops.cast(step, "float32")
         progress = (step - float(self.warmup_steps)) / float(self.total_steps - self.warmup_steps)
         cosine = (1.0 + ops.cos(math.pi * ops.clip(progress, 0.0, 1.0))) / 2
         return rate * (self.floor + (1 - self.floor) * cosine)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "total_steps": self.total_steps,

@@ -1,5 +1,7 @@
 """Shifts."""
 
+from typing import Any
+
 import keras
 
 from flowkit.transforms.transform import Transform
@@ -18,11 +20,11 @@ class Additive(Transform):
     parameters = 1
     log_det = "zero"
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         return (h[..., 0, :],)
 
-    def forward(self, x, shift):
+    def forward(self, x: Any, shift: Any) -> tuple[Any, Any]:
         return x + shift, 0.0
 
-    def inverse(self, y, shift):
+    def inverse(self, y: Any, shift: Any) -> tuple[Any, Any]:
         return y - shift, 0.0

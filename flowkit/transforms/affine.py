@@ -1,8 +1,11 @@
 """Shifts and scales."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from flowkit import backends
 from flowkit.contract.arguments import one_of
 from flowkit.transforms.transform import Transform
 
@@ -39,23 +42,23 @@ class Affine(Transform):
         self.min_scale = min_scale
         self.order = one_of("Affine's order", order, ORDERS)
 
-    def prepare(self, h):
-        first, second = h[..., 0, :], h[..., 1, :]
+    def prepare(self, h: Any) -> Any:
+        first, second = backends.unbind(h)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
 
     def _scale_of(self, s):
         """(log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
-            return ops.log_sigmoid(s + 2), ops.sigmoid(s + 2)
+            return backends.log_sigmoid_and_sigmoid(s + 2)
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale
         log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2), in float64 on JAX too
         return log_scale, ops.exp(log_scale)
 
-    def forward(self, x, shift, log_scale, scale):
+    def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return (x + shift) * scale, log_scale
 
-    def inverse(self, y, shift, log_scale, scale):
+    def inverse(self, y: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return y / scale - shift, -log_scale

@@ -1,6 +1,7 @@
 """Whitening by a mean and a standard deviation."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -31,15 +32,15 @@ class Gaussian(Transform):
             raise ValueError(f"Gaussian expects min_scale in [0, 1), received {min_scale!r}.")
         self.min_scale = min_scale
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         mean, logs = h[..., 0, :], h[..., 1, :]
         if self.min_scale:
             bound = -math.log(self.min_scale)
             logs = bound * (2 * ops.sigmoid(2 * logs / bound) - 1)  # a tanh, in float64 on JAX too
         return mean, logs
 
-    def forward(self, x, mean, logs):
+    def forward(self, x: Any, mean: Any, logs: Any) -> tuple[Any, Any]:
         return (x - mean) * ops.exp(-logs), -logs
 
-    def inverse(self, y, mean, logs):
+    def inverse(self, y: Any, mean: Any, logs: Any) -> tuple[Any, Any]:
         return y * ops.exp(logs) + mean, logs

@@ -1,6 +1,7 @@
 """Rational-quadratic splines."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -44,10 +45,10 @@ class RationalQuadratic(Transform):
         self.bound = float(bound)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.bins - 1
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         x, widths = self._knots(h[..., : self.bins, :])
         y, heights = self._knots(h[..., self.bins : 2 * self.bins, :])
         inner = _LEAST + softplus(h[..., 2 * self.bins :, :] + math.log(math.expm1(1 - _LEAST)))
@@ -62,7 +63,7 @@ class RationalQuadratic(Transform):
         knots = ops.concatenate([-end, inner, end], axis=-2)
         return knots, knots[..., 1:, :] - knots[..., :-1, :]
 
-    def forward(self, x, *prepared):
+    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         inside = ops.clip(
             x, -self.bound, self.bound
         )  # the branch that is not taken must have finite gradients
@@ -75,7 +76,7 @@ class RationalQuadratic(Transform):
         slope = d1 * xi * xi + 2 * s * xi * v + d0 * v * v
         return self._within(x, y, 2 * ops.log(s) + ops.log(slope) - 2 * ops.log(quotient))
 
-    def inverse(self, y, *prepared):
+    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         inside = ops.clip(y, -self.bound, self.bound)
         x0, w, y0, h, d0, d1 = _bin(inside, prepared[2], prepared)
         s = h / w

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -38,22 +39,22 @@ class SigmoidMixture(Transform):
         self.units = whole_number(units, "SigmoidMixture's units", least=1)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.units
 
-    def prepare(self, h):
+    def prepare(self, h: Any) -> Any:
         n = self.units
         log_weights = ops.log_softmax(h[..., :n, :], axis=-2)
         return log_weights, _LEAST + softplus(h[..., n : 2 * n, :] + _ONE), h[..., 2 * n :, :]
 
-    def forward(self, x, log_weights, slopes, shifts):
+    def forward(self, x: Any, log_weights: Any, slopes: Any, shifts: Any) -> tuple[Any, Any]:
         reach = slopes * ops.expand_dims(x, -2) + shifts
         below, above = log_sigmoid(reach), log_sigmoid(-reach)
         log_share, log_rest = _log_sum(log_weights + below), _log_sum(log_weights + above)
         log_density = _log_sum(log_weights + ops.log(slopes) + below + above)
         return log_share - log_rest, log_density - log_share - log_rest
 
-    def inverse(self, y, log_weights, slopes, shifts):
+    def inverse(self, y: Any, log_weights: Any, slopes: Any, shifts: Any) -> tuple[Any, Any]:
         ends = (ops.expand_dims(y, -2) - shifts) / slopes  # where each unit alone would have y
 
         def f(x):

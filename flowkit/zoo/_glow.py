@@ -1,5 +1,7 @@
 """Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma & Dhariwal, 2018)."""
 
+from collections.abc import Sequence
+
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.contract.arguments import one_of, whole_number
@@ -12,21 +14,21 @@ from flowkit.zoo.arguments import image_shape, number
 
 def glow(
     *,
-    levels=3,
-    steps=32,
-    width=512,
-    coupling="affine",
-    min_scale=0.0,
-    permutation="conv1x1",
-    n_bits=8,
-    data_levels=None,
-    learn_top=True,
-    num_classes=None,
-    classifier_weight=0.0,
-    lu=True,
-    backprop="stored",
-    input_shape=None,
-):
+    levels: int = 3,
+    steps: int = 32,
+    width: int = 512,
+    coupling: str = "affine",
+    min_scale: float = 0.0,
+    permutation: str = "conv1x1",
+    n_bits: int = 8,
+    data_levels: int | None = None,
+    learn_top: bool = True,
+    num_classes: int | None = None,
+    classifier_weight: float = 0.0,
+    lu: bool = True,
+    backprop: str = "stored",
+    input_shape: Sequence[int] | None = None,
+) -> Flow:
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
 
     Made as published, except that the 1x1 convolutions are PLU, which cannot become singular.

@@ -4,10 +4,11 @@ import hashlib
 
 import keras
 
+from flowkit.flows.flow import Flow
 from flowkit.zoo.files import closest, files
 
 
-def load(name):
+def load(name: str) -> Flow:
     """The flow `name`, trained as the recipe of that name says: a `Flow` with its weights, on any engine.
 
     `flowkit.zoo.pretrained()` lists the names; zoo/glow/README.md has what each reaches. The file is compared
@@ -32,7 +33,7 @@ def load(name):
     return keras.saving.load_model(path)
 
 
-def pretrained():
+def pretrained() -> list[str]:
     """The names that `load` takes.
 
     >>> pretrained()

@@ -49,7 +49,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     recipe = folder / "r.toml"
     recipe.write_text(RECIPE)
-    batch, step = data.Batches.__getitem__, training.ProgressBar.on_train_batch_end
+    batch = data.Batches.__getitem__
+    between, end = training.Resume.on_train_batch_begin, training.Resume.on_epoch_end
     signals = {}
 
     def poisoned(self, index):
@@ -59,9 +60,16 @@ def runs(tmp_path_factory):
             inputs["x"] *= np.nan
         return (inputs,)
 
-    def signalled(self, index, logs=None):
-        step(self, index, logs)
-        place = self._epoch, 5 - self.params["steps"] + index + 1
+    def signalled_between(self, index, logs=None):
+        signalled(self, 5 - self.params["steps"] + index)
+        between(self, index, logs)
+
+    def signalled_at_the_end(self, epoch, logs=None):
+        signalled(self, 5)
+        end(self, epoch, logs)
+
+    def signalled(self, steps):
+        place = self._epoch, steps
         if place in signals:
             signal.raise_signal(signals.pop(place))
 
@@ -69,7 +77,8 @@ def runs(tmp_path_factory):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data.Batches, "__getitem__", poisoned)
-        patch.setattr(training.ProgressBar, "on_train_batch_end", signalled)
+        patch.setattr(training.Resume, "on_train_batch_begin", signalled_between)
+        patch.setattr(training.Resume, "on_epoch_end", signalled_at_the_end)
         whole, stopped = folder / "whole", folder / "stopped"
         assert main(["train", str(recipe), "--out", str(whole)]) == 0
         said = []

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from flowkit import Flow
+from flowkit.bijectors import Scale
 from flowkit.data import Batches, augment, batches
 
 COUNT = 22
@@ -54,7 +56,7 @@ def test_epochs_of_any_length_follow_one_another_through_the_passes(epoch_steps)
     seen = []
     while len(seen) < 10:  # two passes of five
         seen += [x[:, 0] for (x,) in data]
-        data.on_epoch_end()
+        data.epoch += 1
     assert np.array_equal(seen[:10], [*expected(0, 4, seed=2), *expected(1, 4, seed=2)])
     data.epoch = 1  # going on from a checkpoint
     assert np.array_equal(data[0][0][:, 0], [*expected(0, 4, seed=2), *expected(1, 4, seed=2)][epoch_steps])
@@ -69,16 +71,20 @@ def test_from_a_step_on_an_epoch_holds_the_rest_and_the_next_is_whole(epoch_step
     data.step = 2
     assert len(data) == data.num_batches == len(whole) - 2
     assert np.array_equal([x for (x,) in data], whole[2:])
-    data.on_epoch_end()
+    data.epoch += 1
     assert (data.epoch, data.step, len(data)) == (2, 0, len(whole))
     with pytest.raises(ValueError, match=r"step: expected 0\.\..*received 9"):
         data.step = 9
 
 
-def test_on_epoch_end_moves_on():
+def test_an_end_moves_on_if_it_is_that_of_an_epoch():
     data = batches(EVENTS, batch_size=4)
+    data.step = 2
+    data.on_epoch_end()  # by which Keras starts afresh
+    assert (data.epoch, data.step) == (0, 2)
+    data.on_epoch_begin()
     data.on_epoch_end()
-    assert data.epoch == 1
+    assert (data.epoch, data.step) == (1, 0)
 
 
 def test_context_stays_with_its_events():
@@ -165,6 +171,20 @@ class Recorder(keras.layers.Layer):
         return x * self.scale
 
 
+class RecordingFlow(Flow):
+    def __init__(self, batch_size):
+        super().__init__(Scale(0.0))
+        self.recorder = Recorder(batch_size)
+        self.compile(keras.optimizers.SGD(0.0))
+
+    def call(self, inputs, training=None):
+        return super().call(self.recorder(inputs, training=training))
+
+    def seen(self):
+        rows = int(ops.convert_to_numpy(self.recorder.row))
+        return ops.convert_to_numpy(self.recorder.seen)[:rows]
+
+
 class Recording(keras.Model):
     def __init__(self, batch_size):
         super().__init__()
@@ -221,19 +241,54 @@ def test_fit_is_not_disturbed_by_validation_and_peeking():
     assert np.array_equal(model.seen()[-15:], epochs(0, 3, 4))
 
 
-def test_fit_after_an_interrupted_epoch_repeats_it():
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 2 and data.epoch == 1:
-                raise KeyboardInterrupt
+class InterruptEpoch1(keras.callbacks.Callback):
+    def __init__(self, data):
+        super().__init__()
+        self.data = data
 
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2 and self.data.epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_fit_after_an_interrupted_epoch_repeats_it():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[Stop()])
+        model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[InterruptEpoch1(data)])
     assert data.epoch == 1
     before = len(model.seen())
-    model.fit(data, epochs=1, shuffle=False, verbose=0)
+    model.fit(data, epochs=1, shuffle=False, verbose=0, callbacks=[data.for_fit()])
     assert np.array_equal(model.seen()[before:], epochs(1, 2, 4))
+    assert data.epoch == 2
+
+
+@pytest.mark.parametrize("batch_size", [4, 22], ids=["5 batches", "1 batch"])
+@pytest.mark.parametrize("make", [Recording, RecordingFlow])
+@pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
+def test_a_fit_that_says_when_it_begins_leaves_nothing_to_guess(batch_size, make, built):
+    """Not even after an interrupted epoch, or with a second model, which may have to be built."""
+    data = batches(EVENTS, batch_size=batch_size)
+    for start in (0, 3):
+        model = make(batch_size)
+        if built:
+            model.recorder.built = True
+            model(data[0][0])
+        for more in (2, 1):
+            before = data.epoch
+            callbacks = [data.for_fit()] if make is Recording else keras.callbacks.History()
+            model.fit(data, epochs=more, shuffle=False, verbose=0, callbacks=callbacks)
+            assert data.epoch == before + more
+            data.on_epoch_begin()  # and is interrupted
+        assert np.array_equal(model.seen()[-3 * len(data) :], epochs(start, start + 3, batch_size))
+
+
+def test_a_callback_may_move_the_epoch():
+    jump = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(data, "epoch", 2 * epoch + 2)
+    )
+    model, data = Recording(4), batches(EVENTS, batch_size=4)
+    model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[jump])
+    assert np.array_equal(model.seen()[-15:], np.concatenate([expected(epoch, 4) for epoch in (0, 2, 4)]))
 
 
 def test_fit_that_would_shuffle_again_raises():

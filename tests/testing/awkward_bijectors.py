@@ -168,7 +168,7 @@ class Newton(Elementwise):
 class Planar(Bijector):
     """x + u h(w.x) with w.u > -1, solved for w.x by bisection."""
 
-    spec = BijectorSpec(inverse="iterative", event_rank=1)
+    spec = BijectorSpec(inverse="iterative", event_rank=1, solver_gradients=False)
 
     def build(self, x_shape):
         self.w = self.add_weight(shape=(x_shape[-1],), initializer="ones", name="w")

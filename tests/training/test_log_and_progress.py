@@ -98,7 +98,13 @@ def test_without_a_terminal_a_long_epoch_says_how_it_is_getting_on(monkeypatch, 
     monkeypatch.setattr("flowkit.training.progress._QUIET", seconds)
     text, _ = shown(terminal=False)
     said = [line for line in text.splitlines() if line.startswith("epoch 1/2  step")]
-    assert [line.split()[3] for line in said] == lines
+    shown_steps = [line.split()[3] for line in said]
+    if keras.backend.backend() == "jax":  # from other threads: one may be overtaken, and is left out
+        assert shown_steps == sorted(shown_steps)
+        assert set(shown_steps) <= {"1/4", *lines}
+        assert shown_steps[-1:] == lines[-1:]
+    else:
+        assert shown_steps == lines
     assert all("images/s" in line and line.endswith("left") for line in said)
 
 

@@ -252,7 +252,7 @@ class Crash(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # of the step that follows the checkpoint
         if (self.epoch, 5 - self.params["steps"] + batch) == self.place:
             raise InterruptedError
 

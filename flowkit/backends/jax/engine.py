@@ -71,6 +71,11 @@ def replica_share(loss):
     return loss  # one mean over the samples of all devices
 
 
+def as_input(array):
+    """A numpy array or a tensor in the form in which what `compile_inference` gives takes it."""
+    return array  # a compiled program takes it as it is, in a tenth of the time
+
+
 def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 
@@ -100,12 +105,12 @@ def compile_jacobian(function, layer):
     def pure(values, x, *args):
         def one(row, *rest):
             with keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True))):
-                return function(row[None], *(part[None] for part in rest))[0].reshape(-1)
+                return function(row[None], *jax.tree.map(lambda part: part[None], rest))[0].reshape(-1)
 
         return jax.vmap(jax.jacrev(one))(x, *args).reshape(x.shape[0], -1, x[0].size)
 
     def run(x, *args):
-        return pure([v.value for v in layer.variables], jnp.asarray(x), *(jnp.asarray(a) for a in args))
+        return pure([v.value for v in layer.variables], jnp.asarray(x), *jax.tree.map(jnp.asarray, args))
 
     return run
 

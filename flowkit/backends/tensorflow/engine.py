@@ -71,6 +71,11 @@ def replica_share(loss):
     return loss / replicas()
 
 
+def as_input(array):
+    """A numpy array or a tensor in the form in which what `compile_inference` gives takes it."""
+    return keras.ops.convert_to_tensor(array)
+
+
 def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
     compiled = {}

@@ -32,7 +32,7 @@ def _compiling_parts():
 
 def run_part(part, x, context, inverse):
     """`part.run(x, context, inverse)`; what is compiled once serves all parts alike, however deep the chain is."""
-    if not torch.compiler.is_compiling() and _COMPILES_PARTS.get() and not hasattr(part, "parts"):
+    if not torch.compiler.is_compiling() and _COMPILES_PARTS.get() and not getattr(part, "composite", False):
         return _compiled_run()(part, x, context, inverse)
     return part.run(x, context, inverse)
 

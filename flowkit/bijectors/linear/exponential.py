@@ -74,4 +74,4 @@ class MatrixExponential(Linear):
 
     def log_abs_det(self) -> Any:
         """trace(M)."""
-        return ops.trace(self.exponent.value)
+        return ops.trace(ops.convert_to_tensor(self.exponent.value))

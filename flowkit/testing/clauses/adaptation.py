@@ -9,6 +9,7 @@ from keras import ops
 from flowkit.contract import FlowLayer
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.saving import restored
+from flowkit.testing.given.points import points_of
 from flowkit.testing.verdicts.broken import Broken, Undecided
 
 
@@ -31,24 +32,25 @@ def adaptation(trial):
     fresh = subject.built(event)
     x = subject.adapt_batch(event, seed=1)
     context = subject.context(event, 1, len(x))
-    args = subject.context_args(context)
     flagged = any(v.name == "adapted" for v in fresh.non_trainable_variables)
     if not flagged:
         raise Broken("a saved, non-trainable weight named 'adapted' (see adapted_flag)", "none")
     _refuses(trial, fresh, x, context)
     try:
-        fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), *args)
+        named = subject.named(fresh, x.shape, context)
+        fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), **named)
     except NotImplementedError:  # as an inverse says
         raise Undecided("it can not be adapted from this side, and says so") from None
     once = [v.numpy() for v in fresh.weights]
     if not fresh.adapted:
         raise Broken("adapt to set the flag 'adapted'", "a flag that is still False")
-    fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), *args)
+    fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), **named)
     _equal(once, fresh, "a second adapt on the same batch")
-    call = {"context": context} if context is None else {"context": ops.convert_to_tensor(context)}
-    z, _ = fresh(ops.convert_to_tensor(x * 0.5, dtype="float32"), **call)
-    if subject.no_inverse is None:
-        fresh.inverse(z, **call)
+    for inverse, points in trial.directions:
+        others = points_of(
+            trial.domain(inverse), np.random.default_rng(11).normal(size=(len(x), *points.shape[1:]))
+        )
+        trial.call32(others, context, inverse, layer=fresh)
     _equal(once, fresh, "a call on other data")
     with tempfile.TemporaryDirectory() as folder:
         again = restored(fresh, event, context, os.path.join(folder, "adapted.keras"))

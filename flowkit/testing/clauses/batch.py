@@ -4,13 +4,14 @@ import numpy as np
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.contexts import rows
 from flowkit.testing.given.tolerances import ROUNDINGS
 from flowkit.testing.verdicts.broken import Broken, Undecided, judge
 
 
 @clause(
     "batch independence",
-    "each sample's answer is the same alone, in a slice and in any order",
+    "each sample's answer, to its own context and noise, is the same alone, in a slice and in any order",
     hint="A statistic, a sum or a reshape runs over the batch axis.",
     per="event",
 )
@@ -23,8 +24,8 @@ def independence(trial):
         grow = rounding_unit("float32") / trial.unit_of(inverse)
         errors = measured.value_error * grow, measured.log_det_error * grow
         for order in ([2, 0, 1], [1, 2], [0], [1], [2], [1, 1]):
-            context = None if trial.context is None else trial.context[order]
-            part = trial.call32(points[order], context, inverse)
+            context, noise = (rows(given, order) for given in (trial.context, trial.noise(inverse)))
+            part = trial.call32(points[order], context, inverse, noise=noise)
             for name, expected, received, error in zip(
                 ("output", "log_det"), whole, part, errors, strict=True
             ):
@@ -58,7 +59,7 @@ def independence(trial):
 def empty(trial):
     for inverse, points in trial.directions:
         event = trial.event if inverse else trial.latent_event
-        context = None if trial.context is None else trial.context[:0]
+        context = rows(trial.context, slice(0))
         value, log_det = trial.call32(points[:0], context, inverse)
         if value.shape != (0, *event) or log_det.shape != (0,):
             raise Broken(f"shapes {(0, *event)} and (0,)", f"{value.shape} and {log_det.shape}")

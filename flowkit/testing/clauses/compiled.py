@@ -41,9 +41,8 @@ def compiled(trial):
 def _compiled(trial, points, inverse, side):
     layer = trial.layer32
     run = backends.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
-    args = [ops.convert_to_tensor(points.astype("float32"))]
-    if trial.context is not None:
-        args.append(ops.convert_to_tensor(trial.context))
+    named = trial.subject.named(layer, points.shape, trial.context, inverse, seed=trial.seed)
+    args = [ops.convert_to_tensor(points.astype("float32")), *named.values()]
     try:
         with backends.no_grad():
             return [ops.convert_to_numpy(part) for part in run(*args)]

@@ -36,19 +36,18 @@ def wrong_size(trial):
     layer, event, latent = trial.layer32, trial.event, trial.latent_event
     multiples = (*(trial.spec.event_multiple or ()), *(1,) * len(event))
     refused = 0
-    for axis, multiple in enumerate(multiples[: len(event)]):
+    for axis, multiple in enumerate(multiples[: len(event)] if trial.subject.has(False) else ()):
         wrong, size = _larger(event, axis), event[axis] + 1
         if multiple > 1:
             _refuses(trial, wrong, False, f"a ValueError for an axis of {size}, no multiple of {multiple}")
-        elif layer.weights and axis == len(event) - 1:
-            _refuses(
-                trial, wrong, False, f"a ValueError for {size} channels from weights made for {event[-1]}"
-            )
+        elif layer.weights and (axis == len(event) - 1 or trial.spec.fixed_axes == "all"):
+            what = f"{size} channels" if axis == len(event) - 1 else f"an axis of {size}"
+            _refuses(trial, wrong, False, f"a ValueError for {what} from weights made for {event[axis]}")
         else:
             refused += _refuses_or_fits(trial, wrong, layer.compute_output_shape, inverse=False)
             continue
         refused += 1
-    for axis in range(len(latent) if trial.subject.no_inverse is None else 0):
+    for axis in range(len(latent) if trial.subject.has(True) else 0):
         wrong = _larger(latent, axis)
         refused += _refuses_or_fits(trial, wrong, layer.compute_inverse_shape, inverse=True)
     if not refused:
@@ -66,13 +65,15 @@ def _side(inverse):
 def _refuses_or_fits(trial, event, shape, inverse):
     """True for a proper refusal, False for an answer that has the shape which `shape` tells; neither is broken.
 
-    Weights belong to the channels of the data: an answer of other channels than theirs is none that fits.
+    Weights belong to the channels of the data, or to all their axes: an answer of other ones than theirs is none that
+    fits.
     """
+    fixed = slice(None) if trial.spec.fixed_axes == "all" else slice(-1, None)
     try:
         told = tuple(shape((2, *event)))[1:]
     except ValueError:
         told = None
-    if told is None or (inverse and trial.layer32.weights and told[-1] != trial.event[-1]):
+    if told is None or (inverse and trial.layer32.weights and told[fixed] != trial.event[fixed]):
         _refuses(trial, event, inverse, f"a ValueError for {_side(inverse)} events of shape {event}")
         return True
     try:
@@ -97,11 +98,22 @@ def _refuses(trial, event, inverse, expected):
     try:
         _call(trial, event, inverse)
     except ValueError as error:
-        _names(error, event, expected)
+        _names(error, event, expected, _told(trial, event, inverse))
         return
     except Exception as error:
         raise Broken(expected, f"{type(error).__name__}: {str(error)[:200]}") from error
     raise Broken(expected, "an answer")
+
+
+def _told(trial, event, inverse):
+    """The event on the other side, which a layer that runs another one backwards speaks of; () if there is none."""
+    layer = trial.layer32
+    try:
+        return tuple((layer.compute_inverse_shape if inverse else layer.compute_output_shape)((2, *event)))[
+            1:
+        ]
+    except ValueError:
+        return ()
 
 
 def _call(trial, event, inverse, data=None):
@@ -110,8 +122,8 @@ def _call(trial, event, inverse, data=None):
     return trial.call32(np.full((2, *event), 0.5), context, inverse)
 
 
-def _names(error, event, expected):
-    if not any(str(n) in str(error) for n in event):
+def _names(error, event, expected, other=()):
+    if not any(str(n) in str(error) for n in (*event, *other)):
         raise Broken(
             f"{expected}, with the shape in its message", f"the message {str(error)[:200]!r}"
         ) from error

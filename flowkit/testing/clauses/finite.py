@@ -5,6 +5,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given import contexts
 from flowkit.testing.given.example import ROWS
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.points import points_of
@@ -23,7 +24,7 @@ LIMIT = float(np.finfo("float32").max)
 def finite(trial):
     for inverse, _ in trial.directions:
         event = trial.latent_event if inverse else trial.event
-        domain = trial.spec.codomain if inverse else trial.spec.domain
+        domain = trial.domain(inverse)
         for ray in trial.rays(event):
             _follow(trial, domain, ray, inverse)
 
@@ -33,7 +34,7 @@ def _follow(trial, domain, ray, inverse):
     sizes = np.asarray(SIZES)
     for _ in range(CLOSER):
         rows = points_of(domain, sizes.reshape(-1, *(1,) * (ray.ndim - 1)) * ray)
-        context = None if trial.context is None else np.repeat(trial.context[:1], len(rows), axis=0)
+        context = contexts.rows(trial.context, [0] * len(rows))
         value, log_det = trial.call32(rows, context, inverse)
         good = np.isfinite(log_det) & np.isfinite(value).reshape(len(rows), -1).all(axis=1)
         if good.all():
@@ -74,29 +75,36 @@ def _at_the_limit(value, log_det):
     hint="where() does not stop a gradient of the branch not taken: make its argument harmless as well.",
 )
 def finite_gradient(trial):
-    judged = _finite_gradient(trial, trial.there, trial.x, inverse=False)
-    if (
-        trial.spec.inverse != "iterative" and trial.subject.no_inverse is None
-    ):  # nobody trains through a solver
-        judged = _finite_gradient(trial, trial.back, trial.z, inverse=True) or judged
-    if not judged:
+    asked = [inverse for inverse, _ in trial.directions if no_gradients(trial.spec, inverse) is None]
+    if not asked:
+        raise Undecided(no_gradients(trial.spec, trial.directions[0][0]))
+    judged = [_finite_gradient(trial, inverse) for inverse in asked]
+    if not any(judged):
         raise Undecided("all outputs are too large")
 
 
-def _finite_gradient(trial, measured, x, inverse):
+def no_gradients(spec, inverse):
+    """Why no gradients are promised of one direction, or None."""
+    if (spec.inverse if inverse else spec.forward) == "iterative" and not spec.solver_gradients:
+        return "no gradients of what is solved, as the spec says (solver_gradients=False)"
+    return None
+
+
+def _finite_gradient(trial, inverse):
     """Whether there was a sample to judge: one whose answers fit, which then stands in for the others."""
+    measured, x = trial.measured_in(inverse), trial.points(inverse)
     good = fits(measured, trial.unit_of(inverse))
     if not good.any():
         return False
     rows = np.where(good, np.arange(ROWS), np.argmax(good))
-    x, context = x[rows], None if trial.context is None else trial.context[rows]
+    x, context, noise = x[rows], *(contexts.rows(g, rows) for g in (trial.context, trial.noise(inverse)))
     layer, side = trial.layer64, "inverse" if inverse else "forward"
     names = ["x", *(v.path for v in layer.trainable_variables)]
     with backends.float64():
         values = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
         for of, answer in ((0, measured.value), (1, measured.log_det)):
             run = trial.subject.gradient(trial.event, inverse, of, context is not None)
-            _, grads = run([*map(_tensor, values)], *tensors(np.ones_like(answer), context))
+            _, grads = run([*map(_tensor, values)], *tensors(np.ones_like(answer), context, noise))
             for name, grad in zip(names, grads, strict=True):
                 if not np.isfinite(_numpy(grad)).all():
                     raise Broken(
@@ -110,7 +118,8 @@ def fits(measured, eps):
     """For each sample: whether its answers are finite, and so small that their gradients can be."""
     with np.errstate(invalid="ignore"):
         good = np.abs(measured.value) < large(eps)  # NaN is not
-    return np.isfinite(measured.log_det) & good.reshape(len(good), -1).all(axis=1)
+        # The log-density of what is dropped grows with its square.
+        return (np.abs(measured.log_det) < large(eps)) & good.reshape(len(good), -1).all(axis=1)
 
 
 def _tensor(value):

@@ -5,7 +5,8 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.testing.clauses.clause import clause
-from flowkit.testing.clauses.finite import fits
+from flowkit.testing.clauses.finite import fits, no_gradients
+from flowkit.testing.given import contexts
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.points import within
 from flowkit.testing.given.tolerances import ROUNDINGS
@@ -15,7 +16,8 @@ from flowkit.testing.verdicts.broken import Undecided, judge
 @clause(
     "output gradient",
     "the gradient of the output for the input and every weight equals finite differences, also in an analytic inverse",
-    hint="A stop_gradient, a detached or rounded value, or a custom gradient may be in the way.",
+    hint="A stop_gradient, a detached or rounded value, a custom gradient or a solver's loop may be in the way. "
+    "solver_gradients=False in the spec declares that what is solved has none.",
     per="event",
 )
 def output(trial):
@@ -25,7 +27,8 @@ def output(trial):
 @clause(
     "log-det gradient",
     "the gradient of the log-det for the input and every weight equals finite differences, also in an analytic inverse",
-    hint="A stop_gradient, a detached or rounded value, or numpy in the log-det may be in the way.",
+    hint="A stop_gradient, a detached or rounded value, numpy or a solver's loop in the log-det may be in the way. "
+    "solver_gradients=False in the spec declares that what is solved has none.",
     per="event",
 )
 def log_det(trial):
@@ -45,28 +48,32 @@ def _both_directions(trial, of):
 
 def _compare(trial, inverse, of):
     """How many of the gradients of one direction could be judged; raises `Undecided` if it is not asked at all."""
-    if (trial.spec.inverse if inverse else trial.spec.forward) == "iterative":
-        raise Undecided("a solver's gradient is not promised")  # nobody trains through it
-    measured, x = trial.measured_in(inverse), trial.z if inverse else trial.x
-    domain = trial.spec.codomain if inverse else trial.spec.domain
+    if reason := no_gradients(trial.spec, inverse):
+        raise Undecided(reason)
+    measured, x, domain = trial.measured_in(inverse), trial.points(inverse), trial.domain(inverse)
     good = fits(measured, trial.unit_of(inverse))
     if not good.any():
         raise Undecided("all outputs are too large")
     rows = np.where(good, np.arange(len(x)), np.argmax(good))  # one that fits stands in for the others
-    x, context = x[rows], None if trial.context is None else trial.context[rows]
-    answer, noise = (
+    x, context, given = x[rows], *(contexts.rows(g, rows) for g in (trial.context, trial.noise(inverse)))
+    answer, error = (
         (measured.log_det, measured.log_det_error) if of else (measured.value, measured.value_error)
     )
-    answer, noise = answer[rows], noise[rows]
+    answer, error = answer[rows], error[rows]
     layer, eps = trial.layer64, trial.unit_of(inverse)
     rng = np.random.default_rng([trial.seed, 6])
     cotangent = rng.normal(size=answer.shape)
-    scale = float(np.sum(np.abs(cotangent) * (np.abs(answer) + noise / eps)))
+    rounding = ROUNDINGS * float(np.sum(np.abs(cotangent) * (eps * np.abs(answer) + error)))
+    if (trial.spec.inverse if inverse else trial.spec.forward) == "iterative":
+        # Each difference is off by what both of its ends may be: a wider step makes less of it.
+        stops = trial.declared_log_det(answer, inverse) if of else trial.declared(answer)
+        rounding += 2 * float(np.sum(np.abs(cotangent) * stops))
+        eps = max(eps, float(np.max(stops / np.maximum(1, np.abs(answer)))))
     names = ["x", *(v.path for v in layer.trainable_variables)]
     with backends.float64():
         run = trial.subject.gradient(trial.event, inverse, of, context is not None)
         start = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
-        constants = tensors(cotangent, context)
+        constants = tensors(cotangent, context, given)
 
         def at(i=0, step=0.0):
             values = [v + step if j == i else v for j, v in enumerate(start)]
@@ -82,7 +89,7 @@ def _compare(trial, inverse, of):
             values = [at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
             share = np.asarray(ops.convert_to_numpy(grad), "float64") * move
             what = f"d/d {name} of the {'inverse' if inverse else 'forward'} direction"
-            judged += _agree(here, values, share, ROUNDINGS * eps * scale, what)
+            judged += _agree(here, values, share, rounding, what)
     return judged
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.leading import recovering, tied
 from flowkit.testing.given.tolerances import ROUNDINGS
 from flowkit.testing.verdicts.broken import Broken, judge
 
@@ -23,39 +24,53 @@ def mixed_precision(trial):
         layer = subject.make("mixed_bfloat16")
         subject.build(layer, trial.event)
         layer.set_weights([v.numpy() for v in trial.layer32.weights])
-        z, log_det = trial.call32(trial.x, trial.context, layer=layer)
-        if subject.no_inverse is None:
-            x, back = trial.call32(z, trial.context, inverse=True, layer=layer)
+        answers = _answers(trial, layer)
     finally:
         keras.config.set_dtype_policy(before)
-    answers = {"z": z, "log_det": log_det}
-    if subject.no_inverse is None:
-        answers |= {"x": x, "inverse log_det": back}
     for name, value in answers.items():
         if value.dtype.name not in ("float32", "float64"):
             raise Broken(f"{name} of at least float32 under mixed_bfloat16", value.dtype.name)
-    if subject.no_inverse is not None:
-        return
-    there, again = trial.there, trial.there_and_back
+    first = recovering(subject)
+    if first is not None and len(trial.directions) == 2:
+        _comes_back(trial, first, layer)
+
+
+def _answers(trial, layer):
+    """What both directions give, by name."""
+    answers = {}
+    for inverse, points in trial.directions:
+        value, log_det = trial.call32(points, trial.context, inverse, layer=layer)
+        answers |= {"x": value, "inverse log_det": log_det} if inverse else {"z": value, "log_det": log_det}
+    return answers
+
+
+def _comes_back(trial, inverse, layer):
+    """Compare the points with what has come back, and the log-dets of the way with those of the way back."""
+    points, name = trial.points(inverse), "z" if inverse else "x"
+    value, log_det = trial.call32(points, trial.context, inverse, layer=layer)
+    back, log_det_back = trial.call32(value, trial.context, not inverse, layer=layer)
+    there, again = trial.measured_in(inverse), trial.measured_after(inverse)
     grow = rounding_unit("float32") / trial.eps
-    allowed = ROUNDINGS * grow * (again.value_error + again.value_spread) + trial.declared(trial.x)
+    allowed = ROUNDINGS * grow * (again.value_error + again.value_spread) + trial.declared(points)
     error = ROUNDINGS * grow * there.value_error
-    known = trial.resolved(z.astype("float64"), error, trial.spec.codomain)
+    known = trial.resolved(value.astype("float64"), error, trial.domain(not inverse))
     judge(
-        trial.x,
-        x.astype("float64"),
+        points,
+        back.astype("float64"),
         allowed,
-        what="x after a round trip in mixed precision",
-        where=trial.x,
+        what=f"{name} after a round trip in mixed precision",
+        where=points,
         among=known,
     )
+    if tied(trial.subject) != inverse and trial.spec.likelihood != "exact":
+        return
     known &= np.isfinite(log_det)
     allowed = ROUNDINGS * grow * (there.log_det_error + again.log_det_error + again.log_det_spread)
     judge(
         -log_det.astype("float64"),
-        back.astype("float64"),
+        log_det_back.astype("float64"),
         allowed,
-        what="inverse log_det",
-        where=trial.x,
+        what=f"{'forward' if inverse else 'inverse'} log_det",
+        where=points,
         among=known,
     )

@@ -8,14 +8,16 @@ from flowkit.testing.verdicts.broken import judge
 
 @clause(
     "round trip",
-    "inverse(forward(x)) is x, for every x of the domain",
+    "inverse(forward(x)) is x, for every x of the domain and any noise",
     hint="The inverse undoes another map, or in another order, or stops too early.",
+    applies=lambda subject: "forward forgets" if subject.forgets(False) else None,
     needs_inverse=True,
+    needs_forward=True,
 )
 def from_domain(trial):
     there, back = trial.there, trial.there_and_back
     allowed = ROUNDINGS * (back.value_error + back.value_spread) + trial.declared(trial.x)
-    known = trial.resolved(there.value, ROUNDINGS * there.value_error, trial.spec.codomain)
+    known = trial.resolved(there.value, ROUNDINGS * trial.there_error, trial.spec.codomain)
     known &= tame(back, trial.x)
     gap = difference(trial.spec.domain, trial.x, back.value)
     judge(trial.x, back.value, allowed, what="x", where=trial.x, among=known, gap=gap)
@@ -23,13 +25,17 @@ def from_domain(trial):
 
 @clause(
     "inverse round trip",
-    "forward(inverse(z)) is z, for every z of the codomain",
+    "forward(inverse(z)) is z, for every z of the codomain and any noise",
     hint="The codomain may be smaller than declared, or the inverse may answer from memory.",
+    applies=lambda subject: "inverse forgets" if subject.forgets(True) else None,
     needs_inverse=True,
+    needs_forward=True,
 )
 def from_codomain(trial):
     back, there = trial.back, trial.back_and_there
     allowed = ROUNDINGS * (there.value_error + there.value_spread)
+    if trial.spec.forward == "iterative":
+        allowed = allowed + trial.declared(trial.z)
     known = trial.resolved(back.value, ROUNDINGS * trial.back_error, trial.spec.domain)
     known &= tame(there, trial.z)
     gap = difference(trial.spec.codomain, trial.z, there.value)

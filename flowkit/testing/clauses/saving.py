@@ -7,8 +7,11 @@ import keras
 import numpy as np
 
 from flowkit.contract import Bijector
+from flowkit.contract.noise import count
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.given.clone import recreate
+from flowkit.testing.given.contexts import placeholder
+from flowkit.testing.given.noise import needs_of
 from flowkit.testing.verdicts.broken import Broken
 
 
@@ -63,8 +66,10 @@ def restored(layer, event, context, path):
     """
     inputs = {"x": keras.Input(event, name="x")}
     if context is not None:
-        inputs["context"] = keras.Input(context.shape[1:], dtype=context.dtype.name, name="context")
-    model = keras.Model(inputs, layer(inputs["x"], context=inputs.get("context")))
+        inputs["context"] = placeholder(context)
+    if needs := needs_of(layer, (None, *event), inverse=False):
+        inputs["noise"] = keras.Input((count(needs),), name="noise")
+    model = keras.Model(inputs, layer(**inputs))
     model.save(path)
     loaded = keras.saving.load_model(path, custom_objects={type(layer).__name__: type(layer)}, compile=False)
     return next(part for part in loaded.layers if type(part) is type(layer))

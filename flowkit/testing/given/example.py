@@ -1,6 +1,7 @@
 """One thing to try: an event's shape, weights and points, small enough to print and to replay."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +30,14 @@ class Example:
     values: tuple[float, ...] = (0.0,)
     scales: tuple[int, ...] = (1,)
 
-    def real(self, shape):
+    def real(self, shape: tuple[int, ...]) -> Any:
         """The (ROWS, *shape) array of real numbers."""
         rng = np.random.default_rng([self.seed, 1])
         size = ROWS * int(np.prod(shape))
         t = np.resize(np.asarray(self.values, "float64"), size) + self.noise * rng.normal(size=size)
         return t.reshape(ROWS, *shape)
 
-    def weight(self):
+    def weight(self) -> Any:
         """How simple it is, for choosing the simplest of those that fail: less is simpler."""
         size = int(np.prod(self.event))
         plainness = sum(abs(v) + (v != int(v)) for v in self.values)

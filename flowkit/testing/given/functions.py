@@ -1,10 +1,12 @@
 """Both directions of the float64 copies as compiled functions of tensors, with their derivatives."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowkit import backends
 from flowkit.contract.precision import rounding_unit
+from flowkit.testing.given import contexts
 from flowkit.testing.verdicts.narrowing import mixed, told
 
 
@@ -17,46 +19,56 @@ class Functions:
         self.narrow = {}  # what computes in less than float64, as `told`
 
     def value(self, event, inverse, with_context):
-        """(x, context) -> (value, log_det), compiled if the engine can."""
+        """(x, context, noise) -> (value, log_det), compiled if the engine can; of what the direction is given."""
 
         def make(layer):
             return backends.compile_inference(direction(layer, inverse), layer)
 
         return self._kept(event, ("value", inverse, with_context), make)
 
-    def jacobian(self, event, with_context):
-        """(x, context) -> d forward / dx for each sample."""
+    def jacobian(self, event, inverse, x_event, joint, with_context):
+        """(x, context, noise) -> d value / dx for each sample, x flat: (batch, n).
 
-        def make(layer):
-            run = direction(layer, inverse=False)
-            return backends.compile_jacobian(lambda *args: run(*args)[0], layer)
-
-        return self._kept(event, ("jacobian", with_context), make)
-
-    def gradient(self, event, inverse, of, with_context):
-        """([x, *weights], cotangent, *context) -> sum(cotangent * output `of`), and its gradients."""
+        `joint`: (x and noise, context) -> d value / d (x, noise), both in one row: (batch, n + k).
+        """
+        size = int(np.prod(x_event))
 
         def make(layer):
             run = direction(layer, inverse)
 
-            def weighed(values, cotangent, *context):
+            def value(row, *more):
+                if joint:
+                    row, more = row[:, :size], (*more, row[:, size:])
+                return run(ops.reshape(row, (-1, *x_event)), *more)[0]
+
+            return backends.compile_jacobian(value, layer)
+
+        return self._kept(event, ("jacobian", inverse, joint, with_context), make)
+
+    def gradient(self, event, inverse, of, with_context):
+        """([x, *weights], cotangent, *context, *noise) -> sum(cotangent * output `of`), and its gradients."""
+
+        def make(layer):
+            run = direction(layer, inverse)
+
+            def weighed(values, cotangent, *given):
                 mapping = list(zip(layer.trainable_variables, values[1:], strict=True))
                 with keras.StatelessScope(state_mapping=mapping):
-                    answer = run(values[0], *context)[of]
+                    answer = run(values[0], *given)[of]
                 return ops.sum(ops.cast(answer, "float64") * cotangent)
 
             return backends.compile_gradients(weighed)
 
         return self._kept(event, ("gradient", inverse, of, with_context), make)
 
-    def eps(self, event, inverse, x, context):
-        """The rounding unit of what the float64 copy really computes in, in that direction."""
+    def eps(self, event, inverse, *given):
+        """The rounding unit of what the float64 copy really computes in, in a direction `given` x, context, noise."""
         key = event, inverse
         if key not in self._eps:
             layer = self._layer(event)
             steps = []
             try:
-                lowest = backends.lowest_float(direction(layer, inverse), *tensors(x, context), steps=steps)
+                lowest = backends.lowest_float(direction(layer, inverse), *tensors(*given), steps=steps)
             except Exception as error:  # whatever an author's code raises
                 broken = mixed(error, steps)
                 if broken is None:
@@ -74,15 +86,23 @@ class Functions:
 
 
 def direction(layer, inverse):
-    """One direction of `layer` as a function of (x), or (x, context)."""
+    """One direction of `layer` as a function of x, then of its context and its noise, as far as it is given them."""
 
-    def run(x, context=None):
-        return layer(x, context=context, inverse=inverse)
+    def run(x, *given):
+        named = {}
+        if layer.spec.draws(inverse):
+            *given, named["noise"] = given
+        if given:
+            (named["context"],) = given
+        return layer(x, inverse=inverse, **named)
 
     return run
 
 
-def tensors(x, context):
+def tensors(x, context, noise=None):
     """The arguments of a direction as tensors of the current default precision."""
-    x = ops.convert_to_tensor(x, dtype=keras.config.floatx())
-    return (x,) if context is None else (x, ops.convert_to_tensor(context))
+    x, noise = (
+        None if given is None else ops.convert_to_tensor(given, dtype=keras.config.floatx())
+        for given in (x, noise)
+    )
+    return tuple(given for given in (x, contexts.tensor(context), noise) if given is not None)

@@ -17,7 +17,7 @@ def points_of(domain, t):
         x = np.maximum(x, 2.0**-20)  # nearer to the edge, the sum leaves the largest entry too few digits
         return x / x.sum(axis=-1, keepdims=True)
     x = x.astype("float32")
-    if domain == Domain.REAL:
+    if domain == Domain.REAL or domain.kind == "whole":
         return x.astype("float64")
     low, high = np.float32(domain.low), np.float32(domain.high)
     if domain.kind != "circle":
@@ -29,7 +29,9 @@ def points_of(domain, t):
 
 
 def room(domain, x):
-    """How far each entry of `x` is from the nearest edge of an interval; infinity if there is none."""
+    """How far each entry of `x` is from the edge of an interval; infinity without one, 0 among whole numbers."""
+    if domain.kind == "whole":
+        return np.zeros(x.shape)
     if domain.kind != "interval":
         return np.full(x.shape, np.inf)
     with np.errstate(invalid="ignore"):  # an infinite point has no room, whatever this says
@@ -57,6 +59,9 @@ def inside(domain, x, slack=0.0):
             return (x >= -slack) & total
         if domain == Domain.REAL:
             return np.isfinite(x)
+        if domain.kind == "whole":
+            slack = np.minimum(slack, 0.25)
+            return (np.abs(x - np.round(x)) <= slack) & (x >= domain.low - slack) & (x <= domain.high + slack)
         return (x >= domain.low - slack) & (x <= domain.high + slack)
 
 

@@ -1,12 +1,14 @@
 """Moving every weight away from where it starts, since at the start most mistakes read 0 = 0."""
 
+from typing import Any
+
 import numpy as np
 
 SCALE = 0.3
 """How far a weight moves: enough that a term which it belongs to shows."""
 
 
-def randomize(layer, seed=0, scale=SCALE):
+def randomize(layer: Any, seed: int = 0, scale: Any = SCALE) -> None:
     """Add normal noise to every trainable weight of the built `layer`, reproducibly. Returns `layer`.
 
     Vectors move by `scale`, kernels by scale / sqrt(fan in), so that what a unit receives changes by

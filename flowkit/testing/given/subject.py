@@ -10,12 +10,15 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
+from flowkit.testing.given import contexts
 from flowkit.testing.given.clone import recreate
 from flowkit.testing.given.event_shapes import evenly, event_shapes
 from flowkit.testing.given.functions import Functions
+from flowkit.testing.given.noise import noise_for
 from flowkit.testing.given.one_way import no_inverse
 from flowkit.testing.given.points import points_of
 from flowkit.testing.given.randomize import SCALE, moved
+from flowkit.testing.given.refreshed import refreshed, stored
 from flowkit.testing.verdicts.cause import said
 
 CONTEXT_SIZE = 3
@@ -26,7 +29,7 @@ class Subject:
 
     `given` is a bijector, which is made again through its config, or a function (or class) without
     arguments that makes one. `context` says what a context looks like if the layer itself does
-    not: the shape of one, or a function (rng, batch, event) -> array.
+    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays.
     """
 
     def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
@@ -34,12 +37,12 @@ class Subject:
             raise _not_a_layer(given)
         self.given = given if isinstance(given, FlowLayer) else None
         self._make = given if self.given is None else lambda: recreate(given)
-        self._context = _checked(context)
+        self._context = contexts.described(context)
         self.model = self._first()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, FlowLayer):
             raise _not_a_layer(self.model)
         self.spec = self.model.spec
-        self._layers, self._starts, self._moves = {}, {}, {}
+        self._layers, self._starts, self._moves, self._fresh = {}, {}, {}, {}
         functions = Functions(lambda event: self.layer(event, "float64"))
         self.function, self.jacobian = functions.value, functions.jacobian
         self.gradient, self.eps, self.narrow = functions.gradient, functions.eps, functions.narrow
@@ -68,15 +71,26 @@ class Subject:
     @functools.cached_property
     def no_inverse(self):
         """Why the layer has no inverse, or None."""
+        if self.spec.inverse == "none":
+            return 'none, as the spec says (inverse="none")'
         event = self.events[0]
 
         def call():
             layer = self.layer(event)
             latent = tuple(layer.compute_output_shape((None, *event)))[1:]
             z = points_of(self.spec.codomain, np.zeros((1, *latent))).astype("float32")
-            layer.inverse(ops.convert_to_tensor(z), *self.context_args(self.context(event, 0, 1)))
+            named = self.named(layer, z.shape, self.context(event, 0, 1), inverse=True)
+            layer.inverse(ops.convert_to_tensor(z), **named)
 
         return no_inverse(call)
+
+    def has(self, inverse):
+        """Whether the layer has that direction: forward, unless its spec says "none"."""
+        return self.no_inverse is None if inverse else self.spec.forward != "none"
+
+    def forgets(self, inverse):
+        """Whether that direction forgets something."""
+        return self.model.forgets(inverse)
 
     # Copies
 
@@ -130,8 +144,7 @@ class Subject:
         if layer.built:
             return layer
         context = self.context(event, 0)
-        shape = None if context is None else np.shape(context[:1])
-        layer.build_for((None, *event), None if shape is None else (None, *shape[1:]))
+        layer.build_for((None, *event), contexts.each(lambda c: (None, *c.shape[1:]), context))
         layer.built = True
         return layer
 
@@ -162,8 +175,7 @@ class Subject:
         if event not in self._starts:
             layer = self.layer(event, "float64")
             with backends.float64():
-                values = [v.numpy() for v in layer.weights]
-            self._starts[event] = [v.astype("float32") if v.dtype == "float64" else v for v in values]
+                self._starts[event] = stored(layer)
         return self._starts[event]
 
     def _adapt(self, layer, event):
@@ -176,7 +188,9 @@ class Subject:
             return
         x = self.adapt_batch(event)
         with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
-            layer.adapt(ops.convert_to_tensor(x), *self.context_args(self.context(event, 0, len(x))))
+            layer.adapt(
+                ops.convert_to_tensor(x), **self.named(layer, x.shape, self.context(event, 0, len(x)))
+            )
         for flag in flags:
             flag.assign(True)
 
@@ -194,13 +208,24 @@ class Subject:
             start = [by_path[id(v)] for v in layer.trainable_variables]
             scales = [SCALE * times for times in example.scales]
             new = moved(layer, example.seed, scales, start)
-            values = by_path | dict(zip([id(v) for v in layer.trainable_variables], new, strict=True))
+            by_path |= dict(zip([id(v) for v in layer.trainable_variables], new, strict=True))
+            values = [by_path[id(v)] for v in layer.weights]
+            if layer.refreshes:
+                values = self._refreshed(event, moves, values)
             # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
             with backends.float64() if dtype == "float64" else contextlib.nullcontext():
-                for variable in layer.weights:
-                    variable.assign(values[id(variable)])
+                for variable, value in zip(layer.weights, values, strict=True):
+                    variable.assign(value)
             self._moves[event, dtype] = moves
         return layer
+
+    def _refreshed(self, event, moves, values):
+        """The weights as a few training steps' refreshing leaves `values`, from which it was one step away before."""
+        if (event, moves) not in self._fresh:
+            layer = self.layer(event, "float64")
+            self.forget(event, "float64")
+            self._fresh[event, moves] = refreshed(self, layer, event, values)
+        return self._fresh[event, moves]
 
     def built(self, event):
         """A new float32 layer for `event`, as its `build` left it."""
@@ -230,30 +255,20 @@ class Subject:
         if self.spec.context == "none":
             return None
         rng = np.random.default_rng([seed, 3])
-        if callable(self._context):
-            return np.asarray(self._context(rng, batch, event))
         if self._context is not None:
-            return rng.normal(size=(batch, *self._context)).astype("float32")
+            return contexts.drawn(self._context, rng, batch, event)
         if self.model.num_classes:
             return rng.integers(0, self.model.num_classes, batch).astype("int32")
         return rng.normal(size=(batch, CONTEXT_SIZE)).astype("float32")
 
     @staticmethod
-    def context_args(context):
-        return () if context is None else (ops.convert_to_tensor(context),)
-
-
-def _checked(context):
-    """What says how a context looks, if it is something that does."""
-    if context is None or callable(context):
-        return context
-    if isinstance(context, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in context):
-        return tuple(map(int, context))
-    raise TypeError(
-        "context= expects the shape of one context, as (3,), or a function (rng, batch, event) -> array; "
-        f"received {context!r}."
-        + (" A context of several tensors cannot be checked: join them in one." * isinstance(context, dict))
-    )
+    def named(layer, shape, context, inverse=False, noise=None, seed=0):
+        """The context, and the noise of a direction for inputs of `shape`, as keywords of a call. None is left out."""
+        noise = noise_for(layer, shape, inverse, seed) if noise is None else noise
+        named = {} if context is None else {"context": contexts.tensor(context)}
+        if noise is not None:
+            named["noise"] = ops.convert_to_tensor(np.array(noise), dtype=layer.compute_dtype)
+        return named
 
 
 def _not_a_layer(received):

@@ -42,8 +42,8 @@ class Measured:
     log_det_spread: np.ndarray
 
 
-def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed=0):
-    """`function(x) -> (value, log_det)` on numpy arrays, with its rounding errors measured.
+def measure(function, x, noise=None, *, eps, domain, input_error=None, weight_moves=(), seed=0):
+    """`function(x, noise) -> (value, log_det)` on numpy arrays, with its rounding errors measured.
 
     All rows go through in one batch of a fixed size, so an engine that compiles does so once.
     `weight_moves` are functions like `function` whose weights are moved by a relative step, given as
@@ -68,11 +68,14 @@ def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed
     stacked = np.concatenate(pieces)
     if domain.kind == "simplex":
         stacked[rows:] /= stacked[rows:].sum(axis=-1, keepdims=True)
-    answers = [split(part, rows) for part in function(stacked)]
+    beside = None if noise is None else _beside(noise, eps, np.random.default_rng([seed, x.size, 1]))
+    answers = [split(part, rows) for part in function(stacked, beside)]
     with np.errstate(all="ignore"):
         # A step that an edge made shorter stands for more of the rounding of x.
         ratio = np.where(step > 0, eps * np.abs(x) / np.where(step > 0, step, 1), 0.0)
         ratio = ratio.reshape(rows, -1).max(axis=1)
+        if noise is not None:
+            ratio = np.maximum(ratio, np.sqrt(eps))
         results = []
         for which, parts in enumerate(answers):
             base = parts[0]
@@ -83,13 +86,28 @@ def measure(function, x, *, eps, domain, input_error=None, weight_moves=(), seed
             noise = [np.abs(a - 2 * base + b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
             error_out = error_out + np.max(noise, axis=0) + eps * np.abs(base) + smallest(eps)
             for other, relative in weight_moves:
-                error_out = error_out + eps / relative * np.abs(split(other(stacked)[which], rows)[0] - base)
+                error_out = error_out + eps / relative * np.abs(
+                    split(other(stacked, beside)[which], rows)[0] - base
+                )
             spread = np.max([np.abs(p - base) for p in parts[1 + DIRECTIONS + 2 * PAIRS :]], axis=0)
             results.append((base, error_out, spread))
     (value, value_error, value_spread), (log_det, log_det_error, log_det_spread) = results
     # A sum over n entries adds n roundings of terms that may cancel.
-    log_det_error = log_det_error + eps * np.sqrt(x[0].size)
+    log_det_error = log_det_error + eps * np.sqrt(x[0].size + (0 if noise is None else noise[0].size))
     return Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+
+
+def _beside(noise, eps, rng):
+    """The noise beside each piece of points: moved where they are moved by a step, as it was where by their error."""
+
+    def move():
+        return np.sqrt(eps) * noise * rng.choice([-1.0, 1.0], size=noise.shape)
+
+    pieces = [noise, *(noise + move() for _ in range(DIRECTIONS))]
+    for _ in range(PAIRS):
+        step = move()
+        pieces += [noise + step, noise - step]
+    return np.concatenate([*pieces, *[noise] * SPREADS])
 
 
 def tame(again, start):

@@ -6,10 +6,14 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.testing.given.contexts import tiled
 from flowkit.testing.given.example import ROWS
 from flowkit.testing.given.functions import tensors
-from flowkit.testing.given.points import inside, points_of, room
-from flowkit.testing.given.tolerances import PAIRS, large, measure, smallest
+from flowkit.testing.given.jacobian import jacobian
+from flowkit.testing.given.leading import leading
+from flowkit.testing.given.noise import noise_for
+from flowkit.testing.given.points import inside, points_of
+from flowkit.testing.given.tolerances import large, measure
 
 WEIGHT_STEP = 2.0**-20
 
@@ -28,6 +32,7 @@ class Trial:
         self.seed = example.seed
         silent = self.spec.context == "optional" and example.seed % 2 == 0
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
+        self._noise = {}
 
     # Points
 
@@ -55,9 +60,30 @@ class Trial:
     @property
     def directions(self):
         """(inverse, points) for each direction that the layer has."""
-        yield False, self.x
-        if self.subject.no_inverse is None:
-            yield True, self.z
+        return [(inverse, self.points(inverse)) for inverse in (False, True) if self.subject.has(inverse)]
+
+    def points(self, inverse):
+        """The points that a direction is asked about: `z` for the inverse, otherwise `x`."""
+        return self.z if inverse else self.x
+
+    def domain(self, inverse):
+        """The set that those points are of."""
+        return self.spec.codomain if inverse else self.spec.domain
+
+    def noise(self, inverse):
+        """What a direction is given to draw from, (ROWS, k), or None. Each has its own."""
+        if inverse not in self._noise:
+            event = self.latent_event if inverse else self.event
+            self._noise[inverse] = noise_for(self.layer32, (ROWS, *event), inverse, self.seed)
+        return self._noise[inverse]
+
+    def given_context(self, rows):
+        """The context of ROWS samples repeated for a batch that is put together of pieces of ROWS rows."""
+        return tiled(self.context, rows)
+
+    def given_noise(self, inverse, rows):
+        """The noise, likewise."""
+        return tiled(self.noise(inverse), rows)
 
     # The float32 copy, as users call it
 
@@ -65,12 +91,20 @@ class Trial:
     def layer32(self):
         return self.subject.weighted(self.example)
 
-    def call32(self, x, context=None, inverse=False, layer=None):
-        """One direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det)."""
+    def call32(self, x, context=None, inverse=False, layer=None, noise=None):
+        """One direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det).
+
+        Without `noise` it is given that of the first samples, over and over, if it draws.
+        """
         layer = layer or self.layer32
-        x = ops.convert_to_tensor(np.array(x, dtype="float32"))
-        context = None if context is None else ops.convert_to_tensor(np.array(context))
-        value, log_det = layer.inverse(x, context=context) if inverse else layer(x, context=context)
+        named = self.subject.named(layer, np.shape(x), context, inverse, noise, seed=self.seed)
+        return self.call(x, inverse, named, layer)
+
+    def call(self, x, inverse, named, layer=None):
+        """One direction of the float32 copy, given `named` as it is."""
+        layer = layer or self.layer32
+        call = layer.inverse if inverse else layer
+        value, log_det = call(ops.convert_to_tensor(np.array(x, dtype="float32")), **named)
         return ops.convert_to_numpy(value), ops.convert_to_numpy(log_det)
 
     # The float64 copy
@@ -79,16 +113,20 @@ class Trial:
     def layer64(self):
         return self.subject.weighted(self.example, "float64")
 
-    def run64(self, x, inverse=False, context="own"):
+    def run64(self, x, inverse=False, context="own", noise=None):
         """One direction of the float64 copy on numpy arrays of any multiple of ROWS rows."""
         context = self.context if isinstance(context, str) else context
         self.layer64  # noqa: B018  (sets the weights)
+        return self._run64(x, inverse, context, noise)
+
+    def _run64(self, x, inverse, context, noise):
+        noise = self.given_noise(inverse, len(x)) if noise is None else noise
         function = self.subject.function(self.event, inverse, context is not None)
         with backends.float64():
-            return numbers(function(*tensors(x, tiled(context, len(x)))))
+            return numbers(function(*tensors(x, tiled(context, len(x)), noise)))
 
     def _with_moved_weights(self, inverse, draw):
-        def run(x):
+        def run(x, noise):
             layer = self.layer64
             rng = np.random.default_rng([draw, 4])
             with backends.float64():
@@ -98,9 +136,7 @@ class Trial:
                         sign = rng.choice([-1.0, 1.0], size=value.shape)
                         variable.assign(value * (1 + WEIGHT_STEP * sign))
             try:
-                function = self.subject.function(self.event, inverse, self.context is not None)
-                with backends.float64():
-                    return numbers(function(*tensors(x, tiled(self.context, len(x)))))
+                return self._run64(x, inverse, self.context, noise)
             finally:
                 self.subject.forget(self.event, "float64")
 
@@ -108,9 +144,10 @@ class Trial:
 
     def unit_of(self, inverse):
         """The rounding unit of what the float64 copy really computes in, in that direction."""
-        points = self.z if inverse else self.x
         with backends.float64():
-            return self.subject.eps(self.event, inverse, points, self.context)
+            return self.subject.eps(
+                self.event, inverse, self.points(inverse), self.context, self.noise(inverse)
+            )
 
     def measured(self, x, inverse, input_error=None):
         """One direction at `x`, with what rounding may have done to it."""
@@ -118,12 +155,12 @@ class Trial:
         moves = []
         if any("float" in str(v.dtype) for v in layer.weights):
             moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
-        domain = self.spec.codomain if inverse else self.spec.domain
         return measure(
-            lambda rows: self.run64(rows, inverse),
+            lambda rows, noise: self.run64(rows, inverse, noise=noise),
             x,
+            self.noise(inverse),
             eps=eps,
-            domain=domain,
+            domain=self.domain(inverse),
             input_error=input_error,
             weight_moves=moves,
             seed=self.draw,
@@ -137,7 +174,7 @@ class Trial:
     @functools.cached_property
     def there_and_back(self):
         """Inverse at forward(x), told how far off forward(x) may be."""
-        return self.measured(self.there.value, inverse=True, input_error=self.there.value_error)
+        return self.measured(self.there.value, inverse=True, input_error=self.there_error)
 
     @functools.cached_property
     def back(self):
@@ -153,6 +190,10 @@ class Trial:
         """Inverse at `z`, or forward at `x`."""
         return self.back if inverse else self.there
 
+    def measured_after(self, inverse):
+        """The other direction, after `measured_in(inverse)`."""
+        return self.back_and_there if inverse else self.there_and_back
+
     @property
     def eps(self):
         """The largest rounding unit of the directions."""
@@ -163,49 +204,45 @@ class Trial:
         """The error of inverse(z): rounding, and what the spec of an iterative inverse allows itself."""
         return self.back.value_error + self.declared(self.back.value)
 
+    @property
+    def there_error(self):
+        """The error of forward(x), likewise."""
+        return self.there.value_error + (
+            self.declared(self.there.value) if self.spec.forward == "iterative" else 0.0
+        )
+
+    def answer_error(self, inverse):
+        """The error of what `measured_in(inverse)` gives."""
+        return self.back_error if inverse else self.there_error
+
     def declared(self, x):
         """The round-trip error that the spec declares, in units of a float32's epsilon and of max(1, |x|).
 
         A solver stops at a tolerance that does not become finer with the precision it runs in, so the unit
         is that of the precision layers have by default.
         """
-        unit = 2.0**-23 if self.spec.solved else max(self.eps, 2.0**-52)
-        return self.spec.allowed_round_trip * unit * np.maximum(1, np.abs(x))
+        with np.errstate(invalid="ignore"):  # nothing is allowed to an infinite answer
+            return self.spec.allowed_round_trip * self._unit * np.maximum(1, np.abs(x))
+
+    def declared_log_det(self, log_det, inverse):
+        """The error of one direction's log-det that the spec declares, in units of epsilon and of max(1, |log_det|).
+
+        What a spec does not declare is allowed to a direction that is solved alone.
+        """
+        solved = (self.spec.inverse if inverse else self.spec.forward) == "iterative"
+        if not solved and self.spec.log_det_error is None:
+            return np.zeros_like(log_det)
+        with np.errstate(invalid="ignore"):
+            return self.spec.allowed_log_det_error * self._unit * np.maximum(1, np.abs(log_det))
+
+    @property
+    def _unit(self):
+        return 2.0**-23 if self.spec.solved else max(self.eps, 2.0**-52)
 
     @functools.cached_property
     def jacobians(self):
-        """(J, its rounding noise) of forward at `x`: (ROWS, outputs, inputs) each, by automatic differentiation."""
-        x, rng = self.x, np.random.default_rng([self.seed, 5, self.draw])
-        eps = self.unit_of(False)
-        tick = np.minimum(np.sqrt(eps) * np.abs(x), room(self.spec.domain, x) / 2)
-        pieces = [x]
-        for _ in range(PAIRS):
-            # No round steps: a power of two times x lands on numbers whose rounding repeats itself.
-            move = tick * rng.choice([-1.0, 1.0], size=x.shape) * rng.uniform(0.5, 1, size=x.shape)
-            pieces += [x + move, x - move]
-        # At an exact zero there may be a kink, where a slope is a matter of taste: it shows in one that
-        # differs on both sides. (One that is wrong at the zero alone agrees on both.)
-        aside = np.where(x == 0, np.sqrt(eps) / 1024, 0.0)
-        pieces += [x + aside, x - aside] if self.spec.domain.kind == "interval" else [x, x]
-        stacked = np.concatenate(pieces)
-        function = self.subject.jacobian(self.event, self.context is not None)
-        self.layer64  # noqa: B018  (sets the weights)
-        with backends.float64():
-            jac = np.asarray(
-                ops.convert_to_numpy(function(*tensors(stacked, tiled(self.context, len(stacked)))))
-            )
-        base, *others, right, left = [jac[i : i + ROWS].astype("float64") for i in range(0, len(jac), ROWS)]
-        with np.errstate(all="ignore"):
-            # Its own rounding, and how far it moves when x is off by a rounding of its own.
-            pairs = list(zip(others[::2], others[1::2], strict=True))
-            noise = [np.abs(a - 2 * base + b) + np.abs(a - b) * np.sqrt(eps) for a, b in pairs]
-            # A slope that is a small difference of terms of the output's size has their rounding: an engine's
-            # rule for expm1 is expm1(x) + 1, whose steps are so wide where it is flat that no step shows them.
-            outputs = np.abs(self.there.value).reshape(ROWS, -1, 1)
-            inputs = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
-            floor = eps * np.nan_to_num(outputs, posinf=0.0) / inputs
-            kink = np.abs(right - left)
-        return base, np.max(noise, axis=0) + floor + kink + smallest(eps)
+        """(J, its rounding noise) of the leading direction at its points."""
+        return jacobian(self, *leading(self.subject))
 
     # Which points can be judged at all
 
@@ -223,10 +260,3 @@ class Trial:
 def numbers(pair):
     """A pair of tensors as float64 numpy arrays."""
     return tuple(np.asarray(ops.convert_to_numpy(part)).astype("float64") for part in pair)
-
-
-def tiled(context, rows):
-    """A context of ROWS samples repeated for a batch that was put together of pieces of ROWS rows."""
-    if context is None:
-        return None
-    return np.tile(context, (rows // len(context), *(1,) * (context.ndim - 1)))

@@ -1,6 +1,8 @@
 """Checking a bijector against every clause."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import hypothesis
 
@@ -14,19 +16,19 @@ from flowkit.testing.verdicts.report import Report
 
 
 def check_bijector(
-    bijector,
+    bijector: Any,
     *,
-    event_shapes=None,
-    examples=None,
-    clauses=None,
-    waived=None,
-    context=None,
-    profile="full",
-    seed=0,
-    replay=None,
-    drawn=None,
-    raises=True,
-):
+    event_shapes: Sequence[Sequence[int]] | None = None,
+    examples: int | None = None,
+    clauses: Sequence[str] | None = None,
+    waived: dict[str, str] | None = None,
+    context: Any = None,
+    profile: str = "full",
+    seed: int = 0,
+    replay: str | None = None,
+    drawn: Any = None,
+    raises: bool = True,
+) -> Report:
     """Check a bijector against every clause; raises `ContractError` for the first that is broken, or returns a report.
 
     - `bijector`: an instance, which is made again through its config; or a function without arguments that
@@ -36,8 +38,8 @@ def check_bijector(
       or "thorough" (every clause, 200 examples each). `examples`: another number of them.
     - `clauses`: names of those to check, in place of the profile's; `waived`: {name: why it is known to be broken}.
       A waived clause that holds after all is reported as kept.
-    - `context`: the shape of one context, or a function (rng, batch, event) -> array, where the
-      bijector reads one. By default labels, where it has `num_classes`, and vectors of 3 otherwise.
+    - `context`: the shape of one context, or a dict of shapes, or a function (rng, batch, event) -> array or dict of
+      arrays, where the bijector reads one. By default labels, where it has `num_classes`, and vectors of 3 otherwise.
     - `seed`: of what is drawn. The same seed gives the same examples.
     - `replay`: the one `Example` of an earlier report; `drawn`: what that bijector was made from, where it was drawn.
     - `raises=False`: return the report whatever it says. An error that several clauses meet is reported by the first.

@@ -91,6 +91,9 @@ class Check:
         if self.subject.no_inverse is not None:
             left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_inverse)
             notes.append(f"inverse: {self.subject.no_inverse}: clauses {left_out} not asked")
+        if not self.subject.has(False):
+            left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_forward)
+            notes.append(f'forward: none, as the spec says (forward="none"): clauses {left_out} not asked')
         return notes
 
     def _not_asked(self, clause):
@@ -100,6 +103,8 @@ class Check:
         try:
             if clause.needs_inverse and self.subject.no_inverse is not None:
                 return "no inverse"
+            if clause.needs_forward and not self.subject.has(False):
+                return "no forward"
             return clause.applies(self.subject)
         except Exception:  # the layer does not even build, as the clause itself will say
             return None

@@ -11,6 +11,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.building import build_for
+from flowkit.testing.given.contexts import each, tensor
 from flowkit.testing.given.randomize import randomize
 
 _LEVEL = 5.0  # standard errors: by chance, one comparison in 1.7 million is farther off
@@ -29,7 +30,8 @@ def check_distribution(
     """Hold a base density to its promises, with weights moved off their start. Returns each clause's "kept" or reason.
 
     `distribution` is one with a config, or a function that makes one; a copy is checked. `event_shape` is that of one
-    latent, of few entries (up to 4 or so), and `context` one row of it. The clauses:
+    latent, of few entries (up to 4 or so), and `context` one row of it, or a dict of
+    such. The clauses:
 
     - "batch": a row's density does not depend on the other rows.
     - "seeds": the same seed gives the same draws, another one others, and so does the next call.
@@ -63,12 +65,12 @@ class _Subject:
         self.z = self.draw(draws, seed)
 
     def built(self, distribution):
-        context = None if self.context is None else (None, *np.shape(self.context))
+        context = each(lambda c: (None, *np.shape(c)), self.context)
         build_for(distribution, (None, *self.event), context)
         return distribution
 
     def rows(self, count):
-        return None if self.context is None else np.tile(self.context, (count, *(1,) * np.ndim(self.context)))
+        return tensor(each(lambda c: np.tile(c, (count, *(1,) * np.ndim(c))), self.context))
 
     def draw(self, count, seed, **options):
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed

@@ -1,6 +1,8 @@
 """The clauses as pytest items: one for each bijector and clause, with a name that says which."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -34,7 +36,7 @@ class Case:
         for clause in (*self.waived, *self.tolerated):
             known(clause)
 
-    def check(self, clause, profile=None):
+    def check(self, clause: str, profile: str | None = None) -> None:
         """Raise `ContractError` if this case breaks the clause; an expected failure where it is waived.
 
         `profile` is the pytest session's, if it is None.
@@ -71,7 +73,13 @@ def _reason(waivers, clause):
     return waiver.get(backends.name()) if isinstance(waiver, dict) else waiver
 
 
-def parametrize_bijectors(bijectors, *, clauses=None, waived=None, profile=None):
+def parametrize_bijectors(
+    bijectors: Any,
+    *,
+    clauses: Sequence[str] | None = None,
+    waived: dict[str, Any] | None = None,
+    profile: str | None = None,
+) -> Callable[[Callable[..., Any]], Any]:
     """A decorator that runs a test once for each bijector and clause, as `test(bijector, check)`.
 
     `bijectors` is a list of instances, `Case`s, or functions that make one, or a dict of them by name. `waived` is

@@ -5,6 +5,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,14 +28,21 @@ DIRECTIONS = 3
 _WORKER = "from flowkit.testing.running.parity import answer; answer(*__import__('sys').argv[1:])"
 
 
-def check_parity(make, backends=("jax", "torch", "tensorflow"), *, event_shape=None, context=None, seed=1):
+def check_parity(
+    make: Any,
+    backends: Sequence[str] = ("jax", "torch", "tensorflow"),
+    *,
+    event_shape: Sequence[int] | None = None,
+    context: Any = None,
+    seed: int = 1,
+) -> dict[str, dict[str, np.ndarray]]:
     """Raise `ContractError` if engines differ in output, log-det or their gradients, in either direction.
 
     `make` is a function (or class) at the top of an importable module, or its name "package.module:function": each
     engine runs in a process of its own, which makes the bijector, takes the first engine's perturbed weights from an
     `.npz` file, and answers in float32. The difference allowed is the rounding measured on the first engine (in
     float32's units), added up for both. `event_shape` is by default one that the spec allows, and `context` the shape
-    of one context. Returns {engine: {name: array}}.
+    of one context, or a dict of shapes. Returns {engine: {name: array}}.
     """
     name = name_of(make)
     place = os.getcwd() if isinstance(make, str) else _root(make)
@@ -43,7 +52,7 @@ def check_parity(make, backends=("jax", "torch", "tensorflow"), *, event_shape=N
         for engine in backends:
             options = {
                 "event": _sizes("event_shape", event_shape),
-                "context": _sizes("context", context),
+                "context": _context_sizes(context),
                 "seed": seed,
                 "start": None if engine == first else files[first],
             }
@@ -70,6 +79,12 @@ def _sizes(what, shape):
     if isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in shape):
         return list(map(int, shape))
     raise TypeError(f"check_parity expects {what}= as a shape of whole numbers, as (3,); received {shape!r}.")
+
+
+def _context_sizes(shape):
+    if isinstance(shape, dict):
+        return {key: _sizes("context", part) for key, part in shape.items()}
+    return _sizes("context", shape)
 
 
 def _compare(name, first, expected, engine, received):
@@ -156,8 +171,8 @@ def _gradients(trial, points, inverse, draw=None):
     def loss(values):
         mapping = list(zip(layer.trainable_variables, values[1:], strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            context = None if trial.context is None else ops.convert_to_tensor(trial.context)
-            value, log_det = layer(values[0], context=context, inverse=inverse)
+            named = trial.subject.named(layer, points.shape, trial.context, inverse, seed=trial.seed)
+            value, log_det = layer(values[0], inverse=inverse, **named)
         return ops.sum(ops.sin(value)) + ops.sum(log_det)
 
     values = [points.astype("float32"), *(v.numpy() for v in layer.trainable_variables)]

@@ -63,7 +63,8 @@ def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
     if drawn is not None:
         options.append(f"drawn={source(drawn)}")
     if context is not None:
-        options.append(f"context={'...' if callable(context) else tuple(context)!r}")
+        shape = context if isinstance(context, dict) or callable(context) else tuple(context)
+        options.append(f"context={'...' if callable(context) else repr(shape)}")
     if profile != "full":
         options.append(f"profile={profile!r}")
     return f"check_bijector(..., {', '.join(options)})  # engine {backends.name()}"

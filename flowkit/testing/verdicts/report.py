@@ -1,6 +1,7 @@
 """What a check found, as an object that prints as a table."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from flowkit.contract import ContractError
 from flowkit.testing.verdicts.cause import Cause
@@ -14,19 +15,19 @@ class BrokenPromise(ContractError):
 
     def __init__(
         self,
-        clause,
-        bijector,
+        clause: str,
+        bijector: Any,
         *,
-        expected,
-        received,
-        hint,
-        measured,
-        allowed,
-        conditioning,
-        config,
-        example,
-        replay,
-    ):
+        expected: object,
+        received: object,
+        hint: str | None,
+        measured: float | None,
+        allowed: float | None,
+        conditioning: float | None,
+        config: Any,
+        example: Any,
+        replay: str,
+    ) -> None:
         super().__init__(clause, bijector, expected=expected, received=received, hint=hint)
         self.measured, self.allowed, self.conditioning = measured, allowed, conditioning
         self.config, self.example, self.replay = config, example, replay
@@ -76,7 +77,7 @@ class Report:
         return not self.broken
 
     @property
-    def broken(self):
+    def broken(self) -> list[Result]:
         """The results of the clauses that do not hold."""
         return [result for result in self.results if result.verdict == "broken"]
 
@@ -94,11 +95,11 @@ class Report:
         return "\n".join(lines)
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """How long the whole check took."""
         return sum(result.seconds for result in self.results)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
         rows = []
         for result in self.results:

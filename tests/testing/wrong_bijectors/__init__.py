@@ -5,13 +5,16 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     bounds,
     contexts,
     declarations,
+    families,
     gradients,
     inverses,
     log_dets,
     masks,
+    noises,
     overflows,
     precisions,
     saving,
+    solvers,
     states,
 )
 from tests.testing.wrong_bijectors.registry import WRONG

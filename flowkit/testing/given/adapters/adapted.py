@@ -10,6 +10,8 @@ NOT_APPLICABLE = {
     "log-det kind",
     "empty batch",
     "context",
+    "noise",
+    "refresh",
     "config",
     "saving",
     "adaptation",
@@ -26,7 +28,9 @@ class Adapted(Bijector):
 
     not_applicable = "not applicable: another library's bijector"
 
-    def __init__(self, given, convention, event, *, domain, codomain, inverse, **kwargs):
+    def __init__(
+        self, given, convention, event, *, domain, codomain, inverse, solver_gradients=True, **kwargs
+    ):
         super().__init__(**kwargs)
         held = convention.copied(given, self.compute_dtype)
         self.__dict__.update(given=given, held=held, convention=convention)  # Keras tracks no part of them
@@ -38,6 +42,7 @@ class Adapted(Bijector):
             domain=domain,
             codomain=codomain,
             inverse=inverse,
+            solver_gradients=solver_gradients,
         )
 
     def remade(self, dtype=None):
@@ -50,6 +55,7 @@ class Adapted(Bijector):
             domain=spec.domain,
             codomain=spec.codomain,
             inverse=spec.inverse,
+            solver_gradients=spec.solver_gradients,
             dtype=dtype or "float32",
         )
 

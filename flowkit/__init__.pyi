@@ -1,0 +1,27 @@
+# What `__getattr__` of __init__.py looks up at first use, for type checkers.
+from flowkit import backends as backends
+from flowkit import bijectors as bijectors
+from flowkit import conditioners as conditioners
+from flowkit import convert as convert
+from flowkit import data as data
+from flowkit import distributions as distributions
+from flowkit import evaluation as evaluation
+from flowkit import latent as latent
+from flowkit import numerics as numerics
+from flowkit import objectives as objectives
+from flowkit import surjections as surjections
+from flowkit import testing as testing
+from flowkit import training as training
+from flowkit import transforms as transforms
+from flowkit import zoo as zoo
+from flowkit.contract import Bijector as Bijector
+from flowkit.contract import BijectorSpec as BijectorSpec
+from flowkit.contract import Conditioner as Conditioner
+from flowkit.contract import ContractError as ContractError
+from flowkit.contract import Domain as Domain
+from flowkit.contract import Surjection as Surjection
+from flowkit.flows import Flow as Flow
+from flowkit.flows import LabelledFlow as LabelledFlow
+
+__version__: str
+__all__: list[str]

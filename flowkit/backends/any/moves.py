@@ -1,0 +1,23 @@
+"""What a coupling does to its numbers, on engines that compile what surrounds it, or on which nothing is gained."""
+
+import keras
+
+
+def concatenate(tensors):
+    """Tensors side by side on the last axis."""
+    return keras.ops.concatenate(tensors, axis=-1)
+
+
+def log_sigmoid_and_sigmoid(x):
+    """(log sigmoid x, sigmoid x) for each entry, each by itself."""
+    return keras.ops.log_sigmoid(x), keras.ops.sigmoid(x)
+
+
+def row_sums(x):
+    """Sums over all axes but the first: one number for each sample."""
+    return keras.ops.sum(x, axis=tuple(range(1, len(x.shape))))
+
+
+def unbind(h):
+    """Tensors h[..., i, :] for each i: what stands on the axis before the last."""
+    return tuple(h[..., i, :] for i in range(h.shape[-2]))

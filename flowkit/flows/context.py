@@ -1,0 +1,191 @@
+"""What a flow is given beside the data: the context, checked, and the one network that reads it for every part."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from flowkit.contract import ContractError
+from flowkit.contract.precision import floats_as
+from flowkit.contract.shapes import as_tuple
+from flowkit.flows.in_batches import default_batch_size, run_in_batches
+from flowkit.flows.inputs import count
+
+
+def refuse_other_classes(bijector, base):
+    """Raise ValueError if both read labels, and know of different classes."""
+    here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
+    if None not in (here, there) and here != there:
+        raise ValueError(
+            f"Flow expects a bijector and a base of the same classes, since both are given the same labels; received "
+            f"num_classes={here} and num_classes={there}. Make them equal."
+        )
+
+
+# The embedding
+
+
+def check_embedding(embedding, bijector, base):
+    """Raise if `embedding` is no layer (TypeError), or if nobody would read what it answers (ValueError)."""
+    if embedding is None:
+        return
+    if not isinstance(embedding, keras.Layer):
+        raise TypeError(f"Flow expects a Keras layer or model as its embedding, received {embedding!r}.")
+    if _needs(bijector, base) == "none":
+        raise ValueError(
+            f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
+            "ones that read no context. Give a network context='required', or leave the embedding out."
+        )
+    inside = {id(layer) for part in (bijector, base) if part is not None for layer in part._flatten_layers()}
+    if any(id(layer) in inside for layer in embedding._flatten_layers()):
+        raise ValueError(
+            f"'{embedding.name}' shares a layer with the bijector or the base: expected layers of its own, since a "
+            "saved flow could not be loaded."
+        )
+
+
+def classes_of(embedding):
+    """How many rows a table of labels has, if the embedding is one or begins with one; None otherwise."""
+    if getattr(embedding, "num_classes", None) is not None:
+        return embedding.num_classes
+    sequence = isinstance(embedding, keras.Sequential) and embedding.layers
+    first = embedding.layers[0] if sequence else embedding
+    return first.input_dim if isinstance(first, keras.layers.Embedding) else None
+
+
+def build_embedding(flow, context_shape):
+    """Make the weights of the flow's embedding; returns the shape, or the dict of shapes, of what it answers.
+
+    It is called on a placeholder, so that layers inside it which Keras builds at their first call are built too.
+    """
+    if context_shape is None:
+        raise ContractError(
+            "context",
+            flow,
+            expected="a context to build its embedding for",
+            received="none",
+            hint="Pass context=, or build with {'x': shape, 'context': shape}.",
+        )
+    dtype = "float32" if classes_of(flow.embedding) is None else "int32"
+
+    def placeholder(shape):
+        return keras.KerasTensor((None, *shape[1:]), dtype)
+
+    if isinstance(context_shape, dict):
+        given = {key: placeholder(shape) for key, shape in context_shape.items()}
+    else:
+        given = placeholder(context_shape)
+    shapes = tree.map_structure(lambda t: Shape(as_tuple(t.shape)), flow.embedding(given))
+    for shape in tree.flatten(shapes):
+        if not shape.sizes or shape.sizes[0] is not None:
+            raise ContractError(
+                "context",
+                flow,
+                expected=f"its embedding '{flow.embedding.name}' to answer with a row for each row of the context",
+                received=f"shape {shape.sizes} for a context of shape {context_shape}",
+            )
+    return tree.map_structure(lambda shape: shape.sizes, shapes)
+
+
+class Shape:
+    """A shape that a tree takes for one leaf."""
+
+    def __init__(self, sizes):
+        self.sizes = sizes
+
+
+def embed(embedding, context, dtype):
+    """What the parts of a flow see of a context: the embedding's answer, floats in their precision."""
+    return floats_as(embedding(context), dtype)
+
+
+def answers_of(flow, context, batch_size):
+    """What the parts of `flow` see of a context, as numpy: each row once, for all that one call does with it."""
+    if flow.embedding is None or context is None:
+        return context
+    if batch_size is None:
+        entries = sum(math.prod(part.shape[1:]) for part in tree.flatten(context))
+        batch_size = default_batch_size(max(entries, math.prod(flow._event())))
+
+    def answer(start, stop, piece):
+        return flow._run(flow._embed, piece)
+
+    return run_in_batches(answer, context, count(context), flow._batch_size(batch_size))
+
+
+# What is given
+
+
+def _needs(*parts):
+    """ "required", "optional" or "none": whether the parts read a context."""
+    kinds = {
+        part.spec.context if hasattr(part, "spec") else getattr(part, "context", "none") for part in parts
+    }
+    return next(word for word in ("required", "optional", "none") if word in kinds)
+
+
+def context_kind(flow):
+    """ "required", "optional" or "none": the most that its bijector, its base or the flow itself asks for."""
+    return _needs(flow.bijector, flow.base, flow)
+
+
+def check_context(flow, context, samples=None):
+    """The context as numpy, None if the flow takes none: neither its bijector nor its base nor itself.
+
+    Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
+    class that is not there.
+    """
+    kind = context_kind(flow)
+    if context is None and kind == "required":
+        raise ContractError(
+            "context",
+            flow,
+            expected="context=, batch first",
+            received="none",
+            hint="A data set yields it as ({'x': ..., 'context': ...},).",
+        )
+    if context is None or kind == "none":
+        return None
+    context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
+    _check_classes(flow, context)
+    context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)
+    parts = tree.flatten(context)
+    if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
+        raise ContractError("context", flow, expected="finite numbers", received="NaN or infinite ones")
+    if any(part.ndim == 0 for part in parts):
+        raise ContractError("context", flow, expected="a context, batch first", received="a single number")
+    counts = {len(part) for part in parts}
+    if len(counts) != 1 or (samples is not None and counts != {samples}):
+        raise ContractError(
+            "context",
+            flow,
+            expected="as many rows in each part"
+            if samples is None
+            else f"one row for each of {samples} samples",
+            received=f"{' and '.join(map(str, sorted(counts)))} rows",
+        )
+    return context
+
+
+def _in_precision(array, dtype):
+    """Floats in the flow's precision, as Keras hands them on in training."""
+    return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
+
+
+def _check_classes(flow, context):
+    """Raise ContractError for labels that name no class, where the flow knows how many there are."""
+    classes = flow.num_classes
+    if classes is None or not isinstance(context, np.ndarray):
+        return
+    # A table of Keras's takes labels of any shape, such as the words of a text.
+    words = flow.embedding is not None and getattr(flow.embedding, "num_classes", None) is None
+    whole = np.issubdtype(context.dtype, np.integer) and (words or context.ndim == 1)
+    if not whole or (context.size and not 0 <= context.min() <= context.max() < classes):
+        span = f" with values {context.min()}..{context.max()}" if context.size else ""
+        raise ContractError(
+            "context",
+            flow,
+            expected=f"integer labels {'(batch, ...)' if words else '(batch,)'} in 0..{classes - 1}",
+            received=f"{context.dtype} of shape {context.shape}{span}",
+        )

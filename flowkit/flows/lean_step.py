@@ -1,0 +1,56 @@
+"""A training step with less around it than Keras's, on engines that run it eagerly."""
+
+from typing import Any
+
+import keras
+
+from flowkit import backends
+from flowkit.flows.failed_step import FailedStep
+
+
+class LeanStep(FailedStep):
+    """A model whose training steps look nothing up that stays as it is for an epoch.
+
+    Values, callbacks and optimizers are Keras's. Weights may be frozen between epochs, not within one.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.looked_up = LookedUp()
+
+    def reset_metrics(self) -> None:
+        """Keras's; `fit` calls it when an epoch begins."""
+        self.looked_up.weights = None
+        super().reset_metrics()
+
+    def __setattr__(self, name, value):
+        # What Keras holds between two steps on JAX: its tracker would look at each array after each step.
+        if name == "_jax_state":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def _make_function(self, step, **options):
+        # Keras's, for `steps_per_execution` steps of training or evaluation; with options, of `predict`.
+        own = super()._make_function(step, **options)
+        if options or self.steps_per_execution == 1 or self.run_eagerly or not self.jit_compile:
+            return own
+        if keras.distribution.distribution() is not None:
+            return own
+        return backends.several_steps(own, step, self.steps_per_execution)
+
+    def train_step(self, *given: Any) -> Any:
+        """Keras's, or the same with less around it."""
+        return backends.lean_train_step(self, super().train_step, *given)
+
+
+class LookedUp:
+    """The weights that are trained, in an object that Keras does not take for a part of the model."""
+
+    weights = None
+
+    def of(self, model):
+        """They themselves, looked up where that was not done yet."""
+        if self.weights is None:
+            self.weights = model.trainable_weights
+        return self.weights

@@ -1,0 +1,156 @@
+"""What a flow is trained on: its objective, in the place where Keras's `compile` takes a loss."""
+
+import warnings
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract import FlowLayer
+from flowkit.contract.noise import drawn, given
+from flowkit.contract.saving import engine_neutral
+from flowkit.contract.shapes import as_tuple
+from flowkit.flows.inputs import unpack
+from flowkit.flows.lean_step import LeanStep
+from flowkit.flows.metrics import MeanOfCounted, report
+from flowkit.flows.reparameterized import drawn_with_score
+from flowkit.flows.stored_objective import restored, stored
+from flowkit.objectives import MaximumLikelihood, Objective
+from flowkit.objectives.objective import expect_shape
+
+# What Keras's `compile` takes for models whose loss compares predictions with targets.
+_OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class Training(LeanStep):
+    """The part of `flowkit.Flow` that says what training minimises and what it reports."""
+
+    objective: Objective
+    bijector: FlowLayer
+    dequantize: Any
+    sampler: keras.random.SeedGenerator
+    noise: keras.random.SeedGenerator | None
+    nll: MeanOfCounted
+    bits: MeanOfCounted
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+        """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
+
+        Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
+        train.
+        """
+        self._refuse_other_losses({"loss": loss, **options})
+        objective = MaximumLikelihood() if loss is None else loss
+        objective.check(self)
+        super().compile(optimizer, **options)
+        self.objective = objective
+
+    def _refuse_other_losses(self, given):
+        for name in _OF_TARGETS:
+            if given.get(name) is None or (name == "loss" and isinstance(given[name], Objective)):
+                continue
+            expected = "an Objective of flowkit.objectives as loss=" if name == "loss" else f"no {name}="
+            raise ValueError(
+                f"{type(self).__name__}.compile expects {expected}, received {given[name]!r}: a flow trains on its "
+                f"negative log-likelihood, and reports nll and bits_per_dim. Leave {name} out."
+            )
+
+    @property
+    def _trains_on_likelihood(self):
+        """Whether what training minimises is -log_prob, which `call` gives."""
+        return type(self.objective).__call__ is MaximumLikelihood.__call__
+
+    def _objective_losses(self, inputs):
+        """What `call` answers in training on another objective: {"loss": (batch,)}."""
+        x, context = unpack(inputs)
+        if self.objective.needs_data:
+            x = self._continuous(x)
+        if self.bijector.refreshes:
+            seen = self._embed(context)
+            y = x if self.objective.needs_data else self._drawn_with_score(ops.shape(x)[0], seen)[0]
+            self._refresh(y, seen, self._noise_for(y), training=True)
+        with backends.compiling_parts(when=self.jit_compile):
+            losses = self.objective(self, x, context)
+        expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
+        return {"loss": losses}
+
+    # What a step draws, from the flow's own state
+
+    def _drawn_for(self, x):
+        """(continuous values, what else the bijector needs of noise) for a batch of data."""
+        x = self._continuous(x)
+        return x, self._noise_for(x)
+
+    def _continuous(self, x):
+        """`x` itself, or dequantised."""
+        if self.dequantize is None:
+            return x
+        needs = self.dequantize.noise_needs(x.shape, inverse=False)
+        noise = drawn(needs, ops.shape(x)[0], self.dequantize.compute_dtype, self.dequantize.noise)
+        return self.dequantize.run(x, None, False, noise)[0]
+
+    def _drawn_with_score(self, rows, seen):
+        """(x, log q(x)) for draws x of the flow, with gradients, given what its parts see of the context."""
+        return drawn_with_score(self, rows, seen)
+
+    def _noise_for(self, x):
+        """What the bijector needs to score continuous values; None for nothing."""
+        needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
+        return drawn(needs, ops.shape(x)[0], self.compute_dtype, self.noise)
+
+    def _refresh(self, x, context, noise, training):
+        """Once in a training step: what the bijector refreshes."""
+        if training and self.bijector.refreshes:
+            self.bijector.run_refresh(ops.stop_gradient(x), context, **given(noise))
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The mean of the losses (weighted where weights are given), plus the layers' own.
+
+        In training they are the objective's; in evaluation -log_prob in nats.
+        """
+        losses = y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
+        loss = ops.mean(losses if sample_weight is None else losses * ops.cast(sample_weight, losses.dtype))
+        for extra in self.losses:
+            loss = loss + extra
+        return backends.replica_share(loss)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The loss; and of data whose log_prob is known, nll and bits_per_dim."""
+        if isinstance(y_pred, dict):
+            return {"loss": self.get_metrics_result()["loss"]}
+        data, _ = unpack(x)
+        report(self, data, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def _should_torch_compile(self):
+        """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
+        chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
+        if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
+            warnings.warn(
+                "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "
+                "same. Use backprop='stored' to have it compiled, or leave jit_compile out.",
+                stacklevel=2,
+            )
+        return super()._should_torch_compile() and not chains
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
+        config = super().get_compile_config()
+        return config and engine_neutral(config) | stored(self.objective)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As Keras does, for a model whose `compile` is its own."""
+        # A loss or metric of Keras's was ignored when it was not refused yet.
+        kept = {key: value for key, value in config.items() if key not in (*_OF_TARGETS, "objective")}
+        self.compile(**keras.saving.deserialize_keras_object(kept))
+        self.objective = restored(config)
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)

@@ -1,0 +1,8 @@
+"""Objectives: what training minimises, for `flow.compile(optimizer, loss=...)`."""
+
+from flowkit.objectives.flow_matching import FlowMatching
+from flowkit.objectives.maximum_likelihood import MaximumLikelihood
+from flowkit.objectives.objective import Objective
+from flowkit.objectives.reverse_kl import ReverseKL
+
+__all__ = ["FlowMatching", "MaximumLikelihood", "Objective", "ReverseKL"]

@@ -1,0 +1,27 @@
+"""What a coupling does to its numbers: as `keras.ops` has it, on every engine."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import backends
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_functions_of_a_number_keep_their_tails(dtype):
+    with backends.float64():
+        x = ops.convert_to_tensor(np.array([-80.0, -1.0, 0.0, 1.0, 80.0]), dtype=dtype)
+        log, plain = (ops.convert_to_numpy(a) for a in backends.log_sigmoid_and_sigmoid(x))
+        wanted = -np.logaddexp(0, -ops.convert_to_numpy(x).astype("float64"))
+    np.testing.assert_allclose(log, wanted, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(plain, np.exp(wanted), rtol=4 * np.finfo(dtype).eps)
+
+
+def test_axes_are_those_that_are_meant():
+    x = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
+    parts = backends.unbind(ops.convert_to_tensor(x))
+    np.testing.assert_array_equal([ops.convert_to_numpy(p) for p in parts], np.moveaxis(x, 1, 0))
+    np.testing.assert_array_equal(ops.convert_to_numpy(backends.concatenate(parts)), x.reshape(2, 12))
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(backends.row_sums(ops.convert_to_tensor(x))), [66, 210]
+    )

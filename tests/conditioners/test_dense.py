@@ -1,0 +1,93 @@
+"""Dense layers in one call of the engine: the values of Keras's own, whatever is asked of them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import backends
+from flowkit.conditioners import MLP, ResidualMLP
+from flowkit.conditioners.dense import Dense
+from flowkit.contract.conditioner import ask_dealt, deal
+
+EPSILON = np.finfo("float32").eps
+
+
+def dense(perturb, units=6, **options):
+    layer = Dense(units, **options)
+    layer.build((None, 5))
+    return perturb(layer, scale=0.5)
+
+
+def same(received, wanted, units):
+    """Equal up to so many units of rounding of numbers of about 1."""
+    received, wanted = ops.convert_to_numpy(received), ops.convert_to_numpy(wanted)
+    np.testing.assert_allclose(received, wanted, rtol=0, atol=units * EPSILON)
+
+
+def numbers(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (7, 3, 5), (0, 5)])
+def test_it_has_the_values_of_kerass_layer(perturb, shape):
+    layer, x = dense(perturb), numbers(*shape)
+    own = keras.layers.Dense.call(layer, ops.convert_to_tensor(x))
+    same(layer.call(ops.convert_to_tensor(x)), own, 16)
+
+
+def test_it_keeps_float64(perturb):
+    with backends.float64():
+        layer, x = dense(perturb), numbers(7, 5).astype("float64")
+        kernel, bias = (ops.convert_to_numpy(w) for w in layer.weights)
+        answer = ops.convert_to_numpy(layer.call(ops.convert_to_tensor(x)))
+    np.testing.assert_allclose(answer, x @ kernel + bias, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
+@pytest.mark.parametrize("shape", [(7, 5), (7, 2, 3, 5)])
+def test_weights_dealt_out_give_answers_dealt_out(perturb, shape, layout):
+    layer, x = dense(perturb), ops.convert_to_tensor(numbers(*shape))
+    dealt = layer.call_dealt(x, 3, layout)
+    assert tuple(dealt.shape) == (*shape[:-1], 3, 2)
+    same(dealt, deal(layer.call(x), 3, layout), 16)
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
+def test_low_rank_weights_count(perturb, layout):
+    layer, x = dense(perturb), ops.convert_to_tensor(numbers(7, 5))
+    before = ops.convert_to_numpy(layer.call_dealt(x, 3, layout))
+    layer.enable_lora(2, b_initializer="glorot_uniform")
+    after = ops.convert_to_numpy(layer.call_dealt(x, 3, layout))
+    assert np.abs(after - before).max() > 0.01
+    own = deal(keras.layers.Dense.call(layer, x), 3, layout)
+    same(after, own, 16)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("net", [MLP, ResidualMLP])
+def test_a_network_answers_alike_dealt_out_or_not(perturb, net, policy):
+    network = net(**{"hidden": [8, 8]} if net is MLP else {"width": 8}, features=6, dtype=policy)
+    network.build((None, 5))
+    x = ops.convert_to_tensor(numbers(7, 5))
+    perturb(network, scale=0.5)
+    answer = deal(ops.cast(network.run(x), "float32"), 2, "interleaved")
+    dealt = ask_dealt(network, x, None, "float32", 2, "interleaved")
+    same(dealt, answer, 64)
+
+
+@pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="no gradients")
+def test_gradients_are_those_of_the_answers_dealt_out(perturb):
+    layer, x = dense(perturb), ops.convert_to_tensor(numbers(7, 5))
+    weights = [ops.convert_to_numpy(w) for w in layer.weights]
+    pull = ops.convert_to_tensor(numbers(7, 3, 2))
+
+    def plain(tensors):
+        return ops.sum(pull * deal(ops.matmul(x, tensors[0]) + tensors[1], 3, "interleaved"))
+
+    def dealt(tensors):
+        return ops.sum(pull * backends.dealt_dense(x, *tensors, 3))
+
+    wanted, received = backends.gradients(plain, weights)[1], backends.gradients(dealt, weights)[1]
+    for one, other in zip(wanted, received, strict=True):
+        same(other, one, 64)

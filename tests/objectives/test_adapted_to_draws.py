@@ -1,0 +1,166 @@
+"""Layers that wait for data are adapted to draws of the flow, where there are no data."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import Bijector, Flow
+from flowkit.bijectors import (
+    ActNorm,
+    Autoregressive,
+    Chain,
+    Conv1x1,
+    Coupling,
+    Inverse,
+    MultiScale,
+    Shift,
+    Squeeze,
+)
+from flowkit.conditioners import MADE, MLP, ConvNet
+from flowkit.distributions import Normal
+from flowkit.objectives import ReverseKL
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(ops.stop_gradient(tensor))
+
+
+# What statistics of 256 draws leave open: four standard errors, of a deviation for a kurtosis of 10.
+MEAN, DEVIATION = 4 / np.sqrt(256), 4 * np.sqrt((10 - 1) / (4 * 256))
+
+
+def standard_normal(x):
+    return -0.5 * ops.sum(ops.reshape(ops.square(x), (ops.shape(x)[0], -1)), axis=-1)
+
+
+class Watched(ActNorm):
+    """An ActNorm that says what left it, in the direction of sampling."""
+
+    def _inverse(self, z):
+        x, log_det = super()._inverse(z)
+        self.left = numpy(x)
+        return x, log_det
+
+
+def layers(flow):
+    return [layer for layer in flow._flatten_layers() if isinstance(layer, ActNorm)]
+
+
+def off_start(flow, seed=0):
+    """Move the weights of couplings and of the base, so that draws need to be normalised."""
+    rng = np.random.default_rng(seed)
+    for weight in flow.trainable_variables:
+        if not any(weight is own for layer in layers(flow) for own in layer.weights):
+            weight.assign(numpy(weight) + rng.normal(0, 0.3, tuple(weight.shape)).astype("float32"))
+    return flow
+
+
+def vectors(context="none", layer=ActNorm):
+    def step(i):
+        return Chain([layer(), Coupling(MLP([8], context=context), swap=bool(i % 2)), Shift()])
+
+    return Flow(Chain([step(i) for i in range(3)]), base=Normal(learn=True)), (None, 3)
+
+
+def images():
+    def scale():
+        return Chain([Squeeze(), Watched(), Conv1x1(), Coupling(ConvNet(4))])
+
+    return Flow(MultiScale([scale(), scale()])), (None, 4, 4, 2)
+
+
+@pytest.mark.parametrize("make", [lambda: vectors(layer=Watched), images])
+def test_own_draws_leave_each_actnorm_with_mean_0_and_variance_1(make):
+    flow, shape = make()
+    flow.build(shape)
+    off_start(flow)
+    assert not flow.bijector.adapted
+    before = numpy(flow.sampler.state)
+    assert flow.adapt() is flow
+    assert flow.bijector.adapted
+    flow.sampler.state.assign(before)
+    flow.draw(256)  # the very draws that it was adapted to
+    assert len(layers(flow)) >= 2
+    for layer in layers(flow):
+        rows = layer.left.reshape(-1, layer.left.shape[-1]).astype("float64")
+        assert len(rows) >= 256
+        np.testing.assert_allclose(rows.mean(0), 0, atol=1e-4)
+        np.testing.assert_allclose(rows.std(0), 1, atol=1e-4)
+
+
+def test_the_first_actnorm_normalises_the_samples_of_the_flow():
+    flow, shape = vectors()
+    flow.build(shape)
+    off_start(flow).adapt()
+    x = flow.sample(4096, seed=0)
+    np.testing.assert_allclose(x.mean(0), 0, atol=MEAN)
+    np.testing.assert_allclose(x.std(0), 1, atol=DEVIATION)
+
+
+def test_fit_adapts_to_draws_and_never_again():
+    flow, shape = vectors()
+    flow.build(shape)
+    flow.compile(keras.optimizers.SGD(0.0), loss=ReverseKL(standard_normal))
+    off_start(flow)
+    flow.fit(steps_per_epoch=1, batch_size=4, verbose=0)
+    first = [numpy(w) for layer in layers(flow) for w in layer.weights]
+    x = flow.sample(4096, seed=0)
+    np.testing.assert_allclose(x.std(0), 1, atol=DEVIATION)
+    flow.fit(steps_per_epoch=1, batch_size=4, verbose=0)
+    for one, other in zip(first, (numpy(w) for layer in layers(flow) for w in layer.weights), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_conditional_flow_is_adapted_given_its_context():
+    flow, shape = vectors(context="required")
+    flow.build({"x": shape, "context": (None, 2)})
+    off_start(flow)
+    context = np.random.default_rng(0).normal(5, 2, (300, 2)).astype("float32")
+    flow.compile(keras.optimizers.SGD(0.0), loss=ReverseKL(lambda x, context: standard_normal(x)))
+    flow.fit(context=context, batch_size=50, verbose=0)
+    x = flow.sample(1, context=context, seed=0)[0]
+    np.testing.assert_allclose(x.mean(0), 0, atol=MEAN)
+    np.testing.assert_allclose(x.std(0), 1, atol=DEVIATION)
+
+
+def test_an_inverse_is_adapted_from_the_side_of_its_own_latents():
+    flow = Flow(Inverse(ActNorm()), base=Normal(learn=True))
+    flow.build((None, 2))
+    flow.base.raw.assign(np.float32([[3, -2], [0.5, 1]]))  # mean and log of the scale
+    flow.adapt()
+    np.testing.assert_allclose(flow.sample(4096, seed=0).mean(0), 0, atol=MEAN)
+
+
+def test_what_needs_data_says_so():
+    class DataAlone(ActNorm):
+        _adapt_inverse = Bijector._adapt_inverse
+
+    flow = Flow(Chain([DataAlone(), Shift()]))
+    flow.build((None, 2))
+    flow.compile("adam", loss=ReverseKL(standard_normal))
+    with pytest.raises(NotImplementedError, match=r"DataAlone.*takes its statistics from data"):
+        flow.fit(steps_per_epoch=1)
+    flow.adapt(np.random.default_rng(0).normal(size=(16, 2)).astype("float32"))
+    flow.fit(steps_per_epoch=1, verbose=0)
+
+
+def test_a_conditioner_that_sees_data_is_not_adapted_to_latents():
+    class Waiting(MADE):
+        def build(self, *shapes):
+            super().build(*shapes)
+            self.flag = self.add_weight(
+                shape=(), initializer="zeros", dtype="bool", name="adapted", trainable=False
+            )
+
+        def adapt(self, x, context=None):
+            self.flag.assign(True)
+            return self
+
+    flow = Flow(Autoregressive(Waiting([8]), "affine"))
+    flow.build((None, 2))
+    with pytest.raises(
+        NotImplementedError, match=r"Autoregressive.* cannot be adapted from the side of its latents"
+    ):
+        flow.adapt()
+    assert flow.adapt(np.ones((4, 2), "float32")).bijector.adapted

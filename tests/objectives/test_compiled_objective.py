@@ -1,0 +1,234 @@
+"""An objective given to `compile`: what it is asked, what is reported, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from small_objectives import Squares, X, around_three, built, fit, standard_normal, weights
+
+from flowkit import Flow, LabelledFlow, backends, training
+from flowkit.bijectors import Chain, Coupling, Flatten, Scale, Shift
+from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
+from flowkit.data import Dequantize
+from flowkit.distributions import Mixture
+from flowkit.objectives import FlowMatching, MaximumLikelihood, Objective, ReverseKL
+
+
+def test_maximum_likelihood_is_what_no_loss_means():
+    histories, ends = [], []
+    for options in ({}, {"loss": None}, {"loss": MaximumLikelihood()}):
+        keras.utils.set_random_seed(0)
+        flow = Flow(Chain([Coupling(MLP([8])), Shift()]))
+        flow.compile(keras.optimizers.Adam(0.01), **options)
+        histories.append(fit(flow, X, epochs=2))
+        ends.append(weights(flow))
+    assert histories[0] == histories[1] == histories[2]
+    assert histories[0].keys() == {"loss", "nll", "bits_per_dim"}
+    for end in ends[1:]:
+        for one, other in zip(ends[0], end, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_its_value_is_minus_log_prob():
+    flow = built(Chain([Shift(0.5), Scale(0.3)]))
+    loss = MaximumLikelihood()(flow, ops.convert_to_tensor(X), None)
+    np.testing.assert_allclose(ops.convert_to_numpy(loss), -flow.log_prob(X), rtol=1e-6)
+
+
+def test_another_objective_is_what_is_minimised_and_likelihood_is_not_told():
+    flow, objective = built(), Squares()
+    flow.compile(keras.optimizers.SGD(0.0), loss=objective)
+    history = fit(flow, X, validation_data=X, batch_size=64)
+    assert objective.asked
+    assert history.keys() == {"loss", "val_loss", "val_nll", "val_bits_per_dim"}
+    np.testing.assert_allclose(history["loss"][0], np.square(X).sum(-1).mean(), rtol=1e-6)
+    nll = -flow.log_prob(X).mean()
+    np.testing.assert_allclose([history["val_loss"][0], history["val_nll"][0]], [nll, nll], rtol=1e-6)
+    assert flow.evaluate(X, verbose=0, return_dict=True)["nll"] == pytest.approx(nll, rel=1e-6)
+    assert flow.test_on_batch(X, return_dict=True)["nll"] == pytest.approx(nll, rel=1e-6)
+    np.testing.assert_array_equal(flow.predict(X, verbose=0), flow.log_prob(X))
+
+
+def test_an_objective_that_learns():
+    flow = built()
+    flow.compile(keras.optimizers.SGD(0.1), loss=Squares())
+    fit(flow, X, epochs=80, batch_size=64)  # the distance to the best shift shrinks to 0.8 of it in each step
+    np.testing.assert_allclose(flow.encode(X).mean(0), 0, atol=1e-5)
+
+
+def test_weights_of_samples_weigh_the_objective():
+    flow = built()
+    flow.compile(keras.optimizers.SGD(0.0), loss=Squares())
+    chosen = (np.arange(64) < 16).astype("float32")
+    history = fit(flow, X, sample_weight=chosen, batch_size=64)
+    np.testing.assert_allclose(history["loss"][0], (chosen * np.square(X).sum(-1)).sum() / 64, rtol=1e-6)
+
+
+def test_whole_values_reach_it_dequantized():
+    seen = []
+
+    class Look(Objective):
+        def __call__(self, flow, x, context):
+            seen.append(ops.convert_to_numpy(ops.stop_gradient(x)))
+            return ops.sum(flow.bijector(x)[0], axis=-1)
+
+    flow = Flow(Chain([Flatten(), Shift()]), dequantize=Dequantize())
+    flow.compile(keras.optimizers.SGD(0.0), loss=Look(), run_eagerly=True)
+    fit(flow, np.full((4, 2, 2, 1), 255, "uint8"))
+    assert ((seen[0] >= 255 / 256 - 0.5) & (seen[0] <= 0.5)).all()
+    assert len(np.unique(seen[0])) > 1  # noise
+
+
+def test_one_loss_for_each_sample_is_expected():
+    class Mean(Objective):
+        def __call__(self, flow, x, context):
+            return ops.mean(x)
+
+    flow = built()
+    flow.compile("adam", loss=Mean())
+    with pytest.raises(ValueError, match=r"Mean: expected shape \((64|None),\), received \(\)"):
+        fit(flow, X, batch_size=64)
+
+
+# What an objective refuses
+
+
+def test_flow_matching_refuses_a_bijector_without_a_field():
+    with pytest.raises(TypeError, match=r"bijector with velocity\(x, t, context=None\), received Shift"):
+        built().compile("adam", loss=FlowMatching())
+
+
+def test_reverse_kl_refuses_a_mixture_and_whole_values():
+    with pytest.raises(ValueError, match="gradients to all its weights, received a Mixture"):
+        built(base=Mixture(2)).compile("adam", loss=ReverseKL(standard_normal))
+    with pytest.raises(ValueError, match="received one with dequantize"):
+        built(dequantize=Dequantize()).compile("adam", loss=ReverseKL(standard_normal))
+    with pytest.raises(TypeError, match=r"a function log_density\(x\) -> \(batch,\), received 3"):
+        ReverseKL(3)
+
+
+def test_a_refused_objective_leaves_the_flow_as_it_was():
+    flow = built()
+    flow.compile("adam")
+    with pytest.raises(TypeError):
+        flow.compile("adam", loss=FlowMatching())
+    assert isinstance(flow.objective, MaximumLikelihood)
+    assert fit(flow, X).keys() == {"loss", "nll", "bits_per_dim"}
+
+
+def test_a_labelled_flow_learns_by_likelihood():
+    flow = LabelledFlow(Shift(), num_classes=2)
+    with pytest.raises(
+        ValueError, match=r"LabelledFlow.compile expects MaximumLikelihood\(\), received ReverseKL"
+    ):
+        flow.compile("adam", loss=ReverseKL(standard_normal))
+    flow.compile("adam", loss=MaximumLikelihood())
+    assert "label_bits" in fit(flow, X, context=np.arange(64) % 2)
+
+
+# With and without data
+
+
+def test_data_are_asked_for_and_refused_by_name():
+    flow = built()
+    flow.compile("adam")
+    with pytest.raises(ValueError, match="expects data, received none"):
+        flow.fit(steps_per_epoch=3)
+    flow.compile("adam", loss=ReverseKL(standard_normal))
+    with pytest.raises(ValueError, match=r"fit expects no x= for ReverseKL.*received ndarray"):
+        flow.fit(X)
+    with pytest.raises(ValueError, match="fit expects no sample_weight= for ReverseKL"):
+        flow.fit(sample_weight=np.ones(3), steps_per_epoch=1)
+    with pytest.raises(ValueError, match="train_on_batch expects no x= for ReverseKL"):
+        flow.train_on_batch(X)
+    with pytest.raises(ValueError, match="fit expects steps_per_epoch= for ReverseKL"):
+        flow.fit()
+    with pytest.raises(ValueError, match="batch_size: expected a whole number from 1 up, received 0"):
+        flow.fit(steps_per_epoch=1, batch_size=0)
+
+
+def test_a_flow_that_is_not_built_says_how():
+    flow = Flow(Shift())
+    flow.compile("adam", loss=ReverseKL(standard_normal))
+    with pytest.raises(ContractError, match=r"Call .build\(\(None, d\)\)"):
+        flow.fit(steps_per_epoch=1)
+
+
+def test_draws_follow_the_batch_size_and_the_steps():
+    sizes = []
+
+    def watched(x):
+        sizes.append(x.shape)
+        return standard_normal(x)
+
+    flow = built()
+    flow.compile(keras.optimizers.SGD(0.01), loss=ReverseKL(watched), run_eagerly=True)
+    history = fit(flow, steps_per_epoch=3, batch_size=5, epochs=2)
+    assert [tuple(size) for size in sizes] == [(5, 2)] * 6
+    assert history.keys() == {"loss"}
+
+
+def test_it_may_be_validated_on_data():
+    flow = built()
+    flow.compile(keras.optimizers.SGD(0.0), loss=ReverseKL(standard_normal))
+    history = fit(flow, steps_per_epoch=1, validation_data=X)
+    assert history["val_nll"][0] == pytest.approx(-flow.log_prob(X).mean(), rel=1e-6)
+
+
+def test_a_density_of_another_shape_is_refused():
+    flow = built()
+    flow.compile("adam", loss=ReverseKL(lambda x: -ops.square(x[:, :1])))
+    with pytest.raises(
+        ValueError, match=r"log_density: expected shape \((32|None),\), received \((32|None), 1\)"
+    ):
+        fit(flow, steps_per_epoch=1)
+
+
+def test_a_guard_skips_a_step_without_data_and_goes_on():
+    def sometimes(x):
+        return standard_normal(x) + ops.where(x[:, 0] > 2.5, np.nan, 0.0)
+
+    flow = built()
+    flow.compile(
+        training.GuardedOptimizer(keras.optimizers.SGD(0.01, clipnorm=1.0)), loss=ReverseKL(sometimes)
+    )
+    fit(flow, steps_per_epoch=20, batch_size=64)
+    assert 0 < int(flow.optimizer.skipped) < 20
+    assert all(np.isfinite(weight).all() for weight in weights(flow))
+
+
+@pytest.mark.parametrize("context", [None, np.arange(10, dtype="float32")[:, None]])
+def test_training_without_data_goes_on_where_it_was(tmp_path, context):
+    def made():
+        keras.utils.set_random_seed(0)
+        flow = Flow(Coupling(MLP([4], context="none" if context is None else "required")))
+        flow.build((None, 2) if context is None else {"x": (None, 2), "context": (None, 1)})
+        target = around_three if context is None else lambda x, c: around_three(x - c)
+        flow.compile(keras.optimizers.Adam(0.01), loss=ReverseKL(target))
+        return flow
+
+    options = {"steps_per_epoch": 3, "batch_size": 4, "context": context}
+    whole = made()
+    fit(whole, epochs=3, **options)
+    cut = made()
+    fit(cut, epochs=1, callbacks=[training.Resume(tmp_path / "c.npz")], **options)
+    again, resume = made(), training.Resume(tmp_path / "c.npz")
+    start = resume.load(again)
+    assert start == 1
+    fit(again, epochs=3, initial_epoch=start, callbacks=[resume], **options)
+    for one, other in zip(weights(whole), weights(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(backends.name() == "tensorflow", reason="covered by the others, and slow to trace")
+def test_it_is_compiled_as_it_runs_eagerly():
+    ends = []
+    for options in ({"run_eagerly": True}, {"jit_compile": True}):
+        keras.utils.set_random_seed(0)
+        flow = built(Chain([Coupling(MLP([4])), Shift()]))
+        flow.compile(keras.optimizers.SGD(0.01), loss=ReverseKL(around_three), **options)
+        fit(flow, steps_per_epoch=3, batch_size=8)
+        ends.append(weights(flow))
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

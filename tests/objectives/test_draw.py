@@ -1,0 +1,206 @@
+"""Draws that carry gradients: their density is the flow's, their gradient that of the way they were made."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import Flow, backends
+from flowkit.bijectors import ActNorm, Chain, Coupling, Flatten, Scale, Shift
+from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
+from flowkit.data import Dequantize
+from flowkit.distributions import Mixture, Normal, StudentT
+from flowkit.objectives import Objective, ReverseKL
+from flowkit.surjections import Slice
+from flowkit.transforms import RationalQuadratic
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(ops.stop_gradient(tensor))
+
+
+def made(perturb, bijector=None, base=None, context=None):
+    flow = Flow(Chain([Coupling(MLP([8])), Shift()]) if bijector is None else bijector, base)
+    flow.build((None, 2) if context is None else {"x": (None, 2), "context": context})
+    return perturb(flow)
+
+
+@pytest.mark.parametrize("base", [Normal, StudentT, lambda: Normal(learn=True), lambda: Mixture(3)])
+def test_log_q_is_the_density_of_the_draws(perturb, base):
+    flow = made(perturb, base=base())
+    x, log_q = flow.draw(50, seed=0)
+    assert (tuple(x.shape), tuple(log_q.shape)) == ((50, 2), (50,))
+    error = 64 * np.finfo("float32").eps * np.abs(numpy(log_q)).max()
+    np.testing.assert_allclose(flow.log_prob(numpy(x)), numpy(log_q), atol=error)
+
+
+def test_draws_follow_the_seed_and_otherwise_the_flow(perturb):
+    flow = made(perturb)
+    np.testing.assert_array_equal(numpy(flow.draw(5, seed=3)[0]), numpy(flow.draw(5, seed=3)[0]))
+    assert not np.array_equal(numpy(flow.draw(5)[0]), numpy(flow.draw(5)[0]))
+    again = keras.random.SeedGenerator(4)
+    assert not np.array_equal(numpy(flow.draw(5, seed=again)[0]), numpy(flow.draw(5, seed=again)[0]))
+
+
+def test_each_row_of_a_context_has_as_many_draws(perturb):
+    flow = made(perturb, Coupling(MLP([8], context="required")), context=(None, 3))
+    context = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    x, log_q = flow.draw(5, context, seed=0)
+    assert (tuple(x.shape), tuple(log_q.shape)) == ((5, 4, 2), (5, 4))
+    for row, log_row in zip(numpy(x), numpy(log_q), strict=True):
+        np.testing.assert_allclose(flow.log_prob(row, context), log_row, atol=1e-5)
+    with pytest.raises(ContractError, match="context"):
+        flow.draw(5)
+
+
+def test_a_context_that_nobody_reads_is_left_out(perturb):
+    assert tuple(made(perturb).draw(5, np.zeros((4, 3)))[0].shape) == (5, 2)
+
+
+def test_gradients_are_those_of_the_shift_and_the_scale():
+    """x = (z - shift) exp(-log_scale): the mean of x has the gradients -exp(-log_scale) and -mean(x)."""
+    flow = Flow(Chain([Scale(), Shift()]))
+    flow.build((None, 1))
+    shift, scale = (
+        next(w for w in flow.trainable_variables if word in w.name) for word in ("shift", "scale")
+    )
+    shift.assign([0.7])
+    scale.assign([0.3])
+    x, _ = flow.draw(64, seed=0)
+    drawn = numpy(x).mean()
+
+    def mean(values):
+        with keras.StatelessScope(state_mapping=[(scale, values[0]), (shift, values[1])]):
+            return ops.mean(flow.draw(64, seed=0)[0])
+
+    value, (of_scale, of_shift) = backends.gradients(mean, [numpy(scale), numpy(shift)])
+    np.testing.assert_allclose(numpy(value), drawn, rtol=1e-6)
+    np.testing.assert_allclose(numpy(of_shift), [-np.exp(-0.3)], rtol=1e-5)
+    np.testing.assert_allclose(numpy(of_scale), [-drawn], rtol=1e-5)
+
+
+def test_what_cannot_be_drawn_is_refused():
+    with pytest.raises(ContractError, match=r"Call .build\(\(None, d\)\)"):
+        Flow(Shift()).draw(3)
+    flow = Flow(Flatten(), dequantize=Dequantize())
+    flow.build((None, 4, 4, 1))
+    with pytest.raises(ValueError, match="draw expects a flow of continuous data"):
+        flow.draw(3)
+    flow = Flow(Shift())
+    flow.build((None, 2))
+    with pytest.raises(ValueError, match="n: expected a whole number from 1 up, received 0"):
+        flow.draw(0)
+    flow = Flow(ActNorm())
+    flow.build((None, 2))
+    with pytest.raises(ContractError, match="adapt"):
+        flow.draw(3)
+
+
+def gradients_of(loss, flow, start):
+    """The gradients of the mean of an objective with respect to all weights, with the draws that follow a seed."""
+
+    def mean(values):
+        own = list(zip(flow.trainable_variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=[*own, (flow.sampler.state, start)]):
+            return ops.mean(loss(flow, ops.zeros((256, 0)), None))
+
+    value, gradients = backends.gradients(mean, [numpy(w) for w in flow.trainable_variables])
+    return numpy(value), [numpy(g) for g in gradients]
+
+
+def test_sticking_the_landing_leaves_no_noise_where_the_flow_is_its_target(perturb):
+    flow = made(perturb)
+    start = numpy(flow.sampler.state)
+    target = [numpy(w) for w in flow.trainable_variables]
+
+    def log_density(x):
+        with keras.StatelessScope(state_mapping=list(zip(flow.trainable_variables, target, strict=True))):
+            return flow._log_density(x, None)
+
+    value, stuck = gradients_of(ReverseKL(log_density), flow, start)
+    whole_value, whole = gradients_of(ReverseKL(log_density, stick_the_landing=False), flow, start)
+    np.testing.assert_allclose([value, whole_value], 0, atol=1e-5)
+    assert max(np.abs(g).max() for g in whole) > 0.02  # of the order of 1 / sqrt(256)
+    assert max(np.abs(g).max() for g in stuck) < 1e-4  # rounding
+
+
+def test_sticking_the_landing_is_the_same_gradient_in_the_mean(perturb):
+    flow = made(perturb, Chain([Scale(), Shift()]))
+
+    def log_density(x):
+        return -0.5 * ops.sum(ops.square(x - 1.0) / 2.0, axis=-1)
+
+    both = []
+    for stuck in (True, False):
+        starts = np.random.default_rng(0).integers(0, 2**31, (40, 2)).astype("uint32")
+        found = [gradients_of(ReverseKL(log_density, stuck), flow, start)[1] for start in starts]
+        both.append(np.array([np.concatenate([g.ravel() for g in each]) for each in found]))
+    stuck, whole = both
+    error = (stuck - whole).std(0) / np.sqrt(len(stuck))
+    assert (np.abs(stuck.mean(0) - whole.mean(0)) < 4 * error).all()
+
+
+@pytest.mark.parametrize("bijector", [Shift, lambda: Slice(1)])
+def test_a_whole_number_as_seed_gives_the_same_draws_in_each_step(bijector):
+    class Same(Objective):
+        """log q(x) + |x|^2 / 2 of the same draws each time."""
+
+        needs_data = False
+
+        def __call__(self, flow, x, context):
+            draws, log_q = flow.draw(32, seed=7)
+            return log_q + 0.5 * ops.sum(ops.square(draws), axis=-1)
+
+    flow = Flow(bijector())
+    flow.build((None, 2))
+    flow.compile(keras.optimizers.SGD(0.0), loss=Same())
+    history = flow.fit(steps_per_epoch=3, epochs=2, batch_size=32, verbose=0).history["loss"]
+    x, log_q = (numpy(part) for part in flow.draw(32, seed=7))
+    np.testing.assert_allclose(history, (log_q + 0.5 * (x**2).sum(1)).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("backprop", ["recompute", "reversible"])
+def test_gradients_of_the_reverse_divergence_survive_saving_memory(perturb, backprop):
+    def log_density(x):
+        return -0.5 * ops.sum(ops.square(x - 1.0), axis=-1)
+
+    parts = [
+        [Coupling(MLP([8])), ActNorm(), Coupling(MLP([8]), RationalQuadratic(4), swap=True)] for _ in range(2)
+    ]
+    stored, saving = (
+        made(perturb, Chain(each, backprop=word), Normal(learn=True))
+        for each, word in zip(parts, ("stored", backprop), strict=True)
+    )
+    for flow in (stored, saving):
+        flow.adapt()
+    for one, other in zip(stored.weights, saving.weights, strict=True):
+        if one is not stored.sampler.state:
+            other.assign(one)
+    start = numpy(stored.sampler.state)
+    for stick in (True, False):
+        value, expected = gradients_of(ReverseKL(log_density, stick), stored, start)
+        again, gradients = gradients_of(ReverseKL(log_density, stick), saving, start)
+        np.testing.assert_allclose(again, value, rtol=1e-5)
+        for one, other in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5 * max(1, np.abs(other).max()))
+
+
+def test_an_objective_of_ones_own_draws_inside_the_step():
+    class Entropy(Objective):
+        """log q(x) + |x|^2 / 2: what the reverse divergence to the standard normal is."""
+
+        needs_data = False
+
+        def __call__(self, flow, x, context):
+            draws, log_q = flow.draw(ops.shape(x)[0])
+            return log_q + 0.5 * ops.sum(ops.square(draws), axis=-1)
+
+    flow = Flow(Chain([Scale(), Shift()]))
+    flow.build((None, 2))
+    for weight in flow.trainable_variables:
+        weight.assign([0.5, -0.5])
+    flow.compile(keras.optimizers.Adam(0.05), loss=Entropy())
+    flow.fit(steps_per_epoch=150, batch_size=64, verbose=0)
+    for weight in flow.trainable_variables:
+        np.testing.assert_allclose(numpy(weight), 0, atol=0.1)

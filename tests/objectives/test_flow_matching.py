@@ -1,0 +1,102 @@
+"""Flow matching: a continuous flow that learns to sample a density that is known."""
+
+import keras
+import numpy as np
+from continuous import Continuous
+from keras import ops
+
+from flowkit import Flow, backends
+from flowkit.distributions import Normal
+from flowkit.objectives import FlowMatching
+
+MEANS, DEVIATION = np.array([[-1.5, 0.0], [1.5, 0.5]]), 0.5
+
+
+def sample(n, seed):
+    """Rows of the mixture of two Gaussians, equally likely."""
+    rng = np.random.default_rng(seed)
+    return (MEANS[rng.integers(0, 2, n)] + DEVIATION * rng.normal(size=(n, 2))).astype("float32")
+
+
+def log_density(x):
+    each = -0.5 * np.square((x[:, None] - MEANS) / DEVIATION).sum(-1)
+    return np.logaddexp(*each.T) - np.log(2) - 2 * np.log(DEVIATION) - np.log(2 * np.pi)
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(ops.stop_gradient(tensor)).astype("float64")
+
+
+def test_it_samples_a_known_density():
+    """Both divergences between flow and density, from the two exact log-densities, are below 0.05 nats.
+
+    KL(p || q) on new rows of p, which sees what the flow leaves out; KL(q || p) on draws of q, which sees what it adds.
+    """
+    steps = 800
+    flow = Flow(Continuous())
+    rate = keras.optimizers.schedules.CosineDecay(1e-2, steps)
+    flow.compile(keras.optimizers.Adam(rate), loss=FlowMatching())
+    history = flow.fit(sample(steps * 256, seed=0), batch_size=256, verbose=0).history
+    assert history.keys() == {"loss"}
+    new = sample(4096, seed=1)
+    missed = (log_density(new) - flow.log_prob(new)).mean()
+    draws, log_q = (numpy(part) for part in flow.draw(4096, seed=2))
+    added = (log_q - log_density(draws)).mean()
+    assert missed < 0.05
+    assert added < 0.05
+    assert abs((draws[:, 0] < 0).mean() - 0.5) < 0.05
+
+
+def test_its_value_is_the_squared_error_of_the_velocity():
+    """With a field of zeros it is |x - z|^2, whose mean is |x|^2 + 2 for a standard normal base."""
+    flow = Flow(Continuous(8))
+    flow.build((None, 2))
+    x = np.full((4096, 2), 2.0, "float32")
+    loss = numpy(FlowMatching()(flow, ops.convert_to_tensor(x), None))
+    assert loss.shape == (4096,)
+    deviation = np.sqrt(4 + 4 * 8)  # of |2 - z|^2 in two dimensions: 2 d + 4 |x|^2
+    np.testing.assert_allclose(loss.mean(), 8 + 2, atol=4 * deviation / np.sqrt(4096))
+
+
+def test_the_field_is_asked_on_the_line_from_latents_to_data():
+    """A field that knows the data's one point, (3, -1): at x_t = (1 - t) z + t x, x - z is (x - x_t) / (1 - t)."""
+    point = np.float32([3, -1])
+
+    class Known(Continuous):
+        def velocity(self, x, t, context=None):
+            return (ops.convert_to_tensor(point) - x) / (1 - t[:, None])
+
+    flow = Flow(Known(8))
+    flow.build((None, 2))
+    x = np.tile(point, (256, 1))
+    loss = numpy(FlowMatching()(flow, ops.convert_to_tensor(x), None))
+    np.testing.assert_allclose(np.median(loss), 0, atol=1e-9)  # rounding is magnified by 1 / (1 - t)
+
+
+def test_the_base_does_not_learn():
+    flow = Flow(Continuous(8), base=Normal(learn=True))
+    flow.build((None, 2))
+    x = ops.convert_to_tensor(sample(64, seed=0))
+    start = numpy(flow.sampler.state).astype("uint32")
+
+    def mean(values):
+        given = [*zip(flow.trainable_variables, values, strict=True), (flow.sampler.state, start)]
+        with keras.StatelessScope(state_mapping=given):
+            return ops.mean(FlowMatching()(flow, x, None))
+
+    _, found = backends.gradients(mean, [numpy(w).astype("float32") for w in flow.trainable_variables])
+    moved = {
+        w.name for w, g in zip(flow.trainable_variables, found, strict=True) if np.abs(numpy(g)).max() > 0
+    }
+    assert moved == {"kernel_2", "bias_2"}  # the last layer starts at zero, and hides those before it
+
+
+def test_a_flow_that_matches_is_saved_with_its_objective(tmp_path):
+    flow = Flow(Continuous(8))
+    flow.compile("adam", loss=FlowMatching())
+    flow.fit(sample(32, seed=0), verbose=0, validation_data=sample(32, seed=1))
+    assert {"val_nll", "val_bits_per_dim"} <= flow.history.history.keys()
+    flow.save(tmp_path / "f.keras")
+    again = keras.saving.load_model(tmp_path / "f.keras")
+    assert isinstance(again.objective, FlowMatching)
+    assert again.fit(sample(32, seed=0), verbose=0).history.keys() == {"loss"}

@@ -1,0 +1,256 @@
+"""What draws from noise, what is refreshed in a step, and the network that reads the context, under every objective."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import BijectorSpec, Flow
+from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, MultiScale, Pointwise, Scale, Shift, Squeeze
+from flowkit.conditioners import MLP
+from flowkit.contract import Domain
+from flowkit.contract.adaptation import adapted_flag, is_adapted
+from flowkit.distributions import Normal
+from flowkit.objectives import MaximumLikelihood, ReverseKL
+from flowkit.surjections import Augment, Slice
+from flowkit.transforms import Gaussian
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(ops.stop_gradient(tensor)).astype("float64")
+
+
+def rows(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def q():
+    return Pointwise(Gaussian(), MLP([8]))
+
+
+def standard_normal(x, *context):
+    return -0.5 * ops.sum(ops.square(x), axis=-1)
+
+
+# Noise
+
+
+def test_draws_are_given_their_noise_and_log_q_is_their_density(perturb):
+    flow = Flow(Slice(1, q()))
+    flow.build((None, 3))
+    perturb(flow)
+    x, log_q = flow.draw(200, seed=0)
+    np.testing.assert_allclose(flow.log_prob(numpy(x)), numpy(log_q), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(numpy(flow.draw(200, seed=0)[0]), numpy(x))
+    plain = Flow(Slice(1))
+    plain.build((None, 2))
+    x = numpy(plain.draw(2000, seed=0)[0])
+    assert abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1]) < 5 / math.sqrt(
+        2000
+    )  # the noise is not the latents once more
+    assert not np.array_equal(numpy(plain.draw(5)[0]), numpy(plain.draw(5)[0]))
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class Estimated(Scale):
+    """A scale whose log-det is right on average."""
+
+    spec = BijectorSpec(noise="both", likelihood="estimated")
+
+    def noise_size(self, x_shape):
+        return 1
+
+    def _forward(self, x, noise):
+        z, log_det = super()._forward(x)
+        return z, log_det + 0.1 * noise[:, 0]
+
+    def _inverse(self, z, noise):
+        x, log_det = super()._inverse(z)
+        return x, log_det + 0.1 * noise[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "stick", "spread"),
+    [
+        (lambda: [Shift(), Slice(1, q())], True, 0.02),
+        (lambda: [Shift(), Scale(), Augment(1)], False, 0.1),  # without it the noise of the gradients stays
+        (lambda: [Estimated(), Shift()], True, 0.11),
+    ],
+    ids=["exact", "bound", "estimated"],
+)
+def test_a_flow_with_noise_learns_a_density(parts, stick, spread):
+    """The flow can be the target exactly, and then the loss of each draw is -log of what the target integrates to."""
+
+    def log_density(x):
+        return -0.5 * ops.sum(ops.square((x - 1.0) / 2.0), axis=-1)
+
+    flow = Flow(Chain([Scale(-math.log(2.0)), *parts()]))
+    flow.build((None, 2))
+    loss = ReverseKL(log_density, stick_the_landing=stick)
+    flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 300)), loss=loss)
+    flow.fit(steps_per_epoch=300, batch_size=64, verbose=0)
+    drawn = numpy(loss(flow, ops.zeros((4000, 0)), None))
+    assert abs(drawn.mean() + math.log(8 * math.pi)) < 0.02
+    assert drawn.std() < spread
+
+
+def test_the_loss_of_a_bound_is_above_the_divergence(perturb):
+    """The target is the flow's own density: its divergence is 0, that of x with what is forgotten is not."""
+    flow = Flow(Chain([Augment(1), Coupling(MLP([8]), swap=True), Coupling(MLP([8]))]))
+    flow.build((None, 1))
+    perturb(flow, scale=0.3)
+    x, log_q = flow.draw(2000, seed=0)
+    exact = -flow.bits_per_dim(numpy(x), samples=400) * math.log(2)
+    above = numpy(log_q) - exact
+    assert above.mean() > 5 * above.std() / math.sqrt(2000)
+
+
+def test_what_a_reverse_divergence_cannot_learn_is_refused():
+    def compiled(bijector, **options):
+        Flow(bijector).compile("adam", loss=ReverseKL(standard_normal, **options))
+
+    class OneWay(Shift):
+        spec = BijectorSpec(inverse="none")
+
+    class Solved(Shift):
+        spec = BijectorSpec(inverse="iterative", solver_gradients=False)
+
+    class Whole(Shift):
+        spec = BijectorSpec(domain=Domain.whole(0, 255))
+
+    with pytest.raises(
+        ValueError, match=r"a bound of it alone\. Use ReverseKL\(log_density, stick_the_landing=F"
+    ):
+        compiled(Augment(1))
+    compiled(Augment(1), stick_the_landing=False)
+    compiled(Slice(1))
+    with pytest.raises(
+        ValueError, match=r"an inverse that carries gradients, received none\. Turn it around"
+    ):
+        compiled(OneWay())
+    with pytest.raises(ValueError, match="received one that is solved for, without gradients"):
+        compiled(Solved())
+    compiled(Inverse(Solved()))
+    with pytest.raises(ValueError, match="a flow of continuous data"):
+        compiled(Whole())
+
+
+# Adapted to draws
+
+
+def test_layers_behind_noise_are_adapted_to_draws():
+    first = ActNorm()
+    flow = Flow(Chain([first, Slice(2, Chain([ActNorm(), q()])), Scale(1.0), ActNorm()]), Normal(learn=True))
+    flow.build((None, 3))
+    flow.base.raw.assign(np.float32([[3, -2], [0.5, 1]]))
+    flow.adapt()
+    x = flow.sample(4096, seed=0)
+    np.testing.assert_allclose(x.mean(0), 0, atol=4 / 16)
+    np.testing.assert_allclose(x.std(0), 1, atol=0.2)
+
+
+def test_scales_of_a_multi_scale_flow_are_adapted_with_their_noise():
+    scales = [Chain([ActNorm(), Squeeze(), Augment(4), Slice(4), ActNorm()]), Chain([Squeeze(), ActNorm()])]
+    flow = Flow(MultiScale(scales), Normal(learn=True))
+    flow.build((None, 4, 4, 1))
+    flow.adapt()
+    assert flow.bijector.adapted
+    x = flow.sample(1024, seed=0)
+    assert abs(x.mean()) < 0.1
+    assert abs(x.std() - 1) < 0.1
+
+
+def test_the_density_of_an_augment_is_adapted_from_the_side_of_the_latents():
+    augment = Augment(1, Chain([ActNorm(), q()]))
+    flow = Flow(augment, Normal(learn=True))
+    flow.build((None, 2))
+    flow.base.raw.assign(
+        np.float32([[0, 0, 3], [0, 0, 0.5]])
+    )  # of the two that stay, and of the one that is dropped
+    flow.adapt()
+    inner = augment.density.parts[0]
+    np.testing.assert_allclose(numpy(inner.shift), -3, atol=0.5)
+    np.testing.assert_allclose(numpy(inner.logs), -0.5 / inner.factor, atol=0.1)
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class Centring(keras.layers.Layer):
+    """What `adapt` has centred."""
+
+    def build(self, shape):
+        self.mean = self.add_weight(shape=(shape[-1],), initializer="zeros", name="mean", trainable=False)
+        self.flag = adapted_flag(self)
+        self.seen = 0
+
+    def call(self, context):
+        self.seen += 1
+        return context - ops.convert_to_tensor(self.mean)
+
+    def adapt(self, context):
+        self.mean.assign(ops.mean(context, axis=0))
+        self.flag.assign(True)
+
+
+def conditional(**options):
+    flow = Flow(
+        Chain([Shift(), Coupling(MLP([8], context="required"))]),
+        Normal(conditioner=MLP([8])),
+        embedding=Centring(),
+        **options,
+    )
+    flow.build({"x": (None, 2), "context": (None, 3)})
+    return flow
+
+
+def test_the_embedding_is_adapted_where_there_are_no_data():
+    flow, context = conditional(), rows(50, 3) + 5
+    flow.adapt(context=context)
+    assert is_adapted(flow)
+    np.testing.assert_allclose(numpy(flow.embedding.mean), context.mean(0), rtol=1e-5)
+
+
+def test_a_base_that_takes_statistics_from_latents_says_so():
+    class Waiting(Normal):
+        def build(self, z_shape, context_shape=None):
+            super().build(z_shape, context_shape)
+            self.flag = adapted_flag(self)
+
+    flow = Flow(Shift(), Waiting())
+    flow.build((None, 2))
+    with pytest.raises(NotImplementedError, match=r"Waiting.* cannot be adapted without data"):
+        flow.adapt()
+
+
+# The embedding
+
+
+@pytest.mark.parametrize(
+    "loss", [MaximumLikelihood(), ReverseKL(standard_normal), ReverseKL(standard_normal, False)]
+)
+def test_an_objective_asks_the_embedding_once(loss):
+    flow, context = conditional(), rows(20, 3)
+    flow.adapt(context=context)
+    flow.embedding.seen = 0
+    assert tuple(loss(flow, rows(20, 2 if loss.needs_data else 0), context).shape) == (20,)
+    assert flow.embedding.seen == 1
+    x, _ = flow.draw(3, context)
+    assert tuple(x.shape) == (3, 20, 2)
+    assert flow.embedding.seen == 2
+
+
+def test_the_target_is_given_the_context_as_it_is():
+    """Its embedding learns as well: the posterior of each row, whose mean is the row's first two numbers."""
+    dense = keras.layers.Dense(4)
+    flow = Flow(Coupling(MLP([8], context="required")), Normal(conditioner=MLP([16])), embedding=dense)
+    flow.build({"x": (None, 2), "context": (None, 3)})
+    flow.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, 300)),
+        loss=ReverseKL(lambda x, context: standard_normal(x - context[:, :2])),
+    )
+    context, before = rows(64, 3), numpy(dense.kernel)
+    flow.fit(context=context, epochs=300, batch_size=64, verbose=0)
+    assert np.abs(numpy(dense.kernel) - before).max() > 0.01
+    x = flow.sample(500, context=context[:5], seed=0)
+    np.testing.assert_allclose(x.mean(0), context[:5, :2], atol=0.3)

@@ -1,0 +1,220 @@
+"""Layers that draw wrongly, or weigh wrongly what they draw."""
+
+import math
+
+from keras import ops
+
+from flowkit.bijectors import Pointwise
+from flowkit.conditioners import MLP
+from flowkit.contract import BijectorSpec
+from flowkit.contract.shapes import event_size
+from flowkit.data import Dequantize
+from flowkit.surjections import Augment, Slice
+from flowkit.transforms import Gaussian
+from tests.testing.residual_layers import Hutchinson
+from tests.testing.wrong_bijectors.registry import breaks
+
+
+def bare(config):
+    """A config without the arguments that a class here fixes."""
+    return {key: value for key, value in config.items() if key in ("name", "dtype", "trainable")}
+
+
+class Sliced(Slice):
+    def __init__(self, **kwargs):
+        super().__init__(1, Pointwise(Gaussian(), MLP([4])), **kwargs)
+
+    def get_config(self):
+        return bare(super().get_config())
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+class Augmented(Augment):
+    def __init__(self, **kwargs):
+        super().__init__(1, Pointwise(Gaussian(), MLP([4])), **kwargs)
+
+    def get_config(self):
+        return bare(super().get_config())
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@breaks("log-det")
+class NormForgotten(Augmented):
+    """log|det| of what is drawn, without the density of the noise."""
+
+    def _forward(self, x, noise):
+        z, log_q = super()._forward(x, noise)
+        return z, log_q - 0.5 * ops.sum(noise * noise, axis=-1) - 0.5 * math.log(2 * math.pi)
+
+
+@breaks("log-det")
+class NormOfOneEntry(Slice):
+    """-ln(2 pi) / 2 once, not for each entry that is drawn."""
+
+    def __init__(self, keep=1, density=None, **kwargs):
+        super().__init__(keep, density, **kwargs)
+
+    def _inverse(self, z, noise):
+        x, log_det = super()._inverse(z, noise)
+        return x, log_det - 0.5 * math.log(2 * math.pi) * (noise.shape[-1] - 1)
+
+
+@breaks("log-det", (2,))
+class StaleDensity(Sliced):
+    """The density is taken at the noise, not at what was made of it."""
+
+    def _inverse(self, z, noise):
+        x, _ = super()._inverse(z, noise)
+        return x, -self._dropped.log_prob(noise, z)
+
+
+@breaks("inverse log-det", (2,))
+class StaleWhenDropped(Sliced):
+    """The density of what is dropped is taken given other numbers than those that are kept."""
+
+    def _forward(self, x):
+        return x[..., :1], self._dropped.log_prob(x[..., 1:], 0.5 * x[..., :1])
+
+
+@breaks("inverse log-det", (2,))
+class ContextDropped(Sliced):
+    """What is drawn is drawn given nothing."""
+
+    def _inverse(self, z, noise):
+        x, log_det = super()._inverse(ops.zeros_like(z), noise)
+        return ops.concatenate([z, x[..., 1:]], axis=-1), log_det
+
+
+@breaks("noise", says="an answer of forward that depends on its noise")
+class NoiseIgnored(Augmented):
+    """Always the mean."""
+
+    def _forward(self, x, noise):
+        return super()._forward(x, ops.zeros_like(noise))
+
+
+@breaks("log-det", says="a log_det of a singular Jacobian")
+class NoiseUsedOnce(Slice):
+    """Two entries are made of one number."""
+
+    def __init__(self, keep=1, density=None, **kwargs):
+        super().__init__(keep, density, **kwargs)
+
+    def _inverse(self, z, noise):
+        return super()._inverse(z, ops.repeat(noise[:, :1], noise.shape[1], axis=1))
+
+
+@breaks("batch independence", (2,))
+class NoiseOfTheNeighbour(Sliced):
+    def _inverse(self, z, noise):
+        return super()._inverse(z, ops.roll(noise, 1, axis=0))
+
+
+@breaks("batch independence", (2, 1, 1))
+class NoiseMixed(Augment):
+    """The noise is dealt out along the batch."""
+
+    def __init__(self, extra=1, density=None, **kwargs):
+        super().__init__(extra, density, **kwargs)
+
+    def _forward(self, x, noise):
+        return super()._forward(x, ops.reshape(ops.transpose(noise), ops.shape(noise)))
+
+
+@breaks("noise", says="forward to ask for its noise")
+class NotAskedForNoise(Augmented):
+    """Without noise it takes zeros."""
+
+    def _check_noise(self, x, inverse, noise):
+        pass
+
+    def run(self, x, context, inverse, noise=None):
+        noise = ops.zeros_like(x[..., :1]) if noise is None and not inverse else noise
+        return super().run(x, context, inverse, noise)
+
+
+@breaks("noise", says="an output of inverse that does not depend on noise")
+class NoisyOutput(Hutchinson):
+    """The solver begins at its noise, and stops before that is forgotten."""
+
+    def _inverse(self, z, noise):
+        x, log_det = super()._inverse(z, noise)
+        return x + 1e-4 * noise, log_det
+
+
+@breaks("round trip")
+class SaysItForgetsNothing(Sliced):
+    def forgets(self, inverse):
+        return False
+
+
+@breaks("log-det")
+class WrongVolume(Dequantize):
+    """The logarithm of the largest level, not of how many there are."""
+
+    def log_volume(self, size):
+        return -size * math.log(self.levels - 1)
+
+
+@breaks("inverse log-det")
+class VolumeOfOneEntry(Dequantize):
+    """The way back takes one entry's volume."""
+
+    def _inverse(self, y):
+        return super()._inverse(y)[0], -self.log_volume(1)
+
+
+@breaks("round trip")
+class HalfALevelOff(Dequantize):
+    """Rounds where it should take the floor."""
+
+    def _inverse(self, y):
+        level = ops.clip(ops.round((y + 0.5) * self.levels), 0, self.levels - 1)
+        return level * self.step, -self.log_volume(event_size(y.shape))
+
+
+class Wide(Hutchinson):
+    """Slopes up to 0.8, where it shows what a trace leaves out."""
+
+    bound, steps, terms = 0.8, 60, 30
+
+
+@breaks("log-det", (1,))
+class TooFewTerms(Wide):
+    terms = 1
+
+
+@breaks("log-det")
+class ProbeOfWrongVariance(Wide):
+    """Uniform numbers between -1 and 1 have a variance of 1/3."""
+
+    noise_kind = "uniform"
+
+    def _series(self, x, probe):
+        return super()._series(x, 2 * probe - 1)
+
+
+@breaks("inverse log-det")
+class EstimatedAtTheLatent(Wide):
+    def _inverse(self, z, noise):
+        return self._solve(z), -self._series(z, noise)
+
+
+@breaks("inverse log-det")
+class EstimateNotNegated(Wide):
+    def _inverse(self, z, noise):
+        x = self._solve(z)
+        return x, self._series(x, noise)
+
+
+@breaks("log-det")
+class SaysExact(Wide):
+    """An estimate, said to be exact."""
+
+    spec = BijectorSpec(event_rank=1, inverse="iterative", noise="both")
