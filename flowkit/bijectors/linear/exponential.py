@@ -74,4 +74,4 @@ class MatrixExponential(Linear):
 
     def log_abs_det(self) -> Any:
         """trace(M)."""
-        return ops.trace(ops.convert_to_tensor(self.exponent.value))
+        return ops.sum(ops.diagonal(ops.convert_to_tensor(self.exponent)))
