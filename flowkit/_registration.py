@@ -19,7 +19,7 @@ _REGISTERED = (
 
 
 def register_with_keras():
-    """Register now where Keras is loaded, else as soon as it is.
+    """Register now if Keras is loaded, else as soon as it is.
 
     `import flowkit` must import no engine, and Keras imports one; yet a script that imports first flowkit,
     then keras, expects `keras.saving.load_model("flow.keras")` to find our classes.
@@ -50,7 +50,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
         def execute_and_register(module):
             execute(module)
-            # Where a module of flowkit's own is what asked for Keras, it is half imported: the
+            # If a module of flowkit's own is what asked for Keras, it is half imported: the
             # layers of that module register as it goes on, those of others when they are imported.
             if not any(
                 name.startswith("flowkit.") and not name.startswith("flowkit._") for name in sys.modules

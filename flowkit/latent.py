@@ -3,7 +3,7 @@
 Everything here encodes, moves the latents, and decodes. The axis of the positions comes first, the batch after
 it: (steps, n, *event). An event without a batch axis gives (steps, *event). Events are data as stored, uint8
 images for a flow with `dequantize`; a flow that needs a context takes one row of it for each event, which is
-held while its latents move. `check`, as for `flow.encode`, is what happens where data do not come back.
+held while its latents move. `check`, as for `flow.encode`, is what happens if data do not come back.
 """
 
 # isort: split

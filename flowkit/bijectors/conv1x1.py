@@ -70,7 +70,7 @@ class Conv1x1(Bijector):
         return matmul(self.permutation.value, matmul(lower, upper))
 
     def assign(self, matrix: Any) -> None:
-        """Set W to `matrix`, (channels, channels), factored anew where `lu`."""
+        """Set W to `matrix`, (channels, channels), factored anew if `lu`."""
         if not self.lu:
             self.kernel.assign(matrix)
             return

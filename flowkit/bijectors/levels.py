@@ -27,7 +27,7 @@ def level_sizes(bijector, wanted):
 
 
 def per_latent(bijector, temperature):
-    """`temperature` as what multiplies the latents: a number, or the levels' numbers, one for each latent (dim,).
+    """Expand per-level temperatures to one factor per latent, (dim,); a single number stays one.
 
     Raises ValueError for negative numbers, and for as many as there are not levels.
     """

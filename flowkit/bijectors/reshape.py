@@ -14,8 +14,8 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 class Reshape(Bijector):
     """(batch, *event) -> (batch, *target), entries in row-major order.
 
-    `source`, the event's shape on the data's side, is learned at the first call where it is None.
-    Raises ValueError for a `target` that is no list of sizes, ContractError where the sizes differ.
+    `source`, the event's shape on the data's side, is learned at the first call if it is None.
+    Raises ValueError for a `target` that is no list of sizes, ContractError if the sizes differ.
 
     >>> tuple(Reshape((4,))(ops.ones((3, 2, 2)))[0].shape)
     (3, 4)

@@ -16,7 +16,7 @@ class TopPrior(keras.Layer):
     `learn=True`: a zero-initialised `ScaledConv` of an image of zeros, so what is learned is one bias for
     each channel, and through the edge channel other ones near the border. With `num_classes`,
     a class's own mean and logs are added: the context is integer labels (batch,).
-    The answer's batch axis is 1 where it is the same for every sample.
+    The answer's batch axis is 1 if it is the same for every sample.
 
     Kingma & Dhariwal, Glow (2018), section 3.5, and the published code's `prior`.
 

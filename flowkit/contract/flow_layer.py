@@ -117,7 +117,7 @@ class FlowLayer(keras.Layer):
         return False
 
     def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
-        """(x, output, log_det) of one direction, found from its output `y` alone, where x counts as a constant.
+        """(x, output, log_det) of one direction, found from its output `y` alone; x counts as a constant.
 
         The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
         bijector that finds x on the way, and so need not run both directions, overrides this.
@@ -296,7 +296,7 @@ class FlowLayer(keras.Layer):
             )
 
     def _check_adapted(self):
-        """True once `adapt` is known to have been called; False while tracing, where no flag has a value."""
+        """True once `adapt` is known to have been called; False while tracing, when no flag has a value."""
         try:
             refuse_unadapted(self)
         except (

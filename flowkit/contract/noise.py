@@ -53,5 +53,5 @@ def drawn(needs: Needs, batch: Any, dtype: str, seed: Any) -> Any:
 
 
 def given(noise: Any) -> dict[str, Any]:
-    """The noise as a keyword, for a hook that takes it only where there is some."""
+    """The noise as a keyword, for a hook that takes it only if there is some."""
     return {} if noise is None else {"noise": noise}

@@ -13,7 +13,7 @@ def rounding_unit(dtype):
 
 
 def full_precision(dtype=None):
-    """The policy for flow maths: the given (or global) one, lifted to float32 where it computes in less.
+    """The policy for flow maths: the given (or global) one, lifted to float32 if it computes in less.
 
     Under "mixed_bfloat16" scales, log-dets and inverses stay in float32; only conditioners compute low.
     """

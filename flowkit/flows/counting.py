@@ -5,7 +5,7 @@ from keras import ops
 
 def what_counts(flow, values, sample_weight):
     """Which of the values (batch,) count in a mean, and with what weight."""
-    # A training step that is not finite does not count where it is not taken (flowkit.training.guard).
+    # A training step that is not finite does not count if it is not taken (flowkit.training.guard).
     skips = getattr(getattr(flow, "optimizer", None), "skips_what_is_not_finite", False)
     counts = ops.isfinite(values) if skips and not flow._scoring else ops.ones_like(values, dtype="bool")
     weight = ops.cast(counts, values.dtype)

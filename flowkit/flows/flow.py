@@ -1,6 +1,5 @@
 """The model: a bijector and the base density of its latents."""
 
-import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +27,7 @@ from flowkit.flows.reparameterized import draw
 from flowkit.flows.same_bytes import make_reproducible
 from flowkit.flows.training import Training
 from flowkit.flows.turns import Turns, alone
-from flowkit.flows.without_data import adapt_to_draws, refuse_data, to_fit_without_data
+from flowkit.flows.without_data import adapt_to_draws, to_fit_without_data
 from flowkit.objectives import MaximumLikelihood, Objective
 
 
@@ -43,7 +42,7 @@ class Flow(Training, Inference):
     - `base`: the density of the latents; None is the standard normal.
     - `embedding`: a Keras layer or model that reads the context, once for each call; what it answers is the context
       of the bijector and the base. A context of several tensors, a dict, goes to one whose `call` takes the dict.
-    - `dequantize`: a `flowkit.data.Dequantize` where the data are whole values such as uint8 images;
+    - `dequantize`: a `flowkit.data.Dequantize` if the data are whole values such as uint8 images;
       log_prob is then a lower bound of the log-probability of the image as stored.
 
     >>> from flowkit.bijectors import Scale
@@ -136,7 +135,7 @@ class Flow(Training, Inference):
         class_weight: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Keras's `fit`, with `context=` for arrays; adapts to the first batch where that is not done yet.
+        """Keras's `fit`, with `context=` for arrays; adapts to the first batch if that is not done yet.
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
@@ -207,25 +206,6 @@ class Flow(Training, Inference):
     def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         return super().predict(ready_on(self, x, batch_size), batch_size, *args, **kwargs)
-
-    # One batch at a time, where Keras checks nothing and a traced step cannot ask whether the flow is adapted
-
-    @alone
-    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        check_training(self)
-        refuse_data(self, "train_on_batch", {"x": x})
-        return super().train_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
-
-    @alone
-    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
-
-    @alone
-    def predict_on_batch(self, x: Any) -> Any:
-        """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().predict_on_batch(ready_on(self, x, math.inf))
 
     def draw(self, n: int, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
         """(x, log q(x)), x = f^-1(z) for z from the base: `n` draws, tensors with gradients. In training steps as well.

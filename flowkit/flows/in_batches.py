@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops, tree
 
-_ENTRIES = 2**18  # of one batch, where the caller does not say: about 330 images of 28x28
+_ENTRIES = 2**18  # of one batch, if the caller does not say: about 330 images of 28x28
 
 
 def default_batch_size(event_size):

@@ -2,40 +2,26 @@
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.bijectors.levels import per_latent
-from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.noise import given
-from flowkit.contract.shapes import as_tuple, context_shape, event_size
-from flowkit.data.dequantize import Dequantize
-from flowkit.flows.adapting import check_adapted
-from flowkit.flows.context import answers_of, check_context, classes_of, embed
+from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.flows.context import classes_of
 from flowkit.flows.drawing import Latents, Repeated, entropy
-from flowkit.flows.in_batches import default_batch_size, map_leaves, run_in_batches
-from flowkit.flows.inputs import check_finite, count
+from flowkit.flows.in_batches import run_in_batches
+from flowkit.flows.inputs import count
 from flowkit.flows.noise import counted_for, dequantized, undithered
+from flowkit.flows.ready import Ready
 from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
-from flowkit.flows.turns import Turns, answers
+from flowkit.flows.turns import answers
 
 
-class Inference(keras.Model):
-    """The half of `flowkit.Flow` that uses a flow; the other half trains and saves it."""
-
-    bijector: FlowLayer
-    base: Any
-    embedding: Any
-    dequantize: Dequantize | None
-    event_shape: tuple[int, ...] | None
-    sampler: keras.random.SeedGenerator
-    turns: Turns
+class Inference(Ready):
+    """The part of `flowkit.Flow` that answers: densities, samples and latents, as numpy arrays."""
 
     @property
     def num_classes(self) -> int | None:
@@ -181,7 +167,7 @@ class Inference(keras.Model):
 
         Other noise that the flow needs follows from `seed` and a row's index, as in `log_prob`.
 
-        `check` says what happens to data that do not come back, where `round_trip_error` is above 1e-3:
+        `check` says what happens to data that do not come back, those whose `round_trip_error` is above 1e-3:
 
         - "warn" looks at a few rows, those farthest out among them, and warns;
         - "raise" looks at all, which takes two to three times as long, and raises ContractError;
@@ -222,7 +208,7 @@ class Inference(keras.Model):
     def round_trip_error(self, x: Any, context: Any = None, *, batch_size: int | None = None) -> np.ndarray:
         """How far f^-1(f(x)) is from x, as a part of the size of x: numpy (n,). Rounding, if the inverse is right.
 
-        The largest difference of a row's entries, over its largest entry, or that of the median row where this is more.
+        The largest difference of a row's entries, over its largest entry, or that of the median row if this is more.
         What takes uint8 starts at the middle of the bins.
         """
         x, context = self._prepare(x, context, batch_size)
@@ -273,84 +259,3 @@ class Inference(keras.Model):
             temperature=per_latent(self.bijector, temperature),
             context=context,
         )
-
-    # What stands behind each answer
-
-    def _through(self, x, context, noise, inverse=False):
-        """A direction of the bijector, without Keras's entry if that does nothing for it but take its time."""
-        entry = self.bijector if self._needs_entry else self.bijector.call
-        return entry(x, context=context, inverse=inverse, **given(noise))
-
-    @functools.cached_property
-    def _needs_entry(self):
-        """Whether Keras's entry to the bijector casts weights, or adds to the loss. A flow that is asked is built."""
-        bijector = self.bijector
-        return bijector.activity_regularizer is not None or any(
-            "float" in weight.dtype and weight.dtype != bijector.compute_dtype
-            for weight in bijector.variables
-        )
-
-    def _run(self, function, *args):
-        return self._compiled_function(function)(*(map_leaves(backends.as_input, a) for a in args))
-
-    @functools.cached_property
-    def _compiled_function(self) -> Callable:
-        """The compiled function of a function, the last few of which are kept.
-
-        A bound method is the same each time that it is asked for; a closure is not, and may have closed over
-        something else.
-        """
-        return functools.lru_cache(maxsize=32)(lambda function: backends.compile_inference(function, self))
-
-    def _batch_size(self, size):
-        if size is None:
-            return default_batch_size(math.prod(self._event()))
-        return whole_number(size, "batch_size", least=1)
-
-    def _event(self):
-        if self.event_shape is None:
-            raise ContractError(
-                "event shape",
-                self,
-                expected="to know the size of the data",
-                received="a call before any data",
-                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
-            )
-        return self.event_shape
-
-    def _build_on(self, x, context):
-        if not self.built:
-            shape = (None, *x.shape[1:])
-            self.build(shape if context is None else {"x": shape, "context": context_shape(context)})
-
-    def _prepare(self, x, context, batch_size=None):
-        """Checked data, and what the parts see of their context, for a flow that is built and adapted."""
-        x, context = self._check(x, context)
-        self._build_on(x, context)
-        self._check_adapted()
-        return x, self._embedded(context, batch_size)
-
-    def _ready(self, context, batch_size=None):
-        """What the parts see of a context, which is checked, where the flow is built and adapted."""
-        self._check_adapted()
-        return self._embedded(check_context(self, context), batch_size)
-
-    def _embed(self, context):
-        """What the bijector and the base see of a context, as tensors."""
-        if self.embedding is None or context is None:
-            return context
-        return embed(self.embedding, context, self.compute_dtype)
-
-    def _embedded(self, context, batch_size):
-        """The same as numpy, each row once, for all that one call does with it."""
-        return answers_of(self, context, batch_size)
-
-    def _check_adapted(self):
-        self._event()
-        check_adapted(self)
-
-    def _check(self, x, context):
-        dequantize = self.dequantize
-        x = check_finite(x, self.compute_dtype) if dequantize is None else dequantize.validate(x)
-        self.bijector._check_shape(x.shape)
-        return x, check_context(self, context, len(x))

@@ -50,7 +50,7 @@ class LabelledFlow(Flow):
     [[0.25, 0.25, 0.25, 0.25]]
     """
 
-    context = "optional"  # that of the bijector where it is more
+    context = "optional"  # that of the bijector if it is more
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from flowkit.flows.counting import what_counts
 
 
 class MeanOfCounted(keras.metrics.Mean):
-    """Keras's `Mean`, but NaN where nothing counted: Keras says 0, which of a loss would be a good one."""
+    """Keras's `Mean`, but NaN if nothing counted: Keras says 0, which of a loss would be a good one."""
 
     def result(self):
         return self.total.value / self.count.value

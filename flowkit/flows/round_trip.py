@@ -19,7 +19,7 @@ _CURE = (
 
 
 def one_check(check):
-    """`check`, where it is one that there is; ValueError otherwise."""
+    """`check`, if it is one that there is; ValueError otherwise."""
     if check not in _CHECKS:
         raise ValueError(f"check: expected one of {', '.join(map(repr, _CHECKS))}, received {check!r}.")
     return check

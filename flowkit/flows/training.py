@@ -1,5 +1,6 @@
 """What a flow is trained on: its objective, in the place where Keras's `compile` takes a loss."""
 
+import math
 import warnings
 from typing import Any
 
@@ -11,11 +12,14 @@ from flowkit.contract import FlowLayer
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.inputs import unpack
+from flowkit.flows.before_training import check_training
+from flowkit.flows.inputs import ready_on, unpack
 from flowkit.flows.lean_step import LeanStep
 from flowkit.flows.metrics import MeanOfCounted, report
 from flowkit.flows.reparameterized import drawn_with_score
 from flowkit.flows.stored_objective import restored, stored
+from flowkit.flows.turns import alone
+from flowkit.flows.without_data import refuse_data
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
 
@@ -75,6 +79,25 @@ class Training(LeanStep):
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 
+    # One batch at a time: Keras checks nothing there, and a traced step cannot ask whether the flow is adapted
+
+    @alone
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        check_training(self)
+        refuse_data(self, "train_on_batch", {"x": x})
+        return super().train_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
+
+    @alone
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
+
+    @alone
+    def predict_on_batch(self, x: Any) -> Any:
+        """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().predict_on_batch(ready_on(self, x, math.inf))
+
     # What a step draws, from the flow's own state
 
     def _drawn_for(self, x):
@@ -112,7 +135,7 @@ class Training(LeanStep):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The mean of the losses (weighted where weights are given), plus the layers' own.
+        """The mean of the losses (weighted if weights are given), plus the layers' own.
 
         In training they are the objective's; in evaluation -log_prob in nats.
         """
@@ -131,7 +154,7 @@ class Training(LeanStep):
         return self.get_metrics_result()
 
     def _should_torch_compile(self):
-        """False, when Keras asks: chains compile their parts, each kind once, where a step would take ever longer."""
+        """False, when Keras asks: chains compile their parts, each kind once; a step would take ever longer."""
         chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
         if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(

@@ -39,7 +39,7 @@ def adapt_to_draws(flow, context, again):
                 f"{label(flow.base)} cannot be adapted without data: it takes its statistics from their latents. Call "
                 ".adapt(x) on data first."
             )
-        noise = counted_for(flow, 0, size, inverse=True)
+        noise = counted_for(flow, (size, *latent), 0, inverse=True)
         flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))
 
 

@@ -104,7 +104,7 @@ def test_data_are_checked_whatever_brings_them(call, kind, images):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, "a numpy array, a tensor or a data set"),
+        (None, "expects data, received none"),
         ([[1.0, 2.0]], "received list"),
         ({"images": np.zeros((2, 2))}, "received the keys .'images'."),
     ],

@@ -108,7 +108,7 @@ def test_the_importance_weighted_bound_is_tighter():
 
 
 def test_a_bound_needs_noise_to_be_over(vector_flow, x):
-    with pytest.raises(ValueError, match="expects samples=1 for a flow without dequantize, received 4"):
+    with pytest.raises(ValueError, match="expects samples=1 for a flow whose log_prob is exact, received 4"):
         vector_flow.bits_per_dim(x, samples=4)
 
 

@@ -233,7 +233,8 @@ def test_an_objective_asks_the_embedding_once(loss):
     flow, context = conditional(), rows(20, 3)
     flow.adapt(context=context)
     flow.embedding.seen = 0
-    assert tuple(loss(flow, rows(20, 2 if loss.needs_data else 0), context).shape) == (20,)
+    x = ops.convert_to_tensor(rows(20, 2 if loss.needs_data else 0))
+    assert tuple(loss(flow, x, context).shape) == (20,)
     assert flow.embedding.seen == 1
     x, _ = flow.draw(3, context)
     assert tuple(x.shape) == (3, 20, 2)

@@ -9,7 +9,7 @@ def all_finite(tensors):
 
 
 def use_multi_tensor(optimizer):
-    """Let a Keras optimizer clip and average all weights together, where Keras would do so one by one.
+    """Let a Keras optimizer clip and average all weights together; Keras would do so one by one.
 
     Nothing to do here.
     """

@@ -4,7 +4,7 @@ import contextlib
 
 
 def compiling_parts(when):
-    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
+    """A scope in which `run_part` compiles, if `when` holds and the engine does not compile whole steps."""
     return contextlib.nullcontext()
 
 

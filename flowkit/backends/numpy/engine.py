@@ -63,7 +63,7 @@ def replicas():
 
 
 def replica_share(loss):
-    """The share of one replica in `loss`, a mean over its own samples, where the engine adds up what replicas give."""
+    """The share of one replica in `loss`, a mean over its own samples, if the engine adds up what replicas give."""
     return loss
 
 

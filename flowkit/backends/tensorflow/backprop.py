@@ -9,8 +9,8 @@ from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
-    Of all activations only the output is kept, from which each part's input is found by inversion, where
-    `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass where the first
+    Of all activations only the output is kept, from which each part's input is found by inversion, if
+    `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
     """
     variables = [part.variables for part in parts]

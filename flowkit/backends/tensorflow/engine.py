@@ -67,7 +67,7 @@ def replicas():
 
 
 def replica_share(loss):
-    """The share of one replica in `loss`, a mean over its own samples, where the engine adds up what replicas give."""
+    """The share of one replica in `loss`, a mean over its own samples, if the engine adds up what replicas give."""
     return loss / replicas()
 
 
@@ -129,7 +129,7 @@ def compile_gradients(function):
 def compile_fully(function, layer, *, thorough=False):
     """`function` of tensors through the engine's compiler, as a user would compile it; weights as at each call.
 
-    `thorough` asks for all stages, where the first ones alone are much quicker.
+    `thorough` asks for all stages; the first ones alone are much quicker.
     """
     return tf.function(function, jit_compile=True)
 

@@ -12,8 +12,8 @@ from keras import tree
 def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
-    Of all activations only the output is kept, from which each part's input is found by inversion, where
-    `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass where the first
+    Of all activations only the output is kept, from which each part's input is found by inversion, if
+    `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
     """
     variables = [part.variables for part in parts]
@@ -91,7 +91,7 @@ class _Replay(torch.autograd.Function):
 
 
 def _holding(variables, values):
-    """A scope in which the variables have these values; none is needed where they are the variables' own."""
+    """A scope in which the variables have these values; none is needed if they are the variables' own."""
     if all(variable.value is value for variable, value in zip(variables, values, strict=True)):
         return contextlib.nullcontext()
     return keras.StatelessScope(list(zip(variables, values, strict=True)))

@@ -14,7 +14,7 @@ def all_finite(tensors):
 
 
 def use_multi_tensor(optimizer):
-    """Let a Keras optimizer clip and average all weights together, where Keras would do so one by one.
+    """Let a Keras optimizer clip and average all weights together; Keras would do so one by one.
 
     Adam's and AdamW's steps as well, on CPU, where Keras's go through all weights nine times: a tenth of a training
     step of Glow. What a subclass has written itself stays. The values are Keras's up to rounding, of which there is
@@ -33,9 +33,7 @@ def _clip_gradients(optimizer, grads):
     if optimizer.clipnorm or not most or most < 0 or any(g is None for g in grads):
         return type(optimizer)._clip_gradients(optimizer, grads)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    scale = most / torch.clamp(norm, min=most) + (
-        norm - norm
-    )  # NaN where the norm is not finite, as in Keras
+    scale = most / torch.clamp(norm, min=most) + (norm - norm)  # NaN if the norm is not finite, as in Keras
     return list(torch._foreach_mul(grads, scale))
 
 
@@ -89,7 +87,7 @@ def _fusable(optimizer, weights, grads):
     )
 
 
-# What takes the place of methods of the same name, where they are those of that module.
+# What takes the place of methods of the same name, if they are those of that module.
 _REPLACES = {
     _clip_gradients: "keras.src.optimizers.base_optimizer",
     _update_model_variables_moving_average: "keras.src.optimizers.base_optimizer",

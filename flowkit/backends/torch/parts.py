@@ -10,7 +10,7 @@ _COMPILES_PARTS = contextvars.ContextVar("compiles_parts", default=False)
 
 
 def compiling_parts(when):
-    """A scope in which `run_part` compiles, where `when` holds and the engine does not compile whole steps."""
+    """A scope in which `run_part` compiles, if `when` holds and the engine does not compile whole steps."""
     if not when or torch.compiler.is_compiling():  # a whole step, where there are no parts
         return contextlib.nullcontext()
     return _compiling_parts()

@@ -51,7 +51,7 @@ CLAUSES = {clause.name: clause for clause in _ALL}
 
 
 def known(name):
-    """`name`, where a clause is called that. Raises ValueError otherwise."""
+    """`name`, if a clause is called that. Raises ValueError otherwise."""
     if name not in CLAUSES:
         raise ValueError(
             f"the checker knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}."

@@ -41,7 +41,7 @@ def _asked_for(trial):
             trial.call32(points, None, inverse)
         except ContractError:
             continue
-        raise Broken("a ContractError where the required context is missing", "an answer")
+        raise Broken("a ContractError if the required context is missing", "an answer")
 
 
 def _used(trial):

@@ -116,7 +116,7 @@ def _kind_not_asked(spec):
 def reduced(jacobian, spec, event, latent_event, plus=False):
     """The Jacobian between free coordinates: on a simplex the last entry of each row is what the others leave.
 
-    `plus` adds where the Jacobian subtracts: so errors are reduced.
+    `plus` adds what the Jacobian subtracts: so errors are reduced.
     """
     rows, outputs, inputs = jacobian.shape
     if spec.domain.kind == "simplex":

@@ -61,7 +61,7 @@ def saving(trial):
 def restored(layer, event, context, path):
     """`layer` as it comes back from a `.keras` file, in a model of its own.
 
-    The class is offered by name only where it is not one that Keras finds by itself: a class that nobody
+    The class is offered by name only if it is not one that Keras finds by itself: a class that nobody
     registered and that was made inside a function can not be found by anybody.
     """
     inputs = {"x": keras.Input(event, name="x")}

@@ -6,7 +6,7 @@ from flowkit.testing.verdicts.cause import is_authors, said
 
 
 def no_inverse(call):
-    """Why there is no inverse, where `call()` of it says so; None if it answers, or fails in another way.
+    """Why there is no inverse, if `call()` of it says so; None if it answers, or fails in another way.
 
     An engine raises NotImplementedError too, for an operation that it lacks: that is a mistake to report, and no
     word of the author's.

@@ -201,7 +201,7 @@ class Check:
         )
 
     def _hint(self, clause, example, found):
-        """What may help. For an error, its line; and the clause's hint only where a mere call does not meet it."""
+        """What may help. For an error, its line; and the clause's hint only if a mere call does not meet it."""
         if not isinstance(found, Raised):
             return found.hint or clause.hint
         hint = found.hint or ("" if self._plainly_raises(example, found.cause) else clause.hint)

@@ -37,7 +37,7 @@ class Case:
             known(clause)
 
     def check(self, clause: str, profile: str | None = None) -> None:
-        """Raise `ContractError` if this case breaks the clause; an expected failure where it is waived.
+        """Raise `ContractError` if this case breaks the clause; an expected failure if it is waived.
 
         `profile` is the pytest session's, if it is None.
         """
@@ -104,7 +104,7 @@ def parametrize_bijectors(
 
 @dataclass(frozen=True)
 class Asked:
-    """A clause as a test calls it; `fixed` where the module itself says which clauses are asked."""
+    """A clause as a test calls it; `fixed` if the module itself says which clauses are asked."""
 
     clause: str
     profile: str | None

@@ -8,7 +8,7 @@ ESSENTIAL = ("round trip", "inverse round trip", "log-det", "inverse log-det")
 
 @dataclass(frozen=True)
 class Profile:
-    """`examples` for each clause and at most `events` shapes, where the caller names none.
+    """`examples` for each clause and at most `events` shapes, if the caller names none.
 
     `clauses` are those checked, None for all. `thorough` takes an engine's compiler through all its stages.
     """

@@ -27,7 +27,7 @@ LEAST = 2.0**-23
 
 
 class Undecided(Exception):
-    """Nothing of this example could be judged; the message says why, where it is not for rounding alone."""
+    """Nothing of this example could be judged; the message says why, if it is not for rounding alone."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ _LONGEST = 400
 
 @dataclass(frozen=True)
 class Cause:
-    """Where an error comes from. Two are the same where one line raised them, whatever the engine made of it."""
+    """Where an error comes from. Two are the same if one line raised them, whatever the engine made of it."""
 
     key: str
     kind: str = field(compare=False)
     method: str = field(compare=False)
-    place: str = field(compare=False)  # "" where no line of the author's raised it
+    place: str = field(compare=False)  # "" if no line of the author's raised it
     line: str = field(compare=False)
 
     def __str__(self):

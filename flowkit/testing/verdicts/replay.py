@@ -39,7 +39,7 @@ def recorded(make):
 
 
 def drawn_again(make, values):
-    """The bijector that `make` makes where `values` are drawn."""
+    """The bijector that `make` makes if `values` are drawn."""
     with keras.saving.CustomObjectScope(_classes(list(values))):
         left = [_restored(value) for value in values]
 

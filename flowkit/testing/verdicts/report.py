@@ -44,7 +44,7 @@ class BrokenPromise(ContractError):
 class Result:
     """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
 
-    `cause` is the error that broke it, where it was one; `seconds` the time it took; `note` a difference that the
+    `cause` is the error that broke it, if it was one; `seconds` the time it took; `note` a difference that the
     layer's own precision cannot show.
     """
 

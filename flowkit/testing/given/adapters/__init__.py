@@ -24,7 +24,7 @@ def adapt(
     as a `Bijector`.
 
     `event_shape` is that of one input, without the batch. A map that treats each number by itself is summed
-    over the event. `domain` and `codomain` say what it maps from and onto, where the object does not say so
+    over the event. `domain` and `codomain` say what it maps from and onto, if the object does not say so
     itself (torch.distributions and zuko do) and it is not all real numbers. `inverse="iterative"`: its
     inverse is found by search, and `solver_gradients=False` that no gradients pass through that. It is checked with the
     weights that it has.

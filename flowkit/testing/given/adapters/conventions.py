@@ -33,7 +33,7 @@ class Convention:
 
 
 def convention(obj):
-    """The convention of the library that `obj` comes from; TypeError where it is none of those known."""
+    """The convention of the library that `obj` comes from; TypeError if it is none of those known."""
     modules = [cls.__module__ + "." for cls in type(obj).__mro__]
     for library, found in CONVENTIONS.items():
         if any(module.startswith(library + ".") for module in modules):
