@@ -1,7 +1,9 @@
 """Flowkit's bijectors by name, in all their options: what the contract checker is run on."""
 
+import functools
+
 from flowkit import bijectors as fb
-from flowkit.conditioners import MADE, MLP, ConvNet, PlacePrior, ScaledConv, TopPrior
+from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP, PlacePrior, ScaledConv, TopPrior
 from flowkit.testing import Case
 from flowkit.transforms import (
     Affine,
@@ -81,6 +83,7 @@ AFFINE = [
     Case("Scale(given)", lambda: fb.Scale(-1.5), VECTOR),
     Case("ActNorm", fb.ActNorm, (*VECTOR, *IMAGE)),
     Case("ActNorm(factor=1)", lambda: fb.ActNorm(factor=1.0), VECTOR),
+    Case("BatchNorm", fb.BatchNorm, (*VECTOR, *IMAGE)),
     Case("Inverse(ActNorm)", lambda: fb.Inverse(fb.ActNorm()), VECTOR),
 ]
 
@@ -99,6 +102,58 @@ MIXING = [
     Case("Flatten", fb.Flatten, ((2, 3, 2),)),
     Case("Inverse(Flatten)", lambda: fb.Inverse(fb.Flatten(source=(2, 3))), ((6,),)),
     Case("Inverse(Squeeze)", lambda: fb.Inverse(fb.Squeeze()), ((1, 2, 4),)),
+]
+
+LINEAR = [
+    Case(
+        f"{name}(random, bias)" if options else name,
+        lambda layer=layer, options=options: layer(seed=3, **options),
+        events,
+    )
+    for name, layer, events in (
+        ("LULinear", fb.LULinear, ((1,), (3,), (2, 3, 4))),
+        ("QRLinear", fb.QRLinear, ((1,), (3,), (2, 3, 4))),
+        ("SVDLinear", fb.SVDLinear, ((1,), (3,), (2, 3, 4))),
+        ("MatrixExponential", fb.MatrixExponential, ((1,), (3,), (2, 3, 4))),
+        ("CayleyRotation", fb.CayleyRotation, ((1,), (3,), (2, 3, 4))),
+        ("HouseholderRotation", fb.HouseholderRotation, ((1,), (3,), (2, 3, 4))),
+        ("Woodbury", functools.partial(fb.Woodbury, 2), ((2,), (3,), (2, 3, 4))),
+    )
+    for options in ({}, {"init": "random", "bias": True})
+]
+
+BENT = [
+    Case("Planar", lambda: fb.Planar(seed=0), ((1,), (3,))),
+    Case("Planar(context)", lambda: fb.Planar(MLP([6]), seed=0), VECTOR),
+    Case("Inverse(Planar)", lambda: fb.Inverse(fb.Planar(seed=0)), VECTOR),
+    Case("Radial", lambda: fb.Radial(seed=0), ((1,), (3,))),
+    Case("Radial(context)", lambda: fb.Radial(MLP([6]), seed=0), VECTOR),
+    Case("Sylvester", lambda: fb.Sylvester(seed=0), ((1,), (3,))),
+    Case("Sylvester(context)", lambda: fb.Sylvester(MLP([6]), units=2, seed=0), VECTOR),
+]
+
+# Of constant memory, and of the right mean: not the derivative of the value that a given noise has.
+NEUMANN = {"log-det gradient": "the gradient of an estimate is an estimate of its own, by a Neumann series"}
+
+RESIDUAL = [
+    Case("Residual", lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5)), ((1,), (3,))),
+    Case(
+        "Residual(context)",
+        lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5, activation="sin", context="required")),
+        ((2,),),
+    ),
+    Case(
+        "Residual(hutchinson)",
+        lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5), trace="hutchinson"),
+        ((2,),),
+        tolerated=NEUMANN,
+    ),
+    Case(
+        "Residual(roulette)",
+        lambda: fb.Residual(LipschitzMLP([6], lipschitz=0.5), trace="roulette"),
+        ((2,),),
+        tolerated=NEUMANN,
+    ),
 ]
 
 COUPLINGS = [
@@ -250,6 +305,18 @@ ARRANGED = [
     for arrangement in ARRANGEMENTS
 ]
 
-ALL = [*POINTWISE, *AFFINE, *MIXING, *COUPLINGS, *ONE_BY_ONE, *ARRANGED, *CONTEXTS, *COMPOSED]
+ALL = [
+    *POINTWISE,
+    *AFFINE,
+    *MIXING,
+    *LINEAR,
+    *BENT,
+    *RESIDUAL,
+    *COUPLINGS,
+    *ONE_BY_ONE,
+    *ARRANGED,
+    *CONTEXTS,
+    *COMPOSED,
+]
 
 assert len({case.name for case in ALL}) == len(ALL), "names of cases must differ"

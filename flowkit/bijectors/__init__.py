@@ -3,37 +3,63 @@
 from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
+from flowkit.bijectors.batchnorm import BatchNorm
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.inverse import Inverse
+from flowkit.bijectors.linear import (
+    CayleyRotation,
+    HouseholderRotation,
+    LULinear,
+    MatrixExponential,
+    QRLinear,
+    SVDLinear,
+    Woodbury,
+)
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.permute import Permute
+from flowkit.bijectors.planar import Planar
 from flowkit.bijectors.pointwise import Pointwise
+from flowkit.bijectors.radial import Radial
 from flowkit.bijectors.reshape import Flatten, Reshape
+from flowkit.bijectors.residual import Residual
 from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowkit.bijectors.squeeze import Squeeze
+from flowkit.bijectors.sylvester import Sylvester
 
 __all__ = [
     "ActNorm",
     "Autoregressive",
+    "BatchNorm",
+    "CayleyRotation",
     "Chain",
     "Conv1x1",
     "Coupling",
     "Elementwise",
     "Exp",
     "Flatten",
+    "HouseholderRotation",
     "Inverse",
+    "LULinear",
     "Logit",
+    "MatrixExponential",
     "MultiScale",
     "Permute",
+    "Planar",
     "Pointwise",
+    "QRLinear",
+    "Radial",
     "Reshape",
+    "Residual",
+    "SVDLinear",
     "Scale",
     "Shift",
     "Sigmoid",
     "Softplus",
     "Squeeze",
+    "Sylvester",
     "Tanh",
+    "Woodbury",
 ]

@@ -6,6 +6,7 @@ in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
 from flowkit.conditioners.convnet import ConvNet
+from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE
 from flowkit.conditioners.mlp import MLP
 from flowkit.conditioners.place_prior import PlacePrior
@@ -14,4 +15,14 @@ from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.conditioners.scaled_dense import ScaledDense
 from flowkit.conditioners.top_prior import TopPrior
 
-__all__ = ["MADE", "MLP", "ConvNet", "PlacePrior", "ResidualMLP", "ScaledConv", "ScaledDense", "TopPrior"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "ConvNet",
+    "LipschitzMLP",
+    "PlacePrior",
+    "ResidualMLP",
+    "ScaledConv",
+    "ScaledDense",
+    "TopPrior",
+]

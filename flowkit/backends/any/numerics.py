@@ -18,8 +18,17 @@ def cumsum(x, axis=None):
     return keras.ops.cumsum(x, axis=axis)
 
 
-def iterate(step, times, state):
-    """`state` after `step`, a function of it, was applied so many times."""
+def iterate(step, times, state, alive=None):
+    """`state` after `step`, a function of it, was applied so many times; fewer if `alive(state)` is no longer true.
+
+    With `alive`, nobody may take gradients of it, and an engine may go on to the end.
+    """
+    if alive is not None:
+        return keras.ops.while_loop(
+            lambda k, state: keras.ops.logical_and(k < times, alive(state)),
+            lambda k, state: (k + 1, step(state)),
+            (keras.ops.convert_to_tensor(0), state),
+        )[1]
     return keras.ops.fori_loop(0, times, lambda _, state: step(state), state)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import keras
 
 from flowkit.backends.any.numerics import cumsum, matmul  # noqa: F401  (exact as they are)
+from flowkit.backends.any.numerics import iterate as any_iterate
 
 
 def arctan(x):
@@ -17,11 +18,16 @@ def cos(x):
     return _keep(jnp.cos, keras.ops.cos, x)
 
 
-def iterate(step, times, state):
-    """`state` after `step`, a function of it, was applied so many times."""
+def iterate(step, times, state, alive=None):
+    """`state` after `step`, a function of it, was applied so many times; fewer if `alive(state)` is no longer true.
+
+    With `alive`, nobody may take gradients of it, and an engine may go on to the end.
+    """
     if isinstance(jnp.zeros(()), jax.core.Tracer):  # part of what is compiled
-        return keras.ops.fori_loop(0, times, lambda _, state: step(state), state)
+        return any_iterate(step, times, state, alive)
     for _ in range(times):  # by itself JAX's loop compiles anew in each call, for a large part of a second
+        if alive is not None and not alive(state):
+            break
         state = step(state)
     return state
 

@@ -3,7 +3,7 @@
 import keras
 import torch
 
-from flowkit.backends.any.numerics import arctan, cos, iterate, sin, tanh  # noqa: F401  (exact as they are)
+from flowkit.backends.any.numerics import arctan, cos, sin, tanh  # noqa: F401  (exact as they are)
 
 
 def cumsum(x, axis=None):
@@ -12,6 +12,18 @@ def cumsum(x, axis=None):
     if x.dtype != torch.float64:
         return keras.ops.cumsum(x, axis=axis)
     return torch.cumsum(x.flatten(), 0) if axis is None else torch.cumsum(x, axis)
+
+
+def iterate(step, times, state, alive=None):
+    """`state` after `step`, a function of it, was applied so many times; fewer if `alive(state)` is no longer true.
+
+    With `alive`, nobody may take gradients of it, and an engine may go on to the end.
+    """
+    for _ in range(times):
+        if alive is not None and not torch.compiler.is_compiling() and not alive(state):
+            break
+        state = step(state)
+    return state
 
 
 def matmul(x1, x2):

@@ -1,0 +1,85 @@
+"""What all linear layers have in common: a matrix and a bias at every place of an event."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors.fixed import rng
+from flowkit.bijectors.places import places
+from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract.arguments import one_of
+from flowkit.numerics import matmul
+
+
+class Linear(Bijector):
+    """z = x W + b at every place of an event of any rank, log-det = places * log|det W|; the last axis is multiplied.
+
+    `init` is where it starts: the "identity", or "random", a random rotation drawn from `seed`. `bias` adds a learned
+    b, from zero.
+
+    A subclass makes its weights in `_build(channels)`, and gives W and its inverse by `matrix(inverse)` and
+    log|det W| by `log_abs_det()`, all from the weights alone.
+    """
+
+    spec = BijectorSpec(log_det="constant")
+
+    def __init__(
+        self, *, init: str = "identity", bias: bool = False, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.init = one_of(f"{type(self).__name__}'s init", init, ("identity", "random"))
+        self.use_bias, self.seed = bool(bias), seed
+
+    def build(self, x_shape):
+        self._build(x_shape[-1])
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="bias")
+
+    def _build(self, channels):
+        raise NotImplementedError
+
+    def _learned(self, name, value):
+        """A weight that starts at `value`, a numpy array."""
+        return self.add_weight(
+            shape=value.shape,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.array(value), dtype=dtype),
+            name=name,
+        )
+
+    def _drawn(self, *shape):
+        """Standard normal numbers, those of the seed."""
+        return rng(self.seed).normal(size=shape)
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """W of z = x W + b, or its inverse, (channels, channels)."""
+        raise NotImplementedError
+
+    def log_abs_det(self) -> Any:
+        """log|det W|, a scalar."""
+        raise NotImplementedError
+
+    def _times(self, x, inverse):
+        """x W, or x times the inverse of W."""
+        return matmul(x, self.matrix(inverse))
+
+    def _forward(self, x):
+        z = self._times(x, False)
+        return z + self.bias.value if self.use_bias else z, places(x) * self.log_abs_det()
+
+    def _inverse(self, z):
+        z = z - self.bias.value if self.use_bias else z
+        return self._times(z, True), -places(z) * self.log_abs_det()
+
+    def get_config(self):
+        return {**super().get_config(), "init": self.init, "bias": self.use_bias, "seed": self.seed}
+
+
+def eye(size: int, like: Any) -> Any:
+    """The identity matrix in the type of `like`."""
+    return ops.eye(size, dtype=like.dtype)
+
+
+def triangle(weight: Any, values: Any) -> Any:
+    """What a square weight holds above its diagonal, with `values` on the diagonal."""
+    return ops.triu(weight, 1) + ops.diag(values)

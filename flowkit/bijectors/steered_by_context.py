@@ -1,0 +1,110 @@
+"""Layers whose parameters are weights, which a network of the context may move."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import shown
+from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner, context_of
+from flowkit.contract.shapes import as_tuple
+
+
+class SteeredByContext(Bijector):
+    """A bijector on vectors whose parameters are weights; with a `conditioner`, weights + conditioner(context).
+
+    The network is given the context as its input. Its answer starts at zero, and the weights do not: at zero some
+    layers would have no gradient.
+
+    A subclass says in `_starts(size)` where its parameters start, and is given them by `_steered(context)`. Raises
+    TypeError for no network; ContractError for one that expects a context beside its input, and for a context that is
+    not vectors (batch, k).
+    """
+
+    inverse_kind = "analytic"  # or "iterative"
+
+    def __init__(self, conditioner: Any = None, *, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if conditioner is not None and not isinstance(conditioner, keras.Layer):
+            raise TypeError(
+                f"{type(self).__name__} expects a Conditioner or a Keras layer, such as MLP([64]), received "
+                f"{shown(conditioner)}."
+            )
+        if context_of(conditioner) != "none":
+            raise ContractError(
+                "conditioner",
+                self,
+                expected="a conditioner that is given the context as its input",
+                received=f"one with context={conditioner.context!r}",
+                hint="Leave context= out of its arguments.",
+            )
+        self.conditioner, self.seed = conditioner, seed
+        context = "none" if conditioner is None else "required"
+        self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
+
+    @property
+    def num_classes(self):
+        return getattr(self.conditioner, "num_classes", None)
+
+    def _starts(self, size: int) -> dict[str, np.ndarray]:
+        """Where the parameters start, by their names."""
+        raise NotImplementedError
+
+    def build(self, x_shape, context_shape=None):
+        self.own = {
+            name: self.add_weight(
+                shape=value.shape,
+                initializer=lambda shape, dtype, value=value: ops.convert_to_tensor(value, dtype=dtype),
+                name=name,
+            )
+            for name, value in self._starts(x_shape[-1]).items()
+        }
+        if self.conditioner is None:
+            return
+        ranks = (2,) if self.num_classes is None else (1, 2)
+        if not isinstance(context_shape, tuple | list) or len(context_shape) not in ranks:
+            raise ContractError(
+                "context",
+                self,
+                expected="vectors (batch, k) to ask its conditioner with",
+                received="none" if context_shape is None else f"shape {context_shape}",
+                hint="keras.ops.one_hot makes vectors of labels.",
+            )
+        features = sum(math.prod(weight.shape) for weight in self.own.values())
+        build_conditioner(self, self.conditioner, features, as_tuple(context_shape))
+
+    def _steered(self, context):
+        """The parameters in the order of `_starts`: (batch, *shape), or (1, *shape) if they are the same for all."""
+        weights = [ops.expand_dims(weight.value, 0) for weight in self.own.values()]
+        if self.conditioner is None:
+            return weights
+        answer, start = ask(self.conditioner, context, None, self.compute_dtype), 0
+        moved = []
+        for weight in weights:
+            stop = start + math.prod(weight.shape)
+            moved.append(weight + ops.reshape(answer[:, start:stop], (-1, *weight.shape[1:])))
+            start = stop
+        return moved
+
+    def run_adapt(self, x, context, again=True, noise=None):
+        if self.conditioner is not None and (again or not self.adapted):
+            adapt_conditioner(self.conditioner, context, None)
+
+    @property
+    def refreshes(self):
+        return hasattr(self.conditioner, "refresh")
+
+    def run_refresh(self, x, context, noise=None):
+        self.conditioner.refresh(context)
+
+    def get_config(self):
+        network = keras.saving.serialize_keras_object(self.conditioner)
+        return {**super().get_config(), "conditioner": network, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config["conditioner"])
+        return cls(**config | {"conditioner": network})

@@ -1,0 +1,177 @@
+"""Planar, radial and Sylvester layers: log-dets of dense Jacobians, and inverses that have no closed form elsewhere."""
+
+import functools
+
+import numpy as np
+import pytest
+from arrays import array, precision, tensor
+from keras import ops
+
+from flowkit import backends
+from flowkit.bijectors import Inverse, Planar, Radial, Sylvester
+from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
+
+EPSILON, DOUBLE = np.finfo("float32").eps, np.finfo("float64").eps
+X = np.random.default_rng(0).normal(size=(40, 4)) * 3
+ALL = [Planar, Radial, functools.partial(Sylvester, units=3)]
+each = pytest.mark.parametrize("make", ALL, ids=["Planar", "Radial", "Sylvester"])
+
+
+def built(make, perturb, size=4, scale=0.7, **options):
+    layer = make(seed=1, **options)
+    layer.build_for((None, size))
+    return perturb(layer, scale=scale)
+
+
+@each
+@pytest.mark.parametrize("size", [3, 4])
+def test_the_log_det_is_that_of_the_jacobian(make, size, perturb):
+    with backends.float64():
+        layer = built(make, perturb, size)
+        x = X[:, :size].copy()
+        jacobian = array(backends.compile_jacobian(lambda x: layer(x)[0], layer)(x))
+        z, log_det = layer(x)
+        sign, expected = np.linalg.slogdet(jacobian)
+        assert (sign > 0).all()
+        assert np.ptp(expected) > 0.1
+        np.testing.assert_allclose(array(log_det), expected, atol=1e3 * DOUBLE)
+        back, log_back = layer.inverse(z)
+        np.testing.assert_allclose(array(log_back), -expected, atol=1e3 * DOUBLE)
+        np.testing.assert_allclose(array(back), x, atol=1e3 * DOUBLE * np.abs(x).max())
+
+
+@each
+@pytest.mark.parametrize("scale", [0.5, 3.0, 30.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_it_can_be_inverted_whatever_the_weights(make, scale, dtype, perturb):
+    """The slope is nowhere below 0.001, so that rounding of z is magnified a thousand times at most."""
+    with precision(dtype):
+        layer = built(make, perturb, scale=scale)
+        x = tensor(X, dtype)
+        z, log_det = layer(x)
+        back, log_back = layer.inverse(z)
+        unit = np.finfo(dtype).eps
+        size = max(np.abs(array(z)).max(), np.abs(X).max(), scale**2)
+        np.testing.assert_allclose(array(back), array(x), atol=64 * 1e3 * unit * size)
+        assert np.isfinite(array(log_det)).all()
+        assert np.isfinite(array(log_back)).all()
+
+
+@each
+def test_it_starts_at_the_identity_with_a_gradient_for_some_weight(make):
+    layer = make(seed=0)
+    layer.build_for((None, 4))
+    x = tensor(X, "float32")
+    z, log_det = layer(x)
+    np.testing.assert_array_equal(array(z), array(x))
+    np.testing.assert_allclose(array(log_det), 0, atol=8 * EPSILON)
+    gradient = backends.compile_jacobian(lambda x: layer(x)[0], layer)(x)
+    assert np.isfinite(array(gradient)).all()
+
+
+@each
+def test_a_network_of_the_context_moves_the_weights(make, perturb):
+    layer = make(MLP([8], activation="tanh"), seed=0)
+    x, context = X.astype("float32"), np.random.default_rng(1).normal(size=(40, 2)).astype("float32")
+    z, _ = layer(x, context=context)
+    np.testing.assert_array_equal(array(z), x)  # the network starts at zero
+    perturb(layer, scale=0.5)
+    z, _ = layer(x, context=context)
+    other, _ = layer(x, context=context[::-1].copy())
+    assert (array(z) != array(other)).any(axis=1).all()
+    back, _ = layer.inverse(z, context=context)
+    np.testing.assert_allclose(array(back), x, atol=1e3 * 64 * EPSILON * np.abs(x).max())
+    one = layer(x[:1], context=context[:1])
+    np.testing.assert_allclose(array(one[0]), array(z)[:1], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ContractError, match=r"expected vectors \(batch, k\)"):
+        make(MLP([8]))(x, context=np.ones((40, 2, 2), "float32"))
+    with pytest.raises(ContractError, match="received one with context='optional'"):
+        make(MLP([8], context="optional"))
+
+
+@each
+def test_gradients_go_through_the_inverse(make, perturb):
+    """d x / d weights at fixed z, against differences in float64."""
+    with backends.float64():
+        layer = built(make, perturb)
+        z = ops.convert_to_tensor(X[:5])
+        draw = np.random.default_rng(2)
+        cotangent = ops.convert_to_tensor(draw.normal(size=(5, 4)))
+
+        def value(given):
+            x, log_det = layer.inverse(given[0])
+            return ops.sum(cotangent * x) + ops.sum(log_det)
+
+        gradient = array(backends.gradients(value, [z])[1][0])
+        move = draw.normal(size=(5, 4))
+        step = 1e-6
+        ahead, behind = (
+            float(array(value([z + sign * step * ops.convert_to_tensor(move)]))) for sign in (1, -1)
+        )
+        np.testing.assert_allclose((gradient * move).sum(), (ahead - behind) / (2 * step), rtol=1e-6)
+
+
+def test_a_sylvester_layer_with_one_unit_is_planar(perturb):
+    """Q = q, so r q tanh(s q . x + b): w = s q, u' = r q."""
+    with backends.float64():
+        sylvester = built(functools.partial(Sylvester, units=1), perturb)
+        q, _, s, b, m = (array(part)[0] for part in sylvester._mixing(None))
+        planar = Planar()
+        planar.build_for((None, 4))
+        w = s[0, 0] * q[:, 0]
+        # The raw number of w . u of which m is made.
+        along = np.log(np.expm1(m[0] / (1 - 1e-3) + 1)) - np.log(np.e - 1)
+        planar.own["w"].assign(w)
+        planar.own["u"].assign(along * w / (w @ w))
+        planar.own["b"].assign(b[0])
+        for direction in ("__call__", "inverse"):
+            for one, other in zip(
+                getattr(sylvester, direction)(X), getattr(planar, direction)(X), strict=True
+            ):
+                np.testing.assert_allclose(array(one), array(other), atol=1e3 * DOUBLE)
+
+
+def test_without_a_direction_a_planar_layer_moves_all_alike():
+    layer = Planar()
+    layer.build_for((None, 4))
+    layer.own["w"].assign(np.zeros(4))
+    layer.own["u"].assign(np.arange(4.0))
+    layer.own["b"].assign(0.5)
+    x = X.astype("float32")
+    z, log_det = layer(x)
+    np.testing.assert_allclose(array(z), x + np.arange(4) * np.tanh(0.5), atol=32 * EPSILON * np.abs(x).max())
+    np.testing.assert_array_equal(array(log_det), np.zeros(40))
+    gradients = backends.gradients(lambda given: ops.sum(layer(given[0])[0]), [tensor(X, "float32")])[1]
+    np.testing.assert_array_equal(array(gradients[0]), np.ones((40, 4)))
+
+
+def test_a_radial_layer_is_exact_at_its_centre_and_far_from_it():
+    layer = Radial(seed=0)
+    layer.build_for((None, 3))
+    layer.own["beta"].assign(-3.0)
+    c = array(layer.own["c"].value)
+    x = np.stack([c, c + 1e-6, c + 1e3, c + 1e6]).astype("float32")
+    z, log_det = layer(x)
+    np.testing.assert_array_equal(array(z)[0], c)
+    np.testing.assert_allclose(
+        array(log_det)[0], 3 * np.log(1e-3 + 0.999 * np.log1p(np.exp(-3 + np.log(np.e - 1)))), rtol=1e-5
+    )
+    np.testing.assert_allclose(array(log_det)[3], 0, atol=1e-5)
+    np.testing.assert_allclose(array(layer.inverse(z)[0]), x, rtol=16 * EPSILON, atol=64 * EPSILON)
+
+
+def test_fast_samples_are_the_inverse(perturb):
+    layer = built(Planar, perturb)
+    turned = Inverse(layer)
+    assert turned.spec.forward == "iterative"
+    assert turned.spec.inverse == "analytic"
+    z = X.astype("float32")
+    np.testing.assert_array_equal(array(turned.inverse(z)[0]), array(layer(z)[0]))
+
+
+def test_too_many_units_are_refused():
+    with pytest.raises(ContractError, match="at least units=5 entries, received 4"):
+        Sylvester(units=5)(X)
+    with pytest.raises(TypeError, match="Planar expects a Conditioner or a Keras layer"):
+        Planar(3)
