@@ -43,7 +43,7 @@ class BatchNorm(Bijector):
             raise ValueError(f"BatchNorm's momentum: expected a number in [0, 1), received {momentum!r}.")
         self.momentum, self.epsilon = float(momentum), positive(epsilon, "BatchNorm's epsilon")
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         shape = (x_shape[-1],)
         self.g = self.add_weight(shape=shape, initializer="zeros", name="g")
         self.b = self.add_weight(shape=shape, initializer="zeros", name="b")
@@ -75,7 +75,7 @@ class BatchNorm(Bijector):
         for stored, seen in zip((self.mean, self.variance), _statistics(x), strict=True):
             stored.assign(stored.value * self.momentum + seen * (1 - self.momentum))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 

@@ -93,13 +93,13 @@ class Residual(Bijector):
         )
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         build_conditioner(self, self.conditioner, x_shape[-1], tuple(x_shape), context_shape)
 
-    def noise_size(self, x_shape):
+    def noise_size(self, x_shape: Any) -> int:
         return x_shape[-1] + (self.trace == "roulette")
 
     def _network(self, context):
@@ -146,18 +146,18 @@ class Residual(Bijector):
         r = ops.qr(_jacobian(g, x, context))[1]
         return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         if again or not self.adapted:
             adapt_conditioner(self.conditioner, x, context)
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return hasattr(self.conditioner, "refresh")
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         self.conditioner.refresh(*(x,) if context_of(self.conditioner) == "none" else (x, context))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "conditioner": keras.saving.serialize_keras_object(self.conditioner),
@@ -167,7 +167,7 @@ class Residual(Bijector):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"conditioner": keras.saving.deserialize_keras_object(config["conditioner"])})
 
 

@@ -46,14 +46,14 @@ class SteeredByContext(Bijector):
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
     def _starts(self, size: int) -> dict[str, np.ndarray]:
         """Where the parameters start, by their names."""
         raise NotImplementedError
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         self.own = {
             name: self.add_weight(
                 shape=value.shape,
@@ -89,22 +89,22 @@ class SteeredByContext(Bijector):
             start = stop
         return moved
 
-    def run_adapt(self, x, context, again=True, noise=None):
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         if self.conditioner is not None and (again or not self.adapted):
             adapt_conditioner(self.conditioner, context, None)
 
     @property
-    def refreshes(self):
+    def refreshes(self) -> bool:
         return hasattr(self.conditioner, "refresh")
 
-    def run_refresh(self, x, context, noise=None):
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         self.conditioner.refresh(context)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         network = keras.saving.serialize_keras_object(self.conditioner)
         return {**super().get_config(), "conditioner": network, "seed": self.seed}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         network = keras.saving.deserialize_keras_object(config["conditioner"])
         return cls(**config | {"conditioner": network})

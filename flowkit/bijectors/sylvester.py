@@ -84,7 +84,7 @@ class Sylvester(SteeredByContext):
         a, bent = (ops.stack([pair[k] for _, pair in found[::-1]], axis=-1) for k in (0, 1))
         return z - _times(q, _times(r, bent)), -ops.sum(bend(a, m)[1], axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}
 
 

@@ -89,7 +89,7 @@ class LipschitzMLP(Conditioner):
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
         sizes = [x_shape[-1], *self.hidden, self.features]
         self.kernels, self.shifts, self.betas = [], [], []
         for k, size in enumerate(sizes[1:]):
@@ -108,7 +108,7 @@ class LipschitzMLP(Conditioner):
         most = self.lipschitz ** (1 / len(self.kernels))
         return [k.value / ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
 
-    def call(self, x, context=None):
+    def call(self, x: Any, context: Any = None) -> Any:
         return self.prepared()(x, context)
 
     def prepared(self) -> Callable[..., Any]:
@@ -132,10 +132,10 @@ class LipschitzMLP(Conditioner):
             return sin(h)
         return h * ops.sigmoid(softplus(self.betas[k].value) * h) / 1.1
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden": self.hidden,

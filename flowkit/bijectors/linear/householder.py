@@ -88,5 +88,5 @@ class HouseholderRotation(Linear):
         """0.0, as of every rotation."""
         return 0.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "reflections": self.reflections}

@@ -31,7 +31,7 @@ class Linear(Bijector):
         self.init = one_of(f"{type(self).__name__}'s init", init, ("identity", "random"))
         self.use_bias, self.seed = bool(bias), seed
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self._build(x_shape[-1])
         if self.use_bias:
             self.bias = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="bias")
@@ -71,7 +71,7 @@ class Linear(Bijector):
         z = z - self.bias.value if self.use_bias else z
         return self._times(z, True), -places(z) * self.log_abs_det()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "init": self.init, "bias": self.use_bias, "seed": self.seed}
 
 

@@ -52,5 +52,5 @@ class QRLinear(Linear):
         """sum(log r_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "reflections": self.reflections}

@@ -57,5 +57,5 @@ class SVDLinear(Linear):
         """sum(log s)."""
         return ops.sum(self._log_s())
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "reflections": self.reflections, "bound": self.bound}

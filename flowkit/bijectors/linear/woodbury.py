@@ -77,5 +77,5 @@ class Woodbury(Linear):
         left, right = self.factors(inverse)
         return x + matmul(matmul(x, left), right)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rank": self.rank}
