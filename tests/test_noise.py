@@ -168,7 +168,7 @@ def test_a_multi_scale_flow_hands_noise_to_its_scales():
     scales = [Chain([Squeeze(), Augment(4), Slice(4)]), Chain([Squeeze()])]
     layer = MultiScale(scales)
     layer.build((None, 4, 4, 1))
-    assert layer.noise_needs((None, 4, 4, 1), False) == (Need("normal", 16),)
+    assert layer.noise_needs((None, 4, 4, 1), inverse=False) == (Need("normal", 16),)
     x = rows(5, 4, 4, 1)
     z, there = layer(x, noise=layer.draw_noise(x.shape, 0))
     back, log_det = layer.inverse(z, noise=layer.draw_noise(x.shape, 1, inverse=True))
@@ -274,7 +274,7 @@ def test_reading_a_chain_backwards_is_a_chain_of_parts_read_backwards(names):
     parts = Chain([Inverse(PARTS[name]()) for name in reversed(names)]).spec
     for inverse in (False, True):
         assert whole.likelihood_of(inverse=inverse) == parts.likelihood_of(inverse=inverse)
-        assert whole.draws(inverse) == parts.draws(inverse)
+        assert whole.draws(inverse=inverse) == parts.draws(inverse=inverse)
 
 
 @pytest.mark.parametrize("bounded", ["augment", "dequantize"])

@@ -119,7 +119,7 @@ class Chain(Bijector):
                 x, log_det = self._run_silent(parts, x, context, inverse)
             else:
                 (part,) = parts
-                x, log_det = part.run(x, context, inverse, noise=share)
+                x, log_det = part.run(x, context, inverse=inverse, noise=share)
             total = total + log_det
         return x, total
 
@@ -130,20 +130,20 @@ class Chain(Bijector):
             return run(parts, x, context, inverse)
         total, runs = 0.0, repeats(parts)
         for blocks in reversed(runs) if inverse else runs:
-            x, log_det = backends.scan(run, blocks, x, context, inverse)
+            x, log_det = backends.scan(run, blocks, x, context, inverse=inverse)
             total = total + log_det
         return x, total
 
     # Noise
 
-    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
-        return sum(self._shares(x_shape, inverse), ())
+    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+        return sum(self._shares(x_shape, inverse=inverse), ())
 
-    def _shares(self, x_shape, inverse):
+    def _shares(self, x_shape, *, inverse):
         """What each part needs, in their order, for data of `x_shape`."""
         shares = []
         for part in self.parts:
-            shares.append(part.noise_needs(x_shape, inverse))
+            shares.append(part.noise_needs(x_shape, inverse=inverse))
             x_shape = part.compute_output_shape(x_shape)
         return shares
 
@@ -153,15 +153,15 @@ class Chain(Bijector):
             return [(self.parts, None)]
         x_shape = self.compute_inverse_shape(shape) if inverse else shape
         runs = []
-        for part, share in zip(self.parts, deal(noise, self._shares(x_shape, inverse)), strict=True):
+        for part, share in zip(self.parts, deal(noise, self._shares(x_shape, inverse=inverse)), strict=True):
             if share is None and runs and runs[-1][1] is None:
                 runs[-1][0].append(part)
             else:
                 runs.append(([part], share))
         return runs[::-1] if inverse else runs
 
-    def forgets(self, inverse: bool) -> bool:
-        return any(part.forgets(inverse) for part in self.parts)
+    def forgets(self, *, inverse: bool) -> bool:
+        return any(part.forgets(inverse=inverse) for part in self.parts)
 
     # Gradients that save memory
 
@@ -241,7 +241,7 @@ class Chain(Bijector):
         """Each part and its noise, forward."""
         if noise is None:
             return [(part, None) for part in self.parts]
-        return zip(self.parts, deal(noise, self._shares(as_tuple(x.shape), False)), strict=True)
+        return zip(self.parts, deal(noise, self._shares(as_tuple(x.shape), inverse=False)), strict=True)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         for part in self.parts:

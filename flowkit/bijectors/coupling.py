@@ -98,7 +98,7 @@ class Coupling(Steered):
         return self.transform.prepare(self._answer(kept, context, derived))
 
     def _move(self, given, prepared, inverse):
-        moved, log_slope = self.transform.run(given, prepared, inverse)
+        moved, log_slope = self.transform.run(given, prepared, inverse=inverse)
         moved = self._parts.only_changed(moved, given)
         if self.spec.log_det == "zero":
             return moved, 0.0

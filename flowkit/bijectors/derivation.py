@@ -20,7 +20,7 @@ def run_units(units, known, x, context, inverse):
             derived = derived_of(unit, x.shape, inverse) if len(unit) > 1 else [None]
         steps = list(zip(unit, derived, strict=True))
         for part, own in reversed(steps) if inverse else steps:
-            x, log_det = backends.run_part(part, x, context, inverse, own)
+            x, log_det = backends.run_part(part, x, context, inverse=inverse, derived=own)
             log_dets.append(log_det)
     return x, backends.add_up(log_dets)
 

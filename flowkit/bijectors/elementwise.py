@@ -25,5 +25,5 @@ class Elementwise(Bijector):
     def run(
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
     ) -> tuple[Any, Any]:
-        y, log_derivative = super().run(x, context, inverse, noise, derived)
+        y, log_derivative = super().run(x, context, inverse=inverse, noise=noise, derived=derived)
         return y, sum_event(ops.broadcast_to(log_derivative, ops.shape(y)))

@@ -38,16 +38,16 @@ class Inverse(Bijector):
         self.bijector._check_input(x, context, not inverse)
 
     def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
-        return self.bijector.run(x, context, not inverse, **given(noise))
+        return self.bijector.run(x, context, inverse=not inverse, **given(noise))
 
-    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
-        return self.bijector.noise_needs(self.bijector.compute_inverse_shape(x_shape), not inverse)
+    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+        return self.bijector.noise_needs(self.bijector.compute_inverse_shape(x_shape), inverse=not inverse)
 
-    def forgets(self, inverse: bool) -> bool:
-        return self.bijector.forgets(not inverse)
+    def forgets(self, *, inverse: bool) -> bool:
+        return self.bijector.forgets(inverse=not inverse)
 
     def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
-        return self.bijector.rebuild(y, context, not inverse, nudge)
+        return self.bijector.rebuild(y, context, inverse=not inverse, nudge=nudge)
 
     @property
     def refreshes(self) -> bool:

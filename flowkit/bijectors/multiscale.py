@@ -199,22 +199,27 @@ class MultiScale(Bijector):
     def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         return self._inverse(x, context, noise) if inverse else self._forward(x, context, noise)
 
-    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
-        return sum(self._shares(x_shape, inverse), ())
+    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+        return sum(self._shares(x_shape, inverse=inverse), ())
 
-    def _shares(self, x_shape, inverse):
+    def _shares(self, x_shape, *, inverse):
         """What each scale needs of noise, in their order."""
         shapes = self._level_shapes(as_tuple(x_shape))
         return [
-            scale.noise_needs(shape, inverse) for scale, (shape, _) in zip(self.scales, shapes, strict=True)
+            scale.noise_needs(shape, inverse=inverse)
+            for scale, (shape, _) in zip(self.scales, shapes, strict=True)
         ]
 
-    def _deal(self, noise, x_shape, inverse):
+    def _deal(self, noise, x_shape, *, inverse):
         """The noise of each scale, None for none."""
-        return [None] * len(self.scales) if noise is None else deal(noise, self._shares(x_shape, inverse))
+        return (
+            [None] * len(self.scales)
+            if noise is None
+            else deal(noise, self._shares(x_shape, inverse=inverse))
+        )
 
-    def forgets(self, inverse: bool) -> bool:
-        return any(scale.forgets(inverse) for scale in self.scales)
+    def forgets(self, *, inverse: bool) -> bool:
+        return any(scale.forgets(inverse=inverse) for scale in self.scales)
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         shares = self._deal(noise, as_tuple(x.shape), inverse=False)

@@ -74,7 +74,7 @@ class Pointwise(Steered):
             raw = self._answer(*self._seen(x, context))
         # One axis of size 1 for each of the places that share it.
         raw = ops.reshape(raw, (-1, *(1,) * (len(x.shape) - 2), *raw.shape[1:]))
-        y, log_slope = self.transform.run(x, self.transform.prepare(raw), inverse)
+        y, log_slope = self.transform.run(x, self.transform.prepare(raw), inverse=inverse)
         if self.spec.log_det == "zero":
             return y, 0.0
         return y, sum_event(ops.broadcast_to(log_slope, ops.shape(y)))

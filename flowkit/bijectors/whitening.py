@@ -16,7 +16,7 @@ class Whitening:
             return z, 0.0
         h = ask(prior, given, context, z.dtype)
         prepared = self.transform.prepare(deal(h, self.transform.parameters, self.layout))
-        z, log_slope = self.transform.run(z, prepared, inverse)
+        z, log_slope = self.transform.run(z, prepared, inverse=inverse)
         log_det = sum_event(log_slope)
         # The top prior answers once for the whole batch if nothing tells samples apart.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det

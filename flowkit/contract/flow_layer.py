@@ -49,7 +49,7 @@ class FlowLayer(keras.Layer):
             self._checked_adapted = self._check_adapted()
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
-        y, log_det = self.run(x, context, inverse, **given(noise))
+        y, log_det = self.run(x, context, inverse=inverse, **given(noise))
         return y, self._per_sample(log_det, x)
 
     def __call__(self, x: Any, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Any, Any]:
@@ -68,7 +68,7 @@ class FlowLayer(keras.Layer):
 
         `seed` is a whole number or a `keras.random.SeedGenerator`.
         """
-        return drawn(self.noise_needs(x_shape, inverse), x_shape[0], self.compute_dtype, seed)
+        return drawn(self.noise_needs(x_shape, inverse=inverse), x_shape[0], self.compute_dtype, seed)
 
     def adapt(
         self,
@@ -111,20 +111,20 @@ class FlowLayer(keras.Layer):
     ) -> tuple[Any, Any]:
         """One direction's hook, given what it declares. The log-det may still be a scalar."""
         hook = self._inverse if inverse else self._forward
-        more = given(noise) if self.spec.draws(inverse) else {}
+        more = given(noise) if self.spec.draws(inverse=inverse) else {}
         if self._handed["_inverse" if inverse else "_forward"]:
             more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
         return hook(x, **more) if self.spec.context == "none" else hook(x, context, **more)
 
-    def noise_needs(self, x_shape: Any, inverse: bool) -> Any:
+    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
         """What numbers a direction needs for a sample of data of `x_shape`, one `Need` for each kind in turn."""
-        if not self.spec.draws(inverse):
+        if not self.spec.draws(inverse=inverse):
             return ()
         kind = one_of(f"{type(self).__name__}.noise_kind", self.noise_kind, KINDS)
         size = whole_number(self.noise_size(as_tuple(x_shape)), f"{type(self).__name__}.noise_size", least=0)
         return (Need(kind, size),)
 
-    def forgets(self, inverse: bool) -> bool:
+    def forgets(self, *, inverse: bool) -> bool:
         """Whether that direction forgets something, so that the other, after it, gives another point."""
         return False
 
@@ -134,8 +134,8 @@ class FlowLayer(keras.Layer):
         The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
         bijector that finds x on the way, and so need not run both directions, overrides this.
         """
-        x = ops.stop_gradient(self.run(y, context, not inverse)[0])
-        return x, *self.run(x + nudge, context, inverse)
+        x = ops.stop_gradient(self.run(y, context, inverse=not inverse)[0])
+        return x, *self.run(x + nudge, context, inverse=inverse)
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         """The `_adapt` hook, unless `again` is False and it has run before."""
@@ -287,14 +287,14 @@ class FlowLayer(keras.Layer):
 
     def _check_noise(self, x, inverse, noise):
         """Raise unless a direction that draws is given its numbers, and one that does not is given none."""
-        if not self.spec.draws(inverse):
+        if not self.spec.draws(inverse=inverse):
             if noise is not None:
                 raise ContractError(
                     "noise", self, expected="no noise: this direction draws nothing", received="noise="
                 )
             return
         shape = as_tuple(x.shape)
-        needs = self.noise_needs(self.compute_inverse_shape(shape) if inverse else shape, inverse)
+        needs = self.noise_needs(self.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
         size = count(needs)
         fits = noise is not None and as_tuple(noise.shape)[1:] == (size,)
         if not fits or len({shape[0], as_tuple(noise.shape)[0]} - {None}) > 1:

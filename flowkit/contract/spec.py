@@ -75,12 +75,12 @@ class BijectorSpec:
                 )
         for inverse, field in ((False, "likelihood"), (True, "inverse_likelihood")):
             word = self.likelihood_of(inverse=inverse)
-            if word not in _CHOICES["likelihood"] or (word == "exact") == self.draws(inverse):
+            if word not in _CHOICES["likelihood"] or (word == "exact") == self.draws(inverse=inverse):
                 raise ValueError(
                     f"BijectorSpec.{field} expects "
                     + (
                         "'estimated' or 'bound', since that direction draws"
-                        if self.draws(inverse)
+                        if self.draws(inverse=inverse)
                         else "'exact'"
                     )
                     + f", received {word!r}."
@@ -104,7 +104,7 @@ class BijectorSpec:
     def _allowed(self, declared):
         return declared if declared is not None else SOLVED if self.solved else 0.0
 
-    def draws(self, inverse: bool) -> bool:
+    def draws(self, *, inverse: bool) -> bool:
         """Whether that direction is given random numbers."""
         return self.noise in ("both", "inverse" if inverse else "forward")
 
@@ -139,7 +139,9 @@ def composed(specs):
     'both'
     """
     weakest_of = ("log_det", "forward", "inverse", "context", "fixed_axes")
-    directions = [name for name in ("forward", "inverse") if any(s.draws(name == "inverse") for s in specs)]
+    directions = [
+        name for name in ("forward", "inverse") if any(s.draws(inverse=name == "inverse") for s in specs)
+    ]
     noise = "both" if len(directions) == 2 else (directions or ["none"])[0]
     likelihood = _together(spec.likelihood for spec in specs)
     back = _together(spec.likelihood_of(inverse=True) for spec in specs)

@@ -25,6 +25,6 @@ class Surjection(FlowLayer):
     (True, False)
     """
 
-    def forgets(self, inverse: bool) -> bool:
+    def forgets(self, *, inverse: bool) -> bool:
         """Whether that direction forgets something: the one that the other draws anew."""
-        return self.spec.draws(not inverse)
+        return self.spec.draws(inverse=not inverse)

@@ -62,7 +62,7 @@ class Dequantize(Surjection):
     def noise_size(self, x_shape: Any) -> int:
         return event_size(x_shape)
 
-    def forgets(self, inverse: bool) -> bool:
+    def forgets(self, *, inverse: bool) -> bool:
         return inverse or self.step > 1
 
     def _forward(self, x, noise):

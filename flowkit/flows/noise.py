@@ -52,12 +52,17 @@ def counted_for(
     `shape` is that of what the direction is given, (rows, *event).
     """
     layer = flow.bijector
-    if not layer.spec.draws(inverse):
+    if not layer.spec.draws(inverse=inverse):
         return None
     x_shape = layer.compute_inverse_shape(tuple(shape)) if inverse else tuple(shape)
     stream = "inverse" if inverse else "forward"
     return counted(
-        layer.noise_needs(x_shape, inverse), start, start + shape[0], seed=seed, draw=draw, stream=stream
+        layer.noise_needs(x_shape, inverse=inverse),
+        start,
+        start + shape[0],
+        seed=seed,
+        draw=draw,
+        stream=stream,
     )
 
 

@@ -111,7 +111,7 @@ class Training(LeanStep):
             return x
         needs = self.dequantize.noise_needs(x.shape, inverse=False)
         noise = drawn(needs, ops.shape(x)[0], self.dequantize.compute_dtype, self.dequantize.noise)
-        return self.dequantize.run(x, None, False, noise)[0]
+        return self.dequantize.run(x, None, inverse=False, noise=noise)[0]
 
     def _drawn_with_score(self, rows, seen):
         """(x, log q(x)) for draws x of the flow, with gradients, given what its parts see of the context."""

@@ -9,11 +9,11 @@ def compiling_parts(when):
 
 
 def run_part(part, x, context, inverse, derived=None):
-    """`part.run(x, context, inverse)`, with `derived=` if there is some.
+    """`part.run(x, context, inverse=inverse)`, with `derived=` if there is some.
 
     What is compiled once serves all parts alike, however deep the chain is.
     """
-    return part.run(x, context, inverse, **({} if derived is None else {"derived": derived}))
+    return part.run(x, context, inverse=inverse, **({} if derived is None else {"derived": derived}))
 
 
 def scans():

@@ -18,7 +18,7 @@ def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
         for part, *own in zip(parts, learned, fixed, strict=True):
             inputs.append(x)
             with _holding(part, *own):
-                x, log_det = part.run(x, context, inverse)
+                x, log_det = part.run(x, context, inverse=inverse)
             total = total + log_det
         return (x, total), [inputs[0], x] if invert else inputs
 
@@ -43,9 +43,9 @@ def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
             def again(own, shared, start, part=part, known=known, constants=fixed[i]):
                 with _holding(part, own, constants):
                     if invert:
-                        x, z, log_det = part.rebuild(known, whole(shared), inverse, start)
+                        x, z, log_det = part.rebuild(known, whole(shared), inverse=inverse, nudge=start)
                     else:
-                        x, (z, log_det) = known, part.run(known + start, whole(shared), inverse)
+                        x, (z, log_det) = known, part.run(known + start, whole(shared), inverse=inverse)
                 return (z, jnp.asarray(log_det, z.dtype)), x
 
             start = _zeros_before(part, known, inverse) if invert else jnp.zeros_like(known)

@@ -8,6 +8,6 @@ def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
     """
     total = 0.0
     for part in parts:
-        x, log_det = part.run(x, context, inverse)
+        x, log_det = part.run(x, context, inverse=inverse)
         total = total + log_det
     return x, total

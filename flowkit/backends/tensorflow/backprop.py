@@ -33,7 +33,7 @@ def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
         for part, some, own in zip(parts, variables, values, strict=True):
             inputs.append(x)
             with holding(some, own):
-                x, log_det = part.run(x, whole(shared), inverse)
+                x, log_det = part.run(x, whole(shared), inverse=inverse)
             total = total + log_det
         kept = [inputs[0], x] if invert else inputs
 
@@ -49,9 +49,9 @@ def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
                     sources = [start, *shared, *own]
                     tape.watch([source for source in sources if source.dtype.is_floating])
                     if invert:
-                        y, *outputs = part.rebuild(known, whole(shared), inverse, start)
+                        y, *outputs = part.rebuild(known, whole(shared), inverse=inverse, nudge=start)
                     else:
-                        outputs = part.run(start, whole(shared), inverse)
+                        outputs = part.run(start, whole(shared), inverse=inverse)
                 found = _pull(tape, outputs, (grad, log_det_grad), sources)
                 grad, more, own_grads[i] = found[0], found[1 : 1 + len(shared)], found[1 + len(shared) :]
                 shared_grads = [_sum(one, other) for one, other in zip(shared_grads, more, strict=True)]

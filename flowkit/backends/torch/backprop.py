@@ -51,7 +51,7 @@ class _Replay(torch.autograd.Function):
         inputs, total = [], x.new_zeros(())
         for part in plan.parts:
             inputs.append(x)
-            x, log_det = part.run(x, plan.context, plan.inverse)
+            x, log_det = part.run(x, plan.context, inverse=plan.inverse)
             total = total + log_det
         kept = [inputs[0], x] if plan.invert else inputs
         ctx.plan, ctx.kept = plan, len(kept)
@@ -76,10 +76,10 @@ class _Replay(torch.autograd.Function):
             with torch.enable_grad(), _holding(variables, own):
                 if plan.invert:
                     start = _zeros_before(part, y, plan.inverse)
-                    y, *outputs = part.rebuild(y, context, plan.inverse, start)
+                    y, *outputs = part.rebuild(y, context, inverse=plan.inverse, nudge=start)
                 else:
                     start = kept.pop().requires_grad_()
-                    outputs = part.run(start, context, plan.inverse)
+                    outputs = part.run(start, context, inverse=plan.inverse)
             sources = [start, *(leaf for leaf in (*shared, *own) if leaf.requires_grad)]
             grad, *found = _pull(outputs, (grad, log_det_grad), sources)
             for source, more in zip(sources[1:], found, strict=True):

@@ -31,21 +31,21 @@ def _compiling_parts():
 
 
 def run_part(part, x, context, inverse, derived=None):
-    """`part.run(x, context, inverse)`, with `derived=` if there is some.
+    """`part.run(x, context, inverse=inverse)`, with `derived=` if there is some.
 
     What is compiled once serves all parts alike, however deep the chain is.
     """
     given = {} if derived is None else {"derived": derived}
     if not torch.compiler.is_compiling() and _COMPILES_PARTS.get() and not getattr(part, "composite", False):
         return _compiled_run()(part, x, context, inverse, given)
-    return part.run(x, context, inverse, **given)
+    return part.run(x, context, inverse=inverse, **given)
 
 
 @functools.cache
 def _compiled_run():
     # Weights are looked up at each call, as inputs of what was compiled.
     return torch.compile(
-        lambda part, x, context, inverse, given: part.run(x, context, inverse, **given), dynamic=False
+        lambda part, x, context, inverse, given: part.run(x, context, inverse=inverse, **given), dynamic=False
     )
 
 

@@ -65,7 +65,7 @@ def _handed(layer, other, points, context, inverse):
     (own,) = derived_of((layer,), x.shape, inverse) if own is None else own
     options = {} if own is None else {"derived": own}
     with backends.no_grad():
-        y, log_det = layer.run(x, context, inverse, **options)
+        y, log_det = layer.run(x, context, inverse=inverse, **options)
     return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(points),))
 
 

@@ -10,7 +10,7 @@ from flowkit.testing.verdicts.broken import judge
     "round trip",
     "inverse(forward(x)) is x, for every x of the domain and any noise",
     hint="The inverse undoes another map, or in another order, or stops too early.",
-    applies=lambda subject: "forward forgets" if subject.forgets(False) else None,
+    applies=lambda subject: "forward forgets" if subject.forgets(inverse=False) else None,
     needs_inverse=True,
     needs_forward=True,
 )
@@ -27,7 +27,7 @@ def from_domain(trial):
     "inverse round trip",
     "forward(inverse(z)) is z, for every z of the codomain and any noise",
     hint="The codomain may be smaller than declared, or the inverse may answer from memory.",
-    applies=lambda subject: "inverse forgets" if subject.forgets(True) else None,
+    applies=lambda subject: "inverse forgets" if subject.forgets(inverse=True) else None,
     needs_inverse=True,
     needs_forward=True,
 )

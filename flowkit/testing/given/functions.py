@@ -90,7 +90,7 @@ def direction(layer, inverse):
 
     def run(x, *given):
         named = {}
-        if layer.spec.draws(inverse):
+        if layer.spec.draws(inverse=inverse):
             *given, named["noise"] = given
         if given:
             (named["context"],) = given

@@ -37,4 +37,4 @@ def tied(subject):
 
 def recovering(subject):
     """The direction after which the other gives back the point that it came from; None if both forget something."""
-    return next((inverse for inverse in (False, True) if not subject.forgets(inverse)), None)
+    return next((inverse for inverse in (False, True) if not subject.forgets(inverse=inverse)), None)

@@ -12,10 +12,10 @@ EDGE = 1 / 8
 
 def needs_of(layer, shape, inverse):
     """What a built layer's direction needs for inputs of `shape`; () for nothing, or if they do not fit it."""
-    if not layer.spec.draws(inverse):
+    if not layer.spec.draws(inverse=inverse):
         return ()
     try:
-        return layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse)
+        return layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
     except ValueError:  # the layer itself will refuse such inputs
         return ()
     except NotImplementedError as error:  # a noise_size that is missing: no word that the direction is

@@ -88,9 +88,9 @@ class Subject:
         """Whether the layer has that direction: forward, unless its spec says "none"."""
         return self.no_inverse is None if inverse else self.spec.forward != "none"
 
-    def forgets(self, inverse):
+    def forgets(self, *, inverse):
         """Whether that direction forgets something."""
-        return self.model.forgets(inverse)
+        return self.model.forgets(inverse=inverse)
 
     # Copies
 

@@ -150,7 +150,7 @@ class NoisyOutput(Hutchinson):
 
 @breaks("round trip")
 class SaysItForgetsNothing(Sliced):
-    def forgets(self, inverse):
+    def forgets(self, *, inverse):
         return False
 
 
