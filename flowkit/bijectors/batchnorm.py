@@ -58,11 +58,11 @@ class BatchNorm(Bijector):
 
     def _forward(self, x):
         z = (x - self.mean.value) * ops.exp(self.log_scale) + self.b.value
-        return z, channel_log_det(self.log_scale, x)
+        return z, channel_log_det(self.log_scale, x.shape)
 
     def _inverse(self, z):
         x = (z - self.b.value) * ops.exp(-self.log_scale) + self.mean.value
-        return x, -channel_log_det(self.log_scale, z)
+        return x, -channel_log_det(self.log_scale, z.shape)
 
     def _adapt(self, x):
         center, variance = _statistics(x)

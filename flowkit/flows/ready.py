@@ -33,7 +33,8 @@ class Ready(keras.Model):
 
     def _through(self, x, context, noise, inverse=False):
         """A direction of the bijector, without Keras's entry if that does nothing for it but take its time."""
-        entry = self.bijector if self._needs_entry else self.bijector.call
+        built = self.bijector.built  # which Keras's entry sees to
+        entry = self.bijector.call if built and not self._needs_entry else self.bijector
         return entry(x, context=context, inverse=inverse, **given(noise))
 
     @functools.cached_property

@@ -65,11 +65,11 @@ class Linear(Bijector):
 
     def _forward(self, x):
         z = self._times(x, False)
-        return z + self.bias.value if self.use_bias else z, places(x) * self.log_abs_det()
+        return z + self.bias.value if self.use_bias else z, places(x.shape) * self.log_abs_det()
 
     def _inverse(self, z):
         z = z - self.bias.value if self.use_bias else z
-        return self._times(z, True), -places(z) * self.log_abs_det()
+        return self._times(z, True), -places(z.shape) * self.log_abs_det()
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "init": self.init, "bias": self.use_bias, "seed": self.seed}
