@@ -147,7 +147,7 @@ class LabelledFlow(Flow):
     def label_log_prob(self, x: Any, *, batch_size: int | None = None, seed: int = 0) -> np.ndarray:
         """log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class it tells.
 
-        Dequantisation noise follows from `seed`, as in `log_prob`.
+        Noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not asked: any class will do.
         x, context = self._prepare(x, np.zeros(len(x), "int32"), batch_size)
