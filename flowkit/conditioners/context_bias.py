@@ -27,6 +27,14 @@ class ContextBias(keras.Layer):
     def build(self, context_shape):
         if context_shape is None and not self.num_classes:
             raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
+        if isinstance(context_shape, dict):
+            raise ContractError(
+                "context",
+                self,
+                expected="one tensor as context",
+                received=f"a dict of {', '.join(map(repr, context_shape))}",
+                hint="Give the flow an embedding= that makes one vector of them.",
+            )
         size = self.num_classes or context_shape[-1]
         initializer = "zeros" if self.zeros else "glorot_uniform"
         self.kernel = self.add_weight(

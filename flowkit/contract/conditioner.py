@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.adaptation import adapt_layer
+from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import as_keyword, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
@@ -51,7 +52,8 @@ class Conditioner(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.features, self.context, self.num_classes = features, context, num_classes
+        self.features, self.num_classes = features, num_classes
+        self.context = one_of(f"{type(self).__name__}'s context", context, ("none", "optional", "required"))
 
     def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         """As `self(x, context)` for whoever has built it, without Keras's entry if the precision needs none.

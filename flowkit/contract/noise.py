@@ -48,7 +48,9 @@ def drawn(needs: Needs, batch: Any, dtype: str, seed: Any) -> Any:
     if not isinstance(seed, keras.random.SeedGenerator):
         seed = keras.random.SeedGenerator(seed)  # which differs from need to need
     draw = {"normal": keras.random.normal, "uniform": keras.random.uniform}
-    pieces = [draw[kind]((batch, size), dtype=dtype, seed=seed) for kind, size in needs]
+    pieces = []
+    for kind, size in needs:
+        pieces.append(draw[kind]((batch, size), dtype=dtype, seed=seed))
     return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces, axis=-1)
 
 

@@ -67,6 +67,12 @@ class BijectorSpec:
     inverse_likelihood: str | None = None
 
     def __post_init__(self):
+        for field in ("domain", "codomain"):
+            if not isinstance(getattr(self, field), Domain):
+                raise ValueError(
+                    f"BijectorSpec.{field} expects a Domain, such as Domain.POSITIVE, received "
+                    f"{getattr(self, field)!r}."
+                )
         for field, words in _CHOICES.items():
             if getattr(self, field) not in words:
                 raise ValueError(

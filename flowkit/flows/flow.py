@@ -20,7 +20,15 @@ from flowkit.flows.adapting import adapt_parts
 from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.inference import Inference
-from flowkit.flows.inputs import plain_shape, ready_on, to_fit_on, to_score_on, to_validate_on, unpack
+from flowkit.flows.inputs import (
+    plain_shape,
+    ready_on,
+    refuse_other_domain,
+    to_fit_on,
+    to_score_on,
+    to_validate_on,
+    unpack,
+)
 from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.reparameterized import draw
@@ -71,6 +79,7 @@ class Flow(Training, Inference):
             raise TypeError(f"Flow expects a flowkit.data.Dequantize, or None, received {shown(dequantize)}.")
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
+        refuse_other_domain(bijector, base)
         check_embedding(embedding, bijector, base)
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self.bijector = bijector

@@ -201,7 +201,7 @@ class Inference(Ready):
 
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
-        context = self._ready(context, batch_size)
+        context = self._ready(context, batch_size, rows=len(z))
         return self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)
 
     @answers

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit.contract import Domain
 from flowkit.contract.arguments import shown
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_division
@@ -131,6 +132,34 @@ def ready_on(flow, data, batch_size):
 def _target(count, sample_weight):
     """What Keras is given as the target: it drops weights that come without one. The loss does not look at it."""
     return None if sample_weight is None else np.zeros(count, "float32")
+
+
+def refuse_other_domain(bijector, base):
+    """Raise ValueError if a base of all real numbers would draw latents that a bijector does not give."""
+    codomain = bijector.spec.codomain
+    if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
+        raise ValueError(
+            f"Flow expects a bijector onto the numbers that its base draws, {Domain.REAL}, received one onto "
+            f"{codomain}. A bijector goes from data to latents: turn it round, with Inverse, or give a base such as "
+            "Uniform(0.0, 1.0)."
+        )
+
+
+def check_domain(x, domain):
+    """Raise ValueError if the array `x` has entries outside of a bijector's domain, where its log-det is no number."""
+    if domain.kind not in ("interval", "whole") or domain == Domain.REAL or not x.size:
+        return
+    if domain.kind == "whole":
+        inside = (x >= domain.low) & (x <= domain.high) & (x == np.floor(x))
+    else:
+        inside = (x > domain.low) & (x < domain.high)
+    if not inside.all():
+        place = tuple(int(i) for i in np.argwhere(~inside)[0])
+        raise ValueError(
+            f"Flow expects data in {domain}, which its bijector maps from, received {x[place]:g} at {list(place)} and "
+            f"{int((~inside).sum()) - 1} more such entries of {x.size}. Bring them inside, or begin with another "
+            "bijector."
+        )
 
 
 def check_finite(given, dtype):

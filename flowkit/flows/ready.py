@@ -16,7 +16,7 @@ from flowkit.data.dequantize import Dequantize
 from flowkit.flows.adapting import check_adapted
 from flowkit.flows.context import answers_of, check_context, embed
 from flowkit.flows.in_batches import default_batch_size, map_leaves
-from flowkit.flows.inputs import check_finite
+from flowkit.flows.inputs import check_domain, check_finite
 from flowkit.flows.turns import Turns
 
 
@@ -86,10 +86,10 @@ class Ready(keras.Model):
         self._check_adapted()
         return x, self._embedded(context, batch_size)
 
-    def _ready(self, context, batch_size=None):
-        """What the parts see of a context, which is checked, where the flow is built and adapted."""
+    def _ready(self, context, batch_size=None, rows=None):
+        """What the parts see of a context, which is checked and may have to have so many rows."""
         self._check_adapted()
-        return self._embedded(check_context(self, context), batch_size)
+        return self._embedded(check_context(self, context, rows), batch_size)
 
     def _embed(self, context):
         """What the bijector and the base see of a context, as tensors."""
@@ -109,4 +109,6 @@ class Ready(keras.Model):
         dequantize = self.dequantize
         x = check_finite(x, self.compute_dtype) if dequantize is None else dequantize.validate(x)
         self.bijector._check_shape(x.shape)
+        if dequantize is None:
+            check_domain(x, self.bijector.spec.domain)
         return x, check_context(self, context, len(x))

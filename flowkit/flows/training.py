@@ -54,10 +54,15 @@ class Training(LeanStep):
         for name in _OF_TARGETS:
             if given.get(name) is None or (name == "loss" and isinstance(given[name], Objective)):
                 continue
-            expected = "an Objective of flowkit.objectives as loss=" if name == "loss" else f"no {name}="
+            if name == "loss":
+                made = ": it is a class, to be called" if isinstance(given[name], type) else ""
+                raise ValueError(
+                    f"{type(self).__name__}.compile expects an objective as loss=, such as MaximumLikelihood() (the "
+                    f"default), ReverseKL(log_density) or FlowMatching(), received {given[name]!r}{made}."
+                )
             raise ValueError(
-                f"{type(self).__name__}.compile expects {expected}, received {given[name]!r}: a flow trains on its "
-                f"negative log-likelihood, and reports nll and bits_per_dim. Leave {name} out."
+                f"{type(self).__name__}.compile expects no {name}=, received {given[name]!r}: a flow reports nll and "
+                f"bits_per_dim. Leave {name} out."
             )
 
     @property

@@ -15,7 +15,7 @@ from flowkit.transforms import RationalQuadratic
 from tests.testing.bounded_layers import FreePlanar
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("tests", name="ContinuousUnderTest")
 class Continuous(Bijector):
     """dx/dt = f(x, t), in fixed Runge-Kutta steps of fourth order; log_det is the integral of the divergence.
 

@@ -24,7 +24,7 @@ class Twice(Bijector):
 
 
 class Conditional(Bijector):
-    spec = BijectorSpec(context="required", noise="forward")
+    spec = BijectorSpec(context="required", noise="forward", likelihood="estimated")
 
     def _forward(self, x: Any, context: Any, *, noise: Any) -> tuple[Any, Any]:
         return x + context, 0.0

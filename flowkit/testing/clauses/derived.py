@@ -8,6 +8,7 @@ from flowkit.bijectors.derivation import Derivation
 from flowkit.bijectors.folding import derived_of
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given import contexts
 from flowkit.testing.given.tolerances import ROUNDINGS
 from flowkit.testing.verdicts.broken import judge
 
@@ -58,7 +59,7 @@ def derived(trial):
 def _handed(layer, other, points, context, inverse):
     """The answers of `layer` that is handed what it derives, together with `other` if the engine does that."""
     x = ops.convert_to_tensor(np.asarray(points, "float32"))
-    context = None if context is None else ops.convert_to_tensor(np.array(context))
+    context = None if context is None else contexts.tensor(context)
     own = None
     if backends.derives_together():
         own = Derivation([layer, other]).derived((None, *x.shape[1:]), inverse)[0]

@@ -61,7 +61,7 @@ def _used(trial, inverse):
             signals[i] = max(signals[i], float(np.nan_to_num(signal).max()))
     if signals.max(initial=0.0) <= 1:
         raise Broken(f"an answer of {_side(inverse)} that depends on its noise", "none that does")
-    draws = any(map(trial.subject.forgets, (False, True)))
+    draws = any(trial.subject.forgets(inverse=inverse) for inverse in (False, True))
     if not draws and signals[0] > 1:
         raise Broken(
             f"an output of {_side(inverse)} that does not depend on noise, as that of a bijector, which may only "

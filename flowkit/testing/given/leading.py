@@ -17,7 +17,7 @@ def leading(subject):
     noise. Of a bijector forward, unless that is solved, or not there, and the inverse is not.
     """
     spec = subject.spec
-    if any(map(subject.forgets, (False, True))):
+    if any(subject.forgets(inverse=inverse) for inverse in (False, True)):
         if spec.noise == "both":
             return "both directions draw"
         return Leading(spec.noise == "inverse", joint=True)

@@ -115,6 +115,8 @@ class Subject:
         return self._make()
 
     def _choose_events(self, asked, most):
+        if asked is not None and any(isinstance(event, int) for event in asked):
+            raise TypeError(f"event_shapes expects a list of shapes, such as [(2,)], received {asked!r}.")
         if asked is not None:
             return [tuple(event) for event in asked]
         events, errors = [], []

@@ -12,13 +12,13 @@ import pytest
 
 # place -> how many in one step, and why.
 UPLOADS = {
-    "failed_step.py:fit": (2, "the batch; and its size, by which Keras's mean of the loss weighs it"),
-    "dequantize.py:call": (1, "Keras counts its seed on by an array of numpy's"),
+    "failed_step.py:fit": (1, "the batch"),
+    "noise.py:drawn": (1, "Keras counts its seed on by an array of numpy's"),
     "guard.py:step": (1, "Keras adds 1 to the number of steps"),
-    "_torch_optimizer.py:_parallel_update_step": (3, "Keras's Adam: 1, beta_1 and beta_2"),
+    "optimizer.py:_parallel_update_step": (3, "Keras's Adam: 1, beta_1 and beta_2"),
 }
 WAITS = {
-    "dequantize.py:call": (1, "Keras draws from a generator that is seeded on the host"),
+    "noise.py:drawn": (1, "Keras draws from a generator that is seeded on the host"),
     "guard.py:apply": (
         1,
         "whether the step is taken: a choice on the card would need copies of all weights",
@@ -28,7 +28,7 @@ WAITS = {
 LABELS = {"failed_step.py:fit": (1, "the labels")}
 CLASSIFIER_LOGS = {"Keras alone": (2, "the classifier's two numbers in the logs")}
 DRIFT = {
-    "_torch_replay.py:_look": (
+    "backprop.py:_look": (
         2,
         "for each level whether its input came back: a warning has to be able to fire",
     )

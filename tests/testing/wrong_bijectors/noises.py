@@ -6,7 +6,6 @@ from keras import ops
 
 from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
-from flowkit.contract import BijectorSpec
 from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize
 from flowkit.surjections import Augment, Slice
@@ -211,10 +210,3 @@ class EstimateNotNegated(Wide):
     def _inverse(self, z, noise):
         x = self._solve(z)
         return x, self._series(x, noise)
-
-
-@breaks("log-det")
-class SaysExact(Wide):
-    """An estimate, said to be exact."""
-
-    spec = BijectorSpec(event_rank=1, inverse="iterative", noise="both")
