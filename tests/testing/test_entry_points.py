@@ -286,10 +286,10 @@ def test_an_engine_that_disagrees_is_caught(make, what):
 
 
 def test_a_context_that_cannot_be_made_is_refused():
-    with pytest.raises(TypeError, match=r"expects the shape of one context.*received \{'a': \(3,\)\}"):
-        check_bijector(Scale, context={"a": (3,)})
-    with pytest.raises(TypeError, match="expects context= as a shape"):
-        check_parity(things.coupling, context={"a": (3,)})
+    with pytest.raises(TypeError, match=r"expects the shape of one context.*received \{'a': 3\}"):
+        check_bijector(Scale, context={"a": 3})
+    with pytest.raises(TypeError, match="context"):
+        check_parity(things.coupling, context={"a": 3})
     with pytest.raises(TypeError, match="expects event_shape= as a shape"):
         check_parity(things.coupling, event_shape=3)
 

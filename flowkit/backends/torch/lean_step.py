@@ -35,4 +35,6 @@ def lean_train_step(model, own, *given):
 def add_to_means(means, totals, count):
     """Add `totals`, each a sum over `count` values, to `keras.metrics.Mean`s, as `update_state` does one by one."""
     torch._foreach_add_([mean.total.value for mean in means], totals)
-    torch._foreach_add_([mean.count.value for mean in means], count)
+    # A tensor once for each mean: as one for all it would be read, and the host would wait.
+    counts = [count] * len(means) if isinstance(count, torch.Tensor) else count
+    torch._foreach_add_([mean.count.value for mean in means], counts)

@@ -47,7 +47,7 @@ class IgnoredInBoth(Conditional):
         return z, 0.0
 
 
-@breaks("context", says="a ContractError where the required context is missing")
+@breaks("context", says="a ContractError if the required context is missing")
 class NotAskedFor(Conditional):
     """A missing context is taken for zeros, though the spec requires one."""
 
@@ -84,8 +84,8 @@ class DroppedInACoupling(Coupling):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner or MLP([4], context="optional"), **kwargs)
 
-    def _prepare(self, kept, context):
-        return super()._prepare(kept, None)
+    def _prepare(self, kept, context, *more):
+        return super()._prepare(kept, None, *more)
 
 
 @breaks("log-det kind")
