@@ -53,8 +53,8 @@ def derive_alike(derive, variables):
         if len(variables) == 1:
             return [derive()]
         if columns[0][0].value.device.type != "cpu":
-            # A trace's backward pass was seen to round otherwise there after training than after loading, and a run that
-            # is resumed would not be the one that was not.
+            # There a trace's backward pass was seen to round otherwise after training than after loading: a run that is
+            # resumed would not be the one that was not.
             return [one(*(variable.value for variable in own)) for own in variables]
         stacked = [torch.stack([variable.value for variable in column]) for column in columns]
         kind = (*((tensor.dtype, tensor.device) for tensor in stacked), torch.is_autocast_enabled("cuda"))
