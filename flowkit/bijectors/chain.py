@@ -51,7 +51,7 @@ class Chain(Bijector):
 
     def __init__(self, parts: Iterable[Any], *, backprop: str = "stored", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(parts, (list, tuple)):
+        if isinstance(parts, keras.Layer) or not isinstance(parts, Iterable):
             raise TypeError(f"Chain expects a list of bijectors, received {parts!r}.")
         self.parts = list(parts)
         self.backprop = one_of("Chain's backprop", backprop, ("stored", "recompute", "reversible"))

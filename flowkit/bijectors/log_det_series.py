@@ -38,18 +38,18 @@ class LogDetSeries:
         Its value is that of the series. Its gradient is that of e^T J(x) u with u = e - J e + J^2 e - ..., a constant:
         d log det(I + J) = trace((I + J)^-1 dJ), so that one derivative is kept, and not all of the series.
         """
-        size = x.shape[-1]
+        size, noise = x.shape[-1], ops.cast(noise, x.dtype)
         signs = ops.where(noise[:, :size] < 0.5, -ops.ones_like(x), ops.ones_like(x))
-        draws = self._draws(noise)
+        draws = ops.cast(self._draws(noise), x.dtype)  # `keras.ops` rounds some of it on JAX
         with backends.no_grad():
             # Up to the power k: J^k e, u and the value, and k.
-            start = signs, ops.zeros_like(x), ops.zeros_like(draws), ops.zeros_like(draws)
+            start = signs, ops.zeros_like(x), ops.zeros_like(x[:, 0]), ops.zeros_like(x[:, 0])
             fixed = ops.stop_gradient(x)
 
             def step(state):
                 power, u, value, k = state
-                weight = self._weight(k + 1, draws)
-                sign = 1 - 2 * ops.mod(k, 2)  # of term k + 1
+                weight = ops.cast(self._weight(k + 1, draws), x.dtype)
+                sign = ops.cast(1 - 2 * ops.mod(k, 2), x.dtype)  # of term k + 1
                 u = u + (sign * weight)[:, None] * power
                 power = ops.jvp(g, (fixed,), (power,))[1]
                 return power, u, value + sign * weight / (k + 1) * ops.sum(signs * power, axis=-1), k + 1

@@ -19,6 +19,7 @@ UNCLEAR = "the checker finds it too flat, or too bent, for differences to tell"
 LOST = "what a half-precision type rounds away is as large as the answer"
 # (bijector, clause) that no example decides. Whatever else is asked of a bijector must have been judged.
 NEVER_JUDGED = {
+    ("Bisected", "mixed precision"): "what its solver allows itself leaves no digit to judge, on JAX",
     ("LeakyReLU", "log-det gradient"): FLAT,
     ("Negative", "log-det gradient"): FLAT,
     ("Interval", "log-det gradient"): FLAT,

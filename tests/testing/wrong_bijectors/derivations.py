@@ -6,7 +6,7 @@ from flowkit.bijectors import Scale
 from tests.testing.wrong_bijectors.registry import breaks
 
 
-@breaks("derived")
+@breaks("derived", says="a stop of the compiler")
 class DerivedOnceForEver(Scale):
     """The first scale is remembered, whatever the weights have become."""
 
