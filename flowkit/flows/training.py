@@ -124,6 +124,8 @@ class Training(LeanStep):
 
     def _noise_for(self, x):
         """What the bijector needs to score continuous values; None for nothing."""
+        if self.noise is None:  # sizes of parts that draw nothing need not be gone through in each step
+            return None
         needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
         return drawn(needs, ops.shape(x)[0], self.compute_dtype, self.noise)
 
