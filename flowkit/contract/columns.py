@@ -43,7 +43,7 @@ class ColumnError(ContractError):
 
     def named(self, names: Sequence[Any] | None) -> "ColumnError":
         """The same error, in which the column has its name."""
-        given = {"expected": self.expected, "hint": self.hint, "names": names}
+        given: dict[str, Any] = {"expected": self.expected, "hint": self.hint, "names": names}
         return type(self)(self.clause, self.bijector, self.column, self.fault, **given)
 
     def __reduce__(self):
