@@ -20,7 +20,7 @@ def is_frame(x: Any) -> bool:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table in their order, and the library whose frames it came in, "pandas" or "polars".
+    """The columns of a table in their order, and the library whose frames it came in: "pandas", "polars" or None.
 
     >>> columns = Columns(("age", "height"), "pandas")
     >>> columns.frame(np.array([[30.0, 1.75]])).columns.tolist()  # doctest: +SKIP
@@ -28,7 +28,7 @@ class Columns:
     """
 
     names: tuple[str | int, ...]
-    library: str
+    library: str | None
 
     @classmethod
     def of(cls, frame: Any) -> "Columns":
@@ -66,10 +66,12 @@ class Columns:
         return np.stack([_numbers(frame[name], name) for name in self.names], axis=1)
 
     def frame(self, values: np.ndarray) -> Any:
-        """`values`, (rows, columns), as a frame of the same library with the same columns.
+        """`values`, (rows, columns), as a frame of the same library with the same columns; for None as they are.
 
         Raises ImportError if the library is not installed here.
         """
+        if self.library is None:
+            return values
         try:
             library = importlib.import_module(self.library)
         except ImportError:
