@@ -16,6 +16,7 @@ from flowkit.zoo.angles import circular_nsf
 from flowkit.zoo.bends import planar, radial, sylvester
 from flowkit.zoo.contractive import residual
 from flowkit.zoo.couplings import nice, nsf, realnvp
+from flowkit.zoo.marginals import gaussianization
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.trained import load, pretrained
 
@@ -32,6 +33,7 @@ VECTORS = {
         umnn,
         bernstein,
         sos,
+        gaussianization,
         residual,
         planar,
         radial,
