@@ -45,6 +45,10 @@ class Inference(Ready):
             return "bound"
         return "exact" if likelihood == "exact" else "estimate"
 
+    def _outputs(self, y, context, noise):
+        """What the flow answers when it is called."""
+        return self._log_density(y, context, noise)
+
     def _log_density(self, y, context, noise=None):
         return self._encode_and_score(y, context, noise)[1]
 
