@@ -52,6 +52,7 @@ compile_fully = _inference.compile_fully
 compile_gradients = _gradients.compile_gradients
 compile_inference = _inference.compile_inference
 compile_jacobian = _gradients.compile_jacobian
+compiles_answers = _inference.compiles_answers
 compiling_parts = _parts.compiling_parts
 concatenate = _moves.concatenate
 constant = _constants.constant
@@ -106,6 +107,7 @@ __all__ = [
     "compile_gradients",
     "compile_inference",
     "compile_jacobian",
+    "compiles_answers",
     "compiling_parts",
     "concatenate",
     "constant",

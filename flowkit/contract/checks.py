@@ -82,6 +82,16 @@ def check_noise(layer, x, inverse, noise):
         )
 
 
+def pair(answer):
+    """What a hook answers, if it is a pair: one tensor alone, of a batch of two, would come apart as if it were."""
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise TypeError(
+            f"expected a hook to return the pair (output, log_det), received {type(answer).__name__}: "
+            "`return y, log_det`."
+        )
+    return answer
+
+
 def per_sample(layer, log_det, x):
     """A hook's log-det as (batch,), in the layer's precision: a scalar holds for each sample. Raises otherwise."""
     log_det = ops.cast(log_det, layer.compute_dtype)

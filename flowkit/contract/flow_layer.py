@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, refuse_unadapted
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.building import build_for
-from flowkit.contract.checks import check_noise, check_shape, per_sample, refuse_no_context
+from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.noise import KINDS, Need, drawn, given
@@ -50,7 +50,7 @@ class FlowLayer(keras.Layer):
             self._checked_adapted = self._check_adapted()
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
-        y, log_det = self.run(x, context, inverse=inverse, **given(noise))
+        y, log_det = pair(self.run(x, context, inverse=inverse, **given(noise)))
         return y, self._per_sample(log_det, x)
 
     def __call__(self, x: Any, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import (
+    pack,
     plain_shape,
     ready_on,
     refuse_other_domain,
@@ -111,6 +112,10 @@ class Flow(Training, Inference):
         build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
         self._late = built_late(self.base)
         self.built = True
+
+    def __call__(self, inputs: Any, *args: Any, context: Any = None, **kwargs: Any) -> Any:
+        """log_prob of `x`, given a `context` if there is one, or of `{"x": ..., "context": ...}`, with gradients."""
+        return super().__call__(pack(inputs, context), *args, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """log_prob in nats, (batch,): noise is drawn anew at each call.

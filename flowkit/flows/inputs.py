@@ -8,6 +8,7 @@ from flowkit.contract import Domain
 from flowkit.contract.arguments import shown
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_division
+from flowkit.flows.context import context_kind
 
 
 def unpack(inputs):
@@ -39,11 +40,6 @@ def is_array(x):
 def rows(context, stop):
     """The first `stop` rows of a context, a dict of them, or None."""
     return None if context is None else tree.map_structure(lambda c: c[:stop], context)
-
-
-def count(context):
-    """How many rows a context has."""
-    return len(tree.flatten(context)[0])
 
 
 def peek(dataset):
@@ -79,7 +75,7 @@ def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
         x, context = unpack(x)
     if not is_array(x):
         return *peek_checked(flow, x), y
-    x, context = flow._check(x, y if context is None else context)
+    x, context = flow._check(x, _labels(flow, y) if context is None else context)
     size = batch_size or 32  # Keras's default
     check_division(len(x) - int(len(x) * validation_split), size)
     return (x[:size], rows(context, size)), pack(x, context), _target(len(x), sample_weight)
@@ -87,11 +83,16 @@ def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
 
 def to_validate_on(flow, data, batch_size):
     """What Keras is to validate on: x, or (x, context), or (x, context, sample_weight), or a data set; checked."""
+    if isinstance(data, tuple | list) and len(data) == 1:
+        (data,) = data
+    if isinstance(data, dict):
+        data = unpack(data)
     if is_array(data):
         check_division(len(data), batch_size)
         return pack(*flow._check(data, None))
     if isinstance(data, tuple | list) and data and is_array(data[0]):
         x, context, weights = (*data, None, None)[:3]
+        context = _labels(flow, context)
         check_division(len(x), batch_size)
         return pack(*flow._check(x, context)), _target(len(x), weights), weights
     return peek_checked(flow, data)[1]
@@ -103,7 +104,12 @@ def to_score_on(flow, x, y, context, sample_weight):
         x, context = unpack(x)
     if not is_array(x):
         return x, y
-    return pack(x, y if context is None else context), _target(len(x), sample_weight)
+    return pack(x, _labels(flow, y) if context is None else context), _target(len(x), sample_weight)
+
+
+def _labels(flow, y):
+    """The context that `y` is: data come with labels, of which a flow that reads no context need not know."""
+    return None if context_kind(flow) == "none" else y
 
 
 def peek_checked(flow, dataset):
