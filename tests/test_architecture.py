@@ -12,16 +12,22 @@ PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
 TOPICS = (
+    "backprop",
+    "constants",
+    "convolution",
+    "dense",
     "derivation",
     "engine",
+    "gradients",
+    "inference",
+    "lean_step",
+    "moves",
     "numerics",
     "optimizer",
     "parts",
-    "backprop",
+    "precision",
+    "replicas",
     "steps",
-    "dense",
-    "moves",
-    "lean_step",
 )
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.

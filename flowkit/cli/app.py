@@ -19,6 +19,14 @@ def numbers(text):
         raise typer.BadParameter(f"expected numbers with commas between them, received {text!r}") from None
 
 
+def shapes(text):
+    """The event shapes of an option such as 3;8,8,3."""
+    try:
+        return [tuple(int(size) for size in part.split(",")) for part in text.split(";")]
+    except ValueError:
+        raise typer.BadParameter(f"expected event shapes such as '3;8,8,3', received {text!r}") from None
+
+
 app = typer.Typer(
     name="flowkit",
     no_args_is_help=True,
@@ -238,7 +246,16 @@ def check(
     backends: Annotated[
         str | None, typer.Option(help="Engines with commas between them. Default: the one in use.")
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Examples that each clause tries.")] = 25,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Examples that each clause tries, in place of the profile's.")
+    ] = None,
+    event_shapes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="3;8,8,3", help="Event shapes, with semicolons between them. Default: tried out."
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="How much is asked: fast, full or thorough.")] = "full",
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
@@ -246,7 +263,14 @@ def check(
     from flowkit.testing.running.command import check_command
 
     engines = backends.split(",") if backends else None
-    return check_command(target, backends=engines, examples=examples, as_json=json_)
+    return check_command(
+        target,
+        backends=engines,
+        examples=examples,
+        event_shapes=None if event_shapes is None else shapes(event_shapes),
+        profile=profile,
+        as_json=json_,
+    )
 
 
 @app.command()

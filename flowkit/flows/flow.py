@@ -22,6 +22,7 @@ from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import (
+    pack,
     plain_shape,
     ready_on,
     refuse_other_domain,
@@ -119,6 +120,10 @@ class Flow(Training, Inference):
         self._late = built_late(self.base)
         self.built = True
 
+    def __call__(self, inputs: Any, *args: Any, context: Any = None, **kwargs: Any) -> Any:
+        """log_prob of `x`, given a `context` if there is one, or of `{"x": ..., "context": ...}`, with gradients."""
+        return super().__call__(pack(inputs, context), *args, **kwargs)
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """log_prob in nats, (batch,): noise is drawn anew at each call.
 
@@ -131,7 +136,7 @@ class Flow(Training, Inference):
         x, noise = self._drawn_for(x)
         self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
-            return self._log_density(x, context, noise)
+            return self._outputs(x, context, noise)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""
@@ -293,6 +298,7 @@ class Flow(Training, Inference):
             for part in ("bijector", "base", "embedding", "dequantize")
             if part in config  # older files know of no embedding
         }
+        config = dict(config)
         columns = config.pop("columns", None)
         flow = cls(**config | parts)
         flow.columns = columns and Columns(tuple(columns[0]), columns[1])

@@ -12,8 +12,7 @@ from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flows.context import classes_of
 from flowkit.flows.drawing import Latents, Repeated, entropy
-from flowkit.flows.in_batches import run_in_batches
-from flowkit.flows.inputs import count
+from flowkit.flows.in_batches import count, run_in_batches
 from flowkit.flows.noise import counted_for, dequantized, undithered
 from flowkit.flows.ready import Ready
 from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
@@ -44,6 +43,10 @@ class Inference(Ready):
         if self.dequantize is not None or "bound" in likelihood:
             return "bound"
         return "exact" if likelihood == "exact" else "estimate"
+
+    def _outputs(self, y, context, noise):
+        """What the flow answers when it is called."""
+        return self._log_density(y, context, noise)
 
     def _log_density(self, y, context, noise=None):
         return self._encode_and_score(y, context, noise)[1]

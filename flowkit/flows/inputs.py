@@ -9,6 +9,7 @@ from flowkit.contract.arguments import shown
 from flowkit.contract.columns import column_name
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_division
+from flowkit.flows.context import context_kind
 
 
 def unpack(inputs):
@@ -40,11 +41,6 @@ def is_array(x):
 def rows(context, stop):
     """The first `stop` rows of a context, a dict of them, or None."""
     return None if context is None else tree.map_structure(lambda c: c[:stop], context)
-
-
-def count(context):
-    """How many rows a context has."""
-    return len(tree.flatten(context)[0])
 
 
 def peek(dataset):
@@ -83,7 +79,7 @@ def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
     """(the first batch's x and context, what Keras is to fit on, its target): checked, arrays as well as data sets."""
     if not is_array(x):
         return *peek_checked(flow, x), y
-    x, context = flow._check(x, y if context is None else context)
+    x, context = flow._check(x, _labels(flow, y) if context is None else context)
     size = batch_size or 32  # Keras's default
     check_division(len(x) - int(len(x) * validation_split), size)
     return (x[:size], rows(context, size)), pack(x, context), _target(len(x), sample_weight)
@@ -91,12 +87,17 @@ def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
 
 def to_validate_on(flow, data, batch_size):
     """What Keras is to validate on: x, or (x, context), or (x, context, sample_weight), or a data set; checked."""
+    if isinstance(data, tuple | list) and len(data) == 1:
+        (data,) = data
+    if isinstance(data, dict):
+        data = unpack(data)
     data = flow._as_array(data)
     if is_array(data):
         check_division(len(data), batch_size)
         return pack(*flow._check(data, None))
     if isinstance(data, tuple | list) and data and is_array(first := flow._as_array(data[0])):
         x, context, weights = (first, *data[1:], None, None)[:3]
+        context = _labels(flow, context)
         check_division(len(x), batch_size)
         return pack(*flow._check(x, context)), _target(len(x), weights), weights
     return peek_checked(flow, data)[1]
@@ -109,7 +110,12 @@ def to_score_on(flow, x, y, context, sample_weight):
     x = flow._as_array(x)
     if not is_array(x):
         return x, y
-    return pack(x, y if context is None else context), _target(len(x), sample_weight)
+    return pack(x, _labels(flow, y) if context is None else context), _target(len(x), sample_weight)
+
+
+def _labels(flow, y):
+    """The context that `y` is: data come with labels, of which a flow that reads no context need not know."""
+    return None if context_kind(flow) == "none" else y
 
 
 def peek_checked(flow, dataset):
