@@ -39,9 +39,7 @@ def circular_nsf(
     -3.6758
     """
     family = "circular_nsf"
-    check_sizes(
-        family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-    )
+    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     refuse_one_feature(
         family, features, "Flow(Pointwise(CircularRationalQuadratic()), Uniform(-math.pi, math.pi))"
     )

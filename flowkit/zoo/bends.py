@@ -98,9 +98,7 @@ def sylvester(
 
 
 def _bends(family, layer, features, context, layers, hidden, direction, base, embedding):
-    check_sizes(
-        family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-    )
+    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     one_of(f"{family}'s direction", direction, DIRECTIONS)
     steps = [layer(MLP(hidden) if context else None) for _ in range(layers)]
     if direction == "sampling":

@@ -72,9 +72,7 @@ def realnvp(
     """
     transform = Affine(scale, min_scale=0.1 if scale == "sigmoid" else 0.0)
     steps = _couplings("realnvp", transform, features, context, layers, hidden, linear, embedding, take="maf")
-    return vector_flow(
-        "realnvp", steps, features=features, context=context, base=base, embedding=embedding
-    )
+    return vector_flow("realnvp", steps, features=features, context=context, base=base, embedding=embedding)
 
 
 def nsf(
@@ -128,9 +126,7 @@ def _couplings(
     take: str,
 ) -> list[Any]:
     """Couplings that keep one half, then the other, and what mixes the features between them."""
-    check_sizes(
-        family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-    )
+    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     refuse_one_feature(family, features, take)
     steps: list[Any] = []
     for layer in range(layers):

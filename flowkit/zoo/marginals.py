@@ -41,9 +41,7 @@ def gaussianization(
     True
     """
     family = "gaussianization"
-    check_sizes(
-        family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-    )
+    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     mixture = MixtureOfLogistics(whole_number(components, f"{family}'s components", least=1))
     steps: list[Any] = []
     for layer in range(layers):

@@ -264,9 +264,7 @@ def _masked(
     embedding: Any,
 ) -> list[Any]:
     """Autoregressive layers in one order, then the other, and what mixes the features between them."""
-    check_sizes(
-        family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-    )
+    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     steps: list[Any] = []
     for layer in range(layers):
         network = MADE(hidden, context=network_context(context))
