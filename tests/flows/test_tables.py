@@ -1,13 +1,18 @@
 """Tables: what a flow adapts to, what it refuses by name, and frames in and out."""
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from small_flows import Rows, one_line
 
+import flowkit
 from flowkit import Flow, zoo
 from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, Standardize
 from flowkit.conditioners import MLP
+from flowkit.transforms import Affine
 from flowkit.zoo import table_front
 
 NAMES = ["offset", "tiny", "share"]
@@ -40,6 +45,15 @@ def fitted(flow, data, **options):
     flow.compile(keras.optimizers.SGD(0.0))
     flow.fit(data, verbose=0, **options)
     return flow
+
+
+def test_the_example_of_the_user_guide_runs():
+    page = (Path(__file__).parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "table_front(" in b)
+    names = {"flowkit": flowkit, "keras": keras, "np": np}
+    names |= {"Chain": Chain, "Coupling": Coupling, "MLP": MLP, "Affine": Affine}
+    exec(compile(block, "user-guide.md", "exec"), names)
+    assert names["surveyed"].sample(5, seed=0).shape == (5, 3)
 
 
 # Statistics
