@@ -63,7 +63,7 @@ def iaf(
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
-    """Inverse autoregressive flow: a `maf` read backwards, x_i = (z_i + t_i) exp(s_i), t_i and s_i of z_1, ..., z_(i-1).
+    """Inverse autoregressive flow: `maf` read backwards, x_i = (z_i + t_i) exp(s_i), t_i, s_i of z_1, ..., z_(i-1).
 
     Samples, with their densities, take one pass of the networks; the density of data takes as many as there are
     features. So it is for what is trained on its own draws, such as `flowkit.objectives.ReverseKL`, and slow to train
@@ -128,10 +128,10 @@ def naf(
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
-    """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)), w, a, b of x_1, ..., x_(i-1).
+    """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
 
-    A density takes one pass of the networks; samples take one for each feature, and z_i is solved for in each. Both
-    tails are straight lines, so that all of the real line is reached.
+    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples take one for each
+    feature, and x_i is solved for in each. Both tails are straight lines, so that all of the real line is reached.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -163,7 +163,7 @@ def umnn(
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
-    """Unconstrained monotonic neural networks: `layers` of z_i = b + int_0^(x_i) g, g > 0 a network of x_1, ..., x_(i-1).
+    """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
 
     A density takes one pass of the networks, samples as many as there are features. The integral is that of the line
     through `nodes` values of g, so that both directions are formulas.
@@ -199,7 +199,7 @@ def bernstein(
 ) -> Flow:
     """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and z_i is solved for in each.
+    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -233,7 +233,7 @@ def sos(
 ) -> Flow:
     """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and z_i is solved for in each.
+    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
