@@ -83,6 +83,9 @@ class Coupling(Steered):
                 if isinstance(self.split, str)
                 else f"an event for its mask of shape {self.split.shape}",
                 received=f"shape {as_tuple(x_shape)}",
+                hint="For one channel take Autoregressive, or Pointwise with a network of the context."
+                if isinstance(self.split, str)
+                else None,
             )
         seen, changed = self._parts.sizes(event)
         given = (*as_tuple(x_shape)[:-1], seen)

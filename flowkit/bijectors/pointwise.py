@@ -7,6 +7,8 @@ from keras import ops
 
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
+from flowkit.contract.adaptation import adapted_flag
+from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import build_conditioner, context_of
 from flowkit.transforms import Transform
 
@@ -18,9 +20,12 @@ class Pointwise(Steered):
     Without a conditioner, h are weights, zero at the start. With one, h = conditioner(context), one vector for each
     sample: a density of y given x even for a single number y, for which a coupling has nothing to keep.
 
-    Raises TypeError for no transform, and ContractError if the conditioner's answer has the wrong shape, if it expects
-    a context beside its input, or if the context is neither vectors (batch, k) nor a dict. Meng, Song, Song & Ermon,
-    Gaussianization Flows (2020).
+    `init="data"` starts where the transform makes each channel near to standard normal, by the data that `adapt` is
+    given, of transforms that have a `fitted`. With a conditioner, h = weights + conditioner(context) then.
+
+    Raises ValueError for another `init`, or a transform without `fitted`; TypeError for no transform; ContractError if
+    the conditioner's answer has the wrong shape, if it expects a context beside its input, or if the context is neither
+    vectors (batch, k) nor a dict. Meng, Song, Song & Ermon, Gaussianization Flows (2020).
 
     >>> from flowkit.transforms import RationalQuadratic
     >>> z, log_det = Pointwise(RationalQuadratic())(ops.ones((4, 1)))
@@ -30,8 +35,16 @@ class Pointwise(Steered):
 
     pure = True
 
-    def __init__(self, transform: str | Transform, conditioner: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, transform: str | Transform, conditioner: Any = None, *, init: str = "zeros", **kwargs: Any
+    ) -> None:
         super().__init__(conditioner, transform, **kwargs)
+        self.init = one_of("Pointwise's init", init, ("zeros", "data"))
+        if init == "data" and type(self.transform).fitted is Transform.fitted:
+            raise ValueError(
+                f"Pointwise's init='data' expects a transform with `fitted`, such as MixtureOfLogistics(), received "
+                f"{self.transform!r}."
+            )
         if context_of(conditioner) != "none":
             raise ContractError(
                 "conditioner",
@@ -44,8 +57,11 @@ class Pointwise(Steered):
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         channels, parameters = x_shape[-1], self.transform.parameters
-        if self.conditioner is None:
+        if self.conditioner is None or self.init == "data":
             self.raw = self.add_weight(shape=(parameters, channels), initializer="zeros", name="raw")
+        if self.init == "data":
+            self.flag = adapted_flag(self)
+        if self.conditioner is None:
             return
         ranks = (2,) if self.num_classes is None else (1, 2)
         several = isinstance(context_shape, dict)  # which the conditioner knows what to do with
@@ -72,9 +88,28 @@ class Pointwise(Steered):
             raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
         else:
             raw = self._answer(*self._seen(x, context))
+            if self.init == "data":
+                raw = raw + self.raw.value
         # One axis of size 1 for each of the places that share it.
         raw = ops.reshape(raw, (-1, *(1,) * (len(x.shape) - 2), *raw.shape[1:]))
         y, log_slope = self.transform.run(x, self.transform.prepare(raw), inverse=inverse)
         if self.spec.log_det == "zero":
             return y, 0.0
         return y, sum_event(ops.broadcast_to(log_slope, ops.shape(y)))
+
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if self.init == "data" and (again or not self.adapted):
+            rows = ops.convert_to_numpy(ops.reshape(x, (-1, x.shape[-1])))
+            self.raw.assign(self.transform.fitted(rows.astype("float64")))
+            self.flag.assign(True)
+        super().run_adapt(x, context, again)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if self.init == "data" and (again or not self.adapted):
+            self.flag.assign(
+                True
+            )  # latents are standard normal, and what they become is free: it stays as it is
+        super().run_adapt(z, context, again)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "init": self.init}

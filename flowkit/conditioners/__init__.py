@@ -5,6 +5,7 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
+from flowkit.conditioners.angular_mlp import AngularMLP
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE
@@ -18,6 +19,7 @@ from flowkit.conditioners.top_prior import TopPrior
 __all__ = [
     "MADE",
     "MLP",
+    "AngularMLP",
     "ConvNet",
     "LipschitzMLP",
     "PlacePrior",

@@ -37,8 +37,11 @@ def build_flow(recipe: Recipe, dataset: data.Dataset) -> Any:
     Raises a RecipeError if the model cannot be made for that data.
     """
     arguments = {key: value for key, value in recipe.model.items() if value is not None}
-    function = zoo.ARCHITECTURES[arguments.pop("name")]
+    name = arguments.pop("name")
+    function = zoo.ARCHITECTURES[name]
     takes = inspect.signature(function).parameters
+    if "input_shape" not in takes:
+        raise RecipeError(f"model.name = {name!r} is for vectors, but {dataset.name} is a set of images")
     if "data_levels" in takes and dataset.levels != 256:
         arguments.setdefault("data_levels", dataset.levels)
     classes = arguments.get("num_classes")

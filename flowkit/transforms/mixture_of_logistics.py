@@ -1,8 +1,10 @@
 """Mixtures of logistic distributions, as in Flow++."""
 
+import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowkit import backends
@@ -12,6 +14,7 @@ from flowkit.transforms.sigmoid_mixture import even_steps, least_and_largest, lo
 from flowkit.transforms.solved import Solved
 
 _LARGEST = 7.0  # of a log-scale
+STEEPNESS = 1.702  # sigmoid(1.702 x) is within 0.01 of the normal distribution
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -64,3 +67,39 @@ class MixtureOfLogistics(Solved):
     ) -> tuple[Any, Any]:
         logit = ops.expand_dims((y - shift) * ops.exp(-log_scale), -2)
         return least_and_largest(means + ops.exp(log_scales) * logit)
+
+    def fitted(self, x: Any) -> Any:
+        means, widths = components_of(x, self.components)
+        n, channels = self.components, x.shape[1]
+        log_scales = np.clip(np.log(widths) / _LARGEST, -0.99, 0.99)
+        return np.concatenate(
+            [
+                np.zeros((n, channels)),
+                means - even_steps(n, self.spread),
+                _LARGEST * np.arctanh(log_scales),
+                np.full((1, channels), np.arctanh(-math.log(STEEPNESS))),
+                np.zeros((1, channels)),
+            ]
+        )
+
+
+def components_of(x, count):
+    """Means and scales, (count, channels), of logistic distributions F with logit(F(x)) / STEEPNESS near to normal.
+
+    Component k stands at the quantile of x which a normal has where logit(u) / STEEPNESS = its own, u = (k + 1/2) /
+    count: even in the middle of x, and further apart in its tails. It is as wide as the gaps beside it, and no
+    narrower than so few rows can tell. Those at both ends are wide enough for tails as steep as the step before them
+    is: any steeper, and each layer would carry outliers further out.
+    """
+    deviation = x.std(0, keepdims=True) + 1e-6
+    if count == 1:
+        return x.mean(0, keepdims=True), deviation / STEEPNESS
+    u = (np.arange(count) + 0.5) / count
+    normal = np.log(u / (1 - u)) / STEEPNESS
+    share = [0.5 * math.erfc(-at / math.sqrt(2)) for at in normal]
+    means = np.quantile(x, share, axis=0, method="hazen")
+    widths = 0.6 * np.gradient(means, axis=0)
+    for end, beside in ((0, 1), (-1, -2)):
+        steepness = STEEPNESS * (normal[end] - normal[beside])
+        widths[end] = np.maximum((means[end] - means[beside]) / steepness, 0.3 * deviation)
+    return means, np.maximum(widths, 0.25 * deviation * len(x) ** -0.33)

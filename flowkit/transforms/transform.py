@@ -61,6 +61,13 @@ class Transform:
         """One direction or the other."""
         return (self.inverse if inverse else self.forward)(x, *prepared)
 
+    def fitted(self, x: Any) -> Any:
+        """Raw numbers (parameters, channels) that make each channel of `x`, numpy rows, near to standard normal.
+
+        A transform may have it, for layers that start from data.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no fitted(self, x).")
+
     def get_config(self) -> dict[str, Any]:
         """The arguments, as they are kept under their own names."""
         given = inspect.signature(type(self)).parameters

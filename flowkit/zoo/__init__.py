@@ -1,8 +1,46 @@
-"""Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name."""
+"""Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
+
+`glow` is for images, all others for vectors, the rows of a table; docs/families.md says which to take. Of vectors:
+
+- `features`: how many entries a vector has, which makes the weights now; None leaves it to the first data.
+- `context`: how many entries a vector has that densities are conditional on; 0 for none.
+- `embedding`: a Keras layer that reads the context, as in `Flow`. `context` is then that of its input; labels, for an
+  embedding that begins with a table of them, count as 1.
+- `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
+
+The first layer standardises each feature by the data that `adapt`, or the first call of `fit`, is given.
+"""
 
 from flowkit.zoo._glow import glow
+from flowkit.zoo.angles import circular_nsf
+from flowkit.zoo.bends import planar, radial, sylvester
+from flowkit.zoo.contractive import residual
+from flowkit.zoo.couplings import nice, nsf, realnvp
+from flowkit.zoo.marginals import gaussianization
+from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.trained import load, pretrained
 
-ARCHITECTURES = {"glow": glow}  # what a recipe may name
+VECTORS = {
+    family.__name__: family
+    for family in (
+        nsf,
+        nsf_autoregressive,
+        realnvp,
+        nice,
+        maf,
+        iaf,
+        naf,
+        umnn,
+        bernstein,
+        sos,
+        gaussianization,
+        residual,
+        planar,
+        radial,
+        sylvester,
+        circular_nsf,
+    )
+}
+ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
 
-__all__ = ["ARCHITECTURES", "glow", "load", "pretrained"]
+__all__ = ["ARCHITECTURES", "VECTORS", "glow", "load", "pretrained", *VECTORS]

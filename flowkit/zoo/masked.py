@@ -1,0 +1,273 @@
+"""Families in which each feature is changed given those before it: one pass for a density, one for each to sample."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowkit.bijectors import Autoregressive, Chain, Inverse
+from flowkit.conditioners import MADE
+from flowkit.flows.flow import Flow
+from flowkit.transforms import (
+    Affine,
+    Bernstein,
+    RationalQuadratic,
+    SigmoidMixture,
+    SumOfSquares,
+    Transform,
+    UnconstrainedMonotone,
+)
+from flowkit.zoo.vectors import check_sizes, mixing, network_context, vector_flow
+
+
+def maf(
+    *,
+    features: int | None = None,
+    context: int = 0,
+    layers: int = 5,
+    hidden: Sequence[int] = (128, 128),
+    linear: str = "none",
+    base: Any = None,
+    embedding: Any = None,
+) -> Flow:
+    """Masked autoregressive flow: `layers` of z_i = (x_i + t_i) exp(s_i), t_i and s_i of x_1, ..., x_(i-1).
+
+    A density takes one pass of the networks, samples as many as there are features. The scale of each layer is between
+    e^-2 and e^2.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
+      two.
+
+    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Papamakarios,
+    Pavlakou & Murray, Masked Autoregressive Flow (2017).
+
+    >>> import numpy as np
+    >>> flow = maf(features=1, context=2, layers=1, hidden=[8])  # a density of one number, given two
+    >>> rng = np.random.default_rng(0)
+    >>> y, x = rng.normal(size=(64, 1)), rng.normal(size=(64, 2))
+    >>> flow.adapt(y, x).log_prob(y, context=x).shape
+    (64,)
+    """
+    steps = _masked("maf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
+    return vector_flow("maf", steps, features=features, context=context, base=base, embedding=embedding)
+
+
+def iaf(
+    *,
+    features: int | None = None,
+    context: int = 0,
+    layers: int = 5,
+    hidden: Sequence[int] = (128, 128),
+    linear: str = "none",
+    base: Any = None,
+    embedding: Any = None,
+) -> Flow:
+    """Inverse autoregressive flow: `maf` read backwards, x_i = (z_i + t_i) exp(s_i), t_i, s_i of z_1, ..., z_(i-1).
+
+    Samples, with their densities, take one pass of the networks; the density of data takes as many as there are
+    features. So it is for what is trained on its own draws, such as `flowkit.objectives.ReverseKL`, and slow to train
+    on data.
+
+    Arguments and errors are those of `maf`. Kingma et al., Improved Variational Inference with Inverse Autoregressive
+    Flow (2016).
+
+    >>> flow = iaf(features=3, layers=2, hidden=[8])
+    >>> x, log_q = flow.adapt().draw(5, seed=0)
+    >>> tuple(x.shape), tuple(log_q.shape)
+    ((5, 3), (5,))
+    """
+    steps = _masked("iaf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
+    return vector_flow(
+        "iaf", [Inverse(Chain(steps))], features=features, context=context, base=base, embedding=embedding
+    )
+
+
+def nsf_autoregressive(
+    *,
+    features: int | None = None,
+    context: int = 0,
+    layers: int = 5,
+    hidden: Sequence[int] = (128, 128),
+    bins: int = 8,
+    bound: float = 5.0,
+    tails: str = "linear",
+    linear: str = "lu",
+    base: Any = None,
+    embedding: Any = None,
+) -> Flow:
+    """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
+
+    A density takes one pass of the networks, samples as many as there are features; for fast samples take `nsf`.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
+    - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
+
+    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Durkan, Bekasov,
+    Murray & Papamakarios, Neural Spline Flows (2019).
+
+    >>> nsf_autoregressive(features=1, layers=1, hidden=[8]).event_shape
+    (1,)
+    """
+    family, spline = "nsf_autoregressive", RationalQuadratic(bins, bound=bound, tails=tails)
+    steps = _masked(family, spline, features, context, layers, hidden, linear, embedding)
+    return vector_flow(family, steps, features=features, context=context, base=base, embedding=embedding)
+
+
+def naf(
+    *,
+    features: int | None = None,
+    context: int = 0,
+    layers: int = 3,
+    hidden: Sequence[int] = (128, 128),
+    units: int = 16,
+    linear: str = "none",
+    base: Any = None,
+    embedding: Any = None,
+) -> Flow:
+    """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
+
+    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples take one for each
+    feature, and x_i is solved for in each. Both tails are straight lines, so that all of the real line is reached.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `units`: sigmoids for each feature, as in `flowkit.transforms.SigmoidMixture`.
+    - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
+      two.
+
+    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Huang, Krueger,
+    Lacoste & Courville, Neural Autoregressive Flows (2018).
+
+    >>> naf(features=3, layers=1, hidden=[8], units=4).event_shape
+    (3,)
+    """
+    steps = _masked("naf", SigmoidMixture(units), features, context, layers, hidden, linear, embedding)
+    return vector_flow("naf", steps, features=features, context=context, base=base, embedding=embedding)
+
+
+def umnn(
+    *,
+    features: int | None = None,
+    context: int = 0,
+    layers: int = 3,
+    hidden: Sequence[int] = (128, 128),
+    units: int = 16,
+    nodes: int = 33,
+    bound: float = 5.0,
+    linear: str = "none",
+    base: Any = None,
+    embedding: Any = None,
+) -> Flow:
+    """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
+
+    A density takes one pass of the networks, samples as many as there are features. The integral is that of the line
+    through `nodes` values of g, so that both directions are formulas.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of the MADEs that steer g, each at least as wide as there are features.
+    - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
+    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+
+    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe,
+    Unconstrained Monotonic Neural Networks (2019).
+
+    >>> umnn(features=3, layers=1, hidden=[8], units=4).event_shape
+    (3,)
+    """
+    transform = UnconstrainedMonotone(units, nodes=nodes, bound=bound)
+    steps = _masked("umnn", transform, features, context, layers, hidden, linear, embedding)
+    return vector_flow("umnn", steps, features=features, context=context, base=base, embedding=embedding)
+
+
+def bernstein(
+    *,
+    features: int | None = None,
+    context: int = 0,
+    layers: int = 3,
+    hidden: Sequence[int] = (128, 128),
+    degree: int = 16,
+    bound: float = 5.0,
+    linear: str = "none",
+    base: Any = None,
+    embedding: Any = None,
+) -> Flow:
+    """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
+
+    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
+    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+
+    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Ramasinghe,
+    Fernando, Khan & Barnes, Robust Normalizing Flows Using Bernstein-type Polynomials (2022).
+
+    >>> bernstein(features=3, layers=1, hidden=[8], degree=4).event_shape
+    (3,)
+    """
+    transform = Bernstein(degree, bound=bound)
+    steps = _masked("bernstein", transform, features, context, layers, hidden, linear, embedding)
+    return vector_flow("bernstein", steps, features=features, context=context, base=base, embedding=embedding)
+
+
+def sos(
+    *,
+    features: int | None = None,
+    context: int = 0,
+    layers: int = 3,
+    hidden: Sequence[int] = (128, 128),
+    terms: int = 3,
+    degree: int = 4,
+    bound: float = 5.0,
+    linear: str = "none",
+    base: Any = None,
+    embedding: Any = None,
+) -> Flow:
+    """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
+
+    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `terms`, `degree`, `bound`: so many squares of polynomials of that degree on [-bound, bound], straight lines
+      outside.
+    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+
+    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu,
+    Sum-of-Squares Polynomial Flow (2019).
+
+    >>> sos(features=3, layers=1, hidden=[8], degree=2).event_shape
+    (3,)
+    """
+    transform = SumOfSquares(terms, degree, bound=bound)
+    steps = _masked("sos", transform, features, context, layers, hidden, linear, embedding)
+    return vector_flow("sos", steps, features=features, context=context, base=base, embedding=embedding)
+
+
+def _masked(
+    family: str,
+    transform: Transform,
+    features: int | None,
+    context: int,
+    layers: int,
+    hidden: Sequence[int],
+    linear: str,
+    embedding: Any,
+) -> list[Any]:
+    """Autoregressive layers in one order, then the other, and what mixes the features between them."""
+    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
+    steps: list[Any] = []
+    for layer in range(layers):
+        network = MADE(hidden, context=network_context(context))
+        order = "reversed" if layer % 2 else None
+        steps += [*mixing(family, linear, layer), Autoregressive(network, transform, order=order)]
+    return steps

@@ -1,0 +1,77 @@
+"""What all families of vectors have in common: where their flows begin and end, and when their weights are made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowkit.bijectors import ActNorm, Chain, LULinear, Permute
+from flowkit.contract.arguments import one_of, whole_number, widths
+from flowkit.flows.context import classes_of
+from flowkit.flows.flow import Flow
+
+MIXING = ("lu", "permutation", "none")
+
+
+def check_sizes(
+    family: str, *, features: int | None, context: int, layers: int, hidden: Sequence[int], embedding: Any
+) -> None:
+    """Raise ValueError for what is no size, and for an embedding that has no context to read."""
+    if features is not None:
+        whole_number(features, f"{family}'s features", least=1, most=2**20)
+    whole_number(context, f"{family}'s context", least=0, most=2**20)
+    whole_number(layers, f"{family}'s layers", least=1, most=1024)
+    widths(hidden, f"{family}'s hidden")
+    if embedding is not None and not context:
+        raise ValueError(
+            f"{family}'s embedding reads a context: expected context=, the number of its entries, received 0."
+        )
+
+
+def refuse_one_feature(family: str, features: int | None, take: str) -> None:
+    """Raise ValueError for vectors of one entry, of which a coupling could keep none; says what to `take`."""
+    if features == 1:
+        raise ValueError(
+            f"{family}'s features: expected at least 2, since a coupling changes some entries by the others, received "
+            f"1. For one feature take {take}."
+        )
+
+
+def network_context(context: int) -> str:
+    """What the networks of a flow ask for: the word of `Conditioner`."""
+    return "required" if context else "none"
+
+
+def mixing(family: str, linear: str, layer: int) -> list[Any]:
+    """What stands before the layer of that number, 0 the first: it deals the features out anew, or mixes them.
+
+    Layers come in twos that change places. A shuffle comes before each two: within them it might undo that change.
+    """
+    one_of(f"{family}'s linear", linear, MIXING)
+    if linear == "none" or not layer:
+        return []
+    shuffle = [] if layer % 2 else [Permute("shuffle")]
+    return [*shuffle, LULinear(bias=True)] if linear == "lu" else shuffle
+
+
+def vector_flow(
+    family: str,
+    layers: Sequence[Any],
+    *,
+    features: int | None,
+    context: int,
+    base: Any,
+    embedding: Any,
+    front: Sequence[Any] | None = None,
+) -> Flow:
+    """The flow of `front`, what brings data to the scale that layers are made for, then of `layers`.
+
+    `front` None is an ActNorm, which standardises each feature by the data that it adapts to. With `features` the
+    weights are made now.
+    """
+    front = [ActNorm(factor=1.0)] if front is None else front
+    flow = Flow(Chain([*front, *layers]), base, embedding=embedding, name=family)
+    if features is not None:
+        labels = embedding is not None and classes_of(embedding) is not None
+        context_shape = (None,) if labels else (None, context)
+        x_shape = (None, features)
+        flow.build({"x": x_shape, "context": context_shape} if context else x_shape)
+    return flow

@@ -1,0 +1,147 @@
+"""One call for each family of vectors: its flow scores, draws, conditions, is saved, and says what it refuses."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import backends, zoo
+from flowkit.contract import ContractError
+from flowkit.distributions import Mixture, StudentT
+from flowkit.testing import check_bijector
+
+SMALL = {"features": 3, "layers": 2, "hidden": [8]}
+MORE = {
+    "nsf": {"bins": 4},
+    "nsf_autoregressive": {"bins": 4},
+    "naf": {"units": 4},
+    "umnn": {"units": 4, "nodes": 9},
+    "bernstein": {"degree": 4},
+    "sos": {"terms": 2, "degree": 2},
+    "gaussianization": {"components": 4},
+    "residual": {"lipschitz": 0.5},
+    "circular_nsf": {"bins": 4},
+}
+ONE_FEATURE = [name for name in zoo.VECTORS if name not in ("nsf", "realnvp", "nice", "circular_nsf")]
+on_torch = pytest.mark.skipif(
+    backends.name() != "torch", reason="what an engine compiles is tested elsewhere"
+)
+
+
+def small(family, **options):
+    return zoo.VECTORS[family](**{**SMALL, **MORE.get(family, {}), **options})
+
+
+def rows(family, features=3, count=64):
+    """Data far from 0, or angles."""
+    x = np.random.default_rng(1).normal(size=(count, features)).astype("float32")
+    return x if family == "circular_nsf" else 3 * x + 20
+
+
+def contexts(count=64, size=2):
+    return np.random.default_rng(2).normal(size=(count, size)).astype("float32")
+
+
+@pytest.mark.parametrize("family", zoo.VECTORS)
+class TestEveryFamily:
+    def test_scores_draws_and_is_saved_given_a_context(self, family, perturb, tmp_path):
+        x, c = rows(family)[:8], contexts(8)
+        flow = small(family, context=2)
+        flow.adapt(rows(family), contexts())
+        perturb(flow)
+        z, log_det = flow.bijector(x, context=c)
+        back, log_det_back = flow.bijector.inverse(z, context=c)
+        error = ops.convert_to_numpy(back) - x
+        if family == "circular_nsf":  # -pi is pi
+            error = np.arctan2(np.sin(error), np.cos(error))
+        assert np.abs(error).max() < 1e-3
+        np.testing.assert_allclose(*map(ops.convert_to_numpy, (log_det, -log_det_back)), atol=1e-3)
+        given = {"x": x, "context": c}
+        scores = ops.convert_to_numpy(flow(given))
+        assert np.isfinite(scores).all()
+        other = ops.convert_to_numpy(flow({"x": x, "context": -c}))
+        assert np.abs(scores - other).max() > 1e-3  # the context is heard
+        flow.save(tmp_path / "flow.keras")
+        again = keras.saving.load_model(tmp_path / "flow.keras")
+        np.testing.assert_array_equal(ops.convert_to_numpy(again(given)), scores)
+
+    @on_torch
+    def test_fits_without_a_context_and_scores_its_own_draws(self, family):
+        x = rows(family)
+        flow = small(family, features=None)
+        flow.compile(keras.optimizers.Adam(1e-3))
+        flow.fit(x, batch_size=32, verbose=0)
+        samples, log_q = flow.sample_and_log_prob(16, seed=0)
+        assert samples.shape == (16, 3)
+        np.testing.assert_allclose(flow.log_prob(samples), log_q, atol=2e-3)
+
+    def test_names_what_it_does_not_take(self, family):
+        with pytest.raises(ValueError, match=f"{family}'s layers: expected a whole number"):
+            small(family, layers=0)
+        with pytest.raises(ValueError, match=f"{family}'s hidden: expected a list of widths"):
+            small(family, hidden=8)
+        with pytest.raises(ValueError, match=f"{family}'s features: expected a whole number"):
+            small(family, features=0)
+        with pytest.raises(ValueError, match=f"{family}'s context: expected a whole number"):
+            small(family, context=-1)
+        with pytest.raises(ValueError, match=f"{family}'s embedding reads a context"):
+            small(family, embedding=keras.layers.Dense(2))
+
+
+@pytest.mark.parametrize("family", ONE_FEATURE)
+def test_densities_of_one_number_given_others(family):
+    flow = small(family, features=1, context=2)
+    y = rows(family, features=1)
+    flow.adapt(y, contexts())
+    assert np.isfinite(ops.convert_to_numpy(flow({"x": y, "context": contexts()}))).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "take"),
+    [("nsf", "nsf_autoregressive"), ("realnvp", "maf"), ("nice", "maf"), ("circular_nsf", "Pointwise")],
+)
+def test_couplings_of_one_number_say_what_to_take(family, take):
+    with pytest.raises(ValueError, match=re.escape("For one feature take ") + f".*{take}"):
+        small(family, features=1)
+    with pytest.raises(ContractError, match="Pointwise"):
+        small(family, features=None).adapt(rows(family, features=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: small("nsf", linear="svd"), "nsf's linear expects one of 'lu', 'permutation', 'none'"),
+        (lambda: small("realnvp", scale="exp"), "scale expects one of"),
+        (lambda: small("planar", direction="up"), "planar's direction expects one of 'density', 'sampling'"),
+        (lambda: small("gaussianization", components=0), "gaussianization's components"),
+    ],
+)
+def test_words_and_numbers_of_their_own(call, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        call()
+
+
+def test_a_base_and_an_embedding_are_handed_on():
+    flow = small("realnvp", context=5, base=StudentT(), embedding=keras.layers.Dense(2))
+    flow.adapt(rows("realnvp"), contexts(size=5))
+    assert flow.log_prob(rows("realnvp"), context=contexts(size=5)).shape == (64,)
+    assert isinstance(small("maf", base=Mixture(2)).base, Mixture)
+    labels = small("nsf", context=1, embedding=keras.layers.Embedding(4, 2))
+    assert labels.num_classes == 4
+
+
+def test_the_cheap_direction_can_be_that_of_samples():
+    spec = small("planar", direction="sampling").bijector.spec
+    assert (spec.forward, spec.inverse) == ("iterative", "analytic")
+
+
+# The other families are the same parts in other numbers, which tests/cases.py has in all their options.
+@pytest.mark.parametrize("family", ["nsf", "maf", "gaussianization", "circular_nsf"])
+@pytest.mark.parametrize("context", [0, 3])
+def test_keeps_every_promise(family, context):
+    def make():
+        return small(family, features=None, context=context).bijector
+
+    check_bijector(make, event_shapes=[(3,)], profile="fast", examples=3)
