@@ -22,6 +22,8 @@ TOPICS = (
     "dense",
     "moves",
     "lean_step",
+    "recording",
+    "rows",
 )
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
@@ -64,9 +66,9 @@ ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
     "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
     "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
-    "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
-    "flowkit.bijectors.residual": {"backends"},  # as autoregressive
-    "flowkit.bijectors.log_det_series": {"backends"},  # as autoregressive
+    "flowkit.bijectors.one_after_another": {"backends"},  # a loop that compilers take for one
+    "flowkit.bijectors.residual": {"backends"},  # as one_after_another
+    "flowkit.bijectors.log_det_series": {"backends"},  # as one_after_another
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant

@@ -29,12 +29,15 @@ _engine = _file("engine")
 _numerics = _file("numerics")
 _optimizer = _file("optimizer")
 _parts = _file("parts")
+_recording = _file("recording")
+_rows = _file("rows")
 _dense = _file("dense")
 _moves = _file("moves")
 _lean_step = _file("lean_step")
 _backprop = _file("backprop")
 _steps = _file("steps")
 
+Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
@@ -72,6 +75,7 @@ matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
 processes = _steps.processes
+records_gradients = _recording.records_gradients
 rectify = _engine.rectify
 replica_share = _engine.replica_share
 replicas = _engine.replicas
@@ -89,6 +93,7 @@ version = _engine.version
 
 __all__ = [
     "ENGINES",
+    "Rows",
     "SUPPORTS_TRAINING",
     "add_to_means",
     "add_up",
@@ -131,6 +136,7 @@ __all__ = [
     "processes",
     "read_tensorflow_checkpoint",
     "read_torch_state",
+    "records_gradients",
     "rectify",
     "replica_share",
     "replicas",

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import keras
 
+from flowkit.backends.any.recording import answering
+
 SUPPORTS_TRAINING = True
 
 
@@ -81,7 +83,8 @@ def compile_inference(function, layer):
 
     @jax.jit
     def pure(values, *args):
-        with keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True))):
+        scope = keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True)))
+        with answering(), scope:
             return function(*args)
 
     def run(*args):

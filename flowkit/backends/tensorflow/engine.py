@@ -5,6 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from flowkit.backends.any.recording import answering
+
 SUPPORTS_TRAINING = True
 
 
@@ -80,12 +82,16 @@ def compile_inference(function, layer):
     """`function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
     compiled = {}
 
+    def answer(*args):
+        with answering():
+            return function(*args)
+
     def run(*args):
         # reduce_retracing frees every axis that varied; only the batch may, since layers read the others.
         # Autograph would wrap flowkit's errors in its own.
         events = tuple(None if t is None else tuple(t.shape[1:]) for t in tf.nest.flatten(args))
         if events not in compiled:
-            compiled[events] = tf.function(function, reduce_retracing=True, autograph=False)
+            compiled[events] = tf.function(answer, reduce_retracing=True, autograph=False)
         return compiled[events](*args)
 
     return run
@@ -143,7 +149,7 @@ def lowest_float(function, *args, steps=None):
     `steps`, a list, receives (type, stack) for each step that answers in less than float64 without being given less:
     a stack is a list of (file, line, function), the innermost last. They are there also if the function then raises.
     """
-    graph = tf.function(function, reduce_retracing=False).get_concrete_function(*args).graph
+    graph = tf.function(answer, reduce_retracing=False).get_concrete_function(*args).graph
     found = set()
     for operation in graph.get_operations():
         widening = (
