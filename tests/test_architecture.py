@@ -66,6 +66,7 @@ ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
     "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
     "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
+    "flowkit.bijectors.autoregressive": {"backends"},  # whether gradients are needed
     "flowkit.bijectors.one_after_another": {"backends"},  # a loop that compilers take for one
     "flowkit.bijectors.residual": {"backends"},  # as one_after_another
     "flowkit.bijectors.log_det_series": {"backends"},  # as one_after_another

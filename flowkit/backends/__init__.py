@@ -42,6 +42,7 @@ SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
 all_finite = _optimizer.all_finite
+answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _engine.as_input
 backprop = _backprop.backprop
@@ -93,11 +94,12 @@ version = _engine.version
 
 __all__ = [
     "ENGINES",
-    "Rows",
     "SUPPORTS_TRAINING",
+    "Rows",
     "add_to_means",
     "add_up",
     "all_finite",
+    "answering",
     "arctan",
     "as_input",
     "backprop",

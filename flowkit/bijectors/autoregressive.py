@@ -123,7 +123,8 @@ class Autoregressive(Steered):
         """(x, log dx/dz) of `z`, both in order."""
         in_turn = in_turn_of(self.conditioner)
         if in_turn is not None:
-            return find_in_turn(z, self.transform, *in_turn.begin(ops.shape(z)[0], context, derived))
+            begun = in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)
+            return find_in_turn(z, self.transform, *begun)
 
         def found(x):
             return self.transform.inverse(z, *self._prepare(x, context, derived))

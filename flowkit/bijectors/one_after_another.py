@@ -1,11 +1,9 @@
 """The inverse of an autoregressive map: x of z, if each entry of x needs those before it."""
 
-import keras
 import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.conditioner import as_type
 
 
 def find_in_turn(z, transform, state, answer):
@@ -15,15 +13,15 @@ def find_in_turn(z, transform, state, answer):
     the first k are known and the others zeros. To the transform the batch is one of channels. The logarithms are summed
     up: (batch, 1).
     """
-    size, dtype = z.shape[-1], keras.backend.standardize_dtype(z.dtype)
-    entries = backends.Rows(np.arange(size) + 1)
+    size = z.shape[-1]
+    entries = backends.Rows(range(1, size + 1))
     z = ops.transpose(z)
     given = entries.cut(z)
 
     def one_more(loop):
         k, x, log_slopes, state = loop
         h, state = answer(k, x, state)
-        found, log_slope = transform.inverse(entries.at(given, k), *transform.prepare(as_type(h, dtype)[None]))
+        found, log_slope = transform.inverse(entries.at(given, k), *transform.prepare(h[None]))
         return k + 1, entries.written(x, k, found), log_slopes + log_slope, state
 
     start = 0, ops.zeros_like(z), ops.zeros_like(z[:1]), state
@@ -51,10 +49,10 @@ def find_in_passes(found, z):
 def find_fixed_point(found, z):
     """The same, in as few passes as it takes until nothing changes; of it nobody may take gradients.
 
-    A pass starts from all entries that the last one found, and few are needed if most of them hear little of most
-    others. As after k passes the first k are right whatever the others were, it ends with the last entry, and what it
-    ends with is what `find_in_passes` gives. A row whose entries to come grow so much that they spoil one that is due
-    (infinity times a masked weight is NaN) goes back by a pass, and from then on they wait as zeros.
+    A pass starts from all entries that the last one found, and few are needed if entries hear little of most others. As
+    after k passes the first k are right whatever the others were, it ends, with what `find_in_passes` gives. A row whose
+    entries to come grow so much that they spoil one that is due (infinity times a masked weight is NaN) goes back by a
+    pass, and from then on they wait as zeros.
     """
     size = z.shape[-1]
     places = backends.constant(np.arange, size, like=z)

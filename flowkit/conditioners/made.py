@@ -106,7 +106,7 @@ class MADE(Conditioner):
     @functools.cached_property
     def in_turn(self) -> MADEInTurn | None:
         """The answers one after another; None if they might not be those of `call`, to the last bits."""
-        # An activation with weights may have one for each unit. Half precision rounds by more than a layer may be wrong.
+        # An activation with weights may have one for each unit; half precision rounds by too much to do it twice.
         exact = self.compute_dtype in ("float32", "float64")
         return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
 

@@ -12,10 +12,11 @@ class Rows:
     """
 
     def __init__(self, ends):
-        self._ends = np.asarray(ends, "int32")
-        self._count = int(np.diff(self._ends, prepend=0).max())
-        self.padding = self._count if (np.diff(self._ends, prepend=0) != self._count).any() else 0
-        self._starts = self._ends - self._count + self.padding
+        ends = np.array(ends, "int32")
+        counts = np.diff(ends, prepend=0)
+        self._count = int(counts.max())
+        self.padding = 0 if (counts == self._count).all() else self._count
+        self._starts = ends - self._count + self.padding
 
     def cut(self, x, columns=None):
         """`x` as `at` takes it; `columns`, the rows of another tensor, says which columns are of use: others are 0."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from flowkit.backends.any.recording import answering
+from flowkit.backends.any import recording
 
 SUPPORTS_TRAINING = True
 
@@ -84,7 +84,7 @@ def compile_inference(function, layer):
     @jax.jit
     def pure(values, *args):
         scope = keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True)))
-        with answering(), scope:
+        with recording.answering(), scope:
             return function(*args)
 
     def run(*args):

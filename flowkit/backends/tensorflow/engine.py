@@ -5,7 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from flowkit.backends.any.recording import answering
+from flowkit.backends.any import recording
 
 SUPPORTS_TRAINING = True
 
@@ -83,7 +83,7 @@ def compile_inference(function, layer):
     compiled = {}
 
     def answer(*args):
-        with answering():
+        with recording.answering():
             return function(*args)
 
     def run(*args):
@@ -149,7 +149,7 @@ def lowest_float(function, *args, steps=None):
     `steps`, a list, receives (type, stack) for each step that answers in less than float64 without being given less:
     a stack is a list of (file, line, function), the innermost last. They are there also if the function then raises.
     """
-    graph = tf.function(answer, reduce_retracing=False).get_concrete_function(*args).graph
+    graph = tf.function(function, reduce_retracing=False).get_concrete_function(*args).graph
     found = set()
     for operation in graph.get_operations():
         widening = (

@@ -12,6 +12,8 @@ import torch
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from flowkit.backends.torch import recording
+
 SUPPORTS_TRAINING = True
 
 
@@ -140,7 +142,7 @@ def compile_inference(function, layer):
     """
 
     def run(*args):
-        with torch.no_grad():
+        with recording.answering():
             return function(*args)
 
     return run

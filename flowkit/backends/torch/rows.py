@@ -13,7 +13,7 @@ class Rows:
     padding = 0
 
     def __init__(self, ends):
-        self._ends = [int(end) for end in ends]
+        self._ends = list(ends)
         self._counts = [end - start for start, end in itertools.pairwise([0, *self._ends])]
 
     def cut(self, x, columns=None):
