@@ -49,10 +49,10 @@ def find_in_passes(found, z):
 def find_fixed_point(found, z):
     """The same, in as few passes as it takes until nothing changes; of it nobody may take gradients.
 
-    A pass starts from all entries that the last one found, and few are needed if entries hear little of most others. As
-    after k passes the first k are right whatever the others were, it ends, with what `find_in_passes` gives. A row whose
-    entries to come grow so much that they spoil one that is due (infinity times a masked weight is NaN) goes back by a
-    pass, and from then on they wait as zeros.
+    A pass starts from all entries that the last one found, and few are needed if entries hear little of most others.
+    As after k passes the first k are right whatever the others were, it ends, with what `find_in_passes` gives. A row
+    whose entries to come grow so much that they spoil one that is due (infinity times a masked weight is NaN) goes back
+    by a pass, and from then on they wait as zeros.
     """
     size = z.shape[-1]
     places = backends.constant(np.arange, size, like=z)
