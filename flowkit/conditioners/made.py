@@ -1,5 +1,6 @@
 """A masked network whose answer for each entry depends on those before it."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import widths
 
@@ -19,7 +21,8 @@ class MADE(Conditioner):
 
     (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i answers for entry i. The last
     layer starts at zero. Each hidden unit has a degree m and hears entries 1 to m; units of degree 0 hear the context
-    alone, so that it reaches the first entry too.
+    alone, so that it reaches the first entry too. Asked for one entry after another, as the inverse of `Autoregressive`
+    does, all answers together cost as much as one pass.
 
     Raises ContractError, when it is built, if the hidden layers are too narrow for an entry to hear all that it may,
     and if `features` is no multiple of D. Germain, Gregor, Murray & Larochelle, MADE (2015).
@@ -99,6 +102,13 @@ class MADE(Conditioner):
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:
         return {"layers": [layer._derive() for layer in self.layers]}
+
+    @functools.cached_property
+    def in_turn(self) -> MADEInTurn | None:
+        """The answers one after another; None if they might not be those of `call`, to the last bits."""
+        # An activation with weights may have one for each unit; half precision rounds by too much to do it twice.
+        exact = self.compute_dtype in ("float32", "float64")
+        return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
 
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = self._derive(x.shape) if derived is None else derived

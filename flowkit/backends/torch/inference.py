@@ -6,6 +6,7 @@ import keras
 import torch
 
 from flowkit.backends.any.inference import as_input, compiles_answers
+from flowkit.backends.torch import recording
 
 __all__ = ["as_input", "compile_fully", "compile_inference", "compiles_answers"]
 
@@ -17,7 +18,7 @@ def compile_inference(function, layer):
     """
 
     def run(*args):
-        with torch.no_grad():
+        with recording.answering():
             return function(*args)
 
     return run
