@@ -31,8 +31,8 @@ help:
 	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
 	@echo "make glow BACKEND=torch    the same on PyTorch (or BACKEND=tensorflow)"
 	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    other values (RECIPE=... another recipe)"
-	@echo "make test                  lint, types, doctests, and every test on JAX and PyTorch, the core on TensorFlow and"
-	@echo "                           what depends on Keras most on the oldest Keras that is admitted"
+	@echo "make test                  lint, types, doctests, every test on PyTorch, those in which an engine computes on JAX,"
+	@echo "                           their core on TensorFlow, what depends on Keras most on the oldest Keras admitted"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow test-keras"
 	@echo "make test-keras KERAS='--pre keras-nightly'      the same with any other Keras"
 	@echo "make check                 every clause of the contract for each of our layers, on JAX and PyTorch, with what each took;"
@@ -95,7 +95,7 @@ test-jax: .venv-test/.installed
 test-torch: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)
 
-CORE := tests/contract tests/transforms tests/bijectors tests/conditioners tests/flows tests/zoo tests/convert tests/training \
+CORE := tests/contract tests/transforms tests/bijectors tests/conditioners tests/flows tests/zoo tests/training \
         tests/backends tests/test_numerics.py tests/test_solve_increasing.py tests/test_distributions.py
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST) $(CORE)
