@@ -12,7 +12,14 @@ from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
 from flowkit.conditioners import MADE
 from flowkit.contract import Conditioner
 from flowkit.contract.conditioner import in_turn_of
+from flowkit.numerics import tanh
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture
+
+
+@pytest.fixture(autouse=True)
+def in_float64():
+    with backends.float64():
+        yield
 
 
 class Plain(Conditioner):
@@ -38,7 +45,7 @@ class Plain(Conditioner):
 def built(size, hidden, transform, context="none", order=None, plain=False, scale=0.5, **options):
     """A layer in float64 with weights as if trained, and data: (layer, x, context)."""
     rng = np.random.default_rng(size)
-    network = MADE(hidden, context=context, dtype="float64", **{"activation": "tanh"} | options)
+    network = MADE(hidden, context=context, dtype="float64", **{"activation": tanh} | options)
     network = Plain(network, dtype="float64") if plain else network
     layer = Autoregressive(network, transform, order=order, dtype="float64")
     layer.build_for((None, size), (None, 3) if context == "required" else None)
@@ -59,7 +66,6 @@ def passes(layer, z, context):
     ("size", "hidden", "transform", "options"),
     [
         (1, [3], Affine("tanh"), {"context": "required"}),
-        (1, [2, 2], RationalQuadratic(3), {}),
         (2, [1], Additive(), {"order": "reversed"}),
         (5, [9, 16, 5], RationalQuadratic(3), {"context": "required", "order": [2, 0, 4, 1, 3]}),
         (4, [11, 4], SigmoidMixture(2), {}),

@@ -25,15 +25,20 @@ class Rows:
     def at(self, cut, k):
         """The window of step k."""
         sizes = (self._count, *(-1 if size is None else size for size in cut.shape[1:]))
-        return keras.ops.slice(cut, (self._start(k), *(0,) * (len(cut.shape) - 1)), sizes)
+        return keras.ops.slice(cut, self._corner(k, cut), sizes)
 
     def known(self, x, k):
         """What is there of `x` after step k; an engine may give more."""
         return x
 
     def written(self, x, k, rows):
-        """`x` with the `rows` of step k; nobody else may read `x`, which they may be written into."""
-        return keras.ops.slice_update(x, (self._start(k), *(0,) * (len(x.shape) - 1)), rows)
+        """`x` with the `rows` of step k; in the type of `x`, which nobody else may read: it may be written into."""
+        return keras.ops.slice_update(x, self._corner(k, x), keras.ops.cast(rows, x.dtype))
+
+    def _corner(self, k, x):
+        start = self._start(k)
+        zero = 0 if isinstance(k, int) else keras.ops.zeros_like(start)  # of one type, as JAX asks
+        return (start, *(zero,) * (len(x.shape) - 1))
 
     def _start(self, k):
         return int(self._starts[k]) if isinstance(k, int) else keras.ops.take(self._starts, k)

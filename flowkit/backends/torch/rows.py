@@ -32,9 +32,9 @@ class Rows:
         return x.narrow(0, 0, self._ends[k])
 
     def written(self, x, k, rows):
-        """`x` with the `rows` of step k; nobody else may read `x`, which they may be written into."""
+        """`x` with the `rows` of step k; in the type of `x`, which nobody else may read: it may be written into."""
         start, end = self._ends[k] - self._counts[k], self._ends[k]
         if records_gradients() or torch.compiler.is_compiling():
-            return torch.slice_scatter(x, rows, 0, start, end)
+            return torch.slice_scatter(x, rows.to(x.dtype), 0, start, end)
         x.narrow(0, start, end - start).copy_(rows)
         return x
