@@ -76,6 +76,9 @@ POINTWISE = [
         "Inverse(Softplus)": lambda: fb.Inverse(fb.Softplus()),
         "Inverse(Tanh)": lambda: fb.Inverse(fb.Tanh()),
         "Inverse(Logit)": lambda: fb.Inverse(fb.Logit()),
+        "Unconstrain": lambda: fb.Unconstrain(["real", "positive", (0, 1)]),
+        "Unconstrain(half-lines)": lambda: fb.Unconstrain([(2, None), (None, 3), (-5, 7.5)]),
+        "Inverse(Unconstrain)": lambda: fb.Inverse(fb.Unconstrain(["real", "positive", (0, 1)])),
     }.items()
 ]
 
@@ -88,6 +91,8 @@ AFFINE = [
     Case("ActNorm(factor=1)", lambda: fb.ActNorm(factor=1.0), VECTOR),
     Case("BatchNorm", fb.BatchNorm, (*VECTOR, *IMAGE)),
     Case("Inverse(ActNorm)", lambda: fb.Inverse(fb.ActNorm()), VECTOR),
+    Case("Standardize", fb.Standardize, (*VECTOR, *IMAGE)),
+    Case("Inverse(Standardize)", lambda: fb.Inverse(fb.Standardize()), VECTOR),
 ]
 
 MIXING = [

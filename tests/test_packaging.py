@@ -31,7 +31,7 @@ def bound(requirement):
 
 
 def test_the_extras_are_there():
-    assert set(EXTRAS) == {*ENGINES, "testing", "docs", "dev"}
+    assert set(EXTRAS) == {*ENGINES, "tables", "testing", "docs", "dev"}
 
 
 def test_no_engine_is_a_dependency():

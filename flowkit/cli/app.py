@@ -48,7 +48,8 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The PNG file to write.", callback=paths.picture)
 ]
 Data = Annotated[
-    str | None, typer.Option(help="A data set by name, or a folder or file of images.", metavar="SOURCE")
+    str | None,
+    typer.Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE"),
 ]
 
 
@@ -107,7 +108,9 @@ def train(
 @app.command()
 def sample(
     run: Run,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many images.")] = 64,
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=1, help="How many images, or rows of a table.")
+    ] = 64,
     temperature: Annotated[
         Any,
         typer.Option(
@@ -116,11 +119,16 @@ def sample(
             help="Spread of the latents, or one for each level as 0.7,1. Default: the recipe's.",
         ),
     ] = None,
-    output: Output = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="The PNG file to write; of a table, a .csv file.", callback=paths.samples
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     backend: Backend = None,
 ):
-    """Draw samples of a trained flow, as one picture."""
+    """Draw samples of a trained flow, as one picture; of a table, as one more table."""
     use(backend)
     from flowkit.cli.sample import run as draw
 
@@ -139,7 +147,7 @@ def evaluate(
     ] = False,
     backend: Backend = None,
 ):
-    """Bits per dimension on the test split, with the standard error over images."""
+    """Bits per dimension on the test split, with the standard error over images; of a table, nats."""
     use(backend)
     from flowkit.cli.evaluate import run as measure
 

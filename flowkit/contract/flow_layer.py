@@ -22,10 +22,12 @@ class FlowLayer(keras.Layer):
 
     `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises
     that answers follow from weights and inputs alone; it counts for the class that says it, not for its subclasses.
+    `rows_to_adapt` is how many rows `adapt` asks for, if the data have so many.
     """
 
     noise_kind = "normal"
     pure = False
+    rows_to_adapt = 0  # a batch will do
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
