@@ -25,6 +25,7 @@ def maf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -38,7 +39,7 @@ def maf(
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Papamakarios,
     Pavlakou & Murray, Masked Autoregressive Flow (2017).
 
@@ -50,7 +51,9 @@ def maf(
     (64,)
     """
     steps = _masked("maf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
-    return vector_flow("maf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def iaf(
@@ -60,6 +63,7 @@ def iaf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -79,7 +83,13 @@ def iaf(
     """
     steps = _masked("iaf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
     return vector_flow(
-        "iaf", [Inverse(Chain(steps))], features=features, context=context, base=base, embedding=embedding
+        "iaf",
+        [Inverse(Chain(steps))],
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
     )
 
 
@@ -93,6 +103,7 @@ def nsf_autoregressive(
     bound: float = 5.0,
     tails: str = "linear",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -105,7 +116,7 @@ def nsf_autoregressive(
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Durkan, Bekasov,
     Murray & Papamakarios, Neural Spline Flows (2019).
 
@@ -114,7 +125,9 @@ def nsf_autoregressive(
     """
     family, spline = "nsf_autoregressive", RationalQuadratic(bins, bound=bound, tails=tails)
     steps = _masked(family, spline, features, context, layers, hidden, linear, embedding)
-    return vector_flow(family, steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def naf(
@@ -125,6 +138,7 @@ def naf(
     hidden: Sequence[int] = (128, 128),
     units: int = 16,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -139,7 +153,7 @@ def naf(
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Huang, Krueger,
     Lacoste & Courville, Neural Autoregressive Flows (2018).
 
@@ -147,7 +161,9 @@ def naf(
     (3,)
     """
     steps = _masked("naf", SigmoidMixture(units), features, context, layers, hidden, linear, embedding)
-    return vector_flow("naf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "naf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def umnn(
@@ -160,6 +176,7 @@ def umnn(
     nodes: int = 33,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -173,7 +190,7 @@ def umnn(
     - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe,
     Unconstrained Monotonic Neural Networks (2019).
 
@@ -182,7 +199,9 @@ def umnn(
     """
     transform = UnconstrainedMonotone(units, nodes=nodes, bound=bound)
     steps = _masked("umnn", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("umnn", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "umnn", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def bernstein(
@@ -194,6 +213,7 @@ def bernstein(
     degree: int = 16,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -206,7 +226,7 @@ def bernstein(
     - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Ramasinghe,
     Fernando, Khan & Barnes, Robust Normalizing Flows Using Bernstein-type Polynomials (2022).
 
@@ -215,7 +235,15 @@ def bernstein(
     """
     transform = Bernstein(degree, bound=bound)
     steps = _masked("bernstein", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("bernstein", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "bernstein",
+        steps,
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
+    )
 
 
 def sos(
@@ -228,6 +256,7 @@ def sos(
     degree: int = 4,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -241,7 +270,7 @@ def sos(
       outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu,
     Sum-of-Squares Polynomial Flow (2019).
 
@@ -250,7 +279,9 @@ def sos(
     """
     transform = SumOfSquares(terms, degree, bound=bound)
     steps = _masked("sos", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("sos", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "sos", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def _masked(
