@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_engine
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
@@ -26,7 +28,9 @@ TOPICS = (
     "optimizer",
     "parts",
     "precision",
+    "recording",
     "replicas",
+    "rows",
     "steps",
 )
 
@@ -70,9 +74,10 @@ ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
     "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
     "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
-    "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
-    "flowkit.bijectors.residual": {"backends"},  # as autoregressive
-    "flowkit.bijectors.log_det_series": {"backends"},  # as autoregressive
+    "flowkit.bijectors.autoregressive": {"backends"},  # whether gradients are needed
+    "flowkit.bijectors.one_after_another": {"backends"},  # a loop that compilers take for one
+    "flowkit.bijectors.residual": {"backends"},  # as one_after_another
+    "flowkit.bijectors.log_det_series": {"backends"},  # as one_after_another
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant

@@ -373,6 +373,12 @@ def test_what_only_the_data_can_tell(override, message):
         recipes.prepare(recipes.parse_recipe(GOOD, [override]))
 
 
+def test_a_flow_of_vectors_is_not_made_for_images():
+    recipe = recipes.parse_recipe('[model]\nname = "nsf"\n[data]\nsource = "digits"\n')
+    with pytest.raises(recipes.RecipeError, match=r"model\.name = 'nsf' is for vectors, but digits"):
+        recipes.prepare(recipe)
+
+
 def test_a_warm_up_longer_than_the_run_is_shortened():
     """A recipe made for many images meets a folder of few."""
     with pytest.warns(UserWarning, match="the whole run has 10: the warm-up takes 1 instead"):

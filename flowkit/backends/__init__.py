@@ -38,13 +38,17 @@ _numerics = _file("numerics")
 _optimizer = _file("optimizer")
 _parts = _file("parts")
 _precision = _file("precision")
+_recording = _file("recording")
 _replicas = _file("replicas")
+_rows = _file("rows")
 _steps = _file("steps")
 
+Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
 all_finite = _optimizer.all_finite
+answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _inference.as_input
 backprop = _backprop.backprop
@@ -79,6 +83,7 @@ matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
 processes = _steps.processes
+records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
 replica_share = _replicas.replica_share
 replicas = _replicas.replicas
@@ -97,9 +102,11 @@ version = _engine.version
 __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
+    "Rows",
     "add_to_means",
     "add_up",
     "all_finite",
+    "answering",
     "arctan",
     "as_input",
     "backprop",
@@ -139,6 +146,7 @@ __all__ = [
     "processes",
     "read_tensorflow_checkpoint",
     "read_torch_state",
+    "records_gradients",
     "rectify",
     "replica_share",
     "replicas",

@@ -23,9 +23,9 @@ class Pointwise(Steered):
     `init="data"` starts where the transform makes each channel near to standard normal, by the data that `adapt` is
     given, of transforms that have a `fitted`. With a conditioner, h = weights + conditioner(context) then.
 
-    Raises ValueError for another `init`, or a transform without `fitted`; TypeError for no transform, and ContractError if the conditioner's answer has the wrong shape, if it expects
-    a context beside its input, or if the context is neither vectors (batch, k) nor a dict. Meng, Song, Song & Ermon,
-    Gaussianization Flows (2020).
+    Raises ValueError for another `init`, or a transform without `fitted`; TypeError for no transform; ContractError if
+    the conditioner's answer has the wrong shape, if it expects a context beside its input, or if the context is neither
+    vectors (batch, k) nor a dict. Meng, Song, Song & Ermon, Gaussianization Flows (2020).
 
     >>> from flowkit.transforms import RationalQuadratic
     >>> z, log_det = Pointwise(RationalQuadratic())(ops.ones((4, 1)))

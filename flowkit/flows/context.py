@@ -186,7 +186,7 @@ def _in_precision(array, dtype):
 
 
 def _check_classes(flow, context):
-    """Raise ContractError for labels that name no class, where the flow knows how many there are."""
+    """Raise ContractError for labels that name no class, if the flow knows how many there are."""
     classes = flow.num_classes
     if classes is None or not isinstance(context, np.ndarray):
         return

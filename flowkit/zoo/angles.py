@@ -31,7 +31,7 @@ def circular_nsf(
     - `hidden`: the widths of their networks. `bins`: of the splines.
     - `base` None is the uniform density on the torus.
 
-    `features`, `context` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises ValueError
+    `features`, `context` and `embedding` are as said in `flowkit.zoo`. Raises ValueError
     for one angle, and for a number out of range. Rezende et al., Normalizing Flows on Tori and Spheres (2020).
 
     >>> flow = circular_nsf(features=2, layers=2, hidden=[8])

@@ -25,6 +25,7 @@ def maf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -38,7 +39,7 @@ def maf(
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Papamakarios,
     Pavlakou & Murray, Masked Autoregressive Flow (2017).
 
@@ -50,7 +51,9 @@ def maf(
     (64,)
     """
     steps = _masked("maf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
-    return vector_flow("maf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def iaf(
@@ -60,10 +63,11 @@ def iaf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
-    """Inverse autoregressive flow: a `maf` read backwards, x_i = (z_i + t_i) exp(s_i), t_i and s_i of z_1, ..., z_(i-1).
+    """Inverse autoregressive flow: `maf` read backwards, x_i = (z_i + t_i) exp(s_i), t_i, s_i of z_1, ..., z_(i-1).
 
     Samples, with their densities, take one pass of the networks; the density of data takes as many as there are
     features. So it is for what is trained on its own draws, such as `flowkit.objectives.ReverseKL`, and slow to train
@@ -79,7 +83,13 @@ def iaf(
     """
     steps = _masked("iaf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
     return vector_flow(
-        "iaf", [Inverse(Chain(steps))], features=features, context=context, base=base, embedding=embedding
+        "iaf",
+        [Inverse(Chain(steps))],
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
     )
 
 
@@ -93,6 +103,7 @@ def nsf_autoregressive(
     bound: float = 5.0,
     tails: str = "linear",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -105,7 +116,7 @@ def nsf_autoregressive(
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Durkan, Bekasov,
     Murray & Papamakarios, Neural Spline Flows (2019).
 
@@ -114,7 +125,9 @@ def nsf_autoregressive(
     """
     family, spline = "nsf_autoregressive", RationalQuadratic(bins, bound=bound, tails=tails)
     steps = _masked(family, spline, features, context, layers, hidden, linear, embedding)
-    return vector_flow(family, steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def naf(
@@ -125,13 +138,14 @@ def naf(
     hidden: Sequence[int] = (128, 128),
     units: int = 16,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
-    """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)), w, a, b of x_1, ..., x_(i-1).
+    """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
 
-    A density takes one pass of the networks; samples take one for each feature, and z_i is solved for in each. Both
-    tails are straight lines, so that all of the real line is reached.
+    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples take one for each
+    feature, and x_i is solved for in each. Both tails are straight lines, so that all of the real line is reached.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -139,7 +153,7 @@ def naf(
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Huang, Krueger,
     Lacoste & Courville, Neural Autoregressive Flows (2018).
 
@@ -147,7 +161,9 @@ def naf(
     (3,)
     """
     steps = _masked("naf", SigmoidMixture(units), features, context, layers, hidden, linear, embedding)
-    return vector_flow("naf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "naf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def umnn(
@@ -160,10 +176,11 @@ def umnn(
     nodes: int = 33,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
-    """Unconstrained monotonic neural networks: `layers` of z_i = b + int_0^(x_i) g, g > 0 a network of x_1, ..., x_(i-1).
+    """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
 
     A density takes one pass of the networks, samples as many as there are features. The integral is that of the line
     through `nodes` values of g, so that both directions are formulas.
@@ -173,7 +190,7 @@ def umnn(
     - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe,
     Unconstrained Monotonic Neural Networks (2019).
 
@@ -182,7 +199,9 @@ def umnn(
     """
     transform = UnconstrainedMonotone(units, nodes=nodes, bound=bound)
     steps = _masked("umnn", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("umnn", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "umnn", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def bernstein(
@@ -194,19 +213,20 @@ def bernstein(
     degree: int = 16,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and z_i is solved for in each.
+    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Ramasinghe,
     Fernando, Khan & Barnes, Robust Normalizing Flows Using Bernstein-type Polynomials (2022).
 
@@ -215,7 +235,15 @@ def bernstein(
     """
     transform = Bernstein(degree, bound=bound)
     steps = _masked("bernstein", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("bernstein", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "bernstein",
+        steps,
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
+    )
 
 
 def sos(
@@ -228,12 +256,13 @@ def sos(
     degree: int = 4,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and z_i is solved for in each.
+    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -241,7 +270,7 @@ def sos(
       outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
+    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
     ValueError for a number or a word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu,
     Sum-of-Squares Polynomial Flow (2019).
 
@@ -250,7 +279,9 @@ def sos(
     """
     transform = SumOfSquares(terms, degree, bound=bound)
     steps = _masked("sos", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("sos", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "sos", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def _masked(

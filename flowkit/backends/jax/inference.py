@@ -3,6 +3,8 @@
 import jax
 import keras
 
+from flowkit.backends.any import recording
+
 
 def compiles_answers():
     """Whether what `compile_inference` gives is compiled for each shape that it is asked with."""
@@ -19,7 +21,8 @@ def compile_inference(function, layer):
 
     @jax.jit
     def pure(values, *args):
-        with keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True))):
+        scope = keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True)))
+        with recording.answering(), scope:
             return function(*args)
 
     def run(*args):

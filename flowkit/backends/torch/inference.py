@@ -6,6 +6,7 @@ import keras
 import torch
 
 from flowkit.backends.any.inference import as_input, compiles_answers
+from flowkit.backends.torch import recording
 
 __all__ = ["as_input", "compile_fully", "compile_inference", "compiles_answers"]
 
@@ -17,7 +18,7 @@ def compile_inference(function, layer):
     """
 
     def run(*args):
-        with torch.no_grad():
+        with recording.answering():
             return function(*args)
 
     return run
@@ -40,7 +41,7 @@ def compile_fully(function, layer, *, thorough=False):
         for broken in explained.break_reasons:
             *_, last = [None, *broken.user_stack]
             own = [frame for frame in broken.user_stack if not frame.filename.startswith(_LIBRARIES)]
-            # Keras itself breaks the graph in some ops, as where it makes a tensor of a numpy array; but not where
+            # Keras itself breaks the graph in some ops, such as making a tensor of a numpy array; but not if
             # it is asked for numbers.
             asked = any(frame.name == "convert_to_numpy" for frame in broken.user_stack)
             if broken.graph_break and own and (last is own[-1] or asked):

@@ -1,0 +1,28 @@
+"""docs/families.md says of each family what its parts promise, and runs as it stands."""
+
+import functools
+import re
+from pathlib import Path
+
+from flowkit import zoo
+from flowkit.zoo.comparison import comparison
+
+PAGE = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
+
+
+def test_its_table_is_what_the_specs_say():
+    roulette = {'residual(trace="roulette")': functools.partial(zoo.residual, trace="roulette")}
+    table = comparison(zoo.VECTORS | roulette)
+    assert table in PAGE, f"put this table into docs/families.md:\n{table}"
+
+
+def test_every_family_that_it_names_is_there():
+    named = {word.split("(")[0] for word in re.findall(r"`([a-z_]+(?:\(\w+=[^`]*\))?)`", PAGE)}
+    assert zoo.VECTORS.keys() <= named
+
+
+def test_its_example_runs():
+    (source,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    scope = {}
+    exec(source, scope)  # the page's own code
+    assert scope["flow"].sample(5, seed=0).shape == (5, 2)
