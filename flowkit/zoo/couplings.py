@@ -8,7 +8,7 @@ from flowkit.conditioners import MLP
 from flowkit.distributions import Logistic
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
-from flowkit.zoo.vectors import check_sizes, mixing, network_context, refuse_one_feature, vector_flow
+from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, refuse_one_feature, vector_flow
 
 
 def nice(
@@ -66,7 +66,8 @@ def realnvp(
     """Real NVP: `layers` of z_b = (x_b + t(x_a)) exp(s(x_a)).
 
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
-    - `scale`: "tanh", in (e^-2, e^2) for each layer, or "sigmoid", in (0.1, 1).
+    - `scale`: "tanh", in (e^-b, e^b) with b = min(2, 8 / layers), so that deep flows can be undone far out as well; or
+      "sigmoid", in (0.1, 1).
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
     `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
@@ -78,7 +79,7 @@ def realnvp(
     >>> flow.adapt(x, c[:, :2]).sample(5, context=c[:1, :2]).shape
     (5, 1, 3)
     """
-    transform = Affine(scale, min_scale=0.1 if scale == "sigmoid" else 0.0)
+    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else gentle(layers)
     steps = _couplings("realnvp", transform, features, context, layers, hidden, linear, embedding, take="maf")
     return vector_flow(
         "realnvp", steps, features=features, context=context, domains=domains, base=base, embedding=embedding

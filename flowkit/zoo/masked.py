@@ -7,7 +7,6 @@ from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE
 from flowkit.flows.flow import Flow
 from flowkit.transforms import (
-    Affine,
     Bernstein,
     RationalQuadratic,
     SigmoidMixture,
@@ -15,7 +14,7 @@ from flowkit.transforms import (
     Transform,
     UnconstrainedMonotone,
 )
-from flowkit.zoo.vectors import check_sizes, mixing, network_context, vector_flow
+from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
 
 
 def maf(
@@ -32,7 +31,7 @@ def maf(
     """Masked autoregressive flow: `layers` of z_i = (x_i + t_i) exp(s_i), t_i and s_i of x_1, ..., x_(i-1).
 
     A density takes one pass of the networks, samples as many as there are features. The scale of each layer is between
-    e^-2 and e^2.
+    e^-b and e^b, b = min(2, 8 / layers).
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -50,7 +49,7 @@ def maf(
     >>> flow.adapt(y, x).log_prob(y, context=x).shape
     (64,)
     """
-    steps = _masked("maf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
+    steps = _masked("maf", gentle(layers), features, context, layers, hidden, linear, embedding)
     return vector_flow(
         "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )
@@ -81,7 +80,7 @@ def iaf(
     >>> tuple(x.shape), tuple(log_q.shape)
     ((5, 3), (5,))
     """
-    steps = _masked("iaf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
+    steps = _masked("iaf", gentle(layers), features, context, layers, hidden, linear, embedding)
     return vector_flow(
         "iaf",
         [Inverse(Chain(steps))],

@@ -7,6 +7,7 @@ from flowkit.bijectors import ActNorm, Chain, LULinear, Permute
 from flowkit.contract.arguments import one_of, whole_number, widths
 from flowkit.flows.context import classes_of
 from flowkit.flows.flow import Flow
+from flowkit.transforms import Affine
 from flowkit.zoo.table_front import table_front
 
 MIXING = ("lu", "permutation", "none")
@@ -39,6 +40,14 @@ def refuse_one_feature(family: str, features: int | None, take: str) -> None:
 def network_context(context: int) -> str:
     """What the networks of a flow ask for: the word of `Conditioner`."""
     return "required" if context else "none"
+
+
+def gentle(layers: int) -> Affine:
+    """The scale of one of `layers`: together they multiply by e^8 at most, and what they have squeezed comes back.
+
+    Heavy tails drive the scales of all layers to one end: at e^2 each, 32 layers leave no digit of a row.
+    """
+    return Affine("tanh", bound=min(2.0, 8.0 / layers))
 
 
 def mixing(family: str, linear: str, layer: int) -> list[Any]:
