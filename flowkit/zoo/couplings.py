@@ -5,6 +5,7 @@ from typing import Any
 
 from flowkit.bijectors import Coupling, Scale
 from flowkit.conditioners import MLP
+from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
@@ -79,7 +80,8 @@ def realnvp(
     >>> flow.adapt(x, c[:, :2]).sample(5, context=c[:1, :2]).shape
     (5, 1, 3)
     """
-    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else gentle(layers)
+    one_of("realnvp's scale", scale, ("tanh", "sigmoid"))
+    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else None
     steps = _couplings("realnvp", transform, features, context, layers, hidden, linear, embedding, take="maf")
     return vector_flow(
         "realnvp", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
@@ -129,7 +131,7 @@ def nsf(
 
 def _couplings(
     family: str,
-    transform: Transform,
+    transform: Transform | None,
     features: int | None,
     context: int,
     layers: int,
@@ -139,9 +141,13 @@ def _couplings(
     *,
     take: str,
 ) -> list[Any]:
-    """Couplings that keep one half, then the other, and what mixes the features between them."""
+    """Couplings that keep one half, then the other, and what mixes the features between them.
+
+    `transform` None is `gentle`.
+    """
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     refuse_one_feature(family, features, take)
+    transform = gentle(layers) if transform is None else transform
     steps: list[Any] = []
     for layer in range(layers):
         network = MLP(hidden, context=network_context(context))

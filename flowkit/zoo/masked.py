@@ -49,7 +49,7 @@ def maf(
     >>> flow.adapt(y, x).log_prob(y, context=x).shape
     (64,)
     """
-    steps = _masked("maf", gentle(layers), features, context, layers, hidden, linear, embedding)
+    steps = _masked("maf", None, features, context, layers, hidden, linear, embedding)
     return vector_flow(
         "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )
@@ -80,7 +80,7 @@ def iaf(
     >>> tuple(x.shape), tuple(log_q.shape)
     ((5, 3), (5,))
     """
-    steps = _masked("iaf", gentle(layers), features, context, layers, hidden, linear, embedding)
+    steps = _masked("iaf", None, features, context, layers, hidden, linear, embedding)
     return vector_flow(
         "iaf",
         [Inverse(Chain(steps))],
@@ -285,7 +285,7 @@ def sos(
 
 def _masked(
     family: str,
-    transform: Transform,
+    transform: Transform | None,
     features: int | None,
     context: int,
     layers: int,
@@ -293,8 +293,12 @@ def _masked(
     linear: str,
     embedding: Any,
 ) -> list[Any]:
-    """Autoregressive layers in one order, then the other, and what mixes the features between them."""
+    """Autoregressive layers in one order, then the other, and what mixes the features between them.
+
+    `transform` None is `gentle`.
+    """
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
+    transform = gentle(layers) if transform is None else transform
     steps: list[Any] = []
     for layer in range(layers):
         network = MADE(hidden, context=network_context(context))
