@@ -65,6 +65,7 @@ ALSO = {
     "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
     "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
     "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
+    "flowkit.bijectors.block_autoregressive": {"backends"},  # as autoregressive
     "flowkit.bijectors.residual": {"backends"},  # as autoregressive
     "flowkit.bijectors.log_det_series": {"backends"},  # as autoregressive
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call

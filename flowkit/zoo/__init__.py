@@ -14,6 +14,7 @@ The first layer standardises each feature by the data that `adapt`, or the first
 from flowkit.zoo._glow import glow
 from flowkit.zoo.angles import circular_nsf
 from flowkit.zoo.bends import planar, radial, sylvester
+from flowkit.zoo.blocks import bnaf
 from flowkit.zoo.contractive import residual
 from flowkit.zoo.couplings import nice, nsf, realnvp
 from flowkit.zoo.marginals import gaussianization
@@ -30,6 +31,7 @@ VECTORS = {
         maf,
         iaf,
         naf,
+        bnaf,
         umnn,
         bernstein,
         sos,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from flowkit.bijectors import Autoregressive, Inverse
+from flowkit.bijectors import Autoregressive, BlockAutoregressive, Inverse
 from flowkit.contract import ContractError
 
 HEADINGS = ("call", "log-likelihood", "density", "sampling", "one feature", "data")
@@ -47,7 +47,7 @@ def _cost(bijector, *, inverse):
 def _one_by_one(part):
     """Whether a part finds one feature after the other in a direction that is solved."""
     inner = part.bijector if isinstance(part, Inverse) else part
-    return isinstance(inner, Autoregressive) and inner.spec.inverse == "iterative"
+    return isinstance(inner, Autoregressive | BlockAutoregressive) and inner.spec.inverse == "iterative"
 
 
 def _takes_one(family):

@@ -8,15 +8,18 @@ import pytest
 from keras import ops
 
 from flowkit import backends, zoo
+from flowkit.bijectors import Pointwise
 from flowkit.contract import ContractError
 from flowkit.distributions import Mixture, StudentT
 from flowkit.testing import check_bijector
+from flowkit.transforms import Affine, MixtureOfLogistics
 
 SMALL = {"features": 3, "layers": 2, "hidden": [8]}
 MORE = {
     "nsf": {"bins": 4},
     "nsf_autoregressive": {"bins": 4},
     "naf": {"units": 4},
+    "bnaf": {"units": 3},
     "umnn": {"units": 4, "nodes": 9},
     "bernstein": {"degree": 4},
     "sos": {"terms": 2, "degree": 2},
@@ -116,6 +119,7 @@ def test_couplings_of_one_number_say_what_to_take(family, take):
         (lambda: small("realnvp", scale="exp"), "scale expects one of"),
         (lambda: small("planar", direction="up"), "planar's direction expects one of 'density', 'sampling'"),
         (lambda: small("gaussianization", components=0), "gaussianization's components"),
+        (lambda: Pointwise(Affine(), init="data"), "init='data' expects a transform with `fitted`"),
     ],
 )
 def test_words_and_numbers_of_their_own(call, says):
@@ -138,10 +142,42 @@ def test_the_cheap_direction_can_be_that_of_samples():
 
 
 # The other families are the same parts in other numbers, which tests/cases.py has in all their options.
-@pytest.mark.parametrize("family", ["nsf", "maf", "gaussianization", "circular_nsf"])
-@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize(
+    ("family", "context"),
+    [
+        ("gaussianization", 3),
+        ("circular_nsf", 0),
+        *(pytest.param(family, context, marks=on_torch) for family in ("nsf", "maf") for context in (0, 3)),
+    ],
+)
 def test_keeps_every_promise(family, context):
     def make():
         return small(family, features=None, context=context).bijector
 
     check_bijector(make, event_shapes=[(3,)], profile="fast", examples=3)
+
+
+def test_gaussianization_is_fitted_by_adapt_alone():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 4000)
+    x = np.stack([np.cos(angle), 5 + 3 * np.sin(angle)], axis=1) + rng.normal(0, 0.1, (4000, 2))
+    train, test = np.split(x.astype("float32"), 2)
+    flow = zoo.gaussianization(layers=6, components=16).adapt(train)
+    z = flow.encode(test)
+    assert np.abs(z.mean(0)).max() < 0.1
+    assert np.abs(np.cov(z.T) - np.eye(2)).max() < 0.1
+    center, spread = train.mean(0), np.cov(train.T)
+    away = test - center
+    square = np.einsum("ni,ij,nj->n", away, np.linalg.inv(spread), away)
+    gaussian = -0.5 * (square + np.linalg.slogdet(2 * np.pi * spread)[1])
+    assert flow.log_prob(test).mean() > gaussian.mean() + 0.3
+
+
+def test_a_mixture_fitted_to_normal_rows_is_near_to_the_identity():
+    """Tails too: a layer that stretched them would, with others, carry outliers away."""
+    x = np.random.default_rng(0).normal(size=(2000, 1))
+    layer = Pointwise(MixtureOfLogistics(16), init="data").adapt(x)
+    at = np.linspace(-6, 6, 25, dtype="float32")[:, None]
+    z = ops.convert_to_numpy(layer(at)[0])
+    assert np.abs(z - at)[np.abs(at) <= 2].max() < 0.25
+    assert np.abs(z).max() < 8
