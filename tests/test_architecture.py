@@ -7,21 +7,31 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_engine
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
 TOPICS = (
+    "backprop",
+    "constants",
+    "convolution",
+    "dense",
     "derivation",
     "engine",
+    "gradients",
+    "inference",
+    "lean_step",
+    "moves",
     "numerics",
     "optimizer",
     "parts",
-    "backprop",
+    "precision",
+    "recording",
+    "replicas",
+    "rows",
     "steps",
-    "dense",
-    "moves",
-    "lean_step",
 )
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
@@ -64,10 +74,11 @@ ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
     "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
     "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
-    "flowkit.bijectors.autoregressive": {"backends"},  # a loop that compilers take for one
-    "flowkit.bijectors.block_autoregressive": {"backends"},  # as autoregressive
-    "flowkit.bijectors.residual": {"backends"},  # as autoregressive
-    "flowkit.bijectors.log_det_series": {"backends"},  # as autoregressive
+    "flowkit.bijectors.autoregressive": {"backends"},  # whether gradients are needed
+    "flowkit.bijectors.one_after_another": {"backends"},  # a loop that compilers take for one
+    "flowkit.bijectors.block_autoregressive": {"backends"},  # as one_after_another
+    "flowkit.bijectors.residual": {"backends"},  # as one_after_another
+    "flowkit.bijectors.log_det_series": {"backends"},  # as one_after_another
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
@@ -181,9 +192,16 @@ def test_nothing_is_called_utils():
     assert not {"utils", "util", "helpers", "misc", "common"} & set(names)
 
 
-def test_the_package_folder_zoo_and_the_folder_zoo_are_one_to_one():
-    built = {path.stem.removeprefix("_") for path in (PACKAGE / "zoo").glob("_[!_]*.py")}
-    assert built == {path.name for path in (ROOT / "zoo").iterdir() if path.is_dir()}
+def test_each_folder_of_zoo_is_named_after_what_the_package_builds():
+    folders = {path.name for path in (ROOT / "zoo").iterdir() if path.is_dir()}
+    defined = {
+        node.name
+        for name, (_, tree) in MODULES.items()
+        if room(name) == "zoo"
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert folders <= defined
 
 
 def test_the_package_folder_backends_and_the_folder_backends_are_one_to_one():

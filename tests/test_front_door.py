@@ -6,6 +6,8 @@ import pytest
 from flowkit import backends
 from flowkit._engine import ENGINES, installed
 
+pytestmark = pytest.mark.one_engine
+
 INSTALLED = [engine for engine in ENGINES if installed(engine)]
 
 

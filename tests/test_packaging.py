@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_engine
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -29,7 +31,7 @@ def bound(requirement):
 
 
 def test_the_extras_are_there():
-    assert set(EXTRAS) == {*ENGINES, "testing", "docs", "dev"}
+    assert set(EXTRAS) == {*ENGINES, "tables", "testing", "docs", "dev"}
 
 
 def test_no_engine_is_a_dependency():

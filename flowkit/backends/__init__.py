@@ -24,32 +24,43 @@ def _file(topic):
     return importlib.import_module(own if importlib.util.find_spec(own) else shared)
 
 
+_backprop = _file("backprop")
+_constants = _file("constants")
+_convolution = _file("convolution")
+_dense = _file("dense")
 _derivation = _file("derivation")
 _engine = _file("engine")
+_gradients = _file("gradients")
+_inference = _file("inference")
+_lean_step = _file("lean_step")
+_moves = _file("moves")
 _numerics = _file("numerics")
 _optimizer = _file("optimizer")
 _parts = _file("parts")
-_dense = _file("dense")
-_moves = _file("moves")
-_lean_step = _file("lean_step")
-_backprop = _file("backprop")
+_precision = _file("precision")
+_recording = _file("recording")
+_replicas = _file("replicas")
+_rows = _file("rows")
 _steps = _file("steps")
 
+Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
 all_finite = _optimizer.all_finite
+answering = _recording.answering
 arctan = _numerics.arctan
-as_input = _engine.as_input
+as_input = _inference.as_input
 backprop = _backprop.backprop
-compile_fully = _engine.compile_fully
-compile_gradients = _engine.compile_gradients
-compile_inference = _engine.compile_inference
-compile_jacobian = _engine.compile_jacobian
+compile_fully = _inference.compile_fully
+compile_gradients = _gradients.compile_gradients
+compile_inference = _inference.compile_inference
+compile_jacobian = _gradients.compile_jacobian
+compiles_answers = _inference.compiles_answers
 compiling_parts = _parts.compiling_parts
 concatenate = _moves.concatenate
-constant = _engine.constant
-convolve = _engine.convolve
+constant = _constants.constant
+convolve = _convolution.convolve
 cos = _numerics.cos
 cumsum = _numerics.cumsum
 dealt_dense = _dense.dealt_dense
@@ -58,23 +69,24 @@ derive_alike = _derivation.derive_alike
 derives_together = _derivation.derives_together
 deriving_once = _derivation.deriving_once
 devices = _engine.devices
-float64 = _engine.float64
+float64 = _precision.float64
 giving_back = _steps.giving_back
-gradients = _engine.gradients
+gradients = _gradients.gradients
 iterate = _numerics.iterate
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
 lgamma = _engine.lgamma
 log_sigmoid_and_sigmoid = _moves.log_sigmoid_and_sigmoid
-lowest_float = _engine.lowest_float
+lowest_float = _precision.lowest_float
 map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
 processes = _steps.processes
-rectify = _engine.rectify
-replica_share = _engine.replica_share
-replicas = _engine.replicas
+records_gradients = _recording.records_gradients
+rectify = _convolution.rectify
+replica_share = _replicas.replica_share
+replicas = _replicas.replicas
 row_sums = _moves.row_sums
 run_part = _parts.run_part
 scan = _parts.scan
@@ -90,9 +102,11 @@ version = _engine.version
 __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
+    "Rows",
     "add_to_means",
     "add_up",
     "all_finite",
+    "answering",
     "arctan",
     "as_input",
     "backprop",
@@ -100,6 +114,7 @@ __all__ = [
     "compile_gradients",
     "compile_inference",
     "compile_jacobian",
+    "compiles_answers",
     "compiling_parts",
     "concatenate",
     "constant",
@@ -131,6 +146,7 @@ __all__ = [
     "processes",
     "read_tensorflow_checkpoint",
     "read_torch_state",
+    "records_gradients",
     "rectify",
     "replica_share",
     "replicas",

@@ -28,7 +28,9 @@ from flowkit.bijectors.reshape import Flatten, Reshape
 from flowkit.bijectors.residual import Residual
 from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowkit.bijectors.squeeze import Squeeze
+from flowkit.bijectors.standardize import Standardize
 from flowkit.bijectors.sylvester import Sylvester
+from flowkit.bijectors.unconstrain import Unconstrain
 
 __all__ = [
     "ActNorm",
@@ -61,7 +63,9 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Squeeze",
+    "Standardize",
     "Sylvester",
     "Tanh",
+    "Unconstrain",
     "Woodbury",
 ]

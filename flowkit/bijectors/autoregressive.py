@@ -9,10 +9,11 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.bijectors.fixed import fixed_weight
+from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import build_conditioner
+from flowkit.contract.conditioner import build_conditioner, in_turn_of
 from flowkit.contract.shapes import as_tuple
 from flowkit.transforms import Affine, Transform
 
@@ -86,6 +87,10 @@ class Autoregressive(Steered):
             self, self.conditioner, size * self.transform.parameters, as_tuple(x_shape), context_shape
         )
 
+    def _derive(self, x_shape, inverse):
+        in_turn = in_turn_of(self.conditioner) if inverse else None
+        return super()._derive(x_shape, inverse) if in_turn is None else in_turn.derive()
+
     def _seen(self, x, context):
         return self._in_order(x), context
 
@@ -115,20 +120,16 @@ class Autoregressive(Steered):
         return self.transform.forward(x, *self._prepare(x, context, derived))
 
     def _find(self, z, context, derived):
-        """x of `z`. After k passes its first k entries are right, and the others wait as zeros.
+        """(x, log dx/dz) of `z`, both in order."""
+        in_turn = in_turn_of(self.conditioner)
+        if in_turn is not None:
+            begun = in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)
+            return find_in_turn(z, self.transform, *begun)
 
-        What they would be otherwise may be without bound, and masked weights times infinity are NaN.
-        """
-        size = z.shape[-1]
-        places = backends.constant(np.arange, size, like=z)
+        def found(x):
+            return self.transform.inverse(z, *self._prepare(x, context, derived))
 
-        def one_more(state):
-            x, known = state
-            found, _ = self.transform.inverse(z, *self._prepare(x, context, derived))
-            return ops.where(places <= known, found, ops.zeros_like(found)), known + 1
-
-        x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
-        return self.transform.inverse(z, *self._prepare(x, context, derived))
+        return (find_in_passes if backends.records_gradients() else find_fixed_point)(found, z)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "order": self.order}

@@ -29,8 +29,9 @@ def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
 def _domains(owner, parts):
     """The first domain and the last codomain; what only rearranges lets the one beside it through."""
     moving = [p for p in parts if not p.spec.rearranges] or parts
-    if any(Domain.SIMPLEX in (p.spec.domain, p.spec.codomain) for p in moving):
-        moving = parts  # a sum over the last axis does not survive a change of places
+    ends = [domain for p in moving for domain in (p.spec.domain, p.spec.codomain)]
+    if any(domain == Domain.SIMPLEX or domain.columns is not None for domain in ends):
+        moving = parts  # neither a sum over the last axis nor an interval for each column survives a change of places
     for one, next_ in itertools.pairwise(moving):
         if one.spec.codomain != next_.spec.domain:
             raise ContractError(

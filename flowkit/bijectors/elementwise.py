@@ -5,6 +5,7 @@ from typing import Any
 from keras import ops
 
 from flowkit.contract import Bijector, sum_event
+from flowkit.contract.checks import pair
 
 
 class Elementwise(Bijector):
@@ -25,5 +26,5 @@ class Elementwise(Bijector):
     def run(
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
     ) -> tuple[Any, Any]:
-        y, log_derivative = super().run(x, context, inverse=inverse, noise=noise, derived=derived)
+        y, log_derivative = pair(super().run(x, context, inverse=inverse, noise=noise, derived=derived))
         return y, sum_event(ops.broadcast_to(log_derivative, ops.shape(y)))

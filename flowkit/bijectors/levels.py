@@ -5,6 +5,9 @@ import math
 import numpy as np
 from keras import ops
 
+from flowkit.contract import ContractError
+from flowkit.contract.shapes import as_tuple
+
 
 def find_levels(bijector, wanted):
     """(the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
@@ -44,3 +47,44 @@ def per_latent(bijector, temperature):
             f"temperature: expected a number, or one for each of {len(sizes)} levels, received {len(values)}."
         )
     return ops.convert_to_tensor(np.repeat(values, sizes), dtype=bijector.compute_dtype)
+
+
+def level_shapes(multiscale, shape):
+    """For each scale the shape (batch, *event) that it is given, and that of the latents which leave after it.
+
+    Raises ContractError if an axis of `shape` is unknown, or a scale cannot halve the image once more.
+    """
+    event, shapes = shape[1:], []
+    if None in event:
+        raise ContractError(
+            "event shape", multiscale, expected="every axis of the event known", received=str(shape)
+        )
+    for level, scale in enumerate(multiscale.scales):
+        _check_level(multiscale, level, shape, event)
+        given, shape = shape, as_tuple(scale.compute_output_shape(shape))
+        if level < len(multiscale.scales) - 1:
+            if shape[-1] % 2:
+                raise ContractError(
+                    "event shape",
+                    multiscale,
+                    expected=f"an even number of channels after scale {level + 1}, half of which leave",
+                    received=f"shape {shape}",
+                )
+            shape = (*shape[:-1], shape[-1] // 2)
+        shapes.append((given, shape))
+    return shapes
+
+
+def _check_level(multiscale, level, shape, event):
+    try:
+        multiscale.scales[level]._check_shape(shape)
+    except ContractError as error:
+        if level == 0:
+            raise
+        raise ContractError(
+            "levels",
+            multiscale,
+            expected=f"an event that can be halved for {len(multiscale.scales)} scales",
+            received=f"{event}, which is {shape[1:]} when scale {level + 1} is reached",
+            hint=f"Use at most {level} levels, or pad or resize the images.",
+        ) from error

@@ -7,10 +7,18 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.bijectors.levels import level_shapes
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, FlowLayer
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import LAYOUTS, adapt_conditioner, build_conditioner, context_of
+from flowkit.contract.conditioner import (
+    LAYOUTS,
+    adapt_conditioner,
+    build_conditioner,
+    context_of,
+    refresh_conditioner,
+    refreshes,
+)
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import composed
@@ -101,7 +109,7 @@ class MultiScale(Bijector):
         Weights belong to channels: a flow whose weights come from elsewhere need not know more. Returns
         for each scale the shape it is given and that of the latents which leave after it.
         """
-        shapes = self._level_shapes(as_tuple(x_shape))  # the whole way, before any weight is made
+        shapes = level_shapes(self, as_tuple(x_shape))  # the whole way, before any weight is made
         for scale, prior, (taken, left) in zip(self.scales, [*self.priors, None], shapes, strict=True):
             scale.build_for(taken, context_shape)
             if prior is not None:
@@ -109,31 +117,6 @@ class MultiScale(Bijector):
         if self.top_prior is not None:
             last = shapes[-1][1]
             build_conditioner(self, self.top_prior, 2 * last[-1], last, context_shape)
-        return shapes
-
-    def _level_shapes(self, shape):
-        """For each scale the shape it is given and that of the latents which leave after it."""
-        event, shapes = shape[1:], []
-        if None in event:
-            raise ContractError(
-                "event shape",
-                self,
-                expected="every axis of the event known",
-                received=str(shape),
-            )
-        for level, scale in enumerate(self.scales):
-            self._check_level(level, scale, shape, event)
-            given, shape = shape, as_tuple(scale.compute_output_shape(shape))
-            if level < len(self.scales) - 1:
-                if shape[-1] % 2:
-                    raise ContractError(
-                        "event shape",
-                        self,
-                        expected=f"an even number of channels after scale {level + 1}, half of which leave",
-                        received=f"shape {shape}",
-                    )
-                shape = (*shape[:-1], shape[-1] // 2)
-            shapes.append((given, shape))
         return shapes
 
     def _check_domain(self, whose, domain):
@@ -146,20 +129,6 @@ class MultiScale(Bijector):
                 received=f"{domain}",
                 hint="Map onto the real numbers within the scale, with Logit or Inverse(Exp()).",
             )
-
-    def _check_level(self, level, scale, shape, event):
-        try:
-            scale._check_shape(shape)
-        except ContractError as error:
-            if level == 0:
-                raise
-            raise ContractError(
-                "levels",
-                self,
-                expected=f"an event that can be halved for {len(self.scales)} scales",
-                received=f"{event}, which is {shape[1:]} when scale {level + 1} is reached",
-                hint=f"Use at most {level} levels, or pad or resize the images.",
-            ) from error
 
     def run_levels(self, x: Any, context: Any = None, noise: Any = None) -> Any:
         """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
@@ -204,7 +173,7 @@ class MultiScale(Bijector):
 
     def _shares(self, x_shape, *, inverse):
         """What each scale needs of noise, in their order."""
-        shapes = self._level_shapes(as_tuple(x_shape))
+        shapes = level_shapes(self, as_tuple(x_shape))
         return [
             scale.noise_needs(shape, inverse=inverse)
             for scale, (shape, _) in zip(self.scales, shapes, strict=True)
@@ -230,15 +199,16 @@ class MultiScale(Bijector):
 
     @property
     def refreshes(self) -> bool:
-        return any(scale.refreshes for scale in self.scales)
+        priors = (*self.priors, self.top_prior)
+        return any(scale.refreshes for scale in self.scales) or any(map(refreshes, priors))
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        for scale, share in zip(
-            self.scales, self._deal(noise, as_tuple(x.shape), inverse=False), strict=True
-        ):
+        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
+        for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
             if scale.refreshes:
                 scale.run_refresh(x, context, **given(share))
             x = self._stays(scale, x, context, share)
+            refresh_conditioner(prior, x, context)
 
     def _stays(self, scale, x, context, noise):
         """What goes on to the next scale; all of the last one."""
@@ -286,7 +256,7 @@ class MultiScale(Bijector):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
-        left = self.latent_events if built else [z[1:] for _, z in self._level_shapes(as_tuple(input_shape))]
+        left = self.latent_events if built else [z[1:] for _, z in level_shapes(self, as_tuple(input_shape))]
         return (input_shape[0], sum(map(math.prod, left)))
 
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
@@ -296,10 +266,6 @@ class MultiScale(Bijector):
             expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
             raise ContractError("event shape", self, expected=expected, received=received)
         return (latent_shape[0], *self.event)
-
-    def _fixed_shape(self):
-        # The way back reads the image's size from here, so every axis is fixed, not only channels.
-        return (None, *self.event) if self.built else None
 
     def _require_size(self):
         if not hasattr(self, "event"):

@@ -10,7 +10,7 @@ from flowkit import backends
 from flowkit.bijectors.log_det_series import LogDetSeries
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import one_of, whole_number
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner, context_of
+from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner, context_of, derive
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import SOLVED
 from flowkit.numerics import matmul
@@ -48,6 +48,8 @@ class Residual(Bijector):
     >>> tuple(z.shape), tuple(log_det.shape)
     ((4, 3), (4,))
     """
+
+    pure = True
 
     noise_kind = "uniform"
 
@@ -102,19 +104,20 @@ class Residual(Bijector):
     def noise_size(self, x_shape: Any) -> int:
         return x_shape[-1] + (self.trace == "roulette")
 
-    def _network(self, context):
-        """g as a function of x, or of x and another context, such as one for more rows."""
-        if hasattr(self.conditioner, "prepared"):
-            run = self.conditioner.prepared()
-            return lambda x, given=context: run(x, given)
-        return lambda x, given=context: ask(self.conditioner, x, given, self.compute_dtype)
+    def _derive(self, x_shape, inverse):
+        return {"network": derive(self.conditioner, x_shape)}
 
-    def _forward(self, x, context=None, noise=None):
-        g = self._network(context)
+    def _network(self, context, derived):
+        """g as a function of x, or of x and another context, such as one for more rows."""
+        own = derived["network"]
+        return lambda x, given=context: ask(self.conditioner, x, given, self.compute_dtype, own)
+
+    def _forward(self, x, context=None, noise=None, *, derived):
+        g = self._network(context, derived)
         return x + g(x), self._log_det(g, x, context, noise)
 
-    def _inverse(self, z, context=None, noise=None):
-        g = self._network(context)
+    def _inverse(self, z, context=None, noise=None, *, derived):
+        g = self._network(context, derived)
         x = self._find(g, z)
         if self.trace == "exact":
             # A Newton step, of next to no length, but with its gradients.

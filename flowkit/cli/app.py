@@ -19,6 +19,14 @@ def numbers(text):
         raise typer.BadParameter(f"expected numbers with commas between them, received {text!r}") from None
 
 
+def shapes(text):
+    """The event shapes of an option such as 3;8,8,3."""
+    try:
+        return [tuple(int(size) for size in part.split(",")) for part in text.split(";")]
+    except ValueError:
+        raise typer.BadParameter(f"expected event shapes such as '3;8,8,3', received {text!r}") from None
+
+
 app = typer.Typer(
     name="flowkit",
     no_args_is_help=True,
@@ -40,7 +48,8 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The PNG file to write.", callback=paths.picture)
 ]
 Data = Annotated[
-    str | None, typer.Option(help="A data set by name, or a folder or file of images.", metavar="SOURCE")
+    str | None,
+    typer.Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE"),
 ]
 
 
@@ -99,7 +108,9 @@ def train(
 @app.command()
 def sample(
     run: Run,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many images.")] = 64,
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=1, help="How many images, or rows of a table.")
+    ] = 64,
     temperature: Annotated[
         Any,
         typer.Option(
@@ -108,11 +119,16 @@ def sample(
             help="Spread of the latents, or one for each level as 0.7,1. Default: the recipe's.",
         ),
     ] = None,
-    output: Output = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="The PNG file to write; of a table, a .csv file.", callback=paths.samples
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     backend: Backend = None,
 ):
-    """Draw samples of a trained flow, as one picture."""
+    """Draw samples of a trained flow, as one picture; of a table, as one more table."""
     use(backend)
     from flowkit.cli.sample import run as draw
 
@@ -131,7 +147,7 @@ def evaluate(
     ] = False,
     backend: Backend = None,
 ):
-    """Bits per dimension on the test split, with the standard error over images."""
+    """Bits per dimension on the test split, with the standard error over images; of a table, nats."""
     use(backend)
     from flowkit.cli.evaluate import run as measure
 
@@ -230,7 +246,16 @@ def check(
     backends: Annotated[
         str | None, typer.Option(help="Engines with commas between them. Default: the one in use.")
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Examples that each clause tries.")] = 25,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Examples that each clause tries, in place of the profile's.")
+    ] = None,
+    event_shapes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="3;8,8,3", help="Event shapes, with semicolons between them. Default: tried out."
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="How much is asked: fast, full or thorough.")] = "full",
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
@@ -238,7 +263,14 @@ def check(
     from flowkit.testing.running.command import check_command
 
     engines = backends.split(",") if backends else None
-    return check_command(target, backends=engines, examples=examples, as_json=json_)
+    return check_command(
+        target,
+        backends=engines,
+        examples=examples,
+        event_shapes=None if event_shapes is None else shapes(event_shapes),
+        profile=profile,
+        as_json=json_,
+    )
 
 
 @app.command()

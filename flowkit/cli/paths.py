@@ -8,11 +8,20 @@ import typer
 
 def picture(path: Path | None):
     """The option's PNG file. Raises typer.BadParameter if it cannot become one."""
+    return _file(path, (".png",))
+
+
+def samples(path: Path | None):
+    """The option's PNG file, or .csv of a table. Raises typer.BadParameter if it cannot become one."""
+    return _file(path, (".png", ".csv"))
+
+
+def _file(path, suffixes):
     if path is not None:
         if path.is_dir():
             raise typer.BadParameter(f"expected a file, found the folder {path}")
-        if path.suffix.lower() != ".png":
-            raise typer.BadParameter(f"expected a name that ends in .png, received {path}")
+        if path.suffix.lower() not in suffixes:
+            raise typer.BadParameter(f"expected a name that ends in {' or '.join(suffixes)}, received {path}")
         folder(path.parent)
     return path
 

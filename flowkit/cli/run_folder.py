@@ -19,7 +19,8 @@ class RunFolder:
     """The files of a run and their names.
 
     `recipe.toml` (all values filled in), `log.csv`, `checkpoint.npz` and the one before, `samples/`,
-    `loss.png`, `samples.png`, `flow.keras` (averaged weights, no optimizer), `metrics.json`.
+    `loss.png`, `samples.png` (of tables `pairs.png` and `quantiles.png`), `flow.keras` (averaged weights, no
+    optimizer), `metrics.json`.
     """
 
     def __init__(self, path):
@@ -30,6 +31,8 @@ class RunFolder:
         self.samples_folder = self.path / "samples"
         self.curves = self.path / "loss.png"
         self.samples = self.path / "samples.png"
+        self.pairs = self.path / "pairs.png"
+        self.quantiles = self.path / "quantiles.png"
         self.flow_path = self.path / "flow.keras"
         self.metrics = self.path / "metrics.json"
 
@@ -67,7 +70,8 @@ class RunFolder:
     def _check_places(self):
         """What the end of an epoch writes to must be what it takes it for."""
         checkpoints = (self.checkpoint, previous(self.checkpoint))
-        for path in (self.log, *checkpoints, self.curves, self.samples, self.flow_path, self.metrics):
+        pictures = (self.curves, self.samples, self.pairs, self.quantiles)
+        for path in (self.log, *checkpoints, *pictures, self.flow_path, self.metrics):
             if path.is_dir():
                 raise CommandError(f"{path}: expected a file, found a folder: move it away")
         folder = self.samples_folder

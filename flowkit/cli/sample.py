@@ -1,24 +1,38 @@
-"""`flowkit sample`: a picture of what a flow has learned."""
+"""`flowkit sample`: a picture of what a flow has learned; of a table, more rows of it."""
 
+import numpy as np
+
+from flowkit import recipes
+from flowkit.cli.failure import CommandError
+from flowkit.cli.table_run import save_samples
 from flowkit.cli.trained import trained
 from flowkit.training import sample_grid, save_png
 
 
 def run(path, *, count, temperature, output, seed):
     folder = trained(path)
-    recipe, flow = folder.recipe(), folder.load_flow()
-    output = output or folder.path / "grid.png"
+    recipe = folder.recipe()
+    table = recipes.of_tables(recipe)
+    output = output or folder.path / ("samples.csv" if table else "grid.png")
+    wanted = ".csv" if table else ".png"
+    if output.suffix.lower() != wanted:
+        raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
+    flow = folder.load_flow()
     if temperature is None:
         temperature = recipe.sampling.temperature
     elif len(temperature) == 1:
         temperature = temperature[0]
-    grid = sample_grid(
-        flow,
-        count,
-        classes=recipe.model.get("num_classes"),
-        temperature=temperature,
-        seed=seed,
-        levels=flow.dequantize.stored_levels,
-    )
-    save_png(output, grid)
+    if table:
+        rows = np.asarray(flow.sample(count, temperature=temperature, seed=seed))
+        save_samples(output, rows, flow.columns and flow.columns.names)
+    else:
+        grid = sample_grid(
+            flow,
+            count,
+            classes=recipe.model.get("num_classes"),
+            temperature=temperature,
+            seed=seed,
+            levels=flow.dequantize.stored_levels,
+        )
+        save_png(output, grid)
     print(f"samples {output}")

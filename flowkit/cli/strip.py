@@ -9,6 +9,8 @@ from flowkit.training import image_grid, save_png
 
 def read_images(paths, flow):
     """The files as (n, height, width, channels) of the flow's images, whole values 0..levels-1."""
+    if len(flow.event_shape) != 3:
+        raise CommandError("the flow is one of tables: expected one of images")
     height, width, channels = flow.event_shape
     if channels not in (1, 3):
         raise CommandError(f"the flow's images have {channels} channels: expected 1 or 3")

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from flowkit import data, recipes, training
-from flowkit.cli import interrupt
+from flowkit.cli import interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import bits_per_dim
 from flowkit.cli.failure import FAILED, CommandError, say
@@ -29,7 +29,8 @@ def run(name, *, source, epochs, precision, out, resume, settings):
         folder.begin(recipe)  # nothing in it has changed so far, since all of that may refuse
         note_busy_processors()
         progress = fit(experiment, folder, checkpoint, resumed=resume)
-        finish(experiment, folder, progress)
+        ends = table_run.finish if recipes.of_tables(recipe) else finish
+        ends(experiment, folder, progress)
 
 
 def overrides(settings, source, epochs, precision):
@@ -53,10 +54,12 @@ def fit(experiment, folder, checkpoint, resumed=False):
         print(f"going on from {place} of {folder.path}", flush=True)
     elif resumed:
         say(f"note: {folder.path} holds no checkpoint yet: from the start")
-    progress = training.ProgressBar(table.batch_size)
+    images = not recipes.of_tables(experiment.recipe)
+    progress = training.ProgressBar(table.batch_size, of="images" if images else "rows")
+    draws = sampling.count and images
     callbacks = [
         training.StopWhenDiverged(table.patience),
-        *([training.SampleGrid(folder.samples_folder, **_picture(experiment))] if sampling.count else []),
+        *([training.SampleGrid(folder.samples_folder, **_picture(experiment))] if draws else []),
         training.CSVLog(folder.log),
         progress,
     ]

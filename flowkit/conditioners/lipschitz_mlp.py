@@ -1,6 +1,6 @@
 """A multilayer perceptron that cannot stretch more than it is allowed to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -60,6 +60,8 @@ class LipschitzMLP(Conditioner):
     (8, 3)
     """
 
+    pure = True
+
     def __init__(
         self,
         hidden: Sequence[int] = (64, 64),
@@ -108,24 +110,19 @@ class LipschitzMLP(Conditioner):
         most = self.lipschitz ** (1 / len(self.kernels))
         return [k.value / ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
 
-    def call(self, x: Any, context: Any = None) -> Any:
-        return self.prepared()(x, context)
+    def _derive(self, x_shape: Any) -> dict[str, Any]:
+        return {"kernels": self.scaled_kernels()}
 
-    def prepared(self) -> Callable[..., Any]:
-        """The network as a function of x and a context, its kernels scaled once, for whoever calls it often."""
-        kernels = self.scaled_kernels()
-
-        def run(x, context=None):
-            h = ops.cast(x, self.compute_dtype)
-            for k, kernel in enumerate(kernels):
-                h = matmul(h, kernel) + self.shifts[k].value
-                if k == 0 and context is not None and self.bias is not None:
-                    h = h + self.bias.call(context, rank=len(h.shape))
-                if k < len(self.hidden):
-                    h = self._activate(h, k)
-            return h
-
-        return run
+    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+        derived = self._derive(x.shape) if derived is None else derived
+        h = ops.cast(x, self.compute_dtype)
+        for k, kernel in enumerate(derived["kernels"]):
+            h = matmul(h, kernel) + self.shifts[k].value
+            if k == 0 and context is not None and self.bias is not None:
+                h = h + self.bias.call(context, rank=len(h.shape))
+            if k < len(self.hidden):
+                h = self._activate(h, k)
+        return h
 
     def _activate(self, h, k):
         if self.activation == "sin":

@@ -1,5 +1,6 @@
 """A masked network whose answer for each entry depends on those before it."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 
 from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.contract import Conditioner, ContractError
-from flowkit.contract.arguments import widths
+from flowkit.contract.arguments import shown, widths
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -19,7 +21,9 @@ class MADE(Conditioner):
 
     (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i answers for entry i. The last
     layer starts at zero. Each hidden unit has a degree m and hears entries 1 to m; units of degree 0 hear the context
-    alone, so that it reaches the first entry too.
+    alone, so that it reaches the first entry too. `degrees`, those of each hidden layer's units, never fall along a
+    layer; None spreads them evenly. Asked for one entry after another, as the inverse of `Autoregressive`
+    does, all answers together cost as much as one pass.
 
     Raises ContractError, when it is built, if the hidden layers are too narrow for an entry to hear all that it may,
     and if `features` is no multiple of D. Germain, Gregor, Murray & Larochelle, MADE (2015).
@@ -41,10 +45,20 @@ class MADE(Conditioner):
         activation: Any = "relu",
         context: str = "none",
         num_classes: int | None = None,
+        degrees: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
         self.hidden = widths(hidden, "MADE's hidden")
+        self.degrees = None if degrees is None else [[int(degree) for degree in some] for some in degrees]
+        if degrees is not None and (
+            [len(some) for some in self.degrees] != self.hidden
+            or any(some != sorted(some) for some in self.degrees)
+        ):
+            raise ValueError(
+                f"MADE expects degrees that never fall along a layer, as many as hidden={self.hidden} says, received "
+                f"{shown(degrees)}."
+            )
         self.activation = keras.activations.get(activation)
         self.bias = None
         if context != "none":
@@ -63,6 +77,8 @@ class MADE(Conditioner):
         degrees = [tuple(range(1, size + 1))]
         for width in self.hidden:
             degrees.append(tuple(least + unit * (size - least) // width for unit in range(width)))
+        if self.degrees is not None:
+            degrees[1:] = map(tuple, self.degrees)
         self._check(degrees)
         # An output hears what comes before its entry: it is one degree below it.
         outputs = tuple(range(size)) * (self.features // size)
@@ -100,6 +116,13 @@ class MADE(Conditioner):
     def _derive(self, x_shape: Any) -> dict[str, Any]:
         return {"layers": [layer._derive() for layer in self.layers]}
 
+    @functools.cached_property
+    def in_turn(self) -> MADEInTurn | None:
+        """The answers one after another; None if they might not be those of `call`, to the last bits."""
+        # An activation with weights may have one for each unit; half precision rounds by too much to do it twice.
+        exact = self.compute_dtype in ("float32", "float64")
+        return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
+
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = self._derive(x.shape) if derived is None else derived
         first, *others = derived["layers"]
@@ -117,6 +140,7 @@ class MADE(Conditioner):
         return {
             **super().get_config(),
             "hidden": self.hidden,
+            "degrees": self.degrees,
             "activation": keras.activations.serialize(self.activation),
         }
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import one_of
-from flowkit.contract.derived import as_keyword, takes_derived
+from flowkit.contract.derived import as_keyword, goes_with, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
@@ -30,6 +30,10 @@ class Conditioner(keras.Layer):
 
     `_derive(x_shape)`, if there is one, gives what depends on the weights alone, a dict of tensors: `call` is then
     given it as `derived=`, or None if nobody has computed it. `pure = True` is as in `Bijector`.
+
+    An autoregressive one may have `in_turn`, which answers for one entry as soon as those before it are known and takes
+    less than a pass for it: see `flowkit.conditioners.made_in_turn`. Without it the inverse of `Autoregressive` asks
+    for all entries until nothing changes.
 
     >>> class Doubled(Conditioner):
     ...     def call(self, x, context=None):
@@ -109,6 +113,11 @@ def build_conditioner(
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
     """What depends on a conditioner's weights alone, for inputs of `x_shape`; None if it does not say."""
     return conditioner._derive(x_shape) if takes_derived(type(conditioner), "call") else None
+
+
+def in_turn_of(conditioner: Any) -> Any:
+    """What answers for one entry after another, or None; it must have been written for the `call` that there is."""
+    return conditioner.in_turn if goes_with(type(conditioner), "in_turn", "call") else None
 
 
 def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None) -> Any:

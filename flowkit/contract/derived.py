@@ -20,8 +20,22 @@ def takes_derived(layer_class: type, hook: str) -> bool:
 
     So a subclass whose hook is of its own, and takes none, is given none.
     """
+    return goes_with(layer_class, "_derive", hook)
+
+
+def goes_with(layer_class: type, name: str, hook: str) -> bool:
+    """Whether an attribute is defined in the class that defines the hook, or below: so it was written knowing it.
+
+    >>> class Parent:
+    ...     def call(self): ...
+    ...     twin = call
+    >>> class Child(Parent):
+    ...     def call(self): ...
+    >>> goes_with(Parent, "twin", "call"), goes_with(Child, "twin", "call")
+    (True, False)
+    """
     for owner in layer_class.__mro__:
-        if "_derive" in vars(owner):
+        if name in vars(owner):
             return True
         if hook in vars(owner):
             return False

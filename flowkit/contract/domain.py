@@ -13,7 +13,8 @@ class Domain:
 
     `Domain.REAL`, `Domain.POSITIVE`, `Domain.UNIT_INTERVAL`, `Domain.interval(a, b)`,
     `Domain.CIRCLE` (angles in [-pi, pi)) and `Domain.SIMPLEX` (positive entries on the last axis
-    that sum to 1), `Domain.whole(a, b)` (the whole numbers from a to b). Intervals are open.
+    that sum to 1), `Domain.whole(a, b)` (the whole numbers from a to b), `Domain.intervals((a, b), (c, d))` (an
+    interval for each entry of the last axis: the columns of a table). Intervals are open.
 
     >>> Domain.POSITIVE.contains(ops.convert_to_tensor([[1.0, -1.0]]))
     False
@@ -22,8 +23,8 @@ class Domain:
     """
 
     kind: str = "interval"
-    low: float = -math.inf
-    high: float = math.inf
+    low: Any = -math.inf  # one number, or a tuple of one for each entry of the last axis
+    high: Any = math.inf
 
     REAL: ClassVar["Domain"]
     POSITIVE: ClassVar["Domain"]
@@ -37,6 +38,27 @@ class Domain:
         if not low < high:
             raise ValueError(f"Domain.interval expects low < high, received ({low}, {high}).")
         return cls("interval", float(low), float(high))
+
+    @classmethod
+    def intervals(cls, *bounds: tuple[float, float]) -> "Domain":
+        """An open interval (low, high) for each entry of the last axis; a plain one if they are all the same.
+
+        >>> Domain.intervals((0, 1), (0, 1)) == Domain.UNIT_INTERVAL
+        True
+        """
+        columns = [cls.interval(low, high) for low, high in bounds]
+        if not columns:
+            raise ValueError("Domain.intervals expects (low, high) for each column, received none.")
+        if all(column == columns[0] for column in columns):
+            return columns[0]
+        return cls("interval", tuple(c.low for c in columns), tuple(c.high for c in columns))
+
+    @property
+    def columns(self) -> "list[Domain] | None":
+        """The interval of each entry of the last axis; None if they have no interval each."""
+        if not isinstance(self.low, tuple):
+            return None
+        return [Domain.interval(low, high) for low, high in zip(self.low, self.high, strict=True)]
 
     @classmethod
     def whole(cls, low: float, high: float) -> "Domain":
@@ -58,11 +80,15 @@ class Domain:
         elif self == Domain.REAL:
             inside = ops.all(ops.isfinite(x))
         else:
-            inside = ops.logical_and(ops.all(x > self.low), ops.all(x < self.high))
+            low, high = (ops.convert_to_tensor(bound, dtype=x.dtype) for bound in (self.low, self.high))
+            inside = ops.logical_and(ops.all(x > low), ops.all(x < high))
         return bool(ops.convert_to_numpy(inside))
 
     def from_real(self, t: Any) -> Any:
         """Points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
+        if self.columns is not None:
+            drawn = [column.from_real(t[..., i]) for i, column in enumerate(self.columns)]
+            return ops.stack(drawn, axis=-1)
         if self.kind == "simplex":
             return ops.softmax(t, axis=-1)
         if self.kind == "circle":
@@ -82,6 +108,9 @@ class Domain:
         for name in ("REAL", "POSITIVE", "UNIT_INTERVAL", "CIRCLE", "SIMPLEX"):
             if self == getattr(Domain, name):
                 return f"Domain.{name}"
+        if self.columns is not None:
+            bounds = [f"({low:g}, {high:g})" for low, high in zip(self.low, self.high, strict=True)]
+            return f"Domain.intervals({', '.join(bounds[:4])}{', ...' if len(bounds) > 4 else ''})"
         return f"Domain.{self.kind}({self.low:g}, {self.high:g})"
 
 

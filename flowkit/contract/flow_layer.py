@@ -8,11 +8,12 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, refuse_unadapted
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.building import build_for
+from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
-from flowkit.contract.noise import KINDS, Need, count, drawn, given
+from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
-from flowkit.contract.shapes import as_tuple, check_shape, context_shape
+from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.contract.spec import BijectorSpec
 
 
@@ -21,10 +22,12 @@ class FlowLayer(keras.Layer):
 
     `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises
     that answers follow from weights and inputs alone; it counts for the class that says it, not for its subclasses.
+    `rows_to_adapt` is how many rows `adapt` asks for, if the data have so many.
     """
 
     noise_kind = "normal"
     pure = False
+    rows_to_adapt = 0  # a batch will do
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
@@ -49,7 +52,7 @@ class FlowLayer(keras.Layer):
             self._checked_adapted = self._check_adapted()
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
-        y, log_det = self.run(x, context, inverse=inverse, **given(noise))
+        y, log_det = pair(self.run(x, context, inverse=inverse, **given(noise)))
         return y, self._per_sample(log_det, x)
 
     def __call__(self, x: Any, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Any, Any]:
@@ -252,25 +255,12 @@ class FlowLayer(keras.Layer):
         if self._fitting != (shape[1:], inverse):
             self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
             self._fitting = (shape[1:], inverse)
-        if self.spec.context == "required" and context is None:
-            raise ContractError(
-                "context",
-                self,
-                expected="a context, batch first",
-                received="none",
-                hint="Pass context=, or feed {'x': ..., 'context': ...}.",
-            )
+        refuse_no_context(self, context)
 
     def _check_shape(self, x_shape):
         """Raise if data of `x_shape` do not fit the spec or the weights."""
-        spec = self.spec
-        check_shape(
-            self,
-            x_shape,
-            rank=spec.event_rank,
-            multiple=spec.event_multiple,
-            built=self._fixed_shape(),
-        )
+        spec, built = self.spec, self._fixed_shape()
+        check_shape(self, x_shape, rank=spec.event_rank, multiple=spec.event_multiple, built=built)
 
     def _fixed_shape(self):
         """The axes of the data that the weights were made for, None for a free one; None before that.
@@ -286,50 +276,15 @@ class FlowLayer(keras.Layer):
         return self._fixed
 
     def _check_noise(self, x, inverse, noise):
-        """Raise unless a direction that draws is given its numbers, and one that does not is given none."""
-        if not self.spec.draws(inverse=inverse):
-            if noise is not None:
-                raise ContractError(
-                    "noise", self, expected="no noise: this direction draws nothing", received="noise="
-                )
-            return
-        shape = as_tuple(x.shape)
-        needs = self.noise_needs(self.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
-        size = count(needs)
-        fits = noise is not None and as_tuple(noise.shape)[1:] == (size,)
-        if not fits or len({shape[0], as_tuple(noise.shape)[0]} - {None}) > 1:
-            raise ContractError(
-                "noise",
-                self,
-                expected=f"noise= of shape ({shape[0] or 'batch'}, {size}), "
-                f"{' and '.join(need.kind for need in needs)} numbers",
-                received="none" if noise is None else f"shape {as_tuple(noise.shape)}",
-                hint=f"Flow draws it; for one call take .draw_noise(x_shape, seed, inverse={inverse}).",
-            )
+        check_noise(self, x, inverse, noise)
 
     def _check_adapted(self):
         """True once `adapt` is known to have been called; False while tracing, when no flag has a value."""
         try:
             refuse_unadapted(self)
-        except (
-            TypeError,
-            NotImplementedError,
-            RuntimeError,
-        ):  # a tracer or a graph tensor has no value
+        except (TypeError, NotImplementedError, RuntimeError):  # a tracer or a graph tensor has no value
             return False
         return True
 
     def _per_sample(self, log_det, x):
-        log_det = ops.cast(log_det, self.compute_dtype)
-        shape = tuple(log_det.shape)
-        if shape == ():
-            return ops.broadcast_to(log_det, (ops.shape(x)[0],))
-        if len(shape) != 1 or (None not in (shape[0], x.shape[0]) and shape[0] != x.shape[0]):
-            raise ContractError(
-                "log-det shape",
-                self,
-                expected=f"a scalar, or one number for each sample, ({x.shape[0]},)",
-                received=f"shape {shape}",
-                hint="flowkit.contract.sum_event sums over an event.",
-            )
-        return log_det
+        return per_sample(self, log_det, x)

@@ -4,8 +4,6 @@ from typing import Any
 
 from keras import ops, tree
 
-from flowkit.contract.errors import ContractError
-
 
 def sum_event(x: Any) -> Any:
     """Sum over all axes but the first: one number for each sample, shape (batch,).
@@ -37,43 +35,3 @@ def context_shape(context):
     if context is None:
         return None
     return tree.map_structure(lambda t: as_tuple(ops.shape(t)), context)
-
-
-def check_shape(bijector, shape, *, rank, multiple, built=None):
-    """Raise if a (batch, *event) `shape` is not one that `bijector` can take.
-
-    `rank` and `multiple` are the spec's; `built` is the shape that the weights were made for.
-    """
-    shape = as_tuple(shape)
-    event = shape[1:]
-    ranks = (rank,) if isinstance(rank, int) else rank
-    allowed = len(event) >= 1 if ranks is None else len(event) in ranks
-    if not allowed:
-        wanted = "at least 1" if ranks is None else " or ".join(map(str, ranks))
-        raise ContractError(
-            "event rank",
-            bijector,
-            expected=f"(batch, *event) with an event of rank {wanted}",
-            received=f"shape {shape}",
-            hint="The first axis is always the batch.",
-        )
-    for axis, (n, m) in enumerate(zip(event, multiple or (), strict=False), start=1):
-        if n is not None and n % m:
-            raise ContractError(
-                "event shape",
-                bijector,
-                expected=f"axis {axis} to be a multiple of {m}",
-                received=f"{n} in shape {shape}",
-                hint=f"Crop, pad or resize that axis to {n - n % m or m} or {n + m - n % m}.",
-            )
-    if built is not None:
-        differ = len(built) != len(shape) or any(
-            n is not None and b is not None and n != b for n, b in zip(event, built[1:], strict=True)
-        )
-        if differ:
-            raise ContractError(
-                "event shape",
-                bijector,
-                expected=f"an event of shape {built[1:]}, which its weights were made for",
-                received=f"shape {shape}",
-            )

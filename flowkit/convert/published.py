@@ -73,7 +73,7 @@ def _differences(flow):
     if type(flow.base) is not Normal:
         yield f"the base density {type(flow.base).__name__}"
     if type(bijector) is not MultiScale:
-        yield f"a {type(bijector).__name__} where a MultiScale is expected"
+        yield f"a {type(bijector).__name__} in place of a MultiScale"
         return
     if bijector.min_scale:
         yield f"min_scale = {bijector.min_scale:g}, a bound that the published code has not"
@@ -81,7 +81,7 @@ def _differences(flow):
         yield "priors of the split latents other than ScaledConv(zeros=True) with interleaved answers"
     top = bijector.top_prior
     if top is not None and not (type(top) is TopPrior and top.edge_bias):
-        yield f"the top prior {type(top).__name__} where a TopPrior with edge_bias is expected"
+        yield f"the top prior {type(top).__name__} in place of a TopPrior with edge_bias"
     kinds = set()
     for level, scale in enumerate(bijector.scales):
         where = f"scale {level + 1}"

@@ -1,4 +1,4 @@
-"""Images in, as plain numpy: embedded, named and your own.
+"""Images and tables in, as plain numpy: embedded, named and your own.
 
 What `load` can load:
 
@@ -14,6 +14,8 @@ What `load` can load:
 
 What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; no file runs code.
 
+`load_table` loads a table, a .csv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
+
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
 resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous.
 `python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
@@ -24,19 +26,24 @@ from flowkit.data.batch_order import Batches, batches
 from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
+from flowkit.data.frame import Columns
 from flowkit.data.source import NAMES, absolute, load
+from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
 
 __all__ = [
     "MAX_BYTES",
     "NAMES",
     "Batches",
+    "Columns",
     "Dataset",
     "Dequantize",
+    "Table",
     "absolute",
     "augment",
     "batches",
     "load",
+    "load_table",
     "validate_images",
     "validate_labels",
 ]

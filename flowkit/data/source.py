@@ -82,7 +82,7 @@ def load(
         load_split, levels, classes = NAMES[source]
         images, labels = load_split(split)
     elif isinstance(source, str | os.PathLike):
-        path, key = _existing_path(source)
+        path, key = existing_path(source)
         if path.is_dir() and (found := cifar10.find_cifar10(path)):
             images, labels = cifar10.load_cifar10(found, split, max_bytes)
             classes = cifar10.CLASSES
@@ -114,11 +114,11 @@ def absolute(source: str | Path) -> str:
     """
     if source in NAMES:
         return source
-    path, key = _existing_path(source)
+    path, key = existing_path(source)
     return str(path.resolve()) + (f":{key}" if key else "")
 
 
-def _existing_path(source):
+def existing_path(source):
     """The path of a file or folder, and the name of an array in it or None."""
     path, key = _expanded(source), None
     if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
@@ -162,5 +162,5 @@ def _load_file(path, split, key, max_bytes):
         return load_idx_file(path, split, max_bytes)
     raise ValueError(
         f"{path}: expected a folder, an .npy or .npz file or an IDX file, received something else. "
-        "Unpack archives first; tables are arrays for Flow.fit."
+        "Unpack archives first; tables are for flowkit.data.load_table, or arrays for Flow.fit."
     )

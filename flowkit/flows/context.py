@@ -1,6 +1,7 @@
 """What a flow is given beside the data: the context, checked, and the one network that reads it for every part."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -9,8 +10,7 @@ from keras import ops, tree
 from flowkit.contract import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.in_batches import default_batch_size, run_in_batches
-from flowkit.flows.inputs import count
+from flowkit.flows.in_batches import count, default_batch_size, run_in_batches
 
 
 def refuse_other_classes(bijector, base):
@@ -67,16 +67,15 @@ def build_embedding(flow, context_shape):
             received="none",
             hint="Pass context=, or build with {'x': shape, 'context': shape}.",
         )
-    dtype = "float32" if classes_of(flow.embedding) is None else "int32"
-
-    def placeholder(shape):
-        return keras.KerasTensor((None, *shape[1:]), dtype)
-
-    if isinstance(context_shape, dict):
-        given = {key: placeholder(shape) for key, shape in context_shape.items()}
-    else:
-        given = placeholder(context_shape)
-    shapes = tree.map_structure(lambda t: Shape(as_tuple(t.shape)), flow.embedding(given))
+    # A shape does not tell whether the context is labels, and some layers take nothing else: `ops.take(table, labels)`.
+    kinds = ("float32", "int32") if classes_of(flow.embedding) is None else ("int32",)
+    try:
+        answer = _answer_to(flow.embedding, context_shape, kinds[0])
+    except (TypeError, ValueError):
+        if len(kinds) == 1:
+            raise
+        answer = _answer_to(flow.embedding, context_shape, kinds[1])
+    shapes = tree.map_structure(lambda t: Shape(as_tuple(t.shape)), answer)
     for shape in tree.flatten(shapes):
         if not shape.sizes or shape.sizes[0] is not None:
             raise ContractError(
@@ -86,6 +85,13 @@ def build_embedding(flow, context_shape):
                 received=f"shape {shape.sizes} for a context of shape {context_shape}",
             )
     return tree.map_structure(lambda shape: shape.sizes, shapes)
+
+
+def _answer_to(embedding, context_shape, dtype):
+    """What an embedding answers to a placeholder of a shape, or of a dict of shapes."""
+    shapes = context_shape if isinstance(context_shape, dict) else {None: context_shape}
+    given = {key: keras.KerasTensor((None, *shape[1:]), dtype) for key, shape in shapes.items()}
+    return embedding(given if isinstance(context_shape, dict) else given[None])
 
 
 class Shape:
@@ -145,6 +151,12 @@ def check_context(flow, context, samples=None):
             received="none",
             hint="A data set yields it as ({'x': ..., 'context': ...},).",
         )
+    if context is not None and kind == "none":
+        warnings.warn(
+            "a context was given, and neither the bijector nor the base of this flow reads one: it is left out. Give a "
+            "conditioner context='required', as in Coupling(MLP(context='required')), or leave the context out.",
+            stacklevel=2,
+        )
     if context is None or kind == "none":
         return None
     context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
@@ -174,7 +186,7 @@ def _in_precision(array, dtype):
 
 
 def _check_classes(flow, context):
-    """Raise ContractError for labels that name no class, where the flow knows how many there are."""
+    """Raise ContractError for labels that name no class, if the flow knows how many there are."""
     classes = flow.num_classes
     if classes is None or not isinstance(context, np.ndarray):
         return

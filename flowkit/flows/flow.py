@@ -15,12 +15,14 @@ from flowkit.contract.saving import built_late, refuse_late, refuse_shared
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
+from flowkit.data.frame import Columns
 from flowkit.distributions import Normal
 from flowkit.flows.adapting import adapt_parts
 from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import (
+    pack,
     plain_shape,
     ready_on,
     refuse_other_domain,
@@ -33,6 +35,7 @@ from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.reparameterized import draw
 from flowkit.flows.same_bytes import make_reproducible
+from flowkit.flows.tables import chosen_rows, learned_columns, refuse_whole, to_adapt_to
 from flowkit.flows.training import Training
 from flowkit.flows.turns import Turns, alone
 from flowkit.flows.without_data import adapt_to_draws, to_fit_without_data
@@ -52,6 +55,10 @@ class Flow(Training, Inference):
       of the bijector and the base. A context of several tensors, a dict, goes to one whose `call` takes the dict.
     - `dequantize`: a `flowkit.data.Dequantize` if the data are whole values such as uint8 images;
       log_prob is then a lower bound of the log-probability of the image as stored.
+
+    Data may be a pandas or polars DataFrame. The flow keeps the names of the columns of the first that `fit` or `adapt`
+    is given, in `columns`, and a file keeps them too: columns in another order are put right, other columns
+    refused, and samples are such a frame. `flow.columns = None` turns it back to arrays.
 
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
@@ -86,6 +93,7 @@ class Flow(Training, Inference):
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
         self.embedding = embedding
         self.dequantize: Dequantize | None = dequantize
+        self.columns: Columns | None = None
         self.event_shape: tuple[int, ...] | None = None
         self.objective: Objective = MaximumLikelihood()
         self.sampler = keras.random.SeedGenerator()
@@ -112,6 +120,10 @@ class Flow(Training, Inference):
         self._late = built_late(self.base)
         self.built = True
 
+    def __call__(self, inputs: Any, *args: Any, context: Any = None, **kwargs: Any) -> Any:
+        """log_prob of `x`, given a `context` if there is one, or of `{"x": ..., "context": ...}`, with gradients."""
+        return super().__call__(pack(inputs, context), *args, **kwargs)
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """log_prob in nats, (batch,): noise is drawn anew at each call.
 
@@ -124,7 +136,7 @@ class Flow(Training, Inference):
         x, noise = self._drawn_for(x)
         self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
-            return self._log_density(x, context, noise)
+            return self._outputs(x, context, noise)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""
@@ -149,7 +161,8 @@ class Flow(Training, Inference):
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
         context, ignored by a flow that takes none. `validation_data` is x, or (x, context), or (x, context,
-        sample_weight). Of data sets the first batch is checked, as arrays are.
+        sample_weight). Of data sets the first batch is checked, as arrays are. A `Standardize` adapts to up to 10,000
+        rows: a fixed draw of those of an array, or as many batches of a data set that can be read twice.
 
         If the objective needs no data, none is given: `fit(steps_per_epoch=1000, batch_size=256)`. Rows of a
         `context` are dealt out in batches, all of them before one comes again.
@@ -159,22 +172,26 @@ class Flow(Training, Inference):
                 "Flow.fit has no classes to weigh: pass sample_weight=, one number for each sample."
             )
         check_training(self)
-        if self.objective.needs_data:
-            if isinstance(x, Batches):
-                kwargs["shuffle"] = False  # its own order is what can be resumed
-                kwargs["callbacks"] = with_first(x.for_fit(), kwargs.get("callbacks"))
-            first, x, y = to_fit_on(
-                self, x, y, context, sample_weight, batch_size, kwargs.get("validation_split", 0.0)
-            )
-        else:
-            given = {"x": x, "y": y, "sample_weight": sample_weight}
-            first, x, changed = to_fit_without_data(self, given, context, batch_size, kwargs)
-            batch_size, kwargs = None, kwargs | changed
-        if validation_data is not None:
-            size = kwargs.get("validation_batch_size") or batch_size
-            validation_data = to_validate_on(self, validation_data, size)
-        if not self.built or not is_adapted(self):
-            self.adapt(*first, again=False)
+        if isinstance(x, dict):
+            x, context = unpack(x)
+        with learned_columns(self, x) as x:
+            if self.objective.needs_data:
+                if isinstance(x, Batches):
+                    kwargs["shuffle"] = False  # its own order is what can be resumed
+                    kwargs["callbacks"] = with_first(x.for_fit(), kwargs.get("callbacks"))
+                refuse_whole(self, x)
+                split = kwargs.get("validation_split", 0.0)
+                first, x, y = to_fit_on(self, x, y, context, sample_weight, batch_size, split)
+            else:
+                given = {"x": x, "y": y, "sample_weight": sample_weight}
+                first, x, changed = to_fit_without_data(self, given, context, batch_size, kwargs)
+                batch_size, kwargs = None, kwargs | changed
+            if validation_data is not None:
+                size = kwargs.get("validation_batch_size") or batch_size
+                validation_data = to_validate_on(self, validation_data, size)
+            if not self.built or not is_adapted(self):
+                share = 1.0 - kwargs.get("validation_split", 0.0)
+                self.adapt(*to_adapt_to(self, x, first, share), again=False)
         if self.compiled:
             backends.use_multi_tensor(self.optimizer)
         return super().fit(
@@ -245,11 +262,13 @@ class Flow(Training, Inference):
         if x is None:
             adapt_to_draws(self, context, again)
             return self
-        x, context = self._check(x, context)
-        y = dequantized(self, x)
-        self._build_on(x, context)
-        with backends.no_grad():
-            adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))
+        with learned_columns(self, x) as x:
+            refuse_whole(self, x)
+            x, context = chosen_rows(self, *self._check(x, context))
+            y = dequantized(self, x)
+            self._build_on(x, context)
+            with backends.no_grad():
+                adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))
         return self
 
     # Saving
@@ -269,6 +288,7 @@ class Flow(Training, Inference):
             "base": store(self.base),
             "embedding": None if self.embedding is None else store(self.embedding),
             "dequantize": None if self.dequantize is None else store(self.dequantize),
+            "columns": None if self.columns is None else [list(self.columns.names), self.columns.library],
         }
 
     @classmethod
@@ -278,7 +298,11 @@ class Flow(Training, Inference):
             for part in ("bijector", "base", "embedding", "dequantize")
             if part in config  # older files know of no embedding
         }
-        return cls(**config | parts)
+        config = dict(config)
+        columns = config.pop("columns", None)
+        flow = cls(**config | parts)
+        flow.columns = columns and Columns(tuple(columns[0]), columns[1])
+        return flow
 
     def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):

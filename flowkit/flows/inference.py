@@ -12,8 +12,7 @@ from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flows.context import classes_of
 from flowkit.flows.drawing import Latents, Repeated, entropy
-from flowkit.flows.in_batches import run_in_batches
-from flowkit.flows.inputs import count
+from flowkit.flows.in_batches import count, run_in_batches
 from flowkit.flows.noise import counted_for, dequantized, undithered
 from flowkit.flows.ready import Ready
 from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
@@ -44,6 +43,10 @@ class Inference(Ready):
         if self.dequantize is not None or "bound" in likelihood:
             return "bound"
         return "exact" if likelihood == "exact" else "estimate"
+
+    def _outputs(self, y, context, noise):
+        """What the flow answers when it is called."""
+        return self._log_density(y, context, noise)
 
     def _log_density(self, y, context, noise=None):
         return self._encode_and_score(y, context, noise)[1]
@@ -113,16 +116,17 @@ class Inference(Ready):
         seed: int | None = None,
         batch_size: int | None = None,
         check: str | bool = "warn",
-    ) -> np.ndarray:
+    ) -> Any:
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
+        A flow that was fitted on a frame draws a frame of the same columns, if there is no context.
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`.
         """
         z, context, lead = self._draw(n, context, temperature, seed, batch_size)
         x = self._decode(z, context, batch_size, check, z.seed)
-        return x.reshape(*lead, *x.shape[1:])
+        return self._as_frame(x.reshape(*lead, *x.shape[1:]))
 
     @answers
     def sample_and_log_prob(
@@ -134,7 +138,7 @@ class Inference(Ready):
         seed: int | None = None,
         batch_size: int | None = None,
         check: str | bool = "warn",
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Any, np.ndarray]:
         """(samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
         whatever the temperature."""
         one_check(check)
@@ -151,7 +155,7 @@ class Inference(Ready):
             x, log_prob = run_in_batches(draw, (z, context), len(z), self._batch_size(batch_size))
             warn_of_overflow(np.isfinite(x).all(axis=tuple(range(1, x.ndim))), stacklevel=3)
             look_at(self, x, context, check, batch_size, stacklevel=3)
-        return x.reshape(*lead, *x.shape[1:]), log_prob.reshape(lead)
+        return self._as_frame(x.reshape(*lead, *x.shape[1:])), log_prob.reshape(lead)
 
     @answers
     def encode(
@@ -196,13 +200,16 @@ class Inference(Ready):
         batch_size: int | None = None,
         check: str | bool = "warn",
         seed: int = 0,
-    ) -> np.ndarray:
+    ) -> Any:
         """The data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x; `check`: see `encode`.
 
+        A flow that was fitted on a frame gives a frame.
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
         context = self._ready(context, batch_size, rows=len(z))
-        return self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)
+        return self._as_frame(
+            self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)
+        )
 
     @answers
     def round_trip_error(self, x: Any, context: Any = None, *, batch_size: int | None = None) -> np.ndarray:
@@ -228,6 +235,10 @@ class Inference(Ready):
         warn_of_overflow(finite, stacklevel=4)
         look_at(self, x, context, check, batch_size, stacklevel=4)
         return x
+
+    def _as_frame(self, x):
+        """A table as a frame, if the flow knows its columns."""
+        return x if self.columns is None or x.ndim != 2 else self.columns.frame(x)
 
     def _forward(self, y, context, noise=None):
         return self._through(y, context, noise)[0]

@@ -6,8 +6,10 @@ from keras import ops, tree
 
 from flowkit.contract import Domain
 from flowkit.contract.arguments import shown
+from flowkit.contract.columns import column_name
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_division
+from flowkit.flows.context import context_kind
 
 
 def unpack(inputs):
@@ -41,11 +43,6 @@ def rows(context, stop):
     return None if context is None else tree.map_structure(lambda c: c[:stop], context)
 
 
-def count(context):
-    """How many rows a context has."""
-    return len(tree.flatten(context)[0])
-
-
 def peek(dataset):
     """(the first batch's x and context, the data set as if untouched)."""
     if dataset is None:
@@ -70,16 +67,19 @@ def peek(dataset):
             yield from generator
 
         dataset = again()
-    return unpack(first[0] if isinstance(first, tuple | list) else first), dataset
+    return peeked(first), dataset
+
+
+def peeked(batch):
+    """(x, context) of a batch of a data set."""
+    return unpack(batch[0] if isinstance(batch, tuple | list) else batch)
 
 
 def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
     """(the first batch's x and context, what Keras is to fit on, its target): checked, arrays as well as data sets."""
-    if isinstance(x, dict):
-        x, context = unpack(x)
     if not is_array(x):
         return *peek_checked(flow, x), y
-    x, context = flow._check(x, y if context is None else context)
+    x, context = flow._check(x, _labels(flow, y) if context is None else context)
     size = batch_size or 32  # Keras's default
     check_division(len(x) - int(len(x) * validation_split), size)
     return (x[:size], rows(context, size)), pack(x, context), _target(len(x), sample_weight)
@@ -87,11 +87,17 @@ def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
 
 def to_validate_on(flow, data, batch_size):
     """What Keras is to validate on: x, or (x, context), or (x, context, sample_weight), or a data set; checked."""
+    if isinstance(data, tuple | list) and len(data) == 1:
+        (data,) = data
+    if isinstance(data, dict):
+        data = unpack(data)
+    data = flow._as_array(data)
     if is_array(data):
         check_division(len(data), batch_size)
         return pack(*flow._check(data, None))
-    if isinstance(data, tuple | list) and data and is_array(data[0]):
-        x, context, weights = (*data, None, None)[:3]
+    if isinstance(data, tuple | list) and data and is_array(first := flow._as_array(data[0])):
+        x, context, weights = (first, *data[1:], None, None)[:3]
+        context = _labels(flow, context)
         check_division(len(x), batch_size)
         return pack(*flow._check(x, context)), _target(len(x), weights), weights
     return peek_checked(flow, data)[1]
@@ -101,9 +107,15 @@ def to_score_on(flow, x, y, context, sample_weight):
     """(what Keras is to score, its target), and not checked yet."""
     if isinstance(x, dict):
         x, context = unpack(x)
+    x = flow._as_array(x)
     if not is_array(x):
         return x, y
-    return pack(x, y if context is None else context), _target(len(x), sample_weight)
+    return pack(x, _labels(flow, y) if context is None else context), _target(len(x), sample_weight)
+
+
+def _labels(flow, y):
+    """The context that `y` is: data come with labels, of which a flow that reads no context need not know."""
+    return None if context_kind(flow) == "none" else y
 
 
 def peek_checked(flow, dataset):
@@ -118,6 +130,7 @@ def ready_on(flow, data, batch_size):
     An engine that traces a step cannot ask there whether the flow is adapted.
     """
     x, context = unpack(data)
+    x = flow._as_array(x)
     if is_array(x):
         x, context = flow._check(x, context)
         check_division(len(x), batch_size)
@@ -145,24 +158,28 @@ def refuse_other_domain(bijector, base):
         )
 
 
-def check_domain(x, domain):
+def check_domain(x, domain, names=None):
     """Raise ValueError if the array `x` has entries outside of a bijector's domain, where its log-det is no number."""
     if domain.kind not in ("interval", "whole") or domain == Domain.REAL or not x.size:
         return
+    low, high = (np.asarray(end, x.dtype) for end in (domain.low, domain.high))
     if domain.kind == "whole":
-        inside = (x >= domain.low) & (x <= domain.high) & (x == np.floor(x))
+        inside = (x >= low) & (x <= high) & (x == np.floor(x))
     else:
-        inside = (x > domain.low) & (x < domain.high)
+        inside = (x > low) & (x < high)
     if not inside.all():
         place = tuple(int(i) for i in np.argwhere(~inside)[0])
+        table = x.ndim == 2 and (names is not None or domain.columns is not None)
+        where = f"in row {place[0]} of {column_name(place[1], names)}" if table else f"at {list(place)}"
+        wanted = domain if domain.columns is None else domain.columns[place[-1]]
         raise ValueError(
-            f"Flow expects data in {domain}, which its bijector maps from, received {x[place]:g} at {list(place)} and "
+            f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} {where} and "
             f"{int((~inside).sum()) - 1} more such entries of {x.size}. Bring them inside, or begin with another "
             "bijector."
         )
 
 
-def check_finite(given, dtype):
+def check_finite(given, dtype, names=None):
     """`x` as a numpy array of `dtype`. Raises ValueError for NaN and infinity, and for what is no array of numbers."""
     try:
         x = np.asarray(ops.convert_to_numpy(given), dtype)
@@ -170,10 +187,14 @@ def check_finite(given, dtype):
         x = None
     if x is None or not x.ndim:
         raise ValueError(f"Flow expects data as an array of numbers, batch first, received {shown(given)}.")
-    if not np.isfinite(x).all():
-        bad = int((~np.isfinite(x)).sum())
+    finite = np.isfinite(x)
+    if not finite.all():
+        where = ""
+        if x.ndim == 2:
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            where = f", the first in row {row} of {column_name(column, names)}"
         raise ValueError(
-            f"Flow expects finite data, received {bad} NaN or infinite entries of {x.size}: "
+            f"Flow expects finite data, received {int((~finite).sum())} NaN or infinite entries of {x.size}{where}: "
             "drop or repair those rows."
         )
     return x

@@ -102,13 +102,8 @@ class LabelledFlow(Flow):
         top = self._levels.latent_events[-1] if self._levels else latent
         self.classifier.build((None, top[-1]))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """log_prob in nats and the classes' logits: dequantisation noise is drawn anew at each call."""
-        x, context = unpack(inputs)
-        context = self._embed(context)
-        x, noise = self._drawn_for(x)
-        self._refresh(x, context, noise, training)
-        z, log_prob = self._encode_and_score(x, context, noise)
+    def _outputs(self, y, context, noise):
+        z, log_prob = self._encode_and_score(y, context, noise)
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape: Any) -> Any:

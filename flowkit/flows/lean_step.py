@@ -50,7 +50,7 @@ class LookedUp:
     weights = None
 
     def of(self, model):
-        """They themselves, looked up where that was not done yet."""
+        """They themselves, looked up if that was not done yet."""
         if self.weights is None:
             self.weights = model.trainable_weights
         return self.weights

@@ -13,10 +13,12 @@ from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import context_shape
 from flowkit.data.dequantize import Dequantize
+from flowkit.data.frame import Columns
 from flowkit.flows.adapting import check_adapted
 from flowkit.flows.context import answers_of, check_context, embed
 from flowkit.flows.in_batches import default_batch_size, map_leaves
 from flowkit.flows.inputs import check_domain, check_finite
+from flowkit.flows.tables import as_array, names_of
 from flowkit.flows.turns import Turns
 
 
@@ -27,6 +29,7 @@ class Ready(keras.Model):
     base: Any
     embedding: Any
     dequantize: Dequantize | None
+    columns: Columns | None
     event_shape: tuple[int, ...] | None
     sampler: keras.random.SeedGenerator
     turns: Turns
@@ -105,10 +108,14 @@ class Ready(keras.Model):
         self._event()
         check_adapted(self)
 
+    def _as_array(self, x):
+        """`x`, or the array of a frame."""
+        return as_array(self, x)
+
     def _check(self, x, context):
-        dequantize = self.dequantize
-        x = check_finite(x, self.compute_dtype) if dequantize is None else dequantize.validate(x)
+        dequantize, names, x = self.dequantize, names_of(self), self._as_array(x)
+        x = check_finite(x, self.compute_dtype, names) if dequantize is None else dequantize.validate(x)
         self.bijector._check_shape(x.shape)
         if dequantize is None:
-            check_domain(x, self.bijector.spec.domain)
+            check_domain(x, self.bijector.spec.domain, names)
         return x, check_context(self, context, len(x))

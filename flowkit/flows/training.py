@@ -161,15 +161,23 @@ class Training(LeanStep):
         return self.get_metrics_result()
 
     def _should_torch_compile(self):
-        """False, when Keras asks: chains compile their parts, each kind once; a step would take ever longer."""
+        """What Keras 3.15 asks before it compiles a whole step."""
+        return super()._should_torch_compile() and self._is_one_part()
+
+    def _use_torch_compile(self):
+        """The same, as Keras 3.16 calls it."""
+        return super()._use_torch_compile() and self._is_one_part()
+
+    def _is_one_part(self):
+        """If no layer is a chain: chains compile their parts, each kind once; a step would take ever longer."""
         chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
-        if self.jit_compile and any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
+        if any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(
                 "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "
                 "same. Use backprop='stored' to have it compiled, or leave jit_compile out.",
                 stacklevel=2,
             )
-        return super()._should_torch_compile() and not chains
+        return not chains
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""

@@ -12,7 +12,8 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.flows.adapting import adapt_embedding
 from flowkit.flows.before_training import check_division
 from flowkit.flows.context import check_context
-from flowkit.flows.inputs import count, pack, rows
+from flowkit.flows.in_batches import count
+from flowkit.flows.inputs import pack, rows
 from flowkit.flows.noise import counted_for
 
 _DRAWS = 256  # that layers are adapted to, as Glow's to images

@@ -17,6 +17,7 @@ from flowkit.recipes.images import load_data
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.read import Override, parse_recipe, read_recipe
 from flowkit.recipes.schema import Recipe, RecipeError
+from flowkit.recipes.tables import load_table, of_tables
 from flowkit.recipes.write import dumps
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "dumps",
     "find",
     "load_data",
+    "load_table",
+    "of_tables",
     "parse_recipe",
     "prepare",
     "read_recipe",

@@ -12,6 +12,7 @@ from flowkit.recipes.ends import check_ends
 from flowkit.recipes.images import augmentations, image_shape, load_data, load_uncropped
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.schema import Recipe, RecipeError
+from flowkit.recipes.tables import check_tables, load_table, of_tables
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Experiment:
 
     recipe: Recipe
     flow: Any
-    train: data.Dataset
-    test: data.Dataset
+    train: data.Dataset | data.Table
+    test: data.Dataset | data.Table
     batches: data.Batches
     classes: int | None
 
@@ -30,16 +31,22 @@ class Experiment:
         return None if self.classes is None else dataset.labels
 
 
-def build_flow(recipe: Recipe, dataset: data.Dataset) -> Any:
+def build_flow(recipe: Recipe, dataset: data.Dataset | data.Table) -> Any:
     """The recipe's flow for the data of `dataset`, neither compiled nor adapted.
 
-    `input_shape` and, if an image does not have 256 values, `data_levels` come from the data.
-    Raises a RecipeError if the model cannot be made for that data.
+    `input_shape` and, if an image does not have 256 values, `data_levels` come from the data; from a table `features`
+    and the names of the columns. Raises a RecipeError if the model cannot be made for that data.
     """
     arguments = {key: value for key, value in recipe.model.items() if value is not None}
     name = arguments.pop("name")
     function = zoo.ARCHITECTURES[name]
     takes = inspect.signature(function).parameters
+    if isinstance(dataset, data.Table):
+        if "features" not in takes:
+            raise RecipeError(f"model.name = {name!r} is for images, but {dataset.name} is a table")
+        flow = _made(recipe, dataset, function, {**arguments, "features": dataset.values.shape[1]})
+        flow.columns = dataset.columns
+        return flow
     if "input_shape" not in takes:
         raise RecipeError(f"model.name = {name!r} is for vectors, but {dataset.name} is a set of images")
     if "data_levels" in takes and dataset.levels != 256:
@@ -48,10 +55,14 @@ def build_flow(recipe: Recipe, dataset: data.Dataset) -> Any:
     if classes is not None and (dataset.labels is None or dataset.labels.max() >= classes):
         found = "no labels" if dataset.labels is None else f"labels up to {dataset.labels.max()}"
         raise RecipeError(f"model.num_classes = {classes}, but {dataset.name} has {found}")
+    return _made(recipe, dataset, function, {**arguments, "input_shape": image_shape(recipe, dataset)})
+
+
+def _made(recipe, dataset, function, arguments):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.training.precision)  # layers read it when they are made
     try:
-        return function(input_shape=image_shape(recipe, dataset), **arguments)
+        return function(**arguments)
     except ValueError as error:
         raise RecipeError(f"[model] does not fit {dataset.name}: {error}") from error
     finally:
@@ -65,12 +76,10 @@ def prepare(recipe: Recipe) -> Experiment:
     """
     table = recipe.training
     keras.utils.set_random_seed(table.seed)
+    if of_tables(recipe):
+        return _prepare_table(recipe)
     train, test = load_uncropped(recipe, "train"), load_data(recipe, "test")
-    if table.batch_size > len(train):
-        raise RecipeError(
-            f"training.batch_size = {table.batch_size}: expected at most the number of images to train on, "
-            f"which is {len(train)} of {train.name} (--set training.batch_size={len(train)})"
-        )
+    _check_batch(table, train, "images")
     flow = build_flow(recipe, train)
     check_ends(recipe, flow, train, test)
     classes = recipe.model.get("num_classes")
@@ -92,3 +101,25 @@ def prepare(recipe: Recipe) -> Experiment:
     flow.adapt(first, None if labels is None else labels[rows])
     flow.compile(optimizer=build_optimizer(recipe, len(ordered)))
     return Experiment(recipe, flow, train, test, ordered, classes)
+
+
+def _prepare_table(recipe):
+    table = recipe.training
+    train, test = load_table(recipe, "train"), load_table(recipe, "test")
+    _check_batch(table, train, "rows")
+    check_tables(train, test)
+    flow = build_flow(recipe, train)
+    x = train.values.astype(flow.compute_dtype)
+    ordered = data.batches(x, batch_size=table.batch_size, epoch_steps=table.epoch_steps, seed=table.seed)
+    rows = np.random.default_rng(table.seed).permutation(len(train))[: table.adapt_batch]
+    flow.adapt(train.values[rows])
+    flow.compile(optimizer=build_optimizer(recipe, len(ordered)))
+    return Experiment(recipe, flow, train, test, ordered, None)
+
+
+def _check_batch(table, train, what):
+    if table.batch_size > len(train):
+        raise RecipeError(
+            f"training.batch_size = {table.batch_size}: expected at most the number of {what} to train on, "
+            f"which is {len(train)} of {train.name} (--set training.batch_size={len(train)})"
+        )

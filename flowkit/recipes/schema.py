@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from flowkit import data, training
 from flowkit.contract.arguments import shown
 
-_DERIVED = ("input_shape",)  # arguments of zoo functions that follow from the data
+# Arguments of zoo functions that follow from the data, and those that TOML cannot say.
+_DERIVED = ("input_shape", "features", "context", "base", "embedding")
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 # What the engines' whole numbers and float32 can hold.
@@ -59,7 +60,7 @@ class TrainingTable(BaseModel):
     ema: Decay | None = None  # decay of averaged weights; 0: no averaging
     clip_norm: Rate | None = None  # of all gradients together
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
-    adapt_batch: Count = 256  # images that ActNorm takes its statistics from
+    adapt_batch: Count = 256  # images or rows that ActNorm takes its statistics from
     checkpoint_minutes: Rate = 10.0  # between checkpoints within an epoch; the end of each writes one too
     patience: Count = 10  # steps in a row with bad gradients before training stops
 

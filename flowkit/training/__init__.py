@@ -10,6 +10,7 @@ from flowkit.training.pictures import SampleGrid, image_grid, sample_grid, save_
 from flowkit.training.progress import ProgressBar
 from flowkit.training.resume import Resume
 from flowkit.training.schedules import WarmUp, WarmUpCosine
+from flowkit.training.table_pictures import save_pairs, save_quantiles
 
 __all__ = [
     "CSVLog",
@@ -30,5 +31,7 @@ __all__ = [
     "read_log",
     "sample_grid",
     "save_curves",
+    "save_pairs",
     "save_png",
+    "save_quantiles",
 ]

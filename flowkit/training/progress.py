@@ -9,11 +9,13 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from flowkit.contract.arguments import one_of
+
 _QUIET = 60  # seconds without a line, if there is no bar
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """Epoch, bits/dim, images per second, first-step latency and time left.
+    """Epoch, bits/dim of images or nats of rows, images or rows per second, first-step latency and time left.
 
     On a terminal it is a bar that moves with each step, and a line that stays for each epoch;
     elsewhere the lines alone, and one for each minute of a longer epoch. The first step includes
@@ -24,13 +26,15 @@ class ProgressBar(keras.callbacks.Callback):
 
     Args:
         batch_size: images per step.
+        of: what they are, "images" or "rows" of a table.
         console: a `rich.console.Console`; standard output by default.
     """
 
     async_safe = True  # to Keras: steps may end in other threads, in any order
 
-    def __init__(self, batch_size: int, *, console: Any = None) -> None:
+    def __init__(self, batch_size: int, *, of: str = "images", console: Any = None) -> None:
         super().__init__()
+        self.of = one_of("ProgressBar's of", of, ("images", "rows"))
         self._turn = threading.Lock()
         self.batch_size = batch_size
         self.console = console or Console()
@@ -116,10 +120,11 @@ class ProgressBar(keras.callbacks.Callback):
 
     def _state(self, logs):
         logs = logs or {}
-        name = "bits_per_dim" if "bits_per_dim" in logs else "loss"
+        wanted = "bits_per_dim" if self.of == "images" else "nll"
+        name = wanted if wanted in logs else "loss"
         value = f"{logs[name]:.4f}" if name in logs else "?"
-        shown = "bits/dim" if name == "bits_per_dim" else name
-        speed = f"  {self.images_per_second:.0f} images/s" if math.isfinite(self.images_per_second) else ""
+        shown = {"bits_per_dim": "bits/dim", "nll": "nats"}.get(name, name)
+        speed = f"  {self.images_per_second:.0f} {self.of}/s" if math.isfinite(self.images_per_second) else ""
         return f"{shown} {value}{speed}"
 
 

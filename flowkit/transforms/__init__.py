@@ -9,7 +9,9 @@ from flowkit.transforms.linear_spline import LinearSpline
 from flowkit.transforms.mixture_of_logistics import MixtureOfLogistics
 from flowkit.transforms.quadratic_spline import QuadraticSpline
 from flowkit.transforms.rational_quadratic import RationalQuadratic
+from flowkit.transforms.scale_shift import ScaleShift
 from flowkit.transforms.sigmoid_mixture import SigmoidMixture
+from flowkit.transforms.soft_clipped_spline import SoftClippedSpline
 from flowkit.transforms.solved import Solved, StraightTails
 from flowkit.transforms.sum_of_squares import SumOfSquares
 from flowkit.transforms.transform import Transform
@@ -25,7 +27,9 @@ __all__ = [
     "MixtureOfLogistics",
     "QuadraticSpline",
     "RationalQuadratic",
+    "ScaleShift",
     "SigmoidMixture",
+    "SoftClippedSpline",
     "Solved",
     "StraightTails",
     "SumOfSquares",

@@ -19,6 +19,7 @@ from flowkit.zoo.contractive import residual
 from flowkit.zoo.couplings import nice, nsf, realnvp
 from flowkit.zoo.marginals import gaussianization
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
+from flowkit.zoo.table_front import table_front
 from flowkit.zoo.trained import load, pretrained
 
 VECTORS = {
@@ -45,4 +46,4 @@ VECTORS = {
 }
 ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
 
-__all__ = ["ARCHITECTURES", "VECTORS", "glow", "load", "pretrained", *VECTORS]
+__all__ = ["ARCHITECTURES", "VECTORS", "glow", "load", "pretrained", "table_front", *VECTORS]

@@ -102,9 +102,9 @@ def test_it_trains_as_the_eager_one(perturb):
 def test_a_lone_bijector_is_compiled_with_its_step(counted):
     flow = Flow(Coupling(MLP([4])))
     graphs, _ = counted(flow, IMAGES.reshape(-1, 6)[:8] / 255)
-    assert flow._should_torch_compile()
+    assert flow._is_one_part()
     assert graphs >= 1
-    assert not glow(1, 1)._should_torch_compile()
+    assert not glow(1, 1)._is_one_part()
 
 
 def test_what_runs_eagerly_all_the_same_is_said():

@@ -200,3 +200,19 @@ def test_parts_that_are_built_leave_the_size_open(x):
     for mine, theirs in zip(other.weights, one.weights, strict=True):
         mine.assign(f64(theirs))
     np.testing.assert_array_equal(f64(one(x)[0]), f64(other(x)[0]))
+
+
+def test_priors_are_refreshed_with_what_is_kept(x):
+    class Counting(ScaledConv):
+        seen = None
+
+        def refresh(self, h, context=None):
+            self.seen = f64(h)
+
+    prior = Counting(zeros=True)
+    flow = MultiScale([Squeeze(), Squeeze()], priors=[prior])
+    assert flow.refreshes
+    flow(x)
+    assert prior.seen is None  # neither direction changes state
+    flow.run_refresh(keras.ops.convert_to_tensor(x), None)
+    np.testing.assert_array_equal(prior.seen, split(squeeze(x))[0])

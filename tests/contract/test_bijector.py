@@ -422,3 +422,13 @@ def test_inverse_as_an_argument_builds_for_the_data():
         squeeze(np.ones((2, 3, 3, 4), "float32"), inverse=True)
     assert tuple(squeeze.compute_output_shape((None, 6, 6, 1))) == (None, 3, 3, 4)
     assert squeeze.parts[1].shift.shape == (4,)
+
+
+def test_a_map_that_forgets_its_log_det_is_told_for_a_batch_of_two_as_well():
+    class Forgetful(Elementwise):
+        def _forward(self, x):
+            return 2.0 * x
+
+    for batch in (2, 3):
+        with pytest.raises(TypeError, match=r"return the pair \(output, log_det\)"):
+            Forgetful()(np.ones((batch, 4), "float32"))

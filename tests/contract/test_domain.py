@@ -14,6 +14,7 @@ DOMAINS = {
     "unit": Domain.UNIT_INTERVAL,
     "interval": Domain.interval(-3, 5),
     "below": Domain.interval(-math.inf, 2),
+    "columns": Domain.intervals((0, math.inf), (-math.inf, math.inf), (-3, 5), (-math.inf, 2)),
     "circle": Domain.CIRCLE,
     "simplex": Domain.SIMPLEX,
 }
@@ -30,7 +31,7 @@ def test_points_drawn_from_the_real_line_lie_inside(name):
 
 @pytest.mark.parametrize("name", DOMAINS)
 def test_a_nan_lies_nowhere(name):
-    assert not DOMAINS[name].contains(ops.convert_to_tensor([[0.5, math.nan]]))
+    assert not DOMAINS[name].contains(ops.convert_to_tensor([[0.5, math.nan, 0.5, 0.5]]))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,8 @@ def test_a_nan_lies_nowhere(name):
         (Domain.POSITIVE, [1e-30, 3.0], [0.0, 3.0]),
         (Domain.UNIT_INTERVAL, [0.25, 0.75], [0.25, 1.0]),
         (Domain.interval(-1, 1), [-0.9, 0.9], [-1.0, 0.9]),
+        (Domain.intervals((0, math.inf), (-1, 1)), [7.0, -0.9], [0.9, -1.0]),
+        (Domain.intervals((-math.inf, math.inf), (-1, 1)), [-7.0, 0.9], [math.inf, 0.9]),
         (Domain.CIRCLE, [-3.1415925, 3.1], [-3.1, 3.1415930]),
         (Domain.SIMPLEX, [0.25, 0.75], [0.25, 0.8]),
         (Domain.SIMPLEX, [0.0, 1.0], [-0.25, 1.25]),
@@ -66,3 +69,10 @@ def test_names_in_errors():
     assert str(Domain.POSITIVE) == "Domain.POSITIVE"
     assert str(Domain.interval(0, 1)) == "Domain.UNIT_INTERVAL"
     assert str(Domain.interval(-1, 2.5)) == "Domain.interval(-1, 2.5)"
+    assert str(Domain.intervals((0, 1), (0, math.inf))) == "Domain.intervals((0, 1), (0, inf))"
+
+
+def test_columns_with_the_same_interval_are_that_interval():
+    assert Domain.intervals((0, 1), (0, 1)) == Domain.UNIT_INTERVAL
+    with pytest.raises(ValueError, match="received none"):
+        Domain.intervals()

@@ -174,7 +174,7 @@ def test_only_flows_that_the_published_code_can_express_are_written():
     table = Flow(bijectors.Chain(step(bijectors.Coupling(MLP([8])))))
     network = bijectors.Chain([bijectors.Squeeze(), *step(bijectors.Coupling(MLP([8])))])
     for flow, words in [
-        (table, "a Chain where a MultiScale is expected"),
+        (table, "a Chain in place of a MultiScale"),
         (
             Flow(bijectors.MultiScale([network])),
             "a coupling, network or factor that is not the published one",

@@ -5,6 +5,8 @@ from PIL import Image
 from flowkit import data
 from flowkit.data import cut_photos
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture
 def photographs(tmp_path):

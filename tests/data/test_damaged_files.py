@@ -10,6 +10,8 @@ from PIL import Image
 
 from flowkit.data import load
 
+pytestmark = pytest.mark.one_engine
+
 
 def npy(array):
     buffer = io.BytesIO()

@@ -5,6 +5,8 @@ import pytest
 
 from flowkit.data import cut_fashion_mnist, fashion_mnist, load
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_embedded_arrays_are_the_stated_ones():
     with np.load(fashion_mnist.EMBEDDED, allow_pickle=False) as arrays:

@@ -5,6 +5,8 @@ import pytest
 
 from flowkit.data import load
 
+pytestmark = pytest.mark.one_engine
+
 
 def pixels(value, height=6, width=6, channels=3):
     return np.full((height, width, channels), value, np.uint8)

@@ -13,6 +13,8 @@ from flowkit.data.cifar10 import load_cifar10
 from flowkit.data.inert_pickle import MOST_STEPS, ForbiddenError, read_pickle
 from flowkit.data.pickled_array import PickledArray, stand_ins
 
+pytestmark = pytest.mark.one_engine
+
 PLAIN = b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 SUBARRAY = b"(K\x03U\x01|cnumpy\ndtype\nU\x02u1\x85RM\x00\x0c\x85\x86NNK\x01K\x01K\x00tb"
 

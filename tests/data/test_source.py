@@ -10,6 +10,8 @@ import pytest
 from flowkit.data import absolute, load
 from flowkit.data.idx import read_idx
 
+pytestmark = pytest.mark.one_engine
+
 # ------------------------------------------------------------------ names and arguments
 
 

@@ -260,6 +260,7 @@ def test_a_refusal_is_one_sentence():
     assert ".." not in message.replace("check_bijector(..., ", "")
 
 
+@pytest.mark.one_engine
 def test_engines_agree_at_an_event_that_the_spec_allows():
     engines = ("jax", "torch")
     answers = check_parity(things.coupling, engines)
@@ -271,6 +272,7 @@ def test_engines_agree_at_an_event_that_the_spec_allows():
         assert all(np.abs(answers["torch"][name]).max() > 0 for name in gradients)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "what"),
     [
@@ -326,6 +328,7 @@ def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, me
     assert answer.out == ""
 
 
+@pytest.mark.one_engine
 def test_without_hypothesis_the_command_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -340,10 +343,12 @@ def test_without_hypothesis_the_command_says_what_to_install():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.one_engine
 def test_importing_flowkit_does_not_import_hypothesis(run_python):
     assert run_python("import flowkit, sys; flowkit.Flow; print('hypothesis' in sys.modules)") == "False"
 
 
+@pytest.mark.one_engine
 def test_the_plugin_imports_neither_flowkit_nor_keras():
     code = "import flowkit_pytest, sys; print('flowkit' in sys.modules, 'keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -364,6 +369,7 @@ def test_of_something_else():
 """
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(("things", "code"), [("[things.Right]", 0), ("[things.RightOnlyHere]", 1)])
 def test_the_plugin_runs_contracts_on_other_engines(things, code, tmp_path):
     here, other = backends.name(), "torch" if backends.name() != "torch" else "jax"

@@ -8,6 +8,8 @@ import pytest
 
 from tests.testing.wrong_bijectors import WRONG
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.mark.parametrize("mistake", WRONG, ids=str)
 def test_what_it_overrides_exists(mistake):

@@ -7,6 +7,8 @@ import pytest
 
 from flowkit.training.atomic import atomic_path, remove_leftovers
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"

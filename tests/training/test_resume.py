@@ -70,6 +70,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["seed", "callbacks", "average", "iteration"])
+@pytest.mark.one_engine
 def test_each_kind_of_state_matters(tmp_path, monkeypatch, lost):
     """The equality above would notice if one kind of state were left out."""
     whole = train(tmp_path / "whole.npz")
@@ -114,6 +115,7 @@ def test_killed_in_the_middle_of_an_epoch_then_resumed_equals_uninterrupted(tmp_
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "missing"])
+@pytest.mark.one_engine
 def test_falls_back_to_the_previous_file(tmp_path, damage):
     whole = train(tmp_path / "whole.npz")
     path = tmp_path / "a.npz"
@@ -135,6 +137,7 @@ def test_falls_back_to_the_previous_file(tmp_path, damage):
     assert identical(whole, resumed)
 
 
+@pytest.mark.one_engine
 def test_checksum_catches_what_zip_does_not(tmp_path):
     path = tmp_path / "a.npz"
     train(path, 1)
@@ -147,6 +150,7 @@ def test_checksum_catches_what_zip_does_not(tmp_path):
         train(path)
 
 
+@pytest.mark.one_engine
 def test_both_damaged_is_one_line(tmp_path):
     path = tmp_path / "a.npz"
     train(path, 2)
@@ -157,6 +161,7 @@ def test_both_damaged_is_one_line(tmp_path):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.one_engine
 def test_pickles_are_not_opened(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, meta=np.array([{"a": 1}], dtype=object))
@@ -295,6 +300,7 @@ def test_a_checkpoint_after_each_step_of_an_epoch_is_exact(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["step", "metric", "within"])
+@pytest.mark.one_engine
 def test_each_kind_of_state_within_an_epoch_matters(tmp_path, lost):
     """The equality above would notice if one kind of state were left out."""
     path = tmp_path / "parts.npz"
@@ -343,6 +349,7 @@ def test_going_on_within_an_epoch_needs_its_batches(tmp_path):
         "header",
     ],
 )
+@pytest.mark.one_engine
 def test_a_checkpoint_without_one_of_its_keys_is_damaged(tmp_path, damage):
     whole = train(tmp_path / "whole.npz")
     path = tmp_path / "a.npz"

@@ -16,10 +16,10 @@ flow.compile("adam")
 history = flow.fit(x, batch_size=32, epochs=2, verbose=0)
 losses: list[float] = history.history["loss"]
 
-assert_type(flow.sample(4, seed=0), np.ndarray)
+samples: np.ndarray = flow.sample(4, seed=0)  # of a flow that was fitted on a frame, a frame
 assert_type(flow.log_prob(x), np.ndarray)
 assert_type(flow.encode(x), np.ndarray)
-assert_type(flow.decode(flow.encode(x)), np.ndarray)
+again: np.ndarray = flow.decode(flow.encode(x))
 assert_type(flow.bits_per_dim(x), np.ndarray)
 assert_type(flow.adapt(x), Flow)
 assert_type(interpolate(flow, x[:1], x[1:2], steps=3), np.ndarray)

@@ -1,4 +1,4 @@
-"""Dense layers in one call of PyTorch, where `keras.ops` spends more on finding out what it was given."""
+"""Dense layers in one call of PyTorch: `keras.ops` spends more on finding out what it was given."""
 
 import torch
 

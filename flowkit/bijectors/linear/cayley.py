@@ -28,6 +28,7 @@ class CayleyRotation(Linear):
     4.0
     """
 
+    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def _build(self, channels):

@@ -60,6 +60,8 @@ class MatrixExponential(Linear):
     0.0
     """
 
+    pure = True
+
     def _build(self, channels):
         start = np.zeros((channels, channels))
         if self.init == "random":

@@ -69,6 +69,7 @@ class HouseholderRotation(Linear):
     4.0
     """
 
+    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def __init__(self, reflections: int | None = None, **kwargs: Any) -> None:

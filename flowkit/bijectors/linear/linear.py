@@ -59,17 +59,25 @@ class Linear(Bijector):
         """log|det W|, a scalar."""
         raise NotImplementedError
 
-    def _times(self, x, inverse):
-        """x W, or x times the inverse of W."""
-        return matmul(x, self.matrix(inverse))
+    def factors(self, inverse: bool = False) -> tuple[Any, ...]:
+        """What x is multiplied with, one after the other; the matrix, unless a subclass has something quicker."""
+        return (self.matrix(inverse),)
 
-    def _forward(self, x):
-        z = self._times(x, False)
-        return z + self.bias.value if self.use_bias else z, places(x.shape) * self.log_abs_det()
+    def _times(self, x, factors):
+        """x W, or x times the inverse of W, by its `factors`."""
+        return matmul(x, factors[0])
 
-    def _inverse(self, z):
+    def _derive(self, x_shape, inverse):
+        log_det = places(x_shape) * self.log_abs_det()
+        return {"factors": self.factors(inverse), "log_det": -log_det if inverse else log_det}
+
+    def _forward(self, x, derived):
+        z = self._times(x, derived["factors"])
+        return z + self.bias.value if self.use_bias else z, derived["log_det"]
+
+    def _inverse(self, z, derived):
         z = z - self.bias.value if self.use_bias else z
-        return self._times(z, True), -places(z.shape) * self.log_abs_det()
+        return self._times(z, derived["factors"]), derived["log_det"]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "init": self.init, "bias": self.use_bias, "seed": self.seed}

@@ -31,6 +31,8 @@ class LULinear(Linear):
     0.0
     """
 
+    pure = True
+
     def _build(self, channels):
         lower, upper, permutation = np.eye(channels), np.eye(channels), np.eye(channels)
         if self.init == "random":

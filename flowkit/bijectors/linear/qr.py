@@ -30,6 +30,8 @@ class QRLinear(Linear):
     0.0
     """
 
+    pure = True
+
     def __init__(self, reflections: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reflections = even(reflections, "QRLinear's reflections")

@@ -30,6 +30,8 @@ class SVDLinear(Linear):
     0.0
     """
 
+    pure = True
+
     def __init__(self, reflections: int | None = None, *, bound: float = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reflections = even(reflections, "SVDLinear's reflections")

@@ -36,6 +36,8 @@ class Woodbury(Linear):
     0.0
     """
 
+    pure = True
+
     def __init__(self, rank: int = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rank = whole_number(rank, "Woodbury's rank", least=1)
@@ -73,8 +75,8 @@ class Woodbury(Linear):
         """sum(log t_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)))
 
-    def _times(self, x, inverse):
-        left, right = self.factors(inverse)
+    def _times(self, x, factors):
+        left, right = factors
         return x + matmul(matmul(x, left), right)
 
     def get_config(self) -> dict[str, Any]:

@@ -21,10 +21,10 @@ def points_of(domain, t):
         return x.astype("float64")
     low, high = np.float32(domain.low), np.float32(domain.high)
     if domain.kind != "circle":
-        low = np.nextafter(low, high) if np.isfinite(low) else low
-    high = np.nextafter(high, low) if np.isfinite(high) else high
-    if low == np.nextafter(np.float32(0), np.float32(1)):
-        low = np.finfo("float32").tiny  # engines flush what is smaller to zero
+        low = np.where(np.isfinite(low), np.nextafter(low, high), low)
+    high = np.where(np.isfinite(high), np.nextafter(high, low), high)
+    # Engines flush what is smaller than the smallest normal number to zero.
+    low = np.where(low == np.nextafter(np.float32(0), np.float32(1)), np.finfo("float32").tiny, low)
     return np.clip(x, low, high).astype("float64")
 
 
@@ -35,7 +35,7 @@ def room(domain, x):
     if domain.kind != "interval":
         return np.full(x.shape, np.inf)
     with np.errstate(invalid="ignore"):  # an infinite point has no room, whatever this says
-        return np.minimum(x - domain.low, domain.high - x)
+        return np.minimum(x - np.asarray(domain.low), np.asarray(domain.high) - x)
 
 
 def within(domain, x, step, rng):
@@ -62,7 +62,7 @@ def inside(domain, x, slack=0.0):
         if domain.kind == "whole":
             slack = np.minimum(slack, 0.25)
             return (np.abs(x - np.round(x)) <= slack) & (x >= domain.low - slack) & (x <= domain.high + slack)
-        return (x >= domain.low - slack) & (x <= domain.high + slack)
+        return (x >= np.asarray(domain.low) - slack) & (x <= np.asarray(domain.high) + slack)
 
 
 def difference(domain, one, other):

@@ -39,7 +39,7 @@ def check_bijector(
     - `clauses`: names of those to check, in place of the profile's; `waived`: {name: why it is known to be broken}.
       A waived clause that holds after all is reported as kept.
     - `context`: the shape of one context, or a dict of shapes, or a function (rng, batch, event) -> array or dict of
-      arrays, where the bijector reads one. By default labels, where it has `num_classes`, and vectors of 3 otherwise.
+      arrays, if the bijector reads one. By default labels, if it has `num_classes`, and vectors of 3 otherwise.
     - `seed`: of what is drawn. The same seed gives the same examples.
     - `replay`: the one `Example` of an earlier report; `drawn`: what that bijector was made from, if it was drawn.
     - `raises=False`: return the report whatever it says. An error that several clauses meet is reported by the first.

@@ -9,14 +9,15 @@ from flowkit.testing.running.worker import run_on
 KEPT, BROKEN, USAGE = 0, 1, 2
 
 _SIGNS = {"kept": "ok", "broken": "BROKEN", "waived": "waived", "not asked": "-"}
-_WORKER = "import sys; from flowkit.testing.running import command; command.one_engine(sys.argv[1], int(sys.argv[2]))"
+_WORKER = "import sys; from flowkit.testing.running import command; command.one_engine(*sys.argv[1:])"
 
 
-def check_command(target, *, backends=None, examples=25, as_json=False, out=None):
+def check_command(target, *, backends=None, as_json=False, out=None, **options):
     """Check the bijector that `target` = "package.module:Name" makes, on each engine; returns the exit code.
 
     0: every promise is kept; 1: one is broken on some engine; 2: the target or an engine cannot be used.
-    `backends` is a list of engines, or None for the one that is chosen. Each runs in a process of its own.
+    `backends` is a list of engines, or None for the one that is chosen. Each runs in a process of its own. `options`
+    are those of `check_bijector`: examples, event_shapes, profile.
     """
     from flowkit._engine import ENGINES, installed
 
@@ -28,7 +29,7 @@ def check_command(target, *, backends=None, examples=25, as_json=False, out=None
             return _misused(f"cannot check on {engine!r}: expected one of {known}")
     reports = []
     for engine in engines:
-        done = _run(engine, target, examples)
+        done = _run(engine, target, options)
         answer = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
         if answer is None or "misused" in answer:
             if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
@@ -62,22 +63,25 @@ def table(reports):
     return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken + notes)])
 
 
-def one_engine(target, examples):
+def one_engine(target, options):
     """One engine's part: prints the report as a line of JSON."""
     from flowkit.testing.given.target import found
     from flowkit.testing.running.check import check_bijector
+    from flowkit.testing.running.profiles import profile_of
 
+    options = json.loads(options)
     try:
         make = found(target)
+        profile_of(options.get("profile", "full"))
     except ValueError as error:
         answer = {"misused": str(error)}
     else:
-        answer = check_bijector(make, examples=examples, raises=False).as_dict()
+        answer = check_bijector(make, raises=False, **options).as_dict()
     print("\n" + json.dumps(answer))
 
 
-def _run(engine, target, examples):
-    return run_on(engine, _WORKER, [target, str(examples)], [os.getcwd(), *filter(None, sys.path)])
+def _run(engine, target, options):
+    return run_on(engine, _WORKER, [target, json.dumps(options)], [os.getcwd(), *filter(None, sys.path)])
 
 
 def _misused(message):

@@ -62,7 +62,7 @@ def cause_of(error):
         return Cause(f"contract: {error.clause}", f"{kind} {error.clause!r}", "", "", "")
     base = [f for f, module in zip(frames, modules, strict=True) if module.startswith("flowkit.contract.")]
     line = ""
-    if base and base[-1].name in ("call", "_per_sample"):
+    if base and base[-1].name in ("call", "pair", "per_sample"):
         line = "what _forward and _inverse return, which is to be a pair (output, log_det)"
     return Cause(_place((base or frames)[-1]), kind, "", "", line)
 

@@ -1,0 +1,18 @@
+"""The convolutions of the conditioners, and their activations."""
+
+import keras
+
+
+def convolve(x, kernel, bias):
+    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
+
+    `bias` is (features,), or a map (1, h, w, features).
+    """
+    if kernel.shape[0] == 1:
+        return keras.ops.matmul(x, kernel[0, 0]) + bias
+    return keras.ops.conv(x, kernel, padding="same", data_format="channels_last") + bias
+
+
+def rectify(x):
+    """max(x, 0), if nobody else reads `x`: in its place, if the engine can."""
+    return keras.ops.relu(x)

@@ -1,0 +1,44 @@
+"""Rows of tensors that a loop reads and writes step by step, on engines whose loops have one shape for all steps."""
+
+import keras
+import numpy as np
+
+
+class Rows:
+    """Rows along the first axis, of which the first `ends[k]` are there after step k, which counts from 0.
+
+    A window is as long as that of the step with the most rows, and ends where they do. So it may hold rows of earlier
+    steps, and begin among `padding` more that tensors have before their first.
+    """
+
+    def __init__(self, ends):
+        ends = np.array(ends, "int32")
+        counts = np.diff(ends, prepend=0)
+        self._count = int(counts.max())
+        self.padding = 0 if (counts == self._count).all() else self._count
+        self._starts = ends - self._count + self.padding
+
+    def cut(self, x, columns=None):
+        """`x` as `at` takes it; `columns`, the rows of another tensor, says which columns are of use: others are 0."""
+        return x
+
+    def at(self, cut, k):
+        """The window of step k."""
+        sizes = (self._count, *(-1 if size is None else size for size in cut.shape[1:]))
+        return keras.ops.slice(cut, self._corner(k, cut), sizes)
+
+    def known(self, x, k):
+        """What is there of `x` after step k; an engine may give more."""
+        return x
+
+    def written(self, x, k, rows):
+        """`x` with the `rows` of step k; in the type of `x`, which nobody else may read: it may be written into."""
+        return keras.ops.slice_update(x, self._corner(k, x), keras.ops.cast(rows, x.dtype))
+
+    def _corner(self, k, x):
+        start = self._start(k)
+        zero = 0 if isinstance(k, int) else keras.ops.zeros_like(start)  # of one type, as JAX asks
+        return (start, *(zero,) * (len(x.shape) - 1))
+
+    def _start(self, k):
+        return int(self._starts[k]) if isinstance(k, int) else keras.ops.take(self._starts, k)

@@ -1,0 +1,91 @@
+"""What comes of a run on a table: numbers in nats, and pictures of columns."""
+
+import csv
+import math
+
+import keras
+import numpy as np
+
+from flowkit import recipes, training
+from flowkit.cli.failure import FAILED, CommandError, say
+from flowkit.cli.info import facts
+from flowkit.training.atomic import atomic_path
+
+_DRAWS = 20_000  # of the base density, for its quantiles
+
+
+def log_prob(flow, table):
+    """The mean log-likelihood of the rows in nats, and its standard error s / sqrt(n)."""
+    if table.values.shape[1:] != tuple(flow.event_shape):
+        raise CommandError(
+            f"{table.name} has {table.values.shape[1]} columns, the flow was trained on {flow.event_shape[0]}"
+        )
+    values = flow.log_prob(table.values).astype("float64")
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return float(values.mean()), float(error)
+
+
+def finish(experiment, folder, progress):
+    """Save the flow, its pictures and its numbers; `fit` has left the averaged weights in place."""
+    recipe, train, test = experiment.recipe, experiment.train, experiment.test
+    # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
+    flow = recipes.build_flow(recipe, train)
+    flow.set_weights(experiment.flow.get_weights())
+    folder.save_flow(flow)
+    log = training.read_log(folder.log)
+    if not log:
+        say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
+    epochs, losses = [row["epoch"] for row in log], [row.get("nll") for row in log]
+    training.save_curves(folder.curves, epochs, {"train": losses}, ylabel="-log p(x), nats")
+    _draw(recipe, folder, flow, test)
+    mean, error = log_prob(flow, test)
+    folder.save_metrics(
+        {
+            "test_log_prob": mean,
+            "test_standard_error": error,
+            "test_rows": len(test),
+            "train_log_prob": -losses[-1] if losses and losses[-1] is not None else None,
+            "train_rows": len(train),
+            "columns": train.values.shape[1],
+            "data": test.name,
+            "epochs": recipe.training.epochs,
+            "skipped_steps": sum(row.get("skipped") or 0 for row in log),
+            "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
+            "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),
+            "rows_per_second": round(progress.images_per_second, 1),
+            "first_step_seconds": progress.first_step and round(progress.first_step, 3),
+            **facts(),
+            "precision": recipe.training.precision,
+        }
+    )
+    print(f"test log-likelihood {mean:.4f} +- {error:.4f} nats")
+    if recipe.sampling.count:
+        print(f"pairs {folder.pairs}")
+    if not math.isfinite(mean):
+        raise CommandError(
+            f"{folder.path} has diverged: its test log-likelihood is {mean}; train anew with a smaller learning "
+            "rate, a longer warm-up or a clip_norm",
+            FAILED,
+        )
+
+
+def _draw(recipe, folder, flow, test):
+    """Pairs of columns of data and samples; quantiles of the latents and of the density that they should have."""
+    sampling = recipe.sampling
+    if sampling.count:
+        samples = flow.sample(sampling.count, temperature=sampling.temperature, seed=0)
+        training.save_pairs(folder.pairs, test.values, samples, test.names)
+    base = flow.base.sample((_DRAWS, *flow.event_shape), seed=keras.random.SeedGenerator(0))
+    training.save_quantiles(
+        folder.quantiles, flow.encode(test.values), keras.ops.convert_to_numpy(base), None
+    )
+
+
+def save_samples(path, samples, names):
+    """Write a table as .csv, its names in the first line, in a single step."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if names is not None:
+            writer.writerow(names)
+        # As many digits as a float32 has, and no more.
+        writer.writerows([f"{number:.9g}" for number in row] for row in np.asarray(samples))

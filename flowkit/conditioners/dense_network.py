@@ -1,0 +1,60 @@
+"""What networks of dense layers share: the context's bias, the linear layer at their end, and how they are asked."""
+
+from typing import Any
+
+import keras
+
+from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.dense import Dense
+from flowkit.contract import Conditioner
+
+
+class DenseNetwork(Conditioner):
+    """A network on the last axis that ends in a linear layer, (features), which starts at zero.
+
+    A subclass makes its hidden layers and then its `bias`, builds the layers in `_build_hidden(x_shape)`, which answers
+    with the last width, and computes them in `_hidden(x, context)`.
+    """
+
+    pure = True
+
+    def __init__(self, *, activation: Any = "relu", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def _context_bias(self, width):
+        """What the context adds to the first layer, of that width; None if the network reads none."""
+        if self.context == "none":
+            return None
+        return ContextBias(width, num_classes=self.num_classes, dtype=self.dtype_policy)
+
+    def _dense(self, units, **options):
+        return Dense(units, dtype=self.dtype_policy, **options)
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        width = self._build_hidden(x_shape)
+        self.last = self._dense(self.features, kernel_initializer="zeros")
+        self.last.build((*x_shape[:-1], width))
+        if self.bias is not None:
+            self.bias.build(context_shape)
+
+    def call(self, x: Any, context: Any = None) -> Any:
+        return self.last.call(self._hidden(x, context))
+
+    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str) -> Any:
+        if self.compute_dtype != self.variable_dtype or isinstance(x, dict):
+            return super().run_dealt(x, context, parameters, layout)
+        h = self._hidden(keras.ops.cast(x, self.compute_dtype), context)
+        return self.last.call_dealt(h, parameters, layout)
+
+    def _steered(self, h, context):
+        """The first layer's answer `h`, with what the context adds to it."""
+        if context is None or self.bias is None:
+            return h
+        return h + self.bias.call(context, rank=len(h.shape))
+
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
+        return (*x_shape[:-1], self.features)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

@@ -1,0 +1,88 @@
+"""The answers of a MADE one entry after another, at the cost of one pass for all."""
+
+from keras import ops
+
+from flowkit import backends
+from flowkit.conditioners.dense import activate
+
+
+class MADEInTurn:
+    """What a built `MADE` answers for each entry as soon as those before it are known.
+
+    A unit of degree k hears entries 1 to k, so its number is final when they are known: before the answer for entry
+    k + 1 the units of degree k are computed, in each layer, and no others. All steps together multiply as often as one
+    pass. Degrees never fall along a layer, so the units of a step lie together: tensors are (units, batch).
+    """
+
+    def __init__(self, made):
+        self.made = made
+        self.entries = len(made.layers[0].before)
+        self.parameters = made.features // self.entries
+        degrees = [made.layers[0].before, *(layer.after for layer in made.layers[:-1])]
+        # What is known when entry k is to be answered for: of the data, then of each hidden layer.
+        self.rows = [backends.Rows(_not_above(range(self.entries), some)) for some in degrees]
+        self.answers = backends.Rows([(k + 1) * self.parameters for k in range(self.entries)])
+
+    def derive(self):
+        """What depends on weights alone: of each layer a kernel (units, units before) and a bias (units, 1)."""
+        *hidden, last = [layer._derive() for layer in self.made.layers]
+        derived, before = [], 0
+        for own, rows in zip(hidden, self.rows[1:], strict=True):
+            kernel, bias = ops.transpose(own["kernel"]), ops.expand_dims(own["bias"], -1)
+            derived.append(
+                {"kernel": _padded(kernel, rows.padding, before), "bias": _padded(bias, rows.padding)}
+            )
+            before = rows.padding
+        # The parameters of an entry side by side.
+        kernel = ops.reshape(last["kernel"], (-1, self.parameters, self.entries))
+        kernel = ops.reshape(ops.transpose(kernel, (2, 1, 0)), (self.made.features, -1))
+        bias = ops.transpose(ops.reshape(last["bias"], (self.parameters, self.entries)))
+        return {
+            "layers": [*derived, {"kernel": _padded(kernel, 0, before), "bias": ops.reshape(bias, (-1, 1))}]
+        }
+
+    def begin(self, batch, context, dtype, derived):
+        """(state, answer) for so many samples, asked and answered in `dtype`; answer(k, x, state) is (h, state).
+
+        `x` is (entries, batch), of which the first k are known and the others any finite numbers; h, what is answered
+        for the next one, is (parameters, batch). k counts from 0 in a loop of `backends.iterate`.
+        """
+        own = self.made.compute_dtype
+        kernels = [layer["kernel"] for layer in derived["layers"]]
+        biases = [layer["bias"] for layer in derived["layers"]]
+        if context is not None and self.made.bias is not None:
+            shift = ops.transpose(self.made.bias.call(context, rank=2))
+            biases[0] = biases[0] + _padded(shift, self.rows[1].padding)
+        due = [*self.rows[1:], self.answers]
+        kernels = [
+            rows.cut(kernel, before) for rows, kernel, before in zip(due, kernels, self.rows, strict=True)
+        ]
+        biases = [rows.cut(bias) for rows, bias in zip(due, biases, strict=True)]
+
+        def answer(k, x, state):
+            units, after = x if own == dtype else ops.cast(x, own), []
+            for i, rows in enumerate(due):
+                heard = self.rows[i].known(units, k)
+                h = backends.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k))
+                if i == len(state):
+                    return h if own == dtype else ops.cast(h, dtype), tuple(after)
+                units = rows.written(state[i], k, activate(self.made.activation, h))
+                after.append(units)
+
+        sizes = [layer["bias"].shape[0] for layer in derived["layers"][:-1]]
+        return tuple(ops.zeros((size, batch), dtype=own) for size in sizes), answer
+
+
+def _not_above(steps, degrees):
+    """How many of the `degrees`, which never fall, are not above each step."""
+    counts, count = [], 0
+    for step in steps:
+        while count < len(degrees) and degrees[count] <= step:
+            count += 1
+        counts.append(count)
+    return counts
+
+
+def _padded(x, rows, columns=0):
+    """`x` with so many rows and columns of zeros before its first."""
+    return ops.pad(x, ((rows, 0), (columns, 0))) if rows or columns else x

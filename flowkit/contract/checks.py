@@ -1,0 +1,109 @@
+"""What a layer of a flow is given, and what its hooks answer: refused if it does not fit."""
+
+from keras import ops
+
+from flowkit.contract.errors import ContractError
+from flowkit.contract.noise import count
+from flowkit.contract.shapes import as_tuple
+
+
+def check_shape(bijector, shape, *, rank, multiple, built=None):
+    """Raise if a (batch, *event) `shape` is not one that `bijector` can take.
+
+    `rank` and `multiple` are the spec's; `built` is the shape that the weights were made for.
+    """
+    shape = as_tuple(shape)
+    event = shape[1:]
+    ranks = (rank,) if isinstance(rank, int) else rank
+    allowed = len(event) >= 1 if ranks is None else len(event) in ranks
+    if not allowed:
+        wanted = "at least 1" if ranks is None else " or ".join(map(str, ranks))
+        raise ContractError(
+            "event rank",
+            bijector,
+            expected=f"(batch, *event) with an event of rank {wanted}",
+            received=f"shape {shape}",
+            hint="The first axis is always the batch.",
+        )
+    for axis, (n, m) in enumerate(zip(event, multiple or (), strict=False), start=1):
+        if n is not None and n % m:
+            raise ContractError(
+                "event shape",
+                bijector,
+                expected=f"axis {axis} to be a multiple of {m}",
+                received=f"{n} in shape {shape}",
+                hint=f"Crop, pad or resize that axis to {n - n % m or m} or {n + m - n % m}.",
+            )
+    if built is not None:
+        differ = len(built) != len(shape) or any(
+            n is not None and b is not None and n != b for n, b in zip(event, built[1:], strict=True)
+        )
+        if differ:
+            raise ContractError(
+                "event shape",
+                bijector,
+                expected=f"an event of shape {built[1:]}, which its weights were made for",
+                received=f"shape {shape}",
+            )
+
+
+def refuse_no_context(layer, context):
+    """Raise if a layer needs a context, and is given none."""
+    if layer.spec.context == "required" and context is None:
+        raise ContractError(
+            "context",
+            layer,
+            expected="a context, batch first",
+            received="none",
+            hint="Pass context=, or feed {'x': ..., 'context': ...}.",
+        )
+
+
+def check_noise(layer, x, inverse, noise):
+    """Raise unless a direction that draws is given its numbers, and one that does not is given none."""
+    if not layer.spec.draws(inverse=inverse):
+        if noise is not None:
+            raise ContractError(
+                "noise", layer, expected="no noise: this direction draws nothing", received="noise="
+            )
+        return
+    shape = as_tuple(x.shape)
+    needs = layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
+    size = count(needs)
+    fits = noise is not None and as_tuple(noise.shape)[1:] == (size,)
+    if not fits or len({shape[0], as_tuple(noise.shape)[0]} - {None}) > 1:
+        raise ContractError(
+            "noise",
+            layer,
+            expected=f"noise= of shape ({shape[0] or 'batch'}, {size}), "
+            f"{' and '.join(need.kind for need in needs)} numbers",
+            received="none" if noise is None else f"shape {as_tuple(noise.shape)}",
+            hint=f"Flow draws it; for one call take .draw_noise(x_shape, seed, inverse={inverse}).",
+        )
+
+
+def pair(answer):
+    """What a hook answers, if it is a pair: one tensor alone, of a batch of two, would come apart as if it were."""
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise TypeError(
+            f"expected a hook to return the pair (output, log_det), received {type(answer).__name__}: "
+            "`return y, log_det`."
+        )
+    return answer
+
+
+def per_sample(layer, log_det, x):
+    """A hook's log-det as (batch,), in the layer's precision: a scalar holds for each sample. Raises otherwise."""
+    log_det = ops.cast(log_det, layer.compute_dtype)
+    shape = tuple(log_det.shape)
+    if shape == ():
+        return ops.broadcast_to(log_det, (ops.shape(x)[0],))
+    if len(shape) != 1 or (None not in (shape[0], x.shape[0]) and shape[0] != x.shape[0]):
+        raise ContractError(
+            "log-det shape",
+            layer,
+            expected=f"a scalar, or one number for each sample, ({x.shape[0]},)",
+            received=f"shape {shape}",
+            hint="flowkit.contract.sum_event sums over an event.",
+        )
+    return log_det

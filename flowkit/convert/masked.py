@@ -1,0 +1,76 @@
+"""Masked networks of other libraries as a MADE: the same numbers, units in another order."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flowkit.bijectors import Autoregressive
+from flowkit.conditioners import MADE
+from flowkit.transforms import Transform
+
+
+class Masked(NamedTuple):
+    """Linear layers of a masked network: kernels and masks are (units, units before), as in torch."""
+
+    kernels: list[np.ndarray]
+    biases: list[np.ndarray]
+    masks: list[np.ndarray]
+
+
+def masked_layer(
+    name: str, network: Masked, order: np.ndarray, transform: Transform, activation: str, places: Any = None
+) -> tuple[Autoregressive, Any]:
+    """An `Autoregressive` layer and a function that fills it, once it is built, with the weights of a masked network.
+
+    `order[k]` is the index of the entry that is the k-th to come. What the first kernel has beyond the entries is for
+    the context. The network answers with the parameters of one entry side by side; `places` says which of them is
+    ours, in our order. Raises ValueError, with `name`, for masks of another kind than MADE's.
+    """
+    size, width = len(order), network.kernels[0].shape[1]
+    heard = np.eye(width, dtype=bool)
+    units, degrees = [order], []
+    for mask in network.masks[:-1]:
+        heard = (mask[:, : len(heard)] != 0) @ heard
+        own = heard[:, order]  # of the entries as they come
+        degree = own.sum(axis=1)
+        _require(name, own == (np.arange(size) < degree[:, None]))
+        units.append(np.argsort(degree, kind="stable"))
+        degrees.append(np.sort(degree))
+    kernels, biases, masks = (list(part) for part in network)
+    count = transform.parameters
+    places = np.arange(count) if places is None else np.asarray(places)
+    # Channel k D + i is the k-th parameter of the entry that comes as the i-th.
+    units.append((order[None, :] * count + places[:, None]).reshape(-1))
+    inputs = [np.arange(1, size + 1), *degrees]
+    outputs = [*degrees, np.tile(np.arange(size), count)]
+    for i, (before, after) in enumerate(zip(inputs, outputs, strict=True)):
+        rows = units[i + 1]
+        _require(name, (masks[i][rows][:, units[i]] != 0) == (before <= after[:, None]))
+        biases[i] = biases[i][rows]
+        kernels[i] = (kernels[i] * masks[i])[rows]
+    context = kernels[0][:, size:].T
+    conditioner = MADE(
+        [len(some) for some in degrees],
+        activation=activation,
+        context="none" if width == size else "required",
+        degrees=[some.tolist() for some in degrees],
+    )
+    identity = np.arange(size)
+    same = None if (order == identity).all() else order.tolist()
+    layer = Autoregressive(
+        conditioner, transform, order="reversed" if (order == identity[::-1]).all() and size > 1 else same
+    )
+
+    def fill():
+        for own, kernel, bias, before in zip(conditioner.layers, kernels, biases, units, strict=False):
+            own.kernel.assign(kernel[:, before].T)
+            own.bias.assign(bias)
+        if conditioner.bias is not None:
+            conditioner.bias.kernel.assign(context)
+
+    return layer, fill
+
+
+def _require(name, holds):
+    if not np.all(holds):
+        raise ValueError(f"{name}: expected masks by which each entry hears those before it, as in a MADE")

@@ -1,0 +1,118 @@
+"""Data frames of pandas and polars: their columns by name, as numpy, and back.
+
+Neither is imported before a frame has to be made: what is given tells which it is.
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LIBRARIES = ("pandas", "polars")
+
+
+def is_frame(x: Any) -> bool:
+    """Whether `x` is a DataFrame of pandas or polars, or of a class derived from one."""
+    return _library(x) is not None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table in their order, and the library whose frames it came in: "pandas", "polars" or None.
+
+    >>> columns = Columns(("age", "height"), "pandas")
+    >>> columns.frame(np.array([[30.0, 1.75]])).columns.tolist()  # doctest: +SKIP
+    ['age', 'height']
+    """
+
+    names: tuple[str | int, ...]
+    library: str | None
+
+    @classmethod
+    def of(cls, frame: Any) -> "Columns":
+        """Those of `frame`. Raises ValueError for names that are given twice, or are neither words nor numbers."""
+        names, library = list(frame.columns), _library(frame)
+        odd = [name for name in names if isinstance(name, bool) or not isinstance(name, str | int)]
+        if odd:
+            raise ValueError(f"expected columns that are named by a word or a number, received {odd[0]!r}.")
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        if twice or not names or library is None:
+            received = (
+                f"{_listed(twice)} more than once" if twice else f"{type(frame).__name__} without columns"
+            )
+            raise ValueError(f"expected a frame with a name for each column, received {received}.")
+        return cls(tuple(names), library)
+
+    def values(self, frame: Any) -> np.ndarray:
+        """The entries of `frame`, (rows, columns), its columns put in order by their names.
+
+        A column without missing entries keeps its type, as far as one array has one. Raises ValueError, with the
+        names, for columns that are missing or were not there before, and for one that holds no numbers.
+        """
+        given = Columns.of(frame).names
+        missing = [name for name in self.names if name not in given]
+        more = [name for name in given if name not in self.names]
+        if missing or more:
+            found = [
+                f"{_listed(names)} {word}"
+                for names, word in ((missing, "missing"), (more, "in addition"))
+                if names
+            ]
+            raise ValueError(
+                f"expected a frame with the columns {_listed(self.names)}, received one with {' and '.join(found)}."
+            )
+        return np.stack([_numbers(frame[name], name) for name in self.names], axis=1)
+
+    def frame(self, values: np.ndarray) -> Any:
+        """`values`, (rows, columns), as a frame of the same library with the same columns; for None as they are.
+
+        Raises ImportError if the library is not installed here.
+        """
+        if self.library is None:
+            return values
+        try:
+            library = importlib.import_module(self.library)
+        except ImportError:
+            raise ImportError(
+                f"expected {self.library} to be installed, whose frames the flow was fitted on: pip install "
+                f"{self.library}, or set flow.columns = None for arrays."
+            ) from None
+        return library.DataFrame({name: values[:, i] for i, name in enumerate(self.names)})
+
+
+def _library(x):
+    """The library whose DataFrame `x` is, or None."""
+    for kind in type(x).__mro__:
+        library = kind.__module__.split(".")[0]
+        if kind.__name__ == "DataFrame" and library in LIBRARIES:
+            return library
+    return None
+
+
+def _numbers(series, name):
+    """A column as numpy; what is missing is NaN."""
+    try:
+        # pandas has types of its own that know of missing entries, whose numpy is an array of objects.
+        own = getattr(series.dtype, "na_value", None) is not None and not isinstance(series.dtype, np.dtype)
+        if own and series.dtype.kind in "iufb":
+            values = series.to_numpy(
+                "float64" if series.isna().any() else series.dtype.kind + "8", na_value=np.nan
+            )
+        else:
+            values = series.to_numpy()
+    except (TypeError, ValueError):
+        values = np.asarray([name], object)
+    if values.dtype.kind not in "iufb":
+        raise ValueError(
+            f"expected numbers in column {name!r}, received {series.dtype}. Leave it out of the table; what says "
+            "which kind a row is can be given as context=."
+        )
+    return values
+
+
+def _listed(names: Sequence[Any]) -> str:
+    """The first names, so that an error stays short."""
+    shown = ", ".join(repr(name) for name in names[:6])
+    return f"{shown}, ..." if len(names) > 6 else shown

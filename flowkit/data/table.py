@@ -1,0 +1,141 @@
+"""Tables from files: .csv, .parquet, .npy and .npz, as numpy."""
+
+import importlib
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowkit.contract.arguments import whole_number
+from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
+from flowkit.data.csv_file import read_csv
+from flowkit.data.frame import Columns
+from flowkit.data.npy_file import map_npy
+from flowkit.data.npz_file import NpzFile
+from flowkit.data.source import existing_path
+from flowkit.data.split import check_split, split_rows
+
+_PAIRS = (("train", "test"), ("x_train", "x_test"))
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One split of a table, as plain numpy.
+
+    Attributes:
+        values: float64, shape `(rows, columns)`.
+        names: those of the columns, or None if the file has none.
+        name: where the table came from.
+    """
+
+    values: np.ndarray
+    names: tuple[str | int, ...] | None
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def columns(self) -> Columns | None:
+        """What a flow keeps of the names, in `Flow.columns`."""
+        return None if self.names is None else Columns(self.names, None)
+
+
+def load_table(
+    source: str | os.PathLike, split: str = "train", *, limit: int | None = None, max_bytes: int = MAX_BYTES
+) -> Table:
+    """Load one split of a table of numbers from a file.
+
+    Args:
+        source: the path of a .csv file (commas, semicolons or tabs, names in the first line or none), a .parquet file
+            (polars has to be installed), an .npy file, or an .npz file with train and test, x_train and x_test, or one
+            array (`file.npz:name` if it holds several).
+        split: "train" or "test". Files without splits of their own are cut 90/10 by row number, the same way
+            each time.
+        limit: keep only so many rows of the split.
+        max_bytes: the most that the table may take, 4 GiB. A file that declares more is not read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for what is no table of numbers, in one line that says where.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
+        >>> _ = path.write_text("age,height\\n30,1.75\\n31.5,1.80\\n")
+        >>> load_table(path).names
+        ('age', 'height')
+    """
+    check_split(split)
+    path, key = existing_path(source)
+    if path.is_dir():
+        raise FileError(
+            f"{path}: expected a file with a table, .csv, .parquet, .npy or .npz, received a folder."
+        )
+    suffix, names, whole = path.suffix.lower(), None, True
+    if suffix == ".csv":
+        values, names = read_csv(path, max_bytes)
+    elif suffix == ".parquet":
+        values, names = _read_parquet(path, max_bytes)
+    elif suffix == ".npy":
+        values = map_npy(path, max_bytes)
+    elif suffix == ".npz":
+        values, whole = _from_npz(path, split, key, max_bytes)
+    else:
+        raise FileError(
+            f"{path}: expected a table, .csv, .parquet, .npy or .npz, received another kind of file."
+        )
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
+        raise FileError(
+            f"{path}: expected a table of real numbers, (rows, columns), received {values.dtype} of shape "
+            f"{values.shape}."
+        )
+    rows = split_rows(len(values), split, path) if whole else np.arange(len(values))
+    if limit is not None:
+        rows = rows[: whole_number(limit, "limit", least=1)]
+    check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))
+    return Table(np.asarray(values[rows], "float64"), names, str(source))
+
+
+def _from_npz(path, split, key, max_bytes):
+    """(the array of a split or of both, whether it is that of both)."""
+    with NpzFile(path, max_bytes) as arrays:
+        for pair in _PAIRS:
+            if key is None and all(name in arrays for name in pair):
+                return arrays[pair[split == "test"]], False
+        if key is None and len(arrays.files) == 1:
+            (key,) = arrays.files
+        if key is None or key not in arrays:
+            raise FileError(
+                f"{path}: expected {key or 'arrays named train and test, x_train and x_test, or one array'}, received "
+                f"{', '.join(arrays.files) or 'none'}. Choose one by name: {path}:NAME"
+            )
+        return arrays[key], True
+
+
+def _read_parquet(path, max_bytes):
+    try:
+        polars = importlib.import_module("polars")
+    except ImportError:
+        raise FileError(
+            f"{path}: expected polars to be installed, which reads .parquet files: pip install polars. Or save the "
+            "table as .csv."
+        ) from None
+    try:
+        lazy = polars.scan_parquet(path)
+        shape = (
+            lazy.select(polars.len()).collect().item(),
+            len(lazy.collect_schema()),
+        )  # of the file's own table
+        check_shape(shape, 8, max_bytes, str(path))
+        frame = lazy.collect()
+    except polars.exceptions.PolarsError as error:
+        reason = (str(error).splitlines() or [""])[0][:100]
+        raise FileError(
+            f"{path}: expected a .parquet file, received one that can't be read ({reason})."
+        ) from None
+    try:
+        columns = Columns.of(frame)
+        return columns.values(frame), columns.names
+    except ValueError as error:
+        raise FileError(f"{path}: {error}") from None

@@ -1,0 +1,102 @@
+"""What a flow of a table looks like: data beside samples, pair by pair, and latents beside their density."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowkit.training.atomic import atomic_path
+
+_MOST_COLUMNS = 10  # of a pair plot: of more, nothing can be seen
+_DOTS = 2_000
+_BLUE, _ORANGE = "#1f77b4", "#ff7f0e"
+
+
+def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] | None = None) -> None:
+    """Draw two tables, `(rows, columns)`, to a PNG file: data below the diagonal, samples above, both on it.
+
+    Of each at most 2,000 rows, and of both the first 10 columns. An axis shows where 99.8 percent of the data are.
+    Raises ValueError for tables of different columns.
+    """
+    data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
+    if data.ndim != 2 or samples.ndim != 2 or data.shape[1] != samples.shape[1]:
+        raise ValueError(
+            f"expected two tables of the same columns, received {data.shape} and {samples.shape}."
+        )
+    columns = min(_MOST_COLUMNS, data.shape[1])
+    names = [f"column {i}" for i in range(columns)] if names is None else names
+    limits = [_limits(data[:, i]) for i in range(columns)]
+    figure = _figure((1 + 1.3 * columns, 1 + 1.3 * columns))
+    grid = figure.subplots(columns, columns, squeeze=False)
+    for row, column in np.ndindex(columns, columns):
+        axes = grid[row, column]
+        if row == column:
+            bins = np.linspace(*limits[row], 41)
+            for table, colour, name in ((data, _BLUE, "data"), (samples, _ORANGE, "samples")):
+                axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=name)
+        else:
+            table, colour = (data, _BLUE) if row > column else (samples, _ORANGE)
+            axes.scatter(
+                table[:_DOTS, column], table[:_DOTS, row], s=2, alpha=0.3, linewidths=0, color=colour
+            )
+            axes.set_ylim(*limits[row])
+        axes.set_xlim(*limits[column])
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if row == columns - 1:
+            axes.set_xlabel(str(names[column])[:16], fontsize=8)
+        if column == 0:
+            axes.set_ylabel(str(names[row])[:16], fontsize=8)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
+    _save(figure, path)
+
+
+def save_quantiles(path: str | Path, latents: Any, expected: Any, names: Sequence[Any] | None = None) -> None:
+    """Draw the quantiles of `latents` over those of `expected`, draws of their density, to a PNG file: a QQ plot.
+
+    Both are `(rows, columns)`. A column on the diagonal is distributed as it should be; at most 40 are drawn.
+    """
+    latents, expected = np.asarray(latents, "float64"), np.asarray(expected, "float64")
+    # As many points as rows can tell apart, denser in the tails, where they are few.
+    count = max(2, min(200, len(latents)))
+    levels = (1 - np.cos(np.pi * (np.arange(count) + 0.5) / count)) / 2
+    levels = np.clip(levels, 0.5 / len(latents), 1 - 0.5 / len(latents))
+    figure = _figure((5, 5))
+    axes = figure.add_subplot(
+        xlabel="quantiles of the base density", ylabel="quantiles of the test rows' latents"
+    )
+    ends = []
+    for column in range(min(40, latents.shape[1])):
+        name = None if latents.shape[1] > 10 else f"latent {column}" if names is None else str(names[column])
+        there, here = (np.quantile(table[:, column], levels) for table in (expected, latents))
+        axes.plot(there, here, linewidth=1, label=name)
+        ends += [there[0], there[-1], here[0], here[-1]]
+    ends = [end for end in ends if math.isfinite(end)] or [-1, 1]
+    axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color="black", linewidth=0.8, linestyle="--")
+    axes.grid(alpha=0.3)
+    if latents.shape[1] <= 10:
+        axes.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _limits(values):
+    low, high = np.quantile(values, [0.001, 0.999])
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _figure(size):
+    """A figure that no window system is asked for."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow, and needed at the end only
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure, path):
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,0 +1,49 @@
+"""Rational-quadratic splines whose bins and slopes are clipped softly."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit.numerics import cumsum
+from flowkit.transforms.rational_quadratic import RationalQuadratic
+from flowkit.transforms.scale_shift import soft_clipped
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class SoftClippedSpline(RationalQuadratic):
+    """`RationalQuadratic` with straight tails of slope 1, of other raw numbers: the spline of zuko.
+
+    Widths and heights are a softmax of r / (1 + 2 |r| / l), slopes exp(r / (1 + |r| / l)) with l = log(1 / least), for
+    raw numbers r; if all are 0, it is the identity. So no bin is `least` times as wide as another, no slope below
+    `least`. For weights that were trained with it: see `flowkit.convert.from_zuko`.
+
+    Raises ValueError as `RationalQuadratic`, and for a `least` outside (0, 1).
+
+    >>> spline = SoftClippedSpline(bins=4)
+    >>> y, log_slope = spline.forward(ops.full((1, 1), 0.3), *spline.prepare(ops.zeros((1, 11, 1))))
+    >>> round(float(y[0, 0]), 6), round(abs(float(log_slope[0, 0])), 6)
+    (0.3, 0.0)
+    """
+
+    def __init__(self, bins: int = 8, *, bound: float = 5.0, least: float = 1e-3) -> None:
+        super().__init__(bins, bound=bound)
+        if not 0 < least < 1:
+            raise ValueError(f"SoftClippedSpline expects least between 0 and 1, received {least!r}.")
+        self.least = float(least)
+
+    def prepare(self, h: Any) -> Any:
+        most = -math.log(self.least)
+        x, widths = self._knots(h[..., : self.bins, :], most / 2)
+        y, heights = self._knots(h[..., self.bins : 2 * self.bins, :], most / 2)
+        slopes = ops.exp(soft_clipped(h[..., 2 * self.bins :, :], most))
+        end = ops.ones_like(slopes[..., :1, :])
+        return x, widths, y, heights, ops.concatenate([end, slopes, end], axis=-2)
+
+    def _knots(self, raw, most):
+        shares = ops.softmax(soft_clipped(raw, most), axis=-2)
+        inner = 2 * self.bound * cumsum(shares[..., :-1, :], axis=-2) - self.bound
+        edge = ops.full_like(raw[..., :1, :], self.bound)
+        knots = ops.concatenate([-edge, inner, edge], axis=-2)
+        return knots, knots[..., 1:, :] - knots[..., :-1, :]

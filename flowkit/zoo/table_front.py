@@ -1,0 +1,53 @@
+"""What a flow of a table begins with: each column onto the real line, and to mean 0 and deviation 1."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flowkit.bijectors import Standardize, Unconstrain
+from flowkit.contract import Domain, FlowLayer
+from flowkit.contract.arguments import shown, whole_number
+
+
+def table_front(
+    *, features: int | None = None, domains: Any = None, standardize: bool = True
+) -> list[FlowLayer]:
+    """The bijectors that take the columns of a table as they come, to be put before other layers.
+
+    - `domains`: what each column may be, "real", "positive" or (low, high), as for `flowkit.bijectors.Unconstrain`: a
+      list of one for each column, or a dict {place: domain}, of which the others are real. None: all are real.
+    - `features`: how many columns there are; only a dict needs it.
+    - `standardize`: to mean 0 and deviation 1, after that, by statistics of up to 10,000 rows of the data.
+
+    Raises ValueError for domains that are none, for angles, which only circular flows take, and for another number of
+    domains than columns.
+
+    >>> [type(part).__name__ for part in table_front(features=3, domains={1: "positive"})]
+    ['Unconstrain', 'Standardize']
+    """
+    if features is not None:
+        whole_number(features, "features", least=1)
+    front: list[FlowLayer] = []
+    if domains is not None:
+        unconstrain = Unconstrain(_each(domains, features))
+        front += [] if unconstrain.spec.domain == Domain.REAL else [unconstrain]
+    return [*front, Standardize()] if standardize else front
+
+
+def _each(domains, features):
+    """The domain of each column, as a list."""
+    if isinstance(domains, Mapping):
+        if features is None:
+            raise ValueError("domains as a dict: expected features=, the number of columns, received None.")
+        places = {
+            whole_number(place, "a column in domains", least=0, most=features - 1): d
+            for place, d in domains.items()
+        }
+        return [places.get(place, "real") for place in range(features)]
+    if isinstance(domains, str) or not isinstance(domains, Sequence):
+        raise ValueError(
+            "domains: expected a list of one for each column, such as ['real', 'positive', (0, 1)], or a dict "
+            f"{{place: domain}}, received {shown(domains)}."
+        )
+    if features is not None and len(domains) != features:
+        raise ValueError(f"domains: expected one for each of {features} columns, received {len(domains)}.")
+    return list(domains)

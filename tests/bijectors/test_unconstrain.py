@@ -1,0 +1,73 @@
+"""Columns from their domains: the ends, what is no domain, and how it fits with other parts."""
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit.bijectors import Chain, Permute, Unconstrain
+from flowkit.contract import ContractError, Domain
+
+
+def numbers(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), "float64")
+
+
+def test_what_is_drawn_stays_inside_however_far_out():
+    layer = Unconstrain(["positive", (0.1, 0.7), (2.0, None), (None, -1.0), "real"])
+    z = np.repeat(np.array([[-1e4], [-110.0], [-30.0], [0.0], [30.0], [80.0]], "float32"), 5, axis=1)
+    z[:, 3] = np.maximum(z[:, 3], -80.0)  # no number is as far below -1 as the others are near
+    x, log_det = layer.inverse(z)
+    assert np.isfinite(numbers(log_det)).all()
+    assert layer.spec.domain.contains(x)
+    again, log_det = layer(x)
+    assert np.isfinite(numbers(again)).all()
+    assert np.isfinite(numbers(log_det)).all()
+
+
+def test_the_ends_keep_their_digits():
+    layer = Unconstrain([(-2.0, 2.0), "positive"])
+    x = np.array([[np.nextafter(np.float32(2), np.float32(0)), 1e-30], [-2 + 1e-6, 1e30]], "float32")
+    z, log_det = layer(x)
+    exact = x.astype("float64")
+    logit = np.log(exact[:, 0] + 2) - np.log(2 - exact[:, 0])
+    np.testing.assert_allclose(numbers(z), np.stack([logit, np.log(exact[:, 1])], 1), rtol=1e-6)
+    slope = np.log(4) - np.log(exact[:, 0] + 2) - np.log(2 - exact[:, 0]) - np.log(exact[:, 1])
+    np.testing.assert_allclose(numbers(log_det), slope, rtol=1e-6)
+    np.testing.assert_allclose(numbers(layer.inverse(z)[0]), exact, rtol=2e-5)
+
+
+def test_its_spec_says_which_domain_each_column_has():
+    mixed = Unconstrain(["real", Domain.POSITIVE, (0, 1)])
+    assert mixed.spec.domain == Domain.intervals((-math.inf, math.inf), (0, math.inf), (0, 1))
+    assert Unconstrain(["positive", (0, None)]).spec.domain == Domain.POSITIVE
+    assert Unconstrain(["real"]).spec.log_det == "zero"
+    # An order of columns is not that of their domains.
+    with pytest.raises(ContractError, match="broke 'domain'"):
+        Chain([Permute(), mixed])
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        (["real", "circular"], "domain of column 1: expected an interval, received the circle"),
+        (
+            ["real", "negative"],
+            r"column 1: expected 'real', 'positive' or \(low, high\).*received 'negative'",
+        ),
+        ([(1, 1)], "with low < high, received"),
+        ([(0, 1, 2)], r"received \(0, 1, 2\)"),
+        ([("0", "1")], "received"),
+        ("positive", "expects a list of domains"),
+        ([], "received none"),
+    ],
+)
+def test_what_is_no_domain_is_refused(domains, message):
+    with pytest.raises(ValueError, match=message):
+        Unconstrain(domains)
+
+
+def test_another_number_of_columns_is_refused():
+    with pytest.raises(ContractError, match="expected 2 columns, as there are domains, received shape"):
+        Unconstrain(["real", "positive"])(np.ones((3, 4), "float32"))

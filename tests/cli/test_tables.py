@@ -1,0 +1,138 @@
+"""The commands on a table: one tiny run from a .csv file, and what is asked of it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowkit import recipes
+from flowkit.cli import main
+
+TINY = """\
+[model]
+name = "nsf"
+layers = 2
+hidden = [8]
+bins = 4
+
+[data]
+source = "table.csv"
+
+[training]
+epochs = 2
+batch_size = 32
+adapt_batch = 1_000
+
+[sampling]
+count = 50
+temperature = 1.0
+"""
+NAMES = ["offset", "small", "other"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "tiny.toml").write_text(TINY)
+    x = np.random.default_rng(0).normal([1e4, 0.0, 1.0], [1.0, 1e-3, 2.0], (200, 3))
+    text = "".join(",".join(repr(float(n)) for n in row) + "\n" for row in x)
+    (folder / "table.csv").write_text(",".join(NAMES) + "\n" + text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    assert train(folder) == 0
+    return folder / "run"
+
+
+def train(folder, *more, data="table.csv", out="run"):
+    return main(
+        ["train", str(folder / "tiny.toml"), "--data", str(folder / data), "--out", str(folder / out), *more]
+    )
+
+
+def test_a_run_leaves_pictures_and_numbers(trained):
+    for name in ("loss.png", "pairs.png", "quantiles.png"):
+        assert Image.open(trained / name).size > (100, 100)
+    assert not (trained / "samples.png").exists()
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert (metrics["train_rows"], metrics["test_rows"], metrics["columns"]) == (180, 20, 3)
+    assert np.isfinite(metrics["test_log_prob"])
+    # In the data's own units: the columns' scales are in it.
+    assert metrics["test_log_prob"] > -3 * 1.5 - np.log(1e-3 * 2.0) - 3
+
+
+def test_it_goes_on_to_more_epochs(trained, capsys):
+    assert train(trained.parent) != 0
+    assert "--resume" in capsys.readouterr().err
+    assert train(trained.parent, "--resume", "--epochs", "3") == 0
+    out = capsys.readouterr().out
+    assert "going on from epoch 2" in out
+    assert "rows/s" in out
+    assert "nats" in out
+    assert json.loads((trained / "metrics.json").read_text())["epochs"] == 3
+
+
+def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
+    assert main(["sample", str(trained), "-n", "7", "-o", str(tmp_path / "more.csv")]) == 0
+    rows = list(csv.reader((tmp_path / "more.csv").open()))
+    assert rows[0] == NAMES
+    assert np.array(rows[1:], float).shape == (7, 3)
+    assert main(["sample", str(trained), "-o", str(tmp_path / "more.png")]) != 0
+    assert "ends in .csv" in capsys.readouterr().err
+
+
+def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    assert "nats" in capsys.readouterr().out
+    np.save(tmp_path / "wide.npy", np.zeros((20, 4)))
+    for arguments, message in (
+        (
+            ["evaluate", str(trained), "--data", str(tmp_path / "wide.npy")],
+            "has 4 columns, the flow was trained on 3",
+        ),
+        (["evaluate", str(trained), "--levels"], "--levels: the flow is one of tables"),
+        (
+            ["interpolate", str(trained), str(trained / "loss.png"), str(trained / "loss.png")],
+            "one of tables",
+        ),
+    ):
+        assert main(arguments) != 0
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "digits"], "expected a table for nsf, received images"),
+        (["--set", "data.size=8"], "data.size: expected none for nsf, which takes tables, received 8"),
+        (
+            ["--set", "training.batch_size=500"],
+            "expected at most the number of rows to train on, which is 180",
+        ),
+        (["--set", "model.features=3"], "model.features is not a key"),
+        (["--set", "model.base=3"], "model.base is not a key"),
+    ],
+)
+def test_what_does_not_go_together(folder, tmp_path, capsys, arguments, message):
+    recipe = [str(folder / "tiny.toml"), "--data", str(folder / "table.csv"), "--out", str(tmp_path / "run")]
+    assert main(["train", *recipe, *arguments]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_columns_of_whole_numbers_are_named(folder, tmp_path, capsys):
+    x = np.random.default_rng(0).integers(0, 9, (100, 2))
+    (tmp_path / "whole.csv").write_text("age,sex\n" + "".join(f"{a + 0.5},{b}\n" for a, b in x))
+    arguments = ["--data", str(tmp_path / "whole.csv"), "--out", str(tmp_path / "run")]
+    assert main(["train", str(folder / "tiny.toml"), *arguments]) != 0
+    assert "whole numbers in column 'sex': add noise" in capsys.readouterr().err
+
+
+def test_the_recipe_of_magic_is_one_of_tables():
+    recipe = recipes.read_recipe("nsf/magic")
+    assert recipes.of_tables(recipe)
+    assert not recipes.of_tables(recipes.read_recipe("glow/digits"))
+    assert recipes.parse_recipe(recipes.dumps(recipe)) == recipe

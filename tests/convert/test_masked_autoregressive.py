@@ -1,0 +1,117 @@
+"""Masked autoregressive flows of nflows and zuko, against the packages themselves."""
+
+import re
+
+import numpy as np
+import pytest
+from arrays import array
+
+from flowkit import backends
+from flowkit.convert import from_nflows, from_zuko
+
+torch = pytest.importorskip("torch")
+ALIKE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@pytest.fixture(autouse=True)
+def in_float64():
+    with backends.float64():
+        yield
+
+
+def trained(model):
+    """A model in float64, with weights as if trained."""
+    torch.manual_seed(0)
+    model = model.double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+def agree(flow, encode, score, decode, size, context=None):
+    """Latents, densities, and data of latents are those of the package; data reach beyond the splines."""
+    rng = np.random.default_rng(0)
+    x = 2 * rng.normal(size=(40, size))
+    given = {} if context is None else {"context": rng.normal(size=(40, context))}
+    with torch.no_grad():
+        c = [torch.tensor(value) for value in given.values()]
+        expected = [f(torch.tensor(x), *c).numpy() for f in (encode, score, decode)]
+    np.testing.assert_allclose(array(flow.bijector(x, **given)[0]), expected[0], **ALIKE)
+    np.testing.assert_allclose(flow.log_prob(x, **given), expected[1], **ALIKE)
+    np.testing.assert_allclose(array(flow.bijector.inverse(x, **given)[0]), expected[2], **ALIKE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "context", "options"),
+    [
+        ("MAF", 0, {"randperm": True, "hidden_features": (9, 16, 8)}),
+        ("MAF", 2, {"transforms": 2}),
+        ("NSF", 2, {"bins": 4, "hidden_features": (12,), "transforms": 2}),
+    ],
+)
+def test_zuko(kind, context, options):
+    zuko = pytest.importorskip("zuko")
+    model = trained(getattr(zuko.flows, kind)(5, context, **options))
+
+    def transform(c):
+        return model(*c).transform
+
+    agree(
+        from_zuko(model.state_dict()),
+        lambda x, *c: transform(c)(x),
+        lambda x, *c: model(*c).log_prob(x),
+        lambda z, *c: transform(c).inv(z),
+        5,
+        context or None,
+    )
+
+
+def nflows_model(**options):
+    transforms = pytest.importorskip("nflows.transforms")
+    from nflows.distributions import StandardNormal
+    from nflows.flows import Flow
+
+    options = {"use_residual_blocks": False, "num_blocks": 2, "hidden_features": 11} | options
+    spline = {"num_bins": 4, "tails": "linear", "tail_bound": 3.0}
+    parts = [
+        transforms.MaskedAffineAutoregressiveTransform(5, **options),
+        transforms.ReversePermutation(5),
+        transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(5, **options, **spline),
+        transforms.RandomPermutation(5),
+    ]
+    return trained(Flow(transforms.CompositeTransform(parts), StandardNormal([5])))
+
+
+@pytest.mark.parametrize("random_mask", [False, True])
+def test_nflows(random_mask):
+    model = nflows_model(random_mask=random_mask)
+    agree(
+        from_nflows(model.state_dict(), bound=3.0),
+        lambda x: model._transform(x)[0],
+        model.log_prob,
+        lambda z: model._transform.inverse(z)[0],
+        5,
+    )
+
+
+def test_what_cannot_be_expressed_is_named():
+    with pytest.raises(ValueError, match=r"linear_layers.*expected networks without residual blocks"):
+        from_nflows(nflows_model(use_residual_blocks=True).state_dict())
+    zuko = pytest.importorskip("zuko")
+    with pytest.raises(ValueError, match=re.escape("0.order: expected a permutation, as without `passes`")):
+        from_zuko(zuko.flows.MAF(4, passes=2).state_dict())
+    with pytest.raises(ValueError, match="expected networks without residual blocks"):
+        from_zuko(zuko.flows.MAF(4, residual=True).state_dict())
+    with pytest.raises(ValueError, match="missing, expected a MAF or NSF of zuko"):
+        from_zuko(zuko.flows.NICE(4).state_dict())
+
+
+def test_a_masked_network_that_hears_the_wrong_entries_is_refused():
+    order = {"transform.transforms.0.order": np.arange(2)}
+    layers = {0: (np.ones((3, 2)), np.ones((3, 2))), 2: (np.ones((4, 3)), np.ones((4, 3)))}
+    for place, (weight, mask) in layers.items():
+        name = f"transform.transforms.0.hyper.{place}"
+        order |= {f"{name}.weight": weight, f"{name}.mask": mask, f"{name}.bias": np.zeros(len(weight))}
+    with pytest.raises(ValueError, match="each entry hears those before it, as in a MADE"):
+        from_zuko(order)

@@ -1,0 +1,111 @@
+"""Tables from files: every kind that is read, and what is none."""
+
+import numpy as np
+import pytest
+
+from flowkit.data import load_table
+
+X = np.random.default_rng(0).normal(size=(20, 3))
+
+
+def csv(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def lines(x, delimiter=","):
+    return "".join(delimiter.join(repr(float(number)) for number in row) + "\n" for row in x)
+
+
+def both(source, **options):
+    return [load_table(source, split, **options) for split in ("train", "test")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_text_with_names_and_without(tmp_path, delimiter):
+    named = both(
+        csv(tmp_path / "a.csv", delimiter.join(["one", '"the 2nd"', "3rd"]) + "\n" + lines(X, delimiter))
+    )
+    bare = both(csv(tmp_path / "b.csv", lines(X, delimiter)))
+    assert [table.names for table in (*named, *bare)] == [("one", "the 2nd", "3rd")] * 2 + [None] * 2
+    for train, test in (named, bare):
+        assert (len(train), len(test)) == (18, 2)
+        rows = np.concatenate([train.values, test.values])
+        np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(X, axis=0))
+    np.testing.assert_array_equal(named[1].values, bare[1].values)  # the same rows each time
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. Drop"),
+        ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
+        ("1,2\n3,4,5\n", "expected 2 entries in each line, received 3 in line 2"),
+        ("a,b\n", "expected rows of numbers, received none"),
+        ("", "whose first line is empty"),
+    ],
+)
+def test_text_that_is_no_table_of_numbers(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        load_table(csv(tmp_path / "a.csv", text))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_text(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe1\x00")
+    with pytest.raises(ValueError, match="text in UTF-8"):
+        load_table(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="at most 10 bytes of memory"):
+        load_table(csv(tmp_path / "b.csv", lines(X)), max_bytes=10)
+
+
+def test_arrays(tmp_path):
+    np.save(tmp_path / "a.npy", X)
+    np.savez(tmp_path / "one.npz", anything=X.astype("float32"))
+    np.savez(tmp_path / "two.npz", x_train=X[:15], x_test=X[15:])
+    np.savez(tmp_path / "many.npz", a=X, b=X[:, :2])
+    assert [len(table) for table in both(tmp_path / "a.npy", limit=4)] == [4, 2]
+    assert [len(table) for table in both(tmp_path / "one.npz")] == [18, 2]
+    train, test = both(tmp_path / "two.npz")
+    np.testing.assert_array_equal(train.values, X[:15])
+    np.testing.assert_array_equal(test.values, X[15:])
+    assert load_table(f"{tmp_path}/many.npz:b").values.shape == (18, 2)
+    with pytest.raises(ValueError, match=r"received a, b\. Choose one by name"):
+        load_table(tmp_path / "many.npz")
+
+
+def test_parquet(tmp_path):
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    table = load_table(tmp_path / "a.parquet", "test")
+    assert table.names == ("a", "b")
+    assert table.values.shape == (2, 2)
+    frame.with_columns(c=polars.lit("x")).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match="expected numbers in column 'c', received String"):
+        load_table(tmp_path / "b.parquet")
+    (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
+    with pytest.raises(ValueError, match="one that can't be read"):
+        load_table(tmp_path / "c.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("a.npy", np.zeros((4, 2, 2)), r"expected a table of real numbers.*shape \(4, 2, 2\)"),
+        ("a.npy", np.zeros((4, 2), "complex64"), "received complex64"),
+        ("a.npy", np.zeros((4, 0)), r"shape \(4, 0\)"),
+        ("a.png", None, "received another kind of file"),
+        ("folder", None, "received a folder"),
+    ],
+)
+def test_what_is_no_table(tmp_path, name, array, message):
+    path = tmp_path / name
+    if array is not None:
+        np.save(path, array)
+    elif path.suffix:
+        path.write_bytes(b"1")
+    else:
+        path.mkdir()
+    with pytest.raises(ValueError, match=message):
+        load_table(path)

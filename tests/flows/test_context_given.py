@@ -1,0 +1,92 @@
+"""A context by every road that it may come, and one that nobody reads."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from arrays import f64
+from keras import ops
+
+from flowkit import Flow, backends
+from flowkit.bijectors import Coupling, Shift
+from flowkit.conditioners import MLP
+from flowkit.flows import in_batches
+
+X = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+CONTEXT = np.random.default_rng(1).normal(size=(8, 3)).astype("float32")
+
+
+def conditional():
+    flow = Flow(Coupling(MLP([4], context="required")))
+    flow.compile(keras.optimizers.SGD(0.1))
+    return flow
+
+
+@pytest.mark.parametrize(
+    "road", [(X, CONTEXT), ({"x": X, "context": CONTEXT},), {"x": X, "context": CONTEXT}]
+)
+def test_validation_takes_data_in_the_forms_of_fit(road):
+    told = conditional().fit(X, context=CONTEXT, validation_data=road, epochs=1, verbose=0).history
+    assert np.isfinite(told["val_nll"]).all()
+
+
+def test_a_call_takes_the_context_by_name():
+    flow = conditional()
+    flow.build({"x": (None, 2), "context": (None, 3)})
+    for weight in flow.trainable_variables:
+        weight.assign(ops.ones(weight.shape))
+    expected = f64(flow({"x": X, "context": CONTEXT}))
+    np.testing.assert_array_equal(f64(flow(X, context=CONTEXT)), expected)
+    assert np.abs(f64(flow(X, context=-CONTEXT)) - expected).max() > 0.1
+
+
+def test_a_context_that_nobody_reads_is_told_and_labels_of_data_are_not():
+    flow = Flow(Shift(0.0))
+    flow.compile(keras.optimizers.SGD(0.1))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*reads one")
+        flow.fit(X, np.arange(8), validation_data=(X, np.arange(8)), verbose=0)
+        flow.evaluate(X, np.arange(8), verbose=0)
+    for ask in (flow.fit, flow.log_prob):
+        with pytest.warns(UserWarning, match="neither the bijector nor the base of this flow reads one"):
+            ask(X, context=CONTEXT)
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class Table(keras.layers.Layer):
+    """Row `label` of a table: integers alone will do."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(5, 3), name="table")
+
+    def call(self, labels):
+        return ops.take(self.table, labels, axis=0)
+
+    def compute_output_shape(self, shape):
+        return (*shape, 3)
+
+
+def test_an_embedding_that_takes_integers_alone_is_built_for_them():
+    flow = Flow(Coupling(MLP([4], context="required")), embedding=Table())
+    labels = np.arange(8, dtype="int32") % 5
+    assert flow.adapt(X, labels).log_prob(X, labels).shape == (8,)
+
+
+def test_an_engine_that_compiles_for_each_size_is_asked_with_few(monkeypatch):
+    sizes = set()
+
+    def double(start, stop, piece):
+        assert stop - start == len(piece)
+        sizes.add(len(piece))
+        return 2 * piece
+
+    monkeypatch.setattr(backends, "compiles_answers", lambda: True)
+    for count in range(1, 200):
+        rows = np.arange(count)
+        np.testing.assert_array_equal(in_batches.run_in_batches(double, rows, count, 1000), 2 * rows)
+        assert max(sizes) <= max(count * 1.25, 2 ** np.ceil(np.log2(min(count, 16))))
+    assert len(sizes) < 24
+    sizes.clear()
+    in_batches.run_in_batches(double, np.arange(33), 33, 33)
+    assert sizes == {33}  # the caller's own limit

@@ -1,0 +1,251 @@
+"""Tables: what a flow adapts to, what it refuses by name, and frames in and out."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from small_flows import Rows, one_line
+
+import flowkit
+from flowkit import Flow, zoo
+from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, Standardize
+from flowkit.conditioners import MLP
+from flowkit.transforms import Affine
+from flowkit.zoo import table_front
+
+NAMES = ["offset", "tiny", "share"]
+
+
+def table(rows, seed=0):
+    """A column far from 0, one of a small scale above 0, one in (0, 1)."""
+    rng = np.random.default_rng(seed)
+    share = 1 / (1 + np.exp(-rng.normal(size=rows)))
+    return np.stack([rng.normal(1e4, 2.0, rows), np.exp(rng.normal(-9.0, 1.0, rows)), share], axis=1)
+
+
+def front():
+    return table_front(features=3, domains={1: "positive", 2: (0.0, 1.0)})
+
+
+def table_flow():
+    return Flow(Chain([*front(), Coupling(MLP([4]))]))
+
+
+def standard(flow):
+    return next(part for part in flow.bijector.parts if isinstance(part, Standardize))
+
+
+def mean(flow):
+    return np.asarray(keras.ops.convert_to_numpy(standard(flow).mean), "float64")
+
+
+def fitted(flow, data, **options):
+    flow.compile(keras.optimizers.SGD(0.0))
+    flow.fit(data, verbose=0, **options)
+    return flow
+
+
+def test_the_example_of_the_user_guide_runs():
+    page = (Path(__file__).parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "table_front(" in b)
+    names = {"flowkit": flowkit, "keras": keras, "np": np}
+    names |= {"Chain": Chain, "Coupling": Coupling, "MLP": MLP, "Affine": Affine}
+    exec(compile(block, "user-guide.md", "exec"), names)
+    assert names["surveyed"].sample(5, seed=0).shape == (5, 3)
+
+
+# Statistics
+
+
+def test_log_prob_is_in_the_units_of_the_data():
+    x = table(500)
+    flow = Flow(Chain(front())).adapt(x)
+    # A normal in the first, the logarithm of the second, the logit of the third, by hand.
+    t = np.stack([x[:, 0], np.log(x[:, 1]), np.log(x[:, 2] / (1 - x[:, 2]))], axis=1)
+    z = (t - t.mean(0)) / t.std(0)
+    slopes = -np.log(t.std(0)).sum() - np.log(x[:, 1]) - np.log(x[:, 2] * (1 - x[:, 2]))
+    expected = -0.5 * (z**2 + np.log(2 * np.pi)).sum(1) + slopes
+    np.testing.assert_allclose(flow.log_prob(x), expected, atol=2e-3)
+    samples = flow.sample(200, seed=0)
+    assert flow.bijector.spec.domain.contains(keras.ops.convert_to_tensor(samples))
+    assert abs(np.median(samples[:, 0]) - 1e4) < 1.0
+
+
+@pytest.mark.parametrize("rows", [300, 12_000])
+def test_fit_adapts_to_more_than_the_first_batch(rows):
+    x = np.sort(table(rows), axis=0).astype("float32")
+    flow = fitted(Flow(Chain([Standardize()])), x, batch_size=rows // 3, steps_per_epoch=1)
+    if rows <= 10_000:
+        np.testing.assert_allclose(mean(flow), x.mean(0, dtype="float64"), rtol=1e-6)
+    else:  # a draw of 10,000, the same each time
+        np.testing.assert_allclose(mean(flow), x.mean(0, dtype="float64"), rtol=0.02)
+        again = fitted(Flow(Chain([Standardize()])), x, batch_size=rows, steps_per_epoch=1)
+        np.testing.assert_array_equal(mean(flow), mean(again))
+
+
+def test_rows_that_are_kept_for_validation_are_not_looked_at():
+    x = np.sort(table(100), axis=0).astype("float32")
+    flow = fitted(Flow(Chain([Standardize()])), x, batch_size=25, validation_split=0.25)
+    np.testing.assert_allclose(mean(flow), x[:75].mean(0, dtype="float64"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["data set", "generator"])
+def test_of_a_data_set_as_many_batches_as_it_takes(kind):
+    x = np.sort(table(64), axis=0).astype("float32")
+    data = Rows({"x": x})
+    flow = fitted(Flow(Chain([Standardize()])), data if kind == "data set" else (data[i] for i in range(8)))
+    seen = x if kind == "data set" else x[:8]
+    np.testing.assert_allclose(mean(flow), seen.mean(0, dtype="float64"), rtol=1e-6)
+
+
+def test_a_flow_that_asks_for_no_rows_has_its_first_batch():
+    x = np.sort(table(64), axis=0).astype("float32")
+    flow = fitted(Flow(Chain([ActNorm()])), x, batch_size=8)
+    shift = keras.ops.convert_to_numpy(flow.bijector.parts[0].shift)
+    np.testing.assert_allclose(-shift, x[:8].mean(0), rtol=1e-5)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("call", ["fit", "adapt"])
+def test_a_column_of_whole_numbers_is_refused(call):
+    x = table(50)
+    x[:, 0] = np.round(x[:, 0])
+    flow = table_flow()
+    flow.compile("adam")
+    with pytest.raises(ValueError, match=r"received whole numbers in column 0: add noise.*or leave them out"):
+        getattr(flow, call)(x)
+    x[:, 0] += np.random.default_rng(0).uniform(size=50)
+    assert np.isfinite(flow.adapt(x).log_prob(np.array([[10_001, 1e-4, 0.5]]))).all()
+
+
+def test_where_an_entry_is_missing_or_outside():
+    x, flow = table(50), table_flow()
+    for row, column, entry, message in (
+        (7, 2, np.nan, "received 1 NaN or infinite entries of 150, the first in row 7 of column 2: drop"),
+        (9, 1, -1.0, r"in Domain\.POSITIVE,.* received -1 in row 9 of column 1 and 0 more"),
+        (3, 2, 1.5, r"in Domain\.UNIT_INTERVAL,.* received 1\.5 in row 3 of column 2 and 0 more"),
+    ):
+        bad = x.copy()
+        bad[row, column] = entry
+        with pytest.raises(ValueError, match=message) as caught:
+            flow.adapt(bad)
+        one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domains": {1: "positive"}}, "expected features="),
+        ({"domains": {3: "positive"}, "features": 3}, "from 0 to 2, received 3"),
+        ({"domains": ["real"], "features": 3}, "one for each of 3 columns, received 1"),
+        ({"domains": "positive", "features": 3}, "expected a list of one for each column"),
+        ({"domains": ["circular"]}, "Circular flows"),
+        ({"features": 0}, "from 1 up, received 0"),
+    ],
+)
+def test_a_front_that_is_none(options, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.table_front(**options)
+
+
+def test_a_front_of_real_columns_leaves_them_as_they_are():
+    assert table_front(domains=["real", "real"], standardize=False) == []
+    assert [type(part) for part in table_front()] == [Standardize]
+
+
+def test_one_inside_another_part_asks_for_rows_as_well():
+    flow = Flow(Chain([Inverse(Standardize())]))
+    x = np.sort(table(64), axis=0).astype("float32")
+    z = fitted(flow, x, batch_size=8).encode(x)
+    np.testing.assert_allclose((z.mean(0), z.std(0)), ([0.0] * 3, [1.0] * 3), atol=1e-2)
+
+
+# Frames
+
+
+@pytest.fixture(params=["pandas", "polars"])
+def library(request):
+    return pytest.importorskip(request.param)
+
+
+def frame(library, x, names=NAMES):
+    return library.DataFrame({name: x[:, i] for i, name in enumerate(names)})
+
+
+def test_frames_in_and_frames_out(library, tmp_path):
+    x = table(60)
+    data = frame(library, x)
+    flow = fitted(table_flow(), data, batch_size=20, validation_data=data)
+    scores = flow.log_prob(data)
+    np.testing.assert_array_equal(scores, flow.log_prob(x))
+    np.testing.assert_array_equal(flow.log_prob(data[["share", "offset", "tiny"]]), scores)
+    np.testing.assert_array_equal(flow.bits_per_dim(data), flow.bits_per_dim(x))
+    assert flow.evaluate(data, verbose=0, return_dict=True)["nll"] == pytest.approx(-scores.mean(), rel=1e-4)
+    np.testing.assert_allclose(flow.predict(data, verbose=0), scores, atol=1e-3)
+
+    flow.save(tmp_path / "table.keras")
+    flow = keras.saving.load_model(tmp_path / "table.keras")
+    np.testing.assert_allclose(flow.log_prob(data[["tiny", "share", "offset"]]), scores, atol=1e-4)
+    samples, log_prob = flow.sample_and_log_prob(5, seed=0)
+    for drawn in (samples, flow.sample(5, seed=0), flow.decode(flow.encode(data))):
+        assert type(drawn) is library.DataFrame
+        assert list(drawn.columns) == NAMES
+    np.testing.assert_allclose(flow.log_prob(samples), log_prob, atol=1e-3)
+    np.testing.assert_allclose(flow.decode(flow.encode(data)).to_numpy(), x, rtol=1e-4)
+    flow.columns = None
+    assert type(flow.sample(2)) is np.ndarray
+
+
+def test_other_columns_are_named(library):
+    x = table(30)
+    flow = table_flow().adapt(frame(library, x))
+    for names, message in (
+        (["offset", "small", "share"], "with 'tiny' missing and 'small' in addition"),
+        (["offset", "tiny"], "with 'share' missing"),
+        ([*NAMES, "more"], "with 'more' in addition"),
+    ):
+        other = frame(library, np.concatenate([x, x], axis=1), names)
+        for call in (flow.log_prob, flow.encode, flow.adapt):
+            with pytest.raises(ValueError, match=message) as caught:
+                call(other)
+            one_line(caught.value)
+
+
+def test_what_is_wrong_with_a_column_is_said_by_its_name(library):
+    x = table(30)
+    for column, entries, message in (
+        (0, [1, 2, 3] * 10, "whole numbers in column 'offset': add noise"),
+        (0, [True, False] * 15, "whole numbers in column 'offset': add noise"),
+        (2, [0.5] * 30, "received column 'share': all 30 entries are 0"),
+        (2, [0.5] * 4 + [None] + [0.25] * 25, "the first in row 4 of column 'share'"),
+        (1, [0.5] * 4 + [-0.5] + [0.25] * 25, "received -0.5 in row 4 of column 'tiny'"),
+        (0, ["a", "b", "c"] * 10, "expected numbers in column 'offset'"),
+    ):
+        columns = {name: list(x[:, i]) for i, name in enumerate(NAMES)}
+        columns[NAMES[column]] = entries
+        flow = table_flow()
+        with pytest.raises(ValueError, match=message) as caught:
+            flow.adapt(library.DataFrame(columns))
+        one_line(caught.value)
+        assert flow.columns is None  # so that the next table may be another
+
+
+def test_types_that_know_of_missing_entries():
+    pandas = pytest.importorskip("pandas")
+    x = table(30)
+    data = frame(pandas, x).astype({"tiny": "Float64", "share": "float32"})
+    flow = table_flow().adapt(data)
+    assert np.isfinite(flow.log_prob(data)).all()
+    data.loc[3, "tiny"] = pandas.NA
+    with pytest.raises(ValueError, match="the first in row 3 of column 'tiny'"):
+        flow.log_prob(data)
+
+
+def test_names_given_twice_are_refused():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="received 'a' more than once"):
+        table_flow().adapt(pandas.DataFrame(table(9), columns=["a", "a", "b"]))

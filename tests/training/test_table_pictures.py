@@ -1,0 +1,35 @@
+"""Pictures of tables: written whole, whatever the numbers."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowkit.training import save_pairs, save_quantiles
+
+
+def shades(path):
+    return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))
+
+
+@pytest.mark.parametrize("columns", [1, 3, 12])
+def test_tables_of_any_width(tmp_path, columns):
+    rng = np.random.default_rng(0)
+    x, samples = rng.normal(size=(50, columns)), rng.normal(size=(30, columns))
+    x[:, 0] = 1.0  # of a constant there is an axis as well
+    save_pairs(tmp_path / "pairs.png", x, samples, [f"name {i}" for i in range(columns)])
+    save_quantiles(tmp_path / "quantiles.png", x, samples)
+    assert shades(tmp_path / "pairs.png") > 20
+    assert shades(tmp_path / "quantiles.png") > 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.png", "quantiles.png"]
+
+
+def test_a_flow_that_has_diverged_is_drawn(tmp_path):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    lost = np.full((30, 2), np.inf)
+    save_pairs(tmp_path / "pairs.png", x, lost)
+    save_quantiles(tmp_path / "quantiles.png", np.full((50, 2), np.nan), x)
+
+
+def test_tables_of_other_columns_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"two tables of the same columns, received \(4, 2\) and \(4, 3\)"):
+        save_pairs(tmp_path / "pairs.png", np.zeros((4, 2)), np.zeros((4, 3)))
