@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
 from flowkit.bijectors.planar import bend
 from flowkit.bijectors.scales import scale
 from flowkit.contract import Bijector, BijectorSpec, ContractError, sum_event
@@ -153,12 +154,10 @@ class BlockAutoregressive(Bijector):
 
     def _inverse(self, z, context=None):
         layers = self._masked(context)
-        size = z.shape[-1]
-        places = backends.constant(np.arange, size, like=z)
         least = self._least_slope(layers)
 
-        def solved(x):
-            """Each entry, right if those before it in x are."""
+        def found(x):
+            """Each entry and its log dx/dz, right if those before it in `x` are."""
             heard = self._run(x, layers)[2]
 
             def along(x):
@@ -166,18 +165,11 @@ class BlockAutoregressive(Bijector):
 
             reach = ops.abs(z - along(ops.zeros_like(z))[0]) / least
             reach = reach * 1.001 + 1e-3  # for the rounding of the ends
-            found = solve_increasing(along, z, -reach, reach)
-            return found, along(found)[1]
+            x = solve_increasing(along, z, -reach, reach)
+            return x, -along(x)[1]
 
-        def one_more(state):
-            x, known = state
-            found = solved(x)[0]
-            return ops.where(places <= known, found, ops.zeros_like(found)), known + 1
-
-        start = ops.zeros_like(z), ops.zeros_like(places[0])
-        x, _ = backends.iterate(one_more, size - 1, start)
-        x, log_slope = solved(x)
-        return x, -sum_event(log_slope)
+        x, log_slope = (find_in_passes if backends.records_gradients() else find_fixed_point)(found, z)
+        return x, sum_event(log_slope)
 
     def _least_slope(self, layers):
         """For each entry what df_i/dx_i is never below: that of units all of which are far out of their bends."""

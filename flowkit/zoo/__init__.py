@@ -6,9 +6,10 @@
 - `context`: how many entries a vector has that densities are conditional on; 0 for none.
 - `embedding`: a Keras layer that reads the context, as in `Flow`. `context` is then that of its input; labels, for an
   embedding that begins with a table of them, count as 1.
+- `domains`: what each feature may be, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
 - `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
 
-The first layer standardises each feature by the data that `adapt`, or the first call of `fit`, is given.
+Each feature is standardised inside of the flow, by the data that `adapt`, or the first call of `fit`, is given.
 """
 
 from flowkit.zoo._glow import glow

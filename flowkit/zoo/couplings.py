@@ -18,6 +18,7 @@ def nice(
     layers: int = 4,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -28,8 +29,8 @@ def nice(
       before each layer as well).
     - `base` None is the standard logistic, as published.
 
-    `features`, `context` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises ValueError
-    for one feature, and for a number or a word out of range. Dinh, Krueger & Bengio, NICE (2014).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Dinh, Krueger & Bengio, NICE (2014).
 
     >>> import numpy as np
     >>> flow = nice(features=3, layers=2, hidden=[8])
@@ -40,7 +41,13 @@ def nice(
     steps = _couplings("nice", Additive(), features, context, layers, hidden, linear, embedding, take="maf")
     base = Logistic() if base is None else base
     return vector_flow(
-        "nice", [*steps, Scale()], features=features, context=context, base=base, embedding=embedding
+        "nice",
+        [*steps, Scale()],
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
     )
 
 
@@ -52,6 +59,7 @@ def realnvp(
     hidden: Sequence[int] = (128, 128),
     scale: str = "tanh",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -61,8 +69,8 @@ def realnvp(
     - `scale`: "tanh", in (e^-2, e^2) for each layer, or "sigmoid", in (0.1, 1).
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for one feature, and for a number or a word out of range. Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
 
     >>> import numpy as np
     >>> flow = realnvp(features=3, context=2, layers=2, hidden=[8])
@@ -72,7 +80,9 @@ def realnvp(
     """
     transform = Affine(scale, min_scale=0.1 if scale == "sigmoid" else 0.0)
     steps = _couplings("realnvp", transform, features, context, layers, hidden, linear, embedding, take="maf")
-    return vector_flow("realnvp", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "realnvp", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def nsf(
@@ -85,6 +95,7 @@ def nsf(
     bound: float = 5.0,
     tails: str = "linear",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -97,9 +108,8 @@ def nsf(
       [-bound, bound], "linear" (the identity) or "affine" outside, for data with heavy tails.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for one feature, and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural
-    Spline Flows (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
 
     >>> import numpy as np
     >>> flow = nsf(layers=2, hidden=[8], bins=4)
@@ -110,7 +120,9 @@ def nsf(
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
     take = "nsf_autoregressive"
     steps = _couplings("nsf", spline, features, context, layers, hidden, linear, embedding, take=take)
-    return vector_flow("nsf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "nsf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def _couplings(

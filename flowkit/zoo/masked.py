@@ -25,22 +25,23 @@ def maf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Masked autoregressive flow: `layers` of z_i = (x_i + t_i) exp(s_i), t_i and s_i of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks, samples as many as there are features. The scale of each layer is between
-    e^-2 and e^2.
+    A density takes one pass of the networks; samples find one feature after the other. The scale of each layer
+    is between e^-2 and e^2.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Papamakarios,
-    Pavlakou & Murray, Masked Autoregressive Flow (2017).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Papamakarios, Pavlakou & Murray, Masked
+    Autoregressive Flow (2017).
 
     >>> import numpy as np
     >>> flow = maf(features=1, context=2, layers=1, hidden=[8])  # a density of one number, given two
@@ -50,7 +51,9 @@ def maf(
     (64,)
     """
     steps = _masked("maf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
-    return vector_flow("maf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def iaf(
@@ -60,6 +63,7 @@ def iaf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -79,7 +83,13 @@ def iaf(
     """
     steps = _masked("iaf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
     return vector_flow(
-        "iaf", [Inverse(Chain(steps))], features=features, context=context, base=base, embedding=embedding
+        "iaf",
+        [Inverse(Chain(steps))],
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
     )
 
 
@@ -93,28 +103,31 @@ def nsf_autoregressive(
     bound: float = 5.0,
     tails: str = "linear",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 
-    A density takes one pass of the networks, samples as many as there are features; for fast samples take `nsf`.
+    A density takes one pass of the networks; samples find one feature after the other. For fast ones take `nsf`.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Durkan, Bekasov,
-    Murray & Papamakarios, Neural Spline Flows (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Durkan, Bekasov, Murray & Papamakarios,
+    Neural Spline Flows (2019).
 
     >>> nsf_autoregressive(features=1, layers=1, hidden=[8]).event_shape
     (1,)
     """
     family, spline = "nsf_autoregressive", RationalQuadratic(bins, bound=bound, tails=tails)
     steps = _masked(family, spline, features, context, layers, hidden, linear, embedding)
-    return vector_flow(family, steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def naf(
@@ -125,13 +138,14 @@ def naf(
     hidden: Sequence[int] = (128, 128),
     units: int = 16,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
 
-    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples take one for each
-    feature, and x_i is solved for in each. Both tails are straight lines, so that all of the real line is reached.
+    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples find one
+    feature after the other, and solve for it. Both tails are straight lines, so that all of the real line is reached.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -139,15 +153,17 @@ def naf(
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Huang, Krueger,
-    Lacoste & Courville, Neural Autoregressive Flows (2018).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Huang, Krueger, Lacoste & Courville, Neural
+    Autoregressive Flows (2018).
 
     >>> naf(features=3, layers=1, hidden=[8], units=4).event_shape
     (3,)
     """
     steps = _masked("naf", SigmoidMixture(units), features, context, layers, hidden, linear, embedding)
-    return vector_flow("naf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "naf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def umnn(
@@ -160,12 +176,13 @@ def umnn(
     nodes: int = 33,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks, samples as many as there are features. The integral is that of the line
+    A density takes one pass of the networks; samples find one feature after the other. The integral is that of the line
     through `nodes` values of g, so that both directions are formulas.
 
     - `layers`: each takes the features in the reverse order of the one before it.
@@ -173,16 +190,18 @@ def umnn(
     - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe,
-    Unconstrained Monotonic Neural Networks (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe, Unconstrained Monotonic
+    Neural Networks (2019).
 
     >>> umnn(features=3, layers=1, hidden=[8], units=4).event_shape
     (3,)
     """
     transform = UnconstrainedMonotone(units, nodes=nodes, bound=bound)
     steps = _masked("umnn", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("umnn", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "umnn", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def bernstein(
@@ -194,28 +213,37 @@ def bernstein(
     degree: int = 16,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
+    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Ramasinghe,
-    Fernando, Khan & Barnes, Robust Normalizing Flows Using Bernstein-type Polynomials (2022).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Ramasinghe, Fernando, Khan & Barnes, Robust
+    Normalizing Flows Using Bernstein-type Polynomials (2022).
 
     >>> bernstein(features=3, layers=1, hidden=[8], degree=4).event_shape
     (3,)
     """
     transform = Bernstein(degree, bound=bound)
     steps = _masked("bernstein", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("bernstein", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "bernstein",
+        steps,
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
+    )
 
 
 def sos(
@@ -228,12 +256,13 @@ def sos(
     degree: int = 4,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
+    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -241,16 +270,18 @@ def sos(
       outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu,
-    Sum-of-Squares Polynomial Flow (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu, Sum-of-Squares Polynomial
+    Flow (2019).
 
     >>> sos(features=3, layers=1, hidden=[8], degree=2).event_shape
     (3,)
     """
     transform = SumOfSquares(terms, degree, bound=bound)
     steps = _masked("sos", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("sos", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "sos", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def _masked(

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.bijectors import ActNorm, Chain, LULinear, Permute
+from flowkit.bijectors import Chain, LULinear, Permute
 from flowkit.contract.arguments import one_of, whole_number, widths
 from flowkit.flows.context import classes_of
 from flowkit.flows.flow import Flow
+from flowkit.zoo.table_front import table_front
 
 MIXING = ("lu", "permutation", "none")
 
@@ -60,14 +61,15 @@ def vector_flow(
     context: int,
     base: Any,
     embedding: Any,
+    domains: Any = None,
     front: Sequence[Any] | None = None,
 ) -> Flow:
     """The flow of `front`, what brings data to the scale that layers are made for, then of `layers`.
 
-    `front` None is an ActNorm, which standardises each feature by the data that it adapts to. With `features` the
-    weights are made now.
+    `front` None is that of tables: from the `domains` of the features onto the real line, then standardised. With
+    `features` the weights are made now.
     """
-    front = [ActNorm(factor=1.0)] if front is None else front
+    front = table_front(features=features, domains=domains) if front is None else front
     flow = Flow(Chain([*front, *layers]), base, embedding=embedding, name=family)
     if features is not None:
         labels = embedding is not None and classes_of(embedding) is not None

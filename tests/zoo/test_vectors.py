@@ -136,6 +136,14 @@ def test_a_base_and_an_embedding_are_handed_on():
     assert labels.num_classes == 4
 
 
+def test_samples_keep_to_the_domains_of_the_features():
+    x = np.abs(rows("maf")) / [1.0, 1.0, 1000.0]
+    flow = small("radial", domains=["positive", "real", (0, 1)]).adapt(x)
+    samples = flow.sample(200, seed=0)
+    assert samples[:, 0].min() > 0
+    assert 0 < samples[:, 2].min() <= samples[:, 2].max() < 1
+
+
 def test_the_cheap_direction_can_be_that_of_samples():
     spec = small("planar", direction="sampling").bijector.spec
     assert (spec.forward, spec.inverse) == ("iterative", "analytic")
@@ -162,10 +170,11 @@ def test_gaussianization_is_fitted_by_adapt_alone():
     angle = rng.uniform(0, 2 * np.pi, 4000)
     x = np.stack([np.cos(angle), 5 + 3 * np.sin(angle)], axis=1) + rng.normal(0, 0.1, (4000, 2))
     train, test = np.split(x.astype("float32"), 2)
-    flow = zoo.gaussianization(layers=6, components=16).adapt(train)
+    flow = zoo.gaussianization(layers=4, components=12).adapt(train)
     z = flow.encode(test)
-    assert np.abs(z.mean(0)).max() < 0.1
-    assert np.abs(np.cov(z.T) - np.eye(2)).max() < 0.1
+    error = np.sqrt(2 / len(train))  # of the difference of two means; of two variances sqrt(2) times that
+    assert np.abs(z.mean(0)).max() < 4 * error
+    assert np.abs(np.cov(z.T) - np.eye(2)).max() < 4 * np.sqrt(2) * error
     center, spread = train.mean(0), np.cov(train.T)
     away = test - center
     square = np.einsum("ni,ij,nj->n", away, np.linalg.inv(spread), away)
