@@ -24,6 +24,7 @@ SIZES = {  # beside the families' own defaults, which are for more features than
     "nice": {"layers": 8, "hidden": (64, 64), "linear": "lu"},
     "maf": {"layers": 6, "hidden": (64, 64)},
     "naf": {"layers": 3, "hidden": (64, 64)},
+    "bnaf": {"layers": 3},
     "umnn": {"layers": 3, "hidden": (64, 64)},
     "bernstein": {"layers": 3, "hidden": (64, 64)},
     "sos": {"layers": 3, "hidden": (64, 64)},

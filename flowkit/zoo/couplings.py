@@ -30,8 +30,8 @@ def nice(
       before each layer as well).
     - `base` None is the standard logistic, as published.
 
-    `features`, `context` and `embedding` are as said in `flowkit.zoo`. Raises ValueError
-    for one feature, and for a number or a word out of range. Dinh, Krueger & Bengio, NICE (2014).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Dinh, Krueger & Bengio, NICE (2014).
 
     >>> import numpy as np
     >>> flow = nice(features=3, layers=2, hidden=[8])
@@ -71,8 +71,8 @@ def realnvp(
       "sigmoid", in (0.1, 1).
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
-    ValueError for one feature, and for a number or a word out of range. Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
 
     >>> import numpy as np
     >>> flow = realnvp(features=3, context=2, layers=2, hidden=[8])
@@ -111,9 +111,8 @@ def nsf(
       [-bound, bound], "linear" (the identity) or "affine" outside, for data with heavy tails.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
-    ValueError for one feature, and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural
-    Spline Flows (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
 
     >>> import numpy as np
     >>> flow = nsf(layers=2, hidden=[8], bins=4)

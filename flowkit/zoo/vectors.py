@@ -75,8 +75,8 @@ def vector_flow(
 ) -> Flow:
     """The flow of `front`, what brings data to the scale that layers are made for, then of `layers`.
 
-    `front` None is `table_front` with the `domains` of the features, then an ActNorm, which training may move. With
-    `features` the weights are made now.
+    `front` None is that of tables: from the `domains` of the features onto the real line, then standardised; and an
+    ActNorm, which training may move. With `features` the weights are made now.
     """
     if front is None:
         front = [*table_front(features=features, domains=domains), ActNorm(factor=1.0)]
