@@ -6,16 +6,16 @@
 - `context`: how many entries a vector has that densities are conditional on; 0 for none.
 - `embedding`: a Keras layer that reads the context, as in `Flow`. `context` is then that of its input; labels, for an
   embedding that begins with a table of them, count as 1.
-- `domains`: what each feature may be, "real", "positive" or (low, high), as in `table_front`; None: all are real.
+- `domains`: what each feature may be, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
 - `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
 
-The first layer standardises each feature by up to 10,000 rows of the data that `adapt`, or the first call of `fit`, is
-given; the volume counts, so log_prob is in the data's own units.
+Each feature is standardised inside of the flow, by the data that `adapt`, or the first call of `fit`, is given.
 """
 
 from flowkit.zoo._glow import glow
 from flowkit.zoo.angles import circular_nsf
 from flowkit.zoo.bends import planar, radial, sylvester
+from flowkit.zoo.blocks import bnaf
 from flowkit.zoo.contractive import residual
 from flowkit.zoo.couplings import nice, nsf, realnvp
 from flowkit.zoo.marginals import gaussianization
@@ -33,6 +33,7 @@ VECTORS = {
         maf,
         iaf,
         naf,
+        bnaf,
         umnn,
         bernstein,
         sos,

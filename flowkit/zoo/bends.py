@@ -29,9 +29,8 @@ def planar(
       `flowkit.objectives.ReverseKL`. The other solves for one number in each layer.
     - `hidden`: the widths of the networks that make u, w and b of a context; without one there are none.
 
-    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows
-    (2015).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows (2015).
 
     >>> planar(features=2, layers=4).event_shape
     (2,)
@@ -57,9 +56,8 @@ def radial(
     - `direction`: that in which the formula above is used, "density" (from data to latents) or "sampling".
     - `hidden`: the widths of the networks that make c, alpha and beta of a context; without one there are none.
 
-    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows
-    (2015).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows (2015).
 
     >>> radial(features=2, layers=4).event_shape
     (2,)
@@ -86,9 +84,9 @@ def sylvester(
       `flowkit.objectives.ReverseKL`. The other solves for `units` numbers in each layer, one after another.
     - `hidden`: the widths of the networks that make Q, R, S and b of a context; without one there are none.
 
-    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for more units than features. van den Berg,
-    Hasenclever, Tomczak & Welling, Sylvester Normalizing Flows (2018).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for more units than features. van den Berg, Hasenclever, Tomczak & Welling,
+    Sylvester Normalizing Flows (2018).
 
     >>> sylvester(features=3, layers=2, units=2).event_shape
     (3,)

@@ -31,9 +31,9 @@ def residual(
     - `trace`: how log-dets are found, as in `flowkit.bijectors.Residual`. "exact" takes a derivative for each feature,
       for up to some tens of them; "hutchinson" and "roulette" estimate. `terms`: of their series.
 
-    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range. Behrmann et al., Invertible Residual Networks (2019); Chen et al.,
-    Residual Flows for Invertible Generative Modeling (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Behrmann et al., Invertible Residual Networks (2019); Chen et al., Residual Flows for
+    Invertible Generative Modeling (2019).
 
     >>> residual(features=3, layers=2, hidden=[8]).exact
     'exact'

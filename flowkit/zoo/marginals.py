@@ -31,9 +31,9 @@ def gaussianization(
     - `components`: of each mixture.
     - `hidden`: the widths of the networks by which a context moves the mixtures; without one there are none.
 
-    `features`, `context`, `domains`, `base` and `embedding` are as said in `flowkit.zoo`. Raises
-    ValueError for a number out of range. Laparra, Camps-Valls & Malo, Iterative Gaussianization (2011); Meng, Song,
-    Song & Ermon, Gaussianization Flows (2020).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number out
+    of range. Laparra, Camps-Valls & Malo, Iterative Gaussianization (2011); Meng, Song, Song & Ermon,
+    Gaussianization Flows (2020).
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).gamma(1.0, size=(500, 1)).astype("float32")
