@@ -1,6 +1,7 @@
 """Masked networks of other libraries as a MADE: the same numbers, units in another order."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,13 @@ class Masked(NamedTuple):
 
 
 def masked_layer(
-    name: str, network: Masked, order: np.ndarray, transform: Transform, activation: str, places: Any = None
-) -> tuple[Autoregressive, Any]:
+    name: str,
+    network: Masked,
+    order: np.ndarray,
+    transform: Transform,
+    activation: str,
+    places: Sequence[int] | None = None,
+) -> tuple[Autoregressive, Callable[[], None]]:
     """An `Autoregressive` layer and a function that fills it, once it is built, with the weights of a masked network.
 
     `order[k]` is the index of the entry that is the k-th to come. What the first kernel has beyond the entries is for
