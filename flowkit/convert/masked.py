@@ -44,9 +44,9 @@ def masked_layer(
         degrees.append(np.sort(degree))
     kernels, biases, masks = (list(part) for part in network)
     count = transform.parameters
-    places = np.arange(count) if places is None else np.asarray(places)
+    theirs = np.arange(count) if places is None else np.array(places)
     # Channel k D + i is the k-th parameter of the entry that comes as the i-th.
-    units.append((order[None, :] * count + places[:, None]).reshape(-1))
+    units.append((order[None, :] * count + theirs[:, None]).reshape(-1))
     inputs = [np.arange(1, size + 1), *degrees]
     outputs = [*degrees, np.tile(np.arange(size), count)]
     for i, (before, after) in enumerate(zip(inputs, outputs, strict=True)):

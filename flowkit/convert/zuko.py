@@ -26,9 +26,9 @@ def from_zuko(
 ) -> Flow:
     """A `Flow` with the weights of a `MAF`, `NSF`, `NICE` or `RealNVP` of zuko: its state dict, or the file of one.
 
-    Sizes, orders, masks, bins and the context follow from names and shapes. What the weights do not tell are arguments:
-    the `activation` of the networks; `bound`, None for affine maps, and for the splines of a `NSF` where they end, which
-    is 5.0 there; and `least`, the least slope of either.
+    Sizes, orders, masks, bins and the context follow from names and shapes. What the weights do not tell are
+    arguments: the `activation` of the networks; `bound`, None for affine maps, and for the splines of a `NSF` where
+    they end, which is 5.0 there; and `least`, the least slope of either.
 
     The densities and latents are those of zuko, and samples of the same latents. Raises ValueError that names what
     cannot be expressed: one feature, `passes`, residual blocks, another base than the standard normal.
