@@ -23,8 +23,10 @@ class Autoregressive(Steered):
     """z_i = f(x_i; h_i), h_i = conditioner(x_1, ..., x_(i-1)), log-det = sum_i log f'(x_i; h_i), f the `transform`.
 
     The conditioner answers for entry i from those before it alone, as `flowkit.conditioners.MADE` does. Density takes
-    one pass of it; the inverse finds one entry after the other and takes as many passes as there are entries. For
-    fast samples and slow densities, take `Inverse` of it (an inverse autoregressive flow).
+    one pass of it. The inverse finds one entry after the other. With a `MADE` it computes each unit once, when what it
+    hears is known: the work of one pass, in as many small steps as there are entries. Other conditioners are asked for
+    all entries until nothing changes, at most as many times as there are entries, and as often as that if gradients are
+    taken. For the fastest samples, take `Inverse` of it (an inverse autoregressive flow), whose densities are slower.
 
     `order` is that in which entries come: None as they stand, "reversed", or a permutation, `order[k]` the index of
     the k-th. Of the conditioner's answer, numbers of one kind stand together: the first of all entries, then the next.

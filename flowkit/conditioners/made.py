@@ -50,15 +50,15 @@ class MADE(Conditioner):
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
         self.hidden = widths(hidden, "MADE's hidden")
-        self.degrees = None if degrees is None else [[int(degree) for degree in some] for some in degrees]
-        if degrees is not None and (
-            [len(some) for some in self.degrees] != self.hidden
-            or any(some != sorted(some) for some in self.degrees)
-        ):
-            raise ValueError(
-                f"MADE expects degrees that never fall along a layer, as many as hidden={self.hidden} says, received "
-                f"{shown(degrees)}."
-            )
+        self.degrees = None
+        if degrees is not None:
+            self.degrees = [[int(degree) for degree in some] for some in degrees]
+            lengths = [len(some) for some in self.degrees]
+            if lengths != self.hidden or any(some != sorted(some) for some in self.degrees):
+                raise ValueError(
+                    f"MADE expects degrees that never fall along a layer, as many as hidden={self.hidden} says, "
+                    f"received {shown(degrees)}."
+                )
         self.activation = keras.activations.get(activation)
         self.bias = None
         if context != "none":

@@ -60,14 +60,15 @@ class MADEInTurn:
         biases = [rows.cut(bias) for rows, bias in zip(due, biases, strict=True)]
 
         def answer(k, x, state):
-            units, after = x if own == dtype else ops.cast(x, own), []
+            units = x if own == dtype else ops.cast(x, own)
+            after = ()
             for i, rows in enumerate(due):
                 heard = self.rows[i].known(units, k)
                 h = backends.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k))
                 if i == len(state):
-                    return h if own == dtype else ops.cast(h, dtype), tuple(after)
+                    return h if own == dtype else ops.cast(h, dtype), after
                 units = rows.written(state[i], k, activate(self.made.activation, h))
-                after.append(units)
+                after = (*after, units)
 
         sizes = [layer["bias"].shape[0] for layer in derived["layers"][:-1]]
         return tuple(ops.zeros((size, batch), dtype=own) for size in sizes), answer

@@ -1,4 +1,4 @@
-"""Weights from and to other implementations: of Glow, and of masked autoregressive flows.
+"""Weights from and to other implementations: of Glow, of autoregressive flows and couplings.
 
 A ported flow has the densities of the original. Where an implementation deviates from the published
 model, the difference is folded into the weights, which is exact; what cannot be is refused by name.

@@ -1,6 +1,7 @@
 """Masked networks of other libraries as a MADE: the same numbers, units in another order."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,13 @@ class Masked(NamedTuple):
 
 
 def masked_layer(
-    name: str, network: Masked, order: np.ndarray, transform: Transform, activation: str, places: Any = None
-) -> tuple[Autoregressive, Any]:
+    name: str,
+    network: Masked,
+    order: np.ndarray,
+    transform: Transform,
+    activation: str,
+    places: Sequence[int] | None = None,
+) -> tuple[Autoregressive, Callable[[], None]]:
     """An `Autoregressive` layer and a function that fills it, once it is built, with the weights of a masked network.
 
     `order[k]` is the index of the entry that is the k-th to come. What the first kernel has beyond the entries is for
@@ -38,9 +44,9 @@ def masked_layer(
         degrees.append(np.sort(degree))
     kernels, biases, masks = (list(part) for part in network)
     count = transform.parameters
-    places = np.arange(count) if places is None else np.asarray(places)
+    theirs = np.arange(count) if places is None else np.array(places)
     # Channel k D + i is the k-th parameter of the entry that comes as the i-th.
-    units.append((order[None, :] * count + places[:, None]).reshape(-1))
+    units.append((order[None, :] * count + theirs[:, None]).reshape(-1))
     inputs = [np.arange(1, size + 1), *degrees]
     outputs = [*degrees, np.tile(np.arange(size), count)]
     for i, (before, after) in enumerate(zip(inputs, outputs, strict=True)):

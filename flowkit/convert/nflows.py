@@ -20,14 +20,14 @@ _SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))  # what flowkit adds to raw slope
 
 
 def from_nflows(
-    variables: Mapping[str, Any] | str | Path, *, activation: str = "relu", bound: float = 1.0
+    variables: Mapping[str, Any] | str | Path, *, activation: str = "relu", bound: float | None = None
 ) -> Flow:
     """A `Flow` with the weights of an nflows `Flow` that is a MAF, given as its state dict or the file of one.
 
     Its transform is a `CompositeTransform` of permutations and of `MaskedAffineAutoregressiveTransform` or
     `MaskedPiecewiseRationalQuadraticAutoregressiveTransform` with linear tails, its base a `StandardNormal`. Sizes and
-    bins follow from names and shapes. What the weights do not tell are arguments, with nflows's defaults: the
-    `activation` of the networks, and the `bound` of the splines, there `tail_bound`.
+    bins follow from names and shapes. What the weights do not tell are arguments: the `activation` of the networks, and
+    `bound`, which is there the `tail_bound` of splines; None says that there are none.
 
     The densities and latents are those of nflows, and samples of the same latents. Raises ValueError that names what
     cannot be expressed: other transforms, residual blocks, batch norm, a context (there it does not reach the first
@@ -90,10 +90,13 @@ def _layer(name, network, size, activation, bound):
     order, parameters = np.arange(size), len(network.biases[-1]) // size
     if parameters == 2:  # there the scale comes first
         return masked_layer(name, network, order, ScaleShift("softplus"), activation, places=[1, 0])
-    if parameters % 3 != 2:
-        raise ValueError(
-            f"{name}: expected 2 or, with linear tails, 3 K - 1 parameters, received {parameters}"
+    if bound is None or parameters % 3 != 2:
+        known = (
+            "2 parameters for each entry (for splines pass bound=, their tail_bound)"
+            if bound is None
+            else "3 K - 1"
         )
+        raise ValueError(f"{name}: expected {known}, received {parameters}")
     bins = (parameters + 1) // 3
     biases = network.biases[-1].astype("float64").reshape(size, parameters)
     biases[:, 2 * bins :] -= _SLOPE_OF_ONE

@@ -1,4 +1,4 @@
-"""Masked autoregressive flows of zuko."""
+"""Autoregressive flows and couplings of zuko."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from flowkit.bijectors import Chain
 from flowkit.convert.files import read_variables
 from flowkit.convert.inventory import as_arrays
 from flowkit.convert.masked import Masked, masked_layer
+from flowkit.convert.masked_coupling import coupling_layer
 from flowkit.distributions import Normal
 from flowkit.flows.flow import Flow
 from flowkit.transforms import ScaleShift, SoftClippedSpline
@@ -20,21 +21,22 @@ def from_zuko(
     variables: Mapping[str, Any] | str | Path,
     *,
     activation: str = "relu",
-    bound: float = 5.0,
+    bound: float | None = None,
     least: float = 1e-3,
 ) -> Flow:
-    """A `Flow` with the weights of a `zuko.flows.MAF` or `NSF`, given as its state dict or the file of one.
+    """A `Flow` with the weights of a `MAF`, `NSF`, `NICE` or `RealNVP` of zuko: its state dict, or the file of one.
 
-    Sizes, orders, bins and the context follow from names and shapes. What the weights do not tell are arguments, with
-    zuko's defaults: the `activation` of the networks, and of the splines their `bound` and `least` slope.
+    Sizes, orders, masks, bins and the context follow from names and shapes. What the weights do not tell are
+    arguments: the `activation` of the networks; `bound`, None for affine maps, and for the splines of a `NSF` where
+    they end, which is 5.0 there; and `least`, the least slope of either.
 
     The densities and latents are those of zuko, and samples of the same latents. Raises ValueError that names what
-    cannot be expressed: one feature, `passes` (couplings), residual networks, another base than the standard normal.
+    cannot be expressed: one feature, `passes`, residual blocks, another base than the standard normal.
 
     >>> from_zuko({"transform.transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
     ...
-    ValueError: transform.transforms.0.order: missing, expected a MAF or NSF of zuko
+    ValueError: transform.transforms.0.order: missing, expected a MAF, NSF, NICE or RealNVP of zuko
     """
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
     _check_base(arrays)
@@ -45,38 +47,52 @@ def from_zuko(
     for i in names:
         parts.append(_layer(f"transform.transforms.{i}", arrays, activation, bound, least))
     flow = Flow(Chain([layer for layer, _ in parts]), base=Normal(), name="zuko")
-    size = len(arrays["transform.transforms.0.order"])
-    width = arrays["transform.transforms.0.hyper.0.weight"].shape[1]
-    flow.build((None, size) if width == size else {"x": (None, size), "context": (None, width - size)})
+    first = "transform.transforms.0."
+    order, mask = arrays.get(f"{first}order"), arrays.get(f"{first}mask")
+    size, seen = (len(order), len(order)) if mask is None else (len(mask), np.sum(mask))
+    context = int(arrays[f"{first}hyper.0.weight"].shape[1] - seen)
+    flow.build({"x": (None, size), "context": (None, context)} if context else (None, size))
     for _, fill in parts:
         fill()
     return flow
 
 
 def _layer(name, arrays, activation, bound, least):
-    if f"{name}.order" not in arrays:
-        raise ValueError(f"{name}.order: missing, expected a MAF or NSF of zuko")
+    """A layer, and the function that fills it."""
+    coupling = f"{name}.mask" in arrays
+    if not coupling and f"{name}.order" not in arrays:
+        raise ValueError(f"{name}.order: missing, expected a MAF, NSF, NICE or RealNVP of zuko")
+    kinds = ("weight", "bias") if coupling else ("weight", "bias", "mask")
+    pattern = re.compile(re.escape(name) + rf"\.hyper\.(\d+)\.({'|'.join(kinds)})")
+    odd = [key for key in arrays if key.startswith(f"{name}.hyper.") and not pattern.fullmatch(key)]
+    if odd:
+        raise ValueError(
+            f"{odd[0]}: expected networks of linear layers, without residual blocks or normalisation"
+        )
+    places = sorted({int(found[1]) for key in arrays if (found := pattern.fullmatch(key))})
+    layers = [[arrays[f"{name}.hyper.{place}.{kind}"] for place in places] for kind in kinds]
+    mask = arrays[f"{name}.mask"].astype(bool) if coupling else None
+    changed = np.sum(~mask) if coupling else len(arrays[f"{name}.order"])
+    transform = _transform(name, len(layers[1][-1]) // changed, bound, least)
+    if coupling:
+        return coupling_layer(*layers, mask, transform, activation)
     rank = arrays[f"{name}.order"]
     if sorted(rank.tolist()) != list(range(len(rank))):
         raise ValueError(
             f"{name}.order: expected a permutation, as without `passes`, received {rank.tolist()}"
         )
-    pattern = re.compile(re.escape(name) + r"\.hyper\.(\d+)\.(weight|bias|mask)")
-    odd = [key for key in arrays if key.startswith(f"{name}.hyper.") and not pattern.fullmatch(key)]
-    if odd:
-        raise ValueError(f"{odd[0]}: expected networks without residual blocks")
-    places = sorted({int(found[1]) for key in arrays if (found := pattern.fullmatch(key))})
-    network = Masked(
-        *([arrays[f"{name}.hyper.{place}.{kind}"] for place in places] for kind in ("weight", "bias", "mask"))
+    return masked_layer(name, Masked(*layers), np.argsort(rank), transform, activation)
+
+
+def _transform(name, parameters, bound, least):
+    if bound is None and parameters == 2:
+        return ScaleShift("softclip", least=least)
+    if bound is not None and parameters % 3 == 2:
+        return SoftClippedSpline((parameters + 1) // 3, bound=bound, least=least)
+    expected = (
+        "2 parameters for each entry (for a NSF pass bound=5.0)" if bound is None else "3 K - 1 for K bins"
     )
-    parameters = len(network.biases[-1]) // len(rank)
-    if parameters == 2:
-        transform = ScaleShift("softclip", least=least)
-    elif parameters % 3 == 2:
-        transform = SoftClippedSpline((parameters + 1) // 3, bound=bound, least=least)
-    else:
-        raise ValueError(f"{name}: expected 2 or 3 K - 1 parameters for each entry, received {parameters}")
-    return masked_layer(name, network, np.argsort(rank), transform, activation)
+    raise ValueError(f"{name}: expected {expected}, received {parameters}")
 
 
 def _check_base(arrays):

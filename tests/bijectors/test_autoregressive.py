@@ -56,6 +56,13 @@ def test_layers_too_narrow_to_hear_all_are_refused():
     with pytest.raises(ValueError, match="a list of widths"):
         MADE([])
     MADE([4], features=1).build((None, 1))
+    with pytest.raises(ContractError, match="each of 3 entries hears all before it"):
+        MADE([4], features=3, degrees=[[1, 1, 1, 1]]).build((None, 3))
+    for degrees in ([[2, 1]], [[1, 2, 2]], []):
+        with pytest.raises(
+            ValueError, match=r"degrees that never fall along a layer, as many as hidden=\[2\]"
+        ):
+            MADE([2], degrees=degrees)
 
 
 @pytest.mark.parametrize("order", [None, "reversed", [2, 0, 4, 1, 3]])

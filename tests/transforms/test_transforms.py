@@ -17,7 +17,9 @@ from flowkit.transforms import (
     MixtureOfLogistics,
     QuadraticSpline,
     RationalQuadratic,
+    ScaleShift,
     SigmoidMixture,
+    SoftClippedSpline,
     SumOfSquares,
     Transform,
     UnconstrainedMonotone,
@@ -29,6 +31,10 @@ TRANSFORMS = [
     Affine(min_scale=0.2),
     Affine("tanh"),
     Affine(order="scale-shift"),
+    ScaleShift(),
+    ScaleShift("softplus", least=0.1),
+    SoftClippedSpline(),
+    SoftClippedSpline(3, bound=1.5, least=0.01),
     Gaussian(),
     Gaussian(min_scale=0.1),
     RationalQuadratic(),
@@ -140,6 +146,8 @@ def test_raw_numbers_of_zero_are_the_identity_or_what_is_documented(transform):
     expected = x
     if isinstance(transform, Affine) and transform.scale == "sigmoid":
         expected = x * (transform.min_scale + (1 - transform.min_scale) * ops.sigmoid(2.0))
+    if isinstance(transform, ScaleShift) and transform.scale == "softplus":
+        expected = x * (np.log(2) + transform.least)
     if isinstance(transform, (SigmoidMixture, MixtureOfLogistics)) and transform.parameters > 5:
         units = transform.parameters // 3
         steps = np.linspace(-transform.spread, transform.spread, units)
@@ -165,6 +173,12 @@ def test_it_is_known_by_its_arguments(transform):
         (lambda: Affine("tanh", min_scale=0.1), "and 0 for scale='tanh', received 0.1"),
         (lambda: Affine(min_scale=1.0), r"min_scale in \[0, 1\)"),
         (lambda: Affine(order="shift"), "Affine's order expects one of"),
+        (
+            lambda: ScaleShift("exp"),
+            "ScaleShift's scale expects one of 'softclip', 'softplus', received 'exp'",
+        ),
+        (lambda: ScaleShift(least=0.0), "least between 0 and 1, received 0.0"),
+        (lambda: SoftClippedSpline(least=1.0), "least between 0 and 1, received 1.0"),
         (lambda: Gaussian(min_scale=-1), r"min_scale in \[0, 1\)"),
         (lambda: RationalQuadratic(1), "bins: expected a whole number from 2 to 999, received 1"),
         (lambda: RationalQuadratic(True), "received True"),

@@ -1,4 +1,4 @@
-"""Masked autoregressive flows of nflows and zuko, against the packages themselves."""
+"""Flows of nflows and zuko, against the packages themselves."""
 
 import re
 
@@ -47,6 +47,8 @@ def agree(flow, encode, score, decode, size, context=None):
     [
         ("MAF", 0, {"randperm": True, "hidden_features": (9, 16, 8)}),
         ("MAF", 2, {"transforms": 2}),
+        ("NICE", 0, {"transforms": 2, "hidden_features": (9, 7)}),
+        ("RealNVP", 2, {"transforms": 2, "hidden_features": (9,)}),
         ("NSF", 2, {"bins": 4, "hidden_features": (12,), "transforms": 2}),
     ],
 )
@@ -58,7 +60,7 @@ def test_zuko(kind, context, options):
         return model(*c).transform
 
     agree(
-        from_zuko(model.state_dict()),
+        from_zuko(model.state_dict(), bound=5.0 if kind == "NSF" else None),
         lambda x, *c: transform(c)(x),
         lambda x, *c: model(*c).log_prob(x),
         lambda z, *c: transform(c).inv(z),
@@ -101,10 +103,16 @@ def test_what_cannot_be_expressed_is_named():
     zuko = pytest.importorskip("zuko")
     with pytest.raises(ValueError, match=re.escape("0.order: expected a permutation, as without `passes`")):
         from_zuko(zuko.flows.MAF(4, passes=2).state_dict())
-    with pytest.raises(ValueError, match="expected networks without residual blocks"):
+    with pytest.raises(ValueError, match="expected networks of linear layers, without residual blocks"):
         from_zuko(zuko.flows.MAF(4, residual=True).state_dict())
-    with pytest.raises(ValueError, match="missing, expected a MAF or NSF of zuko"):
-        from_zuko(zuko.flows.NICE(4).state_dict())
+    with pytest.raises(ValueError, match=r"expected 2 parameters .*pass bound=5.0.*received 5"):
+        from_zuko(zuko.flows.NSF(4, bins=2).state_dict())
+    with pytest.raises(ValueError, match=r"expected 3 K - 1 for K bins, received 16"):
+        from_zuko(zuko.flows.NAF(4).state_dict(), bound=5.0)
+    with pytest.raises(
+        ValueError, match=r"expected 2 parameters .*pass bound=, their tail_bound.*received 11"
+    ):
+        from_nflows(nflows_model().state_dict())
 
 
 def test_a_masked_network_that_hears_the_wrong_entries_is_refused():
