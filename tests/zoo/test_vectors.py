@@ -207,9 +207,10 @@ def test_features_of_other_domains_are_taken_by_name_and_drawn_inside():
 
 @pytest.mark.one_engine
 def test_deep_flows_of_heavy_tails_can_be_undone():
-    """With scales of up to e^2 in each of 32 layers nothing is left of rows far out."""
-    x = np.random.default_rng(0).standard_t(2.0, (2000, 19)).astype("float32")
-    flow = zoo.realnvp(layers=32, hidden=[16])
-    flow.compile(keras.optimizers.Adam(3e-3))
-    flow.fit(x, batch_size=200, epochs=2, verbose=0)
+    """With scales of up to e^2 in each of 32 layers nothing would be left of rows far out: errors of 1e13 were seen."""
+    x = np.random.default_rng(0).standard_t(2.0, (20_000, 19)).astype("float32")
+    keras.utils.set_random_seed(0)
+    flow = zoo.realnvp(layers=32, hidden=[32])
+    flow.compile(keras.optimizers.Adam(2e-3))
+    flow.fit(x, batch_size=200, verbose=0)
     assert flow.round_trip_error(x).max() < 1e-3
