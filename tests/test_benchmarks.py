@@ -131,7 +131,7 @@ def test_what_is_slower_beyond_noise_is_named(released):
     slower = run(train=[2.3, 2.31, 2.29], floor=[1.0, 1.0, 1.0])
     text = released.against(before, slower)
     assert text.startswith("SLOWER than flowkit 1.0 of 2026-01-02 (a, 2 cores) by more than 5% beyond noise")
-    assert "| maf | torch | flowkit | train | 2.00 | 2.30 | 15% | 1% |" in text
+    assert "| maf | torch | flowkit | training step | 2.00 | 2.30 | 15% | 1% |" in text
     a_little = run(train=[2.08, 2.09, 2.07], floor=[1.0, 1.0, 1.0])
     assert "none is slower" in released.against(before, a_little)
     scattered = run(train=[2.3, 3.0, 1.7], floor=[1.0, 1.0, 1.0])
@@ -145,7 +145,10 @@ def test_what_cannot_be_compared_is_named(released):
         (run(train=[9.0] * 3, floor=[1.0] * 3, preset="splines"), "splines: not in the run that was kept"),
         (run(train=[9.0] * 3, floor=[1.0] * 3, layers=6), "maf: other sizes than in the run that was kept"),
         (run(train=[9.0] * 2, floor=[1.0] * 2), "maf: fewer than 3 turns"),
-        (run(train=[9.0] * 3, floor=[]), "maf, torch flowkit train: not measured in this run"),
+        (
+            run(train=[9.0] * 3, floor=[]),
+            "maf, torch, flowkit, training step: not measured beside the floor in this run",
+        ),
     ):
         text = released.against(before, now)
         assert "of 0 figures none is slower" in text

@@ -8,6 +8,8 @@ turns tell it.
 import math
 import statistics
 
+from measuring.work import tasks_of
+
 MARGIN = 0.05
 LEAST_TURNS = 3  # of fewer nobody can say how far they scatter
 
@@ -26,7 +28,7 @@ def against(released, now):
         elif min(before["repeats"], comparison["repeats"]) < LEAST_TURNS:
             doubts.append(f"{name}: fewer than {LEAST_TURNS} turns, whose noise is not known")
         else:
-            found, missing = compared(name, ratios(before["rows"]), ratios(comparison["rows"]))
+            found, missing = compared(before, comparison)
             figures += found
             doubts += missing
     return "\n".join([said(figures, released), *([""] if doubts else []), *(f"- {line}" for line in doubts)])
@@ -65,17 +67,19 @@ def ratio(turns):
     return ours / floor, 1.25 * scatter / math.sqrt(len(turns))
 
 
-def compared(preset, before, now):
-    """([(preset, engine, contender, task, before, now, slower by, noise)], what only one of both has)."""
+def compared(before, now):
+    """([(preset, engine, contender, what, before, now, slower by, noise)], what only one of both has) of one preset."""
+    old, new, names = ratios(before["rows"]), ratios(now["rows"]), tasks_of(now["work"])
+    asked = {(row["engine"], row["contender"]) for row in now["rows"]}  # of other engines nothing is missed
     figures, missing = [], []
-    for key in [*now, *(key for key in before if key not in now)]:
-        if key not in now or key not in before:
-            which = "this run" if key not in now else "the run that was kept"
-            missing.append(f"{preset}, {' '.join(key)}: not measured in {which}")
+    for key in [*new, *(key for key in old if key not in new and key[:2] in asked)]:
+        words = (now["preset"], *key[:2], names[key[2]])
+        if key not in new or key not in old:
+            which = "this run" if key not in new else "the run that was kept"
+            missing.append(f"{', '.join(words)}: not measured beside the floor in {which}")
             continue
-        (old, old_error), (new, new_error) = before[key], now[key]
-        noise = 2 * math.hypot(old_error, new_error)
-        figures.append((preset, *key, old, new, new / old - 1, noise))
+        (was, was_error), (is_now, error) = old[key], new[key]
+        figures.append((*words, was, is_now, is_now / was - 1, 2 * math.hypot(was_error, error)))
     return figures, missing
 
 
@@ -91,9 +95,9 @@ def said(figures, released):
         f"SLOWER than {before} by more than {MARGIN:.0%} beyond noise, in times of the floor, {len(slower)} of "
         f"{len(figures)} figures:",
         "",
-        "| preset | engine | | | then | now | slower by | noise |",
+        "| preset | engine | | what | then | now | slower by | noise |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for *names, old, new, by, noise in slower:
-        lines.append(f"| {' | '.join(names)} | {old:.2f} | {new:.2f} | {by:.0%} | {noise:.0%} |")
+    for *names, was, is_now, by, noise in slower:
+        lines.append(f"| {' | '.join(names)} | {was:.2f} | {is_now:.2f} | {by:.0%} | {noise:.0%} |")
     return "\n".join(lines)

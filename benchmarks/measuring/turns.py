@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 
-from measuring.work import tasks_of
+from measuring.work import tasks_of, turns_of
 
 ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # JAX would take three quarters of a GPU's memory from the others
@@ -95,8 +95,9 @@ def measure(contenders, work, script, *, repeats, tasks=None, say=lambda text: N
             say(f"{contender[0]} on {contender[1]}: first step")
             workers.append(Worker(contender, work, script, limit))
         for task in names if tasks is None else tasks:
-            for repeat in range(repeats):
-                say(f"{names[task]}, repeat {repeat + 1} of {repeats}")
+            turns = turns_of(task, repeats)
+            for repeat in range(turns):
+                say(f"{names[task]}, repeat {repeat + 1} of {turns}")
                 for worker in workers[:: -1 if repeat % 2 else 1]:
                     answer = worker.ask(task)
                     if "seconds" in answer:

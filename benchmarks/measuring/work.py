@@ -79,12 +79,18 @@ COMPILED = ("flowkit jit_compile", "torch", "flowkit", {"jit_compile": True})
 
 TASKS = {"train": "training step", "log_prob": "evaluation", "sample": "sampling"}
 MANY = {"log_prob_many": "evaluation of {many:,}", "sample_many": "sampling of {many:,}"}
+FEW = 3  # turns of the many
 
 
 def tasks_of(work):
     """What is timed, as {method of a contender: in words}; many rows, in batches, if the work says how many."""
     many = {task: name.format(**work) for task, name in MANY.items()} if "many" in work else {}
     return TASKS | many
+
+
+def turns_of(task, repeats):
+    """How often a task is timed: the slow ones, which are many calls in one, less often."""
+    return min(repeats, FEW) if task in MANY else repeats
 
 
 def portions(work):
