@@ -37,7 +37,8 @@ help:
 	@echo "make test-keras KERAS='--pre keras-nightly'      the same with any other Keras"
 	@echo "make check                 every clause of the contract for each of our layers, on JAX and PyTorch, with what each took;"
 	@echo "                           make test asks round trips and log-dets alone (PROFILE=full asks all there too)"
-	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch; writes runs/bench"
+	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
+	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
 	@echo "make docs                  the documentation, into site/"
 	@echo "make clean                 remove environments and caches; runs/ stays"
 
@@ -123,10 +124,11 @@ check: .venv-test/.installed
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) tests/bijectors/test_contract.py || exit; \
 	done
 
-# The small set, under ten minutes on two cores. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
+# The small set, about ten minutes on two idle cores, and what is slower than at the last release: ARGS=--keep makes this
+# run the one that later ones are compared with. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
 bench: .venv-bench/.installed
 	@mkdir -p runs/bench
-	.venv-bench/bin/python benchmarks/speed.py --preset small vectors --depths 8 16 32 --json runs/bench/speed.json
+	.venv-bench/bin/python benchmarks/speed.py --depths 8 16 32 --json runs/bench/speed.json $(ARGS)
 	@for engine in torch jax; do echo; echo "Memory on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-bench/bin/python benchmarks/memory.py --width 32 --steps 4 16 --repeats 3 || exit; \
 	done

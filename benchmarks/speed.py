@@ -1,32 +1,40 @@
 """Speed of flowkit and of other libraries at the same work: docs/performance.md.
 
-    python benchmarks/speed.py --preset small vectors --depths 8 16 32 --json speed.json
+    python benchmarks/speed.py --preset small vectors splines maf --depths 8 16 32 --json speed.json
 
 Contenders, one to a file of `contenders/`, run in processes of their own and measure in turns, each repeat all of them:
 
 - training step: forward, backward and Adam on one batch; evaluation: log_prob of a batch; sampling: a batch;
+- evaluation and sampling of many, for images: 1,000 in batches of 256, one call of flowkit's;
 - first step: from the construction of the model to the end of its first training step, compilation included; in
   brackets how much of it is construction;
 - peak memory: of the device on a GPU, otherwise of the process, libraries included (memory.py tells what is kept).
 
-The floor is the flow's coupling networks alone, on the same engine; its evaluation and sampling are their forward pass.
-Prints Markdown tables. What is not installed, or fails, is named below its table.
+The floor is the flow's networks alone, on the same engine; its evaluation and sampling are their forward pass. Prints
+Markdown tables. What is not installed, or fails, is named below its table.
+
+At a release `--keep` writes the run to `released.json` beside this file, in place of the one that is there. Any other
+run ends with what of flowkit's has become slower than that: see `measuring/released.py`.
 """
 
 import argparse
 import json
 import sys
+from pathlib import Path
 
-from measuring import table
+from measuring import released, table
 from measuring.machine import machine
 from measuring.turns import measure, with_ratios
-from measuring.work import PRESETS, chosen
+from measuring.work import PRESETS, chosen, is_images
+
+RELEASED = Path(__file__).with_name("released.json")
+SMALL_SET = ["small", "vectors", "splines", "maf"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
-    add("--preset", nargs="+", choices=PRESETS, default=["small", "vectors"])
+    add("--preset", nargs="+", choices=PRESETS, default=SMALL_SET)
     add("--engine", nargs="+", choices=["torch", "jax"], default=["torch", "jax"])
     add("--contender", nargs="+", metavar="NAME", help="only these (and flowkit)")
     add("--repeats", type=int, default=7)
@@ -43,12 +51,18 @@ def main():
         help="other sizes than the preset's: steps=1 width=4",
     )
     add("--json", help="write everything to this file")
+    add("--released", metavar="FILE", type=Path, default=RELEASED, help="the run to compare with")
+    add("--keep", action="store_true", help="write this run there, as that of a release")
     add("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         from measuring.worker import serve
 
         return serve(*json.loads(options.worker))
+    if options.keep and options.repeats < released.LEAST_TURNS:
+        parser.error(
+            f"--keep: expected --repeats of at least {released.LEAST_TURNS}, received {options.repeats}"
+        )
     result = {"machine": machine(), "comparisons": []}
     for preset in options.preset:
         work = sized(PRESETS[preset], options, parser)
@@ -56,6 +70,10 @@ def main():
         if options.json:  # after each, so that a run that is cut off leaves something
             with open(options.json, "w") as file:
                 json.dump(result, file, indent=1)
+    if options.released.exists():
+        print(released.against(json.loads(options.released.read_text()), result), flush=True)
+    if options.keep:
+        options.released.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def sized(work, options, parser):
@@ -67,7 +85,7 @@ def sized(work, options, parser):
             parser.error(f"--set {pair}: expected a whole number for one of {', '.join(sorted(known))}")
         if key in work:
             work = work | {key: int(value)}
-    if work["kind"] == "vectors" and options.precision == "bfloat16":
+    if not is_images(work) and options.precision == "bfloat16":
         parser.error("--precision bfloat16 is for images: not every library's vectors can be told")
     return work | {"precision": options.precision}
 

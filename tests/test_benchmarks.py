@@ -1,5 +1,6 @@
 """The speed benchmark at its smallest: what it prints and writes, and whom it leaves out. No time is judged."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -11,20 +12,32 @@ import pytest
 from flowkit import backends
 
 ROOT = Path(__file__).parents[1]
-SMALLEST = ["--set", "size=4", "levels=1", "steps=1", "layers=1", "width=4", "batch=2", "--repeats", "1"]
+SIZES = ["size=4", "levels=1", "steps=1", "layers=1", "width=4", "batch=2", "features=4", "bins=2"]
+SMALLEST = ["--set", *SIZES, "many=3", "many_batch=2"]
 
 pytestmark = pytest.mark.skipif(
     backends.name() not in ("torch", "jax"), reason="the benchmark measures torch and JAX"
 )
 
 
-def speed(tmp_path, *arguments):
+on_torch = pytest.mark.skipif(
+    backends.name() != "torch", reason="once is enough: nothing of it is the engine's"
+)
+
+
+@pytest.fixture
+def released(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("measuring.released")
+
+
+def speed(tmp_path, *arguments, repeats=1):
     """(what is printed, what is written) by the benchmark on the engine of this session."""
-    file = tmp_path / "speed.json"
+    file, kept = tmp_path / "speed.json", tmp_path / "released.json"
     command = [sys.executable, ROOT / "benchmarks/speed.py", "--engine", backends.name(), *arguments]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])  # `tmp_path` first, for packages made up there
     done = subprocess.run(
-        [*command, *SMALLEST, "--json", file],
+        [*command, *SMALLEST, "--repeats", str(repeats), "--released", kept, "--json", file],
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -43,6 +56,8 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
             "train": 1,
             "log_prob": 1,
             "sample": 1,
+            "log_prob_many": 1,
+            "sample_many": 1,
         }
         assert min(row["first_step"], row["process_peak"], *row["median"].values()) > 0
     floor, flowkit = comparison["rows"]
@@ -51,6 +66,7 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
     deep = [(row["contender"], row["steps"]) for row in comparison["depths"]]
     assert deep == [("floor", 2), ("flowkit", 2)]
     assert written["machine"]["cores"] >= 1
+    assert "| evaluation of 3 | sampling of 3 |" in printed
     lines = printed.splitlines()
     for name in ("floor", "flowkit"):  # in the comparison, and in first steps against depth
         assert sum(line.startswith(f"| {backends.name()} | {name} |") for line in lines) == 2
@@ -72,3 +88,71 @@ def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
     printed, _ = speed(tmp_path, "--preset", "vectors", "--contender", package)
     assert f"- {package} on {backends.name()}: ended with code 3" in printed
     assert f"| {backends.name()} | flowkit |" in printed  # the others are measured all the same
+
+
+def test_splines_and_a_maf_are_measured_too(tmp_path):
+    _, written = speed(tmp_path, "--preset", "splines", "maf", "--contender", "floor")
+    assert [comparison["preset"] for comparison in written["comparisons"]] == ["splines", "maf"]
+    for comparison in written["comparisons"]:
+        assert [row["contender"] for row in comparison["rows"]] == ["floor", "flowkit"]
+        for row in comparison["rows"]:
+            assert "left_out" not in row, row["left_out"]
+            assert set(row["median"]) == {"train", "log_prob", "sample"}
+
+
+@on_torch
+def test_a_later_run_is_compared_with_the_one_that_was_kept(tmp_path):
+    vectors = ["--preset", "vectors", "--contender", "floor"]
+    printed, written = speed(tmp_path, *vectors, "--keep", repeats=3)
+    assert "Against" not in printed  # nothing was there
+    assert json.loads((tmp_path / "released.json").read_text()) == written
+    printed, _ = speed(tmp_path, *vectors, repeats=1)
+    assert "- vectors: fewer than 3 turns, whose noise is not known" in printed
+
+
+def run(*, train, floor, preset="maf", cores=2, layers=5):
+    """A run as speed.py writes it: turns of flowkit's and of the floor's training step."""
+    rows = [
+        {"contender": name, "engine": "torch", "times": {"train": times}, "version": "1.0"}
+        for name, times in (("floor", floor), ("flowkit", train))
+    ]
+    comparison = {"preset": preset, "work": {"layers": layers}, "repeats": len(train), "rows": rows}
+    machine = {"cpu": "a", "cores": cores, "omp_num_threads": None, "date": "2026-01-02"}
+    return {"machine": machine, "comparisons": [comparison]}
+
+
+@on_torch
+def test_what_is_slower_beyond_noise_is_named(released):
+    before = run(
+        train=[2.0, 2.02, 1.98], floor=[1.0, 1.01, 0.99]
+    )  # turns in which all was slower, or quicker
+    twice_the_machine = run(train=[4.0, 4.04, 3.96], floor=[2.0, 2.02, 1.98])
+    assert "of 1 figures none is slower" in released.against(before, twice_the_machine)
+    slower = run(train=[2.3, 2.31, 2.29], floor=[1.0, 1.0, 1.0])
+    text = released.against(before, slower)
+    assert text.startswith("SLOWER than flowkit 1.0 of 2026-01-02 (a, 2 cores) by more than 5% beyond noise")
+    assert "| maf | torch | flowkit | training step | 2.00 | 2.30 | 15% | 1% |" in text
+    a_little = run(train=[2.08, 2.09, 2.07], floor=[1.0, 1.0, 1.0])
+    assert "none is slower" in released.against(before, a_little)
+    scattered = run(train=[2.3, 3.0, 1.7], floor=[1.0, 1.0, 1.0])
+    assert "none is slower" in released.against(before, scattered)
+
+
+@on_torch
+def test_what_cannot_be_compared_is_named(released):
+    before = run(train=[2.0] * 3, floor=[1.0] * 3)
+    for now, line in (
+        (run(train=[9.0] * 3, floor=[1.0] * 3, preset="splines"), "splines: not in the run that was kept"),
+        (run(train=[9.0] * 3, floor=[1.0] * 3, layers=6), "maf: other sizes than in the run that was kept"),
+        (run(train=[9.0] * 2, floor=[1.0] * 2), "maf: fewer than 3 turns"),
+        (
+            run(train=[9.0] * 3, floor=[]),
+            "maf, torch, flowkit, training step: not measured beside the floor in this run",
+        ),
+    ):
+        text = released.against(before, now)
+        assert "of 0 figures none is slower" in text
+        assert f"- {line}" in text
+    elsewhere = released.against(before, run(train=[9.0] * 3, floor=[1.0] * 3, cores=16))
+    assert elsewhere.startswith("SLOWER")
+    assert "- another machine, which may move the ratios too: cores 16, then 2" in elsewhere

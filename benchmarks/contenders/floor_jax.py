@@ -1,16 +1,19 @@
-"""The floor on JAX: the coupling networks alone, under jit, at the shapes that the flow gives them.
+"""The floor on JAX: the flow's networks alone, under jit, at the shapes that the flow gives them.
 
-As on torch: gradients of the weights and of the fixed inputs, "evaluation" and "sampling" are the forward pass.
+As on torch: gradients of the weights and of the fixed inputs, "evaluation" and "sampling" are the forward pass, and a
+MAF's networks have no masks.
 A 1x1 convolution is a matrix product. In the forward pass the networks run one after another, as in a flow: left alone
 on two cores, XLA ran several at once, which took a third longer. In the training step that was no slower, and is left
 to XLA. So in both the floor is the faster of the two.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from contenders.on_jax import OnJax
-from measuring.work import network_inputs
+from measuring.work import network_inputs, perceptron
 
 PACKAGE = "jax"
 
@@ -33,10 +36,12 @@ def images(work, x):
 
 
 def vectors(work, x):
-    half, width = work["features"] // 2, work["width"]
-    sizes = [(half, width), (width, width), (width, 2 * half)]
-    weights = [[layers(sizes) for _ in range(work["layers"])]]
-    return bare(weights, [normal(work["batch"], half)], lambda kernel, x: x @ kernel, work)
+    sizes = perceptron(work)
+    weights = [[layers(itertools.pairwise(sizes)) for _ in range(work["layers"])]]
+    return bare(weights, [normal(work["batch"], sizes[0])], lambda kernel, x: x @ kernel, work)
+
+
+splines = maf = vectors
 
 
 def bare(weights, inputs, apply, work):
@@ -64,9 +69,13 @@ def bare(weights, inputs, apply, work):
                 last = 1e-30 * answers[-1].ravel()[0]  # what the next one waits for
         return answers
 
-    floor = OnJax(weights, loss, forward, forward, inputs, gradient_of_x=True)
-    floor.sample = floor.log_prob
-    return floor
+    return Floor(work, weights, inputs, loss, forward, None, gradient_of_x=True)
+
+
+class Floor(OnJax):
+    def draw(self, count):
+        """Asked for so many samples, the networks read as many rows."""
+        return self.log_prob_of(self.weights, self.rows(count))
 
 
 def layers(sizes):

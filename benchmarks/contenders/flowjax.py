@@ -1,6 +1,11 @@
-"""FlowJAX: its coupling flow with affine transformers. It scans over its layers and permutes at random between them."""
+"""FlowJAX: its coupling flow, affine or with splines, and its masked autoregressive flow.
+
+It scans over its layers and permutes at random between them. A spline's slopes at both ends are learned: two numbers
+more for each feature.
+"""
 
 import equinox as eqx
+import flowjax.bijections
 import flowjax.distributions
 import flowjax.flows
 import jax
@@ -11,12 +16,27 @@ PACKAGE = "flowjax"
 
 
 def vectors(work, x):
-    made = flowjax.flows.coupling_flow(
+    return of(flowjax.flows.coupling_flow, work, x)
+
+
+def splines(work, x):
+    # It counts the knots between the ends.
+    spline = flowjax.bijections.RationalQuadraticSpline(knots=work["bins"] - 1, interval=5)
+    return of(flowjax.flows.coupling_flow, work, x, transformer=spline)
+
+
+def maf(work, x):
+    return of(flowjax.flows.masked_autoregressive_flow, work, x)
+
+
+def of(family, work, x, **options):
+    made = family(
         jax.random.key(0),
         base_dist=flowjax.distributions.Normal(jnp.zeros(work["features"])),
         flow_layers=work["layers"],
         nn_width=work["width"],
         nn_depth=2,
+        **options,
     )
     weights, rest = eqx.partition(made, eqx.is_inexact_array)
 
@@ -24,9 +44,10 @@ def vectors(work, x):
         return eqx.combine(weights, rest)
 
     return OnJax(
+        work,
         weights,
+        jnp.asarray(x),
         lambda weights, x: -flow(weights).log_prob(x).mean(),
         lambda weights, x: flow(weights).log_prob(x),
-        lambda weights, key: flow(weights).sample(key, (work["batch"],)),
-        jnp.asarray(x),
+        lambda weights, key, count: flow(weights).sample(key, (count,)),
     )

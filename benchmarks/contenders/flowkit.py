@@ -2,10 +2,14 @@
 
 Training is `fit` with Keras's plain Adam, on a data set that gives the same batch again and again; steps are timed
 between two ends of batches within one `fit`. Evaluation is `log_prob` of numpy data, sampling `sample`, both with
-answers in numpy: what a user calls, copies from and to the device included.
+answers in numpy: what a user calls, copies from and to the device included. Splines and the MAF are the zoo's, which
+begin by standardising each feature and by an ActNorm; the others' models do neither, nor have they what `linear` is.
 """
 
+import functools
+
 import keras
+import numpy as np
 
 import flowkit
 
@@ -22,7 +26,7 @@ def images(work, x, *, backprop="stored", jit_compile="auto"):
         n_bits=None,
         backprop=backprop,
     )
-    return Fitted(flow, x, jit_compile)
+    return Fitted(work, flow, x, jit_compile)
 
 
 def vectors(work, x, *, jit_compile="auto"):
@@ -31,12 +35,25 @@ def vectors(work, x, *, jit_compile="auto"):
         flowkit.bijectors.Coupling(flowkit.conditioners.MLP(hidden), swap=bool(i % 2))
         for i in range(work["layers"])
     ]
-    return Fitted(flowkit.Flow(flowkit.bijectors.Chain(couplings)), x, jit_compile)
+    return Fitted(work, flowkit.Flow(flowkit.bijectors.Chain(couplings)), x, jit_compile)
+
+
+def splines(work, x, *, jit_compile="auto"):
+    flow = flowkit.zoo.nsf(**sizes(work), bins=work["bins"], linear="none")
+    return Fitted(work, flow, x, jit_compile)
+
+
+def maf(work, x, *, jit_compile="auto"):
+    return Fitted(work, flowkit.zoo.maf(**sizes(work)), x, jit_compile)
+
+
+def sizes(work):
+    return {"features": work["features"], "layers": work["layers"], "hidden": [work["width"]] * 2}
 
 
 class Fitted:
-    def __init__(self, flow, x, jit_compile):
-        self.flow, self.x = flow, x
+    def __init__(self, work, flow, x, jit_compile):
+        self.work, self.flow, self.x = work, flow, x
         flow.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=jit_compile)
         flow.adapt(x)  # makes the weights, which belongs to construction; `fit` would do it
 
@@ -48,6 +65,17 @@ class Fitted:
 
     def sample(self):
         return self.flow.sample(len(self.x), batch_size=len(self.x))
+
+    @functools.cached_property
+    def rows(self):
+        """The many: the rows of the batch, again and again."""
+        return np.resize(self.x, (self.work["many"], *self.x.shape[1:]))
+
+    def log_prob_many(self):
+        return self.flow.log_prob(self.rows, batch_size=self.work["many_batch"])
+
+    def sample_many(self):
+        return self.flow.sample(self.work["many"], batch_size=self.work["many_batch"])
 
 
 class Repeated(keras.utils.PyDataset):

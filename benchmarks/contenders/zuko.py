@@ -1,4 +1,7 @@
-"""zuko on torch: its RealNVP, affine couplings by alternating checkered masks."""
+"""zuko on torch: its RealNVP, affine couplings by alternating checkered masks; its spline flow and its MAF.
+
+With `passes=2` its spline flow is one of couplings, whose networks read and answer for all features, masked.
+"""
 
 import torch
 import zuko
@@ -8,12 +11,25 @@ PACKAGE = "zuko"
 
 
 def vectors(work, x):
-    x = torch.as_tensor(x, device=DEVICE)
-    hidden = [work["width"]] * 2
-    model = zuko.flows.RealNVP(work["features"], transforms=work["layers"], hidden_features=hidden).to(DEVICE)
+    return of(zuko.flows.RealNVP, work, x)
+
+
+def splines(work, x):
+    return of(zuko.flows.NSF, work, x, bins=work["bins"], passes=2)
+
+
+def maf(work, x):
+    return of(zuko.flows.MAF, work, x)
+
+
+def of(family, work, x, **options):
+    sizes = {"transforms": work["layers"], "hidden_features": [work["width"]] * 2}
+    model = family(work["features"], **sizes, **options).to(DEVICE)
     return OnTorch(
+        work,
         model,
-        lambda: -model().log_prob(x).mean(),
-        lambda: model().log_prob(x),
-        lambda: model().sample((len(x),)),
+        torch.as_tensor(x, device=DEVICE),
+        lambda x: -model().log_prob(x).mean(),
+        lambda x: model().log_prob(x),
+        lambda count: model().sample((count,)),
     )

@@ -1,6 +1,6 @@
 """What was measured, as Markdown."""
 
-from measuring.work import TASKS, in_words
+from measuring.work import MANY, in_words, tasks_of, turns_of
 
 
 def heading(machine, rows):
@@ -26,11 +26,14 @@ def heading(machine, rows):
 def comparison(work, rows, repeats):
     """A row for each contender; those that were left out are named below."""
     measured = [row for row in rows if "left_out" not in row]
-    tasks = [task for task in TASKS if any(task in row["median"] for row in measured)]
+    names = tasks_of(work)
+    tasks = [task for task in names if any(task in row["median"] for row in measured)]
+    fewer = [names[task] for task in tasks if turns_of(task, repeats) < repeats]
+    turns = f", {turns_of(next(iter(MANY)), repeats)} for {' and '.join(fewer)}" if fewer else ""
     lines = [
-        f"{in_words(work)}; medians of {repeats} in turns. In brackets: times the floor, times flowkit.",
+        f"{in_words(work)}; medians of {repeats} in turns{turns}. In brackets: times the floor, times flowkit.",
         "",
-        f"| engine | | {' | '.join(TASKS[t] for t in tasks)} | first step (construction) | peak memory |",
+        f"| engine | | {' | '.join(names[t] for t in tasks)} | first step (construction) | peak memory |",
         "|---|---|" + "---|" * (len(tasks) + 2),
     ]
     for row in measured:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 
-from measuring.work import TASKS
+from measuring.work import tasks_of, turns_of
 
 ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # JAX would take three quarters of a GPU's memory from the others
@@ -84,16 +84,20 @@ class Worker:
         return row if self.left_out is None else {**row, "left_out": self.left_out}
 
 
-def measure(contenders, work, script, *, repeats, tasks=tuple(TASKS), say=lambda text: None, limit=None):
-    """Rows, one for each contender. Each process makes its first step alone; then they take turns."""
-    workers = []
+def measure(contenders, work, script, *, repeats, tasks=None, say=lambda text: None, limit=None):
+    """Rows, one for each contender. Each process makes its first step alone; then they take turns.
+
+    `tasks` None: all that there are for this work.
+    """
+    names, workers = tasks_of(work), []
     try:
         for contender in contenders:
             say(f"{contender[0]} on {contender[1]}: first step")
             workers.append(Worker(contender, work, script, limit))
-        for task in tasks:
-            for repeat in range(repeats):
-                say(f"{TASKS[task]}, repeat {repeat + 1} of {repeats}")
+        for task in names if tasks is None else tasks:
+            turns = turns_of(task, repeats)
+            for repeat in range(turns):
+                say(f"{names[task]}, repeat {repeat + 1} of {turns}")
                 for worker in workers[:: -1 if repeat % 2 else 1]:
                     answer = worker.ask(task)
                     if "seconds" in answer:

@@ -6,22 +6,22 @@ def images(size, levels, steps, width, batch, **more):
     return {"kind": "images", **work, "precision": "default", **more}
 
 
+def vectors(kind, features, layers, width, batch, **more):
+    work = {"features": features, "layers": layers, "width": width, "batch": batch}
+    return {"kind": kind, **work, "precision": "default", **more}
+
+
 PRESETS = {
-    "small": images(32, 3, 8, 128, 32),
+    "small": images(32, 3, 8, 128, 32, many=1000, many_batch=256),
     "paper": images(32, 3, 32, 512, 8),
     "64": images(64, 4, 8, 128, 8),
     "256": images(256, 6, 32, 512, 1, kind="large images"),
-    "vectors": {
-        "kind": "vectors",
-        "features": 64,
-        "layers": 8,
-        "width": 128,
-        "batch": 512,
-        "precision": "default",
-    },
+    "vectors": vectors("vectors", 64, 8, 128, 512),
+    "splines": vectors("splines", 64, 8, 128, 512, bins=8),
+    "maf": vectors("maf", 64, 5, 128, 512),
 }
 
-# (name, engine, module of `contenders`, options of its function).
+# (name, engine, module of `contenders`, options of its function, which is called as the kind of work is).
 CONTENDERS = {
     "images": [
         ("floor", "torch", "floor_torch", {}),
@@ -41,6 +41,27 @@ CONTENDERS = {
         ("flowjax", "jax", "flowjax", {}),
         ("distrax", "jax", "distrax", {}),
     ],
+    "splines": [
+        ("floor", "torch", "floor_torch", {}),
+        ("flowkit", "torch", "flowkit", {}),
+        ("nflows", "torch", "nflows", {}),
+        ("zuko", "torch", "zuko", {}),
+        ("normflows", "torch", "normflows", {}),
+        ("floor", "jax", "floor_jax", {}),
+        ("flowkit", "jax", "flowkit", {}),
+        ("flowjax", "jax", "flowjax", {}),
+        ("distrax", "jax", "distrax", {}),
+    ],
+    "maf": [
+        ("floor", "torch", "floor_torch", {}),
+        ("flowkit", "torch", "flowkit", {}),
+        ("nflows", "torch", "nflows", {}),
+        ("zuko", "torch", "zuko", {}),
+        ("normflows", "torch", "normflows", {}),
+        ("floor", "jax", "floor_jax", {}),
+        ("flowkit", "jax", "flowkit", {}),
+        ("flowjax", "jax", "flowjax", {}),
+    ],
     # One at a time, and the one that may not fit into memory last.
     "large images": [
         ("flowkit reversible", "torch", "flowkit", {"backprop": "reversible"}),
@@ -57,6 +78,25 @@ REVERSIBLE = [
 COMPILED = ("flowkit jit_compile", "torch", "flowkit", {"jit_compile": True})
 
 TASKS = {"train": "training step", "log_prob": "evaluation", "sample": "sampling"}
+MANY = {"log_prob_many": "evaluation of {many:,}", "sample_many": "sampling of {many:,}"}
+FEW = 3  # turns of the many
+
+
+def tasks_of(work):
+    """What is timed, as {method of a contender: in words}; many rows, in batches, if the work says how many."""
+    many = {task: name.format(**work) for task, name in MANY.items()} if "many" in work else {}
+    return TASKS | many
+
+
+def turns_of(task, repeats):
+    """How often a task is timed: the slow ones, which are many calls in one, less often."""
+    return min(repeats, FEW) if task in MANY else repeats
+
+
+def portions(work):
+    """How many rows each batch of the many has: the last one may have fewer."""
+    many, batch = work["many"], work["many_batch"]
+    return [min(batch, many - start) for start in range(0, many, batch)]
 
 
 def chosen(work, options):
@@ -70,12 +110,12 @@ def chosen(work, options):
 
 
 def step_flops(work):
-    """Floating-point operations of one training step of Glow: three times the forward pass (None for vectors).
+    """Floating-point operations of one training step of Glow: three times the forward pass (None for others).
 
     Counted are the coupling networks and the 1x1 convolutions, two operations for each product. What `backprop`
     computes a second time does not count, nor do element-wise operations.
     """
-    if work["kind"] == "vectors":
+    if not is_images(work):
         return None
     width, forward = work["width"], 0
     for height, _, half in network_inputs(work):
@@ -84,8 +124,12 @@ def step_flops(work):
     return 3 * work["batch"] * forward
 
 
+def is_images(work):
+    return work["kind"].endswith("images")
+
+
 def event(work):
-    return (work["features"],) if work["kind"] == "vectors" else (work["size"], work["size"], 3)
+    return (work["size"], work["size"], 3) if is_images(work) else (work["features"],)
 
 
 def network_inputs(work):
@@ -96,6 +140,17 @@ def network_inputs(work):
     ]
 
 
+def perceptron(work):
+    """How wide what a layer's network reads, its hidden layers and its answer are, for vectors of each kind."""
+    features, width = work["features"], work["width"]
+    if work["kind"] == "maf":
+        return [features, width, width, 2 * features]
+    numbers = 3 * work["bins"] - 1 if work["kind"] == "splines" else 2
+    return [features // 2, width, width, numbers * (features - features // 2)]
+
+
 def in_words(work):
-    given = [f"{key} {value}" for key, value in work.items() if key not in ("kind", "precision")]
+    given = [
+        f"{key.replace('_', ' ')} {value}" for key, value in work.items() if key not in ("kind", "precision")
+    ]
     return f"{work['kind'].replace('large ', '')}, {', '.join(given)}; precision: {work['precision']}"
