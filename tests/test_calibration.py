@@ -1,4 +1,4 @@
-"""Ranks of the truth among draws: uniform for the true posterior, uneven for those that are wrong, by the known shapes."""
+"""Ranks of the truth among draws: uniform for the right density, uneven for wrong ones, by the known shapes."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def test_the_band_holds_as_often_as_it_says():
 
 def test_what_says_nothing_is_refused(truth):
     with pytest.raises(
-        ValueError, match="ranks: expected a flow that reads a context.*a flow that reads none"
+        ValueError, match=r"ranks: expected a flow that reads a context.*a flow that reads none"
     ):
         ranks(zoo.maf(features=1, layers=1, hidden=[4]), *truth)
     with pytest.raises(ValueError, match="received no context"):

@@ -32,8 +32,8 @@ def ranks(
     It looks at each entry by itself, and on average over contexts: a flow that does not hear its context, and has the
     right marginals, passes. So look at `flow.log_prob` of the same pairs as well.
 
-    Raises ValueError for a flow that reads no context. Talts, Betancourt, Simpson, Vehtari & Gelman, Validating Bayesian
-    Inference Algorithms with Simulation-Based Calibration (2018).
+    Raises ValueError for a flow that reads no context. Talts, Betancourt, Simpson, Vehtari & Gelman, Validating
+    Bayesian Inference Algorithms with Simulation-Based Calibration (2018).
 
     >>> from flowkit import zoo
     >>> flow = zoo.maf(features=2, context=3, layers=1, hidden=[8])
@@ -67,14 +67,14 @@ def ranks(
 
 
 def uniformity(ranks: Any, *, draws: int, seed: int = 0) -> np.ndarray:
-    """The probability of ranks as uneven as these, if they were uniform on 0, ..., `draws`: one for each entry, (*event).
+    """The probability of ranks at least as uneven, if they were uniform on 0, ..., `draws`: for each entry, (*event).
 
     How uneven they are is the largest distance of their distribution from the uniform one, in standard deviations,
 
         max_k |F(k) - u_k| / sqrt(u_k (1 - u_k) / n),    u_k = (k + 1) / (draws + 1),
 
-    compared with that of 2,000 sets of n uniform ranks. So no answer is below 1/2001. Of many entries some will be small
-    by chance: multiply by their number. Raises ValueError for what are no such ranks.
+    compared with that of 2,000 sets of n uniform ranks. So no answer is below 1/2001. Of many entries some will be
+    small by chance: multiply by their number. Raises ValueError for what are no such ranks.
 
     >>> even = np.arange(1000) % 21
     >>> float(uniformity(even, draws=20)), float(uniformity(even // 2, draws=20)) < 0.001
@@ -93,7 +93,7 @@ def uniformity(ranks: Any, *, draws: int, seed: int = 0) -> np.ndarray:
     by_chance = _farthest(_uniform_counts(n, draws, seed), n)
     columns = found.reshape(n, -1).T
     counts = np.stack([np.bincount(column, minlength=draws + 1) for column in columns])
-    # Distances are compared in float64: the smallest step between two is far above what 1e-9 forgives.
+    # Equal counts may differ by rounding; different ones differ by far more than 1e-9.
     more = (by_chance >= _farthest(counts, n)[:, None] - 1e-9).sum(axis=1)
     return ((1 + more) / (1 + _SETS)).reshape(found.shape[1:])
 
@@ -108,9 +108,9 @@ def rank_band(
         u_k -+ c sqrt(u_k (1 - u_k) / n),
 
     c such that `level` of 2,000 sets of uniform ranks stay within. `uniformity` is below 1 - level for ranks that leave
-    it. Raises ValueError for a level that is not between 0 and 1. After Sailynoja, Burkner & Vehtari, Graphical test for
-    discrete uniformity and its applications in goodness-of-fit evaluation (2022), with standard deviations in place of
-    quantiles.
+    it. Raises ValueError for a level that is not between 0 and 1. After Säilynoja, Bürkner & Vehtari, Graphical test
+    for discrete uniformity and its applications in goodness-of-fit evaluation and multiple sample comparison (2022),
+    with standard deviations in place of quantiles.
 
     >>> u, lower, upper = rank_band(1000, draws=3)
     >>> u.tolist(), bool((lower <= u).all()), float(upper[1]) < 0.55
