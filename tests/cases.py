@@ -136,6 +136,12 @@ BENT = [
     Case("Inverse(Planar)", lambda: fb.Inverse(fb.Planar(seed=0)), VECTOR),
     Case("Radial", lambda: fb.Radial(seed=0), ((1,), (3,))),
     Case("Radial(context)", lambda: fb.Radial(MLP([6]), seed=0), VECTOR),
+    Case("BlockAutoregressive", lambda: fb.BlockAutoregressive(2), ((1,), (3,))),
+    Case(
+        "BlockAutoregressive(context)",
+        lambda: fb.BlockAutoregressive(2, depth=2, conditioner=MLP([6])),
+        ((2,),),
+    ),
     Case("Sylvester", lambda: fb.Sylvester(seed=0), ((1,), (3,))),
     Case("Sylvester(context)", lambda: fb.Sylvester(MLP([6]), units=2, seed=0), VECTOR),
 ]

@@ -76,6 +76,7 @@ ALSO = {
     "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
     "flowkit.bijectors.autoregressive": {"backends"},  # whether gradients are needed
     "flowkit.bijectors.one_after_another": {"backends"},  # a loop that compilers take for one
+    "flowkit.bijectors.block_autoregressive": {"backends"},  # as autoregressive
     "flowkit.bijectors.residual": {"backends"},  # as one_after_another
     "flowkit.bijectors.log_det_series": {"backends"},  # as one_after_another
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call

@@ -4,6 +4,7 @@ from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
 from flowkit.bijectors.batchnorm import BatchNorm
+from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.coupling import Coupling
@@ -35,6 +36,7 @@ __all__ = [
     "ActNorm",
     "Autoregressive",
     "BatchNorm",
+    "BlockAutoregressive",
     "CayleyRotation",
     "Chain",
     "Conv1x1",

@@ -61,6 +61,7 @@ class Pointwise(Steered):
             self.raw = self.add_weight(shape=(parameters, channels), initializer="zeros", name="raw")
         if self.init == "data":
             self.flag = adapted_flag(self)
+            self.rows_to_adapt = 10_000
         if self.conditioner is None:
             return
         ranks = (2,) if self.num_classes is None else (1, 2)

@@ -1,5 +1,6 @@
 """Shifts and scales."""
 
+import math
 from typing import Any
 
 import keras
@@ -17,12 +18,13 @@ class Affine(Transform):
     """y = (x + shift) * scale, log dy/dx = log scale, with raw numbers (shift, s).
 
     `scale` is "sigmoid", sigmoid(s + 2) in (0, 1), as published for Glow: raw numbers of 0 multiply by 0.88; or
-    "tanh", exp(2 tanh(s / 2)) in (e^-2, e^2): raw numbers of 0 are the identity. Both are bounded above; the published
-    one has no bound below, so that its inverse can overflow at latents unlike those of the data. `min_scale` = m > 0
-    makes it m + (1 - m) sigmoid(s + 2), whose inverse grows at most by 1/m. `order` says which of the two raw numbers
-    comes first ("shift-scale", "scale-shift").
+    "tanh", exp(b tanh(s / b)) in (e^-b, e^b), b the `bound`: raw numbers of 0 are the identity. Both are bounded above;
+    the published one has no bound below, so that its inverse can overflow at latents unlike those of the data.
+    `min_scale` = m > 0 makes it m + (1 - m) sigmoid(s + 2), whose inverse grows at most by 1/m. `order` says which of
+    the two raw numbers comes first ("shift-scale", "scale-shift").
 
-    Raises ValueError for other words, and for a `min_scale` outside [0, 1), or above 0 with "tanh". Dinh,
+    Raises ValueError for other words, a `min_scale` outside [0, 1), or above 0 with "tanh", and a `bound` that is not
+    positive, or is given with "sigmoid". Dinh,
     Sohl-Dickstein & Bengio, Real NVP (2017); Kingma & Dhariwal, Glow (2018).
 
     >>> affine = Affine("tanh")
@@ -33,13 +35,22 @@ class Affine(Transform):
 
     parameters = 2
 
-    def __init__(self, scale: str = "sigmoid", *, min_scale: float = 0.0, order: str = "shift-scale") -> None:
+    def __init__(
+        self,
+        scale: str = "sigmoid",
+        *,
+        min_scale: float = 0.0,
+        bound: float = 2.0,
+        order: str = "shift-scale",
+    ) -> None:
         self.scale = one_of("Affine's scale", scale, ("sigmoid", "tanh"))
         if not 0 <= min_scale < 1 or (min_scale and scale != "sigmoid"):
             raise ValueError(
                 f"Affine expects min_scale in [0, 1), and 0 for scale='tanh', received {min_scale!r}."
             )
-        self.min_scale = min_scale
+        if not 0 < bound < math.inf or (bound != 2.0 and scale != "tanh"):
+            raise ValueError(f"Affine expects bound > 0, with scale='tanh' alone, received {bound!r}.")
+        self.min_scale, self.bound = min_scale, float(bound)
         self.order = one_of("Affine's order", order, ORDERS)
 
     def prepare(self, h: Any) -> Any:
@@ -54,7 +65,8 @@ class Affine(Transform):
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale
-        log_scale = 4 * ops.sigmoid(s) - 2  # = 2 tanh(s / 2), in float64 on JAX too
+        # = bound tanh(s / bound), in float64 on JAX too
+        log_scale = 2 * self.bound * ops.sigmoid(2 / self.bound * s) - self.bound
         return log_scale, ops.exp(log_scale)
 
     def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:

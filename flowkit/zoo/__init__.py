@@ -7,14 +7,16 @@
 - `embedding`: a Keras layer that reads the context, as in `Flow`. `context` is then that of its input; labels, for an
   embedding that begins with a table of them, count as 1. A model whose inputs were declared by `keras.Input` says their
   shapes itself, also of a series or of several inputs by name; then any number from 1 up will do.
+- `domains`: what each feature may be, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
 - `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
 
-The first layer standardises each feature by the data that `adapt`, or the first call of `fit`, is given.
+Each feature is standardised inside of the flow, by the data that `adapt`, or the first call of `fit`, is given.
 """
 
 from flowkit.zoo._glow import glow
 from flowkit.zoo.angles import circular_nsf
 from flowkit.zoo.bends import planar, radial, sylvester
+from flowkit.zoo.blocks import bnaf
 from flowkit.zoo.contractive import residual
 from flowkit.zoo.couplings import nice, nsf, realnvp
 from flowkit.zoo.marginals import gaussianization
@@ -32,6 +34,7 @@ VECTORS = {
         maf,
         iaf,
         naf,
+        bnaf,
         umnn,
         bernstein,
         sos,

@@ -31,8 +31,8 @@ def circular_nsf(
     - `hidden`: the widths of their networks. `bins`: of the splines.
     - `base` None is the uniform density on the torus.
 
-    `features`, `context` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises ValueError
-    for one angle, and for a number out of range. Rezende et al., Normalizing Flows on Tori and Spheres (2020).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one angle,
+    and for a number out of range. Rezende et al., Normalizing Flows on Tori and Spheres (2020).
 
     >>> flow = circular_nsf(features=2, layers=2, hidden=[8])
     >>> round(float(flow.log_prob([[3.0, -3.0]])[0]), 4)  # -2 ln(2 pi)

@@ -19,6 +19,7 @@ def planar(
     layers: int = 16,
     hidden: Sequence[int] = (64, 64),
     direction: str = "density",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -28,14 +29,13 @@ def planar(
       `flowkit.objectives.ReverseKL`. The other solves for one number in each layer.
     - `hidden`: the widths of the networks that make u, w and b of a context; without one there are none.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows
-    (2015).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows (2015).
 
     >>> planar(features=2, layers=4).event_shape
     (2,)
     """
-    return _bends("planar", Planar, features, context, layers, hidden, direction, base, embedding)
+    return _bends("planar", Planar, features, context, layers, hidden, direction, domains, base, embedding)
 
 
 def radial(
@@ -45,6 +45,7 @@ def radial(
     layers: int = 16,
     hidden: Sequence[int] = (64, 64),
     direction: str = "density",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -55,14 +56,13 @@ def radial(
     - `direction`: that in which the formula above is used, "density" (from data to latents) or "sampling".
     - `hidden`: the widths of the networks that make c, alpha and beta of a context; without one there are none.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows
-    (2015).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows (2015).
 
     >>> radial(features=2, layers=4).event_shape
     (2,)
     """
-    return _bends("radial", Radial, features, context, layers, hidden, direction, base, embedding)
+    return _bends("radial", Radial, features, context, layers, hidden, direction, domains, base, embedding)
 
 
 def sylvester(
@@ -73,6 +73,7 @@ def sylvester(
     hidden: Sequence[int] = (64, 64),
     units: int | None = None,
     direction: str = "density",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -83,9 +84,9 @@ def sylvester(
       `flowkit.objectives.ReverseKL`. The other solves for `units` numbers in each layer, one after another.
     - `hidden`: the widths of the networks that make Q, R, S and b of a context; without one there are none.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for more units than features. van den Berg,
-    Hasenclever, Tomczak & Welling, Sylvester Normalizing Flows (2018).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for more units than features. van den Berg, Hasenclever, Tomczak & Welling,
+    Sylvester Normalizing Flows (2018).
 
     >>> sylvester(features=3, layers=2, units=2).event_shape
     (3,)
@@ -94,13 +95,15 @@ def sylvester(
     def layer(network):
         return Sylvester(network, units=units)
 
-    return _bends("sylvester", layer, features, context, layers, hidden, direction, base, embedding)
+    return _bends("sylvester", layer, features, context, layers, hidden, direction, domains, base, embedding)
 
 
-def _bends(family, layer, features, context, layers, hidden, direction, base, embedding):
+def _bends(family, layer, features, context, layers, hidden, direction, domains, base, embedding):
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     one_of(f"{family}'s direction", direction, DIRECTIONS)
     steps = [layer(MLP(hidden) if context else None) for _ in range(layers)]
     if direction == "sampling":
         steps = [Inverse(step) for step in steps]
-    return vector_flow(family, steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )

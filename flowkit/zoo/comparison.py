@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from flowkit.bijectors import Autoregressive, Inverse
+from flowkit.bijectors import Autoregressive, BlockAutoregressive, Inverse
 from flowkit.contract import ContractError
 
 HEADINGS = ("call", "log-likelihood", "density", "sampling", "one feature", "data")
@@ -13,7 +13,7 @@ SMALL = {"layers": 2, "hidden": [8]}  # the least that shows what a family is ma
 def comparison(families: dict[str, Callable[..., Any]]) -> str:
     """A table in Markdown, a row for each family: what its flow's likelihood is, and what each direction costs.
 
-    Of D features "one pass" asks each network once, "D passes" once for each feature; a "solved" number is found to
+    "one pass" asks each network once; "one by one" finds a feature after the other; a "solved" number is found to
     rounding by a search.
 
     >>> from flowkit.zoo import nsf
@@ -40,14 +40,14 @@ def _cost(bijector, *, inverse):
     spec = bijector.spec
     word = spec.inverse if inverse else spec.forward
     if word == "iterative" and any(_one_by_one(part) for part in bijector.parts):
-        return "D passes, each solved"
-    return {"analytic": "one pass", "sequential": "D passes", "iterative": "solved"}[word]
+        return "one by one, each solved"
+    return {"analytic": "one pass", "sequential": "one by one", "iterative": "solved"}[word]
 
 
 def _one_by_one(part):
     """Whether a part finds one feature after the other in a direction that is solved."""
     inner = part.bijector if isinstance(part, Inverse) else part
-    return isinstance(inner, Autoregressive) and inner.spec.inverse == "iterative"
+    return isinstance(inner, Autoregressive | BlockAutoregressive) and inner.spec.inverse == "iterative"
 
 
 def _takes_one(family):

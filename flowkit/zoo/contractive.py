@@ -18,6 +18,7 @@ def residual(
     lipschitz: float = 0.9,
     trace: str = "exact",
     terms: int | None = None,
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -30,9 +31,9 @@ def residual(
     - `trace`: how log-dets are found, as in `flowkit.bijectors.Residual`. "exact" takes a derivative for each feature,
       for up to some tens of them; "hutchinson" and "roulette" estimate. `terms`: of their series.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range. Behrmann et al., Invertible Residual Networks (2019); Chen et al.,
-    Residual Flows for Invertible Generative Modeling (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Behrmann et al., Invertible Residual Networks (2019); Chen et al., Residual Flows for
+    Invertible Generative Modeling (2019).
 
     >>> residual(features=3, layers=2, hidden=[8]).exact
     'exact'
@@ -45,4 +46,6 @@ def residual(
         network = LipschitzMLP(hidden, lipschitz=lipschitz, context=network_context(context))
         between = [ActNorm(factor=1.0)] if layer else []
         steps += [*between, Residual(network, trace=trace, terms=terms)]
-    return vector_flow("residual", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "residual", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )

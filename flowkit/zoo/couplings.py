@@ -5,10 +5,11 @@ from typing import Any
 
 from flowkit.bijectors import Coupling, Scale
 from flowkit.conditioners import MLP
+from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
-from flowkit.zoo.vectors import check_sizes, mixing, network_context, refuse_one_feature, vector_flow
+from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, refuse_one_feature, vector_flow
 
 
 def nice(
@@ -18,6 +19,7 @@ def nice(
     layers: int = 4,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -28,8 +30,8 @@ def nice(
       before each layer as well).
     - `base` None is the standard logistic, as published.
 
-    `features`, `context` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises ValueError
-    for one feature, and for a number or a word out of range. Dinh, Krueger & Bengio, NICE (2014).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Dinh, Krueger & Bengio, NICE (2014).
 
     >>> import numpy as np
     >>> flow = nice(features=3, layers=2, hidden=[8])
@@ -40,7 +42,13 @@ def nice(
     steps = _couplings("nice", Additive(), features, context, layers, hidden, linear, embedding, take="maf")
     base = Logistic() if base is None else base
     return vector_flow(
-        "nice", [*steps, Scale()], features=features, context=context, base=base, embedding=embedding
+        "nice",
+        [*steps, Scale()],
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
     )
 
 
@@ -52,17 +60,19 @@ def realnvp(
     hidden: Sequence[int] = (128, 128),
     scale: str = "tanh",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Real NVP: `layers` of z_b = (x_b + t(x_a)) exp(s(x_a)).
 
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
-    - `scale`: "tanh", in (e^-2, e^2) for each layer, or "sigmoid", in (0.1, 1).
+    - `scale`: "tanh", in (e^-b, e^b) with b = min(2, 8 / layers), so that deep flows can be undone far out as well; or
+      "sigmoid", in (0.1, 1).
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for one feature, and for a number or a word out of range. Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
 
     >>> import numpy as np
     >>> flow = realnvp(features=3, context=2, layers=2, hidden=[8])
@@ -70,9 +80,12 @@ def realnvp(
     >>> flow.adapt(x, c[:, :2]).sample(5, context=c[:1, :2]).shape
     (5, 1, 3)
     """
-    transform = Affine(scale, min_scale=0.1 if scale == "sigmoid" else 0.0)
+    one_of("realnvp's scale", scale, ("tanh", "sigmoid"))
+    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else None
     steps = _couplings("realnvp", transform, features, context, layers, hidden, linear, embedding, take="maf")
-    return vector_flow("realnvp", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "realnvp", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def nsf(
@@ -85,6 +98,7 @@ def nsf(
     bound: float = 5.0,
     tails: str = "linear",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -97,9 +111,8 @@ def nsf(
       [-bound, bound], "linear" (the identity) or "affine" outside, for data with heavy tails.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for one feature, and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural
-    Spline Flows (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
+    and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
 
     >>> import numpy as np
     >>> flow = nsf(layers=2, hidden=[8], bins=4)
@@ -110,12 +123,14 @@ def nsf(
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
     take = "nsf_autoregressive"
     steps = _couplings("nsf", spline, features, context, layers, hidden, linear, embedding, take=take)
-    return vector_flow("nsf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "nsf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def _couplings(
     family: str,
-    transform: Transform,
+    transform: Transform | None,
     features: int | None,
     context: int,
     layers: int,
@@ -125,9 +140,13 @@ def _couplings(
     *,
     take: str,
 ) -> list[Any]:
-    """Couplings that keep one half, then the other, and what mixes the features between them."""
+    """Couplings that keep one half, then the other, and what mixes the features between them.
+
+    `transform` None is `gentle`.
+    """
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     refuse_one_feature(family, features, take)
+    transform = gentle(layers) if transform is None else transform
     steps: list[Any] = []
     for layer in range(layers):
         network = MLP(hidden, context=network_context(context))

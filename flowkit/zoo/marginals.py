@@ -18,6 +18,7 @@ def gaussianization(
     layers: int = 10,
     hidden: Sequence[int] = (64, 64),
     components: int = 32,
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -30,9 +31,9 @@ def gaussianization(
     - `components`: of each mixture.
     - `hidden`: the widths of the networks by which a context moves the mixtures; without one there are none.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number out of range. Laparra, Camps-Valls & Malo, Iterative Gaussianization (2011); Meng, Song,
-    Song & Ermon, Gaussianization Flows (2020).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number out
+    of range. Laparra, Camps-Valls & Malo, Iterative Gaussianization (2011); Meng, Song, Song & Ermon,
+    Gaussianization Flows (2020).
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).gamma(1.0, size=(500, 1)).astype("float32")
@@ -47,4 +48,6 @@ def gaussianization(
     for layer in range(layers):
         turn = [HouseholderRotation(init="random")] if layer else []
         steps += [*turn, Pointwise(mixture, MLP(hidden) if context else None, init="data")]
-    return vector_flow(family, steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )

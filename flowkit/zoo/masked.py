@@ -7,7 +7,6 @@ from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE
 from flowkit.flows.flow import Flow
 from flowkit.transforms import (
-    Affine,
     Bernstein,
     RationalQuadratic,
     SigmoidMixture,
@@ -15,7 +14,7 @@ from flowkit.transforms import (
     Transform,
     UnconstrainedMonotone,
 )
-from flowkit.zoo.vectors import check_sizes, mixing, network_context, vector_flow
+from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
 
 
 def maf(
@@ -25,22 +24,23 @@ def maf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Masked autoregressive flow: `layers` of z_i = (x_i + t_i) exp(s_i), t_i and s_i of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks, samples as many as there are features. The scale of each layer is between
-    e^-2 and e^2.
+    A density takes one pass of the networks; samples find one feature after the other. The scale of each layer
+    is between e^-b and e^b, b = min(2, 8 / layers).
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Papamakarios,
-    Pavlakou & Murray, Masked Autoregressive Flow (2017).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Papamakarios, Pavlakou & Murray, Masked
+    Autoregressive Flow (2017).
 
     >>> import numpy as np
     >>> flow = maf(features=1, context=2, layers=1, hidden=[8])  # a density of one number, given two
@@ -49,8 +49,10 @@ def maf(
     >>> flow.adapt(y, x).log_prob(y, context=x).shape
     (64,)
     """
-    steps = _masked("maf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
-    return vector_flow("maf", steps, features=features, context=context, base=base, embedding=embedding)
+    steps = _masked("maf", None, features, context, layers, hidden, linear, embedding)
+    return vector_flow(
+        "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def iaf(
@@ -60,6 +62,7 @@ def iaf(
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
@@ -77,9 +80,15 @@ def iaf(
     >>> tuple(x.shape), tuple(log_q.shape)
     ((5, 3), (5,))
     """
-    steps = _masked("iaf", Affine("tanh"), features, context, layers, hidden, linear, embedding)
+    steps = _masked("iaf", None, features, context, layers, hidden, linear, embedding)
     return vector_flow(
-        "iaf", [Inverse(Chain(steps))], features=features, context=context, base=base, embedding=embedding
+        "iaf",
+        [Inverse(Chain(steps))],
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
     )
 
 
@@ -93,28 +102,31 @@ def nsf_autoregressive(
     bound: float = 5.0,
     tails: str = "linear",
     linear: str = "lu",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 
-    A density takes one pass of the networks, samples as many as there are features; for fast samples take `nsf`.
+    A density takes one pass of the networks; samples find one feature after the other. For fast ones take `nsf`.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Durkan, Bekasov,
-    Murray & Papamakarios, Neural Spline Flows (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Durkan, Bekasov, Murray & Papamakarios,
+    Neural Spline Flows (2019).
 
     >>> nsf_autoregressive(features=1, layers=1, hidden=[8]).event_shape
     (1,)
     """
     family, spline = "nsf_autoregressive", RationalQuadratic(bins, bound=bound, tails=tails)
     steps = _masked(family, spline, features, context, layers, hidden, linear, embedding)
-    return vector_flow(family, steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def naf(
@@ -125,13 +137,14 @@ def naf(
     hidden: Sequence[int] = (128, 128),
     units: int = 16,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
 
-    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples take one for each
-    feature, and x_i is solved for in each. Both tails are straight lines, so that all of the real line is reached.
+    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples find one
+    feature after the other, and solve for it. Both tails are straight lines, so that all of the real line is reached.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -139,15 +152,17 @@ def naf(
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Huang, Krueger,
-    Lacoste & Courville, Neural Autoregressive Flows (2018).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Huang, Krueger, Lacoste & Courville, Neural
+    Autoregressive Flows (2018).
 
     >>> naf(features=3, layers=1, hidden=[8], units=4).event_shape
     (3,)
     """
     steps = _masked("naf", SigmoidMixture(units), features, context, layers, hidden, linear, embedding)
-    return vector_flow("naf", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "naf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def umnn(
@@ -160,12 +175,13 @@ def umnn(
     nodes: int = 33,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks, samples as many as there are features. The integral is that of the line
+    A density takes one pass of the networks; samples find one feature after the other. The integral is that of the line
     through `nodes` values of g, so that both directions are formulas.
 
     - `layers`: each takes the features in the reverse order of the one before it.
@@ -173,16 +189,18 @@ def umnn(
     - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe,
-    Unconstrained Monotonic Neural Networks (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe, Unconstrained Monotonic
+    Neural Networks (2019).
 
     >>> umnn(features=3, layers=1, hidden=[8], units=4).event_shape
     (3,)
     """
     transform = UnconstrainedMonotone(units, nodes=nodes, bound=bound)
     steps = _masked("umnn", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("umnn", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "umnn", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def bernstein(
@@ -194,28 +212,37 @@ def bernstein(
     degree: int = 16,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
+    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Ramasinghe,
-    Fernando, Khan & Barnes, Robust Normalizing Flows Using Bernstein-type Polynomials (2022).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Ramasinghe, Fernando, Khan & Barnes, Robust
+    Normalizing Flows Using Bernstein-type Polynomials (2022).
 
     >>> bernstein(features=3, layers=1, hidden=[8], degree=4).event_shape
     (3,)
     """
     transform = Bernstein(degree, bound=bound)
     steps = _masked("bernstein", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("bernstein", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "bernstein",
+        steps,
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
+    )
 
 
 def sos(
@@ -228,12 +255,13 @@ def sos(
     degree: int = 4,
     bound: float = 5.0,
     linear: str = "none",
+    domains: Any = None,
     base: Any = None,
     embedding: Any = None,
 ) -> Flow:
     """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
 
-    A density takes one pass of the networks; samples take one for each feature, and x_i is solved for in each.
+    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
@@ -241,21 +269,23 @@ def sos(
       outside.
     - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
 
-    `features`, `context`, `base` and `embedding` are as said for all families of vectors in `flowkit.zoo`. Raises
-    ValueError for a number or a word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu,
-    Sum-of-Squares Polynomial Flow (2019).
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu, Sum-of-Squares Polynomial
+    Flow (2019).
 
     >>> sos(features=3, layers=1, hidden=[8], degree=2).event_shape
     (3,)
     """
     transform = SumOfSquares(terms, degree, bound=bound)
     steps = _masked("sos", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow("sos", steps, features=features, context=context, base=base, embedding=embedding)
+    return vector_flow(
+        "sos", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    )
 
 
 def _masked(
     family: str,
-    transform: Transform,
+    transform: Transform | None,
     features: int | None,
     context: int,
     layers: int,
@@ -263,8 +293,12 @@ def _masked(
     linear: str,
     embedding: Any,
 ) -> list[Any]:
-    """Autoregressive layers in one order, then the other, and what mixes the features between them."""
+    """Autoregressive layers in one order, then the other, and what mixes the features between them.
+
+    `transform` None is `gentle`.
+    """
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
+    transform = gentle(layers) if transform is None else transform
     steps: list[Any] = []
     for layer in range(layers):
         network = MADE(hidden, context=network_context(context))

@@ -9,6 +9,8 @@ from flowkit.bijectors import ActNorm, Chain, LULinear, Permute
 from flowkit.contract.arguments import one_of, whole_number, widths
 from flowkit.flows.context import classes_of
 from flowkit.flows.flow import Flow
+from flowkit.transforms import Affine
+from flowkit.zoo.table_front import table_front
 
 MIXING = ("lu", "permutation", "none")
 
@@ -42,6 +44,14 @@ def network_context(context: int) -> str:
     return "required" if context else "none"
 
 
+def gentle(layers: int) -> Affine:
+    """The scale of one of `layers`: together they multiply by e^8 at most, and what they have squeezed comes back.
+
+    Heavy tails drive the scales of all layers to one end: at e^2 each, 32 layers leave no digit of a row.
+    """
+    return Affine("tanh", bound=min(2.0, 8.0 / layers))
+
+
 def mixing(family: str, linear: str, layer: int) -> list[Any]:
     """What stands before the layer of that number, 0 the first: it deals the features out anew, or mixes them.
 
@@ -62,14 +72,16 @@ def vector_flow(
     context: int,
     base: Any,
     embedding: Any,
+    domains: Any = None,
     front: Sequence[Any] | None = None,
 ) -> Flow:
     """The flow of `front`, what brings data to the scale that layers are made for, then of `layers`.
 
-    `front` None is an ActNorm, which standardises each feature by the data that it adapts to. With `features` the
-    weights are made now.
+    `front` None is that of tables: from the `domains` of the features onto the real line, then standardised; and an
+    ActNorm, which training may move. With `features` the weights are made now.
     """
-    front = [ActNorm(factor=1.0)] if front is None else front
+    if front is None:
+        front = [*table_front(features=features, domains=domains), ActNorm(factor=1.0)]
     flow = Flow(Chain([*front, *layers]), base, embedding=embedding, name=family)
     if features is not None:
         x_shape = (None, features)

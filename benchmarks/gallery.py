@@ -1,0 +1,150 @@
+"""Every family of vectors on four densities of the plane, as one picture: docs/images/families.png.
+
+    python benchmarks/gallery.py --steps 1500 --out docs/images/families.png
+
+A row for each family, a column for each density; the first row shows the data. Below each picture stands the mean
+log-density of rows held out, in nats. Prints the same as a Markdown table.
+"""
+
+import argparse
+import time
+
+import keras
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import flowkit
+
+SIDE = 4.0  # pictures are of [-SIDE, SIDE]^2
+SIZES = {  # beside the families' own defaults, which are for more features than two
+    "nsf": {"layers": 6, "hidden": (64, 64)},
+    "nsf_autoregressive": {"layers": 3, "hidden": (64, 64)},
+    "realnvp": {"layers": 8, "hidden": (64, 64)},
+    "nice": {"layers": 8, "hidden": (64, 64), "linear": "lu"},
+    "maf": {"layers": 6, "hidden": (64, 64)},
+    "naf": {"layers": 3, "hidden": (64, 64)},
+    "bnaf": {"layers": 3},
+    "umnn": {"layers": 3, "hidden": (64, 64)},
+    "bernstein": {"layers": 3, "hidden": (64, 64)},
+    "sos": {"layers": 3, "hidden": (64, 64)},
+    "residual": {"layers": 12, "hidden": (64, 64)},
+    "planar": {"layers": 32},
+    "radial": {"layers": 32},
+    "sylvester": {"layers": 16},
+}
+LEFT_OUT = {
+    "iaf": "is for reverse KL: densities of data take a pass for each feature",
+    "circular_nsf": "is for angles",
+}
+
+
+def two_moons(n, rng):
+    angle, second = np.pi * rng.random(n), rng.random(n) < 0.5
+    x = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    x[second] = np.array([1.0, 0.5]) - x[second]
+    return 1.6 * (x - np.array([0.5, 0.25])) + rng.normal(0, 0.12, (n, 2))
+
+
+def checkerboard(n, rng):
+    column, row = rng.integers(0, 4, n), 2 * rng.integers(0, 2, n)
+    corner = np.stack([column, row + column % 2], axis=1)
+    return 1.6 * (corner + rng.random((n, 2)) - 2.0)
+
+
+def eight_gaussians(n, rng):
+    angle = np.pi / 4 * rng.integers(0, 8, n)
+    return 2.6 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + rng.normal(0, 0.25, (n, 2))
+
+
+def spirals(n, rng):
+    angle = 3 * np.pi * np.sqrt(rng.random(n))
+    arm = np.where(rng.random(n) < 0.5, 1.0, -1.0)
+    x = arm[:, None] * (angle / 3)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return 1.05 * x + rng.normal(0, 0.1, (n, 2))
+
+
+DENSITIES = {
+    "two moons": two_moons,
+    "checkerboard": checkerboard,
+    "eight Gaussians": eight_gaussians,
+    "two spirals": spirals,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument(
+        "--family", nargs="+", choices=sorted(set(flowkit.zoo.VECTORS) - set(LEFT_OUT)), metavar="NAME"
+    )
+    parser.add_argument("--out", default="docs/images/families.png")
+    options = parser.parse_args()
+    families = options.family or [name for name in flowkit.zoo.VECTORS if name not in LEFT_OUT]
+    data = {name: draw(20_000, np.random.default_rng(0)) for name, draw in DENSITIES.items()}
+    held_out = {name: draw(5_000, np.random.default_rng(1)) for name, draw in DENSITIES.items()}
+    print("| family | " + " | ".join(DENSITIES) + " | seconds |")
+    print("| --- |" + " --- |" * (len(DENSITIES) + 1))
+    panels = [[("data", histogram(x)) for x in data.values()]]
+    for family in families:
+        start, row = time.perf_counter(), []
+        for name, x in data.items():
+            flow = fitted(family, x, options.steps)
+            score = flow.log_prob(held_out[name].astype("float32")).mean()
+            row.append((f"{score:.2f}", density(flow)))
+        panels.append(row)
+        scores = " | ".join(score for score, _ in row)
+        print(f"| `{family}` | {scores} | {time.perf_counter() - start:.0f} |", flush=True)
+        draw_picture(
+            panels, ["data", *families], options.out
+        )  # after each: a run that is cut off leaves something
+
+
+def fitted(family, x, steps):
+    keras.utils.set_random_seed(0)
+    flow = flowkit.zoo.VECTORS[family](features=2, **SIZES.get(family, {}))
+    rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
+    flow.compile(keras.optimizers.Adam(rate, clipnorm=10.0))
+    rows = np.random.default_rng(2).integers(0, len(x), steps * 256)
+    flow.adapt(x)
+    flow.fit(x[rows].astype("float32"), batch_size=256, shuffle=False, verbose=0)
+    return flow
+
+
+def density(flow, size=120):
+    side = np.linspace(-SIDE, SIDE, size)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype("float32")
+    return np.exp(flow.log_prob(grid)).reshape(size, size)
+
+
+def histogram(x, size=120):
+    ends = np.linspace(-SIDE, SIDE, size + 1)
+    return np.histogram2d(x[:, 1], x[:, 0], bins=(ends, ends))[0]
+
+
+def draw_picture(panels, names, path):
+    rows, columns = len(panels), len(DENSITIES)
+    figure = Figure(figsize=(1.6 * columns + 1.0, 1.75 * rows), dpi=70)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for line, row, name in zip(axes, panels, names, strict=False):
+        for axis, (below, values) in zip(line, row, strict=True):
+            axis.imshow(
+                values,
+                origin="lower",
+                cmap="magma",
+                vmax=np.quantile(values, 0.995),
+                interpolation="bilinear",
+            )
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.set_xlabel("" if below == "data" else f"{below} nats", fontsize=8)
+        line[0].set_ylabel(name, fontsize=8)
+    for axis, title in zip(axes[0], DENSITIES, strict=True):
+        axis.set_title(title, fontsize=9)
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, pil_kwargs={"optimize": True})
+
+
+if __name__ == "__main__":
+    main()
