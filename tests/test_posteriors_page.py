@@ -45,3 +45,17 @@ def test_the_series_of_counts_is_read(names):
 def test_the_spread_of_y_follows_x_and_its_density_integrates_to_one(names):
     np.testing.assert_allclose(names["spread"], 0.5 * np.exp([-0.8, 0.0, 0.8]), rtol=0.25)
     assert abs(names["area"] - 1) < 2e-3
+
+
+def test_labels_and_inputs_by_name_are_heard(names):
+    """Means 0, 5 and 10, give or take what 600 rows and some hundred steps leave open."""
+    by_label = names["by_label"].sample(500, np.arange(3), seed=0).mean(axis=0)[:, 0]
+    given = {"number": np.zeros((3, 1)), "kind": np.arange(3)}
+    by_both = names["by_both"].sample(500, given, seed=0).mean(axis=0)[:, 0]
+    for means in (by_label, by_both):
+        np.testing.assert_allclose(means, [0, 5, 10], atol=1.0)
+
+
+def test_draws_keep_within_the_bounds_of_the_prior(names):
+    assert 0 < names["few"].min() <= names["few"].max() < 1
+    assert 0.03 < names["few"].mean() < 0.25  # 1/12, if exact; 1/2, if the context were not heard
