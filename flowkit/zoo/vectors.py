@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
 from flowkit.bijectors import ActNorm, Chain, LULinear, Permute
 from flowkit.contract.arguments import one_of, whole_number, widths
 from flowkit.flows.context import classes_of
@@ -82,8 +84,15 @@ def vector_flow(
         front = [*table_front(features=features, domains=domains), ActNorm(factor=1.0)]
     flow = Flow(Chain([*front, *layers]), base, embedding=embedding, name=family)
     if features is not None:
-        labels = embedding is not None and classes_of(embedding) is not None
-        context_shape = (None,) if labels else (None, context)
         x_shape = (None, features)
-        flow.build({"x": x_shape, "context": context_shape} if context else x_shape)
+        flow.build({"x": x_shape, "context": _context_shape(context, embedding)} if context else x_shape)
     return flow
+
+
+def _context_shape(context: int, embedding: Any) -> Any:
+    """The shape of what is given beside the data, or a dict of shapes: what the embedding says, if it says it."""
+    if getattr(embedding, "inputs", None):  # a model whose inputs were declared, by `keras.Input`
+        given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
+        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
+    labels = embedding is not None and classes_of(embedding) is not None
+    return (None,) if labels else (None, context)

@@ -136,6 +136,21 @@ def test_a_base_and_an_embedding_are_handed_on():
     assert labels.num_classes == 4
 
 
+def test_a_model_as_the_embedding_says_the_shapes_of_its_inputs():
+    series, place = keras.Input((6, 2), name="series"), keras.Input((), dtype="int32", name="place")
+    read = [keras.layers.Flatten()(series), keras.layers.Embedding(3, 2)(place)]
+    reader = keras.Model({"series": series, "place": place}, keras.layers.Concatenate()(read))
+    flow = small("maf", features=1, context=1, embedding=reader)
+    assert flow.built
+    rng = np.random.default_rng(0)
+    given = {"series": rng.normal(size=(64, 6, 2)), "place": rng.integers(0, 3, 64)}
+    flow.adapt(rows("maf", features=1), given)
+    few = {name: part[:2] for name, part in given.items()}
+    assert flow.sample(5, few, seed=0).shape == (5, 2, 1)
+    steps = keras.Sequential([keras.Input((6, 2)), keras.layers.Flatten()])
+    assert small("nsf", context=1, embedding=steps).built
+
+
 def test_samples_keep_to_the_domains_of_the_features():
     x = np.abs(rows("maf")) / [1.0, 1.0, 1000.0]
     flow = small("radial", domains=["positive", "real", (0, 1)]).adapt(x)

@@ -1,0 +1,137 @@
+"""Whether a conditional density is as wide as it should be: ranks of the truth among its draws (SBC)."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from flowkit.contract.arguments import whole_number
+from flowkit.flows.context import context_kind
+from flowkit.flows.flow import Flow
+
+_SETS = 2_000  # of uniform ranks, drawn to know how far chance goes
+_NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32
+
+
+def ranks(
+    flow: Flow,
+    x: Any,
+    context: Any,
+    *,
+    draws: int = 100,
+    seed: int | None = None,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """How many of `draws` from p(x | context_i) are below x_i, entry by entry: whole numbers, numpy (n, *event).
+
+    If each x_i was drawn from the true p(x | context_i), and the flow is right, ranks are uniform on 0, ..., `draws`:
+    simulation-based calibration. Posteriors that are too narrow give ranks that heap up at both ends, those too wide in
+    the middle, and those that lie to one side at one end. Draws that equal x_i, as whole numbers may, count as below by
+    chance.
+
+    It looks at each entry by itself, and on average over contexts: a flow that does not hear its context, and has the
+    right marginals, passes. So look at `flow.log_prob` of the same pairs as well.
+
+    Raises ValueError for a flow that reads no context. Talts, Betancourt, Simpson, Vehtari & Gelman, Validating
+    Bayesian Inference Algorithms with Simulation-Based Calibration (2018).
+
+    >>> from flowkit import zoo
+    >>> flow = zoo.maf(features=2, context=3, layers=1, hidden=[8])
+    >>> rng = np.random.default_rng(0)
+    >>> x, context = rng.normal(size=(50, 2)), rng.normal(size=(50, 3))
+    >>> found = ranks(flow.adapt(x, context), x, context, draws=20, seed=0)
+    >>> found.shape, bool(found.min() >= 0), bool(found.max() <= 20)
+    ((50, 2), True, True)
+    """
+    draws = whole_number(draws, "draws", least=1)
+    if context_kind(flow) == "none" or context is None:
+        raise ValueError(
+            "ranks: expected a flow that reads a context, and a context for each row of x; received "
+            f"{'no context' if context is None else 'a flow that reads none'}. Draws from one density for all rows "
+            "would say nothing about each."
+        )
+    x, _ = flow._check(x, context)
+    source = np.random.SeedSequence(seed)
+    at_once = min(draws, max(1, _NUMBERS // max(1, x.size)))
+    below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")
+    for number, first in enumerate(range(0, draws, at_once)):
+        drawn = flow.sample(
+            min(at_once, draws - first),
+            context,
+            seed=int(source.generate_state(number + 1)[-1] >> 1),
+            batch_size=batch_size,
+        )
+        below += (drawn < x).sum(axis=0)
+        equal += (drawn == x).sum(axis=0)
+    return below + np.random.default_rng(source).integers(0, equal, endpoint=True)
+
+
+def uniformity(ranks: Any, *, draws: int, seed: int = 0) -> np.ndarray:
+    """The probability of ranks at least as uneven, if they were uniform on 0, ..., `draws`: for each entry, (*event).
+
+    How uneven they are is the largest distance of their distribution from the uniform one, in standard deviations,
+
+        max_k |F(k) - u_k| / sqrt(u_k (1 - u_k) / n),    u_k = (k + 1) / (draws + 1),
+
+    compared with that of 2,000 sets of n uniform ranks. So no answer is below 1/2001. Of many entries some will be
+    small by chance: multiply by their number. Raises ValueError for what are no such ranks.
+
+    >>> even = np.arange(1000) % 21
+    >>> float(uniformity(even, draws=20)), float(uniformity(even // 2, draws=20)) < 0.001
+    (1.0, True)
+    """
+    found = np.asarray(ranks)
+    draws = whole_number(draws, "draws", least=1)
+    if not np.issubdtype(found.dtype, np.integer) or not found.size or found.min() < 0 or found.max() > draws:
+        raise ValueError(
+            f"uniformity: expected whole numbers in 0..{draws}, a row for each pair, received "
+            f"{found.dtype} of shape {found.shape}"
+            + (f" in {found.min()}..{found.max()}" if found.size else "")
+            + "."
+        )
+    n = len(found)
+    by_chance = _farthest(_uniform_counts(n, draws, seed), n)
+    columns = found.reshape(n, -1).T
+    counts = np.stack([np.bincount(column, minlength=draws + 1) for column in columns])
+    # Equal counts may differ by rounding; different ones differ by far more than 1e-9.
+    more = (by_chance >= _farthest(counts, n)[:, None] - 1e-9).sum(axis=1)
+    return ((1 + more) / (1 + _SETS)).reshape(found.shape[1:])
+
+
+def rank_band(
+    n: int, *, draws: int, level: float = 0.95, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(u, lower, upper), each (draws + 1,): between which F(k) of `n` uniform ranks stays for all k at once.
+
+    F(k) is the part of ranks that are at most k, u_k = (k + 1) / (draws + 1) what is expected, and the band is
+
+        u_k -+ c sqrt(u_k (1 - u_k) / n),
+
+    c such that `level` of 2,000 sets of uniform ranks stay within. `uniformity` is below 1 - level for ranks that leave
+    it. Raises ValueError for a level that is not between 0 and 1. After Säilynoja, Bürkner & Vehtari, Graphical test
+    for discrete uniformity and its applications in goodness-of-fit evaluation and multiple sample comparison (2022),
+    with standard deviations in place of quantiles.
+
+    >>> u, lower, upper = rank_band(1000, draws=3)
+    >>> u.tolist(), bool((lower <= u).all()), float(upper[1]) < 0.55
+    ([0.25, 0.5, 0.75, 1.0], True, True)
+    """
+    n, draws = whole_number(n, "n", least=1), whole_number(draws, "draws", least=1)
+    if not 0 < level < 1:
+        raise ValueError(f"rank_band: expected a level between 0 and 1, received {level!r}.")
+    c = np.quantile(_farthest(_uniform_counts(n, draws, seed), n), level)
+    u = np.arange(1, draws + 2) / (draws + 1)
+    half = c * np.sqrt(u * (1 - u) / n)
+    return u, np.maximum(u - half, 0.0), np.minimum(u + half, 1.0)
+
+
+def _uniform_counts(n, draws, seed):
+    """How often each rank comes in sets of `n` uniform ones, (sets, draws + 1)."""
+    return np.random.default_rng(seed).multinomial(n, np.full(draws + 1, 1 / (draws + 1)), size=_SETS)
+
+
+def _farthest(counts, n):
+    """The largest distance of each row's distribution from the uniform one, in standard deviations."""
+    share = np.cumsum(counts, axis=1)[:, :-1] / n  # the last is 1
+    u = np.arange(1, counts.shape[1]) / counts.shape[1]
+    return np.max(np.abs(share - u) / np.sqrt(u * (1 - u)), axis=1) * math.sqrt(n)
