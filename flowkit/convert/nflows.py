@@ -100,5 +100,5 @@ def _layer(name, network, size, activation, bound):
     bins = (parameters + 1) // 3
     biases = network.biases[-1].astype("float64").reshape(size, parameters)
     biases[:, 2 * bins :] -= _SLOPE_OF_ONE
-    network = network._replace(biases=[*network.biases[:-1], biases.reshape(-1)])
+    network = Masked(network.kernels, [*network.biases[:-1], biases.reshape(-1)], network.masks)
     return masked_layer(name, network, order, RationalQuadratic(bins, bound=bound), activation)

@@ -38,17 +38,12 @@ def build_flow(recipe: Recipe, dataset: data.Dataset | data.Table) -> Any:
     and the names of the columns. Raises a RecipeError if the model cannot be made for that data.
     """
     arguments = {key: value for key, value in recipe.model.items() if value is not None}
-    name = arguments.pop("name")
-    function = zoo.ARCHITECTURES[name]
-    takes = inspect.signature(function).parameters
+    function = zoo.ARCHITECTURES[arguments.pop("name")]
     if isinstance(dataset, data.Table):
-        if "features" not in takes:
-            raise RecipeError(f"model.name = {name!r} is for images, but {dataset.name} is a table")
         flow = _made(recipe, dataset, function, {**arguments, "features": dataset.values.shape[1]})
         flow.columns = dataset.columns
         return flow
-    if "input_shape" not in takes:
-        raise RecipeError(f"model.name = {name!r} is for vectors, but {dataset.name} is a set of images")
+    takes = inspect.signature(function).parameters
     if "data_levels" in takes and dataset.levels != 256:
         arguments.setdefault("data_levels", dataset.levels)
     classes = arguments.get("num_classes")
