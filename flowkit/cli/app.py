@@ -41,7 +41,8 @@ Backend = Annotated[
 Run = Annotated[
     Path,
     typer.Argument(
-        metavar="RUN", help="A folder that `flowkit train` has made, or a name such as glow/fashion-mnist."
+        metavar="RUN",
+        help="A folder that `flowkit train` has made, a name such as glow/fashion-mnist, or a .keras file.",
     ),
 ]
 Output = Annotated[

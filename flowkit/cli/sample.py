@@ -5,21 +5,21 @@ import numpy as np
 from flowkit import recipes
 from flowkit.cli.failure import CommandError
 from flowkit.cli.table_run import save_samples
-from flowkit.cli.trained import trained
+from flowkit.cli.trained import LoneFlow, trained
 from flowkit.training import sample_grid, save_png
 
 
 def run(path, *, count, temperature, output, seed):
     folder = trained(path)
-    recipe = folder.recipe()
-    table = recipes.of_tables(recipe)
+    flow, recipe = (folder.load_flow(), None) if isinstance(folder, LoneFlow) else (None, folder.recipe())
+    table = flow.dequantize is None if recipe is None else recipes.of_tables(recipe)
     output = output or folder.path / ("samples.csv" if table else "grid.png")
     wanted = ".csv" if table else ".png"
     if output.suffix.lower() != wanted:
         raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
-    flow = folder.load_flow()
+    flow = flow or folder.load_flow()
     if temperature is None:
-        temperature = recipe.sampling.temperature
+        temperature = 1.0 if recipe is None else recipe.sampling.temperature
     elif len(temperature) == 1:
         temperature = temperature[0]
     if table:
@@ -29,7 +29,7 @@ def run(path, *, count, temperature, output, seed):
         grid = sample_grid(
             flow,
             count,
-            classes=recipe.model.get("num_classes"),
+            classes=flow.num_classes,
             temperature=temperature,
             seed=seed,
             levels=flow.dequantize.stored_levels,

@@ -1,5 +1,7 @@
 """The precision of flow maths."""
 
+import warnings
+
 import keras
 from keras import ops, tree
 
@@ -22,6 +24,17 @@ def full_precision(dtype=None):
         full = policy.variable_dtype
         policy = keras.DTypePolicy("float32" if full in _LOW else full)
     return policy
+
+
+def warn_of_other_precision(flow, bijector):
+    """Warn if a flow is asked to compute in more digits than the bijector that it is made of: layers keep their own."""
+    if rounding_unit(bijector.compute_dtype) > rounding_unit(flow.compute_dtype):
+        warnings.warn(
+            f"the flow is {flow.compute_dtype}, and its bijector was made in {bijector.compute_dtype}, in which it "
+            f"computes: make it with dtype='{flow.compute_dtype}', or after "
+            f"keras.config.set_dtype_policy('{flow.compute_dtype}')",
+            stacklevel=3,
+        )
 
 
 def floats_as(given, dtype):

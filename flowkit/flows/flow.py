@@ -10,7 +10,7 @@ from flowkit.contract import FlowLayer
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.arguments import shown
 from flowkit.contract.building import build_for
-from flowkit.contract.precision import full_precision
+from flowkit.contract.precision import full_precision, warn_of_other_precision
 from flowkit.contract.saving import built_late, refuse_late, refuse_shared
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
@@ -89,6 +89,8 @@ class Flow(Training, Inference):
         refuse_other_domain(bijector, base)
         check_embedding(embedding, bijector, base)
         super().__init__(dtype=full_precision(dtype), **kwargs)
+        if dtype is not None:
+            warn_of_other_precision(self, bijector)
         self.bijector = bijector
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
         self.embedding = embedding

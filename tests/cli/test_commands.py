@@ -133,6 +133,14 @@ def test_the_saved_flow_carries_no_optimizer(trained):
     assert not RunFolder(trained).load_flow().compiled
 
 
+def test_a_file_is_sampled_without_its_recipe(trained, tmp_path, capsys):
+    file, grid = shutil.copy(trained / "flow.keras", tmp_path / "mine.keras"), tmp_path / "grid.png"
+    assert main(["sample", str(file), "-n", "4", "-o", str(grid)]) == 0
+    assert pixels(grid).any()
+    assert main(["evaluate", str(file)]) == 2
+    assert "expected the folder of a run" in capsys.readouterr().err
+
+
 def test_sample_repeats_with_its_seed(trained, tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         arguments = ["sample", str(trained), "-n", "6", "--temperature", "0.5", "--seed", seed]

@@ -1,5 +1,7 @@
 """What a flow is made of: configs, shapes, weights from before `adapt`, and parts that are refused."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from small_flows import glow, one_line, vectors
 
 import flowkit
 from flowkit import Flow, zoo
-from flowkit.bijectors import Chain, Coupling, Inverse, MultiScale, Permute, Shift, Squeeze
+from flowkit.bijectors import Chain, Coupling, Inverse, MultiScale, Permute, Scale, Shift, Squeeze
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 
@@ -68,3 +70,12 @@ def test_images_that_cannot_be_halved_leave_the_flow_as_it_was():
     assert not flow.built
     flow.build((None, 8, 8, 1))
     assert flow.event_shape == (8, 8, 1)
+
+
+def test_more_digits_than_the_bijector_has_are_warned_of():
+    with pytest.warns(UserWarning, match="bijector was made in float32"):
+        Flow(Scale(0.0), dtype="float64")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Flow(Scale(0.0, dtype="float64"), dtype="float64")
+        Flow(Scale(0.0), dtype="float32")
