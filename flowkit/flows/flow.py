@@ -138,7 +138,7 @@ class Flow(Training, Inference):
         x, noise = self._drawn_for(x)
         self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
-            return self._outputs(x, context, noise)
+            return self._answered(x, context, noise)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""

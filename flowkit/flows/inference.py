@@ -44,7 +44,7 @@ class Inference(Ready):
             return "bound"
         return "exact" if likelihood == "exact" else "estimate"
 
-    def _outputs(self, y, context, noise):
+    def _answered(self, y, context, noise):
         """What the flow answers when it is called."""
         return self._log_density(y, context, noise)
 

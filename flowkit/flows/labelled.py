@@ -102,7 +102,7 @@ class LabelledFlow(Flow):
         top = self._levels.latent_events[-1] if self._levels else latent
         self.classifier.build((None, top[-1]))
 
-    def _outputs(self, y, context, noise):
+    def _answered(self, y, context, noise):
         z, log_prob = self._encode_and_score(y, context, noise)
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 

@@ -48,19 +48,19 @@ def test_the_error_of_a_step_is_the_one_that_is_raised(optimizer, batch_size):
     flow = fitting(OPTIMIZERS[optimizer]())
     with pytest.raises(MemoryError, match="no memory left"):
         flow.fit(X, batch_size=batch_size, shuffle=False, verbose=0)
-    assert np.isfinite(flow.log_prob(X[:3])).all()
+    assert np.isfinite(flow.log_prob(X[:2])).all()
     if optimizer != "averaged":  # on JAX, Keras's own averages are in the way of a second `fit`
         flow.fit(X, batch_size=6, verbose=0)
-    assert np.isfinite(flow.log_prob(X[:3])).all()
+    assert np.isfinite(flow.log_prob(X[:2])).all()
 
 
 def test_a_failed_evaluation_leaves_the_weights():
     flow = fitting("adam")
-    before = flow.log_prob(X[:3])
+    before = flow.log_prob(X[:2])
     for method in (flow.evaluate, flow.predict):
         with pytest.raises(MemoryError, match="no memory left"):
             method(X, batch_size=8, verbose=0)
-        np.testing.assert_array_equal(flow.log_prob(X[:3]), before)
+        np.testing.assert_array_equal(flow.log_prob(X[:2]), before)
 
 
 @pytest.mark.skipif(backends.name() != "jax", reason="only JAX writes over the weights in a step")
