@@ -19,7 +19,7 @@ _LARGEST = -math.log(LEAST)  # of a log-slope
 
 @keras.saving.register_keras_serializable("flowkit")
 class UnconstrainedMonotone(Transform):
-    """y = b + int g, g(u) = exp(s(u)) > 0, with a network of one hidden layer, s(u) = d + sum_k c_k tanh(a_k u + b_k).
+    """y = b + int g, g(u) = exp(s(u)) > 0, s(u) = d + sum_k c_k tanh(a_k u + b_k) / sqrt(units): a small network.
 
     The integral is taken by the trapezoidal rule with `nodes` fixed nodes, evenly from -bound to bound: so y is the
     exact integral of the line that joins the values of g at the nodes, and log dy/dx the logarithm of that line. It
@@ -57,7 +57,9 @@ class UnconstrainedMonotone(Transform):
         nodes = backends.constant(even_steps, self.nodes, self.bound, like=h)
         # (batch, *places, nodes, units, channels)
         hidden = tanh(ops.expand_dims(inner, -3) * ops.expand_dims(nodes, -1) + ops.expand_dims(offset, -3))
-        log_slopes = h[..., -2:-1, :] + ops.sum(ops.expand_dims(outer, -3) * hidden, axis=-2)
+        # Without the root, many units that each change a little would together change slopes by orders.
+        steered = ops.sum(ops.expand_dims(outer, -3) * hidden, axis=-2) / math.sqrt(n)
+        log_slopes = h[..., -2:-1, :] + steered
         slopes = ops.exp(_LARGEST * tanh(log_slopes / _LARGEST))
         knots = nodes + ops.zeros_like(slopes)
         widths = knots[..., 1:, :] - knots[..., :-1, :]
