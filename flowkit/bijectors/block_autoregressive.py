@@ -180,8 +180,7 @@ class BlockAutoregressive(Bijector):
         return ops.exp(log_slope[..., 0])
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, context, None)
+        adapt_conditioner(self.conditioner, context, None, again)
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         self.run_adapt(z, context, again)

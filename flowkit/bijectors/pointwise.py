@@ -53,6 +53,8 @@ class Pointwise(Steered):
                 received=f"one with context={conditioner.context!r}",
                 hint="Leave context= out of its arguments.",
             )
+        if self.init == "data":
+            self.rows_to_adapt = 10_000
         self.spec = self._steered_spec(context="none" if conditioner is None else "required")
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
@@ -61,7 +63,6 @@ class Pointwise(Steered):
             self.raw = self.add_weight(shape=(parameters, channels), initializer="zeros", name="raw")
         if self.init == "data":
             self.flag = adapted_flag(self)
-            self.rows_to_adapt = 10_000
         if self.conditioner is None:
             return
         ranks = (2,) if self.num_classes is None else (1, 2)

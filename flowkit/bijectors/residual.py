@@ -150,8 +150,7 @@ class Residual(Bijector):
         return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        if again or not self.adapted:
-            adapt_conditioner(self.conditioner, x, context)
+        adapt_conditioner(self.conditioner, x, context, again)
 
     @property
     def refreshes(self) -> bool:

@@ -85,10 +85,10 @@ class Unconstrain(Elementwise):
         return self._kept_inside(x), self._log_width(z) + within + log_distance
 
     def _kept_inside(self, x):
-        """`x`, but no number that rounding has put on an end."""
+        """`x`, but no number that rounding has put on an end, or beyond all numbers."""
         first, last = _ends(self._low, self._high, np.dtype(keras.backend.standardize_dtype(x.dtype)))
-        x = ops.where(self._below, maximum(x, self._finite(first, x)), x)
-        return ops.where(self._above, minimum(x, self._finite(last, x)), x)
+        kept = minimum(maximum(x, self._finite(first, x)), self._finite(last, x))
+        return ops.where(self._below | self._above, kept, x)
 
     def _finite(self, bounds, x):
         return ops.convert_to_tensor(np.where(np.isfinite(bounds), bounds, 0.0), dtype=x.dtype)
@@ -103,7 +103,7 @@ class Unconstrain(Elementwise):
 
 def interval(domain: Any, number: int) -> Domain:
     """The interval that `domain` names, as an argument for column `number`. Raises ValueError for what is none."""
-    if domain in ("circular", Domain.CIRCLE):
+    if isinstance(domain, str | Domain) and domain in ("circular", Domain.CIRCLE):
         raise ValueError(
             f"the domain of column {number}: expected an interval, received the circle, which no map takes onto the "
             "line. Circular flows (flowkit.transforms.CircularRationalQuadratic) take angles as they are."

@@ -9,10 +9,20 @@ from flowkit.cli.trained import LoneFlow, trained
 from flowkit.training import sample_grid, save_png
 
 
+def _of_tables(flow, path):
+    """Whether a flow draws rows of a table, and not stored images. Raises a CommandError if neither."""
+    if flow.dequantize is None and len(flow.event_shape) != 1:
+        shape = "x".join(map(str, flow.event_shape))
+        raise CommandError(
+            f"{path}: expected a flow of stored images or of tables, received one of events {shape}"
+        )
+    return flow.dequantize is None
+
+
 def run(path, *, count, temperature, output, seed):
     folder = trained(path)
     flow, recipe = (folder.load_flow(), None) if isinstance(folder, LoneFlow) else (None, folder.recipe())
-    table = flow.dequantize is None if recipe is None else recipes.of_tables(recipe)
+    table = _of_tables(flow, path) if recipe is None else recipes.of_tables(recipe)
     output = output or folder.path / ("samples.csv" if table else "grid.png")
     wanted = ".csv" if table else ".png"
     if output.suffix.lower() != wanted:

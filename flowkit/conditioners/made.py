@@ -95,6 +95,13 @@ class MADE(Conditioner):
     def _check(self, degrees):
         """Raise unless each entry hears all those before it, and the context."""
         size = len(degrees[0])
+        if any(not 0 <= degree < size for layer in degrees[1:] for degree in layer):
+            raise ContractError(
+                "conditioner",
+                self,
+                expected=f"degrees from 0 to {size - 1}, for {size} entries",
+                received=str(self.degrees),
+            )
         # What reaches each unit: the context, then the entries.
         hears = np.eye(1 + size, dtype=bool)[1:]
         for layer, (before, after) in enumerate(itertools.pairwise(degrees)):

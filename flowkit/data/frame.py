@@ -97,9 +97,10 @@ def _numbers(series, name):
         # pandas has types of its own that know of missing entries, whose numpy is an array of objects.
         own = getattr(series.dtype, "na_value", None) is not None and not isinstance(series.dtype, np.dtype)
         if own and series.dtype.kind in "iufb":
-            values = series.to_numpy(
-                "float64" if series.isna().any() else series.dtype.kind + "8", na_value=np.nan
-            )
+            own = "bool" if series.dtype.kind == "b" else series.dtype.kind + "8"
+            values = series.to_numpy("float64" if series.isna().any() else own, na_value=np.nan)
+        elif str(series.dtype) == "category":
+            values = np.asarray([name], object)
         else:
             values = series.to_numpy()
     except (TypeError, ValueError):

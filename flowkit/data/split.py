@@ -41,8 +41,8 @@ def split_rows(count, split, source):
     """The row numbers of one split of `count` rows, ascending."""
     if count < 2:
         raise ValueError(
-            f"{source}: expected at least 2 images for a 90/10 split, received {count}. Add "
-            "images, or store the arrays as train_images and test_images in one .npz file."
+            f"{source}: expected at least 2 rows or images for a 90/10 split, received {count}. Add some, or store "
+            "both splits in one .npz file."
         )
     order = np.random.default_rng(0).permutation(count)
     test = max(1, round(count * TEST_FRACTION))

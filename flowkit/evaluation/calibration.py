@@ -119,7 +119,7 @@ def rank_band(
     n, draws = whole_number(n, "n", least=1), whole_number(draws, "draws", least=1)
     if not 0 < level < 1:
         raise ValueError(f"rank_band: expected a level between 0 and 1, received {level!r}.")
-    c = np.quantile(_farthest(_uniform_counts(n, draws, seed), n), level)
+    c = np.quantile(_farthest(_uniform_counts(n, draws, seed), n), level, method="higher")
     u = np.arange(1, draws + 2) / (draws + 1)
     half = c * np.sqrt(u * (1 - u) / n)
     return u, np.maximum(u - half, 0.0), np.minimum(u + half, 1.0)

@@ -10,6 +10,7 @@ from keras import ops, tree
 from flowkit.contract import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
+from flowkit.data.frame import is_frame
 from flowkit.flows.in_batches import count, default_batch_size, run_in_batches
 
 
@@ -159,6 +160,14 @@ def check_context(flow, context, samples=None):
         )
     if context is None or kind == "none":
         return None
+    if is_frame(context):
+        raise ContractError(
+            "context",
+            flow,
+            expected="an array, whose columns are known by their places",
+            received=f"a {type(context).__name__}",
+            hint="Pass context[[names in their order]].to_numpy().",
+        )
     context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
     _check_classes(flow, context)
     context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)

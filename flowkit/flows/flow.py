@@ -193,7 +193,7 @@ class Flow(Training, Inference):
                 validation_data = to_validate_on(self, validation_data, size)
             if not self.built or not is_adapted(self):
                 share = 1.0 - kwargs.get("validation_split", 0.0)
-                self.adapt(*to_adapt_to(self, x, first, share), again=False)
+                self._adapt_to(*to_adapt_to(self, x, first, share), again=False)
         if self.compiled:
             backends.use_multi_tensor(self.optimizer)
         return super().fit(
@@ -266,12 +266,15 @@ class Flow(Training, Inference):
             return self
         with learned_columns(self, x) as x:
             refuse_whole(self, x)
-            x, context = chosen_rows(self, *self._check(x, context))
-            y = dequantized(self, x)
-            self._build_on(x, context)
-            with backends.no_grad():
-                adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))
+            self._adapt_to(x, context, again)
         return self
+
+    def _adapt_to(self, x, context, again):
+        x, context = chosen_rows(self, *self._check(x, context))
+        y = dequantized(self, x)
+        self._build_on(x, context)
+        with backends.no_grad():
+            adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))
 
     # Saving
 

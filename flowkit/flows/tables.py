@@ -1,15 +1,18 @@
 """Tables: frames and their names, how many rows a flow adapts to, and what no density can be fitted to."""
 
 import contextlib
+import itertools
 
 import keras
 import numpy as np
 from keras import tree
 
+from flowkit.bijectors import Elementwise
 from flowkit.contract.columns import ColumnError, column_name
 from flowkit.data.frame import Columns, is_frame
 from flowkit.flows.inputs import is_array, peeked, rows, unpack
 
+_FEW = 1000  # rows that say whether a column is of whole numbers
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
 
 
@@ -37,12 +40,19 @@ def learned_columns(flow, x):
     try:
         yield as_array(flow, x)
     except ColumnError as error:
-        named = error.named(names_of(flow))
+        named = error.named(names_of(flow)) if _reaches(flow.bijector, error.bijector) else error
         flow.columns = before
         raise named from None
     except BaseException:
         flow.columns = before
         raise
+
+
+def _reaches(bijector, layer):
+    """Whether columns come to a layer in the places that they have in the data: after maps of each entry alone."""
+    parts = getattr(bijector, "parts", [bijector])
+    before = itertools.takewhile(lambda part: part is not layer, parts)
+    return layer in parts and all(isinstance(part, Elementwise) for part in before)
 
 
 # Entries
@@ -56,6 +66,8 @@ def refuse_whole(flow, x):
     if x.dtype.kind not in "iufb" or not len(x):
         return
     x = x.astype("uint8") if x.dtype.kind == "b" else x
+    if (x[:_FEW] != np.floor(x[:_FEW])).any(axis=0).all():  # which most tables tell at once
+        return
     largest, varies = np.abs(x).max(axis=0), (x != x[:1]).any(axis=0)
     # Floats so large that there is nothing between whole numbers tell nothing.
     fine = x.dtype.kind in "iu" or np.spacing(largest) < 1
@@ -83,11 +95,16 @@ def rows_asked_for(flow):
     return max(getattr(layer, "rows_to_adapt", 0) for layer in flow._flatten_layers())
 
 
+def _most(flow, x):
+    """The same, of rows as large as those of `x`."""
+    asked = rows_asked_for(flow)
+    return min(asked, max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
+
+
 def chosen_rows(flow, x, context):
     """The rows of arrays that a flow adapts to: all, or as many as it asks for, drawn by a fixed seed."""
-    asked = rows_asked_for(flow)
-    most = max(1, min(asked, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
-    if not asked or len(x) <= most:
+    most = _most(flow, x)
+    if not most or len(x) <= most:
         return x, context
     index = np.sort(np.random.default_rng(0).choice(len(x), most, replace=False))
     return x[index], None if context is None else tree.map_structure(lambda c: c[index], context)
@@ -99,8 +116,8 @@ def to_adapt_to(flow, data, first, share):
     Of arrays all that are trained on, the first `share` of them. Of a data set as many batches as it takes, or the
     first alone if it can be read only once.
     """
-    asked = rows_asked_for(flow)
-    if not asked or first[0] is None or hasattr(data, "__next__"):
+    asked = _most(flow, first[0]) if first[0] is not None else 0
+    if not asked or hasattr(data, "__next__"):
         return first
     whole, its_context = unpack(data) if isinstance(data, dict) else (data, None)
     if is_array(whole):
@@ -114,7 +131,10 @@ def to_adapt_to(flow, data, first, share):
             break
     data, contexts = zip(*pieces, strict=True)
     joined = None if contexts[0] is None else tree.map_structure(lambda *c: np.concatenate(c), *contexts)
-    return np.concatenate(data), joined
+    data = np.concatenate(data)
+    if len(data) >= _FEW:
+        refuse_whole(flow, data)
+    return data, joined
 
 
 def _batches(data):

@@ -106,8 +106,12 @@ def _prepare_table(recipe):
     flow = build_flow(recipe, train)
     x = train.values.astype(flow.compute_dtype)
     ordered = data.batches(x, batch_size=table.batch_size, epoch_steps=table.epoch_steps, seed=table.seed)
-    rows = np.random.default_rng(table.seed).permutation(len(train))[: table.adapt_batch]
-    flow.adapt(train.values[rows])
+    for some in (train, test):
+        try:
+            # All rows are looked at now, not in the epoch that comes to them; `adapt` takes as many as it needs.
+            flow.adapt(some.values) if some is train else flow._check(some.values, None)
+        except ValueError as error:
+            raise RecipeError(f"{some.name}: {error}") from error
     flow.compile(optimizer=build_optimizer(recipe, len(ordered)))
     return Experiment(recipe, flow, train, test, ordered, None)
 

@@ -71,3 +71,12 @@ def test_what_is_no_domain_is_refused(domains, message):
 def test_another_number_of_columns_is_refused():
     with pytest.raises(ContractError, match="expected 2 columns, as there are domains, received shape"):
         Unconstrain(["real", "positive"])(np.ones((3, 4), "float32"))
+
+
+def test_far_out_latents_come_back_as_numbers_and_bounds_may_be_arrays():
+    layer = Unconstrain(np.array([[0.0, np.inf], [-np.inf, 1.0], [0.0, 2.0]]))
+    x = numbers(layer.inverse(np.full((1, 3), 1e4, "float32"))[0])
+    assert np.isfinite(x).all()
+    assert np.isfinite(numbers(layer(x.astype("float32"))[0])).all()
+    back = numbers(layer.inverse(np.full((1, 3), -1e4, "float32"))[0])
+    assert np.isfinite(back).all()

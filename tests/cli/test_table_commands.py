@@ -136,3 +136,23 @@ def test_the_recipe_of_magic_is_one_of_tables():
     assert recipes.of_tables(recipe)
     assert not recipes.of_tables(recipes.read_recipe("glow/digits"))
     assert recipes.parse_recipe(recipes.dumps(recipe)) == recipe
+
+
+def test_rows_that_cannot_be_scored_are_found_before_training(folder, tmp_path, capsys):
+    lines = (folder / "table.csv").read_text().splitlines()
+    for bad in (7, 150):
+        spoilt = list(lines)
+        spoilt[bad] = "nan," + spoilt[bad].split(",", 1)[1]
+        (tmp_path / "bad.csv").write_text("\n".join(spoilt) + "\n")
+        arguments = ["train", str(folder / "tiny.toml"), "--data", str(tmp_path / "bad.csv")]
+        assert main([*arguments, "--out", str(tmp_path / "run")]) != 0
+        assert "NaN" in capsys.readouterr().err
+
+
+def test_other_orders_of_columns_are_put_right(folder, trained, tmp_path, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    expected = capsys.readouterr().out.split("nats")[0]
+    rows = list(csv.reader((folder / "table.csv").open()))
+    (tmp_path / "turned.csv").write_text("".join(",".join(row[::-1]) + "\n" for row in rows))
+    assert main(["evaluate", str(trained), "--data", str(tmp_path / "turned.csv")]) == 0
+    assert capsys.readouterr().out.split("nats")[0] == expected

@@ -10,9 +10,9 @@ from small_flows import Rows, one_line
 
 import flowkit
 from flowkit import Flow, zoo
-from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, Standardize
+from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, Permute, Pointwise, Standardize
 from flowkit.conditioners import MLP
-from flowkit.transforms import Affine
+from flowkit.transforms import Affine, MixtureOfLogistics
 from flowkit.zoo import table_front
 
 NAMES = ["offset", "tiny", "share"]
@@ -249,3 +249,37 @@ def test_names_given_twice_are_refused():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="received 'a' more than once"):
         table_flow().adapt(pandas.DataFrame(table(9), columns=["a", "a", "b"]))
+
+
+# What a strict reader found
+
+
+def test_a_column_is_whole_only_if_all_rows_are():
+    hours = np.r_[np.arange(1000.0), np.arange(1000) + 0.5][:, None] * np.ones((1, 2))
+    fitted(Flow(Chain([Standardize(), ActNorm()])), hours, batch_size=500)
+    with pytest.raises(ValueError, match="whole numbers in column 0"):
+        fitted(Flow(Chain([Standardize(), ActNorm()])), np.floor(hours), batch_size=500)
+
+
+def test_a_pointwise_layer_fitted_to_data_asks_for_rows_before_it_is_built():
+    layer = Pointwise(MixtureOfLogistics(2), init="data")
+    assert layer.rows_to_adapt == 10_000
+    x = np.r_[np.zeros(100), np.full(100, 5.0)][:, None] + np.random.default_rng(0).normal(size=(200, 1))
+    z = fitted(Flow(layer), x, batch_size=50, shuffle=False).encode(x)
+    assert abs(z.mean()) < 0.2  # of the first 50 rows alone it would be above 2
+
+
+def test_a_column_is_named_only_if_it_stands_where_it_stood():
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    x[:, 0] = 2.5
+    flow = Flow(Chain([Permute("reverse"), Standardize()]))
+    frame = pytest.importorskip("pandas").DataFrame(x, columns=["a", "b", "c"])
+    with pytest.raises(ValueError, match="received column 2: all 100 entries"):
+        flow.adapt(frame)
+
+
+def test_a_frame_is_no_context():
+    c = pytest.importorskip("pandas").DataFrame(np.zeros((8, 2)), columns=["p", "q"])
+    flow = Flow(Coupling(MLP([4], context="required")))
+    with pytest.raises(ValueError, match="known by their places"):
+        flow.adapt(np.random.default_rng(0).normal(size=(8, 2)), c)
