@@ -88,9 +88,7 @@ def _draw(recipe, folder, flow, test):
         samples = flow.sample(sampling.count, temperature=sampling.temperature, seed=0)
         training.save_pairs(folder.pairs, test.values, samples, test.names)
     base = flow.base.sample((_DRAWS, *flow.event_shape), seed=keras.random.SeedGenerator(0))
-    training.save_quantiles(
-        folder.quantiles, flow.encode(test.values), keras.ops.convert_to_numpy(base), None
-    )
+    training.save_quantiles(folder.quantiles, flow.encode(test.values), keras.ops.convert_to_numpy(base))
 
 
 def save_samples(path, samples, names):
@@ -99,5 +97,6 @@ def save_samples(path, samples, names):
         writer = csv.writer(file, lineterminator="\n")
         if names is not None:
             writer.writerow(names)
-        # As many digits as a float32 has, and no more.
-        writer.writerows([f"{number:.9g}" for number in row] for row in np.asarray(samples))
+        samples = np.asarray(samples)
+        digits = 9 if samples.dtype == "float32" else 17  # as many as tell its numbers apart
+        writer.writerows([f"{number:.{digits}g}" for number in row] for row in samples)

@@ -53,7 +53,7 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
     _save(figure, path)
 
 
-def save_quantiles(path: str | Path, latents: Any, expected: Any, names: Sequence[Any] | None = None) -> None:
+def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
     """Draw the quantiles of `latents` over those of `expected`, draws of their density, to a PNG file: a QQ plot.
 
     Both are `(rows, columns)`. A column on the diagonal is distributed as it should be; at most 40 are drawn.
@@ -69,7 +69,7 @@ def save_quantiles(path: str | Path, latents: Any, expected: Any, names: Sequenc
     )
     ends = []
     for column in range(min(40, latents.shape[1])):
-        name = None if latents.shape[1] > 10 else f"latent {column}" if names is None else str(names[column])
+        name = None if latents.shape[1] > 10 else f"latent {column}"
         there, here = (np.quantile(table[:, column], levels) for table in (expected, latents))
         axes.plot(there, here, linewidth=1, label=name)
         ends += [there[0], there[-1], here[0], here[-1]]
