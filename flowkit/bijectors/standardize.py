@@ -84,7 +84,11 @@ class Standardize(Bijector):
         steps = np.spacing(np.abs(x).max(axis=0))  # between neighbouring numbers
         x = x.astype("float64")
         constant = (x == x[0]).all(axis=0)
-        self._refuse(constant, lambda i: f"all {len(x)} entries are {x[0, i]:g}", "Leave it out.")
+        self._refuse(
+            constant,
+            lambda i: f"all {len(x)} entries are {x[0, i]:g} in {self.compute_dtype}",
+            "Leave it out; or, if it does vary, give more rows or subtract a round number in float64.",
+        )
         mean = x.mean(axis=0)
         std = np.sqrt(np.square(x - mean).mean(axis=0))
         self._refuse(

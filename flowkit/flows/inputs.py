@@ -171,11 +171,12 @@ def check_domain(x, domain, names=None):
         place = tuple(int(i) for i in np.argwhere(~inside)[0])
         table = x.ndim == 2 and (names is not None or domain.columns is not None)
         where = f"in row {place[0]} of {column_name(place[1], names)}" if table else f"at {list(place)}"
+        more = int((~inside).sum()) - 1
         wanted = domain if domain.columns is None else domain.columns[place[-1]]
         raise ValueError(
-            f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} {where} and "
-            f"{int((~inside).sum()) - 1} more such entries of {x.size}. Bring them inside, or begin with another "
-            "bijector."
+            f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} {where}"
+            f"{f' and {more} more such entries of {x.size}' if more else ''}. Bring them inside, or begin with another "
+            "bijector (of the zoo: other domains=)."
         )
 
 

@@ -38,7 +38,7 @@ def test_columns_far_from_zero_and_of_other_scales():
     [
         (
             np.full(ROWS, 0.1),
-            r"expected columns .* that vary, received column 2: all 400 entries are 0\.1\. Leave it",
+            r"expected columns .* that vary, received column 2: all 400 entries are 0\.1 in float32\. Leave it",
         ),
         (
             np.random.default_rng(1).normal(1e7, 1.0, ROWS),
@@ -57,5 +57,7 @@ def test_a_column_without_a_density_is_named(column, message):
 
 
 def test_more_than_one_is_said():
-    with pytest.raises(ContractError, match="column 0: all 3 entries are 1, and 1 more such columns"):
+    with pytest.raises(
+        ContractError, match="column 0: all 3 entries are 1 in float32, and 1 more such columns"
+    ):
         Standardize().adapt(np.ones((3, 2), "float32"))
