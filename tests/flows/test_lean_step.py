@@ -84,6 +84,7 @@ def test_what_is_frozen_after_an_epoch_stays_in_the_next():
 
 
 @on_jax
+@pytest.mark.optimized
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_several_steps_at_once_are_as_many_single_ones(optimizer):
     """9 batches of 8 rows in groups of 4, and 3 of the validation's: the last of each is not full."""
