@@ -266,10 +266,10 @@ class Flow(Training, Inference):
             return self
         with learned_columns(self, x) as x:
             refuse_whole(self, x)
-            self._adapt_to(x, context, again)
+            self._adapt_to(x, context, again=again)
         return self
 
-    def _adapt_to(self, x, context, again):
+    def _adapt_to(self, x, context, *, again):
         x, context = chosen_rows(self, *self._check(x, context))
         y = dequantized(self, x)
         self._build_on(x, context)
