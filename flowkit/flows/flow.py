@@ -1,6 +1,5 @@
 """The model: a bijector and the base density of its latents."""
 
-from pathlib import Path
 from typing import Any, Self
 
 import keras
@@ -11,7 +10,7 @@ from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.arguments import shown
 from flowkit.contract.building import build_for
 from flowkit.contract.precision import full_precision, warn_of_other_precision
-from flowkit.contract.saving import built_late, refuse_late, refuse_shared
+from flowkit.contract.saving import built_late, refuse_shared
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
@@ -34,7 +33,7 @@ from flowkit.flows.inputs import (
 from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.reparameterized import draw
-from flowkit.flows.same_bytes import make_reproducible
+from flowkit.flows.saved import Saved
 from flowkit.flows.tables import chosen_rows, learned_columns, refuse_whole, to_adapt_to
 from flowkit.flows.training import Training
 from flowkit.flows.turns import Turns, alone
@@ -43,7 +42,7 @@ from flowkit.objectives import MaximumLikelihood, Objective
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Flow(Training, Inference):
+class Flow(Saved, Training, Inference):
     """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
 
     A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of
@@ -275,50 +274,3 @@ class Flow(Training, Inference):
         self._build_on(x, context)
         with backends.no_grad():
             adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))
-
-    # Saving
-
-    def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
-        """Keras's `save`, which writes the same bytes for the same flow."""
-        with self.turns.answer("save"):
-            self._refuse_late()  # before Keras opens the file, and with that empties it
-            super().save(filepath, *args, **kwargs)
-            make_reproducible(filepath)
-
-    def get_config(self) -> dict[str, Any]:
-        store = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "bijector": store(self.bijector),
-            "base": store(self.base),
-            "embedding": None if self.embedding is None else store(self.embedding),
-            "dequantize": None if self.dequantize is None else store(self.dequantize),
-            "columns": None if self.columns is None else [list(self.columns.names), self.columns.library],
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-        parts = {
-            part: config[part] and keras.saving.deserialize_keras_object(config[part], custom_objects)
-            for part in ("bijector", "base", "embedding", "dequantize")
-            if part in config  # older files know of no embedding
-        }
-        config = dict(config)
-        columns = config.pop("columns", None)
-        flow = cls(**config | parts)
-        flow.columns = columns and Columns(tuple(columns[0]), columns[1])
-        return flow
-
-    def save_own_variables(self, store: Any) -> None:
-        with self.turns.answer("save"):
-            self._refuse_late()
-            super().save_own_variables(store)
-
-    def _refuse_late(self):
-        refuse_late(
-            self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
-        )
-
-    def load_own_variables(self, store: Any) -> None:
-        refuse_late(self.base, self._late)
-        super().load_own_variables(store)
