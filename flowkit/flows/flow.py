@@ -260,15 +260,15 @@ class Flow(Saved, Training, Inference):
         Without `x` it is draws of the flow that are normalised, in the direction of sampling: those of an ActNorm
         nearest to the data leave with mean 0 and variance 1.
         """
-        if x is None:
-            adapt_to_draws(self, context, again)
-            return self
         with learned_columns(self, x) as x:
             refuse_whole(self, x)
             self._adapt_to(x, context, again=again)
         return self
 
     def _adapt_to(self, x, context, *, again):
+        if x is None:
+            adapt_to_draws(self, context, again)
+            return
         x, context = chosen_rows(self, *self._check(x, context))
         y = dequantized(self, x)
         self._build_on(x, context)
