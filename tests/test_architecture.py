@@ -82,6 +82,7 @@ ALSO = {
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
+    "flowkit.bijectors.unconstrain": {"backends"},  # as splits
 }
 FREE = {"_engine", "_registration"}
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, ContractError, Domain
 from flowkit.contract.arguments import shown
@@ -43,11 +44,7 @@ class Unconstrain(Elementwise):
         self.columns = [interval(domain, number) for number, domain in enumerate(domains)]
         domain = Domain.intervals(*((column.low, column.high) for column in self.columns))
         self.spec = BijectorSpec(domain=domain, log_det="zero" if domain == Domain.REAL else "varying")
-        low, high = np.array([(column.low, column.high) for column in self.columns]).T
-        self._low, self._high = low, high
-        self._below, self._above = np.isfinite(low), np.isfinite(high)
-        self._both = self._below & self._above
-        self._width = np.where(self._both, high - low, 1.0)
+        self._bounds = tuple((column.low, column.high) for column in self.columns)
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -60,41 +57,42 @@ class Unconstrain(Elementwise):
             )
 
     def _forward(self, x):
+        bounded_below, bounded_above, _ = self._sides(x)
         # What is not bounded on a side has a distance of 1 from it: a logarithm of 0.
-        below = ops.where(self._below, x - self._finite(self._low, x), ops.ones_like(x))
-        above = ops.where(self._above, self._finite(self._high, x) - x, ops.ones_like(x))
+        below = ops.where(bounded_below, x - self._constant(_low, x), ops.ones_like(x))
+        above = ops.where(bounded_above, self._constant(_high, x) - x, ops.ones_like(x))
         log_below, log_above = ops.log(below), ops.log(above)
-        z = ops.where(self._below | self._above, log_below - log_above, x)
-        return z, self._log_width(x) - log_below - log_above
+        z = ops.where(ops.logical_or(bounded_below, bounded_above), log_below - log_above, x)
+        return z, self._constant(_log_width, x) - log_below - log_above
 
     def _inverse(self, z):
+        below, above, both = self._sides(z)
         zero = ops.zeros_like(z)
-        low, high, width = (self._finite(given, z) for given in (self._low, self._high, self._width))
+        low, high, log_width = (self._constant(given, z) for given in (_low, _high, _log_width))
+        width = self._constant(_width, z)
         # Of an interval, from the nearer end: there a small distance keeps its digits.
-        t = ops.where(self._both, z, zero)
+        t = ops.where(both, z, zero)
         log_from_low, log_from_high = log_sigmoid(t), log_sigmoid(-t)
         between = ops.where(t > 0, high - width * ops.exp(log_from_high), low + width * ops.exp(log_from_low))
         # Of a half-line.
-        log_distance = ops.where(
-            self._both, zero, ops.where(self._below, z, ops.where(self._above, -z, zero))
-        )
+        log_distance = ops.where(both, zero, ops.where(below, z, ops.where(above, -z, zero)))
         distance = ops.exp(log_distance)
-        x = ops.where(self._below, low + distance, ops.where(self._above, high - distance, z))
-        x = ops.where(self._both, between, x)
-        within = ops.where(self._both, log_from_low + log_from_high, zero)
-        return self._kept_inside(x), self._log_width(z) + within + log_distance
+        x = ops.where(below, low + distance, ops.where(above, high - distance, z))
+        x = ops.where(both, between, x)
+        # No number that rounding has put on an end, or beyond all numbers.
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        kept = minimum(maximum(x, self._constant(_first, x, dtype)), self._constant(_last, x, dtype))
+        x = ops.where(ops.logical_or(below, above), kept, x)
+        return x, log_width + ops.where(both, log_from_low + log_from_high, zero) + log_distance
 
-    def _kept_inside(self, x):
-        """`x`, but no number that rounding has put on an end, or beyond all numbers."""
-        first, last = _ends(self._low, self._high, np.dtype(keras.backend.standardize_dtype(x.dtype)))
-        kept = minimum(maximum(x, self._finite(first, x)), self._finite(last, x))
-        return ops.where(self._below | self._above, kept, x)
+    def _constant(self, function, x, *more):
+        """Numbers of the columns, once on each device: a copy to it in each pass would cost more than the map."""
+        return backends.constant(function, self._bounds, *more, like=x)
 
-    def _finite(self, bounds, x):
-        return ops.convert_to_tensor(np.where(np.isfinite(bounds), bounds, 0.0), dtype=x.dtype)
-
-    def _log_width(self, x):
-        return ops.convert_to_tensor(np.log(self._width), dtype=x.dtype)
+    def _sides(self, x):
+        """Which columns are bounded below, above, and on both sides."""
+        below, above = (self._constant(function, x) > 0 for function in (_is_below, _is_above))
+        return below, above, ops.logical_and(below, above)
 
     def get_config(self) -> dict[str, Any]:
         ends = [[_stored(column.low), _stored(column.high)] for column in self.columns]
@@ -131,8 +129,44 @@ def _stored(end):
     return end if math.isfinite(end) else None
 
 
-def _ends(low, high, dtype):
-    """The first and the last number strictly between, in a type; none that an engine would flush to zero."""
-    low, high, tiny = low.astype(dtype), high.astype(dtype), np.finfo(dtype).tiny
-    first = np.maximum(np.nextafter(low, high), low + tiny)
-    return first, np.minimum(np.nextafter(high, low), high - tiny)
+def _ends(bounds):
+    """(low, high) of all columns, as arrays."""
+    return np.array(bounds).T
+
+
+def _low(bounds):
+    low, _ = _ends(bounds)
+    return np.where(np.isfinite(low), low, 0.0)
+
+
+def _high(bounds):
+    _, high = _ends(bounds)
+    return np.where(np.isfinite(high), high, 0.0)
+
+
+def _is_below(bounds):
+    return np.isfinite(_ends(bounds)[0])
+
+
+def _is_above(bounds):
+    return np.isfinite(_ends(bounds)[1])
+
+
+def _width(bounds):
+    return np.where(_is_below(bounds) & _is_above(bounds), _high(bounds) - _low(bounds), 1.0)
+
+
+def _log_width(bounds):
+    return np.log(_width(bounds))
+
+
+def _first(bounds, dtype):
+    """The first number strictly inside, in a type; none that an engine would flush to zero."""
+    low, high = _ends(bounds).astype(dtype)
+    return np.maximum(np.nextafter(low, high), low + np.finfo(dtype).tiny)
+
+
+def _last(bounds, dtype):
+    """The last one."""
+    low, high = _ends(bounds).astype(dtype)
+    return np.minimum(np.nextafter(high, low), high - np.finfo(dtype).tiny)
