@@ -12,10 +12,9 @@ from flowkit import backends
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
 from flowkit.bijectors.planar import bend
 from flowkit.bijectors.scales import scale
-from flowkit.contract import Bijector, BijectorSpec, ContractError, sum_event
+from flowkit.contract import Bijector, BijectorSpec, sum_event
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner, context_of
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.conditioner import adapt_conditioner, ask, build_on_context, refuse_second_input
 from flowkit.numerics import matmul, solve_increasing
 
 LEAK = 0.01
@@ -50,14 +49,7 @@ class BlockAutoregressive(Bijector):
                 "BlockAutoregressive expects a Conditioner or a Keras layer, such as MLP([64]), received "
                 f"{shown(conditioner)}."
             )
-        if context_of(conditioner) != "none":
-            raise ContractError(
-                "conditioner",
-                self,
-                expected="a conditioner that is given the context as its input",
-                received=f"one with context={conditioner.context!r}",
-                hint="Leave context= out of its arguments.",
-            )
+        refuse_second_input(self, conditioner)
         self.units = whole_number(units, "BlockAutoregressive's units", least=1)
         self.depth = whole_number(depth, "BlockAutoregressive's depth", least=1)
         self.conditioner = conditioner
@@ -98,16 +90,7 @@ class BlockAutoregressive(Bijector):
             )
         if self.conditioner is None:
             return
-        ranks = (2,) if self.num_classes is None else (1, 2)
-        if not isinstance(context_shape, tuple | list) or len(context_shape) not in ranks:
-            raise ContractError(
-                "context",
-                self,
-                expected="vectors (batch, k) to ask its conditioner with",
-                received="none" if context_shape is None else f"shape {context_shape}",
-                hint="keras.ops.one_hot makes vectors of labels.",
-            )
-        build_conditioner(self, self.conditioner, size * sum(sizes[1:]), as_tuple(context_shape))
+        build_on_context(self, self.conditioner, size * sum(sizes[1:]), context_shape)
 
     def _masked(self, context):
         """Of each layer: positive weights (size, before, after), their logarithms, masked weights, biases."""

@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from flowkit.bijectors.steered import Steered
-from flowkit.contract import ContractError, sum_event
+from flowkit.contract import sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import build_conditioner, context_of
+from flowkit.contract.conditioner import build_on_context, refuse_second_input
 from flowkit.transforms import Transform
 
 
@@ -45,14 +45,7 @@ class Pointwise(Steered):
                 f"Pointwise's init='data' expects a transform with `fitted`, such as MixtureOfLogistics(), received "
                 f"{self.transform!r}."
             )
-        if context_of(conditioner) != "none":
-            raise ContractError(
-                "conditioner",
-                self,
-                expected="a conditioner that is given the context as its input",
-                received=f"one with context={conditioner.context!r}",
-                hint="Leave context= out of its arguments.",
-            )
+        refuse_second_input(self, conditioner)
         if self.init == "data":
             self.rows_to_adapt = 10_000
         self.spec = self._steered_spec(context="none" if conditioner is None else "required")
@@ -65,17 +58,7 @@ class Pointwise(Steered):
             self.flag = adapted_flag(self)
         if self.conditioner is None:
             return
-        ranks = (2,) if self.num_classes is None else (1, 2)
-        several = isinstance(context_shape, dict)  # which the conditioner knows what to do with
-        if context_shape is None or not (several or len(context_shape) in ranks):
-            raise ContractError(
-                "context",
-                self,
-                expected="vectors (batch, k) to ask its conditioner with",
-                received="none" if context_shape is None else f"shape {context_shape}",
-                hint="keras.ops.one_hot makes vectors of labels.",
-            )
-        build_conditioner(self, self.conditioner, channels * parameters, context_shape)
+        build_on_context(self, self.conditioner, channels * parameters, context_shape, dicts=True)
 
     def _seen(self, x, context):
         return context, None

@@ -7,10 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import shown
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner, context_of
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.conditioner import adapt_conditioner, ask, build_on_context, refuse_second_input
 
 
 class SteeredByContext(Bijector):
@@ -33,14 +32,7 @@ class SteeredByContext(Bijector):
                 f"{type(self).__name__} expects a Conditioner or a Keras layer, such as MLP([64]), received "
                 f"{shown(conditioner)}."
             )
-        if context_of(conditioner) != "none":
-            raise ContractError(
-                "conditioner",
-                self,
-                expected="a conditioner that is given the context as its input",
-                received=f"one with context={conditioner.context!r}",
-                hint="Leave context= out of its arguments.",
-            )
+        refuse_second_input(self, conditioner)
         self.conditioner, self.seed = conditioner, seed
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
@@ -64,17 +56,8 @@ class SteeredByContext(Bijector):
         }
         if self.conditioner is None:
             return
-        ranks = (2,) if self.num_classes is None else (1, 2)
-        if not isinstance(context_shape, tuple | list) or len(context_shape) not in ranks:
-            raise ContractError(
-                "context",
-                self,
-                expected="vectors (batch, k) to ask its conditioner with",
-                received="none" if context_shape is None else f"shape {context_shape}",
-                hint="keras.ops.one_hot makes vectors of labels.",
-            )
         features = sum(math.prod(weight.shape) for weight in self.own.values())
-        build_conditioner(self, self.conditioner, features, as_tuple(context_shape))
+        build_on_context(self, self.conditioner, features, context_shape)
 
     def _steered(self, context):
         """The parameters in the order of `_starts`: (batch, *shape), or (1, *shape) if they are the same for all."""
@@ -90,8 +73,7 @@ class SteeredByContext(Bijector):
         return moved
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        if self.conditioner is not None and (again or not self.adapted):
-            adapt_conditioner(self.conditioner, context, None)
+        adapt_conditioner(self.conditioner, context, None, again)
 
     @property
     def refreshes(self) -> bool:

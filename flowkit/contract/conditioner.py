@@ -110,6 +110,38 @@ def build_conditioner(
         )
 
 
+def refuse_second_input(owner: Any, conditioner: Any) -> None:
+    """Raise ContractError for a conditioner that expects a context beside its input: the context is its input."""
+    if context_of(conditioner) != "none":
+        raise ContractError(
+            "conditioner",
+            owner,
+            expected="a conditioner that is given the context as its input",
+            received=f"one with context={conditioner.context!r}",
+            hint="Leave context= out of its arguments.",
+        )
+
+
+def build_on_context(
+    owner: Any, conditioner: Any, features: int, context_shape: Any, *, dicts: bool = False
+) -> None:
+    """As `build_conditioner`, for one whose input is the context: vectors, labels if it knows classes, or `dicts`.
+
+    Raises ContractError, in the name of its `owner`, for another context.
+    """
+    ranks = (2,) if getattr(conditioner, "num_classes", None) is None else (1, 2)
+    several = isinstance(context_shape, dict)  # which the conditioner knows what to do with
+    if context_shape is None or (not dicts if several else len(context_shape) not in ranks):
+        raise ContractError(
+            "context",
+            owner,
+            expected="vectors (batch, k) to ask its conditioner with",
+            received="none" if context_shape is None else f"shape {context_shape}",
+            hint="keras.ops.one_hot makes vectors of labels.",
+        )
+    build_conditioner(owner, conditioner, features, context_shape if several else as_tuple(context_shape))
+
+
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
     """What depends on a conditioner's weights alone, for inputs of `x_shape`; None if it does not say."""
     return conditioner._derive(x_shape) if takes_derived(type(conditioner), "call") else None

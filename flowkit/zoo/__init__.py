@@ -20,7 +20,8 @@ from flowkit.zoo.blocks import bnaf
 from flowkit.zoo.contractive import residual
 from flowkit.zoo.couplings import nice, nsf, realnvp
 from flowkit.zoo.marginals import gaussianization
-from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
+from flowkit.zoo.masked import iaf, maf, nsf_autoregressive
+from flowkit.zoo.monotone import bernstein, naf, sos, umnn
 from flowkit.zoo.table_front import table_front
 from flowkit.zoo.trained import load, pretrained
 

@@ -1,4 +1,4 @@
-"""Families in which each feature is changed given those before it: one pass for a density, one for each to sample."""
+"""Families in which each feature is changed given those before it, by formulas in both directions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,14 +6,7 @@ from typing import Any
 from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE
 from flowkit.flows.flow import Flow
-from flowkit.transforms import (
-    Bernstein,
-    RationalQuadratic,
-    SigmoidMixture,
-    SumOfSquares,
-    Transform,
-    UnconstrainedMonotone,
-)
+from flowkit.transforms import RationalQuadratic, Transform
 from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
 
 
@@ -49,7 +42,7 @@ def maf(
     >>> flow.adapt(y, x).log_prob(y, context=x).shape
     (64,)
     """
-    steps = _masked("maf", None, features, context, layers, hidden, linear, embedding)
+    steps = masked_layers("maf", None, features, context, layers, hidden, linear, embedding)
     return vector_flow(
         "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )
@@ -80,7 +73,7 @@ def iaf(
     >>> tuple(x.shape), tuple(log_q.shape)
     ((5, 3), (5,))
     """
-    steps = _masked("iaf", None, features, context, layers, hidden, linear, embedding)
+    steps = masked_layers("iaf", None, features, context, layers, hidden, linear, embedding)
     return vector_flow(
         "iaf",
         [Inverse(Chain(steps))],
@@ -123,167 +116,13 @@ def nsf_autoregressive(
     (1,)
     """
     family, spline = "nsf_autoregressive", RationalQuadratic(bins, bound=bound, tails=tails)
-    steps = _masked(family, spline, features, context, layers, hidden, linear, embedding)
+    steps = masked_layers(family, spline, features, context, layers, hidden, linear, embedding)
     return vector_flow(
         family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )
 
 
-def naf(
-    *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 3,
-    hidden: Sequence[int] = (128, 128),
-    units: int = 16,
-    linear: str = "none",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
-    """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
-
-    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples find one
-    feature after the other, and solve for it. Both tails are straight lines, so that all of the real line is reached.
-
-    - `layers`: each takes the features in the reverse order of the one before it.
-    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
-    - `units`: sigmoids for each feature, as in `flowkit.transforms.SigmoidMixture`.
-    - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
-      two.
-
-    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
-    word out of range, ContractError for networks that are too narrow. Huang, Krueger, Lacoste & Courville, Neural
-    Autoregressive Flows (2018).
-
-    >>> naf(features=3, layers=1, hidden=[8], units=4).event_shape
-    (3,)
-    """
-    steps = _masked("naf", SigmoidMixture(units), features, context, layers, hidden, linear, embedding)
-    return vector_flow(
-        "naf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
-    )
-
-
-def umnn(
-    *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 3,
-    hidden: Sequence[int] = (128, 128),
-    units: int = 16,
-    nodes: int = 33,
-    bound: float = 5.0,
-    linear: str = "none",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
-    """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
-
-    A density takes one pass of the networks; samples find one feature after the other. The integral is that of the line
-    through `nodes` values of g, so that both directions are formulas.
-
-    - `layers`: each takes the features in the reverse order of the one before it.
-    - `hidden`: the widths of the MADEs that steer g, each at least as wide as there are features.
-    - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
-    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
-
-    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
-    word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe, Unconstrained Monotonic
-    Neural Networks (2019).
-
-    >>> umnn(features=3, layers=1, hidden=[8], units=4).event_shape
-    (3,)
-    """
-    transform = UnconstrainedMonotone(units, nodes=nodes, bound=bound)
-    steps = _masked("umnn", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow(
-        "umnn", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
-    )
-
-
-def bernstein(
-    *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 3,
-    hidden: Sequence[int] = (128, 128),
-    degree: int = 16,
-    bound: float = 5.0,
-    linear: str = "none",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
-    """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
-
-    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
-
-    - `layers`: each takes the features in the reverse order of the one before it.
-    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
-    - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
-    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
-
-    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
-    word out of range, ContractError for networks that are too narrow. Ramasinghe, Fernando, Khan & Barnes, Robust
-    Normalizing Flows Using Bernstein-type Polynomials (2022).
-
-    >>> bernstein(features=3, layers=1, hidden=[8], degree=4).event_shape
-    (3,)
-    """
-    transform = Bernstein(degree, bound=bound)
-    steps = _masked("bernstein", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow(
-        "bernstein",
-        steps,
-        features=features,
-        context=context,
-        domains=domains,
-        base=base,
-        embedding=embedding,
-    )
-
-
-def sos(
-    *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 3,
-    hidden: Sequence[int] = (128, 128),
-    terms: int = 3,
-    degree: int = 4,
-    bound: float = 5.0,
-    linear: str = "none",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
-    """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
-
-    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
-
-    - `layers`: each takes the features in the reverse order of the one before it.
-    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
-    - `terms`, `degree`, `bound`: so many squares of polynomials of that degree on [-bound, bound], straight lines
-      outside.
-    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
-
-    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
-    word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu, Sum-of-Squares Polynomial
-    Flow (2019).
-
-    >>> sos(features=3, layers=1, hidden=[8], degree=2).event_shape
-    (3,)
-    """
-    transform = SumOfSquares(terms, degree, bound=bound)
-    steps = _masked("sos", transform, features, context, layers, hidden, linear, embedding)
-    return vector_flow(
-        "sos", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
-    )
-
-
-def _masked(
+def masked_layers(
     family: str,
     transform: Transform | None,
     features: int | None,
