@@ -96,6 +96,7 @@ settle = _steps.settle
 sin = _numerics.sin
 tanh = _numerics.tanh
 unbind = _moves.unbind
+update_alike = _optimizer.update_alike
 use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
 
@@ -161,6 +162,7 @@ __all__ = [
     "sparing_tensorflow",
     "tanh",
     "unbind",
+    "update_alike",
     "use_multi_tensor",
     "version",
 ]

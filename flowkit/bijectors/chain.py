@@ -168,8 +168,9 @@ class Chain(Bijector):
     def _backprop(self, x, context, inverse):
         invert = self.backprop == "reversible"
         parts = _flat(self.parts) if invert else self.parts
+        parts = parts[::-1] if inverse else parts
         return backends.backprop(
-            parts[::-1] if inverse else parts,
+            repeats(parts) if backends.scans() else [[tuple(parts)]],
             x,
             context,
             inverse,

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit import backends
+
 # On torch Keras makes an `Adamax` of a class of its own, which moves all weights in a few calls.
 _EnginesAdamax = type(keras.optimizers.Adamax.__new__(keras.optimizers.Adamax))
 
@@ -48,4 +50,4 @@ class GlowAdamax(_EnginesAdamax):
         t = ops.cast(self.iterations + 1, "float32")
         started = ops.sqrt(-ops.expm1(t * math.log(self.beta_2)))
         rate = ops.cast(learning_rate, "float32") * started
-        super()._backend_update_step(grads, trainable_variables, rate)
+        backends.update_alike(self, super()._backend_update_step, grads, trainable_variables, rate)

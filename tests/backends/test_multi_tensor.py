@@ -27,7 +27,11 @@ def test_keras_still_has_what_is_replaced(name):
 
 def moved(optimizer, replace, steps=3):
     """Weights and averages after some steps with gradients whose memory has another order than the weights'."""
-    start = [np.arange(6.0, dtype="float32").reshape(2, 3), np.ones(4, "float32")]
+    start = [
+        np.arange(6.0, dtype="float32").reshape(2, 3),
+        np.ones(4, "float32"),
+        np.full((2, 3), 2, "float32"),
+    ]
     weights = [keras.Variable(value) for value in start]
     optimizer.build(weights)
     if replace:
@@ -63,6 +67,57 @@ def test_the_values_are_keras_own(name, more, norm):
 
     for own, other in zip(train(replace=True), train(replace=False), strict=True):
         np.testing.assert_allclose(own, other, rtol=8 * EPS, atol=EPS)
+
+
+@pytest.mark.skipif(backends.name() != "jax", reason="the other engines never loop over alike weights")
+@pytest.mark.parametrize(
+    ("make", "loops"),
+    [
+        (lambda **more: keras.optimizers.Adam(0.1, **more), True),
+        (lambda **more: keras.optimizers.Adam(0.1, amsgrad=True, **more), True),
+        (lambda **more: keras.optimizers.AdamW(0.1, weight_decay=0.1, **more), True),
+        (lambda **more: keras.optimizers.SGD(0.1, momentum=0.9, **more), True),
+        (lambda **more: training.GlowAdamax(0.1, **more), True),
+        (lambda **more: keras.optimizers.Lion(0.1, **more), False),
+        (lambda **more: training.GuardedOptimizer(keras.optimizers.Adam(0.1, **more)), True),
+    ],
+    ids=["Adam", "amsgrad", "AdamW", "SGD", "GlowAdamax", "Lion", "guarded"],
+)
+def test_as_on_a_gpu_those_of_one_shape_take_one_step(make, loops, monkeypatch):
+    import jax
+
+    from flowkit.backends.jax import parts
+
+    def apply(optimizer, weights, state, grads):
+        return optimizer.stateless_apply(state, grads, weights)
+
+    def size(count):
+        """Lines of the program of one step."""
+        weights = [keras.Variable(np.ones((2, 3), "float32")) for _ in range(count)]
+        optimizer = make(global_clipnorm=0.1, use_ema=True)
+        optimizer.build(weights)
+        backends.use_multi_tensor(getattr(optimizer, "inner_optimizer", optimizer))
+        values, state = [w.value for w in weights], [v.value for v in optimizer.variables]
+        program = jax.jit(lambda *given: apply(optimizer, *given)).lower(values, state, values)
+        return program.as_text().count("\n")
+
+    def values():
+        optimizer = make(global_clipnorm=0.1, use_ema=True, ema_momentum=0.75)
+        start = [np.arange(6.0).reshape(2, 3), np.ones(4), np.full((2, 3), 2.0)]
+        weights = [keras.Variable(value, dtype="float32") for value in start]
+        optimizer.build(weights)
+        backends.use_multi_tensor(getattr(optimizer, "inner_optimizer", optimizer))
+        state, values = [v.value for v in optimizer.variables], [w.value for w in weights]
+        for step in range(3):
+            grads = [ops.cos(ops.convert_to_tensor(value + step, "float32")) for value in start]
+            values, state = apply(optimizer, values, state, grads)
+        return [*values, *state]
+
+    one_by_one, grows = values(), size(24) - size(12)
+    monkeypatch.setattr(parts, "scans", lambda: True)
+    for own, other in zip(values(), one_by_one, strict=True):
+        np.testing.assert_allclose(own, other, rtol=8 * EPS, atol=EPS)
+    assert (size(24) - size(12) < 0.5 * grows) == loops
 
 
 @pytest.mark.skipif(backends.name() != "torch", reason="the other engines take Keras's steps")

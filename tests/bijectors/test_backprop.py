@@ -95,6 +95,26 @@ def test_through_16_steps_with_context(inverse, perturb):
     check_modes(chain, [chain], x[:8], context[:8], inverse=inverse)
 
 
+@pytest.mark.skipif(backends.name() != "jax", reason="the other engines run one block after another")
+@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+def test_blocks_in_one_loop(inverse, perturb, monkeypatch):
+    """As on a GPU: one step is compiled for all that are alike, in both passes, and one for others beside them."""
+    import jax
+
+    monkeypatch.setattr(backends, "scans", lambda: True)
+    x, context = draw(64, 6), draw(64, 3, seed=1)
+    chain = Chain([Scale(0.5), *steps(4, context="required"), Permute("reverse"), Shift(1.0), Shift(2.0)])
+    chain.adapt(x, context=context)
+    perturb(chain, scale=0.05)
+    check_modes(chain, [chain], x[:8], context[:8], inverse=inverse)
+    for mode in MODES:
+        chain.backprop = mode
+        loops = str(
+            jax.make_jaxpr(jax.grad(lambda x: chain(x, context[:8], inverse=inverse)[1].sum()))(x[:8])
+        )
+        assert loops.count(" scan[") == 2  # one for each pass
+
+
 @trains
 def test_through_all_kinds_of_parts(perturb):
     chain = Chain(

@@ -13,3 +13,8 @@ def use_multi_tensor(optimizer):
 
     Nothing to do here.
     """
+
+
+def update_alike(optimizer, own, grads, variables, learning_rate):
+    """`own(grads, variables, learning_rate)`: Keras's steps, one by one."""
+    own(grads, variables, learning_rate)

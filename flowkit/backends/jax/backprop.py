@@ -1,68 +1,163 @@
 """Gradients that save memory, on JAX."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import keras
 
 
-def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Of all activations only the output is kept, from which each part's input is found by inversion, if
     `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
+
+    `runs` are parts as `repeats` gives them: blocks of a run are alike but for their weights. If they keep the shape
+    of x, one block is compiled for all of them, in both passes.
     """
+    runs = _planned(runs, x, context, inverse)
 
     def forward(learned, fixed, x, context):
-        inputs, total = [], jnp.zeros((), x.dtype)
-        for part, *own in zip(parts, learned, fixed, strict=True):
-            inputs.append(x)
-            with _holding(part, *own):
-                x, log_det = part.run(x, context, inverse=inverse)
+        first, total, kept = x, jnp.zeros((), x.dtype), []
+        for run, *own in zip(runs, learned, fixed, strict=True):
+            x, log_det, inputs = run.forward(*own, x, context, inverse)
             total = total + log_det
-        return (x, total), [inputs[0], x] if invert else inputs
+            kept.append(None if invert else inputs)
+        return (x, total), (first, x, kept)
 
     @jax.custom_vjp
-    def run(learned, fixed, x, context):
+    def whole(learned, fixed, x, context):
         return forward(learned, fixed, x, context)[0]
 
     def keep(learned, fixed, x, context):
         outputs, kept = forward(learned, fixed, x, context)
+        if not invert:
+            kept = (None, None, kept[2])
         return outputs, (learned, fixed, context, kept)
 
     def pull(residuals, grads):
         learned, fixed, context, kept = residuals
-        shared, whole = _part(context)
-        learned, shared, kept, (grad, log_det_grad) = _constant((learned, shared, kept, grads))
-        learned_grads, shared_grads = [], jax.tree.map(jnp.zeros_like, shared)
-        y, done = kept[-1], [grad]
-        for i in reversed(range(len(parts))):
-            part, zero = parts[i], _zero_after(done, y.dtype)
-            known, own = (y if invert else kept[i]) + zero, [value + zero for value in learned[i]]
-
-            def again(own, shared, start, part=part, known=known, constants=fixed[i]):
-                with _holding(part, own, constants):
-                    if invert:
-                        x, z, log_det = part.rebuild(known, whole(shared), inverse=inverse, nudge=start)
-                    else:
-                        x, (z, log_det) = known, part.run(known + start, whole(shared), inverse=inverse)
-                return (z, jnp.asarray(log_det, z.dtype)), x
-
-            start = _zeros_before(part, known, inverse) if invert else jnp.zeros_like(known)
-            (_, log_det), pull_part, y = jax.vjp(again, own, shared, start, has_aux=True)
-            share = log_det_grad if log_det.shape else jnp.sum(log_det_grad)  # one number for all samples
-            own_grads, more, grad = pull_part((grad, share))
+        shared, entire = _part(context)
+        learned, shared, (first, y, kept), (grad, log_det_grad) = _constant((learned, shared, kept, grads))
+        last, learned_grads, shared_grads = y, [], jax.tree.map(jnp.zeros_like, shared)
+        pull_block = functools.partial(
+            _pull_block, log_det_grad=log_det_grad, shared=shared, entire=entire, inverse=inverse
+        )
+        for run, own, constants, inputs in reversed(list(zip(runs, learned, fixed, kept, strict=True))):
+            (y, grad, shared_grads), own_grads = run.pull(
+                pull_block, (y, grad, shared_grads), own, constants, inputs
+            )
             learned_grads.append(own_grads)
-            shared_grads = jax.tree.map(jnp.add, shared_grads, more)
-            done = [grad, *own_grads, *jax.tree.leaves(more)]
         if invert:
-            _look(y, *kept, tolerance, on_drift)
+            _look(y, first, last, tolerance, on_drift)
         return learned_grads[::-1], None, grad, shared_grads
 
-    run.defvjp(keep, pull)
-    learned = [[variable.value for variable in part.trainable_variables] for part in parts]
-    fixed = [[variable.value for variable in part.non_trainable_variables] for part in parts]
-    return run(learned, fixed, x, context)
+    whole.defvjp(keep, pull)
+    return whole(
+        [run.values("trainable") for run in runs], [run.values("non_trainable") for run in runs], x, context
+    )
+
+
+class _Block:
+    """Parts, each with weights of its own."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def values(self, kind):
+        """Of each part those of its variables, "trainable" ones or others."""
+        return [[variable.value for variable in getattr(part, f"{kind}_variables")] for part in self.parts]
+
+    def forward(self, learned, fixed, x, context, inverse):
+        """(y, log_det, the input of each part)."""
+        inputs, total = [], jnp.zeros((), x.dtype)
+        for part, *own in zip(self.parts, learned, fixed, strict=True):
+            inputs.append(x)
+            with _holding(part, *own):
+                x, log_det = part.run(x, context, inverse=inverse)
+            total = total + log_det
+        return x, total, inputs
+
+    def pull(self, pull_block, state, learned, fixed, inputs):
+        """`pull_block` of it: (state, gradients of `learned`)."""
+        return pull_block(self.parts, state, learned, fixed, inputs)
+
+
+class _Loop:
+    """Blocks that are alike and keep the shape of x, their weights stacked."""
+
+    def __init__(self, blocks):
+        self.blocks = [_Block(block) for block in blocks]
+
+    def values(self, kind):
+        return jax.tree.map(lambda *each: jnp.stack(each), *(block.values(kind) for block in self.blocks))
+
+    def forward(self, learned, fixed, x, context, inverse):
+        def body(x, own):
+            y, log_det, inputs = self.blocks[0].forward(*own, x, context, inverse)
+            return y, (log_det, inputs)
+
+        y, (log_dets, inputs) = jax.lax.scan(body, x, (learned, fixed))
+        return y, jnp.sum(log_dets, axis=0), inputs
+
+    def pull(self, pull_block, state, learned, fixed, inputs):
+        def body(state, own):
+            return self.blocks[0].pull(pull_block, state, *own)
+
+        return jax.lax.scan(body, state, (learned, fixed, inputs), reverse=True)
+
+
+def _planned(runs, x, context, inverse):
+    """`runs`, each as one loop if it may be, or as one block."""
+    planned, x = [], jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+    def after(block, x):
+        own = block.values("trainable"), block.values("non_trainable")
+        return jax.eval_shape(lambda x: block.forward(*own, x, context, inverse)[0], x)
+
+    for blocks in runs:
+        if len(blocks) > 1:
+            y = after(_Block(blocks[0]), x)
+            if (y.shape, y.dtype) == (x.shape, x.dtype):
+                planned.append(_Loop(blocks))
+                continue
+        planned.append(_Block([part for block in blocks for part in block]))
+        if len(runs) > 1:
+            x = after(planned[-1], x)
+    return planned
+
+
+def _pull_block(parts, state, learned, fixed, inputs, *, log_det_grad, shared, entire, inverse):
+    """The backward pass of `parts`: (state before them, gradients of `learned`).
+
+    The state is what the parts gave, or None if `inputs` are at hand, its gradient, and that of the context so far.
+    """
+    y, grad, shared_grads = state
+    own_grads, done = [], [grad]
+    for i in reversed(range(len(parts))):
+        part = parts[i]
+        known = y if inputs is None else inputs[i]
+        zero = _zero_after(done, known.dtype)
+        known, own = known + zero, [value + zero for value in learned[i]]
+
+        def again(own, shared, start, part=part, known=known, constants=fixed[i]):
+            with _holding(part, own, constants):
+                if inputs is None:
+                    x, z, log_det = part.rebuild(known, entire(shared), inverse=inverse, nudge=start)
+                else:
+                    x, (z, log_det) = None, part.run(known + start, entire(shared), inverse=inverse)
+            return (z, jnp.asarray(log_det, z.dtype)), x
+
+        start = jnp.zeros_like(known) if inputs is not None else _zeros_before(part, known, inverse)
+        (_, log_det), pull_part, y = jax.vjp(again, own, shared, start, has_aux=True)
+        share = log_det_grad if log_det.shape else jnp.sum(log_det_grad)  # one number for all samples
+        part_grads, more, grad = pull_part((grad, share))
+        own_grads.append(part_grads)
+        shared_grads = jax.tree.map(jnp.add, shared_grads, more)
+        done = [grad, *part_grads, *jax.tree.leaves(more)]
+    return (y, grad, shared_grads), own_grads[::-1]
 
 
 def _holding(part, learned, fixed):

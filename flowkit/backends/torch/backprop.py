@@ -7,15 +7,18 @@ import keras
 import torch
 from keras import tree
 
+from flowkit.backends.any.parts import flat
+
 
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow
-def backprop(parts, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Of all activations only the output is kept, from which each part's input is found by inversion, if
     `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
     """
+    parts = flat(runs)
     variables = [part.variables for part in parts]
     values = [variable.value for some in variables for variable in some]
     plan = _Plan(parts, variables, context, inverse, invert, tolerance, on_drift)

@@ -6,6 +6,8 @@ import types
 import keras
 import torch
 
+from flowkit.backends.any.optimizer import update_alike  # noqa: F401  (Keras's own goes through all in a few calls)
+
 
 def all_finite(tensors):
     """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
