@@ -117,7 +117,7 @@ def test_as_on_a_gpu_those_of_one_shape_take_one_step(make, loops, monkeypatch):
     monkeypatch.setattr(parts, "scans", lambda: True)
     for own, other in zip(values(), one_by_one, strict=True):
         np.testing.assert_allclose(own, other, rtol=8 * EPS, atol=EPS)
-    assert (size(24) - size(12) < 0.5 * grows) == loops
+    assert (size(24) - size(12) < 0.7 * grows) == loops  # each is still put on its stack, and taken off
 
 
 @pytest.mark.skipif(backends.name() != "torch", reason="the other engines take Keras's steps")

@@ -55,9 +55,7 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
         return learned_grads[::-1], None, grad, shared_grads
 
     whole.defvjp(keep, pull)
-    return whole(
-        [run.values("trainable") for run in runs], [run.values("non_trainable") for run in runs], x, context
-    )
+    return whole([run.values(True) for run in runs], [run.values(False) for run in runs], x, context)
 
 
 class _Block:
@@ -66,9 +64,12 @@ class _Block:
     def __init__(self, parts):
         self.parts = parts
 
-    def values(self, kind):
-        """Of each part those of its variables, "trainable" ones or others."""
-        return [[variable.value for variable in getattr(part, f"{kind}_variables")] for part in self.parts]
+    def values(self, trainable):
+        """Of each part those of its variables that are trainable, or are not."""
+        return [
+            [variable.value for variable in part.variables if variable.trainable == trainable]
+            for part in self.parts
+        ]
 
     def forward(self, learned, fixed, x, context, inverse):
         """(y, log_det, the input of each part)."""
@@ -91,8 +92,10 @@ class _Loop:
     def __init__(self, blocks):
         self.blocks = [_Block(block) for block in blocks]
 
-    def values(self, kind):
-        return jax.tree.map(lambda *each: jnp.stack(each), *(block.values(kind) for block in self.blocks))
+    def values(self, trainable):
+        return jax.tree.map(
+            lambda *each: jnp.stack(each), *(block.values(trainable) for block in self.blocks)
+        )
 
     def forward(self, learned, fixed, x, context, inverse):
         def body(x, own):
@@ -114,7 +117,7 @@ def _planned(runs, x, context, inverse):
     planned, x = [], jax.ShapeDtypeStruct(x.shape, x.dtype)
 
     def after(block, x):
-        own = block.values("trainable"), block.values("non_trainable")
+        own = block.values(True), block.values(False)
         return jax.eval_shape(lambda x: block.forward(*own, x, context, inverse)[0], x)
 
     for blocks in runs:

@@ -1,0 +1,52 @@
+"""A training step for an NVIDIA GPU, as far as JAX gets without one: to the program that XLA would compile."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from flowkit import backends, training, zoo
+
+pytestmark = pytest.mark.skipif(backends.name() != "jax", reason="asks JAX for its programs")
+
+
+def program(monkeypatch, steps, backprop):
+    """What one training step of a small Glow becomes, with 2 levels and `steps` a level."""
+    import jax
+
+    from flowkit.backends.jax import parts
+
+    monkeypatch.setattr(backends, "scans", lambda: True)
+    monkeypatch.setattr(parts, "scans", lambda: True)
+    # A report to the host names the device's client, and there is none here.
+    monkeypatch.setattr(jax.debug, "callback", lambda *args, **kwargs: None)
+    flow = zoo.glow(levels=2, steps=steps, width=4, backprop=backprop, input_shape=(8, 8, 3))
+    adam = keras.optimizers.Adam(1e-3, use_ema=True, global_clipnorm=50.0)
+    flow.compile(training.GuardedOptimizer(adam))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype("uint8")
+    flow.adapt(images)
+    flow.optimizer.build(flow.trainable_variables)
+    state = (
+        flow.trainable_variables,
+        flow.non_trainable_variables,
+        flow.optimizer.variables,
+        flow.metrics_variables,
+    )
+    values = tuple([variable.value for variable in some] for some in state)
+    traced = jax.jit(flow.train_step).trace(values, (images, None, None))
+    return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+@pytest.mark.parametrize("backprop", ["stored", "recompute", "reversible"])
+def test_depth_adds_weights_and_no_layers(monkeypatch, backprop):
+    few, many = (program(monkeypatch, steps, backprop) for steps in (2, 4))
+    assert few.count("stablehlo.while") == many.count("stablehlo.while") == 4  # both ways through two levels
+    assert few.count("stablehlo.convolution") == many.count("stablehlo.convolution") > 0
+    assert many.count("\n") < 1.5 * few.count("\n")  # each weight is put on its stack, and taken off
+
+
+def test_networks_in_bfloat16_convolve_in_it(monkeypatch, policy):
+    policy("mixed_bfloat16")
+    types = re.findall(r"stablehlo\.convolution.*-> tensor<[0-9x]*(\w+)>", program(monkeypatch, 2, "stored"))
+    assert "bf16" in types
