@@ -24,8 +24,3 @@ def scans():
 def scan(run, blocks, x, context, inverse):
     """`run(parts, x, context, inverse)` of all blocks' parts; blocks are alike but for their weights: (y, log_det)."""
     return run([part for block in blocks for part in block], x, context, inverse)
-
-
-def flat(runs):
-    """The parts of `runs`, which are made of blocks of parts, in their order."""
-    return [part for blocks in runs for block in blocks for part in block]

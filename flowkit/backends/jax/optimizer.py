@@ -22,9 +22,9 @@ def all_finite(tensors):
 
 
 def use_multi_tensor(optimizer):
-    """Let a Keras optimizer clip, step and average all weights of a shape together; Keras would do so one by one.
+    """Let a Keras optimizer clip and average all weights together; Keras would do so one by one.
 
-    What a subclass has written itself stays.
+    It also steps those of one shape together. What a subclass has written itself stays.
     """
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
@@ -37,10 +37,10 @@ def use_multi_tensor(optimizer):
 
 
 def update_alike(optimizer, own, grads, variables, learning_rate):
-    """`own(grads, variables, learning_rate)`, Keras's steps one by one, or those of one shape as one.
+    """`own(grads, variables, learning_rate)`: Keras's steps, one by one.
 
-    The step of one weight is mapped over their stack, so it is the optimizer's own. Those that look at a weight's name
-    take it weight by weight.
+    Here as one for all weights of a shape: the step of one weight is mapped over their stack, so it is the
+    optimizer's own. Those that look at a weight's name take it weight by weight.
     """
     if not parts.scans() or type(optimizer).update_step.__module__ not in _TAKE_ALL_ALIKE:
         own(grads, variables, learning_rate)

@@ -5,8 +5,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-from flowkit.backends.any.parts import flat
-
 
 def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
@@ -15,7 +13,7 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
     """
-    parts = flat(runs)
+    parts = [part for blocks in runs for block in blocks for part in block]
     variables = [part.variables for part in parts]
     values = [[tf.convert_to_tensor(variable.value) for variable in some] for some in variables]
     given = [] if context is None else tf.nest.flatten(context)

@@ -7,8 +7,6 @@ import keras
 import torch
 from keras import tree
 
-from flowkit.backends.any.parts import flat
-
 
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow
 def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
@@ -18,7 +16,7 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
     """
-    parts = flat(runs)
+    parts = [part for blocks in runs for block in blocks for part in block]
     variables = [part.variables for part in parts]
     values = [variable.value for some in variables for variable in some]
     plan = _Plan(parts, variables, context, inverse, invert, tolerance, on_drift)
