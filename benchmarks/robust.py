@@ -21,7 +21,6 @@ from measuring.records import Records
 
 from flowkit.flows.round_trip import TOLERANCE
 
-
 SIZES = ("family", "features", "layers", "width", "steps", "batch", "rate")
 
 
