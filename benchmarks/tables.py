@@ -77,12 +77,13 @@ def train_what_is_missing(options, about, records):
                 place = {"table": table, "seed": seed, "contender": contender, **about}
                 if records.find(**place) is None:
                     split = load(table, options.data)
-                    records.add(**place, **measured(contender, split, budget, seed, options))
-                    print(seed, table, contender, records.rows[-1]["test"], flush=True)
+                    row = measured(contender, split, budget, seed, options)
+                    records.add(**place, **row)
+                    print(f"{table}, seed {seed}, {contender}: {row['test']:.3f}", flush=True)
 
 
 def measured(contender, split, budget, seed, options):
-    module, model = (name for name in CONTENDERS[contender])
+    module, model = CONTENDERS[contender]
     library = importlib.import_module(f"tabular.{module}")
     sizes = Sizes(split.train.shape[1], options.layers, options.width, options.bins)
     start = time.process_time()

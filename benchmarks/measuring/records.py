@@ -7,17 +7,17 @@ from pathlib import Path
 class Records:
     """The lines of a file, by what was measured: `key` names the entries that say it.
 
-    A line that a kill has cut short counts as not written.
+    The file is read each time, since another process may write to it as well. A line that a kill has cut short counts
+    as not written.
     """
 
     def __init__(self, path, key):
         self.path, self.key = Path(path), key
-        self.rows = list(self._whole_lines())
 
     def find(self, **about):
         """The last row about that, or None: a measurement that was repeated replaces the one before it."""
         wanted = [about[name] for name in self.key]
-        found = [row for row in self.rows if [row.get(name) for name in self.key] == wanted]
+        found = [row for row in self._whole_lines() if [row.get(name) for name in self.key] == wanted]
         return found[-1] if found else None
 
     def add(self, **row):
@@ -25,7 +25,6 @@ class Records:
         cut_short = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
         with open(self.path, "a") as file:
             file.write("\n" * cut_short + json.dumps(row) + "\n")
-        self.rows.append(row)
 
     def _whole_lines(self):
         for line in self.path.read_text().splitlines() if self.path.exists() else []:
