@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.contract import ContractError
 from flowkit.contract.adaptation import adapted_flag
 
 
@@ -16,6 +17,8 @@ class StandardizedContext(keras.Layer):
     Mean and (biased) standard deviation are those of the contexts that `adapt` is given; they are stored, and never
     trained. Entries that do not vary are shifted to 0 alone. Whole numbers are taken as numbers, not as labels.
 
+    Raises ContractError for what is no vectors (batch, k), labels and dicts among them.
+
     >>> layer = StandardizedContext()
     >>> layer.build((None, 2))
     >>> layer.adapt(np.array([[100.0, 7.0], [102.0, 7.0]]))
@@ -24,6 +27,7 @@ class StandardizedContext(keras.Layer):
     """
 
     def build(self, context_shape: Any) -> None:
+        self._check(context_shape)
         shape = (context_shape[-1],)
         self.mean = self.add_weight(shape=shape, initializer="zeros", name="mean", trainable=False)
         self.scale = self.add_weight(shape=shape, initializer="ones", name="scale", trainable=False)
@@ -40,9 +44,23 @@ class StandardizedContext(keras.Layer):
         self.flag.assign(True)
 
     def call(self, context: Any) -> Any:
+        self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
         # In the weights' precision: a network in bfloat16 would round a column far from 0 before its mean is taken off.
         context = ops.cast(context, self.variable_dtype)
         return (context - self.mean.value) * self.scale.value
+
+    def _check(self, shape):
+        size = self.mean.shape[0] if self.built else "k"
+        is_dict = isinstance(shape, dict)
+        if not is_dict and len(shape) == 2 and size in ("k", shape[-1]):
+            return
+        raise ContractError(
+            "context",
+            self,
+            expected=f"vectors (batch, {size})",
+            received=f"a dict of {', '.join(map(repr, shape))}" if is_dict else f"shape {tuple(shape)}",
+            hint="Of labels, of several inputs and of series one vector is made by an embedding=.",
+        )
 
     def compute_output_shape(self, context_shape: Any) -> Any:
         return tuple(context_shape)

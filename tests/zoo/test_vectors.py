@@ -146,6 +146,9 @@ def test_contexts_far_from_0_are_read_as_others_are(perturb):
     np.testing.assert_allclose(again.log_prob(rows("nsf"), context=contexts()), scores, atol=1e-3)
     turned = flow.log_prob(rows("nsf"), context=far[::-1].copy())
     assert np.abs(turned - scores).max() > 0.1  # the context is heard
+    for other in (np.zeros(64, int), contexts(size=3), {"a": far}):
+        with pytest.raises(ContractError, match=r"vectors \(batch, 2\).*embedding="):
+            flow.log_prob(rows("nsf"), context=other)
 
 
 def test_a_model_as_the_embedding_says_the_shapes_of_its_inputs():
