@@ -1,20 +1,26 @@
-"""Every family of vectors on four densities of the plane, as one picture: docs/images/families.png.
+"""Every family of vectors on four densities of the plane, as one picture: docs/images/gallery.png.
 
-    python benchmarks/gallery.py --steps 1500 --out docs/images/families.png
+    python benchmarks/gallery.py --steps 1500              # fits what is not fitted yet, then draws
+    python benchmarks/gallery.py --steps 1500 --draw       # draws what there is
 
 A row for each family, a column for each density; the first row shows the data. Below each picture stands the mean
-log-density of rows held out, in nats. Prints the same as a Markdown table.
+log-density of rows held out, in nats. Prints the same as a Markdown table. Each fit is kept as a file in `--fits`, so
+that the run may be killed at any moment.
 """
 
 import argparse
+import itertools
+import os
 import time
+from pathlib import Path
 
+import flowkit  # before Keras: it takes the engine from KERAS_BACKEND
+
+# isort: split
 import keras
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-import flowkit
 
 SIDE = 4.0  # pictures are of [-SIDE, SIDE]^2
 SIZES = {  # beside the families' own defaults, which are for more features than two
@@ -74,30 +80,71 @@ DENSITIES = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument(
-        "--family", nargs="+", choices=sorted(set(flowkit.zoo.VECTORS) - set(LEFT_OUT)), metavar="NAME"
-    )
-    parser.add_argument("--out", default="docs/images/families.png")
+    known = [name for name in flowkit.zoo.VECTORS if name not in LEFT_OUT]
+    add = parser.add_argument
+    add("--steps", type=int, default=1500)
+    add("--family", nargs="+", choices=known, default=known, metavar="NAME")
+    add("--fits", type=Path, default="runs/gallery")
+    add("--draw", action="store_true")
+    add("--out", default="docs/images/gallery.png")
     options = parser.parse_args()
-    families = options.family or [name for name in flowkit.zoo.VECTORS if name not in LEFT_OUT]
-    data = {name: draw(20_000, np.random.default_rng(0)) for name, draw in DENSITIES.items()}
-    held_out = {name: draw(5_000, np.random.default_rng(1)) for name, draw in DENSITIES.items()}
-    print("| family | " + " | ".join(DENSITIES) + " | seconds |")
-    print("| --- |" + " --- |" * (len(DENSITIES) + 1))
-    panels = [[("data", histogram(x)) for x in data.values()]]
+    options.fits.mkdir(parents=True, exist_ok=True)
+    if not options.draw:
+        for family, name in itertools.product(options.family, DENSITIES):
+            path = place(options, family, name)
+            if not path.exists():
+                save(path, **fit_and_score(family, DENSITIES[name], options.steps))
+                print(path, flush=True)
+    families = [
+        family
+        for family in options.family
+        if any(place(options, family, name).exists() for name in DENSITIES)
+    ]
+    print(as_markdown(options, families))
+    panels = [[histogram(draw(20_000, np.random.default_rng(0))) for draw in DENSITIES.values()]]
+    panels += [[found(options, family, name) for name in DENSITIES] for family in families]
+    draw_picture(panels, ["data", *families], options.out)
+
+
+def place(options, family, name):
+    return options.fits / f"{family}-{name.replace(' ', '-')}-{options.steps}.npz"
+
+
+def save(path, **arrays):
+    """In a single step."""
+    temporary = path.with_suffix(".partial.npz")
+    np.savez_compressed(temporary, **arrays)
+    os.replace(temporary, path)
+
+
+def found(options, family, name):
+    """The fit, a dict; without one nothing but an empty picture."""
+    path = place(options, family, name)
+    if not path.exists():
+        return {"values": np.zeros((2, 2))}
+    with np.load(path) as file:
+        return dict(file)
+
+
+def as_markdown(options, families):
+    lines = [
+        "| family | " + " | ".join(DENSITIES) + " | seconds |",
+        "| --- |" + " --- |" * (len(DENSITIES) + 1),
+    ]
     for family in families:
-        start, row = time.perf_counter(), []
-        for name, x in data.items():
-            flow = fitted(family, x, options.steps)
-            score = flow.log_prob(held_out[name].astype("float32")).mean()
-            row.append((f"{score:.2f}", density(flow)))
-        panels.append(row)
-        scores = " | ".join(score for score, _ in row)
-        print(f"| `{family}` | {scores} | {time.perf_counter() - start:.0f} |", flush=True)
-        draw_picture(
-            panels, ["data", *families], options.out
-        )  # after each: a run that is cut off leaves something
+        fits = [found(options, family, name) for name in DENSITIES]
+        cells = [f"{fit['score']:.2f}" if "score" in fit else "-" for fit in fits]
+        seconds = sum(float(fit.get("seconds", 0)) for fit in fits)
+        lines.append(f"| `{family}` | {' | '.join(cells)} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def fit_and_score(family, draw, steps):
+    x, held_out = (draw(count, np.random.default_rng(seed)) for seed, count in enumerate((20_000, 5_000)))
+    start = time.process_time()
+    flow = fitted(family, x, steps)
+    score = flow.log_prob(held_out.astype("float32")).mean()
+    return {"score": score, "values": density(flow), "seconds": time.process_time() - start}
 
 
 def fitted(family, x, steps):
@@ -119,7 +166,7 @@ def density(flow, size=120):
 
 def histogram(x, size=120):
     ends = np.linspace(-SIDE, SIDE, size + 1)
-    return np.histogram2d(x[:, 1], x[:, 0], bins=(ends, ends))[0]
+    return {"values": np.histogram2d(x[:, 1], x[:, 0], bins=(ends, ends))[0]}
 
 
 def draw_picture(panels, names, path):
@@ -128,17 +175,12 @@ def draw_picture(panels, names, path):
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     for line, row, name in zip(axes, panels, names, strict=False):
-        for axis, (below, values) in zip(line, row, strict=True):
-            axis.imshow(
-                values,
-                origin="lower",
-                cmap="magma",
-                vmax=np.quantile(values, 0.995),
-                interpolation="bilinear",
-            )
+        for axis, fit in zip(line, row, strict=True):
+            most = np.quantile(fit["values"], 0.995)
+            axis.imshow(fit["values"], origin="lower", cmap="magma", vmin=0, vmax=most)
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.set_xlabel("" if below == "data" else f"{below} nats", fontsize=8)
+            axis.set_xlabel(f"{fit['score']:.2f} nats" if "score" in fit else "", fontsize=8)
         line[0].set_ylabel(name, fontsize=8)
     for axis, title in zip(axes[0], DENSITIES, strict=True):
         axis.set_title(title, fontsize=9)

@@ -104,7 +104,9 @@ def interval(domain: Any, number: int) -> Domain:
     if isinstance(domain, str | Domain) and domain in ("circular", Domain.CIRCLE):
         raise ValueError(
             f"the domain of column {number}: expected an interval, received the circle, which no map takes onto the "
-            "line. Circular flows (flowkit.transforms.CircularRationalQuadratic) take angles as they are."
+            "line. For angles alone take flowkit.zoo.circular_nsf, as they are. Beside other columns, either take "
+            "(-math.pi, math.pi), with the seam where few rows are; or fit the other columns given the angles' cosines "
+            "and sines, as context=, and the angles by a flow of their own."
         )
     if isinstance(domain, Domain) and domain.kind == "interval" and domain.columns is None:
         return domain

@@ -14,6 +14,7 @@ from flowkit.conditioners.place_prior import PlacePrior
 from flowkit.conditioners.residual_mlp import ResidualMLP
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.conditioners.scaled_dense import ScaledDense
+from flowkit.conditioners.standardized_context import StandardizedContext
 from flowkit.conditioners.top_prior import TopPrior
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "ResidualMLP",
     "ScaledConv",
     "ScaledDense",
+    "StandardizedContext",
     "TopPrior",
 ]

@@ -1,12 +1,14 @@
 """Batches whose order depends on the seed and the epoch alone, so that a run can be resumed."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
+from flowkit.data.fingerprint import fingerprint
 
 
 def batches(
@@ -111,6 +113,11 @@ class Batches(keras.utils.PyDataset):
         self._first_of_epoch = False
         self._next_index = 0
         self._order = (None, None)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for the same events and contexts in the same order: see `flowkit.data.fingerprint`."""
+        return fingerprint(self.x, *(array for _, array in sorted(_named(self.context))))
 
     @property
     def epoch(self) -> int:

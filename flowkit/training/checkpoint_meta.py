@@ -27,7 +27,7 @@ Meta = dict[str, Any]
 Callbacks = list[keras.callbacks.Callback]
 
 
-def describe(epochs: int, step: int, data_seed: int | None, callbacks: Callbacks) -> Meta:
+def describe(epochs: int, step: int, data_seed: int | None, data: str | None, callbacks: Callbacks) -> Meta:
     """The description of a checkpoint written here and now, as JSON takes it."""
     return {
         "format": FORMAT,
@@ -37,6 +37,7 @@ def describe(epochs: int, step: int, data_seed: int | None, callbacks: Callbacks
         "epoch": epochs,
         "step": step,
         "data_seed": data_seed,
+        "data": data,
         "callbacks": [
             {"class": type(callback).__name__, "values": _memory(callback)} for callback in callbacks
         ],
@@ -60,7 +61,9 @@ def check_complete(meta: Meta) -> None:
         raise ValueError("its meta is incomplete")
 
 
-def check_origin(name: str, meta: Meta, data_seed: int | None, callbacks: Callbacks) -> None:
+def check_origin(
+    name: str, meta: Meta, data_seed: int | None, data: str | None, callbacks: Callbacks
+) -> None:
     """Raise a CheckpointError if file `name` cannot be gone on from here, and warn if not bit for bit."""
     if meta["format"] != FORMAT:
         raise CheckpointError(f"{name} has format {meta['format']}: expected {FORMAT}")
@@ -71,6 +74,12 @@ def check_origin(name: str, meta: Meta, data_seed: int | None, callbacks: Callba
         )
     if meta["data_seed"] != data_seed:
         raise CheckpointError(f"{name} was written with data seed {meta['data_seed']}: received {data_seed}")
+    then = meta.get("data")  # None in files of versions that did not look
+    if None not in (then, data) and then != data:
+        raise CheckpointError(
+            f"{name} was written in training on other data: expected the same rows in the same order. Bring them back, "
+            "or train anew in another folder"
+        )
     expected = [type(callback).__name__ for callback in callbacks]
     received = [memory["class"] for memory in meta["callbacks"]]
     if received != expected:

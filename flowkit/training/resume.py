@@ -52,8 +52,8 @@ class Resume(keras.callbacks.Callback):
 
     Raises:
         CheckpointError: from `load`, one line, if the checkpoint belongs to another model,
-            optimizer, engine or data seed, or neither it nor the previous one can be read. The model
-            is then as it was.
+            optimizer, engine or data seed, to other data (of `batches`), or neither it nor the previous
+            one can be read. The model is then as it was.
 
     Example:
         >>> import flowkit, tempfile, numpy as np
@@ -118,7 +118,7 @@ class Resume(keras.callbacks.Callback):
             self._begin_at(0, 0)
             return 0
         arrays, meta = self._read_first_whole(candidates)
-        check_origin(self.path.name, meta, self.data_seed, self.callbacks)
+        check_origin(self.path.name, meta, self.data_seed, self._data(), self.callbacks)
         arrays, metrics = split_metrics(arrays)
         variables = named_variables(model)
         check_match(self.path.name, arrays, variables)
@@ -210,10 +210,14 @@ class Resume(keras.callbacks.Callback):
     def _write(self, epochs, step, *, metrics=False, **more):
         arrays = state(self.model, metrics=metrics)
         if self.writer:
-            meta = describe(epochs, step, self.data_seed, self.callbacks)
+            meta = describe(epochs, step, self.data_seed, self._data(), self.callbacks)
             remove_leftovers(self.path)
             write(self.path, arrays, meta | more, keep=self.previous_path)
         self._written = time.monotonic()
+
+    def _data(self):
+        """The fingerprint of what is trained on, as far as this is told."""
+        return None if self.batches is None else self.batches.fingerprint
 
     def _is_to_stop(self):
         return self.stop is not None and self.stop()

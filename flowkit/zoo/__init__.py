@@ -10,7 +10,8 @@
 - `domains`: what each feature may be, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
 - `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
 
-Each feature is standardised inside of the flow, by the data that `adapt`, or the first call of `fit`, is given.
+Each feature is standardised inside of the flow, by the data that `adapt`, or the first call of `fit`, is given. So is a
+context that no embedding reads.
 """
 
 from flowkit.zoo._glow import glow

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from flowkit.bijectors import ActNorm, Chain, LULinear, Permute
+from flowkit.conditioners import StandardizedContext
 from flowkit.contract.arguments import one_of, whole_number, widths
 from flowkit.flows.context import classes_of
 from flowkit.flows.flow import Flow
@@ -78,8 +79,11 @@ def vector_flow(
     """The flow of `front`, what brings data to the scale that layers are made for, then of `layers`.
 
     `front` None is that of tables: from the `domains` of the features onto the real line, then standardised; and an
-    ActNorm, which training may move. With `features` the weights are made now.
+    ActNorm, which training may move. A context without an `embedding` is standardised too. With `features` the weights
+    are made now.
     """
+    if context and embedding is None:
+        embedding = StandardizedContext()
     if front is None:
         front = [*table_front(features=features, domains=domains), ActNorm(factor=1.0)]
     flow = Flow(Chain([*front, *layers]), base, embedding=embedding, name=family)

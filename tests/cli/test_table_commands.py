@@ -76,6 +76,18 @@ def test_it_goes_on_to_more_epochs(trained, capsys):
     assert json.loads((trained / "metrics.json").read_text())["epochs"] == 3
 
 
+@pytest.mark.one_engine
+def test_it_does_not_go_on_with_another_table(folder, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    lines = (folder / "table.csv").read_text().splitlines(keepends=True)
+    table.write_text("".join(lines))
+    arguments = [str(folder / "tiny.toml"), "--data", str(table), "--out", str(tmp_path / "run"), "--epochs"]
+    assert main(["train", *arguments, "1"]) == 0
+    table.write_text("".join([*lines[:-1], "10001.0,0.001,2.0\n"]))
+    assert main(["train", *arguments, "2", "--resume"]) != 0
+    assert "was written in training on other data" in capsys.readouterr().err
+
+
 def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
     assert main(["sample", str(trained), "-n", "7", "-o", str(tmp_path / "more.csv")]) == 0
     rows = list(csv.reader((tmp_path / "more.csv").open()))

@@ -41,6 +41,8 @@ def test_text_with_names_and_without(tmp_path, delimiter):
         ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. Drop"),
         ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
         ("1,2\n3,4,5\n", "expected 2 entries in each line, received 3 in line 2"),
+        ("2019,2020\n1.5,2e3\n", r"received '2019,2020' above '1\.5,2e3', which reads like names"),
+        ("id,2020\n1.5,2.5\n", r"column 0, received 'id' in line 1\..* no name may be a number"),
         ("a,b\n", "expected rows of numbers, received none"),
         ("", "whose first line is empty"),
     ],

@@ -128,7 +128,8 @@ def test_falls_back_to_the_previous_file(tmp_path, damage):
     if damage == "cut":
         contents = contents[: len(contents) // 2]
     elif damage == "flip":
-        contents[len(contents) // 3] ^= 0xFF
+        array = contents.index(b"\x93NUMPY", len(contents) // 3)
+        contents[array + 130] ^= 0xFF  # of its numbers, which follow 128 bytes
     else:
         contents = b""
     path.write_bytes(contents)
@@ -262,12 +263,12 @@ class Crash(keras.callbacks.Callback):
             raise InterruptedError
 
 
-def train_on_batches(path, crash=None, log=None, minutes=1e-9):
+def train_on_batches(path, crash=None, log=None, minutes=1e-9, x=None):
     """Train on `flowkit.data.batches`, with a checkpoint after every step; all state that was reached."""
     keras.utils.set_random_seed(0)
     model = compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.9)))
     noisy = [lambda x, rng: x + rng.normal(size=x.shape).astype("float32")]
-    ordered = batches(rows(40), batch_size=8, seed=7, augment=noisy)
+    ordered = batches(rows(40) if x is None else x, batch_size=8, seed=7, augment=noisy)
     plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
     resume = training.Resume(path, callbacks=[plateau], data_seed=7, batches=ordered, minutes=minutes)
     resume.load(model)
@@ -317,6 +318,23 @@ def test_each_kind_of_state_within_an_epoch_matters(tmp_path, lost):
     checkpoint_file.write(path, arrays, meta, keep=None)
     same = identical(whole, train_on_batches(path)) and logged(path) == logged(tmp_path / "whole.npz")
     assert not same
+
+
+@pytest.mark.one_engine
+def test_other_data_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    with pytest.raises(InterruptedError):
+        train_on_batches(path, crash=(0, 2))
+    other = rows(40)
+    other[17, 0] += 1e-6
+    for x in (other, rows(40)[::-1]):
+        with pytest.raises(training.CheckpointError, match=r"a\.npz was written in training on other data"):
+            train_on_batches(path, x=x)
+    arrays, meta = checkpoint_file.read(path)
+    del meta["data"]  # as in files of versions that did not look
+    checkpoint_file.write(path, arrays, meta, keep=None)
+    with pytest.raises(InterruptedError):
+        train_on_batches(path, crash=(0, 3), x=other)
 
 
 def test_within_an_epoch_there_is_no_checkpoint_before_the_time_has_passed(tmp_path):

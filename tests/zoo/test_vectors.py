@@ -136,6 +136,21 @@ def test_a_base_and_an_embedding_are_handed_on():
     assert labels.num_classes == 4
 
 
+def test_contexts_far_from_0_are_read_as_others_are(perturb):
+    far = 1e4 + 1e3 * contexts()
+    flow = small("nsf", context=2).adapt(rows("nsf"), far)
+    perturb(flow.bijector)
+    scores = flow.log_prob(rows("nsf"), context=far)
+    again = small("nsf", context=2).adapt(rows("nsf"), contexts())
+    again.bijector.set_weights(flow.bijector.get_weights())
+    np.testing.assert_allclose(again.log_prob(rows("nsf"), context=contexts()), scores, atol=1e-3)
+    turned = flow.log_prob(rows("nsf"), context=far[::-1].copy())
+    assert np.abs(turned - scores).max() > 0.1  # the context is heard
+    for other in (np.zeros(64, int), contexts(size=3), {"a": far}):
+        with pytest.raises(ContractError, match=r"vectors \(batch, 2\).*embedding="):
+            flow.log_prob(rows("nsf"), context=other)
+
+
 def test_a_model_as_the_embedding_says_the_shapes_of_its_inputs():
     series, place = keras.Input((6, 2), name="series"), keras.Input((), dtype="int32", name="place")
     read = [keras.layers.Flatten()(series), keras.layers.Embedding(3, 2)(place)]
@@ -218,6 +233,19 @@ def test_features_of_other_domains_are_taken_by_name_and_drawn_inside():
     assert ((drawn[:, 2] > 0) & (drawn[:, 2] < 1)).all()
     with pytest.raises(ValueError, match="in row 1 of column 0"):
         flow.log_prob(np.array([[1.0, 1e5, 0.5], [-1.0, 1e5, 0.5]]))
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("features", [1, 2, 500])
+def test_few_features_and_many_stay_finite_and_come_back(features):
+    x = np.random.default_rng(0).standard_t(2.0, (1200, features)).astype("float32")
+    keras.utils.set_random_seed(0)
+    flow = zoo.VECTORS["nsf_autoregressive" if features == 1 else "nsf"](layers=4, hidden=[32])
+    flow.compile(keras.optimizers.Adam(1e-3))
+    flow.fit(x[:1000], batch_size=100, verbose=0)
+    assert np.isfinite(flow.log_prob(x[1000:])).all()
+    assert np.isfinite(flow.sample(50, seed=0)).all()
+    assert flow.round_trip_error(x[1000:]).max() < 1e-3
 
 
 @pytest.mark.one_engine

@@ -1,0 +1,31 @@
+"""Whether two arrays of data are the same, by a few letters."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+_MOST_BYTES = 2**28  # of an array that are read: a quarter of a second, also if it is a file of many GB
+
+
+def fingerprint(*arrays: Any) -> str:
+    """32 hexadecimal digits that follow from the shapes, the types and the entries of numpy arrays.
+
+    Arrays beyond 256 MB are read at rows in equal distances, the first and the last among them.
+
+    >>> x = np.arange(6.0).reshape(3, 2)
+    >>> fingerprint(x) == fingerprint(x.copy()), fingerprint(x) == fingerprint(x + 1)
+    (True, False)
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for array in map(np.asarray, arrays):
+        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(_some_rows(array)).data)
+    return digest.hexdigest()
+
+
+def _some_rows(array):
+    if array.nbytes <= _MOST_BYTES:
+        return array
+    count = max(2, _MOST_BYTES * len(array) // array.nbytes)
+    return array[np.linspace(0, len(array) - 1, count).astype("int64")]
