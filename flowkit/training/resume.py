@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from flowkit import distributed
 from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
 from flowkit.training.checkpoint_file import read, write
@@ -45,7 +46,7 @@ class Resume(keras.callbacks.Callback):
         callbacks: those whose state is to be kept (`EarlyStopping`, `ReduceLROnPlateau`). The best
             weights that `EarlyStopping` holds in memory are not.
         data_seed: the seed of the data's order; a checkpoint with another one is refused.
-        writer: False on all but one process of a group.
+        writer: whether this process writes; None is the main process of a group (`flowkit.distributed`).
         batches: `flowkit.data.batches(...)`, which `load` puts where the checkpoint is.
         minutes: between two checkpoints within an epoch; None writes none.
         stop: asked after each step whether training is to end; it then ends with `TrainingStopped`.
@@ -77,7 +78,7 @@ class Resume(keras.callbacks.Callback):
         *,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         data_seed: int | None = None,
-        writer: bool = True,
+        writer: bool | None = None,
         batches: Batches | None = None,
         minutes: float | None = None,
         stop: Callable[[], bool] | None = None,
@@ -94,7 +95,7 @@ class Resume(keras.callbacks.Callback):
             )
         self.callbacks = list(callbacks)
         self.data_seed = data_seed
-        self.writer = writer
+        self.writer = distributed.is_main() if writer is None else writer
         self.batches = batches
         self.minutes = minutes
         self.stop = stop
@@ -110,9 +111,10 @@ class Resume(keras.callbacks.Callback):
         """Restore `model`, built and compiled, and return the number of epochs done.
 
         Without a checkpoint, changes nothing and returns 0. With the newest one damaged, warns and
-        falls back to the previous one.
+        falls back to the previous one. In a group of processes all of them call it.
         """
         self._loaded = None
+        distributed.barrier()  # the main process may still be writing
         candidates = [path for path in (self.path, self.previous_path) if path.exists()]
         if not candidates:
             self._begin_at(0, 0)
