@@ -91,8 +91,11 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, as model.steps=8."),
     ] = None,
 ):
-    """Train a flow from a recipe, evaluate it on the test split, and draw samples."""
-    use(backend)
+    """Train a flow from a recipe, evaluate it on the test split, and draw samples.
+
+    In several processes: torchrun --nproc-per-node 8 -m flowkit train ...
+    """
+    use(backend, in_a_group=True)
     from flowkit.cli.train import run
 
     run(

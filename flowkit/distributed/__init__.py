@@ -6,8 +6,8 @@
 Each process trains on rows of its own, and all have the same weights after each step. See docs/scaling.md.
 """
 
-from flowkit.distributed.group import barrier, gather, is_main, rank, start, stop, world
+from flowkit.distributed.group import barrier, gather, is_main, mine, rank, start, stop, world
 from flowkit.distributed.launcher import Launch
 from flowkit.distributed.lost import ProcessLost
 
-__all__ = ["Launch", "ProcessLost", "barrier", "gather", "is_main", "rank", "start", "stop", "world"]
+__all__ = ["Launch", "ProcessLost", "barrier", "gather", "is_main", "mine", "rank", "start", "stop", "world"]

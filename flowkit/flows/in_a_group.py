@@ -26,8 +26,8 @@ def check_processes():
     else:
         return
     raise RuntimeError(
-        f"fit expects processes that have joined, received a group of {count}, each of which would train weights of its "
-        "own: call flowkit.distributed.start() before the model is made."
+        f"fit expects processes that have joined, received a group of {count}, each of which would train weights of "
+        "its own: call flowkit.distributed.start() before the model is made."
     )
 
 

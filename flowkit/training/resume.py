@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from flowkit import distributed
 from flowkit.data import Batches
@@ -24,6 +25,8 @@ from flowkit.training.model_state import (
     state,
     synchronise,
 )
+
+_ASKED = 8  # steps after which processes ask each other whether one of them was told to stop
 
 
 class Resume(keras.callbacks.Callback):
@@ -195,30 +198,37 @@ class Resume(keras.callbacks.Callback):
         if self.batches is None or batch == 0:
             return  # the end of an epoch writes
         step = self.batches.step + batch
-        stopping = self._is_to_stop()
+        stopping = self._is_to_stop(step)
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         if stopping or due:
             synchronise(self.model)
             within = {name: callback.so_far() for name, callback in self._counting().items()}
             self._write(self._epoch, step, metrics=True, within=within)
         if stopping:
+            distributed.barrier()  # a launcher ends all when one has ended
             raise TrainingStopped(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write(epoch + 1, 0)
         if self._is_to_stop():
+            distributed.barrier()
             raise TrainingStopped(epoch + 1, 0)
 
     def _write(self, epochs, step, *, metrics=False, **more):
-        arrays = state(self.model, metrics=metrics)
         if self.writer:
+            arrays = state(self.model, metrics=metrics)
             meta = describe(epochs, step, self.data_seed, self.callbacks)
             remove_leftovers(self.path)
             write(self.path, arrays, meta | more, keep=self.previous_path)
         self._written = time.monotonic()
 
-    def _is_to_stop(self):
-        return self.stop is not None and self.stop()
+    def _is_to_stop(self, step=0):
+        if self.stop is None:
+            return False
+        if distributed.world() == 1:
+            return self.stop()
+        # All stop after the same step, and asking takes a moment of each.
+        return step % _ASKED == 0 and bool(distributed.gather(np.array([self.stop()])).any())
 
     def _counting(self):
         return {type(callback).__name__: callback for callback in self._others if hasattr(callback, "so_far")}

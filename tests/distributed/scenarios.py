@@ -1,4 +1,7 @@
-"""Trains small flows, in one process or as one of a group, and writes what came of it: `python scenarios.py FOLDER`."""
+"""Trains small flows, in one process or as one of a group, and writes what came of it to FOLDER.
+
+python scenarios.py FOLDER
+"""
 
 import sys
 from pathlib import Path
@@ -8,10 +11,10 @@ from flowkit import distributed
 distributed.start()
 
 # isort: split
-import keras
-import numpy as np
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
 
-from flowkit import data, training, zoo
+from flowkit import data, training, zoo  # noqa: E402
 
 FOLDER = Path(sys.argv[1])
 RANK = distributed.rank()
@@ -51,15 +54,15 @@ class Poison(data.Batches):
 
     def __getitem__(self, index):
         (x,) = super().__getitem__(index)
-        if self.epoch == 1 and index == 1 and RANK == distributed.world() - 1:
+        if self.epoch == 1 and index == 1 and distributed.world() - 1 == RANK:
             x = x * np.float32(1e30)
         return (x,)
 
 
 def train(name, flow, batches, until=(3,), adapt=True):
     if adapt:
-        mine = np.array_split(np.arange(32), distributed.world())[RANK]
-        flow.adapt(X[mine], LABELS[mine] if batches.context is not None else None)
+        mine = distributed.mine(np.arange(len(X)))
+        flow.adapt(X[mine], None if batches.context is None else LABELS[mine])
     told = Remember()
     guard = training.StopWhenDiverged(5)
     for epochs in until:
@@ -98,5 +101,7 @@ np.savez(FOLDER / f"noise-{RANK}", before=state, inside=seen[0], after=after)
 # Answers are each process's own affair
 alone = flow()
 alone.adapt(X[: 32 // distributed.world()])
-np.savez(FOLDER / f"alone-{RANK}", log_prob=alone.log_prob(X[RANK : RANK + 3]), sample=alone.sample(2, seed=0))
+np.savez(
+    FOLDER / f"alone-{RANK}", log_prob=alone.log_prob(X[RANK : RANK + 3]), sample=alone.sample(2, seed=0)
+)
 print("done", flush=True)

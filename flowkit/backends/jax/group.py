@@ -63,6 +63,7 @@ def leave():
     """Leave the group; the others are waited for."""
     if processes() > 1:
         jax.distributed.shutdown()
+        keras.distribution.set_distribution(None)  # what is made from now on is this process's own
 
 
 def processes():
