@@ -19,7 +19,8 @@ class CSVLog(keras.callbacks.Callback):
     """One row for each epoch: its number from 1, what was logged, learning rate and seconds.
 
     A row is on the disk before the epoch's checkpoint is written, when this callback is before
-    `Resume` in the list; in a group of processes (`flowkit.distributed`) the main one writes. When training goes on from a checkpoint, rows of later epochs, and a row
+    `Resume` in the list; in a group of processes (`flowkit.distributed`) the main one writes. When training
+    goes on from a checkpoint, rows of later epochs, and a row
     that was cut off, are dropped: the log is then that of a run that was never stopped.
     """
 

@@ -1,8 +1,10 @@
 """Trains small flows, in one process or as one of a group, and writes what came of it to FOLDER.
 
-python scenarios.py FOLDER
+python scenarios.py FOLDER [NAME...], with DIE=n in the environment for a last process that is killed in step n.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,7 +18,8 @@ import numpy as np  # noqa: E402
 
 from flowkit import data, training, zoo  # noqa: E402
 
-FOLDER = Path(sys.argv[1])
+FOLDER, NAMES = Path(sys.argv[1]), sys.argv[2:]
+DIE = int(os.environ.get("DIE", -1))
 RANK = distributed.rank()
 X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
 LABELS = np.arange(32) % 3
@@ -24,7 +27,7 @@ LABELS = np.arange(32) % 3
 
 def flow(**arguments):
     keras.utils.set_random_seed(0)
-    made = zoo.glow(levels=1, steps=2, width=4, **{"input_shape": (4, 4, 2), "n_bits": None, **arguments})
+    made = zoo.glow(levels=1, steps=1, width=4, **{"input_shape": (4, 4, 2), "n_bits": None, **arguments})
     inner = training.GlowAdamax(1e-2, use_ema=True, global_clipnorm=5.0, gradient_accumulation_steps=2)
     made.compile(training.GuardedOptimizer(inner))
     return made
@@ -44,6 +47,8 @@ class Remember(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(float(logs["loss"]))
+        if len(self.losses) == DIE and distributed.world() - 1 == RANK:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def on_epoch_end(self, epoch, logs=None):
         self.losses += [float(logs["loss"]), float(logs["nll"])]
@@ -59,49 +64,59 @@ class Poison(data.Batches):
         return (x,)
 
 
-def train(name, flow, batches, until=(3,), adapt=True):
-    if adapt:
-        mine = distributed.mine(np.arange(len(X)))
-        flow.adapt(X[mine], None if batches.context is None else LABELS[mine])
+def values(flow):
+    return np.concatenate([np.asarray(weight, "float64").ravel() for weight in flow.get_weights()])
+
+
+def train(name, flow, batches, until=(3,)):
+    mine = distributed.mine(np.arange(len(X)))
+    flow.adapt(X[mine], None if batches.context is None else LABELS[mine])
+    first = values(flow)
     told = Remember()
     guard = training.StopWhenDiverged(5)
     for epochs in until:
         checkpoint = resume(name, batches)
         checkpoint.load(flow)
         checkpoint.fit(flow, epochs, [guard, told])
-    weights = np.concatenate([np.asarray(w, "float64").ravel() for w in flow.get_weights()])
     skipped = int(keras.ops.convert_to_numpy(training.guard.guarded(flow.optimizer).skipped))
-    np.savez(FOLDER / f"{name}-{RANK}", weights=weights, losses=told.losses, skipped=skipped)
+    np.savez(
+        FOLDER / f"{name}-{RANK}", first=first, weights=values(flow), losses=told.losses, skipped=skipped
+    )
 
 
-train("stored", flow(), data.batches(X, batch_size=8))
-train("reversible", flow(backprop="reversible"), data.batches(X, batch_size=8))
-train("nan", flow(), Poison(X, batch_size=8))
-train("labels", flow(num_classes=3), data.batches(X, LABELS, batch_size=8))
-train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3))
+def noise():
+    """What draws: the seed is stored once, and the rows of two processes do not get the same numbers."""
+    noisy, images = flow(n_bits=8), np.random.default_rng(1).integers(0, 256, (8, 4, 4, 2), dtype="uint8")
+    noisy.adapt(distributed.mine(images))
+    state, seeds, drawn = noisy.dequantize.noise.state, keras.random.SeedGenerator(5), []
 
-# What draws noise: the seed is stored once, and the rows of two processes do not get the same numbers
-images = np.zeros((8, 4, 4, 2), "uint8")
-noisy = flow(n_bits=8)
-noisy.adapt(np.random.default_rng(1).integers(0, 256, (8 // distributed.world(), 4, 4, 2), dtype="uint8"))
-state = keras.ops.convert_to_numpy(noisy.dequantize.noise.state)
-seen = []
-own = noisy.dequantize.noise_needs
+    def draw(logs):
+        seeds.state.assign(keras.ops.convert_to_numpy(state))
+        drawn.append(keras.ops.convert_to_numpy(keras.random.uniform((4, 5), seed=seeds)))
 
-
-class Noise(keras.callbacks.Callback):
-    def on_train_begin(self, logs=None):
-        seen.append(keras.ops.convert_to_numpy(noisy.dequantize.noise.state).tolist())
+    before = keras.ops.convert_to_numpy(state).copy()
+    begin = keras.callbacks.LambdaCallback(on_train_begin=draw)
+    noisy.fit(distributed.mine(images), batch_size=4, verbose=0, callbacks=[begin])
+    np.savez(FOLDER / f"noise-{RANK}", before=before, after=keras.ops.convert_to_numpy(state), drawn=drawn[0])
 
 
-noisy.fit(images[: 8 // distributed.world()], batch_size=4, epochs=1, verbose=0, callbacks=[Noise()])
-after = keras.ops.convert_to_numpy(noisy.dequantize.noise.state)
-np.savez(FOLDER / f"noise-{RANK}", before=state, inside=seen[0], after=after)
+def answers():
+    """Those of the main process, for which the other does not have to ask."""
+    asked = flow()
+    asked.adapt(distributed.mine(X))
+    if distributed.is_main():
+        np.savez(FOLDER / "answers-0", log_prob=asked.log_prob(X[:3]), sample=asked.sample(2, seed=0))
 
-# Answers are each process's own affair
-alone = flow()
-alone.adapt(X[: 32 // distributed.world()])
-np.savez(
-    FOLDER / f"alone-{RANK}", log_prob=alone.log_prob(X[RANK : RANK + 3]), sample=alone.sample(2, seed=0)
-)
-print("done", flush=True)
+
+SCENARIOS = {
+    "stored": lambda: train("stored", flow(), data.batches(X, batch_size=8)),
+    "reversible": lambda: train("reversible", flow(backprop="reversible"), data.batches(X, batch_size=8)),
+    "nan": lambda: train("nan", flow(), Poison(X, batch_size=8)),
+    "labels": lambda: train("labels", flow(num_classes=3), data.batches(X, LABELS, batch_size=8)),
+    "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
+    "noise": noise,
+    "answers": answers,
+}
+
+for name in NAMES or SCENARIOS:
+    SCENARIOS[name]()

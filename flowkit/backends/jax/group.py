@@ -28,7 +28,7 @@ __all__ = [
     "use_devices",
 ]
 
-_HEARTBEAT = 30  # seconds without one after which a process counts as lost
+_HEARTBEAT = 45  # seconds without one after which a process counts as lost
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
 _WAIT = 3.0  # seconds in which processes that are left say so
 
@@ -40,6 +40,7 @@ def join(address, count, rank, local_rank, seconds):
     """
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     alone = shown != "" and "," not in shown  # the launcher has dealt out the devices
+    jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from Python
     jax.distributed.initialize(
         address,
         count,
