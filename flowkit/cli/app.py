@@ -85,6 +85,9 @@ def train(
             help="The folder to write. Default: runs/ and the recipe's name.", callback=paths.folder
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Workers whose batches make one step: the recipe states that of one.")
+    ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -103,6 +106,7 @@ def train(
         source=data,
         epochs=epochs,
         precision=precision,
+        workers=workers,
         out=out,
         resume=resume,
         settings=set_ or [],

@@ -14,8 +14,9 @@ from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
 
 
-def run(name, *, source, epochs, precision, out, resume, settings):
+def run(name, *, source, epochs, precision, workers, out, resume, settings):
     recipe = recipes.read_recipe(name, overrides(settings, source, epochs, precision))
+    recipe = recipes.for_workers(recipe, workers)
     folder = RunFolder(out or Path("runs") / _default_folder(name))
     with contextlib.ExitStack() as held:
 

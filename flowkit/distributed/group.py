@@ -76,7 +76,7 @@ def _join(launch, seconds):
         host, _, port = address.rpartition(":")
         address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
     try:
-        backends.join(address, launch.count, launch.rank, launch.local_rank or 0, seconds)
+        backends.join(address, launch.count, launch.rank, launch.local_rank, seconds)
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RuntimeError(

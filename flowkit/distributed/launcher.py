@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Launch(NamedTuple):
     """This process among those that a launcher has started.
 
-    `address` is "host:port" of process 0, or None if the launcher's own way is to be taken; `local_rank` counts the
-    processes of this host, None if it is not known.
+    `address` is "host:port" of process 0, or None if the launcher does not say; `local_rank` counts the processes of
+    this host, None if this is the only one, or if that is not known.
     """
 
     launcher: str
@@ -51,7 +51,7 @@ def _torchrun(environment):
         "torchrun",
         _number(environment, "WORLD_SIZE"),
         _number(environment, "RANK"),
-        _number(environment, "LOCAL_RANK", None),
+        None if environment.get("LOCAL_WORLD_SIZE") == "1" else _number(environment, "LOCAL_RANK", None),
         address,
     )
 
@@ -89,12 +89,13 @@ def _slurm(environment):
     port = (
         65000 + _number(environment, "SLURM_JOB_ID", 0) % 500 + _number(environment, "SLURM_STEP_ID", 0) % 30
     )
+    one_each = re.fullmatch(r"1(\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
     named = _address(environment, "MASTER_ADDR", "MASTER_PORT")
     return Launch(
         "SLURM",
         _number(environment, "SLURM_STEP_NUM_TASKS"),
         _number(environment, "SLURM_PROCID"),
-        _number(environment, "SLURM_LOCALID", None),
+        None if one_each else _number(environment, "SLURM_LOCALID", None),
         named or (f"{host[1]}{host[2] or ''}:{port}" if host else None),
     )
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from flowkit import backends
-
-from .conftest import SCENARIOS, SECONDS
+from tests.distributed.launching import SCENARIOS, SECONDS
 
 pytestmark = pytest.mark.skipif(
     backends.name() not in ("torch", "jax"), reason="one process on this engine, which test_group.py asks"

@@ -6,7 +6,8 @@ import contextlib
 def join(address, count, rank, local_rank, seconds):
     """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
 
-    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host.
+    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
+    if it has all devices of the host.
     """
     raise NotImplementedError(
         f"several processes train one model on PyTorch and JAX, received a group of {count} on another engine: set "

@@ -36,7 +36,8 @@ _WAIT = 3.0  # seconds in which processes that are left say so
 def join(address, count, rank, local_rank, seconds):
     """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
 
-    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host.
+    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
+    if it has all devices of the host.
     """
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     alone = shown != "" and "," not in shown  # the launcher has dealt out the devices

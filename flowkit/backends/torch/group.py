@@ -32,7 +32,8 @@ _store = None  # where processes leave words for each other
 def join(address, count, rank, local_rank, seconds):
     """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
 
-    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host.
+    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
+    if it has all devices of the host.
     """
     global _store
     timeout = datetime.timedelta(seconds=seconds)
@@ -42,7 +43,7 @@ def join(address, count, rank, local_rank, seconds):
     _store = torch.distributed.PrefixStore("flowkit", store)
     kinds = "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank % torch.cuda.device_count())
+        torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
         kinds = "cpu:gloo,cuda:nccl"
     torch.distributed.init_process_group(kinds, store=store, rank=rank, world_size=count, timeout=timeout)
 
