@@ -14,6 +14,7 @@ from flowkit.distributed.launcher import launched
 from flowkit.distributed.lost import end_on_errors, naming_the_lost
 
 _started = False
+_was_main = True  # in the group that was left, if there was one
 _model_made = False
 
 
@@ -77,6 +78,8 @@ def _join(launch, seconds):
         address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
     try:
         backends.join(address, launch.count, launch.rank, launch.local_rank, seconds)
+    except NotImplementedError:
+        raise
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RuntimeError(
@@ -92,6 +95,8 @@ def stop() -> None:
 
     What still uses the model of the group comes before, in all processes.
     """
+    global _was_main
+    _was_main = is_main()
     with naming_the_lost():
         backends.leave()
     atexit.unregister(stop)
@@ -108,8 +113,8 @@ def world() -> int:
 
 
 def is_main() -> bool:
-    """True in process 0, which alone writes files and talks."""
-    return rank() == 0
+    """True in process 0, which alone writes files and talks; after `stop` as before."""
+    return rank() == 0 and _was_main
 
 
 def barrier() -> None:

@@ -196,7 +196,7 @@ class Flow(Saved, Training, Inference):
             if validation_data is not None:
                 size = kwargs.get("validation_batch_size") or batch_size
                 validation_data = to_validate_on(self, validation_data, size)
-            check_same(x, first[0], batch_size, epochs, kwargs)
+            check_same(x, first[0], batch_size, epochs, {**kwargs, "validation_data": validation_data})
             if not self.built or not is_adapted(self):
                 share = 1.0 - kwargs.get("validation_split", 0.0)
                 self._adapt_to(*to_adapt_to(self, x, first, share), again=False)

@@ -77,6 +77,7 @@ def check_same(x, first, batch_size, epochs, options):
         "epochs": epochs,
         "epochs done": options.get("initial_epoch", 0),
         "steps of the epoch done": getattr(x, "step", 0),
+        "rows to validate on": _length(options.get("validation_data")),
     }
     given = distributed.gather(np.array([list(told.values())], "int64"))
     for name, values in zip(told, given.T, strict=True):

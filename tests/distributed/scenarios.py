@@ -28,7 +28,9 @@ LABELS = np.arange(32) % 3
 def flow(**arguments):
     keras.utils.set_random_seed(0)
     made = zoo.glow(levels=1, steps=1, width=4, **{"input_shape": (4, 4, 2), "n_bits": None, **arguments})
-    inner = training.GlowAdamax(1e-2, use_ema=True, global_clipnorm=5.0, gradient_accumulation_steps=2)
+    inner = training.GlowAdamax(
+        1e-2, beta_2=0.75, use_ema=True, ema_momentum=0.5, global_clipnorm=5.0, gradient_accumulation_steps=2
+    )
     made.compile(training.GuardedOptimizer(inner))
     return made
 

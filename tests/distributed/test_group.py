@@ -106,3 +106,24 @@ def test_processes_augment_their_rows_in_ways_of_their_own(monkeypatch):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         drawn.append(data.batches(np.zeros(8), batch_size=8, augment=noise)[0][0])
     assert not np.isin(drawn[0], drawn[1]).any()
+
+
+@pytest.mark.skipif(backends.name() != "torch", reason="other engines average in one program")
+def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
+    """From Keras 3.16 on, in `ddp_model`."""
+
+    def summed(tensors):
+        raise AssertionError("added up here")
+
+    from flowkit.backends.torch import lean_step
+
+    for place in (backends, lean_step):
+        monkeypatch.setattr(place, "processes", lambda: 2)
+        monkeypatch.setattr(place, "summed", summed)
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    x = np.ones((4, 2), "float32")
+    with pytest.raises(AssertionError, match="added up here"):
+        flow.train_on_batch(x)
+    object.__setattr__(flow, "ddp_model", flow)
+    flow.train_on_batch(x)

@@ -136,7 +136,7 @@ def trains_apart():
 
 def is_lost(error):
     """Whether `error` says that another process does not answer any more."""
-    told = re.search("gloo|nccl|connection (closed|reset)|store|timed out", str(error), re.IGNORECASE)
+    told = re.search("gloo|nccl|connection (closed|reset)|tcpstore|timed out", str(error), re.IGNORECASE)
     return isinstance(error, RuntimeError) and told is not None
 
 
