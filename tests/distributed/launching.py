@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = Path(__file__).with_name("scenarios.py")
-SECONDS = 240  # after which a process is killed: what is tested takes a tenth of it
+SECONDS = 600  # after which a process is killed: what is tested takes a tenth of it
 
 
 class Group:
