@@ -65,15 +65,14 @@ def _join(launch, seconds):
             f"flowkit.distributed.start joins the processes itself, received a group of {backends.processes()} that "
             "has been joined. Leave out the other call."
         )
-    if launch.launcher != "torchrun" and launch.address is None:
+    own_way = launch.launcher == "torchrun" and backends.name() == "torch"  # its agent may keep the store
+    if launch.address is None and not own_way:
         raise ValueError(
             f"{launch.launcher} has started {launch.count} processes, but does not say where they meet: set "
             "MASTER_ADDR and MASTER_PORT, or KERAS_DISTRIBUTION_JOB_ADDRESSES=host:port."
         )
-    address = launch.address
-    if launch.launcher == "torchrun" and backends.name() == "torch":
-        address = None  # its agent may keep the store
-    elif launch.launcher == "torchrun":
+    address = None if own_way else launch.address
+    if launch.launcher == "torchrun" and not own_way:
         host, _, port = address.rpartition(":")
         address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
     try:
