@@ -68,21 +68,21 @@ def _join(launch, seconds):
     own_way = launch.launcher == "torchrun" and backends.name() == "torch"  # its agent may keep the store
     if launch.address is None and not own_way:
         raise ValueError(
-            f"{launch.launcher} has started {launch.count} processes, but does not say where they meet: set "
+            f"{launch.launcher} has started {launch.processes} processes, but does not say where they meet: set "
             "MASTER_ADDR and MASTER_PORT, or KERAS_DISTRIBUTION_JOB_ADDRESSES=host:port."
         )
     address = None if own_way else launch.address
     if launch.launcher == "torchrun" and not own_way:
-        host, _, port = address.rpartition(":")
+        host, _, port = str(address).rpartition(":")
         address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
     try:
-        backends.join(address, launch.count, launch.rank, launch.local_rank, seconds)
+        backends.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
     except NotImplementedError:
         raise
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RuntimeError(
-            f"process {launch.rank} of {launch.count} ({launch.launcher}) could not join the others at "
+            f"process {launch.rank} of {launch.processes} ({launch.launcher}) could not join the others at "
             f"{launch.address} within {seconds / 60:g} minutes: {reason}"
         ) from error
     end_on_errors()

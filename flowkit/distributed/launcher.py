@@ -13,7 +13,7 @@ class Launch(NamedTuple):
     """
 
     launcher: str
-    count: int
+    processes: int
     rank: int
     local_rank: int | None
     address: str | None
@@ -25,21 +25,21 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
     Raises ValueError if what they say does not fit together.
 
     >>> launched({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "29500"})
-    Launch(launcher='torchrun', count=2, rank=1, local_rank=1, address='a:29500')
+    Launch(launcher='torchrun', processes=2, rank=1, local_rank=1, address='a:29500')
     >>> slurm = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "70001"}
     >>> launched({**slurm, "SLURM_STEP_NODELIST": "node[07-09,12]"})
-    Launch(launcher='SLURM', count=8, rank=3, local_rank=1, address='node07:66337')
+    Launch(launcher='SLURM', processes=8, rank=3, local_rank=1, address='node07:66337')
     >>> launched({})
     """
     for read in (_torchrun, _keras, _jax, _slurm):
         launch = read(environment)
         if launch is not None:
-            if not 0 <= launch.rank < launch.count:
+            if not 0 <= launch.rank < launch.processes:
                 raise ValueError(
-                    f"{launch.launcher} says that this is process {launch.rank} of {launch.count}: expected a rank "
-                    f"from 0 to {launch.count - 1}."
+                    f"{launch.launcher} says that this is process {launch.rank} of {launch.processes}: expected a rank "
+                    f"from 0 to {launch.processes - 1}."
                 )
-            return launch if launch.count > 1 else None
+            return launch if launch.processes > 1 else None
     return None
 
 

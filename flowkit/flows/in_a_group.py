@@ -20,7 +20,7 @@ def check_processes():
     if (
         launch is not None and launch.launcher != "SLURM" and backends.processes() == 1
     ):  # srun may start other things
-        count = launch.count
+        count = launch.processes
     elif not started() and backends.trains_apart():
         count = backends.processes()
     else:
