@@ -50,7 +50,8 @@ def start(*, seed: int = 0, minutes: float = 10.0) -> None:
         _join(launch, 60 * minutes)
     elif not _model_made:
         backends.use_devices()
-    keras.utils.set_random_seed(seed)
+    with backends.sparing_tensorflow():  # which Keras would import for its seed
+        keras.utils.set_random_seed(seed)
     _started = True
 
 

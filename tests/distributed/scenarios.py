@@ -16,7 +16,9 @@ distributed.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from flowkit import data, training, zoo  # noqa: E402
+from flowkit import backends, data, training, zoo  # noqa: E402
+
+backends.spare_tensorflow()
 
 FOLDER, NAMES = Path(sys.argv[1]), sys.argv[2:]
 DIE = int(os.environ.get("DIE", -1))
@@ -103,11 +105,11 @@ def noise():
 
 
 def answers():
-    """Those of the main process, for which the other does not have to ask."""
+    """Densities and samples. On JAX all processes ask: they run one program."""
     asked = flow()
     asked.adapt(distributed.mine(X))
-    if distributed.is_main():
-        np.savez(FOLDER / "answers-0", log_prob=asked.log_prob(X[:3]), sample=asked.sample(2, seed=0))
+    if distributed.is_main() or backends.name() == "jax":
+        np.savez(FOLDER / f"answers-{RANK}", log_prob=asked.log_prob(X[:3]), sample=asked.sample(2, seed=0))
 
 
 SCENARIOS = {
