@@ -28,7 +28,7 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
     Launch(launcher='torchrun', processes=2, rank=1, local_rank=1, address='a:29500')
     >>> slurm = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "70001"}
     >>> launched({**slurm, "SLURM_STEP_NODELIST": "node[07-09,12]"})
-    Launch(launcher='SLURM', processes=8, rank=3, local_rank=1, address='node07:66337')
+    Launch(launcher='SLURM', processes=8, rank=3, local_rank=1, address='node07:65001')
     >>> launched({})
     """
     for read in (_torchrun, _keras, _jax, _slurm):
