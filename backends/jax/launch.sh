@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Train one recipe on all GPUs of this host, with JAX:
+# Train one recipe on this host, with JAX:
 #   backends/jax/launch.sh RECIPE RUN [options of `flowkit train`]
-# Each GPU takes an equal part of every batch and holds all weights, so training.batch_size must be a
-# multiple of their number. GPUS=0,2 takes some of them. A RUN that is there already goes on.
+# One process takes all GPUs (GPUS=0,2: some of them); each takes an equal part of every batch and holds all weights.
+# PROCESSES=2 starts so many processes instead, each with one GPU; MAX_RESTARTS=3 starts all again, from the last
+# checkpoint, when one has ended. Several hosts: see docs/scaling.md. A RUN that is there already goes on.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-  sed -n '2,5s/^# //p' "$0" >&2
+  sed -n '2,6s/^# //p' "$0" >&2
   exit 2
 fi
-if [ "${SLURM_NTASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
-  echo "launch.sh: several processes are not supported: start it once, on one host; it takes all of its GPUs" >&2
+if [ "${SLURM_STEP_NUM_TASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
+  echo "launch.sh: to be one of several processes is not supported: it starts them itself. Under srun or torchrun" \
+    "say: python -m flowkit train RECIPE --out RUN --resume" >&2
   exit 2
 fi
 recipe=$1
@@ -27,17 +29,37 @@ if [ -z "${PYTHON:-}" ]; then
   PYTHON=python3
   if [ -x "$root/.venv/bin/python" ]; then PYTHON=$root/.venv/bin/python; fi
 fi
-
-if [ -e "$run/recipe.toml" ]; then
-  set -- "$@" --resume
+train=("$PYTHON" -m flowkit train "$recipe" --out "$run" "$@")
+if [ "${PROCESSES:-1}" -eq 1 ]; then
+  if [ -e "$run/recipe.toml" ]; then train+=(--resume); fi
+  exec "${train[@]}"
 fi
-# Keras wants the distribution set before the model is made, which no option of `flowkit train` does.
-exec "$PYTHON" -c '
-import sys
-import jax, keras
-print("devices:", *(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()), flush=True)
-if jax.device_count() > 1:
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
-from flowkit.cli import main
-sys.exit(main())
-' train "$recipe" --out "$run" "$@"
+
+export KERAS_DISTRIBUTION_NUM_PROCESSES=$PROCESSES
+trap 'kill $(jobs -p) 2>/dev/null || true' INT TERM EXIT
+for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
+  if [ "$attempt" -gt 0 ]; then echo "launch.sh: starting all $PROCESSES processes again" >&2; fi
+  # Another port each time: the one before may not be free yet.
+  export KERAS_DISTRIBUTION_JOB_ADDRESSES=127.0.0.1:$((20000 + RANDOM % 10000))
+  resume=()
+  if [ -e "$run/recipe.toml" ]; then resume=(--resume); fi
+  for ((rank = 0; rank < PROCESSES; rank++)); do
+    KERAS_DISTRIBUTION_PROCESS_ID=$rank LOCAL_RANK=$rank "${train[@]}" ${resume[@]+"${resume[@]}"} &
+  done
+  code=0
+  for ((rank = 0; rank < PROCESSES; rank++)); do
+    wait -n || { code=$?; break; }
+  done
+  if [ "$code" -ne 0 ]; then
+    # The others say which one it was, and end by themselves; those that cannot are ended.
+    for _ in $(seq 60); do
+      if [ -z "$(jobs -pr)" ]; then break; fi
+      sleep 1
+    done
+    kill -KILL $(jobs -pr) 2>/dev/null || true
+    wait || true
+  fi
+  case $code in 0 | 2 | 130 | 143) break ;; esac # done, refused, or asked to end: no other attempt would differ
+done
+trap - EXIT
+exit "$code"

@@ -10,7 +10,7 @@ if [ $# -lt 2 ]; then
   exit 2
 fi
 if [ "${SLURM_NTASKS:-${WORLD_SIZE:-1}}" -gt 1 ] || [[ ${GPUS:-0} == *[,\ ]* ]]; then
-  echo "launch.sh: several GPUs or processes are not supported on TensorFlow: backends/jax trains on several GPUs" >&2
+  echo "launch.sh: several GPUs or processes are not supported on TensorFlow: backends/jax and backends/torch train on several" >&2
   exit 2
 fi
 recipe=$1

@@ -3,7 +3,7 @@
 #   backends/torch/launch.sh RECIPE RUN [options of `flowkit train`]
 # GPUS="0 1 2" trains three times at once, each on its own GPU with its own seed (SEED, SEED+1, ...;
 # default 0), into RUN/seed-N. A run that is there already goes on.
-# One model on several GPUs is NOT supported: `fit` of Keras 3.15 does not average gradients on PyTorch.
+# One model on several GPUs: torchrun --nproc-per-node 8 -m flowkit train RECIPE --out RUN (docs/scaling.md).
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -11,9 +11,8 @@ if [ $# -lt 2 ]; then
   exit 2
 fi
 if [ "${SLURM_NTASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
-  echo "launch.sh: one model on several GPUs or hosts is not supported on PyTorch: under torchrun or srun every" \
-    "process would learn weights of its own. GPUS=\"0 1\" trains independent runs; backends/jax has one model on" \
-    "several GPUs" >&2
+  echo "launch.sh: to be one of several processes is not supported: it starts independent runs, GPUS=\"0 1\". One model" \
+    "on several GPUs: torchrun --nproc-per-node 8 -m flowkit train RECIPE --out RUN" >&2
   exit 2
 fi
 recipe=$1

@@ -31,6 +31,7 @@ _dense = _file("dense")
 _derivation = _file("derivation")
 _engine = _file("engine")
 _gradients = _file("gradients")
+_group = _file("group")
 _inference = _file("inference")
 _lean_step = _file("lean_step")
 _moves = _file("moves")
@@ -61,6 +62,7 @@ compiling_parts = _parts.compiling_parts
 concatenate = _moves.concatenate
 constant = _constants.constant
 convolve = _convolution.convolve
+copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
 dealt_dense = _dense.dealt_dense
@@ -69,20 +71,27 @@ derive_alike = _derivation.derive_alike
 derives_together = _derivation.derives_together
 deriving_once = _derivation.deriving_once
 devices = _engine.devices
+drawing_apart = _group.drawing_apart
+exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
 gradients = _gradients.gradients
+is_lost = _group.is_lost
 iterate = _numerics.iterate
+join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
+leave = _group.leave
 lgamma = _engine.lgamma
 log_sigmoid_and_sigmoid = _moves.log_sigmoid_and_sigmoid
 lowest_float = _precision.lowest_float
 map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
+missing = _group.missing
 no_grad = _engine.no_grad
-processes = _steps.processes
+process_rank = _group.process_rank
+processes = _group.processes
 records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
 replica_share = _replicas.replica_share
@@ -94,9 +103,12 @@ scans = _parts.scans
 several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
+summed = _group.summed
 tanh = _numerics.tanh
+trains_apart = _group.trains_apart
 unbind = _moves.unbind
 update_alike = _optimizer.update_alike
+use_devices = _group.use_devices
 use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
 
@@ -120,6 +132,7 @@ __all__ = [
     "concatenate",
     "constant",
     "convolve",
+    "copy_from_main",
     "cos",
     "cumsum",
     "dealt_dense",
@@ -128,22 +141,29 @@ __all__ = [
     "derives_together",
     "deriving_once",
     "devices",
+    "drawing_apart",
+    "exchange",
     "float64",
     "giving_back",
     "gradients",
     "installed",
+    "is_lost",
     "iterate",
+    "join",
     "kept_for_this_call",
     "lean_train_step",
+    "leave",
     "lgamma",
     "log_sigmoid_and_sigmoid",
     "lowest_float",
     "map_rows",
     "matmul",
     "mean",
+    "missing",
     "name",
     "no_grad",
     "plain_array",
+    "process_rank",
     "processes",
     "read_tensorflow_checkpoint",
     "read_torch_state",
@@ -160,9 +180,12 @@ __all__ = [
     "sin",
     "spare_tensorflow",
     "sparing_tensorflow",
+    "summed",
     "tanh",
+    "trains_apart",
     "unbind",
     "update_alike",
+    "use_devices",
     "use_multi_tensor",
     "version",
 ]

@@ -85,14 +85,20 @@ def train(
             help="The folder to write. Default: runs/ and the recipe's name.", callback=paths.folder
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Workers whose batches make one step: the recipe states that of one.")
+    ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, as model.steps=8."),
     ] = None,
 ):
-    """Train a flow from a recipe, evaluate it on the test split, and draw samples."""
-    use(backend)
+    """Train a flow from a recipe, evaluate it on the test split, and draw samples.
+
+    In several processes: torchrun --nproc-per-node 8 -m flowkit train ...
+    """
+    use(backend, in_a_group=True)
     from flowkit.cli.train import run
 
     run(
@@ -100,6 +106,7 @@ def train(
         source=data,
         epochs=epochs,
         precision=precision,
+        workers=workers,
         out=out,
         resume=resume,
         settings=set_ or [],

@@ -5,13 +5,16 @@ import os
 import sys
 
 from flowkit._engine import ENGINES, require_engine
-from flowkit.cli import interrupt
+from flowkit.cli import group, interrupt
 from flowkit.cli.failure import CommandError
 from flowkit.cli.freed_memory import keep_freed_memory
 
 
-def use(backend):
-    """Choose the engine. Keras reads the choice when it is first imported, so it comes before that."""
+def use(backend, *, in_a_group=False):
+    """Choose the engine. Keras reads the choice when it is first imported, so it comes before that.
+
+    `in_a_group` joins the other processes that a launcher has started, which comes before the engine does anything.
+    """
     if backend is not None:
         if backend not in ENGINES:
             raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
@@ -27,4 +30,7 @@ def use(backend):
     with interrupt.later():
         backends = importlib.import_module("flowkit.backends")
         backends.spare_tensorflow()
+    if in_a_group:
+        group.join()
+    with interrupt.later():
         backends.devices()  # the engine, and what it does when first asked

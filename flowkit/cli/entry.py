@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from flowkit.cli import interrupt
+from flowkit.cli import failure, interrupt
 from flowkit.cli.failure import BAD_INPUT, CommandError, report, say, warnings_in_one_line
 
 
@@ -25,8 +25,8 @@ def script() -> NoReturn:
     code = main()
     # Python, taking itself apart, would print a traceback of a Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if code in interrupt.EXIT_CODES:
-        # JAX, interrupted in the middle of its work, may crash meanwhile.
+    if code in interrupt.EXIT_CODES or (code and failure.process is not None):
+        # JAX, interrupted in the middle of its work, may crash meanwhile; in a group it would wait for the others.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -8,6 +8,8 @@ import warnings
 
 BAD_INPUT, FAILED = 2, 1
 
+process = None  # the number of this one, if there are several
+
 # Refusals of what the user gave; ContractError, RecipeError, CheckpointError are ValueErrors.
 _REFUSALS = (ValueError, OSError, ImportError)
 
@@ -28,7 +30,7 @@ _REASONS = {
 
 
 class CommandError(Exception):
-    """A command that cannot go on: one line for the user, and an exit code."""
+    """A command that cannot go on: one line for the user, and an exit code. "" if another process says it."""
 
     def __init__(self, message, code=BAD_INPUT):
         super().__init__(message)
@@ -43,7 +45,8 @@ def report(error):
     if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
         traceback.print_exception(error)
     if isinstance(error, CommandError):
-        say(str(error))
+        if str(error):
+            say(str(error))
         return error.code
     if isinstance(error, OSError) and error.errno in _REASONS:
         place = error.filename2 or error.filename
@@ -65,9 +68,10 @@ def report(error):
 
 
 def say(message):
-    """One line on standard error, after the program's name."""
+    """One line on standard error, after the program's name, and the process's if it is not the main one."""
     line = "; ".join(part.strip() for part in str(message).splitlines() if part.strip())
-    print(f"flowkit: {line}", file=sys.stderr, flush=True)
+    who = f"process {process}: " if process else ""
+    print(f"flowkit: {who}{line}", file=sys.stderr, flush=True)
 
 
 def warnings_in_one_line():

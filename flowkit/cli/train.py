@@ -1,22 +1,30 @@
 """`flowkit train`: from a recipe to a folder with everything that came of it."""
 
+import contextlib
 import math
 from pathlib import Path
 
-from flowkit import data, recipes, training
+from flowkit import data, distributed, recipes, training
 from flowkit.cli import interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import bits_per_dim
 from flowkit.cli.failure import FAILED, CommandError, say
+from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
 
 
-def run(name, *, source, epochs, precision, out, resume, settings):
+def run(name, *, source, epochs, precision, workers, out, resume, settings):
     recipe = recipes.read_recipe(name, overrides(settings, source, epochs, precision))
+    recipe = recipes.for_workers(recipe, workers)
     folder = RunFolder(out or Path("runs") / _default_folder(name))
-    with folder.held():
-        folder.check(recipe, resume)
+    with contextlib.ExitStack() as held:
+
+        def claim():
+            held.enter_context(folder.held())
+            folder.check(recipe, resume)
+
+        on_main(claim)
         experiment = recipes.prepare(recipe)
         checkpoint = training.Resume(
             folder.checkpoint,
@@ -26,9 +34,16 @@ def run(name, *, source, epochs, precision, out, resume, settings):
             stop=interrupt.heard,
         )
         checkpoint.load(experiment.flow)
-        folder.begin(recipe)  # nothing in it has changed so far, since all of that may refuse
-        note_busy_processors()
+        on_main(
+            lambda: folder.begin(recipe)
+        )  # nothing in it has changed so far, since all of that may refuse
+        if distributed.is_main():
+            note_busy_processors()
         progress = fit(experiment, folder, checkpoint, resumed=resume)
+        main = distributed.is_main()
+        distributed.stop()  # what is left is the work of one process, and nobody waits for it
+        if not main:
+            return
         ends = table_run.finish if recipes.of_tables(recipe) else finish
         ends(experiment, folder, progress)
 
@@ -49,7 +64,9 @@ def fit(experiment, folder, checkpoint, resumed=False):
     """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
     table, sampling = experiment.recipe.training, experiment.recipe.sampling
     done, step = checkpoint.epochs_done, experiment.batches.step
-    if done or step:
+    if not distributed.is_main():
+        pass
+    elif done or step:
         place = f"step {step} of epoch {done + 1}" if step else f"epoch {done}"
         print(f"going on from {place} of {folder.path}", flush=True)
     elif resumed:
@@ -68,10 +85,8 @@ def fit(experiment, folder, checkpoint, resumed=False):
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
     except training.TrainingStopped as stopped:
-        raise CommandError(
-            f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}",
-            interrupt.exit_code(),
-        ) from None
+        told = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
+        raise CommandError(told if distributed.is_main() else "", interrupt.exit_code()) from None
     except KeyboardInterrupt:
         raise CommandError(
             f"{interrupt.words()}; --resume goes on from the last checkpoint in {folder.path}",

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.data.fingerprint import fingerprint
 
@@ -29,7 +30,8 @@ def batches(
         x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`.
         context: array of `n` contexts, or a dict of such arrays.
         batch_size: events per batch. The last, smaller batch is left out; who is in it changes
-            with each pass over the data.
+            with each pass over the data. In a group of processes (`flowkit.distributed`) it is the batch of all,
+            of which each process is given its rows.
         epoch_steps: batches in an epoch; None is one pass over the data. With another number, epochs
             follow one another through the passes without a gap.
         seed: a whole number from 0 up.
@@ -64,6 +66,7 @@ class Batches(keras.utils.PyDataset):
             does `evaluate`; set it to resume: to `k` when `k` epochs are done.
         step: the batches of that epoch that are done already: indexing and `len` are about the rest. It is 0
             again in the next epoch, so one `fit` goes to the end of this one (see `flowkit.training.Resume`).
+        processes, rank: how many processes share a batch, and which of them is given its rows here.
     """
 
     def __init__(
@@ -89,6 +92,12 @@ class Batches(keras.utils.PyDataset):
                 )
         self.batch_size = whole_number(batch_size, "batch_size", least=1)
         self.seed = whole_number(seed, "seed", least=0)
+        self.processes, self.rank = distributed.world(), distributed.rank()
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size: expected a multiple of the {self.processes} processes that share a batch, received "
+                f"{batch_size}. The next is {-(-self.batch_size // self.processes) * self.processes}."
+            )
         if self.batch_size > count:
             raise ValueError(
                 f"batch_size: expected at most the {count} events there are, received "
@@ -165,11 +174,14 @@ class Batches(keras.utils.PyDataset):
         self._next_index = index + 1
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
-        rows = self._permutation(round_)[step * self.batch_size : (step + 1) * self.batch_size]
+        share = self.batch_size // self.processes
+        first = step * self.batch_size + self.rank * share
+        rows = self._permutation(round_)[first : first + share]
         x = self.x[rows]
         if self.augment:
             # + 1, since NumPy seeds (seed, epoch, 0) and (seed, epoch), the permutation's, alike.
-            rng = np.random.default_rng((self.seed, epoch, index + 1))
+            own = (self.rank,) if self.rank else ()  # or the first rows of all processes would be moved alike
+            rng = np.random.default_rng((self.seed, epoch, index + 1, *own))
             for function in self.augment:
                 x = function(x, rng)
         if self.context is None:

@@ -3,6 +3,7 @@
 import keras
 
 from flowkit import backends
+from flowkit.flows.in_a_group import check_processes
 
 
 def check_training(flow):
@@ -17,20 +18,10 @@ def check_training(flow):
             f"to one of {', '.join(backends.ENGINES)}."
         )
     flow.objective.check(flow)
-    _check_processes()
+    check_processes()
     optimizer = getattr(flow, "optimizer", None)
     _check_loss_scaling(flow, optimizer)
     _check_clipping(flow, optimizer)
-
-
-def _check_processes():
-    count = backends.processes()
-    if count > 1:
-        raise RuntimeError(
-            f"fit expects one process on {backends.name()}, received a group of {count}: gradients are not averaged "
-            "over processes, so each would train weights of its own. Train in one process, or on JAX, which takes "
-            "several devices of a host."
-        )
 
 
 def _check_loss_scaling(flow, optimizer):
@@ -60,28 +51,3 @@ def with_first(callback, callbacks):
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     return [callback, *keras.tree.flatten(callbacks or [])]
-
-
-def check_division(count, batch_size=None):
-    """Raise ValueError if a batch of `count` rows in batches of `batch_size` cannot be dealt out evenly to devices.
-
-    `batch_size` None is Keras's 32. The last batch, of what is left, counts as well.
-    """
-    devices = _devices_of_a_batch()
-    size = min(batch_size or 32, count)
-    for rows in {size, count % size} if size else ():
-        if rows % devices:
-            raise ValueError(
-                f"several devices expect batches that they can share evenly: received a batch of {rows} rows for "
-                f"{devices} devices, of {count} rows in batches of {size}. Take a batch_size that is a multiple of "
-                f"{devices}, and leave out the last {count % devices} rows."
-            )
-
-
-def _devices_of_a_batch():
-    """How many devices share a batch under `keras.distribution`; 1 without it."""
-    distribution = keras.distribution.distribution()
-    if distribution is None or distribution.batch_dim_name is None:
-        return 1
-    mesh = distribution.device_mesh
-    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]

@@ -15,10 +15,12 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
+from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.flows.adapting import adapt_parts
 from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
+from flowkit.flows.in_a_group import check_same, rows_of_all, together
 from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import (
     pack,
@@ -88,6 +90,7 @@ class Flow(Saved, Training, Inference):
         refuse_other_domain(bijector, base)
         check_embedding(embedding, bijector, base)
         super().__init__(dtype=full_precision(dtype), **kwargs)
+        note_model()
         if dtype is not None:
             warn_of_other_precision(self, bijector)
         self.bijector = bijector
@@ -167,6 +170,9 @@ class Flow(Saved, Training, Inference):
 
         If the objective needs no data, none is given: `fit(steps_per_epoch=1000, batch_size=256)`. Rows of a
         `context` are dealt out in batches, all of them before one comes again.
+
+        In a group of processes (`flowkit.distributed`) all of them call it, each with as many rows of its own;
+        gradients are averaged, and what is reported is of all rows.
         """
         if class_weight is not None:
             raise ValueError(
@@ -190,20 +196,22 @@ class Flow(Saved, Training, Inference):
             if validation_data is not None:
                 size = kwargs.get("validation_batch_size") or batch_size
                 validation_data = to_validate_on(self, validation_data, size)
+            check_same(x, first[0], batch_size, epochs, {**kwargs, "validation_data": validation_data})
             if not self.built or not is_adapted(self):
                 share = 1.0 - kwargs.get("validation_split", 0.0)
                 self._adapt_to(*to_adapt_to(self, x, first, share), again=False)
         if self.compiled:
             backends.use_multi_tensor(self.optimizer)
-        return super().fit(
-            x,
-            y,
-            batch_size,
-            epochs,
-            validation_data=validation_data,
-            sample_weight=sample_weight,
-            **kwargs,
-        )
+        with together(self):
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                validation_data=validation_data,
+                sample_weight=sample_weight,
+                **kwargs,
+            )
 
     @alone
     def evaluate(
@@ -258,7 +266,8 @@ class Flow(Saved, Training, Inference):
         The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
         with its first batch, for parts that still need it (`again=False`); a larger one gives better statistics (256).
         Without `x` it is draws of the flow that are normalised, in the direction of sampling: those of an ActNorm
-        nearest to the data leave with mean 0 and variance 1.
+        nearest to the data leave with mean 0 and variance 1. In a group of processes each gives rows of its own, and
+        the statistics are those of the rows of all.
         """
         with learned_columns(self, x) as x:
             refuse_whole(self, x)
@@ -269,7 +278,7 @@ class Flow(Saved, Training, Inference):
         if x is None:
             adapt_to_draws(self, context, again)
             return
-        x, context = chosen_rows(self, *self._check(x, context))
+        x, context = rows_of_all(*chosen_rows(self, *self._check(x, context)))
         y = dequantized(self, x)
         self._build_on(x, context)
         with backends.no_grad():

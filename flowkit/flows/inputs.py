@@ -8,8 +8,8 @@ from flowkit.contract import Domain
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import column_name
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.before_training import check_division
 from flowkit.flows.context import context_kind
+from flowkit.flows.in_a_group import check_division
 
 
 def unpack(inputs):

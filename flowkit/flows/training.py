@@ -160,6 +160,17 @@ class Training(LeanStep):
         report(self, data, y_pred, sample_weight)
         return self.get_metrics_result()
 
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Keras's, of the rows of all processes that train the model."""
+        if (
+            backends.processes() == 1 or getattr(self, "ddp_model", None) is not None
+        ):  # Keras 3.16's are those already
+            return super().get_metrics_result()
+        variables = self.metrics_variables
+        values = backends.summed([variable.value for variable in variables])
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return super().get_metrics_result()
+
     def _should_torch_compile(self):
         """What Keras 3.15 asks before it compiles a whole step."""
         return super()._should_torch_compile() and self._is_one_part()
@@ -169,7 +180,12 @@ class Training(LeanStep):
         return super()._use_torch_compile() and self._is_one_part()
 
     def _is_one_part(self):
-        """If no layer is a chain: chains compile their parts, each kind once; a step would take ever longer."""
+        """If no layer is a chain: chains compile their parts, each kind once; a step would take ever longer.
+
+        Nor in a group of processes, which talk in the middle of a step.
+        """
+        if backends.processes() > 1:
+            return False
         chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
         if any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(

@@ -10,8 +10,8 @@ from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.adapting import adapt_embedding
-from flowkit.flows.before_training import check_division
 from flowkit.flows.context import check_context
+from flowkit.flows.in_a_group import check_division
 from flowkit.flows.in_batches import count
 from flowkit.flows.inputs import pack, rows
 from flowkit.flows.noise import counted_for

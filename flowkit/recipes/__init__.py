@@ -18,6 +18,7 @@ from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.read import Override, parse_recipe, read_recipe
 from flowkit.recipes.schema import Recipe, RecipeError
 from flowkit.recipes.tables import load_table, of_tables
+from flowkit.recipes.workers import for_workers
 from flowkit.recipes.write import dumps
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "build_optimizer",
     "dumps",
     "find",
+    "for_workers",
     "load_data",
     "load_table",
     "of_tables",

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import data, zoo
+from flowkit import data, distributed, zoo
 from flowkit.recipes.ends import check_ends
 from flowkit.recipes.images import augmentations, image_shape, load_data, load_uncropped
 from flowkit.recipes.optimizer import build_optimizer
@@ -89,7 +89,7 @@ def prepare(recipe: Recipe) -> Experiment:
         augment=augment,
     )
     rng = np.random.default_rng(table.seed)
-    rows = rng.permutation(len(train))[: table.adapt_batch]
+    rows = distributed.mine(rng.permutation(len(train))[: table.adapt_batch])  # `adapt` sees those of all
     first = train.images[rows]
     for function in augment:
         first = function(first, rng)
@@ -109,7 +109,7 @@ def _prepare_table(recipe):
     for some in (train, test):
         try:
             # All rows are looked at now, not in the epoch that comes to them; `adapt` takes as many as it needs.
-            flow.adapt(some.values) if some is train else flow._check(some.values, None)
+            flow.adapt(distributed.mine(some.values)) if some is train else flow._check(some.values, None)
         except ValueError as error:
             raise RecipeError(f"{some.name}: {error}") from error
     flow.compile(optimizer=build_optimizer(recipe, len(ordered)))

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit import distributed
 from flowkit.training.atomic import atomic_path
 from flowkit.training.own_file import open_own
 
@@ -18,7 +19,8 @@ class CSVLog(keras.callbacks.Callback):
     """One row for each epoch: its number from 1, what was logged, learning rate and seconds.
 
     A row is on the disk before the epoch's checkpoint is written, when this callback is before
-    `Resume` in the list. When training goes on from a checkpoint, rows of later epochs, and a row
+    `Resume` in the list; in a group of processes (`flowkit.distributed`) the main one writes. When training
+    goes on from a checkpoint, rows of later epochs, and a row
     that was cut off, are dropped: the log is then that of a run that was never stopped.
     """
 
@@ -32,10 +34,13 @@ class CSVLog(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self._started:
             self._started = True
-            self._rewrite([row for row in read_log(self.path) if row["epoch"] <= epoch])
+            if distributed.is_main():
+                self._rewrite([row for row in read_log(self.path) if row["epoch"] <= epoch])
         self._clock = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not distributed.is_main():
+            return
         row = {"epoch": epoch + 1, **(logs or {})}
         row.setdefault("learning_rate", _learning_rate(self.model.optimizer))
         row["seconds"] = round(self._seconds(), 3)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
@@ -115,7 +116,8 @@ class SampleGrid(keras.callbacks.Callback):
     """Writes `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents.
 
     Shows the averaged weights if the optimizer keeps them, and draws from its own seed, so that
-    training with this callback and without it comes to the same weights bit for bit.
+    training with this callback and without it comes to the same weights bit for bit. In a group of processes
+    (`flowkit.distributed`) all of them have it, and the main one writes.
 
     Args:
         folder: where the pictures go; made if it is missing.
@@ -165,4 +167,5 @@ class SampleGrid(keras.callbacks.Callback):
             return
         with averaged_weights(self.model):
             grid = sample_grid(self.model, **self._how)
-        save_png(self.folder / f"epoch-{epoch + 1:03d}.png", grid)
+        if distributed.is_main():
+            save_png(self.folder / f"epoch-{epoch + 1:03d}.png", grid)

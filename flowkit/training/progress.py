@@ -9,6 +9,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from flowkit import distributed
 from flowkit.contract.arguments import one_of
 
 _QUIET = 60  # seconds without a line, if there is no bar
@@ -37,7 +38,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.of = one_of("ProgressBar's of", of, ("images", "rows"))
         self._turn = threading.Lock()
         self.batch_size = batch_size
-        self.console = console or Console()
+        self.console = console or Console(quiet=not distributed.is_main())
         self.first_step = None
         self.images_per_second = math.nan
         self._bar = None

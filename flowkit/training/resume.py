@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from flowkit import distributed
 from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
 from flowkit.training.checkpoint_file import read, write
@@ -23,6 +25,8 @@ from flowkit.training.model_state import (
     state,
     synchronise,
 )
+
+_ASKED = 8  # steps after which processes ask each other whether one of them was told to stop
 
 
 class Resume(keras.callbacks.Callback):
@@ -45,7 +49,7 @@ class Resume(keras.callbacks.Callback):
         callbacks: those whose state is to be kept (`EarlyStopping`, `ReduceLROnPlateau`). The best
             weights that `EarlyStopping` holds in memory are not.
         data_seed: the seed of the data's order; a checkpoint with another one is refused.
-        writer: False on all but one process of a group.
+        writer: whether this process writes; None is the main process of a group (`flowkit.distributed`).
         batches: `flowkit.data.batches(...)`, which `load` puts where the checkpoint is.
         minutes: between two checkpoints within an epoch; None writes none.
         stop: asked after each step whether training is to end; it then ends with `TrainingStopped`.
@@ -77,7 +81,7 @@ class Resume(keras.callbacks.Callback):
         *,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         data_seed: int | None = None,
-        writer: bool = True,
+        writer: bool | None = None,
         batches: Batches | None = None,
         minutes: float | None = None,
         stop: Callable[[], bool] | None = None,
@@ -94,7 +98,7 @@ class Resume(keras.callbacks.Callback):
             )
         self.callbacks = list(callbacks)
         self.data_seed = data_seed
-        self.writer = writer
+        self.writer = distributed.is_main() if writer is None else writer
         self.batches = batches
         self.minutes = minutes
         self.stop = stop
@@ -110,9 +114,10 @@ class Resume(keras.callbacks.Callback):
         """Restore `model`, built and compiled, and return the number of epochs done.
 
         Without a checkpoint, changes nothing and returns 0. With the newest one damaged, warns and
-        falls back to the previous one.
+        falls back to the previous one. In a group of processes all of them call it.
         """
         self._loaded = None
+        distributed.barrier()  # the main process may still be writing
         candidates = [path for path in (self.path, self.previous_path) if path.exists()]
         if not candidates:
             self._begin_at(0, 0)
@@ -193,23 +198,25 @@ class Resume(keras.callbacks.Callback):
         if self.batches is None or batch == 0:
             return  # the end of an epoch writes
         step = self.batches.step + batch
-        stopping = self._is_to_stop()
+        stopping = self._is_to_stop(step)
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         if stopping or due:
             synchronise(self.model)
             within = {name: callback.so_far() for name, callback in self._counting().items()}
             self._write(self._epoch, step, metrics=True, within=within)
         if stopping:
+            distributed.barrier()  # a launcher ends all when one has ended
             raise TrainingStopped(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write(epoch + 1, 0)
         if self._is_to_stop():
+            distributed.barrier()
             raise TrainingStopped(epoch + 1, 0)
 
     def _write(self, epochs, step, *, metrics=False, **more):
-        arrays = state(self.model, metrics=metrics)
         if self.writer:
+            arrays = state(self.model, metrics=metrics)
             meta = describe(epochs, step, self.data_seed, self._data(), self.callbacks)
             remove_leftovers(self.path)
             write(self.path, arrays, meta | more, keep=self.previous_path)
@@ -219,8 +226,13 @@ class Resume(keras.callbacks.Callback):
         """The fingerprint of what is trained on, as far as this is told."""
         return None if self.batches is None else self.batches.fingerprint
 
-    def _is_to_stop(self):
-        return self.stop is not None and self.stop()
+    def _is_to_stop(self, step=0):
+        if self.stop is None:
+            return False
+        if distributed.world() == 1:
+            return self.stop()
+        # All stop after the same step, and asking takes a moment of each.
+        return step % _ASKED == 0 and bool(distributed.gather(np.array([self.stop()])).any())
 
     def _counting(self):
         return {type(callback).__name__: callback for callback in self._others if hasattr(callback, "so_far")}

@@ -7,10 +7,6 @@ that and hide the error itself.
 
 import jax
 
-from flowkit.backends.any.steps import processes
-
-__all__ = ["giving_back", "processes", "settle"]
-
 
 def giving_back(step, model):
     """`step(state, iterator)` of Keras's trainer; if it raises, `model` gets its weights back, unless they are gone."""

@@ -5,6 +5,7 @@ import torch
 from keras import tree
 
 from flowkit.backends.any.lean_step import several_steps
+from flowkit.backends.torch.group import processes, summed
 
 __all__ = ["add_to_means", "lean_train_step", "several_steps"]
 
@@ -12,9 +13,11 @@ __all__ = ["add_to_means", "lean_train_step", "several_steps"]
 def lean_train_step(model, own, *given):
     """`own(*given)`, the training step that Keras has for `model`, or the same with less around it.
 
-    The same calls in the same order, but the weights are not looked up three times, in all layers, in each step.
+    The same calls in the same order, but the weights are not looked up three times, in all layers, in each step. In a
+    group of processes the optimizer is given the mean of their gradients, unless Keras takes that mean itself.
     """
-    if torch.compiler.is_compiling() or not model._call_has_training_arg:
+    averages = getattr(model, "ddp_model", None) is not None  # from Keras 3.16 on
+    if torch.compiler.is_compiling() or averages or not model._call_has_training_arg:
         return own(*given)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*given)
     weights = model.looked_up.of(model)
@@ -27,7 +30,7 @@ def lean_train_step(model, own, *given):
     if weights:
         model.optimizer.scale_loss(loss).backward()
         with torch.no_grad():
-            model.optimizer.apply([weight.value.grad for weight in weights], weights)
+            model.optimizer.apply(_mean_gradients([weight.value.grad for weight in weights]), weights)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
@@ -38,3 +41,13 @@ def add_to_means(means, totals, count):
     # A tensor once for each mean: as one for all it would be read, and the host would wait.
     counts = [count] * len(means) if isinstance(count, torch.Tensor) else count
     torch._foreach_add_([mean.count.value for mean in means], counts)
+
+
+def _mean_gradients(gradients):
+    """Their mean over the processes; None where there is none, which must be so in all of them."""
+    count = processes()
+    if count > 1:
+        # Before anything looks at them: if one process has a NaN, all have, and all leave out the step.
+        gradients = summed(gradients)
+        torch._foreach_div_([gradient for gradient in gradients if gradient is not None], count)
+    return gradients

@@ -1,0 +1,118 @@
+"""A group of processes that train one model on JAX: one program for all, over all of their devices."""
+
+import json
+import os
+import re
+import time
+
+import jax
+import keras
+import numpy as np
+from jax._src import distributed  # its client is how processes leave words for each other
+from jax.experimental import multihost_utils
+
+from flowkit.backends.any.group import copy_from_main, drawing_apart, summed
+
+__all__ = [
+    "copy_from_main",
+    "drawing_apart",
+    "exchange",
+    "is_lost",
+    "join",
+    "leave",
+    "missing",
+    "process_rank",
+    "processes",
+    "summed",
+    "trains_apart",
+    "use_devices",
+]
+
+_HEARTBEAT = 45  # seconds without one after which a process counts as lost
+_DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
+_WAIT = 3.0  # seconds in which processes that are left say so
+
+
+def join(address, count, rank, local_rank, seconds):
+    """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
+
+    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
+    if it has all devices of the host.
+    """
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    alone = shown != "" and "," not in shown  # the launcher has dealt out the devices
+    jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from Python
+    jax.distributed.initialize(
+        address,
+        count,
+        rank,
+        local_device_ids=None if alone or local_rank is None else [local_rank],
+        cluster_detection_method="deactivate",
+        initialization_timeout=int(seconds),
+        heartbeat_timeout_seconds=_HEARTBEAT,
+        shutdown_timeout_seconds=_DAYS,
+    )
+    use_devices()
+
+
+def use_devices():
+    """Spread batches over all devices that the engine sees, if one process of it can."""
+    if jax.device_count() > 1 and keras.distribution.distribution() is None:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+
+
+def leave():
+    """Leave the group; the others are waited for."""
+    if processes() > 1:
+        jax.distributed.shutdown()
+        keras.distribution.set_distribution(None)  # what is made from now on is this process's own
+
+
+def processes():
+    """How many processes have joined to train one model."""
+    return (
+        jax.process_count() if jax.distributed.is_initialized() else 1
+    )  # asking JAX itself starts its devices
+
+
+def process_rank():
+    """The number of this process in its group, from 0."""
+    return jax.process_index() if processes() > 1 else 0
+
+
+def exchange(data):
+    """The bytes that each process gives, in the order of their ranks."""
+    if processes() == 1:
+        return [data]
+    sizes = multihost_utils.process_allgather(np.array([len(data)], "int32"))[:, 0]
+    padded = np.zeros(int(sizes.max()) + 1, "uint8")
+    padded[: len(data)] = np.frombuffer(data, "uint8")
+    given = np.asarray(multihost_utils.process_allgather(padded))
+    return [row[:size].tobytes() for row, size in zip(given, sizes, strict=True)]
+
+
+def trains_apart():
+    """Whether processes have joined, but Keras would train a model in each of them."""
+    return processes() > 1 and keras.distribution.distribution() is None
+
+
+def is_lost(error):
+    """Whether `error` says that another process does not answer any more."""
+    told = "gloo|nccl|collective|connection (closed|reset)|coordination|heartbeat|unavailable"
+    return re.search(told, str(error), re.IGNORECASE) is not None
+
+
+def missing():
+    """The ranks that have ended. To be asked by all that are left, at the same time."""
+    others = set(range(processes())) - {process_rank()}
+    client = distributed.global_state.client
+    try:
+        client.key_value_set(f"flowkit/here/{process_rank()}", json.dumps(True))
+        end = time.monotonic() + _WAIT
+        while others and time.monotonic() < end:
+            there = dict(client.key_value_dir_get("flowkit/here/"))
+            others -= {int(key.rpartition("/")[2]) for key in there}
+            time.sleep(0.1)
+    except Exception:  # process 0 keeps these words
+        return [0]
+    return sorted(others)

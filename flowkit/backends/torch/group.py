@@ -1,0 +1,154 @@
+"""A group of processes that train one model on PyTorch: `torch.distributed`, one process for each device."""
+
+import contextlib
+import datetime
+import re
+import time
+
+import numpy as np
+import torch
+
+from flowkit.backends.any.group import use_devices
+
+__all__ = [
+    "copy_from_main",
+    "drawing_apart",
+    "exchange",
+    "is_lost",
+    "join",
+    "leave",
+    "missing",
+    "process_rank",
+    "processes",
+    "summed",
+    "trains_apart",
+    "use_devices",
+]
+
+_WAIT = 3.0  # seconds in which processes that are left say so
+_store = None  # where processes leave words for each other
+
+
+def join(address, count, rank, local_rank, seconds):
+    """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
+
+    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
+    if it has all devices of the host.
+    """
+    global _store
+    timeout = datetime.timedelta(seconds=seconds)
+    place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
+    store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
+    store.set_timeout(timeout)
+    _store = torch.distributed.PrefixStore("flowkit", store)
+    kinds = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
+        kinds = "cpu:gloo,cuda:nccl"
+    torch.distributed.init_process_group(kinds, store=store, rank=rank, world_size=count, timeout=timeout)
+
+
+def leave():
+    """Leave the group; the others are waited for."""
+    if processes() > 1:
+        exchange(b"")  # or the first one to go takes the others' connections with it
+        torch.distributed.destroy_process_group()
+
+
+def processes():
+    """How many processes have joined to train one model."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def process_rank():
+    """The number of this process in its group, from 0."""
+    return torch.distributed.get_rank() if processes() > 1 else 0
+
+
+def exchange(data):
+    """The bytes that each process gives, in the order of their ranks."""
+    if processes() == 1:
+        return [data]
+    given = [b""] * processes()
+    torch.distributed.all_gather_object(given, data)
+    return given
+
+
+@torch.no_grad()
+def copy_from_main(variables):
+    """Give `variables` the values that they have in process 0, if each process has its own."""
+    if processes() == 1:
+        return
+    for variable in variables:
+        # As bytes: gloo does not know all types.
+        value = variable.value.detach().contiguous()
+        data = value.reshape(-1).view(torch.uint8).clone()
+        torch.distributed.broadcast(data, 0)
+        variable.value.copy_(data.view(value.dtype).reshape(value.shape))
+
+
+@torch.no_grad()
+def summed(tensors):
+    """The tensors added up over the processes, if a tensor is not that of all of them already."""
+    tensors = list(tensors)
+    if processes() == 1:
+        return tensors
+    total = list(tensors)
+    # All of a type in one message: a model has hundreds of weights, and each message has its delay.
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors if tensor is not None):
+        places = [i for i, tensor in enumerate(tensors) if tensor is not None and tensor.dtype == dtype]
+        flat = torch.cat([tensors[i].reshape(-1) for i in places])
+        torch.distributed.all_reduce(flat)
+        pieces = flat.split([tensors[i].numel() for i in places])
+        for i, piece in zip(places, pieces, strict=True):
+            total[i] = piece.view(tensors[i].shape)
+    return total
+
+
+@contextlib.contextmanager
+def drawing_apart(states):
+    """A scope in which processes draw numbers of their own from seeds that are the same in all, given their states.
+
+    Process 0 draws what the seeds say. Nothing changes if one program draws for all.
+    """
+    rank = process_rank()
+    if not rank:
+        yield
+        return
+    shifts = []
+    for state in states:
+        seed = int(state.value[0])
+        own = int(np.random.SeedSequence([seed % 2**32, rank]).generate_state(1)[0] % 2**30)
+        shifts.append(own - seed)
+        state.value[0] += own - seed
+    try:
+        yield
+    finally:
+        for state, shift in zip(states, shifts, strict=True):
+            state.value[0] -= shift
+
+
+def trains_apart():
+    """Whether processes have joined, but Keras would train a model in each of them."""
+    return processes() > 1
+
+
+def is_lost(error):
+    """Whether `error` says that another process does not answer any more."""
+    told = re.search("gloo|nccl|connection (closed|reset)|tcpstore|timed out", str(error), re.IGNORECASE)
+    return isinstance(error, RuntimeError) and told is not None
+
+
+def missing():
+    """The ranks that have ended. To be asked by all that are left, at the same time."""
+    others = set(range(processes())) - {process_rank()}
+    try:
+        _store.set(f"here/{process_rank()}", b"1")
+        end = time.monotonic() + _WAIT
+        while others and time.monotonic() < end:
+            others -= {rank for rank in others if _store.check([f"here/{rank}"])}
+            time.sleep(0.1)
+    except RuntimeError:  # process 0 keeps the store, if the launcher does not
+        return [0]
+    return sorted(others)

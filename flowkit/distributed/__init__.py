@@ -1,0 +1,13 @@
+"""Several processes that train one model: one line before the model is made, and a launcher that starts them.
+
+    import flowkit
+    flowkit.distributed.start()
+
+Each process trains on rows of its own, and all have the same weights after each step. See docs/scaling.md.
+"""
+
+from flowkit.distributed.group import barrier, gather, is_main, mine, rank, start, stop, world
+from flowkit.distributed.launcher import Launch
+from flowkit.distributed.lost import ProcessLost
+
+__all__ = ["Launch", "ProcessLost", "barrier", "gather", "is_main", "mine", "rank", "start", "stop", "world"]

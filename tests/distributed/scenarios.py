@@ -1,0 +1,126 @@
+"""Trains small flows, in one process or as one of a group, and writes what came of it to FOLDER.
+
+python scenarios.py FOLDER [NAME...], with DIE=n in the environment for a last process that is killed in step n.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from flowkit import distributed
+
+distributed.start()
+
+# isort: split
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from flowkit import backends, data, training, zoo  # noqa: E402
+
+backends.spare_tensorflow()
+
+FOLDER, NAMES = Path(sys.argv[1]), sys.argv[2:]
+DIE = int(os.environ.get("DIE", -1))
+RANK = distributed.rank()
+X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
+LABELS = np.arange(32) % 3
+
+
+def flow(**arguments):
+    keras.utils.set_random_seed(0)
+    made = zoo.glow(levels=1, steps=1, width=4, **{"input_shape": (4, 4, 2), "n_bits": None, **arguments})
+    inner = training.GlowAdamax(
+        1e-2, beta_2=0.75, use_ema=True, ema_momentum=0.5, global_clipnorm=5.0, gradient_accumulation_steps=2
+    )
+    made.compile(training.GuardedOptimizer(inner))
+    return made
+
+
+def resume(name, batches):
+    path = FOLDER / f"{name}.npz"
+    return training.Resume(path, batches=batches, writer=distributed.is_main())
+
+
+class Remember(keras.callbacks.Callback):
+    """What a callback is told, at steps and at the ends of epochs."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(float(logs["loss"]))
+        if len(self.losses) == DIE and distributed.world() - 1 == RANK:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses += [float(logs["loss"]), float(logs["nll"])]
+
+
+class Poison(data.Batches):
+    """A batch of which the rows of the last process are so large that its loss is no number."""
+
+    def __getitem__(self, index):
+        (x,) = super().__getitem__(index)
+        if self.epoch == 1 and index == 1 and distributed.world() - 1 == RANK:
+            x = x * np.float32(1e30)
+        return (x,)
+
+
+def values(flow):
+    return np.concatenate([np.asarray(weight, "float64").ravel() for weight in flow.get_weights()])
+
+
+def train(name, flow, batches, until=(3,)):
+    mine = distributed.mine(np.arange(len(X)))
+    flow.adapt(X[mine], None if batches.context is None else LABELS[mine])
+    first = values(flow)
+    told = Remember()
+    guard = training.StopWhenDiverged(5)
+    for epochs in until:
+        checkpoint = resume(name, batches)
+        checkpoint.load(flow)
+        checkpoint.fit(flow, epochs, [guard, told])
+    skipped = int(keras.ops.convert_to_numpy(training.guard.guarded(flow.optimizer).skipped))
+    np.savez(
+        FOLDER / f"{name}-{RANK}", first=first, weights=values(flow), losses=told.losses, skipped=skipped
+    )
+
+
+def noise():
+    """What draws: the seed is stored once, and the rows of two processes do not get the same numbers."""
+    noisy, images = flow(n_bits=8), np.random.default_rng(1).integers(0, 256, (8, 4, 4, 2), dtype="uint8")
+    noisy.adapt(distributed.mine(images))
+    state, seeds, drawn = noisy.dequantize.noise.state, keras.random.SeedGenerator(5), []
+
+    def draw(logs):
+        seeds.state.assign(keras.ops.convert_to_numpy(state))
+        drawn.append(keras.ops.convert_to_numpy(keras.random.uniform((4, 5), seed=seeds)))
+
+    before = keras.ops.convert_to_numpy(state).copy()
+    begin = keras.callbacks.LambdaCallback(on_train_begin=draw)
+    noisy.fit(distributed.mine(images), batch_size=4, verbose=0, callbacks=[begin])
+    np.savez(FOLDER / f"noise-{RANK}", before=before, after=keras.ops.convert_to_numpy(state), drawn=drawn[0])
+
+
+def answers():
+    """Densities and samples. On JAX all processes ask: they run one program."""
+    asked = flow()
+    asked.adapt(distributed.mine(X))
+    if distributed.is_main() or backends.name() == "jax":
+        np.savez(FOLDER / f"answers-{RANK}", log_prob=asked.log_prob(X[:3]), sample=asked.sample(2, seed=0))
+
+
+SCENARIOS = {
+    "stored": lambda: train("stored", flow(), data.batches(X, batch_size=8)),
+    "reversible": lambda: train("reversible", flow(backprop="reversible"), data.batches(X, batch_size=8)),
+    "nan": lambda: train("nan", flow(), Poison(X, batch_size=8)),
+    "labels": lambda: train("labels", flow(num_classes=3), data.batches(X, LABELS, batch_size=8)),
+    "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
+    "noise": noise,
+    "answers": answers,
+}
+
+for name in NAMES or SCENARIOS:
+    SCENARIOS[name]()

@@ -1,0 +1,129 @@
+"""What a process knows of its group: from the launcher's environment, in its data, and in what it refuses."""
+
+import numpy as np
+import pytest
+
+from flowkit import Flow, backends, data, distributed
+from flowkit.bijectors import Shift
+from flowkit.distributed import group
+from flowkit.distributed.launcher import launched
+
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({**TORCHRUN, "WORLD_SIZE": "1"}, None),  # a group of one
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),  # the batch script itself
+        (TORCHRUN, ("torchrun", 2, 0, 0, "localhost:1")),
+        (
+            {
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": "a:1,b:1",
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+                "KERAS_DISTRIBUTION_PROCESS_ID": "1",
+            },
+            ("KERAS_DISTRIBUTION", 2, 1, None, "a:1"),
+        ),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "3", "JAX_PROCESS_ID": "2"},
+            ("JAX", 3, 2, None, "a:1"),
+        ),
+        (
+            {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "gpu-a,gpu-b"},
+            ("SLURM", 2, 1, None, "gpu-a:65000"),
+        ),
+    ],
+)
+def test_the_environment_says_who_this_is(environment, expected):
+    assert launched(environment) == expected
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("environment", "match"),
+    [
+        ({**TORCHRUN, "RANK": "2"}, "process 2 of 2"),
+        ({**TORCHRUN, "RANK": "first"}, "RANK: expected a whole"),
+    ],
+)
+def test_an_environment_that_does_not_fit_together_is_refused(environment, match):
+    with pytest.raises(ValueError, match=match):
+        launched(environment)
+
+
+@pytest.mark.one_engine
+def test_start_comes_before_the_model(monkeypatch):
+    Flow(Shift())
+    monkeypatch.setattr(group, "_started", False)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RuntimeError, match="before any model is made"):
+        distributed.start()
+
+
+def test_an_engine_of_one_process_refuses_a_group():
+    if backends.name() in ("torch", "jax"):
+        pytest.skip("this engine trains in several")
+    with pytest.raises(NotImplementedError, match="on PyTorch and JAX"):
+        backends.join("localhost:1", 2, 0, 0, 1)
+
+
+@pytest.mark.one_engine
+def test_processes_that_have_not_joined_do_not_train_apart(monkeypatch):
+    monkeypatch.setattr(group, "_started", False)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    with pytest.raises(RuntimeError, match=r"group of 2.*distributed\.start"):
+        flow.fit(np.ones((4, 2), "float32"), verbose=0)
+
+
+@pytest.mark.one_engine
+def test_processes_share_each_batch_without_overlap(monkeypatch):
+    whole = [batch.tolist() for (batch,) in data.batches(np.arange(12), batch_size=6, seed=1)]
+    parts = []
+    monkeypatch.setattr(distributed, "world", lambda: 3)
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        parts.append([batch.tolist() for (batch,) in data.batches(np.arange(12), batch_size=6, seed=1)])
+    assert [[*first, *second, *third] for first, second, third in zip(*parts, strict=True)] == whole
+    with pytest.raises(ValueError, match=r"multiple of the 3 processes.*received 4\. The next is 6"):
+        data.batches(np.arange(12), batch_size=4)
+
+
+@pytest.mark.one_engine
+def test_processes_augment_their_rows_in_ways_of_their_own(monkeypatch):
+    def noise(x, rng):
+        return x + rng.uniform(size=x.shape)
+
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    drawn = []
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        drawn.append(data.batches(np.zeros(8), batch_size=8, augment=noise)[0][0])
+    assert not np.isin(drawn[0], drawn[1]).any()
+
+
+@pytest.mark.skipif(backends.name() != "torch", reason="other engines average in one program")
+def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
+    """From Keras 3.16 on, in `ddp_model`."""
+
+    def summed(tensors):
+        raise AssertionError("added up here")
+
+    from flowkit.backends.torch import lean_step
+
+    for place in (backends, lean_step):
+        monkeypatch.setattr(place, "processes", lambda: 2)
+        monkeypatch.setattr(place, "summed", summed)
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    x = np.ones((4, 2), "float32")
+    with pytest.raises(AssertionError, match="added up here"):
+        flow.train_on_batch(x)
+    object.__setattr__(flow, "ddp_model", flow)
+    flow.train_on_batch(x)

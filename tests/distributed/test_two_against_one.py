@@ -1,0 +1,70 @@
+"""Two processes train what one trains: the same weights to rounding, and the same numbers in all of them."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from flowkit import backends
+from tests.distributed.launching import SCENARIOS, SECONDS
+
+pytestmark = pytest.mark.skipif(
+    backends.name() not in ("torch", "jax"), reason="one process on this engine, which test_group.py asks"
+)
+
+
+@pytest.mark.parametrize("name", ["stored", "reversible", "labels", "nan"])
+def test_the_weights_are_those_of_one_process(came_of, name):
+    one, main, other = came_of(name, 1, 0), came_of(name, 2, 0), came_of(name, 2, 1)
+    assert np.abs(main["weights"] - one["weights"]).max() < 1e-6
+    assert (main["weights"] == other["weights"]).all()
+    assert np.abs(one["weights"] - one["first"]).max() > 1e-2  # they have moved
+
+
+@pytest.mark.parametrize("name", ["stored", "labels", "nan"])
+def test_callbacks_are_told_the_same_in_both(came_of, name):
+    main, other = came_of(name, 2, 0)["losses"], came_of(name, 2, 1)["losses"]
+    np.testing.assert_array_equal(main, other)
+    if name != "nan":  # there half of a batch is bad, where in one process all of it is
+        np.testing.assert_allclose(main, came_of(name, 1, 0)["losses"], rtol=1e-5)
+
+
+def test_a_nan_in_one_process_makes_both_leave_out_the_step(came_of):
+    assert [int(came_of("nan", 2, rank)["skipped"]) for rank in (0, 1)] == [1, 1]
+    assert int(came_of("stored", 2, 0)["skipped"]) == 0
+
+
+def test_stopped_and_resumed_is_the_same_bit_for_bit(came_of):
+    for rank in (0, 1):
+        assert (came_of("resumed", 2, rank)["weights"] == came_of("stored", 2, rank)["weights"]).all()
+
+
+def test_one_seed_is_stored_and_rows_get_numbers_of_their_own(came_of):
+    main, other = came_of("noise", 2, 0), came_of("noise", 2, 1)
+    assert (main["after"] == other["after"]).all()
+    assert main["after"][1] > main["before"][1]
+    if backends.name() == "torch":  # on JAX one program draws for all rows
+        assert not (main["drawn"] == other["drawn"]).any()
+
+
+def test_answers_are_those_of_one_process(came_of):
+    one, main = came_of("answers", 1, 0), came_of("answers", 2, 0)
+    np.testing.assert_allclose(main["log_prob"], one["log_prob"], rtol=1e-5)
+    np.testing.assert_allclose(main["sample"], one["sample"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_process_that_dies_is_named_and_training_goes_on_from_its_checkpoint(came_of, launch, tmp_path):
+    group = launch(
+        tmp_path, SCENARIOS, tmp_path, "stored", engine=backends.name(), DIE="7"
+    )  # in the second epoch
+    group.processes[1].wait(SECONDS)
+    died = time.monotonic()
+    assert group.wait() == [1, -signal.SIGKILL], group.said(0)
+    assert time.monotonic() - died < 60
+    assert "flowkit: process 1 of 2 has ended" in group.said(0)
+    again = launch(tmp_path, SCENARIOS, tmp_path, "stored", engine=backends.name())
+    assert again.wait() == [0, 0], again.said(0)
+    for rank in (0, 1):
+        weights = np.load(tmp_path / f"stored-{rank}.npz")["weights"]
+        assert (weights == came_of("stored", 2, rank)["weights"]).all()
