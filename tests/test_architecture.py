@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "flows": {"contract", "bijectors", "conditioners", "distributions", "objectives", "data", "backends"},
     "data": {"contract"},
     "evaluation": {"flows", "bijectors", "contract", "distributions"},
+    "diagnostics": {"flows", "bijectors", "contract", "distributions", "evaluation", "training"},
     "latent": {"flows", "bijectors", "contract", "data"},
     "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flows"},
     "convert": {
