@@ -28,7 +28,8 @@ def run(path, *, source, output, rows, samples, outside, background, seed):
     (x, context), (train, _) = (_rows(flow, recipe, source, split) for split in ("test", "train"))
     if other is not None and other.event_shape != flow.event_shape:
         raise CommandError(
-            f"--background {background}: expected a flow of events {flow.event_shape}, received one of {other.event_shape}"
+            f"--background {background}: expected a flow of events {flow.event_shape}, received one of "
+            f"{other.event_shape}"
         )
     strange, strange_labels = (None, None) if outside is None else _outside(flow, outside)
     kept = _some(len(x), rows, seed)
