@@ -33,7 +33,7 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
             bare = False
             continue
         bare = bare and parameter.kind is not inspect.Parameter.KEYWORD_ONLY
-        text = _value(value, deep - 1)
+        text = argument(value, deep - 1)
         shown.append(text if bare else f"{parameter.name}={text}")
     return f"{name}({', '.join(shown)})"
 
@@ -71,7 +71,8 @@ def _is_default(value, default):
     return isinstance(value, bool | int | float | str) and value == default
 
 
-def _value(value, deep):
+def argument(value: Any, deep: int = _DEEP) -> str:
+    """A value as one of the arguments of such a call."""
     if getattr(type(value), "__repr__", None) is one_line:
         return one_line(value, deep)
     if isinstance(value, str | bool | int | float):
@@ -80,7 +81,7 @@ def _value(value, deep):
         return _sequence(value, deep)
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"<{'x'.join(map(str, value.shape)) or 'number'} {value.dtype}>"
-    if isinstance(value, keras.Layer):
+    if isinstance(value, keras.Layer) and type(value).__repr__ is keras.Layer.__repr__:
         return f"{type(value).__name__}({value.name!r})"
     name = getattr(value, "__name__", None)
     if isinstance(name, str) and getattr(keras.activations, name, None) is value:
@@ -95,7 +96,7 @@ def _sequence(values: Sequence[Any], deep: int) -> str:
     most = 2 * _FEW if all(isinstance(value, int | float | str) for value in values) else _FEW
     if len(values) <= most + 1:  # dots would take as much room
         most = len(values)
-    shown = [_value(value, deep) for value in values[:most]]
+    shown = [argument(value, deep) for value in values[:most]]
     if len(values) > most:
         shown.append(f"... {len(values) - most} more")
     return f"[{', '.join(shown)}]"

@@ -261,7 +261,7 @@ class Flow(Saved, Training, Inference):
         >>> flow = Flow(Scale(0.5))
         >>> flow.build((None, 2))
         >>> flow.summary(print_fn=lambda text: print(text.splitlines()[-1].strip()))
-        2 latents, 0 parameters to train, 4 others, 16 B; log_prob is exact
+        log_prob is exact
         """
         from flowkit.flows.summary import show  # for the few who ask: it takes a moment
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flowkit.bijectors.repeats import repeats
-from flowkit.contract.one_line import one_line
+from flowkit.contract.one_line import argument
 from flowkit.contract.shapes import as_tuple
 
 _KINDS = {"exact": "exact", "estimated": "estimate", "bound": "bound", "estimated bound": "bound, estimated"}
@@ -48,10 +48,10 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
         found.append(_row("", flow.dequantize, shape, 1, ""))
     found += _of(flow.bijector, shape, "", "", expand_nested)
     latents = as_tuple(flow.bijector.compute_output_shape(shape))
-    base = one_line(flow.base, 2)
+    base = argument(flow.base, 2)
     found.append(Row("", base, 1, latents[1:], _count(flow.base), "", "", ""))
     if flow.embedding is not None:
-        found.insert(0, Row("", one_line(flow.embedding, 2), 1, None, _count(flow.embedding), "", "", ""))
+        found.insert(0, Row("", argument(flow.embedding, 2), 1, None, _count(flow.embedding), "", "", ""))
     return found
 
 
@@ -62,21 +62,20 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
             title=f'Flow "{flow.name}"', caption="Not built: flow.build((None, ...)) makes its weights."
         )
         told.add_column("part")
-        told.add_row(one_line(flow))
+        told.add_row(argument(flow))
         return told
-    told = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}', caption=_caption(flow))
-    for name, justify in (
-        ("level", "right"),
-        ("part", "left"),
-        ("gives", "right"),
-        ("parameters", "right"),
-        ("log-det", "left"),
-        ("inverse", "left"),
-        ("kept for backprop", "left"),
-    ):
-        told.add_column(name, justify=justify, overflow="fold")
+    told = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}')
+    found = rows(flow, expand_nested)
+    solved = any(row.inverse not in ("", "analytic") for row in found)
+    told.add_column("level", justify="right")
+    told.add_column("part", overflow="fold")
+    told.add_column("gives", justify="right", no_wrap=True)
+    told.add_column("parameters", justify="right", no_wrap=True)
+    told.add_column("log-det")
+    if solved:
+        told.add_column("inverse")
     level = ""
-    for row in rows(flow, expand_nested):
+    for row in found:
         if row.level != level:
             told.add_section()
             level = row.level
@@ -87,9 +86,9 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
             "" if row.shape is None else _shown(row.shape),
             f"{row.parameters:,}" if row.parameters else "",
             row.log_det,
-            row.inverse,
-            row.kept,
+            *([row.inverse] if solved else []),
         )
+    told.caption = _caption(flow, found)
     return told
 
 
@@ -134,7 +133,7 @@ def _levels(multiscale, shape, expand):
         level = str(number)
         found += _of(scale, shape, level, "", expand)
         shape = as_tuple(scale.compute_output_shape(shape))
-        name = "no prior" if prior is None else f"prior {one_line(prior, 1)}"
+        name = "no prior" if prior is None else f"prior {argument(prior, 1)}"
         latents = f"{name}: {math.prod(event)} latents leave"
         found.append(
             Row(level, latents, 1, tuple(event), _count(prior), "" if prior is None else "exact", "", "")
@@ -147,7 +146,7 @@ def _row(level, part, shape, times, kept):
     spec = part.spec
     log_det = ", ".join(filter(None, [_KINDS[spec.likelihood], _LOG_DETS[spec.log_det]]))
     gives = as_tuple(part.compute_output_shape(shape))[1:]
-    return Row(level, one_line(part, 3), times, gives, _count(part), log_det, spec.inverse, kept)
+    return Row(level, argument(part, 3), times, gives, _count(part), log_det, spec.inverse, kept)
 
 
 def _times(row, times):
@@ -165,7 +164,7 @@ def _kept(chain, shape):
         shape = as_tuple(part.compute_output_shape(shape))
         numbers.append(math.prod(shape[1:]))
     kept = numbers[0] + numbers[-1] if backprop == "reversible" else sum(numbers[:-1])
-    what = "its ends" if backprop == "reversible" else "inputs of its parts"
+    what = "the ends of the chain" if backprop == "reversible" else "what each part is given"
     return f"{what}, {_memory(kept * size)} a sample ({backprop})"
 
 
@@ -185,13 +184,18 @@ def _shown(shape):
     return " x ".join("?" if size is None else str(size) for size in shape)
 
 
-def _caption(flow):
+def _caption(flow, found):
     trained = _count(flow)
     fixed = sum(int(np.prod(w.shape)) for w in flow.non_trainable_weights)
     size = sum(int(np.prod(w.shape)) * _BYTES.get(w.dtype, 4) for w in flow.weights)
     latents = as_tuple(flow.bijector.compute_output_shape((None, *flow.event_shape)))[1:]
     article = {"exact": "exact", "estimate": "an estimate", "bound": "a bound"}[flow.exact]
-    return (
-        f"{math.prod(latents):,} latents, {trained:,} parameters to train, {fixed:,} others, {_memory(size)}; "
-        f"log_prob is {article}"
-    )
+    kept = [f"level {row.level}: {row.kept}" if row.level else row.kept for row in found if row.kept]
+    if len({row.kept for row in found if row.kept}) == 1:
+        kept = [next(row.kept for row in found if row.kept)]
+    lines = [
+        f"{math.prod(latents):,} latents, {trained:,} parameters to train, {fixed:,} others, {_memory(size)}",
+        *([f"kept for the backward pass: {'; '.join(kept)}"] if kept else []),
+        f"log_prob is {article}",
+    ]
+    return "\n".join(lines)
