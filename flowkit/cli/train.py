@@ -15,6 +15,8 @@ from flowkit.cli.run_folder import RunFolder
 def run(name, *, source, epochs, precision, out, resume, settings):
     recipe = recipes.read_recipe(name, overrides(settings, source, epochs, precision))
     folder = RunFolder(out or Path("runs") / _default_folder(name))
+    if resume:
+        folder.check_resumable()
     with folder.held():
         folder.check(recipe, resume)
         experiment = recipes.prepare(recipe)

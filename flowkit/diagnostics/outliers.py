@@ -46,7 +46,7 @@ def outliers(
     >>> outliers(flow, x, 0.5 * x).numbers["auroc"]  # half as far out: denser, and no data are there
     {'log_prob': 0.0, 'typicality': 1.0}
     """
-    how = {"batch_size": batch_size, "seed": seed}
+    how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     reference, reference_context = (x, context) if reference is None else (reference, reference_context)
     pairs = [(x, context), (outside, outside_context)]
     scores = {

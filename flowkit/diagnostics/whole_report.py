@@ -117,7 +117,7 @@ def report(
     """
     reads = context_kind(flow) != "none" and context is not None
     flow._check(x, context)  # before any work
-    how = {"batch_size": batch_size, "seed": seed}
+    how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     asked = {
         "normality": lambda: normality(flow, x, context, **how),
         "coverage": lambda: coverage(flow, x, context, samples=samples, draws=draws, **how),
