@@ -104,6 +104,7 @@ def report(
     What does not apply is in `left_out` of the `Report`, with the reason. Each diagnostic is a function of its own,
     with more options, and says in its docstring what it means.
 
+    >>> import numpy as np
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))

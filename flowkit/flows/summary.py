@@ -39,8 +39,8 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
     """The parts of a built flow in their order; of alike blocks the first, and how often it comes.
 
     >>> from flowkit import zoo
-    >>> [(row.part, row.times) for row in rows(zoo.nice(features=4, layers=2))][:2]
-    [('Standardize()', 1), ('ActNorm(1.0)', 2)]
+    >>> [(row.part, row.times) for row in rows(zoo.residual(features=2, layers=3))][:2]
+    [('Standardize()', 1), ('ActNorm(1.0)', 3)]
     """
     shape = (None, *flow.event_shape)
     found: list[Row] = []
