@@ -26,6 +26,7 @@ _PUBLIC = {
     "conditioners": None,
     "convert": None,
     "data": None,
+    "diagnostics": None,
     "distributed": None,
     "distributions": None,
     "evaluation": None,

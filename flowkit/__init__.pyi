@@ -4,6 +4,7 @@ from flowkit import bijectors as bijectors
 from flowkit import conditioners as conditioners
 from flowkit import convert as convert
 from flowkit import data as data
+from flowkit import diagnostics as diagnostics
 from flowkit import distributed as distributed
 from flowkit import distributions as distributions
 from flowkit import evaluation as evaluation

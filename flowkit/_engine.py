@@ -33,19 +33,25 @@ def require_engine():
     if not engine:
         raise ImportError(
             "flowkit found no engine to run on: expected one of jax, torch or tensorflow. "
-            "Install one with `pip install 'keras-flowkit[jax]'`, `'keras-flowkit[torch]'` or "
-            "`'keras-flowkit[tensorflow]'`."
+            "Install one with `pip install jax`, `pip install torch` or `pip install tensorflow`."
         )
     package = _NEEDS.get(engine)
     if package is None:
         raise ImportError(
             f"KERAS_BACKEND={engine!r} is not an engine that flowkit knows: expected one of "
-            f"{', '.join(_NEEDS)}."
+            f"{', '.join(_NEEDS)}.{_did_you_mean(engine)}"
         )
     if not installed(package):
         found = [name for name in ENGINES if installed(name)]
         instead = f"or set KERAS_BACKEND to {' or '.join(found)}" if found else "or choose another engine"
         raise ImportError(
             f"KERAS_BACKEND={engine!r}, but {package} is not installed. Install it with "
-            f"`pip install 'keras-flowkit[{package}]'`, {instead}."
+            f"`pip install {package}`, {instead}."
         )
+
+
+def _did_you_mean(engine):
+    import difflib  # for this message alone: `import flowkit` is to take no time
+
+    near = difflib.get_close_matches(engine.lower().removeprefix("py"), _NEEDS, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "distributed": {"contract", "backends"},
     "data": {"contract", "distributed"},
     "evaluation": {"flows", "bijectors", "contract", "distributions"},
+    "diagnostics": {"flows", "bijectors", "contract", "distributions", "evaluation", "training"},
     "latent": {"flows", "bijectors", "contract", "data"},
     "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flows"},
     "convert": {

@@ -131,7 +131,7 @@ def _check_size(path, taken, max_bytes):
 
 def _require(engine, what):
     if not installed(engine):
-        raise ImportError(f"{what} needs {engine}: install it with `pip install 'keras-flowkit[{engine}]'`")
+        raise ImportError(f"{what} needs {engine}: install it with `pip install {engine}`")
 
 
 def _named(path, error, expected):

@@ -1,6 +1,6 @@
 """Shifts and scales, given or learned, one for each channel."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ class Shift(Bijector):
 
     pure = True
     spec = BijectorSpec(log_det="zero")
+    _kept_as: ClassVar = {"shift": "given"}
 
     def __init__(self, shift: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,6 +45,8 @@ class Scale(Bijector):
 
     pure = True
     spec = BijectorSpec(log_det="constant")
+
+    _kept_as: ClassVar = {"log_scale": "given"}
 
     def __init__(self, log_scale: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

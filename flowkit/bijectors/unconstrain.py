@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -34,6 +34,8 @@ class Unconstrain(Elementwise):
     """
 
     pure = True
+
+    _kept_as: ClassVar = {"domains": "_bounds"}
 
     def __init__(self, domains: Iterable[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)

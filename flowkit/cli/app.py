@@ -30,7 +30,6 @@ def shapes(text):
 app = typer.Typer(
     name="flowkit",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -163,6 +162,66 @@ def evaluate(
 
 
 @app.command()
+def diagnose(
+    run: Run,
+    data: Data = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The folder to write. Default: diagnostics, in that of the run.",
+            callback=paths.folder,
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=2, help="At most so many test images, or rows of a table.")] = 1000,
+    samples: Annotated[int, typer.Option(min=100, help="How many samples are drawn to compare with.")] = 1000,
+    outside: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Data of another kind, that should be told apart.")
+    ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="A flow of more general data, which its likelihood is compared with."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    backend: Backend = None,
+):
+    """Whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
+    use(backend)
+    from flowkit.cli.diagnose import run as look
+
+    look(
+        run,
+        source=data,
+        output=output,
+        rows=rows,
+        samples=samples,
+        outside=outside,
+        background=background,
+        seed=seed,
+    )
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The PNG file to write.", callback=paths.picture)
+    ] = Path("compare.png"),
+    backend: Backend = None,
+):
+    """Curves, samples and numbers of several runs side by side."""
+    use(backend)
+    from flowkit.cli.compare import run as draw
+
+    draw(runs, output=output)
+
+
+@app.command()
 def interpolate(
     run: Run,
     first: Annotated[Path, typer.Argument(metavar="A.PNG", exists=True, dir_okay=False)],
@@ -282,9 +341,19 @@ def check(
 
 
 @app.command()
-def info(backend: Backend = None):
-    """Versions, engine, devices and precision, for a bug report."""
+def info(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A family such as nsf, a recipe such as glow/digits, a run's folder, or a .keras file.",
+        ),
+    ] = None,
+    cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,
+    backend: Backend = None,
+):
+    """Versions, engine, devices and precision, for a bug report; of NAME, what is in it and its paper."""
     use(backend)
     from flowkit.cli.info import run as show
 
-    show()
+    show(name, cite=cite)

@@ -57,7 +57,10 @@ def check_fits(flow, dataset):
     received, expected = dataset.images.shape[1:], tuple(flow.event_shape)
     if received != expected:
         received, expected = ("x".join(map(str, shape)) for shape in (received, expected))
-        raise CommandError(f"{dataset.name} has images of {received}, the flow was trained on {expected}")
+        raise CommandError(
+            f"{dataset.name} has images of {received}, the flow was trained on {expected}: give images of that "
+            "size, or train another flow on these, `flowkit train RECIPE --data`"
+        )
 
 
 def level_table(flow, dataset, classes):

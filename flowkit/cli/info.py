@@ -1,17 +1,81 @@
-"""`flowkit info`: what a bug report needs."""
+"""`flowkit info`: what a bug report needs; of a name, what is in that flow and whose idea it was."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import keras
 
 import flowkit
-from flowkit import backends
+from flowkit import backends, recipes, zoo
+from flowkit.cli.failure import CommandError
+from flowkit.cli.trained import trained
+from flowkit.zoo.files import closest
+from flowkit.zoo.papers import PAPERS
+
+_COLUMNS = 8  # of the table that a family without any is shown for
 
 
-def run():
-    for name, value in facts().items():
-        print(f"{name:10} {value}")
+def run(name=None, *, cite=False):
+    if name is None:
+        if cite:
+            raise CommandError(
+                f"--cite: expected a NAME whose paper to cite, such as one of {', '.join(PAPERS)}"
+            )
+        for key, value in facts().items():
+            print(f"{key:10} {value}")
+        return
+    family, make = _meant(name)
+    if cite:
+        if family is None:
+            raise CommandError(f"{name}: a flow alone does not say which paper it is from: name its family")
+        print(PAPERS[family].bibtex())
+        return
+    if family is not None:
+        print(PAPERS[family])
+    make().summary()
+
+
+def _meant(name):
+    """(the family or None, what makes the flow) of a family, a recipe, a run or a file."""
+    if name in zoo.ARCHITECTURES:
+        return name, lambda: _usual(name)
+    path = Path(name)
+    if path.suffix == ".keras" or path.is_dir() or name in zoo.pretrained():
+        found = trained(path)
+        family = None if path.suffix == ".keras" and not path.is_dir() else found.recipe().model["name"]
+        return family, found.load_flow
+    known = [*zoo.ARCHITECTURES, *recipes.available()]
+    if name not in known and not path.is_file():
+        raise CommandError(
+            f"{name}: expected a family, a recipe, a run's folder or a .keras file; the nearest names are "
+            f"{closest(name, known)}"
+        )
+    recipe = recipes.read_recipe(name)
+    return recipe.model["name"], lambda: _of_recipe(recipe)
+
+
+def _usual(family):
+    """A family with its own defaults: of images of 32x32x3, of tables of 8 columns."""
+    if family == "glow":
+        return zoo.glow(input_shape=(32, 32, 3))
+    return zoo.ARCHITECTURES[family](features=_COLUMNS)
+
+
+def _of_recipe(recipe):
+    """The recipe's flow, untrained, for its data; for those that it would have if they are not here."""
+    tables = recipes.of_tables(recipe)
+    try:
+        given = (recipes.load_table if tables else recipes.load_data)(recipe, "train")
+    except (OSError, ValueError):
+        arguments = {key: value for key, value in recipe.model.items() if value is not None and key != "name"}
+        family = zoo.ARCHITECTURES[recipe.model["name"]]
+        if tables:
+            return family(**{**arguments, "features": _COLUMNS})
+        side = recipe.data.crop or recipe.data.size or 32
+        height, width = side if isinstance(side, list) else (side, side)
+        return family(**arguments, input_shape=(height, width, recipe.data.channels or 3))
+    return recipes.build_flow(recipe, given)
 
 
 def facts():

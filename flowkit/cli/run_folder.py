@@ -8,6 +8,7 @@ from flowkit import data, recipes
 from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
 from flowkit.cli.flow_file import read_flow
+from flowkit.cli.nearby import hint, meant_by
 from flowkit.training import atomic_path
 from flowkit.training.atomic import remove_all_leftovers
 from flowkit.training.resume import previous
@@ -35,6 +36,14 @@ class RunFolder:
         self.quantiles = self.path / "quantiles.png"
         self.flow_path = self.path / "flow.keras"
         self.metrics = self.path / "metrics.json"
+
+    def check_resumable(self):
+        """Raise a CommandError if there is no folder to go on in, and another run has nearly its name."""
+        if not self.path.exists() and (meant := meant_by(self.path)):
+            raise CommandError(
+                f"--resume: {self.path}: expected the folder of a run, found none; did you mean {meant}? Without "
+                "--resume a new run begins"
+            )
 
     def held(self):
         """A scope in which no other process trains into this folder, which is made if it is missing."""
@@ -134,7 +143,7 @@ class RunFolder:
                 found = "one without a recipe.toml"
             else:
                 found = "a file" if self.path.exists() else "none"
-            raise CommandError(f"{self.path}: expected the folder of a run, found {found}")
+            raise CommandError(f"{self.path}: expected the folder of a run, found {found}; {hint(self.path)}")
 
 
 def with_source(recipe, source):

@@ -20,12 +20,12 @@ def log_prob(flow, table):
         raise CommandError(
             f"{table.name} has {table.values.shape[1]} columns, the flow was trained on {flow.event_shape[0]}"
         )
-    values = flow.log_prob(_in_order(flow, table)).astype("float64")
+    values = flow.log_prob(in_order(flow, table)).astype("float64")
     error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return float(values.mean()), float(error)
 
 
-def _in_order(flow, table):
+def in_order(flow, table):
     """The table's numbers in the order of the flow's columns, if both have names."""
     if flow.columns is None or table.names is None or table.names == flow.columns.names:
         return table.values

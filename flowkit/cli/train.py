@@ -21,6 +21,8 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings):
     with contextlib.ExitStack() as held:
 
         def claim():
+            if resume:
+                folder.check_resumable()
             held.enter_context(folder.held())
             folder.check(recipe, resume)
 

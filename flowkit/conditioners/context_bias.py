@@ -5,6 +5,7 @@ from keras import ops
 
 from flowkit.conditioners.classes import rows_of
 from flowkit.contract import ContractError
+from flowkit.contract.one_line import one_line
 from flowkit.numerics import matmul
 
 
@@ -19,6 +20,8 @@ class ContextBias(keras.Layer):
     """
 
     pure = True
+
+    __repr__ = one_line
 
     def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
         super().__init__(**kwargs)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.classes import rows_of
+from flowkit.contract.one_line import one_line
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -22,6 +23,8 @@ class PlacePrior(keras.Layer):
     """
 
     pure = True
+
+    __repr__ = one_line
 
     def __init__(self, *, num_classes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

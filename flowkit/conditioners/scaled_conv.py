@@ -9,6 +9,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.conditioner import as_type
+from flowkit.contract.one_line import one_line
 from flowkit.numerics import matmul
 
 
@@ -33,6 +34,8 @@ class ScaledConv(keras.Layer):
     """
 
     pure = True
+
+    __repr__ = one_line
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.one_line import one_line
 from flowkit.numerics import matmul
 
 
@@ -19,6 +20,8 @@ class ScaledDense(keras.Layer):
     """
 
     pure = True
+
+    __repr__ = one_line
 
     def __init__(self, features: int, *, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit.conditioners.classes import rows_of
 from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.contract.one_line import one_line
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -25,6 +26,8 @@ class TopPrior(keras.Layer):
     """
 
     pure = True
+
+    __repr__ = one_line
 
     def __init__(
         self, *, learn: bool = True, num_classes: int | None = None, edge_bias: bool = True, **kwargs: Any
@@ -71,6 +74,8 @@ class ScaledEmbedding(keras.Layer):
     """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
 
     pure = True
+
+    __repr__ = one_line
 
     def __init__(self, num_classes, features, **kwargs):
         super().__init__(**kwargs)

@@ -9,6 +9,7 @@ from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import as_keyword, goes_with, takes_derived
 from flowkit.contract.errors import ContractError
+from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 
@@ -44,6 +45,7 @@ class Conditioner(keras.Layer):
     (4, 6)
     """
 
+    __repr__ = one_line
     pure = False
     autoregressive = False  # whether what it answers for an entry depends on those before it alone
 

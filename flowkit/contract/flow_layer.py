@@ -12,6 +12,7 @@ from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, 
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.noise import KINDS, Need, drawn, given
+from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.contract.spec import BijectorSpec
@@ -30,6 +31,7 @@ class FlowLayer(keras.Layer):
     rows_to_adapt = 0  # a batch will do
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
+    __repr__ = one_line
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
     def __init_subclass__(cls, **kwargs):

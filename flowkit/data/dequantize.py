@@ -52,6 +52,9 @@ class Dequantize(Surjection):
             likelihood="bound",
         )
 
+    def __repr__(self):
+        return f"Dequantize(levels={self.levels})" if self.n_bits is None else f"Dequantize({self.n_bits})"
+
     @property
     def step(self) -> float:
         """The number of stored values that one level stands for: 2^(8 - n_bits)."""

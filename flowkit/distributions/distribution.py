@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from flowkit.contract import Domain
+from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
 
 
@@ -32,6 +33,7 @@ class Distribution(keras.Layer):
     Domain(kind='interval', low=-inf, high=inf)
     """
 
+    __repr__ = one_line
     context = "none"
     num_classes: int | None = None
     domain: ClassVar[Domain] = Domain.REAL

@@ -257,6 +257,24 @@ class Flow(Saved, Training, Inference):
         """
         return draw(self, n, context, seed)
 
+    def summary(
+        self, line_length: int | None = None, *, print_fn: Any = None, expand_nested: bool = False
+    ) -> None:
+        """Print the flow's parts in their order: level, latents, weights, log-det, and what training keeps of them.
+
+        Of alike blocks the first stands for all, `8 x`, unless `expand_nested`. `print_fn` is given the text in place
+        of the terminal; `line_length` is in characters.
+
+        >>> from flowkit.bijectors import Scale
+        >>> flow = Flow(Scale(0.5))
+        >>> flow.build((None, 2))
+        >>> flow.summary(print_fn=lambda text: print(text.splitlines()[-1].strip()))
+        log_prob is exact
+        """
+        from flowkit.flows.summary import show  # for the few who ask: it takes a moment
+
+        show(self, line_length, print_fn, expand_nested)
+
     # Data-dependent initialisation
 
     @alone

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
 from flowkit.flows.same_bytes import make_reproducible
@@ -14,6 +15,7 @@ from flowkit.flows.turns import Turns
 class Saved(keras.Model):
     """The part of `flowkit.Flow` that is saved and loaded."""
 
+    __repr__ = one_line
     bijector: Any
     base: Any
     embedding: Any

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from flowkit.contract.one_line import one_line
+
 
 class Objective:
     """What `fit` minimises the mean of: `objective(flow, x, context)` is one loss for each sample, (batch,).
@@ -27,6 +29,7 @@ class Objective:
     True
     """
 
+    __repr__ = one_line
     needs_data = True
 
     def check(self, flow: Any) -> None:

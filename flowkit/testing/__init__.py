@@ -1,6 +1,6 @@
 """The contract checker: point it at a bijector and learn which promises it breaks, with the smallest failing case.
 
-Needs Hypothesis: `pip install "keras-flowkit[testing]"`.
+Needs Hypothesis: `pip install hypothesis pytest`.
 """
 
 try:
@@ -8,7 +8,7 @@ try:
     import pytest  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f'flowkit.testing needs {error.name}, which is not installed: pip install "keras-flowkit[testing]"',
+        f"flowkit.testing needs {error.name}, which is not installed: pip install hypothesis pytest",
         name=error.name,
     ) from None
 

@@ -4,6 +4,7 @@ from flowkit.training.adamax import GlowAdamax
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.errors import CheckpointError, TrainingStopped
+from flowkit.training.grid import ImageGrid
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
 from flowkit.training.log import CSVLog, read_log
 from flowkit.training.pictures import SampleGrid, image_grid, sample_grid, save_curves, save_png
@@ -17,6 +18,7 @@ __all__ = [
     "CheckpointError",
     "GlowAdamax",
     "GuardedOptimizer",
+    "ImageGrid",
     "ProgressBar",
     "Resume",
     "SampleGrid",

@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of
+from flowkit.training.bars import NotebookBar, TerminalBar, bar_for
 
 _QUIET = 60  # seconds without a line, if there is no bar
 
@@ -18,7 +18,7 @@ _QUIET = 60  # seconds without a line, if there is no bar
 class ProgressBar(keras.callbacks.Callback):
     """Epoch, bits/dim of images or nats of rows, images or rows per second, first-step latency and time left.
 
-    On a terminal it is a bar that moves with each step, and a line that stays for each epoch;
+    On a terminal and in a notebook it is a bar that moves with each step, and a line that stays for each epoch;
     elsewhere the lines alone, and one for each minute of a longer epoch. The first step includes
     compilation, and is timed by itself: it counts neither in images per second nor in the time left.
 
@@ -41,28 +41,18 @@ class ProgressBar(keras.callbacks.Callback):
         self.console = console or Console(quiet=not distributed.is_main())
         self.first_step = None
         self.images_per_second = math.nan
-        self._bar = None
+        self._bar: TerminalBar | NotebookBar | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
-        if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[state]}"),
-                console=self.console,
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=self.params["steps"], state="")
-            self._bar.start()
+        self._bar = bar_for(self.console, self.params["steps"])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         self._epoch_began = self._timed_from = self._said = time.monotonic()
         self._timed_steps, self._latest = 0, -1
         if self._bar:
-            self._bar.reset(self._task, description=self._title(), state="")
+            self._bar.begin(self._title())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         with self._turn:
@@ -86,7 +76,7 @@ class ProgressBar(keras.callbacks.Callback):
             left = steps - batch - 1 + (self.params["epochs"] - self._epoch - 1) * steps
             state += f"  {_clock(left * seconds / self._timed_steps)} left"
         if self._bar:
-            self._bar.update(self._task, completed=batch + 1, state=state)
+            self._bar.move(batch + 1, state)
         else:
             self._print(f"{self._title()}  step {batch + 1}{f'/{steps}' if steps else ''}  {state}")
 

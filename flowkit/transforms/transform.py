@@ -4,6 +4,7 @@ import inspect
 from typing import Any, ClassVar
 
 from flowkit.contract import Domain
+from flowkit.contract.one_line import one_line
 
 
 class Transform:
@@ -84,5 +85,4 @@ class Transform:
     def __hash__(self):
         return hash((type(self), repr(self)))
 
-    def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
+    __repr__ = one_line

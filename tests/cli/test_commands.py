@@ -282,6 +282,67 @@ def test_info_names_what_there_is(capsys):
     assert "precision  float32" in out
 
 
+@pytest.mark.one_engine
+def test_info_of_a_name_shows_what_is_in_it_and_whose_idea_it_was(trained, capsys):
+    assert main(["info", str(trained)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Kingma & Dhariwal, Glow: Generative Flow")
+    assert "ActNorm()" in out
+    assert main(["info", "glow/cifar10", "--cite"]) == 0
+    assert capsys.readouterr().out.startswith("@inproceedings{kingma2018glow,")
+
+
+@pytest.mark.one_engine
+def test_a_run_is_diagnosed(trained, tmp_path, capsys):
+    out = tmp_path / "found"
+    arguments = [
+        "--samples",
+        "100",
+        "--rows",
+        "40",
+        "--outside",
+        "fashion-mnist",
+        "--background",
+        str(trained),
+    ]
+    assert main(["diagnose", str(trained), *arguments, "-o", str(out)]) == 0
+    told = json.loads((out / "diagnostics.json").read_text())
+    assert told["findings"]["normality"]["rows"] == 40
+    assert told["findings"]["outliers"]["auroc"]["likelihood_ratio"] == 0.5  # it is its own background
+    assert (out / "coverage.png").exists()
+    assert "calibration (left out)" in capsys.readouterr().out
+    lone = shutil.copy(trained / "flow.keras", tmp_path / "mine.keras")
+    few = ["--samples", "100", "--rows", "20", "-o", str(tmp_path / "lone")]
+    assert main(["diagnose", str(lone), "--data", "digits", *few]) == 0
+    assert "memorisation (left out)" in capsys.readouterr().out
+
+
+@pytest.mark.one_engine
+def test_a_class_conditional_run_is_diagnosed_given_its_labels(conditional, tmp_path):
+    few = ["--samples", "100", "--rows", "10", "-o", str(tmp_path)]
+    assert main(["diagnose", str(conditional), *few]) == 0
+    assert json.loads((tmp_path / "diagnostics.json").read_text())["findings"]["coverage"]["draws"] == 99
+
+
+@pytest.mark.one_engine
+def test_runs_are_compared_side_by_side(trained, conditional, tmp_path, capsys):
+    picture = tmp_path / "beside.png"
+    assert main(["compare", str(trained), str(conditional), "-o", str(picture)]) == 0
+    assert pixels(picture).ndim == 3
+    bits = json.loads((trained / "metrics.json").read_text())["test_bits_per_dim"]
+    assert f"{bits:.4f} +-" in capsys.readouterr().out
+
+
+@pytest.mark.one_engine
+def test_a_shell_is_told_the_commands(capsys, monkeypatch):
+    monkeypatch.setenv("_FLOWKIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "flowkit dia")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    with pytest.raises(SystemExit):
+        main([])
+    assert "diagnose" in capsys.readouterr().out
+
+
 FROM_1 = ["--from-class", "1", "--to-class"]
 
 
@@ -321,6 +382,16 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["train", "RECIPE", "--epoch", "3"], "No such option"),
         (["sample", "no/such/run"], "no/such/run: expected the folder of a run"),
         (["evaluate", "no/such/run"], "no/such/run: expected the folder of a run"),
+        (["sample", "glow/cifar10"], "`flowkit train glow/cifar10` makes one; trained already are glow/digits, glow/f"),
+        (["sample", "glow/fashion-mnits"], "found none; did you mean glow/fashion-mnist?"),
+        (["sample", "TRAINEDD"], "found none; did you mean TRAINED?"),
+        (["train", "RECIPE", "--out", "TRAINEDD", "--resume"], "did you mean TRAINED? Without --resume a new run b"),
+        (["diagnose", "TRAINED/flow.keras"], "a flow alone does not say what data it is of: --data SOURCE gives"),
+        (["diagnose", "TRAINED", "--rows", "1"], "Invalid value for '--rows'"),
+        (["compare", "TRAINED"], "expected two runs or more, received 1"),
+        (["compare", "TRAINED", "no/such/run"], "no/such/run: expected the folder of a run"),
+        (["info", "nfs"], "the nearest names are nsf, naf, bnaf"),
+        (["info", "--cite"], "--cite: expected a NAME whose paper to cite"),
         (["interpolate", "TRAINED", "no.png", "no.png"], "'no.png' does not exist"),
         (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image, received a file that can't be read"),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "'linear', 'spherical', received"),
@@ -347,6 +418,7 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, t
     }
     for name, path in names.items():
         arguments = [argument.replace(name, path) for argument in arguments]
+        message = message.replace(name, path)
     assert message in refused(capsys, *arguments)
     assert not (tmp_path / "out").exists()
 

@@ -337,8 +337,7 @@ def test_without_hypothesis_the_command_says_what_to_install():
         line for line in done.stderr.splitlines() if line.startswith("flowkit")
     ]  # TensorFlow may talk as well
     assert said == [
-        "flowkit: flowkit.testing needs hypothesis, which is not installed: "
-        'pip install "keras-flowkit[testing]"'
+        "flowkit: flowkit.testing needs hypothesis, which is not installed: pip install hypothesis pytest"
     ]
     assert "Traceback" not in done.stderr
 

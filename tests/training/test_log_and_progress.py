@@ -1,4 +1,6 @@
 import io
+import sys
+import types
 
 import keras
 import pytest
@@ -170,3 +172,23 @@ def test_a_log_that_is_none_at_all_is_begun_anew(tmp_path):
     with pytest.warns(UserWarning, match="cannot be read"):
         fit([training.CSVLog(path)], epochs=1)
     assert [row["epoch"] for row in training.read_log(path)] == [1]
+
+
+@pytest.mark.one_engine
+def test_a_notebook_has_a_bar_and_the_lines_stay(monkeypatch):
+    """What IPython would show: each picture of the bar, the last of them empty."""
+    shown = []
+    place = types.SimpleNamespace(update=shown.append)
+    display = types.SimpleNamespace(
+        HTML=str, display=lambda picture, display_id: shown.append(picture) or place
+    )
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    console = Console(file=io.StringIO(), force_jupyter=False, width=100)
+    monkeypatch.setattr(console, "is_jupyter", True)
+    printed = []
+    monkeypatch.setattr(console, "print", lambda line, **options: printed.append(line))
+    fit([training.ProgressBar(8, console=console)], epochs=2)
+    assert any('max="4" value="4"' in picture for picture in shown)
+    assert shown[-1] == ""
+    assert [line.split()[1] for line in printed] == ["1/2", "2/2"]

@@ -1,3 +1,4 @@
+import io
 import math
 
 import keras
@@ -154,3 +155,13 @@ def test_images_that_are_no_pictures_are_refused_before_training(tmp_path, chann
     grid.set_model(flowkit.zoo.glow(levels=1, steps=1, width=4, input_shape=(4, 4, channels)))
     with pytest.raises(ValueError, match=rf"1 or 3\), received one of events \(4, 4, {channels}\)"):
         grid.on_train_begin()
+
+
+@pytest.mark.one_engine
+def test_a_notebook_shows_a_grid_enlarged(tmp_path):
+    images = np.arange(6 * 8 * 8, dtype="uint8").reshape(6, 8, 8, 1) % 200
+    grid = training.ImageGrid(images, columns=3)
+    shown = np.asarray(Image.open(io.BytesIO(grid._repr_png_())))
+    assert (shown[::8, ::8] == training.image_grid(images, columns=3)).all()
+    grid.save(tmp_path / "grid.png")
+    assert Image.open(tmp_path / "grid.png").size == (3 * 8 + 2 * 2, 2 * 8 + 2)

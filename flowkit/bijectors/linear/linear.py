@@ -1,6 +1,6 @@
 """What all linear layers have in common: a matrix and a bias at every place of an event."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
@@ -23,6 +23,7 @@ class Linear(Bijector):
     """
 
     spec = BijectorSpec(log_det="constant")
+    _kept_as: ClassVar = {"bias": "use_bias"}
 
     def __init__(
         self, *, init: str = "identity", bias: bool = False, seed: int | None = None, **kwargs: Any

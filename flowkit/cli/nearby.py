@@ -1,0 +1,50 @@
+"""What a user may have meant by a run that is not there."""
+
+import difflib
+from pathlib import Path
+
+from flowkit import recipes, zoo
+
+_WITHOUT_DIGITS = str.maketrans("", "", "0123456789")
+
+
+def hint(path):
+    """What to do about `path`, which is no run: the end of a message."""
+    name = path.as_posix()
+    trained = ", ".join(zoo.pretrained())
+    if name in recipes.available():
+        made = Path("runs") / name.replace("/", "-")
+        if (made / "recipe.toml").is_file():
+            return f"{name} is a recipe, which was trained into {made}: give that"
+        return (
+            f"{name} is a recipe, and no trained flow of it is here: `flowkit train {name}` makes one; trained already "
+            f"are {trained}"
+        )
+    if meant := meant_by(path):
+        return f"did you mean {meant}?"
+    if near := difflib.get_close_matches(name, zoo.pretrained(), n=1, cutoff=0.7):
+        return f"did you mean {near[0]}?"
+    return f"`flowkit train` makes one; trained already are {trained}"
+
+
+def meant_by(path):
+    """The run whose path is nearly `path`, which does not exist; None if there is none.
+
+    Names that differ in their digits alone, as of runs with several seeds, are not taken for each other.
+    """
+    missing, rest = path, list[str]()
+    while not missing.parent.is_dir():
+        missing, rest = missing.parent, [missing.name, *rest]
+    for near in difflib.get_close_matches(missing.name, _folders(missing.parent), n=3, cutoff=0.7):
+        run = missing.parent.joinpath(near, *rest)
+        alike = near.translate(_WITHOUT_DIGITS) == missing.name.translate(_WITHOUT_DIGITS)
+        if not alike and abs(len(near) - len(missing.name)) <= 1 and (run / "recipe.toml").is_file():
+            return run
+    return None
+
+
+def _folders(parent):
+    try:
+        return [path.name for path in parent.iterdir() if path.is_dir()]
+    except OSError:  # one that may not be looked into
+        return []

@@ -1,0 +1,29 @@
+"""Is a flow any good? Each diagnostic is a function that gives a `Finding`; `report` asks all that apply."""
+
+from flowkit.diagnostics.calibration import calibration
+from flowkit.diagnostics.coverage import coverage
+from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.holm import holm
+from flowkit.diagnostics.level_shares import level_shares
+from flowkit.diagnostics.memorisation import memorisation
+from flowkit.diagnostics.normality import normality
+from flowkit.diagnostics.outliers import outliers
+from flowkit.diagnostics.round_trip import round_trip
+from flowkit.diagnostics.scores import likelihood_ratio, typicality
+from flowkit.diagnostics.whole_report import Report, report
+
+__all__ = [
+    "Finding",
+    "Report",
+    "calibration",
+    "coverage",
+    "holm",
+    "level_shares",
+    "likelihood_ratio",
+    "memorisation",
+    "normality",
+    "outliers",
+    "report",
+    "round_trip",
+    "typicality",
+]

@@ -1,0 +1,156 @@
+"""Whether regions of highest density hold as many of the data as they should."""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from flowkit.contract.arguments import whole_number
+from flowkit.diagnostics.drawing import BLUE, GREY, blank
+from flowkit.diagnostics.finding import Finding
+from flowkit.evaluation import rank_band
+from flowkit.flows.context import context_kind
+from flowkit.flows.flow import Flow
+
+_CELLS = 100  # the levels that are looked at
+_SETS = 2_000  # drawn by chance, to know how far a right flow goes
+_NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32
+
+
+def coverage(
+    flow: Flow,
+    x: Any,
+    context: Any = None,
+    *,
+    samples: int = 2_000,
+    draws: int = 99,
+    level: float = 0.99,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Finding:
+    """C(u), the share of `x` that lies in the region of highest density which holds u of the flow's mass, for all u.
+
+    A row lies in the region of u if at most a share u of draws has a higher density: where log p(x) ranks among log p
+    of draws says it, in one dimension or thousands. C(u) = u if the flow is right. It is below if the flow is too
+    narrow, or has mass where there are no data; above if it is too wide.
+
+    Without a context, the rows are ranked among the same `samples`; with one, each among `draws` of its own density. A
+    right flow stays within the band, everywhere at once, with probability `level`, which counts the
+    chance in the samples as well as that in the rows. Rows of equal density are ordered by chance.
+
+    It sees density alone: what a flow moves to another place of the same density passes. Raises ValueError for a level
+    that is not between 0 and 1. Hermans et al., A Crisis In Simulation-Based Inference? (2022), for
+    expected coverage.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(0.0))
+    >>> flow.build((None, 2))
+    >>> x = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> coverage(flow, x).passed, coverage(flow, 1.2 * x).passed
+    (True, False)
+    """
+    samples = whole_number(samples, "samples", least=_CELLS)
+    draws = whole_number(draws, "draws", least=1)
+    if not 0 < level < 1:
+        raise ValueError(f"coverage: expected a level between 0 and 1, received {level!r}.")
+    # Another seed than that of the draws' own scores: rows must not share their noise with them.
+    found = flow.log_prob(x, context, seed=seed + 1, batch_size=batch_size).astype("float64")
+    rng = np.random.default_rng(seed)
+    shared = context_kind(flow) == "none" or context is None
+    if shared:
+        _, drawn = flow.sample_and_log_prob(samples, seed=seed, batch_size=batch_size, check=None)
+        u, lower, upper = band(len(found), samples, level)
+        ranks = _ranks(found, np.asarray(drawn, "float64")[:, None], rng)
+        share = (ranks[:, None] < (u * (samples + 1)).round()).mean(axis=0)
+    else:
+        u, lower, upper = rank_band(len(found), draws=draws, level=level)
+        ranks = _ranks_of_own(flow, found, context, draws, batch_size, seed, rng)
+        share = (ranks[:, None] <= np.arange(draws + 1)).mean(axis=0)
+    outside = (share < lower - 1e-9) | (share > upper + 1e-9)
+    worst = int(np.argmax(np.abs(share - u)))
+    passed = not outside.any()
+    return Finding(
+        "coverage",
+        f"Regions of highest density that should hold {u[worst]:.0%} of the data hold {share[worst]:.1%}, which is the "
+        f"largest difference; {'all are' if passed else f'{outside.mean():.0%} of levels are not'} within the "
+        f"{level:.0%} band.",
+        {
+            "rows": len(found),
+            "draws": samples if shared else draws,
+            "level": level,
+            "largest_difference": float(share[worst] - u[worst]),
+            "at": float(u[worst]),
+            "outside_band": float(outside.mean()),
+            "expected": u.tolist(),
+            "coverage": share.tolist(),
+            "lower": lower.tolist(),
+            "upper": upper.tolist(),
+        },
+        passed,
+        lambda: _draw(u, share, lower, upper, level),
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def band(n: int, samples: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(u, lower, upper): between which C(u) of n rows stays for all u at once, ranked among the same `samples`.
+
+    The mass between order statistics of m samples follows a Dirichlet distribution of ones, so the counts of n rows
+    between them are Dirichlet-multinomial, whatever the density is. The band is
+
+        u -+ c sqrt(u (1 - u) (1/n + 1/m)),
+
+    c such that `level` of 2,000 such sets stay within.
+
+    >>> u, lower, upper = band(1000, 2000, 0.99)
+    >>> bool((lower <= u).all()), round(float(upper[49] - u[49]), 2)
+    (True, 0.08)
+    """
+    rng = np.random.default_rng(0)
+    places = np.linspace(0, samples + 1, _CELLS + 1).round().astype(int)
+    mass = rng.dirichlet(np.diff(places), size=_SETS)
+    counts = rng.multinomial(n, mass)
+    u = places[1:] / (samples + 1)
+    deviation = np.sqrt(u * (1 - u) * (1 / n + 1 / samples))
+    away = np.abs(np.cumsum(counts, axis=1) / n - u)[:, :-1] / deviation[:-1]
+    half = np.quantile(away.max(axis=1), level, method="higher") * deviation
+    return u, np.maximum(u - half, 0.0), np.minimum(u + half, 1.0)
+
+
+def _ranks(found, drawn, rng):
+    """How many of the draws have a higher density than each row; those equal by chance. `drawn` is (m, 1) or (m, n)."""
+    if drawn.shape[1] == 1:
+        ordered = np.sort(drawn[:, 0])
+        higher = len(ordered) - np.searchsorted(ordered, found, side="right")
+        equal = len(ordered) - higher - np.searchsorted(ordered, found, side="left")
+    else:
+        higher, equal = (drawn > found).sum(axis=0), (drawn == found).sum(axis=0)
+    return higher + rng.integers(0, equal, endpoint=True)
+
+
+def _ranks_of_own(flow, found, context, draws, batch_size, seed, rng):
+    """The rank of each row among draws given its own context, a few draws at a time."""
+    at_once = min(draws, max(1, _NUMBERS // max(1, len(found) * math.prod(flow.event_shape))))
+    seeds = np.random.SeedSequence(seed).generate_state(-(-draws // at_once)) >> 1
+    drawn = [
+        flow.sample_and_log_prob(
+            min(at_once, draws - first), context, seed=int(seeds[i]), batch_size=batch_size, check=None
+        )[1]
+        for i, first in enumerate(range(0, draws, at_once))
+    ]
+    return _ranks(found, np.concatenate(drawn).astype("float64"), rng)
+
+
+def _draw(u, share, lower, upper, level):
+    figure = blank(5, 4)
+    axes = figure.add_subplot(
+        xlabel="mass of the region of highest density", ylabel="share of the data in it, less that mass"
+    )
+    axes.fill_between(u, lower - u, upper - u, color=GREY, alpha=0.3, label=f"{level:.0%} band")
+    axes.plot(u, share - u, color=BLUE, label="data")
+    axes.axhline(0, color="black", linewidth=0.8, linestyle="--")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure

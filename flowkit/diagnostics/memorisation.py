@@ -1,0 +1,118 @@
+"""Whether samples lie nearer to the training data than new data do."""
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from flowkit.contract.arguments import whole_number
+from flowkit.diagnostics.drawing import BLUE, GREY, ORANGE, blank
+from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.nearest import nearest
+from flowkit.flows.context import context_kind
+from flowkit.flows.flow import Flow
+
+_SHOWN = 8
+
+
+def memorisation(
+    flow: Flow,
+    x: Any,
+    train: Any,
+    context: Any = None,
+    *,
+    samples: int = 1_000,
+    level: float = 0.01,
+    temperature: float = 1.0,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Finding:
+    """Distances of samples to their nearest row of `train`, beside those of `x`, rows that were not trained on.
+
+    If the flow has learned rows by heart, samples are nearer to them than `x` is: P(d_sample < d_x) is above a half.
+    It passes if a Mann-Whitney test does not say so at `level`. Much below a half, samples are farther out than data
+    are, which is another fault. With a `context`, for each row of it one sample is drawn, and `samples` says nothing.
+
+    Distances are Euclidean, over the square root of the number of entries; columns of a table are divided by their
+    deviation in `train`. In pixels they see copies, and not an image that is moved by a few pixels. Raises
+    ValueError for rows of another shape. Meehan, Chaudhuri & Dasgupta, A Non-Parametric Test to Detect Data-Copying in
+    Generative Models (2020).
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(0.0))
+    >>> flow.build((None, 2))
+    >>> x, train = np.random.default_rng(0).normal(size=(2, 500, 2))
+    >>> memorisation(flow, x, train).passed
+    True
+    """
+    samples = whole_number(samples, "samples", least=1)
+    x, context = flow._check(x, context)
+    train = np.asarray(flow._as_array(train))
+    if train.shape[1:] != x.shape[1:] or not len(train):
+        raise ValueError(
+            f"memorisation: expected rows to train on like those of x, {x.shape[1:]}, received shape {train.shape}."
+        )
+    drawn = _drawn(flow, samples, context, temperature, batch_size, seed)
+    scale = 1.0
+    if train.ndim == 2:
+        scale = np.asarray(train, "float64").std(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+    flat = [np.asarray(rows, "float64").reshape(len(rows), -1) / scale for rows in (drawn, x, train)]
+    places, of_samples = nearest(flat[0], flat[2])
+    _, of_x = nearest(flat[1], flat[2])
+    test = stats.mannwhitneyu(of_samples, of_x, alternative="less")
+    nearer = 1 - test.statistic / (len(of_samples) * len(of_x))
+    order = np.argsort(of_samples)[:_SHOWN]
+    return Finding(
+        "memorisation",
+        f"A sample is nearer to the training data than a row of the test data with probability {nearer:.2f} (0.5 if "
+        f"neither is; p = {test.pvalue:.2g}); {int((of_samples == 0).sum())} of {len(drawn)} samples are copies, and "
+        f"{int((of_x == 0).sum())} of {len(x)} test rows.",
+        {
+            "samples": len(drawn),
+            "rows": len(x),
+            "train_rows": len(train),
+            "level": level,
+            "nearer": float(nearer),
+            "p": float(test.pvalue),
+            "copies": int((of_samples == 0).sum()),
+            "test_copies": int((of_x == 0).sum()),
+            "median_distance_of_samples": float(np.median(of_samples)),
+            "median_distance_of_test": float(np.median(of_x)),
+        },
+        bool(test.pvalue >= level),
+        lambda: _draw(of_samples, of_x, drawn[order], train[places[order]]),
+    )
+
+
+def _drawn(flow, samples, context, temperature, batch_size, seed):
+    free = context_kind(flow) == "none" or context is None
+    how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
+    drawn = np.asarray(flow.sample(samples, **how) if free else flow.sample(1, context, **how))
+    return drawn if free else drawn[0]
+
+
+def _draw(of_samples, of_x, closest, beside):
+    images = closest.ndim == 4 and closest.shape[-1] in (1, 3)
+    figure = blank(9 if images else 5, 4)
+    grid = figure.add_gridspec(2, 2 * len(closest) if images else 1)
+    axes = figure.add_subplot(grid[:, : len(closest)] if images else grid[:, :])
+    high = np.quantile(np.concatenate([of_samples, of_x]), 0.995) or 1.0
+    bins = np.linspace(0, high, 41)
+    for distances, colour, name in ((of_x, BLUE, "test rows"), (of_samples, ORANGE, "samples")):
+        axes.hist(distances, bins, density=True, histtype="step", color=colour, label=name)
+    axes.set(xlabel="distance to the nearest row of the training data", ylabel="density")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3, color=GREY)
+    if images:
+        low, top = min(closest.min(), beside.min()), max(closest.max(), beside.max())
+        for row, pictures in enumerate((closest, beside)):
+            for column, picture in enumerate(pictures):
+                place = figure.add_subplot(grid[row, len(closest) + column])
+                shown = (picture.astype("float64") - low) / ((top - low) or 1)
+                place.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
+                place.set_axis_off()
+                if column == 0:
+                    place.set_title(("nearest samples", "their rows")[row], fontsize=7, loc="left")
+    return figure

@@ -1,0 +1,148 @@
+"""Whether the latents of data follow the base density: each of them, and how far out all of them lie together."""
+
+from types import MethodType
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from flowkit.diagnostics.drawing import BLUE, GREY, ORANGE, blank
+from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.holm import holm
+from flowkit.distributions import Normal
+from flowkit.flows.flow import Flow
+
+_LINES = 40  # of a QQ plot: of more, nothing can be seen
+
+
+def normality(
+    flow: Flow,
+    x: Any,
+    context: Any = None,
+    *,
+    level: float = 0.01,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Finding:
+    """Kolmogorov-Smirnov tests of the latents z = f(x): each of the D entries, and their length.
+
+    For a standard normal base z_i is compared with N(0, 1) and |z|^2 with chi^2 of D degrees of freedom: the distance
+    is max |F_n - F|. For another base both are compared with as many draws from it. The D + 1 p-values are
+    adjusted by Holm's method, so that a right flow fails with a chance of at most `level`. With enough rows every
+    learned flow fails: look at the distances, which do not grow with the number of rows.
+
+    Whole values are dequantised by noise that follows from `seed`, as in `log_prob`. Latents that depend on each
+    other may pass. Raises ValueError for a level that is not between 0 and 1.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(0.0))
+    >>> x = np.random.default_rng(0).normal(size=(500, 2))
+    >>> flow.build((None, 2))
+    >>> normality(flow, x).passed, normality(flow, 1.5 * x).passed
+    (True, False)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"normality: expected a level between 0 and 1, received {level!r}.")
+    z = latents(flow, x, context, batch_size=batch_size, seed=seed)
+    expected = None if _is_standard(flow.base) else _draws(flow, len(z), context, batch_size, seed)
+    distances, p = zip(*_tests(z, expected), strict=True)
+    p = holm(p)
+    distances, rejected = np.asarray(distances), int((p[:-1] < level).sum())
+    worst = int(np.argmax(distances[:-1]))
+    against = "N(0, 1)" if expected is None else "draws of the base"
+    return Finding(
+        "normality",
+        f"{rejected} of {z.shape[1]} latents differ from {against} at level {level:g} (Holm over {len(p)} tests), "
+        f"by at most {distances[worst]:.3f}; their length by {distances[-1]:.3f}, p = {p[-1]:.2g}.",
+        {
+            "rows": len(z),
+            "latents": z.shape[1],
+            "level": level,
+            "correction": "Holm",
+            "rejected": rejected,
+            "worst_latent": worst,
+            "largest_distance": float(distances[worst]),
+            "smallest_p": float(p[:-1].min()),
+            "length_distance": float(distances[-1]),
+            "length_p": float(p[-1]),
+            "mean_square": float(np.mean(z**2)),
+        },
+        bool((p >= level).all()),
+        lambda: _draw(z, expected),
+    )
+
+
+def latents(
+    flow: Flow, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+) -> np.ndarray:
+    """The latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
+    forward = MethodType(_forward, flow)  # equal each time, so that it is compiled once
+    with flow.turns.answer("normality"):
+        z = flow._scored(forward, *flow._prepare(x, context, batch_size), batch_size, seed)
+    return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
+
+
+def _forward(flow, y, context, noise=None):
+    return flow._through(y, context, noise)[0]
+
+
+def _is_standard(base):
+    return type(base) is Normal and not base.learn and base.conditioner is None
+
+
+def _draws(flow, count, context, batch_size, seed):
+    z = flow._latents(count, flow._ready(context, batch_size), 1.0, seed)[:]
+    return np.asarray(z, "float64").reshape(count, -1)
+
+
+def _tests(z, expected):
+    """(distance, p-value) of each entry, then of the length."""
+    if expected is None:
+        return [*_against(stats.norm.cdf, z), *_against(stats.chi2(z.shape[1]).cdf, _squares(z)[:, None])]
+    pairs = [*zip(z.T, expected.T, strict=True), (_squares(z), _squares(expected))]
+    return [(found.statistic, found.pvalue) for found in (stats.ks_2samp(*pair) for pair in pairs)]
+
+
+def _against(cdf, columns):
+    """As `scipy.stats.kstest` of each column, all at once."""
+    n = len(columns)
+    shares = cdf(np.sort(columns, axis=0))
+    steps = np.arange(n + 1)[:, None] / n
+    distances = np.maximum((steps[1:] - shares).max(axis=0), (shares - steps[:-1]).max(axis=0))
+    return zip(distances, stats.kstwo.sf(distances, n), strict=True)
+
+
+def _squares(z):
+    return (z**2).sum(axis=1)
+
+
+def _draw(z, expected):
+    figure = blank(9, 4)
+    left, right = figure.subplots(1, 2)
+    count = min(200, len(z))
+    levels = (np.arange(count) + 0.5) / count
+    size = z.shape[1]
+    for column in np.unique(np.linspace(0, size - 1, min(_LINES, size)).astype(int)):
+        there = stats.norm.ppf(levels) if expected is None else np.quantile(expected[:, column], levels)
+        left.plot(there, np.quantile(z[:, column], levels), color=BLUE, linewidth=0.8, alpha=0.5)
+    ends = left.get_xlim()
+    left.plot(ends, ends, color="black", linewidth=0.8, linestyle="--")
+    left.set(xlabel="quantiles of the base density", ylabel="quantiles of the latents of data")
+    squares = _squares(z)
+    squares = squares[np.isfinite(squares)]
+    high = np.quantile(squares, 0.995) if len(squares) else 1.0
+    bins = np.linspace(min(squares.min(initial=high), 0.9 * high), high, 41)
+    right.hist(squares, bins, density=True, histtype="step", color=BLUE, label="data")
+    if expected is None:
+        places = np.linspace(bins[0], bins[-1], 200)
+        right.plot(places, stats.chi2(size).pdf(places), color=ORANGE, label=f"chi-squared, {size} degrees")
+    else:
+        right.hist(
+            _squares(expected), bins, density=True, histtype="step", color=ORANGE, label="draws of the base"
+        )
+    right.set(xlabel="squared length of the latents", ylabel="density")
+    right.legend(fontsize=8)
+    for axes in (left, right):
+        axes.grid(alpha=0.3, color=GREY)
+    return figure

@@ -1,0 +1,168 @@
+"""All that can be asked of a flow and its test data, in one call."""
+
+import html
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from flowkit.bijectors.levels import find_levels
+from flowkit.diagnostics.calibration import calibration
+from flowkit.diagnostics.coverage import coverage
+from flowkit.diagnostics.drawing import png
+from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.level_shares import level_shares
+from flowkit.diagnostics.memorisation import memorisation
+from flowkit.diagnostics.normality import normality
+from flowkit.diagnostics.outliers import outliers
+from flowkit.diagnostics.round_trip import round_trip
+from flowkit.flows.context import context_kind
+from flowkit.flows.flow import Flow
+from flowkit.training.atomic import atomic_path
+
+
+class Report:
+    """What the diagnostics of a flow have found.
+
+    - `findings`: name -> `Finding`.
+    - `left_out`: name of a diagnostic that does not apply -> why.
+    - `numbers`, `figures`: name -> what a finding has of them.
+    """
+
+    def __init__(self, findings: dict[str, Finding], left_out: dict[str, str]) -> None:
+        self.findings, self.left_out = findings, left_out
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Name -> numbers, with `passed` among them."""
+        return {name: {"passed": one.passed, **one.numbers} for name, one in self.findings.items()}
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Name -> matplotlib `Figure`."""
+        return {name: one.figure for name, one in self.findings.items()}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `NAME.png` for each finding, and `diagnostics.json`, into `folder`, which is made if it is missing.
+
+        A number that is not finite becomes null: JSON has no NaN.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, one in self.findings.items():
+            with atomic_path(folder / f"{name}.png") as temporary:
+                temporary.write_bytes(png(one.figure))
+        told = {
+            "findings": {
+                name: {"sentence": self.findings[name].sentence, **n} for name, n in self.numbers.items()
+            },
+            "left_out": self.left_out,
+        }
+        with atomic_path(folder / "diagnostics.json") as temporary:
+            text = json.dumps(_finite(told), indent=2, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+        return folder
+
+    def __str__(self):
+        lines = [f"{name} ({one.verdict}): {one.sentence}" for name, one in self.findings.items()]
+        return "\n".join([*lines, *(f"{name} (left out): {why}" for name, why in self.left_out.items())])
+
+    def __repr__(self):
+        verdicts = ", ".join(f"{name}={one.verdict!r}" for name, one in self.findings.items())
+        return f"Report({verdicts})"
+
+    def _repr_html_(self):
+        left = "".join(
+            f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in self.left_out.items()
+        )
+        return "".join(one._repr_html_() for one in self.findings.values()) + (
+            f"<h4>left out</h4><ul>{left}</ul>" if left else ""
+        )
+
+
+def report(
+    flow: Flow,
+    x: Any,
+    context: Any = None,
+    *,
+    train: Any = None,
+    outside: Any = None,
+    outside_context: Any = None,
+    background: Flow | None = None,
+    samples: int = 2_000,
+    draws: int = 99,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Report:
+    """Is the flow any good? All diagnostics of it that apply, on `x`, rows that it was not trained on.
+
+    - `context`: that of `x`, for a conditional flow.
+    - `train`: the rows trained on, for `memorisation`; they are no more than looked at.
+    - `outside`, with its context: data of another kind, for `outliers`; `background`: a flow to compare with there.
+    - `samples`: how many are drawn for `coverage` and `memorisation`; `draws`: for each row of a conditional flow.
+
+    What does not apply is in `left_out` of the `Report`, with the reason. Each diagnostic is a function of its own,
+    with more options, and says in its docstring what it means.
+
+    >>> import numpy as np
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(0.0))
+    >>> flow.build((None, 2))
+    >>> x, train = np.random.default_rng(0).normal(size=(2, 500, 2))
+    >>> found = report(flow, x, train=train)
+    >>> found
+    Report(normality='as expected', coverage='as expected', round_trip='as expected', memorisation='as expected')
+    >>> sorted(found.left_out)
+    ['calibration', 'levels', 'outliers']
+    """
+    reads = context_kind(flow) != "none" and context is not None
+    flow._check(x, context)  # before any work
+    how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    asked = {
+        "normality": lambda: normality(flow, x, context, **how),
+        "coverage": lambda: coverage(flow, x, context, samples=samples, draws=draws, **how),
+        "calibration": lambda: calibration(flow, x, context, draws=draws, **how),
+        "levels": lambda: level_shares(flow, x, context, **how),
+        "round_trip": lambda: round_trip(flow, x, context, batch_size=batch_size),
+        "memorisation": lambda: memorisation(flow, x, train, context, samples=samples, **how),
+        "outliers": lambda: outliers(
+            flow, x, outside, context, outside_context=outside_context, background=background, **how
+        ),
+    }
+    left_out = _left_out(flow, reads, train, outside)
+    return Report({name: ask() for name, ask in asked.items() if name not in left_out}, left_out)
+
+
+def _left_out(flow, reads, train, outside):
+    """Name -> why, of what does not apply."""
+    reasons = {}
+    spec = flow.bijector.spec
+    if not reads:
+        reasons["calibration"] = "the flow is asked without a context"
+    elif len(flow.event_shape) != 1:
+        reasons["calibration"] = (
+            "of images each pixel would be a test: flowkit.evaluation.ranks has their ranks"
+        )
+    try:
+        find_levels(flow.bijector, "levels")
+    except ValueError:
+        reasons["levels"] = "the latents of the flow do not come in levels"
+    if spec.inverse == "none":
+        for name in ("coverage", "calibration", "round_trip", "memorisation"):
+            reasons[name] = "the flow has no inverse, so it draws no samples"
+    elif flow.bijector.forgets(inverse=False):
+        reasons["round_trip"] = "the flow forgets a part of the data, which comes back drawn anew"
+    if train is None:
+        reasons.setdefault("memorisation", "train= was not given: the rows that the flow was trained on")
+    if outside is None:
+        reasons["outliers"] = "outside= was not given: data of another kind"
+    return reasons
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,157 @@
+"""What diagnostics say of flows that are right, and of flows that are wrong in a known way."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flowkit
+from flowkit import Flow, diagnostics
+from flowkit.bijectors import Scale, Shift
+from flowkit.conditioners import MLP
+from flowkit.distributions import Normal, StudentT
+
+pytestmark = pytest.mark.one_engine
+
+
+def scaled(log_scale=0.0, base=None, features=2):
+    """z = exp(log_scale) x."""
+    flow = Flow(Scale(log_scale), base=base)
+    flow.build((None, features))
+    return flow
+
+
+def normal(n=1000, features=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, features)).astype("float32")
+
+
+def test_a_right_flow_stays_within_the_band_and_a_wrong_scale_leaves_it():
+    right, wide, narrow = scaled(), scaled(-np.log(1.2)), scaled(np.log(1.2))
+    within = dict.fromkeys((right, wide, narrow), 0)
+    for seed in range(100):
+        x = normal(seed=1000 + seed)
+        for flow in within if seed < 10 else (right,):
+            within[flow] += diagnostics.coverage(flow, x, seed=seed).passed
+    assert within[right] >= 97
+    assert within[wide] == within[narrow] == 0
+
+
+def test_the_band_holds_as_often_as_it_says():
+    """Without a flow: ranks of normal numbers among normal numbers, 9 in 10 within the band of 9 in 10."""
+    from flowkit.diagnostics.coverage import _ranks, band
+
+    rng, (u, lower, upper), within = np.random.default_rng(0), band(200, 300, 0.9), 0
+    for _ in range(1000):
+        ranks = _ranks(rng.normal(size=200), rng.normal(size=(300, 1)), rng)
+        share = (ranks[:, None] < (u * 301).round()).mean(axis=0)
+        within += ((lower - 1e-9 <= share) & (share <= upper + 1e-9)).all()
+    assert 0.87 < within / 1000 < 0.95  # 3 standard errors are 0.03; levels of few rows are coarse
+
+
+def test_coverage_tells_to_which_side():
+    assert diagnostics.coverage(scaled(0.5), normal()).numbers["largest_difference"] < -0.1  # too narrow
+    assert diagnostics.coverage(scaled(-0.5), normal()).numbers["largest_difference"] > 0.1
+
+
+def test_equal_densities_are_ordered_by_chance():
+    box = Flow(Shift(0.0), base=flowkit.distributions.Uniform(0.0, 1.0))
+    box.build((None, 2))
+    x = np.random.default_rng(0).uniform(size=(500, 2)).astype("float32")
+    assert diagnostics.coverage(box, x).passed
+
+
+@pytest.fixture(scope="module")
+def unheard():
+    """q(x | context) = N(0, 1), whatever the context is."""
+    flow = Flow(Scale(0.0), base=Normal(conditioner=MLP([8])))
+    flow.build({"x": (None, 2), "context": (None, 1)})
+    return flow
+
+
+def test_a_conditional_flow_is_compared_with_draws_of_each_row(unheard):
+    x, context = normal(400), normal(400, 1, seed=1)
+    for ask in (diagnostics.coverage, diagnostics.calibration):
+        assert ask(unheard, x, context, draws=49).passed
+        assert not ask(unheard, 1.4 * x + 0.3, context, draws=49).passed
+    found = diagnostics.report(unheard, x, context, draws=19)
+    assert {"coverage", "calibration"} <= found.findings.keys()
+    assert found.numbers["coverage"]["draws"] == 19
+
+
+def test_normality_of_another_base():
+    x = np.random.default_rng(0).standard_t(3.0, size=(2000, 2)).astype("float32")
+    assert diagnostics.normality(scaled(base=StudentT(3.0)), x).passed
+    assert not diagnostics.normality(scaled(), x).passed
+
+
+def test_normality_names_the_latent_and_sees_what_marginals_do_not():
+    x = normal(1000, 5)
+    x[:, 3] *= 2
+    assert diagnostics.normality(scaled(features=5), x).numbers["worst_latent"] == 3
+    alike = np.repeat(normal(1000, 1), 5, axis=1)  # five times the same: each entry is normal
+    found = diagnostics.normality(scaled(features=5), alike)
+    assert found.numbers["rejected"] == 0
+    assert found.numbers["length_p"] < 1e-6
+
+
+def test_holm_keeps_the_order_and_its_promise():
+    assert diagnostics.holm([0.5, 0.001, 0.02]).tolist() == [0.5, 0.003, 0.04]
+
+
+def test_what_was_learned_by_heart_is_found(monkeypatch):
+    flow, x, train = scaled(), normal(seed=1), normal(seed=2)
+    assert diagnostics.memorisation(flow, x, train).passed
+    copied = train[:300] + 0.01 * normal(300, seed=3)
+    copied[:5] = train[:5]
+    monkeypatch.setattr(flow, "sample", lambda *args, **kwargs: copied)
+    found = diagnostics.memorisation(flow, x, train)
+    assert not found.passed
+    assert found.numbers["copies"] == 5
+    assert found.numbers["nearer"] > 0.8
+
+
+def test_raw_density_fails_where_the_other_scores_hold_up():
+    flow, background = scaled(features=100), scaled(np.log(2.0), features=100)
+    x = normal(300, 100)
+    found = diagnostics.outliers(flow, x, 0.5 * normal(300, 100, seed=1), background=background)
+    assert found.numbers["auroc"] == {"log_prob": 0.0, "typicality": 1.0, "likelihood_ratio": 1.0}
+    assert "more likely than its own" in found.sentence
+
+
+def test_a_report_of_images_is_saved_whole(images, tmp_path):
+    flow = flowkit.zoo.glow(levels=2, steps=1, width=4).adapt(images)
+    found = diagnostics.report(flow, images, train=images, outside=images[:, ::-1], samples=100)
+    assert found.left_out.keys() == {"calibration"}
+    assert found.numbers["memorisation"]["test_copies"] == len(images)
+    found.save(tmp_path / "new")
+    names = {path.name for path in (tmp_path / "new").iterdir()}
+    assert names == {"diagnostics.json", *(f"{name}.png" for name in found.findings)}
+    told = json.loads((tmp_path / "new" / "diagnostics.json").read_text())
+    assert told["findings"]["levels"]["latents"] == [32, 32]
+    assert found._repr_html_().count("<img") == len(found.findings)
+    assert "left out" in str(found)
+
+
+def test_bad_arguments_are_told():
+    with pytest.raises(ValueError, match="level between 0 and 1"):
+        diagnostics.coverage(scaled(), normal(), level=99)
+    with pytest.raises(ValueError, match="like those of x"):
+        diagnostics.memorisation(scaled(), normal(), normal(features=3))
+    with pytest.raises(ValueError, match="reads a context"):
+        diagnostics.calibration(scaled(), normal(), None)
+
+
+def test_the_page_runs_as_it_stands():
+    page = (Path(__file__).parents[1] / "docs" / "diagnostics.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    names = {"__name__": "diagnostics_page"}
+    for block in blocks:
+        exec(compile(block, "docs/diagnostics.md", "exec"), names)
+    report = names["report"].numbers
+    assert abs(report["coverage"]["largest_difference"]) < 0.1  # trained for seconds, and not far off
+    assert report["round_trip"]["passed"]
+    assert report["memorisation"]["passed"]
+    assert names["found"].numbers["auroc"] == {"log_prob": 0.0, "typicality": 1.0}
+    assert names["score"].mean() > names["usual_score"].mean() + 0.2
