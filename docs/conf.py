@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MATPLOTLIBRC"] = str(HERE / "_style" / "matplotlibrc")
 
-import flowkit
+import flowkit  # noqa: E402, after what it reads
 
 project = "flowkit"
 author = "the flowkit authors"

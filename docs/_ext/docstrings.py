@@ -49,5 +49,7 @@ def rewrite(app, kind, name, thing, options, lines):
 
 
 def setup(app):
-    app.connect("autodoc-process-docstring", rewrite, priority=400)  # before napoleon reads `Args:` and the like
+    app.connect(
+        "autodoc-process-docstring", rewrite, priority=400
+    )  # before napoleon reads `Args:` and the like
     return {"parallel_read_safe": True}

@@ -12,7 +12,9 @@ _ROOM = re.compile(r"^```\{room\} (\S+)\n```$", re.MULTILINE)
 
 def documented(module):
     """Classes and functions of `__all__`: constants are named by those that take them."""
-    return [name for name in module.__all__ if inspect.isroutine(o := getattr(module, name)) or inspect.isclass(o)]
+    return [
+        name for name in module.__all__ if inspect.isroutine(o := getattr(module, name)) or inspect.isclass(o)
+    ]
 
 
 def in_full(found):
