@@ -75,9 +75,9 @@ doctest test-jax test-torch test-tensorflow test-keras check: export OMP_NUM_THR
 
 # Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read. Anew each
 # time, since nothing would ever be taken out.
-doctest test-jax check: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-doctest test-jax check: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-doctest test-jax check: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+doctest test-jax check docs: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+doctest test-jax check docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+doctest test-jax check docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 # Of code that is run once, all but a few hundredths of the time goes into compiling it. XLA without its optimizer takes
 # less than half as long. `make check` leaves all as users have it. XLA ends a process that gives it a flag that it does
@@ -142,6 +142,7 @@ DOCS := .venv-docs$(SUFFIX)
 docs: export KERAS_BACKEND = $(BACKEND)
 docs: export OMP_NUM_THREADS ?= 1
 docs: $(DOCS)/.installed
+	rm -rf .jax_cache
 	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --jobs 2 --quiet \
 	  -d build/doctrees docs site
 	@echo "read site/index.html"
