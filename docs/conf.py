@@ -23,7 +23,6 @@ html_title = f"flowkit {release}"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -34,6 +33,7 @@ extensions = [
     "cells",
     "docstrings",
     "rooms",
+    "signatures",
 ]
 exclude_patterns = ["_ext", "_style", "pictures", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
 templates_path = ["_templates"]
@@ -67,7 +67,6 @@ autodoc_inherit_docstrings = False  # Keras's say nothing of flows
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "show-inheritance": True}
-autosummary_generate = False
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 maximum_signature_line_length = 88
@@ -100,8 +99,10 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["flowkit.css"]
 html_copy_source = False
+smartquotes = False  # signatures and formulas are quoted as they are typed
 html_show_sourcelink = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 mathjax_path = "mathjax/tex-svg.js"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -7,23 +7,33 @@ import importlib
 import inspect
 import re
 
+from docstrings import as_rst
+
 _ROOM = re.compile(r"^```\{room\} (\S+)\n```$", re.MULTILINE)
 
 
 def documented(module):
     """Classes and functions of `__all__`: constants are named by those that take them."""
     return [
-        name for name in module.__all__ if inspect.isroutine(o := getattr(module, name)) or inspect.isclass(o)
+        name
+        for name in module.__all__
+        if inspect.isroutine(thing := getattr(module, name)) or inspect.isclass(thing)
     ]
+
+
+def row(room, name):
+    """Its name and the first paragraph of its docstring."""
+    first = (inspect.getdoc(getattr(importlib.import_module(room), name)) or "").split("\n\n")[0]
+    return f"   * - :py:obj:`{name} <{room}.{name}>`\n     - {as_rst(' '.join(first.split()))}"
 
 
 def in_full(found):
     room = found[1]
     names = documented(importlib.import_module(room))
-    table = "\n".join(f"   {name}" for name in names)
+    rows = "\n".join(row(room, name) for name in names)
     return (
-        f"```{{eval-rst}}\n.. currentmodule:: {room}\n\n.. autosummary::\n   :nosignatures:\n\n{table}\n\n"
-        f".. automodule:: {room}\n   :members: {', '.join(names)}\n   :inherited-members: Model, Layer\n```"
+        f"```{{eval-rst}}\n.. list-table::\n   :widths: auto\n\n{rows}\n\n"
+        f".. automodule:: {room}\n   :members: {', '.join(names)}\n```"
     )
 
 
