@@ -10,6 +10,7 @@ sys.path.insert(0, str(HERE / "_ext"))
 # Before Keras is imported, here and in the kernels that run the pages.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it would say on each page that they are on
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MATPLOTLIBRC"] = str(HERE / "_style" / "matplotlibrc")
 
