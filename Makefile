@@ -39,7 +39,7 @@ help:
 	@echo "                           make test asks round trips and log-dets alone (PROFILE=full asks all there too)"
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
 	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
-	@echo "make docs                  the documentation, into site/"
+	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
 	@echo "make clean                 remove environments and caches; runs/ stays"
 
 # A run that is there already goes on from its last epoch; a finished one is scored again.
@@ -75,9 +75,9 @@ doctest test-jax test-torch test-tensorflow test-keras check: export OMP_NUM_THR
 
 # Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read. Anew each
 # time, since nothing would ever be taken out.
-doctest test-jax check: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-doctest test-jax check: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-doctest test-jax check: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+doctest test-jax check docs: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+doctest test-jax check docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+doctest test-jax check docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 # Of code that is run once, all but a few hundredths of the time goes into compiling it. XLA without its optimizer takes
 # less than half as long. `make check` leaves all as users have it. XLA ends a process that gives it a flag that it does
@@ -137,15 +137,22 @@ bench: .venv-bench/.installed
 	  KERAS_BACKEND=$$engine .venv-bench/bin/python benchmarks/memory.py --width 32 --steps 4 16 --repeats 3 || exit; \
 	done
 
-docs: .venv-docs/.installed
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+# Pages and pictures run anew each time: what was true of the code before may not be of this one.
+DOCS := .venv-docs$(SUFFIX)
+docs: export KERAS_BACKEND = $(BACKEND)
+docs: export OMP_NUM_THREADS ?= 1
+docs: $(DOCS)/.installed
+	rm -rf .jax_cache
+	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --jobs 2 --quiet \
+	  -d build/doctrees docs site
+	@echo "read site/index.html"
 
 clean:
-	rm -rf $(VENVS) .venv-keras site build dist .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENVS) .venv-keras site build dist docs/gallery .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One folder for each environment; the stamp spares a second installation until pyproject.toml changes.
-VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-bench .venv-docs
+VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-bench .venv-docs .venv-docs-torch .venv-docs-tensorflow
 IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .venv/.installed:            EXTRAS := jax
@@ -153,7 +160,9 @@ IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version
 .venv-tensorflow/.installed: EXTRAS := tensorflow
 .venv-test/.installed:       EXTRAS := jax,torch,tensorflow,dev
 .venv-bench/.installed:      EXTRAS := jax,torch
-.venv-docs/.installed:       EXTRAS := docs
+.venv-docs/.installed:            EXTRAS := jax,docs
+.venv-docs-torch/.installed:      EXTRAS := torch,docs
+.venv-docs-tensorflow/.installed: EXTRAS := tensorflow,docs
 
 .venv-bench/.installed:      PEERS := --requirement benchmarks/requirements.txt
 .venv-bench/.installed:      benchmarks/requirements.txt

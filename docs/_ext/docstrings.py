@@ -1,0 +1,55 @@
+"""Docstrings are plain text with `code`, lists and doctests; Sphinx is handed the same as reStructuredText."""
+
+import re
+
+_CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
+_SPECIAL = re.compile(r"[\\*|]|(?<=\w)_(?!\w)")
+_ITEM = re.compile(r"^\s*(?:-|\d+\.) ")
+
+
+def as_rst(text):
+    """`code` becomes a literal, and what only looks like markup is escaped."""
+    parts, end = [], 0
+    for code in _CODE.finditer(text):
+        before, after = text[: code.start()][-1:], text[code.end() :][:1]
+        parts.append(_SPECIAL.sub(r"\\\g<0>", text[end : code.start()]))
+        literal = f"``{code[2].strip()}``"
+        parts.append(("\\ " if before.isalnum() else "") + literal + ("\\ " if after.isalnum() else ""))
+        end = code.end()
+    return "".join(parts) + _SPECIAL.sub(r"\\\g<0>", text[end:])
+
+
+def blocks(lines):
+    """Runs of lines between blank ones."""
+    block = []
+    for line in [*lines, ""]:
+        if line.strip():
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+
+
+def with_lists_apart(lines):
+    """A list that follows a sentence directly is a list to readers, so a blank line goes before it."""
+    for i, line in enumerate(lines):
+        if i and _ITEM.match(line) and not any(_ITEM.match(above) for above in lines[:i]):
+            yield ""
+        yield line
+
+
+def rewrite(app, kind, name, thing, options, lines):
+    new = []
+    for block in blocks(lines):
+        example = next((i for i, line in enumerate(block) if line.lstrip().startswith(">>>")), len(block))
+        if example:
+            new += as_rst("\n".join(with_lists_apart(block[:example]))).split("\n")
+        new += [*block[example:], ""]
+    lines[:] = new
+
+
+def setup(app):
+    app.connect(
+        "autodoc-process-docstring", rewrite, priority=400
+    )  # before napoleon reads `Args:` and the like
+    return {"parallel_read_safe": True}

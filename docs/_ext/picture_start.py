@@ -1,0 +1,11 @@
+"""How each picture of the gallery begins, whatever the one before it has done: the one style, the one seed."""
+
+import keras
+import matplotlib.pyplot as plt
+
+
+def plain_start(gallery_conf, fname):
+    plt.close("all")
+    plt.matplotlib.rc_file_defaults()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)

@@ -1,0 +1,52 @@
+"""`{room} flowkit.bijectors` on a page becomes a table of the room's names and the documentation of each.
+
+The names come from the room's `__all__`, so whatever is public is on the page.
+"""
+
+import importlib
+import inspect
+import re
+
+from docstrings import as_rst
+
+_ROOM = re.compile(r"^```\{room\} (\S+)\n```$", re.MULTILINE)
+
+
+def documented(module):
+    """Classes and functions of `__all__`: constants are named by those that take them."""
+    return [
+        name
+        for name in module.__all__
+        if inspect.isroutine(thing := getattr(module, name)) or inspect.isclass(thing)
+    ]
+
+
+def row(room, name):
+    """Its name and the first paragraph of its docstring."""
+    first = (inspect.getdoc(getattr(importlib.import_module(room), name)) or "").split("\n\n")[0]
+    return f"   * - :py:obj:`{name} <{room}.{name}>`\n     - {as_rst(' '.join(first.split()))}"
+
+
+def in_full(found):
+    room = found[1]
+    names = documented(importlib.import_module(room))
+    rows = "\n".join(row(room, name) for name in names)
+    return (
+        f"```{{eval-rst}}\n.. list-table::\n   :widths: auto\n\n{rows}\n\n"
+        f".. automodule:: {room}\n   :members: {', '.join(names)}\n```"
+    )
+
+
+def expand(app, name, source):
+    source[0] = _ROOM.sub(in_full, source[0])
+
+
+def skip_kerass(app, kind, name, thing, skip, options):
+    """What a class has from Keras, Keras documents."""
+    return True if (getattr(thing, "__module__", None) or "").startswith("keras") else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_kerass)
+    app.connect("source-read", expand)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,27 @@
+"""
+One level drawn anew
+====================
+
+What a level holds shows when it is drawn anew: fine detail leaves first, what the image is of stays
+to the last.
+"""
+
+import flowkit  # before Keras, which takes its engine when it is imported
+
+# isort: split
+import matplotlib.pyplot as plt
+import numpy as np
+
+flow = flowkit.zoo.load("glow/fashion-mnist")
+
+test = flowkit.data.load("fashion-mnist", "test")
+images = np.stack([test.images[test.labels == label][0] for label in (0, 1, 2, 5, 7, 8, 9)])
+rows = [images] + [flowkit.latent.resample(flow, images, [k], temperature=0.8, seed=0) for k in (0, 1)]
+
+figure, ax = plt.subplots(figsize=(6.4, 2.9))
+ax.imshow(flowkit.training.image_grid(np.concatenate(rows), columns=7), cmap="gray")
+ax.set_yticks(14 + 30 * np.arange(3), ["image", "level 0 anew", "level 1 anew"])
+ax.set_xticks([])
+ax.tick_params(length=0)
+ax.spines[:].set_visible(False)
+plt.show()

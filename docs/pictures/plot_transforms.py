@@ -1,0 +1,32 @@
+"""
+Four kinds of transforms
+========================
+
+What a coupling or an autoregressive layer may do to a number; each increasing, so that it can be undone.
+"""
+
+# isort: split
+import matplotlib.pyplot as plt
+import numpy as np
+from keras import ops
+
+from flowkit.transforms import Affine, Bernstein, RationalQuadratic, SigmoidMixture
+
+x = np.linspace(-4, 4, 300, dtype="float32")[:, None]
+x = ops.convert_to_tensor(x)
+kinds = {
+    "Affine()": (Affine(), 1.0),
+    "RationalQuadratic()": (RationalQuadratic(), 1.5),
+    "Bernstein()": (Bernstein(), 2.0),
+    "SigmoidMixture(3)": (SigmoidMixture(3), 1.5),
+}
+
+figure, axes = plt.subplots(1, 4, figsize=(9.2, 2.5))
+for ax, (name, (transform, spread)) in zip(axes, kinds.items(), strict=True):
+    for seed in range(5):
+        raw = np.random.default_rng(seed).normal(0, spread, (1, transform.parameters, 1))
+        raw = ops.convert_to_tensor(raw, "float32")
+        y, _ = transform.forward(x, *transform.prepare(raw))
+        ax.plot(ops.convert_to_numpy(x)[:, 0], ops.convert_to_numpy(y)[:, 0], linewidth=1.2)
+    ax.set_title(name)
+plt.show()

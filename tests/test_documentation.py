@@ -1,0 +1,58 @@
+"""What is public is on the pages of the API, and the pages' blocks are read as cells."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import flowkit
+
+pytestmark = pytest.mark.one_engine
+
+DOCS = Path(__file__).parents[1] / "docs"
+API = "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / "api").glob("*.md")))
+
+
+def test_every_public_name_is_on_a_page():
+    """A room's page takes its names from the room's `__all__`."""
+    rooms = {f"flowkit.{name}" for name, home in flowkit._PUBLIC.items() if home is None}
+    named = set(re.findall(r"^```\{room\} (\S+)$", API, re.MULTILINE))
+    assert rooms - named == set()
+    classes = {name for name, home in flowkit._PUBLIC.items() if home is not None}
+    assert classes - set(re.findall(r"autoclass:: flowkit\.\w+\.(\w+)$", API, re.MULTILINE)) == set()
+
+
+def extension(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_docstring_is_the_same_in_restructured_text():
+    lines = ["z = |x| * f(a_, b), `f` for", "each:", "- `one`s", ">>> 2 * x_", "3", "", "`Args` end."]
+    extension("docstrings").rewrite(None, "class", "name", None, None, lines)
+    assert lines == [
+        r"z = \|x\| \* f(a\_, b), ``f`` for",
+        "each:",
+        "",
+        r"- ``one``\ s",
+        ">>> 2 * x_",
+        "3",
+        "",
+        "``Args`` end.",
+        "",
+    ]
+
+
+def test_every_python_block_is_a_cell():
+    app = type("App", (), {"config": type("Config", (), {"pages_without_cells": {"quoted": "why"}})})
+    page = "# Page\n\n```python\n1 + 1\n```\n\n```py\nread\n```\n"
+    source = [page]
+    extension("cells").as_notebook(app, "page", source)
+    assert source[0].count("{code-cell}") == 1
+    assert source[0].startswith("---\nfile_format: mystnb\n")
+    source = [page]
+    extension("cells").as_notebook(app, "quoted", source)
+    assert source == [page]
