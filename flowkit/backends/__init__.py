@@ -87,14 +87,17 @@ records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
 replica_share = _replicas.replica_share
 replicas = _replicas.replicas
+reshape = _moves.reshape
 row_sums = _moves.row_sums
 run_part = _parts.run_part
+scaled_kernel = _convolution.scaled_kernel
 scan = _parts.scan
 scans = _parts.scans
 several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
 tanh = _numerics.tanh
+transpose = _moves.transpose
 unbind = _moves.unbind
 update_alike = _optimizer.update_alike
 use_multi_tensor = _optimizer.use_multi_tensor
@@ -151,8 +154,10 @@ __all__ = [
     "rectify",
     "replica_share",
     "replicas",
+    "reshape",
     "row_sums",
     "run_part",
+    "scaled_kernel",
     "scan",
     "scans",
     "settle",
@@ -161,6 +166,7 @@ __all__ = [
     "spare_tensorflow",
     "sparing_tensorflow",
     "tanh",
+    "transpose",
     "unbind",
     "update_alike",
     "use_multi_tensor",

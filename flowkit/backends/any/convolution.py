@@ -6,11 +6,16 @@ import keras
 def convolve(x, kernel, bias):
     """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
 
-    `bias` is (features,), or a map (1, h, w, features).
+    `kernel` comes from `scaled_kernel`. `bias` is (features,), or a map (1, h, w, features).
     """
     if kernel.shape[0] == 1:
         return keras.ops.matmul(x, kernel[0, 0]) + bias
     return keras.ops.conv(x, kernel, padding="same", data_format="channels_last") + bias
+
+
+def scaled_kernel(kernel, scale):
+    """`kernel` (k, k, c, features) times `scale` (features,), as `convolve` takes it."""
+    return kernel * scale
 
 
 def rectify(x):

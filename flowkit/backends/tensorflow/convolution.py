@@ -3,15 +3,15 @@
 import keras
 import tensorflow as tf
 
-from flowkit.backends.any.convolution import rectify
+from flowkit.backends.any.convolution import rectify, scaled_kernel
 
-__all__ = ["convolve", "rectify"]
+__all__ = ["convolve", "rectify", "scaled_kernel"]
 
 
 def convolve(x, kernel, bias):
     """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
 
-    `bias` is (features,), or a map (1, h, w, features).
+    `kernel` comes from `scaled_kernel`. `bias` is (features,), or a map (1, h, w, features).
     """
     if kernel.shape[0] == 1:
         return keras.ops.matmul(x, kernel[0, 0]) + bias

@@ -4,17 +4,16 @@ import torch
 
 
 def convolve(x, kernel, bias):
-    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
+    """`x` (batch, h, w, c) with `kernel` (features, k, k, c), k odd, plus `bias`: stride 1, zeros around, same size.
 
-    `bias` is (features,), or a map (1, h, w, features).
+    `kernel` comes from `scaled_kernel`. `bias` is (features,), or a map (1, h, w, features).
 
     By views of the channels-last memory, which `keras.ops.conv` copies on both ways. Also for a 1x1 kernel,
     where a matrix product was 1.3 to 2 times slower on CPU. A map is not added in place while gradients are recorded:
     of a view that was changed autograd copies them.
     """
     flat = bias if bias.ndim == 1 else None
-    padding = kernel.shape[0] // 2
-    y = torch.nn.functional.conv2d(_first(x), kernel.permute(3, 2, 0, 1), flat, padding=padding)
+    y = torch.conv2d(_first(x), _first(kernel), flat, padding=kernel.shape[1] // 2)
     if flat is not None:
         return _last(y)
     if torch.compiler.is_compiling():
@@ -22,6 +21,14 @@ def convolve(x, kernel, bias):
     y = _last(y)
     in_place = not torch.is_grad_enabled() and y.dtype == bias.dtype  # autocast has them differ
     return y.add_(bias) if in_place else y + bias
+
+
+def scaled_kernel(kernel, scale):
+    """`kernel` (k, k, c, features) times `scale` (features,), as (features, k, k, c) in memory, as `convolve` takes it.
+
+    Of any other order a convolution makes a copy, each time, and its gradients come in this one.
+    """
+    return kernel.permute(3, 0, 1, 2).contiguous() * scale[:, None, None, None]
 
 
 def rectify(x):
