@@ -61,6 +61,7 @@ compiling_parts = _parts.compiling_parts
 concatenate = _moves.concatenate
 constant = _constants.constant
 convolve = _convolution.convolve
+convolve_in_turn = _convolution.convolve_in_turn
 cos = _numerics.cos
 cumsum = _numerics.cumsum
 dealt_dense = _dense.dealt_dense
@@ -123,6 +124,7 @@ __all__ = [
     "concatenate",
     "constant",
     "convolve",
+    "convolve_in_turn",
     "cos",
     "cumsum",
     "dealt_dense",

@@ -107,34 +107,32 @@ class _Group:
             lambda: _tensors(derive()), [[some[i] for i in read] for some in variables], columns
         )
         self.has_tensors = bool(_tensors(answer))
-        # The tensors themselves must not outlive a change of the weights.
-        self._form = _replaced(answer, lambda tensor: _TENSOR)
+        # Not the answer: its tensors must not outlive a change of the weights.
+        self._fill = _form(answer)
 
     def derive(self):
         """What the parts of each unit are handed."""
-        return [self._filled(iter(tensors)) for tensors in self._run()]
-
-    def _filled(self, tensors):
-        return _replaced(self._form, lambda _: next(tensors))
-
-
-_TENSOR = object()  # the place of one
+        return [self._fill(iter(tensors)) for tensors in self._run()]
 
 
 def _tensors(nest):
     """Those in a nest of dicts and lists."""
-    found = []
-    _replaced(nest, found.append)
-    return found
-
-
-def _replaced(nest, function):
-    """`nest` with `function(tensor)` in place of each tensor; numbers and None stay."""
     if isinstance(nest, dict):
-        return {name: _replaced(value, function) for name, value in nest.items()}
+        nest = list(nest.values())
     if isinstance(nest, list | tuple):
-        return [_replaced(value, function) for value in nest]
-    return function(nest) if nest is _TENSOR or keras.ops.is_tensor(nest) else nest
+        return [tensor for part in nest for tensor in _tensors(part)]
+    return [nest] if keras.ops.is_tensor(nest) else []
+
+
+def _form(nest):
+    """A function of an iterator of tensors that gives `nest` with these in the places of its own."""
+    if isinstance(nest, dict):
+        forms = [(name, _form(value)) for name, value in nest.items()]
+        return lambda tensors: {name: form(tensors) for name, form in forms}
+    if isinstance(nest, list | tuple):
+        forms = [_form(value) for value in nest]
+        return lambda tensors: [form(tensors) for form in forms]
+    return next if keras.ops.is_tensor(nest) else lambda tensors: nest
 
 
 class _Reading(keras.StatelessScope):

@@ -18,6 +18,13 @@ def scaled_kernel(kernel, scale):
     return kernel * scale
 
 
+def convolve_in_turn(x, layers):
+    """`x` through several `convolve`, with max(., 0) between; `layers` are their (kernel, bias)."""
+    for kernel, bias in layers[:-1]:
+        x = rectify(convolve(x, kernel, bias))
+    return convolve(x, *layers[-1])
+
+
 def rectify(x):
     """max(x, 0), if nobody else reads `x`: in its place, if the engine can."""
     return keras.ops.relu(x)

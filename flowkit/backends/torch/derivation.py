@@ -72,8 +72,11 @@ def derive_alike(derive, variables, columns):
     return run
 
 
+_SHAPING = torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
+
+
 def _traced(function, args):
-    """`function` as a graph of the engine's operations, in which those on constants are done."""
+    """`function` as a graph of the engine's operations, in which those on constants are done, and none does nothing."""
     from torch.fx.experimental.proxy_tensor import make_fx  # a second, which nobody else need pay
 
     module = make_fx(function)(*args)
@@ -90,6 +93,9 @@ def _traced(function, args):
             module.register_buffer(f"known_{i}", value)
             with graph.inserting_before(node):
                 node.replace_all_uses_with(graph.get_attr(f"known_{i}"))
+    for node in graph.nodes:
+        if node.target in _SHAPING and node.meta["val"].shape == node.args[0].meta["val"].shape:
+            node.replace_all_uses_with(node.args[0])
     graph.eliminate_dead_code()
     module.recompile()
     return module.forward
