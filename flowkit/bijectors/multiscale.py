@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-from keras import ops
 
 from flowkit import backends
 from flowkit.bijectors.levels import level_shapes
@@ -47,7 +46,7 @@ class MultiScale(Bijector):
 
     >>> from flowkit.bijectors import Squeeze
     >>> flow = MultiScale([Squeeze(), Squeeze()])
-    >>> z, _ = flow(ops.ones((5, 8, 8, 1)))
+    >>> z, _ = flow(keras.ops.ones((5, 8, 8, 1)))
     >>> tuple(z.shape), [tuple(part.shape) for part in flow.split_latents(z)]
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
@@ -244,7 +243,9 @@ class MultiScale(Bijector):
     def join_latents(self, parts: Any) -> Any:
         """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
-        flat = [backends.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
+        flat = [
+            backends.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)
+        ]
         return backends.concatenate(flat)
 
     def before_top_prior(self, z: Any, context: Any = None) -> Any:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from flowkit import backends
 from flowkit.contract import Bijector, BijectorSpec, ContractError
@@ -18,7 +17,7 @@ class Squeeze(Bijector):
 
     Dinh, Sohl-Dickstein & Bengio, Real NVP (2017), section 3.6.
 
-    >>> tuple(Squeeze()(ops.ones((1, 4, 6, 3)))[0].shape)
+    >>> tuple(Squeeze()(keras.ops.ones((1, 4, 6, 3)))[0].shape)
     (1, 2, 3, 12)
     """
 

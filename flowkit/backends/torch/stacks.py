@@ -1,4 +1,4 @@
-"""The weights of alike parts as one tensor: they live in it side by side, so that nothing is copied to have them all."""
+"""The weights of alike parts as one tensor: they live in it side by side, so that nothing is copied to stack them."""
 
 import threading
 
@@ -81,7 +81,9 @@ class _Joined(torch.autograd.Function):
     @staticmethod
     def forward(ctx, stacks, *rows):
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*rows)  # to be told if one was changed in between, of which the stacks know nothing
+        ctx.save_for_backward(
+            *rows
+        )  # to be told if one was changed in between, of which the stacks know nothing
         ctx.lengths = [len(stack) for stack in stacks]
         return tuple(stack.detach() for stack in stacks)
 

@@ -7,7 +7,7 @@ from keras.src.backend.common.variables import get_autocast_scope
 def values(variables):
     """`[variable.value for variable in variables]`, for weights that have been made.
 
-    Keras looks for three scopes each time that it is asked for one: two milliseconds in a training step of a small Glow.
+    Keras looks for three scopes each time that it is asked for one: milliseconds in a training step of a small Glow.
     """
     if in_stateless_scope() or get_autocast_scope() is not None:
         return [variable.value for variable in variables]
