@@ -127,8 +127,8 @@ def _tensors(nest):
 def _form(nest):
     """A function of an iterator of tensors that gives `nest` with these in the places of its own."""
     if isinstance(nest, dict):
-        forms = [(name, _form(value)) for name, value in nest.items()]
-        return lambda tensors: {name: form(tensors) for name, form in forms}
+        named = [(name, _form(value)) for name, value in nest.items()]
+        return lambda tensors: {name: form(tensors) for name, form in named}
     if isinstance(nest, list | tuple):
         forms = [_form(value) for value in nest]
         return lambda tensors: [form(tensors) for form in forms]
