@@ -9,9 +9,9 @@ __all__ = ["convolve", "convolve_in_turn", "rectify", "scaled_kernel"]
 
 
 def convolve(x, kernel, bias):
-    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
+    """`x` (batch, h, w, c) with an odd `kernel`, from `scaled_kernel`, plus `bias`: stride 1, zeros around, same size.
 
-    `kernel` comes from `scaled_kernel`. `bias` is (features,), or a map (1, h, w, features).
+    `bias` is (features,), or a map (1, h, w, features).
     """
     if kernel.shape[0] == 1:
         return keras.ops.matmul(x, kernel[0, 0]) + bias

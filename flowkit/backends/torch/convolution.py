@@ -5,9 +5,9 @@ from torch._C._functorch import maybe_current_level
 
 
 def convolve(x, kernel, bias):
-    """`x` (batch, h, w, c) with `kernel` (features, k, k, c), k odd, plus `bias`: stride 1, zeros around, same size.
+    """`x` (batch, h, w, c) with an odd `kernel`, from `scaled_kernel`, plus `bias`: stride 1, zeros around, same size.
 
-    `kernel` comes from `scaled_kernel`. `bias` is (features,), or a map (1, h, w, features).
+    `bias` is (features,), or a map (1, h, w, features).
 
     By views of the channels-last memory, which `keras.ops.conv` copies on both ways. Also for a 1x1 kernel,
     where a matrix product was 1.3 to 2 times slower on CPU.
@@ -43,9 +43,10 @@ def _in_place():
 
 
 def scaled_kernel(kernel, scale):
-    """`kernel` (k, k, c, features) times `scale` (features,), as (features, k, k, c) in memory, as `convolve` takes it.
+    """`kernel` (k, k, c, features) times `scale` (features,), as `convolve` takes it.
 
-    Of any other order a convolution makes a copy, each time, and its gradients come in this one.
+    Here that is (features, k, k, c): of another order a convolution makes a copy, each time, and gradients come in this
+    one.
     """
     return kernel.permute(3, 0, 1, 2).contiguous() * scale.reshape(-1, 1, 1, 1)
 
