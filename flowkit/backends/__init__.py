@@ -62,6 +62,7 @@ compiling_parts = _parts.compiling_parts
 concatenate = _moves.concatenate
 constant = _constants.constant
 convolve = _convolution.convolve
+convolve_in_turn = _convolution.convolve_in_turn
 copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
@@ -96,8 +97,10 @@ records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
 replica_share = _replicas.replica_share
 replicas = _replicas.replicas
+reshape = _moves.reshape
 row_sums = _moves.row_sums
 run_part = _parts.run_part
+scaled_kernel = _convolution.scaled_kernel
 scan = _parts.scan
 scans = _parts.scans
 several_steps = _lean_step.several_steps
@@ -106,6 +109,7 @@ sin = _numerics.sin
 summed = _group.summed
 tanh = _numerics.tanh
 trains_apart = _group.trains_apart
+transpose = _moves.transpose
 unbind = _moves.unbind
 update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
@@ -132,6 +136,7 @@ __all__ = [
     "concatenate",
     "constant",
     "convolve",
+    "convolve_in_turn",
     "copy_from_main",
     "cos",
     "cumsum",
@@ -171,8 +176,10 @@ __all__ = [
     "rectify",
     "replica_share",
     "replicas",
+    "reshape",
     "row_sums",
     "run_part",
+    "scaled_kernel",
     "scan",
     "scans",
     "settle",
@@ -183,6 +190,7 @@ __all__ = [
     "summed",
     "tanh",
     "trains_apart",
+    "transpose",
     "unbind",
     "update_alike",
     "use_devices",

@@ -50,6 +50,7 @@ class Derivation:
     def __init__(self, parts):
         self.units = fold(parts)
         self._groups = {}  # of each shape and direction
+        self._columns = {}  # of their weights, which both directions read
 
     def derived(self, x_shape, inverse):
         """For each unit what its parts are handed; None for nothing."""
@@ -79,7 +80,7 @@ class Derivation:
             for part in reversed(unit) if inverse else unit:
                 x_shape = (part.compute_inverse_shape if inverse else part.compute_output_shape)(x_shape)
         groups = [
-            _Group(some, [self.units[place] for place in some], shape, inverse)
+            _Group(sorted(some), self.units, shape, inverse, self._columns)
             for (_, shape), some in found.items()
         ]
         return [group for group in groups if group.has_tensors]
@@ -91,48 +92,47 @@ class _Group:
     The first derives once to show which variables are read, and where in its answer tensors are.
     """
 
-    def __init__(self, places, units, x_shape, inverse):
+    def __init__(self, places, units, x_shape, inverse, columns):
         self.places = places
+        first = units[places[0]]
 
         def derive():
-            return derived_of(units[0], x_shape, inverse)
+            return derived_of(first, x_shape, inverse)
 
         with _Reading() as reading:
             answer = derive()
-        variables = [[variable for part in unit for variable in part.variables] for unit in units]
+        variables = [[variable for part in units[place] for variable in part.variables] for place in places]
         read = [i for i, variable in enumerate(variables[0]) if id(variable) in reading.read]
         self._run = backends.derive_alike(
-            lambda: _tensors(derive()), [[some[i] for i in read] for some in variables]
+            lambda: _tensors(derive()), [[some[i] for i in read] for some in variables], columns
         )
         self.has_tensors = bool(_tensors(answer))
-        # The tensors themselves must not outlive a change of the weights.
-        self._form = _replaced(answer, lambda tensor: _TENSOR)
+        # Not the answer: its tensors must not outlive a change of the weights.
+        self._fill = _form(answer)
 
     def derive(self):
         """What the parts of each unit are handed."""
-        return [self._filled(iter(tensors)) for tensors in self._run()]
-
-    def _filled(self, tensors):
-        return _replaced(self._form, lambda _: next(tensors))
-
-
-_TENSOR = object()  # the place of one
+        return [self._fill(iter(tensors)) for tensors in self._run()]
 
 
 def _tensors(nest):
     """Those in a nest of dicts and lists."""
-    found = []
-    _replaced(nest, found.append)
-    return found
-
-
-def _replaced(nest, function):
-    """`nest` with `function(tensor)` in place of each tensor; numbers and None stay."""
     if isinstance(nest, dict):
-        return {name: _replaced(value, function) for name, value in nest.items()}
+        nest = list(nest.values())
     if isinstance(nest, list | tuple):
-        return [_replaced(value, function) for value in nest]
-    return function(nest) if nest is _TENSOR or keras.ops.is_tensor(nest) else nest
+        return [tensor for part in nest for tensor in _tensors(part)]
+    return [nest] if keras.ops.is_tensor(nest) else []
+
+
+def _form(nest):
+    """A function of an iterator of tensors that gives `nest` with these in the places of its own."""
+    if isinstance(nest, dict):
+        named = [(name, _form(value)) for name, value in nest.items()]
+        return lambda tensors: {name: form(tensors) for name, form in named}
+    if isinstance(nest, list | tuple):
+        forms = [_form(value) for value in nest]
+        return lambda tensors: [form(tensors) for form in forms]
+    return next if keras.ops.is_tensor(nest) else lambda tensors: nest
 
 
 class _Reading(keras.StatelessScope):

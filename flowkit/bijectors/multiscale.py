@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-from keras import ops
 
+from flowkit import backends
 from flowkit.bijectors.levels import level_shapes
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, FlowLayer
@@ -46,7 +46,7 @@ class MultiScale(Bijector):
 
     >>> from flowkit.bijectors import Squeeze
     >>> flow = MultiScale([Squeeze(), Squeeze()])
-    >>> z, _ = flow(ops.ones((5, 8, 8, 1)))
+    >>> z, _ = flow(keras.ops.ones((5, 8, 8, 1)))
     >>> tuple(z.shape), [tuple(part.shape) for part in flow.split_latents(z)]
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
@@ -141,7 +141,7 @@ class MultiScale(Bijector):
             if scale is self.scales[-1]:
                 z, whitening = self._whiten_last(x, self.top_prior, x, context, inverse=False)
             else:
-                x, z = ops.split(x, 2, axis=-1)
+                x, z = _halves(x)
                 z, whitening = self._whiten_left(z, prior, x, context, inverse=False)
             yield z, log_det, whitening
 
@@ -159,7 +159,7 @@ class MultiScale(Bijector):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, log_det = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = ops.concatenate([x, z], axis=-1)
+                x = backends.concatenate([x, z])
                 total = total + log_det
             x, log_det = scale.run(x, context, inverse=True, **given(shares.pop()))
             total = total + log_det
@@ -213,7 +213,7 @@ class MultiScale(Bijector):
     def _stays(self, scale, x, context, noise):
         """What goes on to the next scale; all of the last one."""
         x, _ = scale.run(x, context, inverse=False, **given(noise))
-        return x if scale is self.scales[-1] else ops.split(x, 2, axis=-1)[0]
+        return x if scale is self.scales[-1] else _halves(x)[0]
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         *parts, x = self.split_latents(z)
@@ -222,7 +222,7 @@ class MultiScale(Bijector):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = ops.concatenate([x, z], axis=-1)
+                x = backends.concatenate([x, z])
             share = given(shares.pop())
             scale.run_adapt_inverse(x, context, again, **share)
             x, _ = scale.run(x, context, inverse=True, **share)
@@ -236,15 +236,17 @@ class MultiScale(Bijector):
         parts, start = [], 0
         for event in self.latent_events:
             stop = start + math.prod(event)
-            parts.append(ops.reshape(z[:, start:stop], (-1, *event)))
+            parts.append(backends.reshape(z[:, start:stop], (-1, *event)))
             start = stop
         return parts
 
     def join_latents(self, parts: Any) -> Any:
         """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
-        flat = [ops.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
-        return ops.concatenate(flat, axis=-1)
+        flat = [
+            backends.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)
+        ]
+        return backends.concatenate(flat)
 
     def before_top_prior(self, z: Any, context: Any = None) -> Any:
         """What the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
@@ -297,3 +299,9 @@ class MultiScale(Bijector):
 
         parts = {key: [restore(stored) for stored in config[key]] for key in ("scales", "priors")}
         return cls(**config | parts | {"top_prior": restore(config["top_prior"])})
+
+
+def _halves(x):
+    """The channels of `x` in two halves."""
+    cut = x.shape[-1] // 2
+    return x[..., :cut], x[..., cut:]

@@ -3,8 +3,8 @@
 from typing import Any
 
 import keras
-from keras import ops
 
+from flowkit import backends
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 
 
@@ -17,7 +17,7 @@ class Squeeze(Bijector):
 
     Dinh, Sohl-Dickstein & Bengio, Real NVP (2017), section 3.6.
 
-    >>> tuple(Squeeze()(ops.ones((1, 4, 6, 3)))[0].shape)
+    >>> tuple(Squeeze()(keras.ops.ones((1, 4, 6, 3)))[0].shape)
     (1, 2, 3, 12)
     """
 
@@ -35,16 +35,16 @@ class Squeeze(Bijector):
     def _forward(self, x):
         f = self.factor
         _, h, w, c = x.shape
-        x = ops.reshape(x, (-1, h // f, f, w // f, f, c))
-        x = ops.transpose(x, (0, 1, 3, 5, 2, 4))
-        return ops.reshape(x, (-1, h // f, w // f, c * f * f)), 0.0
+        x = backends.reshape(x, (-1, h // f, f, w // f, f, c))
+        x = backends.transpose(x, (0, 1, 3, 5, 2, 4))
+        return backends.reshape(x, (-1, h // f, w // f, c * f * f)), 0.0
 
     def _inverse(self, z):
         f = self.factor
         _, h, w, c = z.shape
-        z = ops.reshape(z, (-1, h, w, c // (f * f), f, f))
-        z = ops.transpose(z, (0, 1, 4, 2, 5, 3))
-        return ops.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
+        z = backends.reshape(z, (-1, h, w, c // (f * f), f, f))
+        z = backends.transpose(z, (0, 1, 4, 2, 5, 3))
+        return backends.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         f = self.factor

@@ -71,6 +71,12 @@ class ConvNet(Conditioner):
 
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = self._derive(x.shape) if derived is None else derived
+        if context is None or self.bias is None:
+            layers = [
+                (layer["kernel"], layer["bias"])
+                for layer in (derived["first"], derived["second"], derived["last"])
+            ]
+            return backends.convolve_in_turn(x, layers)
         h = backends.rectify(self._add(self.first.call(x, derived["first"]), context))
         return self.last.call(backends.rectify(self.second.call(h, derived["second"])), derived["last"])
 

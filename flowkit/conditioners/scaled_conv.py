@@ -77,24 +77,35 @@ class ScaledConv(keras.Layer):
         return backends.convolve(x, derived["kernel"], derived["bias"])
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:
-        kernel, bias = self._folded(x_shape)
-        if self.compute_dtype != self.variable_dtype:
-            kernel, bias = ops.cast(kernel, self.compute_dtype), ops.cast(bias, self.compute_dtype)
-        return {"kernel": kernel, "bias": bias}
+        scale, channels = self._scale(), x_shape[-1]
+        kernel = self.kernel.value[:, :, :channels] if self.edge_bias else self.kernel.value
+        return {
+            "kernel": self._as_computed(backends.scaled_kernel(kernel, scale)),
+            "bias": self._as_computed(self._rest(x_shape, scale)),
+        }
 
-    def _folded(self, x_shape):
-        """The kernel for x alone, and what does not depend on x: (features,), or a map (1, h, w, features).
+    def answer_to_zeros(self, x_shape: Any) -> Any:
+        """What it answers to an image of zeros, of `x_shape`: (1, h, w, features)."""
+        rest = self._as_computed(self._rest(x_shape, self._scale()))
+        return rest if self.edge_bias else ops.broadcast_to(rest, (1, *x_shape[1:3], self.features))
 
-        In the precision of the weights, which is more than that of the convolution under mixed precision.
-        """
-        # `value`: on torch, arithmetic of Keras's variables takes three times as long as that of tensors.
-        scale = ops.exp(self.factor * self.logs.value)
-        kernel, bias = self.kernel.value * scale, self.bias.value * scale
+    # In the precision of the weights, which is more than that of the convolution under mixed precision. `value`: on
+    # torch, arithmetic of Keras's variables takes three times as long as that of tensors.
+
+    def _scale(self):
+        return ops.exp(self.factor * self.logs.value)
+
+    def _rest(self, x_shape, scale):
+        """What does not depend on x: (features,), or a map (1, h, w, features)."""
+        bias = self.bias.value * scale
         if not self.edge_bias:
-            return kernel, bias
-        kernel, edge = kernel[:, :, : x_shape[-1]], kernel[:, :, x_shape[-1] :]
-        taps = backends.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=kernel)
-        return kernel, matmul(taps, ops.reshape(edge, (-1, self.features))) + bias
+            return bias
+        edge = backends.reshape(self.kernel.value[:, :, x_shape[-1] :], (-1, self.features)) * scale
+        return matmul(backends.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=edge), edge) + bias
+
+    def _as_computed(self, tensor):
+        low = self.compute_dtype != self.variable_dtype
+        return ops.cast(tensor, self.compute_dtype) if low else tensor
 
     def adapt(self, x: Any) -> Any:
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""

@@ -54,9 +54,9 @@ class TopPrior(keras.Layer):
 
     def call(self, z: Any, context: Any = None) -> Any:
         _, height, width, channels = z.shape
-        h = ops.zeros((1, height, width, 2 * channels), dtype=self.compute_dtype)
-        if self.learn:  # of an image of zeros a convolution leaves what does not depend on it
-            h = h + self.conv._derive(h.shape)["bias"]
+        shape = (1, height, width, 2 * channels)
+        # Of an image of zeros a convolution leaves what does not depend on it.
+        h = self.conv.answer_to_zeros(shape) if self.learn else ops.zeros(shape, dtype=self.compute_dtype)
         if self.num_classes is not None:
             h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
         return h

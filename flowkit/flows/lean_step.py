@@ -1,5 +1,7 @@
 """A training step with less around it than Keras's, on engines that run it eagerly."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -39,6 +41,11 @@ class LeanStep(FailedStep):
             return own
         return backends.several_steps(own, step, self.steps_per_execution)
 
+    def _get_regularization_losses(self):
+        # Keras looks all weights up for it, in each step.
+        found = self.looked_up
+        return [] if found.stands and not found.regularized else super()._get_regularization_losses()
+
     def train_step(self, *given: Any) -> Any:
         """Keras's, or the same with less around it."""
         return backends.lean_train_step(self, super().train_step, *given)
@@ -48,9 +55,21 @@ class LookedUp:
     """The weights that are trained, in an object that Keras does not take for a part of the model."""
 
     weights = None
+    regularized = True  # whether one of them adds to the loss
+    stands = False  # whether this is a step, in which all of this holds
 
     def of(self, model):
         """They themselves, looked up if that was not done yet."""
         if self.weights is None:
             self.weights = model.trainable_weights
+            self.regularized = any(weight.regularizer is not None for weight in self.weights)
         return self.weights
+
+    @contextlib.contextmanager
+    def standing(self) -> Iterator[None]:
+        """A part of a step that has looked the weights up."""
+        self.stands = True
+        try:
+            yield
+        finally:
+            self.stands = False

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 from small_flows import Rows, glow, vectors
 
-from flowkit import backends, training
+from flowkit import Flow, backends, training
+from flowkit.bijectors import Coupling
 
 on_torch = pytest.mark.skipif(backends.name() != "torch", reason="other engines compile Keras's own step")
 on_jax = pytest.mark.skipif(backends.name() != "jax", reason="a loop of XLA's")
@@ -65,6 +66,21 @@ def test_a_step_on_a_data_set_with_context_is_kerass(monkeypatch):
     lean = fitted("Adam", data, context="required")
     monkeypatch.setattr(backends, "lean_train_step", lambda model, own, *given: own(*given))
     same(lean, fitted("Adam", data, context="required"), rounding=4 * np.finfo("float32").eps)
+
+
+@on_torch
+def test_regularizers_count_as_in_keras(monkeypatch):
+    def trained():
+        keras.utils.set_random_seed(0)
+        layer = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.5))
+        flow = Flow(Coupling(layer, "additive"))
+        flow.compile(OPTIMIZERS["Adam"]())
+        losses = flow.fit(X, batch_size=16, epochs=2, verbose=0).history["loss"]
+        return [ops.convert_to_numpy(v) for v in flow.weights], {"loss": losses}
+
+    lean = trained()
+    monkeypatch.setattr(backends, "lean_train_step", lambda model, own, *given: own(*given))
+    same(lean, trained(), rounding=4 * np.finfo("float32").eps)
 
 
 @on_torch

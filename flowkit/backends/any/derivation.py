@@ -8,7 +8,7 @@ def derives_together():
     return False
 
 
-def derive_alike(derive, variables):
+def derive_alike(derive, variables, columns):
     """A function () -> for each list of `variables` the tensors of `derive()`, which reads the first list.
 
     Only if parts ever derive together.

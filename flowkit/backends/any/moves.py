@@ -18,6 +18,16 @@ def row_sums(x):
     return keras.ops.sum(x, axis=tuple(range(1, len(x.shape))))
 
 
+def reshape(x, shape):
+    """`x` in another shape."""
+    return keras.ops.reshape(x, shape)
+
+
+def transpose(x, axes):
+    """`x` with its axes in another order."""
+    return keras.ops.transpose(x, axes)
+
+
 def unbind(h):
     """Tensors h[..., i, :] for each i: what stands on the axis before the last."""
     return tuple(h[..., i, :] for i in range(h.shape[-2]))

@@ -3,13 +3,13 @@
 import keras
 import tensorflow as tf
 
-from flowkit.backends.any.convolution import rectify
+from flowkit.backends.any.convolution import rectify, scaled_kernel
 
-__all__ = ["convolve", "rectify"]
+__all__ = ["convolve", "convolve_in_turn", "rectify", "scaled_kernel"]
 
 
 def convolve(x, kernel, bias):
-    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
+    """`x` (batch, h, w, c) with an odd `kernel`, from `scaled_kernel`, plus `bias`: stride 1, zeros around, same size.
 
     `bias` is (features,), or a map (1, h, w, features).
     """
@@ -18,3 +18,10 @@ def convolve(x, kernel, bias):
     y = keras.ops.conv(x, kernel, padding="same", data_format="channels_last")
     # oneDNN gives an empty batch the channels of its input.
     return tf.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1])) + bias
+
+
+def convolve_in_turn(x, layers):
+    """`x` through several `convolve`, with max(., 0) between; `layers` are their (kernel, bias)."""
+    for kernel, bias in layers[:-1]:
+        x = rectify(convolve(x, kernel, bias))
+    return convolve(x, *layers[-1])

@@ -1,27 +1,54 @@
 """The convolutions of the conditioners, and their activations, in as few copies as PyTorch needs."""
 
 import torch
+from torch._C._functorch import maybe_current_level
 
 
 def convolve(x, kernel, bias):
-    """`x` (batch, h, w, c) with `kernel` (k, k, c, features), k odd, plus `bias`: stride 1, zeros around, same size.
+    """`x` (batch, h, w, c) with an odd `kernel`, from `scaled_kernel`, plus `bias`: stride 1, zeros around, same size.
 
     `bias` is (features,), or a map (1, h, w, features).
 
     By views of the channels-last memory, which `keras.ops.conv` copies on both ways. Also for a 1x1 kernel,
-    where a matrix product was 1.3 to 2 times slower on CPU. A map is not added in place while gradients are recorded:
-    of a view that was changed autograd copies them.
+    where a matrix product was 1.3 to 2 times slower on CPU.
     """
-    flat = bias if bias.ndim == 1 else None
-    padding = kernel.shape[0] // 2
-    y = torch.nn.functional.conv2d(_first(x), kernel.permute(3, 2, 0, 1), flat, padding=padding)
-    if flat is not None:
-        return _last(y)
-    if torch.compiler.is_compiling():
-        return _last(y + _first(bias))
-    y = _last(y)
-    in_place = not torch.is_grad_enabled() and y.dtype == bias.dtype  # autocast has them differ
-    return y.add_(bias) if in_place else y + bias
+    return _last(_convolve(_first(x), kernel, bias, _in_place()))
+
+
+def convolve_in_turn(x, layers):
+    """`x` through several `convolve`, with max(., 0) between; `layers` are their (kernel, bias).
+
+    What comes out of a convolution is changed where it lies, also if gradients are recorded: no backward pass needs it.
+    Of a view that was changed autograd would make copies; so all of them run with channels first, in one view.
+    """
+    in_place, x = _in_place(), _first(x)
+    for kernel, bias in layers[:-1]:
+        x = _convolve(x, kernel, bias, in_place)
+        x = x.relu_() if in_place else torch.relu(x)
+    return _last(_convolve(x, *layers[-1], in_place))
+
+
+def _convolve(x, kernel, bias, in_place):
+    flat, padding = bias.ndim == 1, kernel.shape[1] // 2
+    y = torch.conv2d(x, _first(kernel), bias if flat else None, padding=padding)
+    if flat:
+        return y
+    bias = _first(bias)
+    return y.add_(bias) if in_place and y.dtype == bias.dtype else y + bias  # autocast has types differ
+
+
+def _in_place():
+    """Whether a tensor may be changed that nobody else reads. (`vmap` cannot do it to one that it does not see.)"""
+    return not torch.compiler.is_compiling() and maybe_current_level() is None
+
+
+def scaled_kernel(kernel, scale):
+    """`kernel` (k, k, c, features) times `scale` (features,), as `convolve` takes it.
+
+    Here that is (features, k, k, c): of another order a convolution makes a copy, each time, and gradients come in this
+    one.
+    """
+    return kernel.permute(3, 0, 1, 2).contiguous() * scale.reshape(-1, 1, 1, 1)
 
 
 def rectify(x):

@@ -9,6 +9,9 @@ import torch
 from torch._C._functorch import maybe_current_level
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from flowkit.backends.torch.stacks import Column, stacked
+from flowkit.backends.torch.values import values
+
 _KEPT = contextvars.ContextVar("derived", default=None)
 _TRACING = threading.Lock()
 
@@ -37,13 +40,16 @@ def kept_for_this_call():
     return {} if kept is None or torch.is_grad_enabled() else kept
 
 
-def derive_alike(derive, variables):
+def derive_alike(derive, variables, columns):
     """A function () -> for each list of `variables` the tensors of `derive()`, which reads the first list.
 
-    The weights of all are stacked. What runs on the stacks are the engine's own operations, as `vmap` of `derive` calls
-    them: a trace, without `vmap` and Keras around them, which cost more than what small weights need.
+    The weights of all are stacked; `columns` is a dict in which those of one chain are known, since both directions
+    read them. What runs on the stacks are the engine's own operations, as `vmap` of `derive` calls them: a trace,
+    without `vmap` and Keras around them, which cost more than what small weights need.
     """
-    columns, traced = list(zip(*variables, strict=True)), {}
+    own, traced = [], {}
+    for column in zip(*variables, strict=True) if len(variables) > 1 else ():
+        own.append(columns.setdefault(tuple(map(id, column)), Column(column)))
 
     def one(*values):
         with keras.StatelessScope(list(zip(variables[0], values, strict=True))):
@@ -52,22 +58,25 @@ def derive_alike(derive, variables):
     def run():
         if len(variables) == 1:
             return [derive()]
-        if columns[0][0].value.device.type != "cpu":
+        if variables[0][0].value.device.type != "cpu":
             # There a trace's backward pass was seen to round otherwise after training than after loading: a run that is
             # resumed would not be the one that was not.
-            return [one(*(variable.value for variable in own)) for own in variables]
-        stacked = [torch.stack([variable.value for variable in column]) for column in columns]
-        kind = (*((tensor.dtype, tensor.device) for tensor in stacked), torch.is_autocast_enabled("cuda"))
+            return [one(*values(some)) for some in variables]
+        stacks = stacked(own)
+        kind = (*((tensor.dtype, tensor.device) for tensor in stacks), torch.is_autocast_enabled("cuda"))
         if kind not in traced:
             with _TRACING:
-                traced[kind] = _traced(torch.func.vmap(one), [tensor.detach() for tensor in stacked])
-        return list(zip(*(tensor.unbind(0) for tensor in traced[kind](*stacked)), strict=True))
+                traced[kind] = _traced(torch.func.vmap(one), [tensor.detach().clone() for tensor in stacks])
+        return list(zip(*(tensor.unbind(0) for tensor in traced[kind](*stacks)), strict=True))
 
     return run
 
 
+_SHAPING = torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
+
+
 def _traced(function, args):
-    """`function` as a graph of the engine's operations, in which those on constants are done."""
+    """`function` as a graph of the engine's operations, in which those on constants are done, and none does nothing."""
     from torch.fx.experimental.proxy_tensor import make_fx  # a second, which nobody else need pay
 
     module = make_fx(function)(*args)
@@ -84,6 +93,9 @@ def _traced(function, args):
             module.register_buffer(f"known_{i}", value)
             with graph.inserting_before(node):
                 node.replace_all_uses_with(graph.get_attr(f"known_{i}"))
+    for node in graph.nodes:
+        if node.target in _SHAPING and node.meta["val"].shape == node.args[0].meta["val"].shape:
+            node.replace_all_uses_with(node.args[0])
     graph.eliminate_dead_code()
     module.recompile()
     return module.forward

@@ -6,6 +6,7 @@ from keras import tree
 
 from flowkit.backends.any.lean_step import several_steps
 from flowkit.backends.torch.group import processes, summed
+from flowkit.backends.torch.values import values
 
 __all__ = ["add_to_means", "lean_train_step", "several_steps"]
 
@@ -21,26 +22,28 @@ def lean_train_step(model, own, *given):
         return own(*given)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*given)
     weights = model.looked_up.of(model)
+    tensors = values(weights)
     y_pred = model(x, training=True)
-    for weight in weights:
-        weight.value.grad = None
-    loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+    for tensor in tensors:
+        tensor.grad = None
+    with model.looked_up.standing():
+        loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
     first = next(part for part in tree.flatten(x) if part is not None)
     add_to_means([model._loss_tracker], [loss.detach() * first.shape[0]], first.shape[0])
     if weights:
         model.optimizer.scale_loss(loss).backward()
         with torch.no_grad():
-            model.optimizer.apply(_mean_gradients([weight.value.grad for weight in weights]), weights)
+            model.optimizer.apply(_mean_gradients([tensor.grad for tensor in tensors]), weights)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 @torch.no_grad()
 def add_to_means(means, totals, count):
     """Add `totals`, each a sum over `count` values, to `keras.metrics.Mean`s, as `update_state` does one by one."""
-    torch._foreach_add_([mean.total.value for mean in means], totals)
+    torch._foreach_add_(values([mean.total for mean in means]), totals)
     # A tensor once for each mean: as one for all it would be read, and the host would wait.
     counts = [count] * len(means) if isinstance(count, torch.Tensor) else count
-    torch._foreach_add_([mean.count.value for mean in means], counts)
+    torch._foreach_add_(values([mean.count for mean in means]), counts)
 
 
 def _mean_gradients(gradients):

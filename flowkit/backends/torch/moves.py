@@ -18,6 +18,16 @@ def row_sums(x):
     return torch.sum(x, tuple(range(1, x.ndim)))
 
 
+def reshape(x, shape):
+    """`x` in another shape."""
+    return x.reshape(shape)
+
+
+def transpose(x, axes):
+    """`x` with its axes in another order."""
+    return x.permute(axes)
+
+
 def unbind(h):
     """Tensors h[..., i, :] for each i: what stands on the axis before the last."""
     return torch.unbind(h, -2)

@@ -7,6 +7,7 @@ import keras
 import torch
 
 from flowkit.backends.any.optimizer import update_alike  # noqa: F401  (Keras's own goes through all in a few calls)
+from flowkit.backends.torch.values import values
 
 
 def all_finite(tensors):
@@ -56,7 +57,7 @@ def _update_model_variables_moving_average(optimizer, weights):
 
 def _parallel_update_step(optimizer, grads, variables, learning_rate):
     """Adam's step; called without gradients being recorded."""
-    weights = [variable.value for variable in variables]
+    weights = values(variables)
     if not _fusable(optimizer, weights, grads):
         return type(optimizer)._parallel_update_step(optimizer, grads, variables, learning_rate)
     slots = [optimizer._get_variable_index(variable) for variable in variables]
@@ -64,8 +65,8 @@ def _parallel_update_step(optimizer, grads, variables, learning_rate):
     torch._fused_adam_(
         weights,
         [grad.contiguous() for grad in grads],
-        [optimizer._momentums[slot].value for slot in slots],
-        [optimizer._velocities[slot].value for slot in slots],
+        values([optimizer._momentums[slot] for slot in slots]),
+        values([optimizer._velocities[slot] for slot in slots]),
         [],
         [torch.tensor(float(step))] * len(weights),
         lr=float(learning_rate),
