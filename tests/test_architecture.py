@@ -34,7 +34,7 @@ TOPICS = (
     "steps",
 )
 
-# room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
+# room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
     "contract": set(),
     "numerics": {"backends"},
@@ -44,7 +44,17 @@ MAY_IMPORT = {
     "conditioners": {"contract", "numerics", "backends"},
     "distributions": {"contract", "numerics", "transforms"},
     "objectives": {"contract"},
-    "flows": {"contract", "bijectors", "conditioners", "distributions", "objectives", "data", "backends"},
+    "flows": {
+        "contract",
+        "bijectors",
+        "conditioners",
+        "distributions",
+        "objectives",
+        "data",
+        "presets",
+        "backends",
+    },
+    "presets": set(),
     "data": {"contract"},
     "evaluation": {"flows", "bijectors", "contract", "distributions"},
     "latent": {"flows", "bijectors", "contract", "data"},
@@ -65,6 +75,7 @@ MAY_IMPORT = {
     "recipes": {"contract", "zoo", "data", "training"},
     "_engine": set(),
     "_registration": set(),
+    "_shipped": set(),
     "__init__": set(),
 }
 EVERYTHING = {*MAY_IMPORT, "cli"}
@@ -83,8 +94,11 @@ ALSO = {
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
     "flowkit.bijectors.unconstrain": {"backends"},  # as splits
+    "flowkit.flows.saved": {"__init__"},  # its own version, which files are told
+    "flowkit.presets.folder": {"__init__"},
+    "flowkit.presets.hub": {"__init__"},
 }
-FREE = {"_engine", "_registration"}
+FREE = {"_engine", "_registration", "_shipped"}
 
 
 def modules():

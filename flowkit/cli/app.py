@@ -39,10 +39,11 @@ Backend = Annotated[
     typer.Option(help=f"The engine: {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed."),
 ]
 Run = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="RUN",
-        help="A folder that `flowkit train` has made, a name such as glow/fashion-mnist, or a .keras file.",
+        help="A folder that `flowkit train` has made, a preset (a name such as glow/fashion-mnist, a folder, or "
+        "hf://user/name), or a .keras file.",
     ),
 ]
 Output = Annotated[
@@ -240,6 +241,25 @@ def convert(
 
 
 @app.command()
+def preset(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that has come to its end.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The preset, a new folder.", callback=paths.folder)
+    ],
+    license_: Annotated[
+        str | None, typer.Option("--license", help="Under which the weights may be used, such as apache-2.0.")
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="What the README says first.")] = None,
+    backend: Backend = None,
+):
+    """Make a preset of a run: a folder with flow, recipe, numbers and a model card, to be shared."""
+    use(backend)
+    from flowkit.cli.preset import run as make
+
+    make(run, folder, license=license_, description=description)
+
+
+@app.command()
 def check(
     target: Annotated[
         str, typer.Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
@@ -275,9 +295,15 @@ def check(
 
 
 @app.command()
-def info(backend: Backend = None):
-    """Versions, engine, devices and precision, for a bug report."""
+def info(
+    preset: Annotated[
+        str | None,
+        typer.Argument(metavar="[PRESET]", help="What to tell of: a name, a folder or hf://user/name."),
+    ] = None,
+    backend: Backend = None,
+):
+    """Versions, engine, devices and precision, for a bug report; of a preset, what it is and what it reaches."""
     use(backend)
     from flowkit.cli.info import run as show
 
-    show()
+    show(preset)

@@ -1,4 +1,4 @@
-"""`flowkit info`: what a bug report needs."""
+"""`flowkit info`: what a bug report needs; of a preset, what its metadata tells."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -6,12 +6,30 @@ from importlib.metadata import PackageNotFoundError, version
 import keras
 
 import flowkit
-from flowkit import backends
+from flowkit import backends, presets
 
 
-def run():
-    for name, value in facts().items():
-        print(f"{name:10} {value}")
+def run(preset):
+    told = facts() if preset is None else _told(presets.read_preset(presets.find_preset(preset)))
+    width = max(map(len, told))
+    for name, value in told.items():
+        print(f"{name:{width}} {value}")
+
+
+def _told(preset):
+    """What metadata.json says of a preset, in the order of the file."""
+    known = preset.metadata
+    data = known.get("data") or {}
+    return {
+        "preset": preset.folder,
+        "event": " x ".join(map(str, known.get("event_shape") or ())),
+        **({"classes": known["num_classes"]} if known.get("num_classes") else {}),
+        "parameters": f"{known.get('parameters', 0):,}",
+        "data": f"{data.get('name', 'not told')} {data.get('sha256') or ''}".strip(),
+        **{name: value for name, value in preset.measured.items() if value is not None},
+        "written by": ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items()),
+        "license": known.get("license", "not told"),
+    }
 
 
 def facts():
