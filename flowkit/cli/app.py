@@ -91,6 +91,12 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, as model.steps=8."),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Numbers and pictures of each epoch for tensorboard, wandb, mlflow or csv, too."
+        ),
+    ] = None,
 ):
     """Train a flow from a recipe, evaluate it on the test split, and draw samples."""
     use(backend)
@@ -104,6 +110,7 @@ def train(
         out=out,
         resume=resume,
         settings=set_ or [],
+        logs=log or [],
     )
 
 

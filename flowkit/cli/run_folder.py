@@ -20,7 +20,7 @@ class RunFolder:
 
     `recipe.toml` (all values filled in), `log.csv`, `checkpoint.npz` and the one before, `samples/`,
     `loss.png`, `samples.png` (of tables `pairs.png` and `quantiles.png`), `flow.keras` (averaged weights, no
-    optimizer), `metrics.json`.
+    optimizer), `metrics.json`; `logs/NAME` of each `--log NAME`.
     """
 
     def __init__(self, path):
@@ -35,6 +35,7 @@ class RunFolder:
         self.quantiles = self.path / "quantiles.png"
         self.flow_path = self.path / "flow.keras"
         self.metrics = self.path / "metrics.json"
+        self.logs = self.path / "logs"
 
     def held(self):
         """A scope in which no other process trains into this folder, which is made if it is missing."""

@@ -10,9 +10,13 @@ from flowkit.cli.evaluate import bits_per_dim
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
+from flowkit.training.targets import TARGETS, require
+
+_LATENTS = 256  # images or rows whose latents a --log shows
 
 
-def run(name, *, source, epochs, precision, out, resume, settings):
+def run(name, *, source, epochs, precision, out, resume, settings, logs):
+    check_logs(logs)
     recipe = recipes.read_recipe(name, overrides(settings, source, epochs, precision))
     folder = RunFolder(out or Path("runs") / _default_folder(name))
     with folder.held():
@@ -28,7 +32,7 @@ def run(name, *, source, epochs, precision, out, resume, settings):
         checkpoint.load(experiment.flow)
         folder.begin(recipe)  # nothing in it has changed so far, since all of that may refuse
         note_busy_processors()
-        progress = fit(experiment, folder, checkpoint, resumed=resume)
+        progress = fit(experiment, folder, checkpoint, resumed=resume, logs=logs)
         ends = table_run.finish if recipes.of_tables(recipe) else finish
         ends(experiment, folder, progress)
 
@@ -45,7 +49,15 @@ def overrides(settings, source, epochs, precision):
     return settings
 
 
-def fit(experiment, folder, checkpoint, resumed=False):
+def check_logs(names):
+    """Raise a CommandError for a --log that is none, and ImportError if its package is missing."""
+    for name in names:
+        if name not in TARGETS:
+            raise CommandError(f"--log: expected one of {', '.join(TARGETS)}, received {name!r}")
+        require(name)
+
+
+def fit(experiment, folder, checkpoint, resumed=False, logs=()):
     """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
     table, sampling = experiment.recipe.training, experiment.recipe.sampling
     done, step = checkpoint.epochs_done, experiment.batches.step
@@ -63,6 +75,8 @@ def fit(experiment, folder, checkpoint, resumed=False):
         training.CSVLog(folder.log),
         progress,
     ]
+    live = [training.Log(name, folder.logs / name, **_logged(experiment)) for name in dict.fromkeys(logs)]
+    callbacks += live
     try:
         with interrupt.between_steps():
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
@@ -79,6 +93,8 @@ def fit(experiment, folder, checkpoint, resumed=False):
         ) from None
     finally:
         progress.close()
+        for log in live:
+            log.close()
     interrupt.check()
     return progress
 
@@ -131,6 +147,29 @@ def finish(experiment, folder, progress):
             "longer warm-up or a clip_norm",
             FAILED,
         )
+
+
+def _logged(experiment):
+    """What `training.Log` is told."""
+    recipe, test = experiment.recipe, experiment.test
+    told = {
+        "batch_size": recipe.training.batch_size,
+        "config": {
+            f"{table}.{key}": value for table, keys in recipe.tables().items() for key, value in keys.items()
+        },
+    }
+    if recipes.of_tables(recipe):
+        return {**told, "of": "rows", "latents": test.values[:_LATENTS]}
+    context = experiment.context(test)
+    context = None if context is None else context[:_LATENTS]
+    picture = _picture(experiment)
+    return {
+        **told,
+        "samples": picture.pop("count"),
+        **picture,
+        "latents": test.images[:_LATENTS],
+        "context": context,
+    }
 
 
 def _picture(experiment):

@@ -78,8 +78,7 @@ def _told(error, uri, done):
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return PresetError(f"{uri}: the hub has no such revision.")
-    answer = getattr(error, "response", None)
-    if answer is None and isinstance(error, (OSError, errors.LocalEntryNotFoundError)) or _no_network(error):
+    if getattr(error, "response", None) is None and _of_the_system(error):
         return PresetError(
             f"{uri} could not be {done}: the hub cannot be reached from here; without a network take a folder."
         )
@@ -87,5 +86,10 @@ def _told(error, uri, done):
     return PresetError(f"{uri} could not be {done}: {first or type(error).__name__}.")
 
 
-def _no_network(error):
-    return type(error).__module__.split(".")[0] in ("httpx", "requests") and not hasattr(error, "response")
+def _of_the_system(error):
+    """Whether an error began as one of the system, such as a connection that was refused or timed out."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

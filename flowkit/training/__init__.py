@@ -5,6 +5,7 @@ from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.errors import CheckpointError, TrainingStopped
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
+from flowkit.training.live_log import Log
 from flowkit.training.log import CSVLog, read_log
 from flowkit.training.pictures import SampleGrid, image_grid, sample_grid, save_curves, save_png
 from flowkit.training.progress import ProgressBar
@@ -17,6 +18,7 @@ __all__ = [
     "CheckpointError",
     "GlowAdamax",
     "GuardedOptimizer",
+    "Log",
     "ProgressBar",
     "Resume",
     "SampleGrid",
