@@ -1,4 +1,4 @@
-"""`flowkit train | sample | evaluate | interpolate | manipulate | convert | preset | check | info`: without writing Python.
+"""`flowkit train | sample | evaluate | interpolate | manipulate | convert | preset | check | info`, without Python.
 
 Importing this imports neither Keras nor an engine: `--backend` comes first.
 """

@@ -94,7 +94,8 @@ def train(
     log: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Numbers and pictures of each epoch for tensorboard, wandb, mlflow or csv, too."
+            metavar="NAME",
+            help="Numbers and pictures of each epoch for tensorboard, wandb, mlflow or csv, too.",
         ),
     ] = None,
 ):

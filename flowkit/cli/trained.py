@@ -60,7 +60,11 @@ def trained(run):
     """`run` as something with `recipe`, `load_flow` and `path`: a run's folder, a preset by folder, by a name such as
     glow/digits or by hf://user/name, or a .keras file."""
     path = Path(run)
-    if run.startswith(SCHEME) or is_preset(path) or (not path.exists() and path.as_posix() in preset_folders()):
+    if (
+        run.startswith(SCHEME)
+        or is_preset(path)
+        or (not path.exists() and path.as_posix() in preset_folders())
+    ):
         return FromPreset(run if run.startswith(SCHEME) else path.as_posix())
     if path.suffix == ".keras" and not path.is_dir():
         return LoneFlow(path)

@@ -100,7 +100,11 @@ def _rows(measured):
 
 def _where(measured):
     said = [measured.get("engine"), measured.get("devices"), measured.get("precision")]
-    return f"\n\nBy {', '.join(filter(None, said))}; standard errors are over the test data." if any(said) else ""
+    return (
+        f"\n\nBy {', '.join(filter(None, said))}; standard errors are over the test data."
+        if any(said)
+        else ""
+    )
 
 
 def _origin(metadata):

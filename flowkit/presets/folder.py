@@ -17,7 +17,14 @@ from flowkit.presets.untrusted import check_config, check_weights
 FORMAT = 1
 _NEEDED = ("config.json", "model.weights.h5")
 _UNSUMMED = ("metadata.json", "README.md")  # people go on with a README
-FILES = [*_NEEDED, *_UNSUMMED, "check.npz", "recipe.toml", "*.png", "assets/*"]  # all that goes to the hub and back
+FILES = [
+    *_NEEDED,
+    *_UNSUMMED,
+    "check.npz",
+    "recipe.toml",
+    "*.png",
+    "assets/*",
+]  # all that goes to the hub and back
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,8 @@ def write_preset(
 ) -> None:
     """Write a preset: `save(temporary)` writes config.json, metadata.json and weights, as Keras does.
 
-    `about` goes into metadata.json, `extra` is name -> content of further files. Raises PresetError if there is something
-    in `folder` already; whatever fails, no half of a preset is left.
+    `about` goes into metadata.json, `extra` is name -> content of further files. Raises PresetError if there is
+    something in `folder` already; whatever fails, no half of a preset is left.
     """
     with atomic_folder(folder) as temporary:
         save(temporary)
@@ -82,7 +89,9 @@ def read_preset(folder: str | os.PathLike[str]) -> Preset:
     metadata = _metadata(folder / "metadata.json")
     for name in _NEEDED:
         if name not in metadata["files"]:
-            raise PresetError(f"{folder}: metadata.json has no SHA-256 of {name}: it is damaged, or no preset.")
+            raise PresetError(
+                f"{folder}: metadata.json has no SHA-256 of {name}: it is damaged, or no preset."
+            )
     for name, expected in metadata["files"].items():
         if name not in _names(folder):
             raise PresetError(f"{folder}: {name} is missing: download or copy the preset again.")
@@ -107,7 +116,9 @@ def _metadata(path):
     except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise PresetError(f"{path}: expected that of a preset, received one that is damaged or something else.")
+        raise PresetError(
+            f"{path}: expected that of a preset, received one that is damaged or something else."
+        )
     if number > FORMAT:
         by = (metadata.get("versions") or {}).get("flowkit", "a newer one")
         raise PresetError(

@@ -12,7 +12,10 @@ import h5py
 from flowkit.presets.errors import PresetError
 
 _MOST_CONFIG = 2**24  # bytes; that of Glow with 6 levels of 32 steps has less than half a million
-_MOST_EXPANSION, _SMALL = 4, 2**20  # of weights: bytes in memory for one on the disk, and what any file may have
+_MOST_EXPANSION, _SMALL = (
+    4,
+    2**20,
+)  # of weights: bytes in memory for one on the disk, and what any file may have
 
 
 def check_config(path: Path) -> None:
@@ -22,7 +25,9 @@ def check_config(path: Path) -> None:
     try:
         waiting = [json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, RecursionError) as error:
-        raise PresetError(f"{path}: expected JSON, received something else ({type(error).__name__}).") from None
+        raise PresetError(
+            f"{path}: expected JSON, received something else ({type(error).__name__})."
+        ) from None
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
@@ -60,7 +65,9 @@ def _sizes(group, path):
             item = owner[name]
             if isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
-                    raise PresetError(f"{path}: expected weights, found {name!r}, whose data are in another file.")
+                    raise PresetError(
+                        f"{path}: expected weights, found {name!r}, whose data are in another file."
+                    )
                 yield item.nbytes
             elif item.id not in seen:  # a hard link may lead back
                 seen.add(item.id)

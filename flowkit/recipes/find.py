@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from flowkit.recipes.schema import RecipeError
 from flowkit._shipped import closest, recipe_files
+from flowkit.recipes.schema import RecipeError
 
 
 def find(name: str) -> Path:

@@ -32,7 +32,8 @@ class Log(keras.callbacks.Callback):
         latents: some data (a few hundred rows) whose latents make the histogram, with their `context`; None for none.
         config: names and values that the program shows as the settings of the run.
 
-    Raises ValueError for a name that is none of these, and ImportError, with what to install, if its package is missing.
+    Raises ValueError for a name that is none of these, and ImportError, which says what to install, if its package is
+    missing.
 
     >>> import tempfile
     >>> log = Log("csv", tempfile.mkdtemp())

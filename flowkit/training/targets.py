@@ -1,8 +1,8 @@
 """Where numbers and pictures of a training go: programs that people look at, each by its own package.
 
-A target has `scalars(step, values)`, `image(step, name, array)`, `histogram(step, name, values)` and `close()`. Steps are
-epochs, from 1. It is opened with the epochs that are done already: what it knows of later ones, of a run that was killed,
-is put right if its program can do that.
+A target has `scalars(step, values)`, `image(step, name, array)`, `histogram(step, name, values)` and `close()`. Steps
+are epochs, from 1. It is opened with the number of epochs that are done already: what it knows of later ones, of a run
+that was killed, is put right if its program can do that.
 """
 
 import csv

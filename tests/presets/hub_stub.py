@@ -66,16 +66,14 @@ class _Hub(BaseHTTPRequestHandler):
             self.answer({"id": info[1], "sha": SHA, "siblings": names, "private": False, "tags": []})
         elif tree and tree[1] in repositories:
             files = repositories[tree[1]].items()
-            self.answer(
-                [{"type": "file", "path": path, "size": len(x), "oid": oid(x)} for path, x in files]
-            )
+            self.answer([{"type": "file", "path": path, "size": len(x), "oid": oid(x)} for path, x in files])
         elif file and file[2] in repositories.get(file[1], {}):
             content = repositories[file[1]][file[2]]
             self.answer(content, ETag=f'"{oid(content)}"', X_Repo_Commit=SHA)
         else:
             self.answer({"error": "Repository not found"}, 404, X_Error_Code="RepoNotFound")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the names of http.server
 
 
 @contextlib.contextmanager

@@ -63,7 +63,11 @@ def test_the_card_is_what_the_metadata_say_and_a_header_that_yaml_reads(preset):
     assert "| test log-likelihood, nats | -2.8125 +- 0.2500 |" in text
     hub = pytest.importorskip("huggingface_hub")
     data = hub.ModelCard(text).data
-    assert (data.license, data.library_name, data.eval_results[0].metric_value) == ("cc0-1.0", "flowkit", -2.8125)
+    assert (data.license, data.library_name, data.eval_results[0].metric_value) == (
+        "cc0-1.0",
+        "flowkit",
+        -2.8125,
+    )
 
 
 @pytest.mark.one_engine
@@ -110,7 +114,10 @@ def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
 @pytest.mark.one_engine
 def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
     config = json.loads((copy / "config.json").read_text())
-    config["config"]["embedding"] = {"class_name": "__lambda__", "config": {"value": ["4wAAAA==", None, None]}}
+    config["config"]["embedding"] = {
+        "class_name": "__lambda__",
+        "config": {"value": ["4wAAAA==", None, None]},
+    }
     (copy / "config.json").write_text(json.dumps(config))
     resum(copy, "config.json")
     keras.config.enable_unsafe_deserialization()
