@@ -20,6 +20,8 @@ def fingerprint(*splits: Dataset | Table) -> str:
     """
     digest = hashlib.sha256()
     for split in splits:
+        said: list[object]
+        arrays: list[np.ndarray | None]
         if isinstance(split, Table):
             said, arrays = [split.names], [split.values]
         else:

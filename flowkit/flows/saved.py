@@ -93,7 +93,7 @@ class Saved(keras.Model):
         >>> flowkit.Flow.from_preset(folder).event_shape
         (2,)
         """
-        if not self.built:
+        if not self.built or self.event_shape is None:
             raise ValueError("save_to_preset expected a flow with weights: call build, adapt or fit first.")
         with self.turns.answer("save"):
             self._refuse_late()
@@ -163,7 +163,7 @@ class Saved(keras.Model):
 def _checked(flow, rows, context):
     """The content of check.npz."""
     file = io.BytesIO()
-    given = {} if context is None else {"context": np.asarray(context)}
+    given: dict[str, Any] = {} if context is None else {"context": np.asarray(context)}
     np.savez(file, rows=np.asarray(rows), log_prob=flow.log_prob(rows, context), **given)
     return file.getvalue()
 

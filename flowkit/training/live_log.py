@@ -62,10 +62,10 @@ class Log(keras.callbacks.Callback):
         self.of = one_of("Log's of", of, ("images", "rows"))
         self.batch_size = None if batch_size is None else whole_number(batch_size, "batch_size", least=1)
         self._samples = whole_number(samples, "samples", least=0)
-        self._how = {"classes": classes, "temperature": temperature, "levels": levels}
+        self._how: dict[str, Any] = {"classes": classes, "temperature": temperature, "levels": levels}
         self._latents, self._context = latents, context
         self._config = dict(config or {})
-        self._target: Target | None = None
+        self._target: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._target is None:  # now it is known how many epochs are done

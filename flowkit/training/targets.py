@@ -153,7 +153,7 @@ class CSV:
         pass
 
 
-TARGETS = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": MLflow, "csv": CSV}
+TARGETS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": MLflow, "csv": CSV}
 
 
 def require(name: str) -> None:
