@@ -46,7 +46,10 @@ def card(metadata: Mapping[str, Any]) -> str:
 
 def _header(metadata, measured):
     """YAML, of which JSON is a part: a line for each key."""
-    keys: dict[str, Any] = {"library_name": "flowkit", "tags": ["normalizing-flow", "density-estimation", "keras"]}
+    keys: dict[str, Any] = {
+        "library_name": "flowkit",
+        "tags": ["normalizing-flow", "density-estimation", "keras"],
+    }
     if metadata.get("license"):
         keys = {"license": metadata["license"], **keys}
     data = (metadata.get("data") or {}).get("name")
