@@ -60,7 +60,7 @@ def finish(experiment, folder, progress):
             "train_rows": len(train),
             "columns": train.values.shape[1],
             "data": test.name,
-            "data_sha256": data.fingerprint(train, test),
+            "data_sha256": data.content_hash(train, test),
             "epochs": recipe.training.epochs,
             "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),

@@ -127,7 +127,7 @@ def finish(experiment, folder, progress):
             "train_bits_per_dim": log[-1].get("bits_per_dim") if log else None,
             "train_images": len(experiment.train),
             "data": test.name,
-            "data_sha256": data.fingerprint(experiment.train, test),
+            "data_sha256": data.content_hash(experiment.train, test),
             "epochs": recipe.training.epochs,
             "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),

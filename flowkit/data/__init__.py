@@ -17,7 +17,7 @@ What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; n
 `load_table` loads a table, a .csv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
-resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `fingerprint` tells
+resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` tells
 whether two data sets are the same.
 `python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
 """
@@ -27,7 +27,7 @@ from flowkit.data.batch_order import Batches, batches
 from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
-from flowkit.data.fingerprint import fingerprint
+from flowkit.data.content_hash import content_hash
 from flowkit.data.frame import Columns
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
@@ -44,7 +44,7 @@ __all__ = [
     "absolute",
     "augment",
     "batches",
-    "fingerprint",
+    "content_hash",
     "load",
     "load_table",
     "validate_images",

@@ -8,14 +8,14 @@ from flowkit.data.dataset import Dataset
 from flowkit.data.table import Table
 
 
-def fingerprint(*splits: Dataset | Table) -> str:
+def content_hash(*splits: Dataset | Table) -> str:
     """The SHA-256 of the splits, in order, as 64 hexadecimal digits.
 
     What counts is what a model sees: types, shapes and values of images with their labels, or of a table with the names
-    of its columns. The file that they came from does not: the same images as PNG and as an array have one fingerprint.
+    of its columns. The file that they came from does not: the same images as PNG and as an array have one sum.
 
     >>> import numpy as np
-    >>> fingerprint(Dataset(np.zeros((1, 2, 2, 1), "uint8"), None, levels=256, name="a"))[:8]
+    >>> content_hash(Dataset(np.zeros((1, 2, 2, 1), "uint8"), None, levels=256, name="a"))[:8]
     '16224fcd'
     """
     digest = hashlib.sha256()
