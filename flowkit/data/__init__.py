@@ -25,9 +25,9 @@ whether two data sets are the same.
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
 from flowkit.data.bounded import MAX_BYTES
+from flowkit.data.content_hash import content_hash
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
-from flowkit.data.content_hash import content_hash
 from flowkit.data.frame import Columns
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
