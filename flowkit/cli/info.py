@@ -11,7 +11,7 @@ from flowkit import backends, presets
 
 def run(preset):
     told = facts() if preset is None else _told(presets.read_preset(presets.find_preset(preset)))
-    width = max(map(len, told))
+    width = max(10, *map(len, told))
     for name, value in told.items():
         print(f"{name:{width}} {value}")
 
