@@ -11,6 +11,7 @@ from flowkit import evaluation as evaluation
 from flowkit import latent as latent
 from flowkit import numerics as numerics
 from flowkit import objectives as objectives
+from flowkit import presets as presets
 from flowkit import surjections as surjections
 from flowkit import testing as testing
 from flowkit import training as training
@@ -24,6 +25,8 @@ from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
 from flowkit.flows import Flow as Flow
 from flowkit.flows import LabelledFlow as LabelledFlow
+from flowkit.presets import PresetError as PresetError
+from flowkit.presets import upload_preset as upload_preset
 
 __version__: str
 __all__: list[str]

@@ -38,7 +38,7 @@ TOPICS = (
 # What the topics of one engine share, and nobody else sees.
 SHARED = {"torch": {"stacks", "values"}}
 
-# room -> the rooms it may see. `_engine`, the choice of an engine, and `_registration` belong to none.
+# room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
     "contract": set(),
     "numerics": {"backends"},
@@ -56,8 +56,10 @@ MAY_IMPORT = {
         "objectives",
         "data",
         "distributed",
+        "presets",
         "backends",
     },
+    "presets": set(),
     "distributed": {"contract", "backends"},
     "data": {"contract", "distributed"},
     "evaluation": {"flows", "bijectors", "contract", "distributions"},
@@ -80,6 +82,7 @@ MAY_IMPORT = {
     "recipes": {"contract", "zoo", "data", "training", "distributed"},
     "_engine": set(),
     "_registration": set(),
+    "_shipped": set(),
     "__init__": set(),
 }
 EVERYTHING = {*MAY_IMPORT, "cli"}
@@ -101,8 +104,11 @@ ALSO = {
     "flowkit.bijectors.whitening": {"backends"},  # as coupling
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
     "flowkit.bijectors.unconstrain": {"backends"},  # as splits
+    "flowkit.flows.saved": {"__init__"},  # its own version, which files are told
+    "flowkit.presets.folder": {"__init__"},
+    "flowkit.presets.hub": {"__init__"},
 }
-FREE = {"_engine", "_registration"}
+FREE = {"_engine", "_registration", "_shipped"}
 
 
 def modules():

@@ -31,7 +31,7 @@ def bound(requirement):
 
 
 def test_the_extras_are_there():
-    assert set(EXTRAS) == {*ENGINES, "tables", "testing", "docs", "dev"}
+    assert set(EXTRAS) == {*ENGINES, "tables", "hub", "testing", "docs", "dev"}
 
 
 def test_no_engine_is_a_dependency():
@@ -91,9 +91,10 @@ def wheel(tmp_path_factory):
         return archive.namelist()
 
 
-def test_the_wheel_carries_every_recipe(wheel):
-    inside = {name.removeprefix("flowkit/zoo/recipes/") for name in wheel if name.endswith(".toml")}
-    assert inside == set(RECIPES) != set()
+def test_the_wheel_carries_every_recipe_and_every_file_of_the_trained_flows(wheel):
+    inside = {name.removeprefix("flowkit/zoo/recipes/") for name in wheel}
+    presets = {path.relative_to(ROOT / "zoo").as_posix() for path in (ROOT / "zoo").glob("*/*/*.*")}
+    assert inside > {*RECIPES, *presets} > set(RECIPES) > set()
 
 
 def test_the_wheel_carries_the_images_and_both_licences(wheel):

@@ -1,4 +1,4 @@
-"""`flowkit train | sample | evaluate | diagnose | compare | interpolate | ...`: without writing Python.
+"""`flowkit train | sample | evaluate | diagnose | compare | interpolate | preset | ...`: without writing Python.
 
 Importing this imports neither Keras nor an engine: `--backend` comes first.
 """

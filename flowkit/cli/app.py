@@ -38,10 +38,11 @@ Backend = Annotated[
     typer.Option(help=f"The engine: {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed."),
 ]
 Run = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="RUN",
-        help="A folder that `flowkit train` has made, a name such as glow/fashion-mnist, or a .keras file.",
+        help="A folder that `flowkit train` has made, a preset (a name such as glow/fashion-mnist, a folder, or "
+        "hf://user/name), or a .keras file.",
     ),
 ]
 Output = Annotated[
@@ -92,6 +93,13 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, as model.steps=8."),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Numbers and pictures of each epoch for tensorboard, wandb, mlflow or csv, too.",
+        ),
+    ] = None,
 ):
     """Train a flow from a recipe, evaluate it on the test split, and draw samples.
 
@@ -109,6 +117,7 @@ def train(
         out=out,
         resume=resume,
         settings=set_ or [],
+        logs=log or [],
     )
 
 
@@ -306,6 +315,25 @@ def convert(
 
 
 @app.command()
+def preset(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that has come to its end.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The preset, a new folder.", callback=paths.folder)
+    ],
+    license_: Annotated[
+        str | None, typer.Option("--license", help="Under which the weights may be used, such as apache-2.0.")
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="What the README says first.")] = None,
+    backend: Backend = None,
+):
+    """Make a preset of a run: a folder with flow, recipe, numbers and a model card, to be shared."""
+    use(backend)
+    from flowkit.cli.preset import run as make
+
+    make(run, folder, license=license_, description=description)
+
+
+@app.command()
 def check(
     target: Annotated[
         str, typer.Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
@@ -346,7 +374,8 @@ def info(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="A family such as nsf, a recipe such as glow/digits, a run's folder, or a .keras file.",
+            help="A family such as nsf, a recipe or preset such as glow/digits, the folder of a run or preset, "
+            "hf://user/name, or a .keras file.",
         ),
     ] = None,
     cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,

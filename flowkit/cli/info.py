@@ -1,4 +1,4 @@
-"""`flowkit info`: what a bug report needs; of a name, what is in that flow and whose idea it was."""
+"""`flowkit info`: what a bug report needs; of a name, what is in that flow, what it reaches and whose idea it was."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 
 import flowkit
-from flowkit import backends, recipes, zoo
+from flowkit import backends, presets, recipes, zoo
+from flowkit._shipped import closest
 from flowkit.cli.failure import CommandError
-from flowkit.cli.trained import trained
-from flowkit.zoo.files import closest
+from flowkit.cli.trained import FromPreset, LoneFlow, trained
 from flowkit.zoo.papers import PAPERS
 
 _COLUMNS = 8  # of the table that a family without any is shown for
@@ -22,10 +22,9 @@ def run(name=None, *, cite=False):
             raise CommandError(
                 f"--cite: expected a NAME whose paper to cite, such as one of {', '.join(PAPERS)}"
             )
-        for key, value in facts().items():
-            print(f"{key:10} {value}")
+        _show(facts())
         return
-    family, make = _meant(name)
+    family, told, make = _meant(name)
     if cite:
         if family is None:
             raise CommandError(f"{name}: a flow alone does not say which paper it is from: name its family")
@@ -33,26 +32,37 @@ def run(name=None, *, cite=False):
         return
     if family is not None:
         print(PAPERS[family])
+    _show(told)
     make().summary()
 
 
+def _show(told):
+    width = max([10, *map(len, told)])
+    for key, value in told.items():
+        print(f"{key:{width}} {value}")
+
+
 def _meant(name):
-    """(the family or None, what makes the flow) of a family, a recipe, a run or a file."""
+    """(the family or None, facts, what makes the flow) of a family, a recipe, a run, a preset or a file."""
     if name in zoo.ARCHITECTURES:
-        return name, lambda: _usual(name)
-    path = Path(name)
-    if path.suffix == ".keras" or path.is_dir() or name in zoo.pretrained():
-        found = trained(path)
-        family = None if path.suffix == ".keras" and not path.is_dir() else found.recipe().model["name"]
-        return family, found.load_flow
+        return name, {}, lambda: _usual(name)
+    found = trained(name)
+    if isinstance(found, FromPreset):
+        preset = presets.read_preset(presets.find_preset(name))
+        family = None if preset.recipe is None else found.recipe().model["name"]
+        return family, _told(preset), found.load_flow
+    if isinstance(found, LoneFlow):
+        return None, {}, found.load_flow
+    if Path(name).is_dir():
+        return found.recipe().model["name"], {}, found.load_flow
     known = [*zoo.ARCHITECTURES, *recipes.available()]
-    if name not in known and not path.is_file():
+    if name not in known and not Path(name).is_file():
         raise CommandError(
-            f"{name}: expected a family, a recipe, a run's folder or a .keras file; the nearest names are "
-            f"{closest(name, known)}"
+            f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; the nearest names "
+            f"are {closest(name, known)}"
         )
     recipe = recipes.read_recipe(name)
-    return recipe.model["name"], lambda: _of_recipe(recipe)
+    return recipe.model["name"], {}, lambda: _of_recipe(recipe)
 
 
 def _usual(family):
@@ -76,6 +86,22 @@ def _of_recipe(recipe):
         height, width = side if isinstance(side, list) else (side, side)
         return family(**arguments, input_shape=(height, width, recipe.data.channels or 3))
     return recipes.build_flow(recipe, given)
+
+
+def _told(preset):
+    """What metadata.json says of a preset, in the order of the file."""
+    known = preset.metadata
+    data = known.get("data") or {}
+    return {
+        "preset": preset.folder,
+        "event": " x ".join(map(str, known.get("event_shape") or ())),
+        **({"classes": known["num_classes"]} if known.get("num_classes") else {}),
+        "parameters": f"{known.get('parameters', 0):,}",
+        "data": f"{data.get('name', 'not told')} {data.get('sha256') or ''}".strip(),
+        **{name: value for name, value in preset.measured.items() if value is not None},
+        "written by": ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items()),
+        "license": known.get("license", "not told"),
+    }
 
 
 def facts():

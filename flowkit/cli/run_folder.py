@@ -21,7 +21,7 @@ class RunFolder:
 
     `recipe.toml` (all values filled in), `log.csv`, `checkpoint.npz` and the one before, `samples/`,
     `loss.png`, `samples.png` (of tables `pairs.png` and `quantiles.png`), `flow.keras` (averaged weights, no
-    optimizer), `metrics.json`.
+    optimizer), `metrics.json`; `logs/NAME` of each `--log NAME`.
     """
 
     def __init__(self, path):
@@ -36,6 +36,7 @@ class RunFolder:
         self.quantiles = self.path / "quantiles.png"
         self.flow_path = self.path / "flow.keras"
         self.metrics = self.path / "metrics.json"
+        self.logs = self.path / "logs"
 
     def check_resumable(self):
         """Raise a CommandError if there is no folder to go on in, and another run has nearly its name."""

@@ -6,7 +6,7 @@ import math
 import keras
 import numpy as np
 
-from flowkit import recipes, training
+from flowkit import data, recipes, training
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.info import facts
 from flowkit.training.atomic import atomic_path
@@ -60,6 +60,7 @@ def finish(experiment, folder, progress):
             "train_rows": len(train),
             "columns": train.values.shape[1],
             "data": test.name,
+            "data_sha256": data.content_hash(train, test),
             "epochs": recipe.training.epochs,
             "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),

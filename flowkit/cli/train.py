@@ -12,9 +12,13 @@ from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
+from flowkit.training.targets import TARGETS, require
+
+_LATENTS = 256  # images or rows whose latents a --log shows
 
 
-def run(name, *, source, epochs, precision, workers, out, resume, settings):
+def run(name, *, source, epochs, precision, workers, out, resume, settings, logs):
+    check_logs(logs)
     recipe = recipes.read_recipe(name, overrides(settings, source, epochs, precision))
     recipe = recipes.for_workers(recipe, workers)
     folder = RunFolder(out or Path("runs") / _default_folder(name))
@@ -41,7 +45,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings):
         )  # nothing in it has changed so far, since all of that may refuse
         if distributed.is_main():
             note_busy_processors()
-        progress = fit(experiment, folder, checkpoint, resumed=resume)
+        progress = fit(experiment, folder, checkpoint, resumed=resume, logs=logs)
         main = distributed.is_main()
         distributed.stop()  # what is left is the work of one process, and nobody waits for it
         if not main:
@@ -62,7 +66,15 @@ def overrides(settings, source, epochs, precision):
     return settings
 
 
-def fit(experiment, folder, checkpoint, resumed=False):
+def check_logs(names):
+    """Raise a CommandError for a --log that is none, and ImportError if its package is missing."""
+    for name in names:
+        if name not in TARGETS:
+            raise CommandError(f"--log: expected one of {', '.join(TARGETS)}, received {name!r}")
+        require(name)
+
+
+def fit(experiment, folder, checkpoint, resumed=False, logs=()):
     """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
     table, sampling = experiment.recipe.training, experiment.recipe.sampling
     done, step = checkpoint.epochs_done, experiment.batches.step
@@ -82,6 +94,8 @@ def fit(experiment, folder, checkpoint, resumed=False):
         training.CSVLog(folder.log),
         progress,
     ]
+    live = [training.Log(name, folder.logs / name, **_logged(experiment)) for name in dict.fromkeys(logs)]
+    callbacks += live
     try:
         with interrupt.between_steps():
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
@@ -96,6 +110,8 @@ def fit(experiment, folder, checkpoint, resumed=False):
         ) from None
     finally:
         progress.close()
+        for log in live:
+            log.close()
     interrupt.check()
     return progress
 
@@ -128,6 +144,7 @@ def finish(experiment, folder, progress):
             "train_bits_per_dim": log[-1].get("bits_per_dim") if log else None,
             "train_images": len(experiment.train),
             "data": test.name,
+            "data_sha256": data.content_hash(experiment.train, test),
             "epochs": recipe.training.epochs,
             "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
@@ -147,6 +164,29 @@ def finish(experiment, folder, progress):
             "longer warm-up or a clip_norm",
             FAILED,
         )
+
+
+def _logged(experiment):
+    """What `training.Log` is told."""
+    recipe, test = experiment.recipe, experiment.test
+    told = {
+        "batch_size": recipe.training.batch_size,
+        "config": {
+            f"{table}.{key}": value for table, keys in recipe.tables().items() for key, value in keys.items()
+        },
+    }
+    if recipes.of_tables(recipe):
+        return {**told, "of": "rows", "latents": test.values[:_LATENTS]}
+    context = experiment.context(test)
+    context = None if context is None else context[:_LATENTS]
+    picture = _picture(experiment)
+    return {
+        **told,
+        "samples": picture.pop("count"),
+        **picture,
+        "latents": test.images[:_LATENTS],
+        "context": context,
+    }
 
 
 def _picture(experiment):

@@ -1,31 +1,39 @@
-"""A trained flow, as the commands that use one are given it: a run's folder, a name of the zoo, or a file."""
+"""A trained flow, as the commands that use one are given it: a run's folder, a preset by name or folder, or a file."""
 
 from pathlib import Path
 
-from flowkit import recipes, zoo
+from flowkit import presets, recipes
+from flowkit._shipped import preset_folders
 from flowkit.cli.failure import CommandError
 from flowkit.cli.flow_file import read_flow
 from flowkit.cli.run_folder import RunFolder, with_source
+from flowkit.flows import Flow
+from flowkit.presets.folder import is_preset
+from flowkit.presets.hub import SCHEME
 
 
-class Pretrained:
-    """A flow that comes with flowkit, in the place of a `RunFolder`. Pictures go to the working folder."""
+class FromPreset:
+    """The flow of a preset, in the place of a `RunFolder`. Pictures go to the working folder."""
 
     path = Path()
 
     def __init__(self, name):
-        self.name = name
+        self._name = name
+        self._folder = presets.find_preset(name)  # which may download it, once
 
     def recipe(self, source=None):
         """The recipe that the flow was trained by, with data from `source` if that is given."""
-        return with_source(recipes.read_recipe(self.name), source)
+        path = presets.read_preset(self._folder).recipe
+        if path is None:
+            raise CommandError(
+                f"{self._name}: expected a preset made of a run, whose recipe says what data it is of, received a flow "
+                "alone; only `flowkit sample` and `info` need no more"
+            )
+        return with_source(recipes.read_recipe(str(path)), source)
 
     def load_flow(self):
-        """The trained flow. Raises a CommandError if its file is damaged."""
-        try:
-            return zoo.load(self.name)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+        """The trained flow. Raises a PresetError if one of its files is damaged."""
+        return Flow.from_preset(self._folder)
 
 
 class LoneFlow:
@@ -49,9 +57,15 @@ class LoneFlow:
 
 
 def trained(run):
-    """`run` as something with `recipe`, `load_flow` and `path`: a folder, a name such as glow/digits, a .keras file."""
-    if run.suffix == ".keras" and not run.is_dir():
-        return LoneFlow(run)
-    if run.exists() or run.as_posix() not in zoo.pretrained():
-        return RunFolder(run)
-    return Pretrained(run.as_posix())
+    """`run` as something with `recipe`, `load_flow` and `path`: a run's folder, a preset by folder, by a name such as
+    glow/digits or by hf://user/name, or a .keras file."""
+    path = Path(run)
+    if (
+        run.startswith(SCHEME)
+        or is_preset(path)
+        or (not path.exists() and path.as_posix() in preset_folders())
+    ):
+        return FromPreset(run if run.startswith(SCHEME) else path.as_posix())
+    if path.suffix == ".keras" and not path.is_dir():
+        return LoneFlow(path)
+    return RunFolder(path)

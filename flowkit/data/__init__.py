@@ -17,13 +17,15 @@ What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; n
 `load_table` loads a table, a .csv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
-resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous.
+resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` tells
+whether two data sets are the same.
 `python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
 """
 
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
 from flowkit.data.bounded import MAX_BYTES
+from flowkit.data.content_hash import content_hash
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
@@ -42,6 +44,7 @@ __all__ = [
     "absolute",
     "augment",
     "batches",
+    "content_hash",
     "load",
     "load_table",
     "validate_images",

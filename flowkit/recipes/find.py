@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from flowkit._shipped import closest, recipe_files
 from flowkit.recipes.schema import RecipeError
-from flowkit.zoo.files import closest, files
 
 
 def find(name: str) -> Path:
@@ -26,4 +26,4 @@ def find(name: str) -> Path:
 
 def available() -> dict[str, Path]:
     """Name -> path of the recipes that come with flowkit."""
-    return files("toml")
+    return recipe_files()

@@ -6,6 +6,7 @@ from flowkit.training.averaging import averaged_weights
 from flowkit.training.errors import CheckpointError, TrainingStopped
 from flowkit.training.grid import ImageGrid
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
+from flowkit.training.live_log import Log
 from flowkit.training.log import CSVLog, read_log
 from flowkit.training.pictures import SampleGrid, image_grid, sample_grid, save_curves, save_png
 from flowkit.training.progress import ProgressBar
@@ -19,6 +20,7 @@ __all__ = [
     "GlowAdamax",
     "GuardedOptimizer",
     "ImageGrid",
+    "Log",
     "ProgressBar",
     "Resume",
     "SampleGrid",

@@ -275,6 +275,32 @@ def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
     )
 
 
+def test_a_run_becomes_a_preset_that_commands_take_and_whose_numbers_are_the_run_s(
+    trained, conditional, tmp_path, capsys
+):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    preset = tmp_path / "preset"
+    assert main(["preset", str(trained), str(preset), "--license", "cc0-1.0"]) == 0
+    kept = json.loads((preset / "metadata.json").read_text())
+    assert kept["data"] == {"name": metrics["data"], "sha256": metrics["data_sha256"]}
+    assert kept["measured"].items() < metrics.items()
+    assert f"{metrics['test_bits_per_dim']:.4f} +- " in (preset / "README.md").read_text()
+    for name in ("README.md", "metadata.json", "recipe.toml"):
+        assert str(trained.parent) not in (preset / name).read_text()
+    capsys.readouterr()
+    for run in (trained, preset):
+        assert main(["evaluate", str(run)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert main(["sample", str(preset), "-n", "4", "-o", str(tmp_path / "grid.png")]) == 0
+    assert main(["preset", str(conditional), str(tmp_path / "given")]) == 0
+    assert np.load(tmp_path / "given" / "check.npz")["context"].shape == (16,)
+    assert "expected a new folder, found one with files in it" in refused(capsys, "preset", trained, preset)
+    assert "expected the folder of a run" in refused(capsys, "preset", tmp_path / "none", tmp_path / "new")
+    (preset / "recipe.toml").write_text("")
+    assert "recipe.toml: expected SHA-256" in refused(capsys, "evaluate", preset)
+
+
 def test_info_names_what_there_is(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out

@@ -1,0 +1,138 @@
+"""The files of a preset, written as a whole, and compared with their sums before they are read."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flowkit
+from flowkit.presets.atomic_folder import atomic_folder
+from flowkit.presets.card import card
+from flowkit.presets.errors import PresetError
+from flowkit.presets.untrusted import check_config, check_weights
+
+FORMAT = 1
+_NEEDED = ("config.json", "model.weights.h5")
+_UNSUMMED = ("metadata.json", "README.md")  # people go on with a README
+FILES = [
+    *_NEEDED,
+    *_UNSUMMED,
+    "check.npz",
+    "recipe.toml",
+    "*.png",
+    "assets/*",
+]  # all that goes to the hub and back
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A folder whose files are what their sums say, and what its metadata.json tells.
+
+    `measured` is what a run has measured, or empty; `recipe` the path of its recipe, or None.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        return self.metadata.get("measured") or {}
+
+    @property
+    def recipe(self) -> Path | None:
+        path = self.folder / "recipe.toml"
+        return path if "recipe.toml" in self.metadata["files"] else None
+
+
+def is_preset(folder: str | os.PathLike[str]) -> bool:
+    """Whether `folder` looks like a preset, and not like the folder of a run."""
+    return all(os.path.isfile(os.path.join(folder, name)) for name in ("metadata.json", "config.json"))
+
+
+def write_preset(
+    folder: str | os.PathLike[str],
+    save: Callable[[Path], None],
+    about: Mapping[str, Any],
+    extra: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write a preset: `save(temporary)` writes config.json, metadata.json and weights, as Keras does.
+
+    `about` goes into metadata.json, `extra` is name -> content of further files. Raises PresetError if there is
+    something in `folder` already; whatever fails, no half of a preset is left.
+    """
+    with atomic_folder(folder) as temporary:
+        save(temporary)
+        for name, content in (extra or {}).items():
+            (temporary / name).write_bytes(content)
+        empty = temporary / "assets"  # Keras makes it for layers that have some
+        if empty.is_dir() and not any(empty.iterdir()):
+            empty.rmdir()
+        path = temporary / "metadata.json"
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = {"preset": FORMAT, "name": Path(os.path.abspath(folder)).name, **metadata, **about}
+        metadata["files"] = {
+            name: _sum(temporary / name) for name in _names(temporary) if name not in _UNSUMMED
+        }
+        path.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (temporary / "README.md").write_text(card(metadata), encoding="utf-8")
+
+
+def read_preset(folder: str | os.PathLike[str]) -> Preset:
+    """The preset in `folder`, after all its files were compared with their sums, and looked through for code.
+
+    Raises PresetError if a file is missing, is another than it was, or comes from a newer flowkit.
+    """
+    folder = Path(folder)
+    metadata = _metadata(folder / "metadata.json")
+    for name in _NEEDED:
+        if name not in metadata["files"]:
+            raise PresetError(
+                f"{folder}: metadata.json has no SHA-256 of {name}: it is damaged, or no preset."
+            )
+    for name, expected in metadata["files"].items():
+        if name not in _names(folder):
+            raise PresetError(f"{folder}: {name} is missing: download or copy the preset again.")
+        received = _sum(folder / name)
+        if received != expected:
+            raise PresetError(
+                f"{folder / name}: expected SHA-256 {expected}, received {received}: the file is damaged or another; "
+                "download or copy the preset again."
+            )
+    check_config(folder / "config.json")
+    check_weights(folder / "model.weights.h5")
+    return Preset(folder, metadata)
+
+
+def _metadata(path):
+    if not path.is_file():
+        raise PresetError(f"{path.parent}: expected a preset, found no metadata.json in it.")
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        number, files = metadata["preset"], metadata["files"]
+        whole = isinstance(number, int) and isinstance(files, dict)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise PresetError(
+            f"{path}: expected that of a preset, received one that is damaged or something else."
+        )
+    if number > FORMAT:
+        by = (metadata.get("versions") or {}).get("flowkit", "a newer one")
+        raise PresetError(
+            f"{path.parent}: expected a preset of format {FORMAT}, received {number}: it was written by flowkit {by}, "
+            f"here is {flowkit.__version__}; update flowkit."
+        )
+    return metadata
+
+
+def _names(folder):
+    """The files in a folder, at any depth, as metadata.json calls them."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _sum(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

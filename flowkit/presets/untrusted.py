@@ -1,0 +1,74 @@
+"""What a file of a stranger may hold: bounds that are asked before Keras reads it.
+
+Keras refuses code by itself (`safe_mode`), unless `keras.config.enable_unsafe_deserialization()` was called; here it is
+refused in any case. It does not refuse small files that declare gigabytes, nor links to other files of this machine.
+"""
+
+import json
+from pathlib import Path
+
+import h5py
+
+from flowkit.presets.errors import PresetError
+
+_MOST_CONFIG = 2**24  # bytes; that of Glow with 6 levels of 32 steps has less than half a million
+_MOST_EXPANSION, _SMALL = (
+    4,
+    2**20,
+)  # of weights: bytes in memory for one on the disk, and what any file may have
+
+
+def check_config(path: Path) -> None:
+    """Raise PresetError for a config.json that is none, is too large, or brings code."""
+    if path.stat().st_size > _MOST_CONFIG:
+        raise PresetError(f"{path}: expected at most {_MOST_CONFIG} bytes, received {path.stat().st_size}.")
+    try:
+        waiting = [json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, RecursionError) as error:
+        raise PresetError(
+            f"{path}: expected JSON, received something else ({type(error).__name__})."
+        ) from None
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if item.get("class_name") in ("__lambda__", "Lambda"):
+                raise PresetError(
+                    f"{path} brings code, a Lambda, and flowkit runs no code of files: make it a layer of your own, "
+                    "registered with @keras.saving.register_keras_serializable()."
+                )
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+
+
+def check_weights(path: Path) -> None:
+    """Raise PresetError for a model.weights.h5 that is none, declares far more than it holds, or points elsewhere."""
+    most = _MOST_EXPANSION * path.stat().st_size + _SMALL
+    try:
+        with h5py.File(path, "r") as file:
+            declared = sum(_sizes(file, path))
+    except (OSError, RuntimeError) as error:
+        first = str(error).split("\n")[0]
+        raise PresetError(f"{path}: expected weights in HDF5, received something else ({first}).") from None
+    if declared > most:
+        raise PresetError(f"{path}: expected at most {most} bytes of weights, and it declares {declared}.")
+
+
+def _sizes(group, path):
+    """Bytes of each data set in a group, at any depth."""
+    waiting, seen = [group], set()
+    while waiting:
+        owner = waiting.pop()
+        for name in owner:
+            if not isinstance(owner.get(name, getlink=True), h5py.HardLink):
+                raise PresetError(f"{path}: expected weights, found {name!r}, a link to elsewhere.")
+            item = owner[name]
+            if isinstance(item, h5py.Dataset):
+                if item.external or item.is_virtual:
+                    raise PresetError(
+                        f"{path}: expected weights, found {name!r}, whose data are in another file."
+                    )
+                yield item.nbytes
+            elif item.id not in seen:  # a hard link may lead back
+                seen.add(item.id)
+                waiting.append(item)

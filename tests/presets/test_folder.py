@@ -1,0 +1,154 @@
+"""A preset comes back as it was; what is damaged, newer, foreign or brings code is refused in a sentence."""
+
+import hashlib
+import json
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from flowkit import Flow, LabelledFlow, PresetError, presets, zoo
+from flowkit.bijectors import Chain, Scale
+from flowkit.presets.folder import read_preset
+from flowkit.presets.untrusted import check_weights
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """A compiled and trained flow, and the folder that it was saved to."""
+    flow = zoo.nsf(features=2, layers=2, hidden=[8])
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    flow.compile(keras.optimizers.Adam(1e-2))
+    flow.fit(x, epochs=1, verbose=0)
+    folder = tmp_path_factory.mktemp("presets") / "mine"
+    about = {
+        "license": "cc0-1.0",
+        "data": {"name": "noise", "sha256": "0" * 64},
+        "measured": {"test_log_prob": -2.8125, "test_standard_error": 0.25, "test_rows": 64},
+    }
+    flow.save_to_preset(folder, rows=x[:4], about=about)
+    return flow, x, folder
+
+
+@pytest.fixture
+def copy(preset, tmp_path):
+    return shutil.copytree(preset[2], tmp_path / "copy")
+
+
+def resum(folder, name):
+    """What somebody who means harm would do: the sums are right."""
+    path = folder / "metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    path.write_text(json.dumps(metadata))
+
+
+def test_it_comes_back_with_the_same_likelihoods_and_without_its_optimizer(preset):
+    flow, x, folder = preset
+    loaded = Flow.from_preset(folder)
+    np.testing.assert_array_equal(loaded.log_prob(x), flow.log_prob(x))
+    assert not loaded.compiled
+    assert (folder / "model.weights.h5").stat().st_size < 150_000
+    kept = np.load(folder / "check.npz")
+    np.testing.assert_array_equal(kept["rows"], x[:4])
+    np.testing.assert_array_equal(kept["log_prob"], flow.log_prob(x[:4]))
+
+
+@pytest.mark.one_engine
+def test_the_card_is_what_the_metadata_say_and_a_header_that_yaml_reads(preset):
+    text = (preset[2] / "README.md").read_text()
+    assert text == presets.card(read_preset(preset[2]).metadata)
+    assert "| test log-likelihood, nats | -2.8125 +- 0.2500 |" in text
+    hub = pytest.importorskip("huggingface_hub")
+    data = hub.ModelCard(text).data
+    assert (data.license, data.library_name, data.eval_results[0].metric_value) == (
+        "cc0-1.0",
+        "flowkit",
+        -2.8125,
+    )
+
+
+@pytest.mark.one_engine
+def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(preset, tmp_path, monkeypatch):
+    flow, x, folder = preset
+    with pytest.raises(PresetError, match="expected a new folder, found one with files in it"):
+        flow.save_to_preset(folder)
+    monkeypatch.setattr(Flow, "log_prob", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        flow.save_to_preset(tmp_path / "new", rows=x)
+    monkeypatch.setattr(presets.folder, "card", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        flow.save_to_preset(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="call build, adapt or fit"):
+        Flow(Chain([Scale(0.0)])).save_to_preset(tmp_path / "new")
+
+
+@pytest.mark.one_engine
+def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
+    weights = copy / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(PresetError, match=r"model.weights.h5: expected SHA-256 [0-9a-f]{64}, received"):
+        Flow.from_preset(copy)
+    weights.unlink()
+    with pytest.raises(PresetError, match=r"model.weights.h5 is missing"):
+        Flow.from_preset(copy)
+    metadata = json.loads((copy / "metadata.json").read_text())
+    (copy / "metadata.json").write_text(json.dumps({**metadata, "preset": 2, "versions": {"flowkit": "9.0"}}))
+    with pytest.raises(PresetError, match=r"received 2: it was written by flowkit 9.0.*update flowkit"):
+        Flow.from_preset(copy)
+    for text in ("[]", "{", '{"preset": 1}'):
+        (copy / "metadata.json").write_text(text)
+        with pytest.raises(PresetError, match="damaged or something else"):
+            Flow.from_preset(copy)
+    with pytest.raises(PresetError, match=r"no metadata.json in it"):
+        Flow.from_preset(tmp_path)
+    with pytest.raises(PresetError, match=r"there is no preset 'glow/digit'.*nearest are glow/digits"):
+        Flow.from_preset("glow/digit")
+    with pytest.raises(PresetError, match=r"expected a LabelledFlow, found a Flow"):
+        LabelledFlow.from_preset("glow/digits")
+
+
+@pytest.mark.one_engine
+def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["config"]["embedding"] = {
+        "class_name": "__lambda__",
+        "config": {"value": ["4wAAAA==", None, None]},
+    }
+    (copy / "config.json").write_text(json.dumps(config))
+    resum(copy, "config.json")
+    keras.config.enable_unsafe_deserialization()
+    try:
+        with pytest.raises(PresetError, match="brings code, a Lambda"):
+            Flow.from_preset(copy)
+    finally:
+        keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", True)
+    config["config"]["embedding"] = {"module": "os", "class_name": "system", "config": {}}
+    (copy / "config.json").write_text(json.dumps(config))
+    resum(copy, "config.json")
+    with pytest.raises(PresetError, match=r"cannot be loaded: .*written by flowkit"):
+        Flow.from_preset(copy)
+
+
+@pytest.mark.one_engine
+def test_weights_that_declare_gigabytes_or_point_elsewhere_are_refused(tmp_path):
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", shape=(30_000, 30_000), dtype="float32", chunks=(1000, 1000))
+    with pytest.raises(PresetError, match="and it declares 3600000000"):
+        check_weights(path)
+    for link in (h5py.SoftLink("/b"), h5py.ExternalLink("other.h5", "/a")):
+        with h5py.File(path, "w") as file:
+            file["a"] = link
+        with pytest.raises(PresetError, match="'a', a link to elsewhere"):
+            check_weights(path)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", shape=(4,), dtype="uint8", external=[("/etc/hostname", 0, 4)])
+    with pytest.raises(PresetError, match="whose data are in another file"):
+        check_weights(path)
+    path.write_bytes(b"no weights")
+    with pytest.raises(PresetError, match="expected weights in HDF5"):
+        check_weights(path)

@@ -1,0 +1,81 @@
+"""The checklists of CONTRIBUTING.md: what a new transform, bijector or zoo entry must not lack."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import flowkit
+from flowkit import zoo
+
+pytestmark = pytest.mark.one_engine
+
+ROOT = Path(__file__).parents[1]
+PLAIN = {"Exp", "Logit", "Scale", "Shift", "Sigmoid", "Softplus", "Tanh"}  # whose formula says it all
+BASES = {"Elementwise", "Solved", "StraightTails", "Transform"}  # of which others are made
+TESTS = {
+    "bijectors": [ROOT / "tests/cases.py"],
+    "transforms": [*sorted((ROOT / "tests/transforms").glob("*.py")), ROOT / "tests/cases.py"],
+}
+
+
+def missing(room, name):
+    """What of the checklist a public class lacks, as the list calls it."""
+    found = [
+        ast.get_docstring(node) or ""
+        for path in sorted((ROOT / "flowkit" / room).rglob("*.py"))
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    if not found:
+        return ["a file of its own room"]
+    text = found[0]
+    tested = any(re.search(rf"\b{name}\b", file.read_text("utf-8")) for file in TESTS[room])
+    lacks = (
+        [] if tested else [f"a case in {' or '.join(str(file.relative_to(ROOT)) for file in TESTS[room])}"]
+    )
+    if name not in PLAIN and ">>>" not in text:
+        lacks.append("a doctest")
+    return lacks if text else [*lacks, "a docstring"]
+
+
+@pytest.mark.parametrize("room", ["transforms", "bijectors"])
+def test_each_has_what_the_list_asks_for(room):
+    names = set(getattr(flowkit, room).__all__) - BASES
+    lacking = {name: lacks for name in sorted(names) if (lacks := missing(room, name))}
+    assert lacking == {}, f"see CONTRIBUTING.md, Add a {room.removesuffix('s')}"
+
+
+def test_each_zoo_entry_names_its_paper_and_shows_an_example():
+    lacking = {}
+    for name, function in zoo.ARCHITECTURES.items():
+        text = f"{function.__doc__} {__import__(function.__module__, fromlist=['_']).__doc__}"
+        wanted = {"a paper with its year": r"\b(19|20)\d\d\b", "a doctest": ">>>"}
+        if lacks := [what for what, pattern in wanted.items() if not re.search(pattern, text)]:
+            lacking[name] = lacks
+    assert lacking == {}, "see CONTRIBUTING.md, Add a zoo entry"
+
+
+def test_each_card_names_each_of_its_recipes():
+    for folder in sorted((ROOT / "zoo").iterdir()):
+        card = (folder / "README.md").read_text("utf-8")
+        lacking = [path.stem for path in folder.glob("*.toml") if f"{folder.name}/{path.stem}`" not in card]
+        assert lacking == [], f"{folder.name}/README.md"
+
+
+def test_the_lists_name_files_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = {
+        *re.findall(r"\]\(([\w./-]+)\)", text),
+        *re.findall(r"`((?:flowkit|tests|docs)/[\w./]*)`", text),
+    } - {"flowkit/zoo/_name.py"}
+    assert len(named) > 8
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_citation_is_of_this_version():
+    cited = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"version: {flowkit.__version__}\n" in cited
+    cff = pytest.importorskip("cffconvert")
+    cff.Citation(cited).validate()
