@@ -20,6 +20,7 @@ TOPICS = (
     "dense",
     "derivation",
     "engine",
+    "export",
     "gradients",
     "inference",
     "lean_step",

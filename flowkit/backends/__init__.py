@@ -30,6 +30,7 @@ _convolution = _file("convolution")
 _dense = _file("dense")
 _derivation = _file("derivation")
 _engine = _file("engine")
+_export = _file("export")
 _gradients = _file("gradients")
 _inference = _file("inference")
 _lean_step = _file("lean_step")
@@ -83,6 +84,7 @@ matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
 processes = _steps.processes
+read_graph = _export.read_graph
 records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
 replica_share = _replicas.replica_share
@@ -99,6 +101,7 @@ unbind = _moves.unbind
 update_alike = _optimizer.update_alike
 use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
+write_graph = _export.write_graph
 
 __all__ = [
     "ENGINES",
@@ -147,6 +150,7 @@ __all__ = [
     "processes",
     "read_tensorflow_checkpoint",
     "read_torch_state",
+    "read_graph",
     "records_gradients",
     "rectify",
     "replica_share",
@@ -165,4 +169,5 @@ __all__ = [
     "update_alike",
     "use_multi_tensor",
     "version",
+    "write_graph",
 ]

@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit.conditioners.classes import rows_of
 from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.contract.frozen import derive_from
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -53,7 +54,7 @@ class TopPrior(keras.Layer):
         _, height, width, channels = z.shape
         h = ops.zeros((1, height, width, 2 * channels), dtype=self.compute_dtype)
         if self.learn:  # of an image of zeros a convolution leaves what does not depend on it
-            h = h + self.conv._derive(h.shape)["bias"]
+            h = h + derive_from(self.conv, h.shape)["bias"]
         if self.num_classes is not None:
             h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
         return h
