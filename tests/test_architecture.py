@@ -64,6 +64,7 @@ MAY_IMPORT = {
     "backends": set(),
     "testing": {"numerics", "contract", "backends", "bijectors", "conditioners", "transforms"},
     "recipes": {"contract", "zoo", "data", "training"},
+    "play": {"contract", "bijectors", "flows"},
     "_engine": set(),
     "_registration": set(),
     "__init__": set(),

@@ -8,8 +8,8 @@ from keras import ops
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import as_keyword, goes_with, takes_derived
-from flowkit.contract.frozen import derive_from
 from flowkit.contract.errors import ContractError
+from flowkit.contract.frozen import derive_from
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 

@@ -72,9 +72,7 @@ FORMATS = {
         _run_by_openvino,
     ),
     "torch": Format(".pt2", {"torch": ()}, _written("torch"), _run_by_engine("torch")),
-    "saved_model": Format(
-        "", {"tensorflow": ()}, _written("tf_saved_model"), _run_by_engine("saved_model")
-    ),
+    "saved_model": Format("", {"tensorflow": ()}, _written("tf_saved_model"), _run_by_engine("saved_model")),
     "litert": Format(".tflite", {"tensorflow": ()}, _written("litert"), _run_by_engine("litert")),
 }
 
@@ -87,7 +85,9 @@ def check_name(path: str | Path, format: str) -> Path:
         raise ValueError(f"export expects, for {format!r}, {ends}, received {path}.")
     other = path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file()
     if other or (path.is_file() and not suffix) or (path.is_dir() and suffix):
-        raise ValueError(f"export would replace {path}, which is no {format} of an earlier export: name another path.")
+        raise ValueError(
+            f"export would replace {path}, which is no {format} of an earlier export: name another path."
+        )
     return path
 
 
@@ -96,9 +96,11 @@ def require(format: str) -> None:
     engine, packages = backends.name(), FORMATS[format].packages
     if engine not in packages:
         raise ValueError(
-            f"{format!r} cannot be written on {engine}, but on {' and '.join(packages)}: save the flow as a .keras file, "
-            f"and load it with KERAS_BACKEND={next(iter(packages))}."
+            f"{format!r} cannot be written on {engine}, but on {' and '.join(packages)}: save a .keras file, "
+            f"and load that with KERAS_BACKEND={next(iter(packages))}."
         )
     missing = [name for name in packages[engine] if importlib.util.find_spec(name) is None]
     if missing:
-        raise ImportError(f"{format!r} on {engine} needs packages that are missing: pip install {' '.join(missing)}")
+        raise ImportError(
+            f"{format!r} on {engine} needs packages that are missing: pip install {' '.join(missing)}"
+        )

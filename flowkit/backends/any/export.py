@@ -14,9 +14,7 @@ def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any]) -> N
         keras.InputSpec(shape=(None, *array.shape[1:]), dtype=array.dtype.name, name=name)
         for name, array in inputs.items()
     ]
-    model.export(
-        path, format=format, input_signature=[specs] if len(specs) > 1 else specs, verbose=False
-    )
+    model.export(path, format=format, input_signature=[specs] if len(specs) > 1 else specs, verbose=False)
 
 
 def read_graph(path: str, format: str) -> Any:

@@ -40,6 +40,9 @@ def _read_lite(path):
         for slot, array in given:
             interpreter.set_tensor(slot["index"], array)
         interpreter.invoke()
-        return [interpreter.get_tensor(slot["index"]) for slot in interpreter.get_output_details()]
+        answers = sorted(
+            interpreter.get_output_details(), key=lambda slot: slot["name"]
+        )  # not in their order
+        return [interpreter.get_tensor(slot["index"]) for slot in answers]
 
     return run
