@@ -159,6 +159,8 @@ def test_each_engine_file_imports_its_own_engine_and_no_other():
 def test_the_contract_stands_on_keras_alone():
     standard = {
         "ast",
+        "contextlib",
+        "contextvars",
         "dataclasses",
         "functools",
         "inspect",

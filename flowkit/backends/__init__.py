@@ -101,6 +101,7 @@ unbind = _moves.unbind
 update_alike = _optimizer.update_alike
 use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
+ways_to_write = _export.ways
 write_graph = _export.write_graph
 
 __all__ = [
@@ -169,5 +170,6 @@ __all__ = [
     "update_alike",
     "use_multi_tensor",
     "version",
+    "ways_to_write",
     "write_graph",
 ]

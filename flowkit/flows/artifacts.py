@@ -13,12 +13,12 @@ class Format(NamedTuple):
 
     suffix: str
     packages: dict[str, tuple[str, ...]]
-    write: Callable[[Any, Path, dict[str, Any]], None]
+    write: Callable[[Any, Path, dict[str, Any], int], None]
     read: Callable[[Path], Callable]
 
 
 def _written(name):
-    return lambda model, path, inputs: backends.write_graph(model, str(path), name, inputs)
+    return lambda model, path, inputs, way: backends.write_graph(model, str(path), name, inputs, way)
 
 
 def _run_by_engine(name):
@@ -35,12 +35,12 @@ def _run_by_onnxruntime(path):
     return lambda inputs: session.run(None, {name: inputs[name] for name in names})
 
 
-def _write_openvino(model, path, inputs):
+def _write_openvino(model, path, inputs, way):
     """By way of ONNX, which every engine writes."""
     import openvino
 
     onnx = path.with_suffix(".onnx")
-    backends.write_graph(model, str(onnx), "onnx", inputs)
+    backends.write_graph(model, str(onnx), "onnx", inputs, way)
     openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
     onnx.unlink()
 

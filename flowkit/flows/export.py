@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.frozen import frozen
@@ -73,12 +74,25 @@ class Exported(Inference):
             temporary = Path(folder) / path.name
             few = {name: array[:3] for name, array in inputs.items()}
             model(_one_or_several(tree.map_structure(ops.convert_to_tensor, few)))
-            FORMATS[format].write(model, temporary, few)
-            worst = self._compare(
-                FORMATS[format].read(temporary), inputs, list(zip(answers, expected, allowed, strict=True))
-            )
+            known = list(zip(answers, expected, allowed, strict=True))
+            worst = self._written(format, model, temporary, inputs, known)
             _put(Path(folder), path)
         return worst
+
+    def _written(self, format, model, path, inputs, known) -> float:
+        """Write a file in the first of the engine's ways by which it agrees; how much it differs."""
+        last = backends.ways_to_write(format) - 1
+        for way in range(last):
+            try:
+                return self._written_so(format, model, path, inputs, known, way)
+            except Exception:  # what the exporter does not know, or has got wrong
+                path.unlink(missing_ok=True)
+        return self._written_so(format, model, path, inputs, known, last)
+
+    def _written_so(self, format, model, path, inputs, known, way):
+        few = {name: array[:3] for name, array in inputs.items()}
+        FORMATS[format].write(model, path, few, way)
+        return self._compare(FORMATS[format].read(path), inputs, known)
 
     def _to_compare_on(self, function, given, context):
         """({name: rows of an input}, the flow's answers to them, by how much each may differ)."""

@@ -3,7 +3,12 @@
 from typing import Any
 
 
-def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any]) -> None:
+def ways(format: str) -> int:
+    """How many ways there are to write a format: the quickest first."""
+    return 1
+
+
+def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any], way: int = 0) -> None:
     """Write what `model`, a `keras.Model`, answers to `inputs`: name -> an array of a few rows, for any number of rows.
 
     Of several inputs the model is given a list.

@@ -4,9 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from flowkit.backends.any.export import write_graph
+from flowkit.backends.any.export import ways, write_graph
 
-__all__ = ["read_graph", "write_graph"]
+__all__ = ["read_graph", "ways", "write_graph"]
 
 
 def read_graph(path: str, format: str) -> Any:
