@@ -75,5 +75,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         ".wasm": "application/wasm",
     }
 
+    def end_headers(self):
+        """Another page may be served at the same address next time."""
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
     def log_message(self, *_):
         """Nothing: the terminal is for the address."""

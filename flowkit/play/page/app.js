@@ -1,6 +1,6 @@
 // The controls: each changes the state, and the page is drawn anew from that.
 
-import { Flow, normals } from "./flow.js";
+import { Flow, normals, read } from "./flow.js";
 import { fromFile, histogram, paint, pixels } from "./pictures.js";
 import { fresh, fromHash, toHash } from "./state.js";
 
@@ -185,9 +185,8 @@ function follow() {
 }
 
 async function cut(name) {
-  const answer = await fetch(name), columns = meta.columns, [height, width] = meta.event;
-  if (!answer.ok) throw new Error(`${name} is missing from this folder: write the page anew with flowkit play.`);
-  const atlas = await createImageBitmap(await answer.blob());
+  const columns = meta.columns, [height, width] = meta.event;
+  const atlas = await createImageBitmap(new Blob([await read(name)]));
   return Array.from({ length: meta.images }, (_, i) => pixels(atlas, (i % columns) * width, Math.floor(i / columns) * height, meta));
 }
 

@@ -1,7 +1,7 @@
 // The flow: two ONNX graphs, and the arithmetic of stored pixels around them.
 
 export class Flow {
-  // `folder`: where meta.json and the graphs are. Throws an Error whose message is a sentence for the reader.
+  // From meta.json and the graphs beside the page. Throws an Error whose message is a sentence for the reader.
   static async open() {
     const flow = new Flow();
     flow.meta = JSON.parse(new TextDecoder().decode(await read("meta.json")));
@@ -73,8 +73,9 @@ export class Flow {
   }
 }
 
-async function read(name) {
-  const answer = await fetch(name).catch(() => null);
+export async function read(name) {
+  // A folder may have been written anew: what the browser has kept of it is asked for again.
+  const answer = await fetch(name, { cache: "no-cache" }).catch(() => null);
   if (!answer?.ok) throw new Error(`${name} is missing from this folder: write the page anew with flowkit play.`);
   return answer.arrayBuffer();
 }
