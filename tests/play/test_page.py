@@ -92,7 +92,7 @@ def drawn(page, change):
     """Run a line that changes the page, and wait until it is drawn."""
     before = page.evaluate("document.body.dataset.drawn")
     page.evaluate(change)
-    page.wait_for_function(f"document.body.dataset.drawn !== '{before}'")
+    page.wait_for_selector(f"body:not([data-drawn='{before}'])")
 
 
 def moved(page, control, value):
@@ -152,7 +152,7 @@ def test_a_link_gives_the_same_picture(page, browser, tmp_path):
     Image.fromarray(own).save(tmp_path / "own.png")
     before = page.evaluate("document.body.dataset.drawn")
     page.set_input_files("#own", tmp_path / "own.png")
-    page.wait_for_function(f"document.body.dataset.drawn !== '{before}'")
+    page.wait_for_selector(f"body:not([data-drawn='{before}'])")
     assert (picture(page)[..., 0] == own).all()
     moved(page, "document.querySelector('#mix')", 0.3)
     drawn(page, "document.querySelector('#levels button').click()")
