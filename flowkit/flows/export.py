@@ -121,7 +121,9 @@ class Exported(Inference):
             return [ops.convert_to_numpy(part) for part in tree.flatten(found)]
 
         expected = answers(rows)
-        rounding = np.random.default_rng(0).choice(np.float32([-1, 1]), rows.shape) * np.finfo(rows.dtype).eps
+        rounding = (
+            np.random.default_rng(0).choice([-1, 1], rows.shape).astype("float32") * np.finfo(rows.dtype).eps
+        )
         rounded = [_difference(*pair) for pair in zip(expected, answers(rows * (1 + rounding)), strict=True)]
         inputs = {given: rows} if context is None else {given: rows, "context": context}
         return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]

@@ -75,7 +75,7 @@ def _write(flow, folder, train, test, name, temperature):
     directions.astype("<f4").tofile(folder / "directions.bin")
     # That of the first row of any call: so the page's log p of an image is flow.log_prob's of it alone.
     noise = counted((Need("uniform", math.prod(flow.event_shape)),), 0, 1)
-    noise.astype("<f4").tofile(folder / "noise.bin")
+    np.asarray(noise, "<f4").tofile(folder / "noise.bin")
     labels = [] if test.labels is None else [_class_name(test, label) for label in test.labels[picked]]
     latents = flow.bijector.compute_output_shape((None, *flow.event_shape))[1:]
     meta = {

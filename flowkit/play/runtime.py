@@ -51,5 +51,7 @@ def _archive():
 def _unpack(archive, folder):
     with tarfile.open(archive) as package:
         for name in FILES:
-            with package.extractfile(f"package/dist/{name}") as source, (folder / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
+            source = package.extractfile(f"package/dist/{name}")
+            if source is None:
+                raise ConnectionError(f"{archive}: found no {name} in it")
+            (folder / name).write_bytes(source.read())
