@@ -31,6 +31,7 @@ _PUBLIC = {
     "latent": None,
     "numerics": None,
     "objectives": None,
+    "play": None,
     "surjections": None,
     "testing": None,
     "training": None,
