@@ -170,6 +170,7 @@ def test_the_contract_stands_on_keras_alone():
         "typing",
         "collections",
         "textwrap",
+        "threading",
         "warnings",
     }
     for name in MODULES:

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import threading
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -10,6 +11,9 @@ from keras import ops
 from flowkit.contract.shapes import as_tuple
 
 _FROZEN: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar("frozen", default=None)
+# How many scopes there are, in all threads. `torch.compile` reads a number, and stops at a context variable.
+_SCOPES = 0
+_COUNTING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -20,25 +24,35 @@ def frozen() -> Iterator[None]:
     neither triangular solves nor diagonals in its graph, which some formats cannot hold.
     """
     token = _FROZEN.set({})
+    _count(1)
     try:
         yield
     finally:
+        _count(-1)
         _FROZEN.reset(token)
+
+
+def _count(more):
+    global _SCOPES
+    with _COUNTING:
+        _SCOPES += more
 
 
 def freezes() -> bool:
     """Whether the weights are frozen now: each part then derives by itself, and is run by itself."""
-    return _FROZEN.get() is not None
+    return _SCOPES > 0 and _FROZEN.get() is not None
 
 
 def derive_from(layer: Any, x_shape: Any, *direction: bool) -> Any:
     """`layer._derive(x_shape, *direction)`, once if the weights are frozen."""
+    if not _SCOPES:
+        return layer._derive(x_shape, *direction)
     return once((layer, as_tuple(x_shape[1:]), *direction), lambda: layer._derive(x_shape, *direction))
 
 
 def once(name: Hashable, derive: Callable[[], Any]) -> Any:
     """What `derive()` gives, a nest of tensors: as tensors of the first answer's numbers, if the weights are frozen."""
-    kept = _FROZEN.get()
+    kept = _FROZEN.get() if _SCOPES else None
     if kept is None:
         return derive()
     if name not in kept:
