@@ -27,7 +27,12 @@ def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any], way:
             torch.export.save(_program(module, given), path)
         elif way:  # slow, and right also of what is written in place
             torch.onnx.export(
-                _program(module, given), f=path, dynamo=True, verbose=False, external_data=False
+                _program(module, given),
+                f=path,
+                dynamo=True,
+                verbose=False,
+                external_data=False,
+                input_names=list(inputs),
             )
         else:
             _know_operations()
