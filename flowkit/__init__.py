@@ -35,6 +35,7 @@ _PUBLIC = {
     "latent": None,
     "numerics": None,
     "objectives": None,
+    "play": None,
     "presets": None,
     "surjections": None,
     "testing": None,

@@ -11,6 +11,7 @@ from flowkit import evaluation as evaluation
 from flowkit import latent as latent
 from flowkit import numerics as numerics
 from flowkit import objectives as objectives
+from flowkit import play as play
 from flowkit import presets as presets
 from flowkit import surjections as surjections
 from flowkit import testing as testing

@@ -30,6 +30,7 @@ _convolution = _file("convolution")
 _dense = _file("dense")
 _derivation = _file("derivation")
 _engine = _file("engine")
+_export = _file("export")
 _gradients = _file("gradients")
 _group = _file("group")
 _inference = _file("inference")
@@ -93,6 +94,7 @@ missing = _group.missing
 no_grad = _engine.no_grad
 process_rank = _group.process_rank
 processes = _group.processes
+read_graph = _export.read_graph
 records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
 replica_share = _replicas.replica_share
@@ -115,6 +117,8 @@ update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
 use_multi_tensor = _optimizer.use_multi_tensor
 version = _engine.version
+ways_to_write = _export.ways
+write_graph = _export.write_graph
 
 __all__ = [
     "ENGINES",
@@ -170,6 +174,7 @@ __all__ = [
     "plain_array",
     "process_rank",
     "processes",
+    "read_graph",
     "read_tensorflow_checkpoint",
     "read_torch_state",
     "records_gradients",
@@ -196,4 +201,6 @@ __all__ = [
     "use_devices",
     "use_multi_tensor",
     "version",
+    "ways_to_write",
+    "write_graph",
 ]

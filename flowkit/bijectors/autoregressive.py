@@ -14,6 +14,7 @@ from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import build_conditioner, in_turn_of
+from flowkit.contract.frozen import derive_from
 from flowkit.contract.shapes import as_tuple
 from flowkit.transforms import Affine, Transform
 
@@ -114,7 +115,7 @@ class Autoregressive(Steered):
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
     ) -> tuple[Any, Any]:
         x = self._in_order(x)
-        derived = self._derive(x.shape, inverse) if derived is None else derived
+        derived = derive_from(self, x.shape, inverse) if derived is None else derived
         y, log_slope = (self._find if inverse else self._move)(x, context, derived)
         return self._in_order(y, back=True), 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
 

@@ -14,6 +14,7 @@ from flowkit.bijectors.repeats import repeats
 from flowkit.contract import Bijector, ContractError, FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.errors import label
+from flowkit.contract.frozen import freezes
 from flowkit.contract.noise import deal, given
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.shapes import as_tuple
@@ -111,7 +112,7 @@ class Chain(Bijector):
                 x_shape = part.compute_output_shape(x_shape)
 
     def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
-        if self.backprop != "stored":
+        if self.backprop != "stored" and not freezes():
             return self._backprop(x, context, inverse)
         total, shape = 0.0, as_tuple(x.shape)
         for parts, share in self._given_noise(shape, inverse, noise):
@@ -126,7 +127,7 @@ class Chain(Bijector):
     def _run_silent(self, parts, x, context, inverse):
         """Parts that draw nothing, one after another; those alike in one loop, if the engine gains by it."""
         run = self._derivations.run
-        if not backends.scans():
+        if freezes() or not backends.scans():
             return run(parts, x, context, inverse)
         total, runs = 0.0, repeats(parts)
         for blocks in reversed(runs) if inverse else runs:

@@ -5,6 +5,7 @@ import keras
 from flowkit import backends
 from flowkit.bijectors.folding import derived_of, fold
 from flowkit.bijectors.repeats import key
+from flowkit.contract.frozen import freezes
 from flowkit.contract.shapes import as_tuple
 
 
@@ -33,7 +34,7 @@ class Derivations:
 
     def run(self, parts, x, context, inverse):
         """`parts` one after another: (y, log_det)."""
-        if not backends.derives_together():
+        if freezes() or not backends.derives_together():
             units = fold(parts)
             return run_units(units, [None] * len(units), x, context, inverse)
         name = tuple(map(id, parts))

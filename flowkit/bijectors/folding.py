@@ -1,6 +1,7 @@
 """Two parts of a chain that cost less as one: a scale goes into the matrix that follows it."""
 
 from flowkit.contract.derived import says_pure
+from flowkit.contract.frozen import once
 
 
 def fold(parts):
@@ -27,6 +28,10 @@ def _has(part, method):
 
 def derived_of(unit, x_shape, inverse):
     """What the parts of a unit derive from their weights, in their order, for inputs of `x_shape`."""
+    return once((*unit, inverse), lambda: _derived_of(unit, x_shape, inverse))
+
+
+def _derived_of(unit, x_shape, inverse):
     derived = [part._derive(x_shape, inverse) for part in unit]
     if len(unit) > 1:
         left, scale, log_det = unit[0]._leave_scale(derived[0])

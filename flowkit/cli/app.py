@@ -281,6 +281,38 @@ def manipulate(
 
 
 @app.command()
+def play(
+    run: Run,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder to write, for any server. Default: serve it at once.",
+            callback=paths.folder,
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where to serve it; 0 takes a free one.")
+    ] = 8000,
+    ort: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="npm's onnxruntime-web/dist. Default: downloaded once.",
+        ),
+    ] = None,
+    data: Data = None,
+    backend: Backend = None,
+):
+    """A page on which the flow runs in the browser: mix images, move latents, read log p."""
+    use(backend)
+    from flowkit.cli.play import run as show
+
+    show(run, out=out, port=port, ort=ort, source=data)
+
+
+@app.command()
 def convert(
     source: Annotated[
         Path,

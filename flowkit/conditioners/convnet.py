@@ -11,6 +11,7 @@ from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.contract import Conditioner
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword
+from flowkit.contract.frozen import derive_from
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -70,7 +71,7 @@ class ConvNet(Conditioner):
         }
 
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
-        derived = self._derive(x.shape) if derived is None else derived
+        derived = derive_from(self, x.shape) if derived is None else derived
         if context is None or self.bias is None:
             layers = [
                 (layer["kernel"], layer["bias"])

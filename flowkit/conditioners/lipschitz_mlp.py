@@ -9,6 +9,7 @@ from keras import ops
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import one_of, shown, widths
+from flowkit.contract.frozen import derive_from
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import matmul, norm, sin, softplus
 
@@ -114,7 +115,7 @@ class LipschitzMLP(Conditioner):
         return {"kernels": self.scaled_kernels()}
 
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
-        derived = self._derive(x.shape) if derived is None else derived
+        derived = derive_from(self, x.shape) if derived is None else derived
         h = ops.cast(x, self.compute_dtype)
         for k, kernel in enumerate(derived["kernels"]):
             h = matmul(h, kernel) + self.shifts[k].value

@@ -13,6 +13,7 @@ from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import shown, widths
+from flowkit.contract.frozen import derive_from
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -131,7 +132,7 @@ class MADE(Conditioner):
         return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
 
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
-        derived = self._derive(x.shape) if derived is None else derived
+        derived = derive_from(self, x.shape) if derived is None else derived
         first, *others = derived["layers"]
         h = backends.dense(x, **first)
         if context is not None and self.bias is not None:

@@ -9,6 +9,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.conditioner import as_type
+from flowkit.contract.frozen import derive_from
 from flowkit.contract.one_line import one_line
 from flowkit.numerics import matmul
 
@@ -73,7 +74,7 @@ class ScaledConv(keras.Layer):
         return self.call(as_type(x, self.compute_dtype), derived)
 
     def call(self, x: Any, derived: Any = None) -> Any:
-        derived = self._derive(x.shape) if derived is None else derived
+        derived = derive_from(self, x.shape) if derived is None else derived
         return backends.convolve(x, derived["kernel"], derived["bias"])
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:

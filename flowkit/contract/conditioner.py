@@ -9,6 +9,7 @@ from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import as_keyword, goes_with, takes_derived
 from flowkit.contract.errors import ContractError
+from flowkit.contract.frozen import derive_from
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
@@ -146,7 +147,7 @@ def build_on_context(
 
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
     """What depends on a conditioner's weights alone, for inputs of `x_shape`; None if it does not say."""
-    return conditioner._derive(x_shape) if takes_derived(type(conditioner), "call") else None
+    return derive_from(conditioner, x_shape) if takes_derived(type(conditioner), "call") else None
 
 
 def in_turn_of(conditioner: Any) -> Any:

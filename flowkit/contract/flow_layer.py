@@ -11,6 +11,7 @@ from flowkit.contract.building import build_for
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
+from flowkit.contract.frozen import derive_from
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
@@ -118,7 +119,7 @@ class FlowLayer(keras.Layer):
         hook = self._inverse if inverse else self._forward
         more = given(noise) if self.spec.draws(inverse=inverse) else {}
         if self._handed["_inverse" if inverse else "_forward"]:
-            more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
+            more["derived"] = derive_from(self, x.shape, inverse) if derived is None else derived
         return hook(x, **more) if self.spec.context == "none" else hook(x, context, **more)
 
     def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:

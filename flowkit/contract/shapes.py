@@ -1,5 +1,6 @@
 """Event shapes: axis 0 is the batch, all other axes are the event."""
 
+import numbers
 from typing import Any
 
 from keras import ops, tree
@@ -26,8 +27,15 @@ def event_size(shape):
 
 
 def as_tuple(shape):
-    """A shape as a tuple of int and None, whatever the engine calls it."""
-    return tuple(None if n is None else int(n) for n in shape)
+    """A shape as a tuple of int and None, whatever the engine calls it: None for a size that is not known yet.
+
+    An exporter traces with such sizes, which must not be taken for the number that they stand for just then.
+    """
+    return tuple(n if isinstance(n, int) else _size(n) for n in shape)
+
+
+def _size(n):
+    return int(n) if isinstance(n, numbers.Integral) or hasattr(n, "shape") else None
 
 
 def context_shape(context):

@@ -20,8 +20,8 @@ from flowkit.distributions import Normal
 from flowkit.flows.adapting import adapt_parts
 from flowkit.flows.before_training import check_training, with_first
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
+from flowkit.flows.export import Exported
 from flowkit.flows.in_a_group import check_same, rows_of_all, together
-from flowkit.flows.inference import Inference
 from flowkit.flows.inputs import (
     pack,
     plain_shape,
@@ -44,7 +44,7 @@ from flowkit.objectives import MaximumLikelihood, Objective
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Flow(Saved, Training, Inference):
+class Flow(Saved, Training, Exported):
     """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
 
     A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of

@@ -397,6 +397,10 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["sample", "TRAINED", "-o", "PICTURE/a.png"], "'--output': expected a folder, found the file"),
         (["sample", "PICTURE"], "picture.png: expected the folder of a run, found a file"),
         (["sample", "."], ".: expected the folder of a run, found one without a recipe.toml"),
+        (["play", "PICTURE"], "picture.png: expected the folder of a run, found a file"),
+        (["play", "TRAINED", "--out", "PICTURE"], "'--out': expected a folder, found the file"),
+        (["play", "TRAINED", "--ort", "no/such"], "'no/such' does not exist"),
+        (["play", "FLOW"], "--data: a .keras file does not say what images it is of"),
         (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: expected a .keras file, found none"),
         (["convert", "TRAINED", "-o", "."], "'--output': expected a file, found the folder ."),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: the flow knows no classes"),
@@ -440,6 +444,7 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, t
         "RECIPE": recipe,
         "TRAINED": str(trained),
         "OUT": str(tmp_path / "out"),
+        "FLOW": str(trained / "flow.keras"),
         "PICTURE": str(tmp_path / "picture.png"),
     }
     for name, path in names.items():

@@ -103,6 +103,8 @@ def _traced(function, args):
 
 def add_up(log_dets):
     """The sum of log-dets, each a number, a scalar or (batch,)."""
+    if torch.compiler.is_exporting():  # shapes are no keys there
+        return sum(log_dets, 0.0)
     kinds = {}
     for log_det in log_dets:
         kinds.setdefault(getattr(log_det, "shape", None), []).append(log_det)

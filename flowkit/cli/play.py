@@ -1,0 +1,84 @@
+"""`flowkit play`: a page on which a flow runs in the browser, written or served from this machine to itself."""
+
+import functools
+import http.server
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+from flowkit import data, recipes
+from flowkit.cli.evaluate import check_fits
+from flowkit.cli.failure import CommandError
+from flowkit.cli.trained import LoneFlow, trained
+from flowkit.play import write_page
+
+
+def run(path, *, out, port, ort, source):
+    folder = trained(path)
+    train, test, temperature = _data(folder, source)
+    flow = folder.load_flow()
+    if flow.dequantize is None:
+        raise CommandError(
+            f"{path}: expected a flow of images, received one of tables or of continuous values"
+        )
+    check_fits(flow, test)
+    make = functools.partial(
+        write_page, flow, train=train, test=test, name=path.as_posix(), temperature=temperature, ort=ort
+    )
+    if out is not None:
+        print(f"page {make(out) / 'index.html'}  (for any static server: python -m http.server -d {out})")
+        return
+    with tempfile.TemporaryDirectory() as place:
+        serve(make(Path(place) / "page"), port)
+
+
+def _data(folder, source):
+    """(training images, test images, the temperature of samples)."""
+    if isinstance(folder, LoneFlow):
+        if source is None:
+            raise CommandError(
+                "--data: a .keras file does not say what images it is of: expected their name or path"
+            )
+        return data.load(source, "train"), data.load(source, "test"), 0.7
+    recipe = folder.recipe(source)
+    if recipes.of_tables(recipe):
+        raise CommandError("the flow is one of tables: expected one of images")
+    temperature = recipe.sampling.temperature
+    return (
+        recipes.load_data(recipe, "train"),
+        recipes.load_data(recipe, "test"),
+        max(temperature) if isinstance(temperature, list) else temperature,
+    )
+
+
+def serve(folder, port):
+    """Serve a folder to this machine alone, until Ctrl-C."""
+    handler = functools.partial(Handler, directory=str(folder))
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise CommandError(f"--port: {port} cannot be had ({error.strerror}): 0 takes a free one") from error
+    with server:
+        print(f"play http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, with types that browsers insist on."""
+
+    extensions_map: ClassVar = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
+
+    def end_headers(self):
+        """Another page may be served at the same address next time."""
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *_):
+        """Nothing: the terminal is for the address."""

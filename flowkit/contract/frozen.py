@@ -1,0 +1,69 @@
+"""Weights that will not change any more: what is derived from them becomes constants, in an exported flow."""
+
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+from keras import ops
+
+from flowkit.contract.shapes import as_tuple
+
+_FROZEN: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar("frozen", default=None)
+# How many scopes there are, in all threads. `torch.compile` reads a number, and stops at a context variable.
+_SCOPES = 0
+_COUNTING = threading.Lock()
+
+
+@contextlib.contextmanager
+def frozen() -> Iterator[None]:
+    """A scope without changes of weights, in which each layer derives once, with the first thing that is run.
+
+    A run without tracing comes first, and finds the numbers; a run that is traced then has them as constants, and
+    neither triangular solves nor diagonals in its graph, which some formats cannot hold.
+    """
+    token = _FROZEN.set({})
+    _count(1)
+    try:
+        yield
+    finally:
+        _count(-1)
+        _FROZEN.reset(token)
+
+
+def _count(more):
+    global _SCOPES
+    with _COUNTING:
+        _SCOPES += more
+
+
+def freezes() -> bool:
+    """Whether the weights are frozen now: each part then derives by itself, and is run by itself."""
+    return _SCOPES > 0 and _FROZEN.get() is not None
+
+
+def derive_from(layer: Any, x_shape: Any, *direction: bool) -> Any:
+    """`layer._derive(x_shape, *direction)`, once if the weights are frozen."""
+    if not _SCOPES:
+        return layer._derive(x_shape, *direction)
+    return once((layer, as_tuple(x_shape[1:]), *direction), lambda: layer._derive(x_shape, *direction))
+
+
+def once(name: Hashable, derive: Callable[[], Any]) -> Any:
+    """What `derive()` gives, a nest of tensors: as tensors of the first answer's numbers, if the weights are frozen."""
+    kept = _FROZEN.get() if _SCOPES else None
+    if kept is None:
+        return derive()
+    if name not in kept:
+        kept[name] = _mapped(ops.convert_to_numpy, derive())
+    return _mapped(ops.convert_to_tensor, kept[name])
+
+
+def _mapped(function, nest):
+    """`nest` with `function(array)` in place of each array or tensor; plain numbers and None stay."""
+    if isinstance(nest, dict):
+        return {key: _mapped(function, value) for key, value in nest.items()}
+    if isinstance(nest, list | tuple):
+        return [_mapped(function, value) for value in nest]
+    return function(nest) if hasattr(nest, "shape") else nest

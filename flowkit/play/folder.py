@@ -1,0 +1,158 @@
+"""The folder of a page: two graphs, what the page has to know of them, some images, and the page itself."""
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from flowkit.bijectors.levels import level_sizes
+from flowkit.contract.noise import Need
+from flowkit.flows.context import context_kind
+from flowkit.flows.noise import counted
+from flowkit.play.runtime import copy_runtime
+
+IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file
+LEARNED = 1000  # images that directions are learned from, and that log p is compared with
+
+
+def write_page(
+    flow: Any,
+    folder: str | Path,
+    *,
+    train: Any,
+    test: Any,
+    name: str = "a flow",
+    temperature: float = 0.7,
+    ort: str | Path | None = None,
+) -> Path:
+    """Write a page that runs `flow` in the browser, for any static server; returns the folder.
+
+    - `train`, `test`: `flowkit.data.Dataset`s. Of the first the directions are learned, one for each class and one
+      for brightness; of the second are the images to pick from, and those whose log p that on screen is compared with.
+    - `temperature`: at which the page draws new images.
+    - `ort`: the folder dist of npm's onnxruntime-web; None downloads the version that is known, once (33 MB).
+
+    The page asks nothing of any other host. Raises ValueError for a flow that is not one of stored images, of 1 or 3
+    channels, or that needs a context; ContractError if a graph differs from the flow. Nothing is written then.
+    """
+    _refuse_others(flow)
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "meta.json").is_file():
+        raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
+        made = Path(place) / folder.name
+        made.mkdir()
+        _write(flow, made, train, test, name, temperature)
+        copy_runtime(made, None if ort is None else Path(ort))
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        shutil.move(made, folder)
+    return folder
+
+
+def _write(flow, folder, train, test, name, temperature):
+    sums = {}
+    for graph, what in (("decode", "decode"), ("encode", "encode_and_log_prob")):
+        path = folder / f"{graph}.onnx"
+        flow.export(path, what)
+        sums[graph] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for page in sorted(
+        resources.files("flowkit.play").joinpath("page").iterdir(), key=lambda file: file.name
+    ):
+        (folder / page.name).write_bytes(page.read_bytes())
+    picked = _some(test, IMAGES)
+    shown = test.images[picked]
+    _write_atlas(folder / "images.png", shown, flow.dequantize.stored_levels)
+    attributes, directions = _directions(flow, train)
+    directions.astype("<f4").tofile(folder / "directions.bin")
+    # That of the first row of any call: so the page's log p of an image is flow.log_prob's of it alone.
+    noise = counted((Need("uniform", math.prod(flow.event_shape)),), 0, 1)
+    np.asarray(noise, "<f4").tofile(folder / "noise.bin")
+    labels = [] if test.labels is None else [_class_name(test, label) for label in test.labels[picked]]
+    latents = flow.bijector.compute_output_shape((None, *flow.event_shape))[1:]
+    meta = {
+        "name": name,
+        "event": list(flow.event_shape),
+        "latents": math.prod(latents),
+        "level_sizes": _levels(flow, math.prod(latents)),
+        "levels": flow.dequantize.levels,
+        "stored_levels": flow.dequantize.stored_levels,
+        "step": flow.dequantize.step,
+        "exact": flow.exact,
+        "temperature": temperature,
+        "images": len(shown),
+        "columns": COLUMNS,
+        "labels": labels,
+        "attributes": attributes,
+        "log_prob": np.sort(flow.log_prob(test.images[:LEARNED])).round(2).tolist(),
+        "sha256": sums,
+    }
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _refuse_others(flow):
+    event = flow.event_shape
+    if flow.dequantize is None or event is None or len(event) != 3 or event[-1] not in (1, 3):
+        shape = "unknown shape" if event is None else "shape " + "x".join(map(str, event))
+        stored = "stored" if flow.dequantize is not None else "continuous"
+        raise ValueError(
+            f"the page expects a flow of stored images of 1 or 3 channels, received one of {stored} events of {shape}."
+        )
+    if context_kind(flow) == "required":
+        raise ValueError(
+            "the page expects a flow that is given images alone, received one that needs a context."
+        )
+
+
+def _some(dataset, count):
+    """Places of `count` images, all classes in turn as far as there are labels."""
+    if dataset.labels is None:
+        return np.arange(min(count, len(dataset)))
+    rows = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
+    turns = [row[turn] for turn in range(max(map(len, rows))) for row in rows if turn < len(row)]
+    return np.array(turns[:count])
+
+
+def _write_atlas(path, images, stored_levels):
+    """The images as one picture without gaps, from which the page cuts them."""
+    count, height, width, channels = images.shape
+    rows = -(-count // COLUMNS)
+    tiles = np.zeros((rows * COLUMNS, height, width, channels), "uint8")
+    tiles[:count] = np.round(images * (255 / (stored_levels - 1)))
+    atlas = tiles.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
+    atlas = atlas.reshape(rows * height, COLUMNS * width, channels)
+    Image.fromarray(atlas[..., 0] if channels == 1 else atlas).save(path)
+
+
+def _directions(flow, dataset):
+    """(names, latents): for brightness, and each class against all others, the difference of the means of latents."""
+    some = np.random.default_rng(0).permutation(len(dataset))[:LEARNED]
+    images = dataset.images[some]
+    z = flow.encode(images, check=None).reshape(len(images), -1)
+    light = images.reshape(len(images), -1).mean(axis=1)
+    groups = {"brightness": light > np.median(light)}
+    if dataset.labels is not None and len(np.unique(dataset.labels)) <= 12:
+        labels = dataset.labels[some]
+        groups |= {_class_name(dataset, label): labels == label for label in np.unique(labels)}
+    groups = {name: rows for name, rows in groups.items() if rows.any() and not rows.all()}
+    means = [z[rows].mean(axis=0) - z[~rows].mean(axis=0) for rows in groups.values()]
+    return list(groups), np.stack(means) if means else np.zeros((0, z.shape[1]))
+
+
+def _class_name(dataset, label):
+    return str(label) if dataset.classes is None else dataset.classes[label]
+
+
+def _levels(flow, latents):
+    """How many latents each level has; of a flow without levels all are one."""
+    if flow.bijector.split_levels()[1] is None:
+        return [latents]
+    return [int(size) for size in level_sizes(flow.bijector, "the page")]

@@ -1,0 +1,104 @@
+"""Flows as files that need no flowkit: what is written agrees, what differs is not left, the rest is refused."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowkit import Flow, backends
+from flowkit.bijectors import Scale
+from flowkit.contract import ContractError
+from flowkit.flows import artifacts
+from flowkit.flows.artifacts import FORMATS, Format
+from flowkit.surjections import Augment
+
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+def needs(format):
+    """Skip unless the packages for a format are there."""
+    try:
+        artifacts.require(format)
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.one_engine
+def test_the_page_has_the_formats_that_each_engine_writes():
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*?\| (yes|no) \| (yes|no) \| (yes|no) \|$", PAGE.read_text(), re.MULTILINE
+    )
+    engines = ("torch", "jax", "tensorflow")
+    assert {name: [word == "yes" for word in words] for name, *words in rows} == {
+        name: [engine in row.packages for engine in engines] for name, row in FORMATS.items()
+    }
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_answers_as_the_flow_or_is_refused(format, context_flow, x, context, tmp_path):
+    flow = context_flow
+    path = tmp_path / f"flow{FORMATS[format].suffix}"
+    if backends.name() not in FORMATS[format].packages:
+        with pytest.raises(ValueError, match=f"{format}.* cannot be written on {backends.name()}, but on"):
+            flow.export(path, "log_prob", format, context=context)
+    else:
+        needs(format)
+        assert flow.export(path, "encode_and_log_prob", format, context=context[:2]) < 1e-5
+        answers = FORMATS[format].read(path)({"x": x[:5], "context": context[:5]})
+        expected = flow.encode(x, context), flow.log_prob(x, context)
+        for received, known in zip(answers, expected, strict=True):
+            np.testing.assert_allclose(received, known[:5], rtol=1e-4, atol=1e-5)
+        assert {made.stem for made in tmp_path.iterdir()} == {"flow"}
+
+
+def test_images_come_back_from_their_file(image_flow, images, tmp_path):
+    needs("onnx")
+    image_flow.export(tmp_path / "decode.onnx")
+    (y,) = FORMATS["onnx"].read(tmp_path / "decode.onnx")({"z": image_flow.encode(images)})
+    assert (image_flow.dequantize.as_stored(y) == images).all()
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("wrong", [lambda z: z + 1e-3, lambda z: z[:1], lambda z: z * np.nan])
+def test_a_file_that_differs_is_not_left(wrong, vector_flow, monkeypatch, tmp_path):
+    there = tmp_path / "flow.onnx"
+    there.write_text("of an earlier export")
+    monkeypatch.setitem(
+        FORMATS,
+        "onnx",
+        Format(
+            ".onnx",
+            {"torch": ()},
+            lambda model, path, inputs, way: path.write_text("wrong"),
+            lambda path: lambda inputs: [wrong(vector_flow.decode(inputs["z"], check=None))],
+        ),
+    )
+    with pytest.raises(ContractError, match=r"flow's x to .* off by .* Nothing was written"):
+        vector_flow.export(there)
+    assert [made.read_text() for made in tmp_path.iterdir()] == ["of an earlier export"]
+
+
+@pytest.mark.one_engine
+def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
+    flow = Flow(Scale(0.0))
+    with pytest.raises(ContractError, match="to know the size of the data"):
+        flow.export(tmp_path / "flow.onnx")
+    flow.build((None, 2))
+    with pytest.raises(ValueError, match=r"export's what expects one of 'decode'.*received 'sample'"):
+        flow.export(tmp_path / "flow.onnx", "sample")
+    with pytest.raises(ValueError, match=r"a name that ends in \.onnx, received"):
+        flow.export(tmp_path / "flow.bin")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="would replace"):
+        artifacts.check_name(tmp_path / "model", "saved_model")
+    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={"torch": ("no_such_package",)}))
+    with pytest.raises(ImportError, match="pip install no_such_package"):
+        flow.export(tmp_path / "flow.onnx")
+    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={"torch": ()}))
+    drawing = Flow(Augment(1))
+    drawing.build((None, 2))
+    with pytest.raises(ContractError, match="draws noise on the way to latents"):
+        drawing.export(tmp_path / "flow.onnx", "log_prob")
+    assert [made.name for made in tmp_path.iterdir()] == ["model"]

@@ -1,0 +1,228 @@
+"""The page in a browser: what it shows is the flow's, and what it cannot show it says in a sentence."""
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import flowkit
+from flowkit import data, zoo
+from flowkit.cli.play import Handler
+from flowkit.flows import artifacts
+from flowkit.play import write_page
+
+pytestmark = pytest.mark.one_engine
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def flow(perturb):
+    """A small Glow of the embedded images, off its start."""
+    flow = zoo.glow(levels=2, steps=1, width=8, min_scale=0.5, input_shape=(28, 28, 1))
+    flow.adapt(data.load("fashion-mnist").images[:256])
+    return perturb(flow, scale=0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(flow, tmp_path_factory):
+    try:
+        artifacts.require("onnx")
+    except ImportError as error:
+        pytest.skip(str(error))
+    train, test = (data.load("fashion-mnist", split) for split in ("train", "test"))
+    try:
+        return write_page(
+            flow, tmp_path_factory.mktemp("play") / "page", train=train, test=test, name="small"
+        )
+    except ConnectionError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def served():
+    """A function that serves a folder: its address."""
+    servers = []
+
+    def serve(folder):
+        handler = functools.partial(Handler, directory=str(folder))
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page(browser, folder, served):
+    """The page, ready; what went wrong, and what was asked of another host, are its `problems`."""
+    address = served(folder)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("requestfailed", lambda request: page.problems.append(request.url))
+    own = (address, f"blob:{address}")
+    page.on("request", lambda asked: None if asked.url.startswith(own) else page.problems.append(asked.url))
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    return page
+
+
+def drawn(page, change):
+    """Run a line that changes the page, and wait until it is drawn."""
+    before = page.evaluate("document.body.dataset.drawn")
+    page.evaluate(change)
+    page.wait_for_selector(f"body:not([data-drawn='{before}'])")
+
+
+def moved(page, control, value):
+    drawn(page, f"{{ const c = {control}; c.value = {value}; c.dispatchEvent(new Event('input')); }}")
+
+
+def picture(page):
+    return np.array(
+        page.evaluate(
+            "(() => { const c = document.querySelector('#picture');"
+            " return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data); })()"
+        )
+    ).reshape(28, 28, 4)[..., :1]
+
+
+def test_the_page_is_ready_without_errors_or_other_hosts(page):
+    assert page.problems == []
+    assert page.inner_text("h1") == "Latent space of small"
+    assert page.is_hidden("#message")
+
+
+def test_pixels_are_those_of_decode(page, flow):
+    z = 0.7 * np.random.default_rng(0).normal(size=(8, 784)).astype("float32")
+    received = page.evaluate(
+        "z => flow.decode(new Float32Array(z), 8).then(x => Array.from(x))", z.ravel().tolist()
+    )
+    expected = flow.decode(z, check=None).astype(int)
+    assert np.ptp(expected) > 50  # pictures, not one shade
+    assert np.abs(np.reshape(received, expected.shape) - expected).max() <= 2
+
+
+def test_log_p_is_that_of_the_flow(page, flow):
+    images = data.load("fashion-mnist", "test").images[:4]
+    for image in images:
+        received = page.evaluate("x => flow.logProb(new Uint8Array(x))", image.ravel().tolist())
+        np.testing.assert_allclose(received, flow.log_prob(image[None])[0], rtol=1e-4)
+
+
+def test_the_ends_are_a_and_b_and_every_control_moves_the_picture(page):
+    a, b = (np.reshape(page.evaluate(f"Array.from(images[{i}])"), (28, 28, 1)) for i in (0, 1))
+    moved(page, "document.querySelector('#mix')", 1)
+    assert (picture(page) == b).all()
+    drawn(page, "document.querySelector('#reset').click()")
+    assert (picture(page) == a).all()
+    for control in ("#mix", "#levels input", "#attributes input"):
+        moved(page, f"document.querySelector('{control}')", 0.4)
+        assert (picture(page) != a).any(), control
+        drawn(page, "document.querySelector('#reset').click()")
+        assert (picture(page) == a).all(), control
+    drawn(page, "document.querySelector('#levels button').click()")
+    assert (picture(page) != a).any()
+    drawn(page, "document.querySelector('#reset').click()")
+
+
+def test_a_link_gives_the_same_picture(page, browser, tmp_path):
+    own = np.random.default_rng(0).integers(0, 256, (28, 28), dtype="uint8")
+    Image.fromarray(own).save(tmp_path / "own.png")
+    before = page.evaluate("document.body.dataset.drawn")
+    page.set_input_files("#own", tmp_path / "own.png")
+    page.wait_for_selector(f"body:not([data-drawn='{before}'])")
+    assert (picture(page)[..., 0] == own).all()
+    moved(page, "document.querySelector('#mix')", 0.3)
+    drawn(page, "document.querySelector('#levels button').click()")
+    other = browser.new_page()
+    other.set_default_timeout(120_000)
+    other.goto(page.url)
+    other.wait_for_selector("body[data-ready]")
+    assert (picture(other) == picture(page)).all()
+    assert other.evaluate("document.body.dataset.logProb") == page.evaluate("document.body.dataset.logProb")
+    other.evaluate("location.hash = '#a=0&b=1&mix=no'")
+    other.wait_for_selector("#message:not([hidden])")
+    assert other.inner_text("#message").startswith("This link was made for another flow")
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("notes.png", "notes.png is no image that this browser can read."),
+        ("photo.png", "photo.png is 900 wide and 600 high."),
+    ],
+)
+def test_a_file_that_does_not_fit_is_told(page, tmp_path, name, sentence):
+    shown = picture(page)
+    (tmp_path / name).write_text("no picture")
+    if name == "photo.png":
+        Image.fromarray(np.zeros((600, 900, 3), "uint8")).save(tmp_path / name)
+    page.set_input_files("#own", tmp_path / name)
+    page.wait_for_selector("#message:not([hidden])")
+    assert page.inner_text("#message") == f"Expected an image, 28 pixels wide and 28 high; {sentence}"
+    assert (picture(page) == shown).all()
+
+
+def test_latents_that_overflow_are_told(page):
+    told = page.evaluate("flow.decode(new Float32Array(784).fill(NaN)).catch(error => error.message)")
+    assert told.startswith("These latents lie where the flow has seen no data")
+
+
+def test_a_folder_that_is_damaged_says_so(browser, folder, served, tmp_path):
+    damaged = Path(shutil.copytree(folder, tmp_path / "page"))
+    meta = json.loads((damaged / "meta.json").read_text())
+    (damaged / "meta.json").write_text(json.dumps(meta | {"sha256": {"decode": "0", "encode": "0"}}))
+    address, page = served(damaged), browser.new_page()
+    page.goto(address)
+    page.wait_for_selector("#message:not([hidden])", timeout=120_000)
+    assert page.inner_text("#message").startswith(
+        "decode.onnx is not the file that meta.json was written for"
+    )
+    (damaged / "decode.onnx").unlink()
+    page.reload()
+    page.wait_for_selector("#message:not([hidden])", timeout=120_000)
+    assert page.inner_text("#message").startswith("decode.onnx is missing from this folder")
+    page.close()
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_page_replaces_no_other_files(flow, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    images = data.load("fashion-mnist", "test")
+    with pytest.raises(ValueError, match="holds other files"):
+        write_page(flow, tmp_path, train=images, test=images)
+    table = flowkit.zoo.realnvp()
+    table.build((None, 3))
+    with pytest.raises(
+        ValueError, match="flow of stored images of 1 or 3 channels, received one of continuous"
+    ):
+        write_page(table, tmp_path / "page", train=images, test=images)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
