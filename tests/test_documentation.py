@@ -19,8 +19,9 @@ def test_every_public_name_is_on_a_page():
     rooms = {f"flowkit.{name}" for name, home in flowkit._PUBLIC.items() if home is None}
     named = set(re.findall(r"^```\{room\} (\S+)$", API, re.MULTILINE))
     assert rooms - named == set()
-    classes = {name for name, home in flowkit._PUBLIC.items() if home is not None}
-    assert classes - set(re.findall(r"autoclass:: flowkit\.\w+\.(\w+)$", API, re.MULTILINE)) == set()
+    # Those of the front door stand on the page of their room, or on one of their own.
+    single = {name for name, home in flowkit._PUBLIC.items() if home is not None and home not in named}
+    assert single - set(re.findall(r"autoclass:: flowkit\.\w+\.(\w+)$", API, re.MULTILINE)) == set()
 
 
 def extension(name):

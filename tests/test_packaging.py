@@ -31,7 +31,8 @@ def bound(requirement):
 
 
 def test_the_extras_are_there():
-    assert set(EXTRAS) == {*ENGINES, "tables", "hub", "testing", "docs", "dev"}
+    export = {"export", "export-jax", "export-tensorflow"}
+    assert set(EXTRAS) == {*ENGINES, *export, "tables", "hub", "testing", "docs", "dev"}
 
 
 def test_no_engine_is_a_dependency():
