@@ -139,7 +139,7 @@ bench: .venv-bench/.installed
 
 # Pages and pictures run anew each time: what was true of the code before may not be of this one.
 DOCS := .venv-docs$(SUFFIX)
-docs: export KERAS_BACKEND = $(BACKEND)
+docs: export KERAS_BACKEND := $(BACKEND)
 docs: export OMP_NUM_THREADS ?= 1
 docs: $(DOCS)/.installed
 	rm -rf .jax_cache
