@@ -123,13 +123,13 @@ def test_as_on_a_gpu_those_of_one_shape_take_one_step(make, loops, monkeypatch):
 @pytest.mark.skipif(backends.name() != "torch", reason="the other engines take Keras's steps")
 def test_adam_by_default_is_as_exact_as_float32_allows():
     weights = moved(keras.optimizers.Adam(0.1), replace=True)
-    exact = [np.arange(6.0).reshape(2, 3), np.ones(4)]
-    grads = [np.cos(exact[i] + step) for step in range(3) for i in range(2)]
-    m, v = [0.0, 0.0], [0.0, 0.0]
+    exact = [np.arange(6.0).reshape(2, 3), np.ones(4), np.full((2, 3), 2.0)]
+    grads = [np.cos(exact[i] + step) for step in range(3) for i in range(3)]
+    m, v = [0.0] * 3, [0.0] * 3
     for step in range(3):
         rate = 0.1 * np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
-        for i in range(2):
-            g = grads[2 * step + i]
+        for i in range(3):
+            g = grads[3 * step + i]
             m[i], v[i] = 0.9 * m[i] + 0.1 * g, 0.999 * v[i] + 0.001 * g**2
             exact[i] = exact[i] - rate * m[i] / (np.sqrt(v[i]) + 1e-7)
     for own, other in zip(weights, exact, strict=True):
