@@ -4,6 +4,8 @@ import functools
 import re
 from pathlib import Path
 
+import pytest
+
 from flowkit import zoo
 from flowkit.zoo.comparison import comparison
 
@@ -21,6 +23,7 @@ def test_every_family_that_it_names_is_there():
     assert zoo.VECTORS.keys() <= named
 
 
+@pytest.mark.one_engine
 def test_its_example_runs():
     (source,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     scope = {}
