@@ -34,8 +34,8 @@ class StandardizedContext(keras.Layer):
         self.flag = adapted_flag(self)
 
     def adapt(self, context: Any) -> None:
+        self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
         context = ops.convert_to_numpy(context).astype("float64")
-        context = context.reshape(-1, context.shape[-1])
         mean = context.mean(axis=0)
         std = np.sqrt(np.square(context - mean).mean(axis=0))
         varies = std > np.finfo("float32").eps * np.abs(mean)

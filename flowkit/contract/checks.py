@@ -44,6 +44,7 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
                 bijector,
                 expected=f"an event of shape {built[1:]}, which its weights were made for",
                 received=f"shape {shape}",
+                hint="What x depends on is given apart, as context=." if len(shape) == 2 else None,
             )
 
 

@@ -39,7 +39,7 @@ def _each(domains, features):
         if features is None:
             raise ValueError("domains as a dict: expected features=, the number of columns, received None.")
         places = {
-            whole_number(place, "a column in domains", least=0, most=features - 1): d
+            whole_number(_place(place), "a column in domains", least=0, most=features - 1): d
             for place, d in domains.items()
         }
         return [places.get(place, "real") for place in range(features)]
@@ -51,3 +51,13 @@ def _each(domains, features):
     if features is not None and len(domains) != features:
         raise ValueError(f"domains: expected one for each of {features} columns, received {len(domains)}.")
     return list(domains)
+
+
+def _place(told):
+    """The place of a column, which a TOML file can tell only as text."""
+    if not isinstance(told, str) or told.isdecimal():
+        return int(told) if isinstance(told, str) else told
+    raise ValueError(
+        f"domains as a dict: expected the place of each column, from 0, received {told!r}: a flow learns the names of "
+        "columns from its data, later."
+    )

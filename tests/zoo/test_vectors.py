@@ -236,6 +236,21 @@ def test_features_of_other_domains_are_taken_by_name_and_drawn_inside():
 
 
 @pytest.mark.one_engine
+def test_places_of_columns_may_be_text_as_in_toml_and_names_are_told_apart():
+    given = small("nsf", domains={"0": "positive"}).bijector.parts[0].get_config()
+    assert given["domains"] == small("nsf", domains={0: "positive"}).bijector.parts[0].get_config()["domains"]
+    with pytest.raises(ValueError, match="expected the place of each column, from 0, received 'income'"):
+        small("nsf", domains={"income": "positive"})
+
+
+@pytest.mark.one_engine
+def test_a_context_of_another_width_is_told_in_numbers():
+    flow = small("nsf", context=3)
+    with pytest.raises(ContractError, match=r"expected vectors \(batch, 3\), received shape \(9, 2\)"):
+        flow.adapt(np.ones((9, flow.event_shape[0] if flow.built else 3)), np.ones((9, 2)))
+
+
+@pytest.mark.one_engine
 @pytest.mark.parametrize("features", [1, 2, 500])
 def test_few_features_and_many_stay_finite_and_come_back(features):
     x = np.random.default_rng(0).standard_t(2.0, (1200, features)).astype("float32")
