@@ -7,6 +7,7 @@ from flowkit import Flow, backends, data, distributed
 from flowkit.bijectors import Shift
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
+from flowkit.training.model_state import assign_metrics, metrics_state, named_metrics
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
@@ -127,3 +128,23 @@ def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
         flow.train_on_batch(x)
     object.__setattr__(flow, "ddp_model", flow)
     flow.train_on_batch(x)
+
+
+@pytest.mark.skipif(backends.name() != "torch", reason="other engines have one mean for all processes")
+def test_means_of_an_epoch_that_is_not_over_are_kept_of_all_and_go_on_in_the_main_process(monkeypatch):
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    flow.train_on_batch(np.ones((4, 2), "float32"))
+    named = named_metrics(flow)
+    own = {name: float(variable) for name, variable in named.items()}
+    assert any(own.values())
+    from flowkit.backends.torch import group as torch_group
+
+    monkeypatch.setattr(backends, "summed", lambda tensors: [2 * tensor for tensor in tensors])
+    kept = metrics_state(flow)
+    assert {name: float(array) for name, array in kept.items()} == {name: 2 * own[name] for name in own}
+    for rank in (0, 1):
+        monkeypatch.setattr(torch_group, "process_rank", lambda rank=rank: rank)
+        assign_metrics(kept, named)
+        expected = {name: 0 if rank else 2 * own[name] for name in own}
+        assert {name: float(variable) for name, variable in named.items()} == expected
