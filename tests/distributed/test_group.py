@@ -84,6 +84,19 @@ def test_processes_that_have_not_joined_do_not_train_apart(monkeypatch):
 
 
 @pytest.mark.one_engine
+def test_processes_with_other_numbers_of_rows_are_refused_before_they_wait(monkeypatch):
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    flow.build((None, 2))
+    monkeypatch.setattr(backends, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda told: np.concatenate([told, told + 1]))
+    monkeypatch.setattr(group, "_started", True)
+    for ask in (flow.fit, flow.evaluate):
+        with pytest.raises(ValueError, match="same of all 2 processes"):
+            ask(np.ones((4, 2), "float32"), verbose=0)
+
+
+@pytest.mark.one_engine
 def test_processes_share_each_batch_without_overlap(monkeypatch):
     whole = [batch.tolist() for (batch,) in data.batches(np.arange(12), batch_size=6, seed=1)]
     parts = []
