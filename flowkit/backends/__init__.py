@@ -84,6 +84,7 @@ join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
 leave = _group.leave
+left_to_main = _group.left_to_main
 lgamma = _engine.lgamma
 log_sigmoid_and_sigmoid = _moves.log_sigmoid_and_sigmoid
 lowest_float = _precision.lowest_float
@@ -162,6 +163,7 @@ __all__ = [
     "kept_for_this_call",
     "lean_train_step",
     "leave",
+    "left_to_main",
     "lgamma",
     "log_sigmoid_and_sigmoid",
     "lowest_float",

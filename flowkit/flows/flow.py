@@ -226,11 +226,13 @@ class Flow(Saved, Training, Exported):
     ) -> Any:
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
 
-        Raises ContractError for a flow that still waits for `adapt`.
+        In a group of processes all of them call it, each with as many rows of its own. Raises ContractError for a flow
+        that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
             x, y = to_score_on(self, x, y, context, sample_weight)
             x = ready_on(self, x, batch_size)
+            check_same(x, None, batch_size, 1, kwargs)
         self._scoring = True
         try:
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)

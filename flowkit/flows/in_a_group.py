@@ -17,9 +17,8 @@ from flowkit.distributed.lost import naming_the_lost
 def check_processes():
     """Raise RuntimeError if several processes would train models apart, each without knowing of the others."""
     launch = None if started() else launched(os.environ)
-    if (
-        launch is not None and launch.launcher != "SLURM" and backends.processes() == 1
-    ):  # srun may start other things
+    # srun may start other things.
+    if launch is not None and launch.launcher != "SLURM" and backends.processes() == 1:
         count = launch.processes
     elif not started() and backends.trains_apart():
         count = backends.processes()
@@ -58,22 +57,22 @@ def _devices_of_a_batch():
 
 
 def check_same(x, first, batch_size, epochs, options):
-    """Raise ValueError unless all processes come to `fit` with as many rows, steps and epochs: others would wait."""
+    """Raise ValueError unless all processes come to `fit` or `evaluate` with as much to do: others would wait."""
     if isinstance(x, Batches):
         if x.processes != backends.processes():
             raise ValueError(
-                f"fit expects batches of the {backends.processes()} processes that there are, received batches for "
+                f"a flow expects batches of the {backends.processes()} processes that there are, received batches for "
                 f"{x.processes}. Call flowkit.distributed.start() before flowkit.data.batches."
             )
         check_division(x.batch_size // x.processes, x.batch_size // x.processes)
     if backends.processes() == 1:
         return
-    steps = options.get("steps_per_epoch")
+    steps = options.get("steps_per_epoch") or options.get("steps")
     told = {
         "rows of a batch": 0 if first is None else len(first),
         "batches or rows in all": _length(x),
         "batch_size": batch_size or 0,
-        "steps_per_epoch": steps or 0,
+        "steps": steps or 0,
         "epochs": epochs,
         "epochs done": options.get("initial_epoch", 0),
         "steps of the epoch done": getattr(x, "step", 0),
@@ -83,7 +82,7 @@ def check_same(x, first, batch_size, epochs, options):
     for name, values in zip(told, given.T, strict=True):
         if (values != values[0]).any():
             raise ValueError(
-                f"fit expects the same of all {len(values)} processes, received {name} of "
+                f"a flow expects the same of all {len(values)} processes, received {name} of "
                 f"{', '.join(map(str, values))}. Give each as many rows; a run that goes on must be in a folder that "
                 "all of them see."
             )

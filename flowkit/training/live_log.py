@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.pictures import sample_grid
@@ -20,7 +21,8 @@ class Log(keras.callbacks.Callback):
     """After each epoch: what was logged, learning rate, speed, a grid of samples, a histogram of latents.
 
     Samples and latents are of the averaged weights if the optimizer keeps them, and are drawn from a seed of their own:
-    training with it and without it comes to the same weights bit for bit. TensorFlow is not imported.
+    training with it and without it comes to the same weights bit for bit. TensorFlow is not imported. In a group of
+    processes (`flowkit.distributed`) all have this callback, and the main one writes.
 
     Args:
         to: "tensorboard" (needs tensorboardX), "wandb", "mlflow" or "csv"; or an object with the four methods of
@@ -69,7 +71,9 @@ class Log(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._target is None:  # now it is known how many epochs are done
-            if isinstance(self.to, str):
+            if not distributed.is_main():
+                self._target = _Nobody()
+            elif isinstance(self.to, str):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._target = TARGETS[self.to](self.folder, epoch, self._config)
             else:
@@ -104,3 +108,15 @@ class Log(keras.callbacks.Callback):
         target, self._target = self._target, None
         if target is not None:
             target.close()
+
+
+class _Nobody:
+    """What the other processes of a group write to. They draw all the same: on JAX all run one program."""
+
+    def scalars(self, *told):
+        pass
+
+    image = histogram = scalars
+
+    def close(self):
+        pass

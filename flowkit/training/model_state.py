@@ -6,16 +6,29 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import backends
 from flowkit.training.checkpoint_file import plain_dtype, storable
 from flowkit.training.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
 
 
-def state(model: keras.Model, *, metrics: bool = False) -> Arrays:
-    """Name -> array of all variables of `model` and its optimizer; with `metrics` the running means too."""
-    variables = named_variables(model) | (named_metrics(model) if metrics else {})
-    return {key: storable(ops.convert_to_numpy(variable)) for key, variable in variables.items()}
+def state(model: keras.Model) -> Arrays:
+    """Name -> array of all variables of `model` and its optimizer."""
+    return {key: storable(ops.convert_to_numpy(variable)) for key, variable in named_variables(model).items()}
+
+
+def metrics_state(model: keras.Model) -> Arrays:
+    """The same of the running means, of the rows of all processes of a group: each of them calls it."""
+    variables = named_metrics(model)
+    sums = backends.summed([variable.value for variable in variables.values()])
+    return {key: storable(ops.convert_to_numpy(value)) for key, value in zip(variables, sums, strict=True)}
+
+
+def assign_metrics(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
+    """Give each running mean of `named_metrics` its array of `metrics_state`; in a group the main process has them."""
+    assign(arrays, variables)
+    backends.left_to_main(variables.values())
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -18,7 +18,9 @@ from flowkit.training.errors import CheckpointError, TrainingStopped, place
 from flowkit.training.model_state import (
     Arrays,
     assign,
+    assign_metrics,
     check_match,
+    metrics_state,
     named_metrics,
     named_variables,
     split_metrics,
@@ -26,7 +28,7 @@ from flowkit.training.model_state import (
     synchronise,
 )
 
-_ASKED = 8  # steps after which processes ask each other whether one of them was told to stop
+_ASKED = 8  # steps after which processes ask each other whether to stop or to write
 
 
 class Resume(keras.callbacks.Callback):
@@ -187,7 +189,7 @@ class Resume(keras.callbacks.Callback):
         metrics, meta = loaded
         variables = named_metrics(self.model)
         check_match(self.path.name, metrics, variables)
-        assign(metrics, variables)
+        assign_metrics(metrics, variables)
         remind(self.callbacks, meta)
         for name, callback in self._counting().items():
             if name in meta["within"]:  # not one that was added since
@@ -198,25 +200,25 @@ class Resume(keras.callbacks.Callback):
         if self.batches is None or batch == 0:
             return  # the end of an epoch writes
         step = self.batches.step + batch
-        stopping = self._is_to_stop(step)
-        due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
+        stopping, due = self._asked(step)
         if stopping or due:
             synchronise(self.model)
             within = {name: callback.so_far() for name, callback in self._counting().items()}
-            self._write(self._epoch, step, metrics=True, within=within)
+            self._write(self._epoch, step, metrics_state(self.model), within=within)
         if stopping:
             distributed.barrier()  # a launcher ends all when one has ended
             raise TrainingStopped(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write(epoch + 1, 0)
-        if self._is_to_stop():
+        stopping, _ = self._asked()
+        if stopping:
             distributed.barrier()
             raise TrainingStopped(epoch + 1, 0)
 
-    def _write(self, epochs, step, *, metrics=False, **more):
+    def _write(self, epochs, step, metrics=None, **more):
         if self.writer:
-            arrays = state(self.model, metrics=metrics)
+            arrays = state(self.model) | (metrics or {})
             meta = describe(epochs, step, self.data_seed, self._data(), self.callbacks)
             remove_leftovers(self.path)
             write(self.path, arrays, meta | more, keep=self.previous_path)
@@ -226,13 +228,14 @@ class Resume(keras.callbacks.Callback):
         """The fingerprint of what is trained on, as far as this is told."""
         return None if self.batches is None else self.batches.fingerprint
 
-    def _is_to_stop(self, step=0):
-        if self.stop is None:
-            return False
-        if distributed.world() == 1:
-            return self.stop()
-        # All stop after the same step, and asking takes a moment of each.
-        return step % _ASKED == 0 and bool(distributed.gather(np.array([self.stop()])).any())
+    def _asked(self, step=0):
+        """Whether training is to stop, and whether a checkpoint within the epoch is due: the same in all processes."""
+        alone = distributed.world() == 1
+        if not alone and ((self.stop is None and self.minutes is None) or step % _ASKED):
+            return False, False  # asking takes a moment of each
+        stop = self.stop is not None and self.stop()
+        due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
+        return (stop, due) if alone else distributed.gather(np.array([[stop, due]])).any(axis=0)
 
     def _counting(self):
         return {type(callback).__name__: callback for callback in self._others if hasattr(callback, "so_far")}

@@ -120,6 +120,16 @@ def test_as_on_a_gpu_those_of_one_shape_take_one_step(make, loops, monkeypatch):
     assert (size(24) - size(12) < 0.7 * grows) == loops  # each is still put on its stack, and taken off
 
 
+@pytest.mark.skipif(backends.name() != "jax", reason="the other engines never loop over alike weights")
+def test_what_an_optimizer_has_is_not_what_it_keeps_of_each_weight():
+    from flowkit.backends.jax.optimizer import _slots
+
+    optimizer = keras.optimizers.SGD(0.1)  # `iterations` and `learning_rate`: two, as there are weights
+    optimizer.build([keras.Variable([1.0]), keras.Variable([2.0])])
+    assert len(optimizer.variables) == 2
+    assert _slots(optimizer) == []
+
+
 @pytest.mark.skipif(backends.name() != "torch", reason="the other engines take Keras's steps")
 def test_adam_by_default_is_as_exact_as_float32_allows():
     weights = moved(keras.optimizers.Adam(0.1), replace=True)

@@ -1,11 +1,15 @@
 """On PyTorch weights of alike parts live in one tensor: the same numbers, gradients, and changes by any road."""
 
+import threading
+import time
+
 import keras
 import numpy as np
 import pytest
 
 from flowkit import backends
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling
+from flowkit.bijectors.derivation import Derivations
 from flowkit.conditioners import ConvNet
 
 if backends.name() != "torch":
@@ -13,6 +17,7 @@ if backends.name() != "torch":
 
 import torch
 
+from flowkit.backends.torch import stacks
 from flowkit.backends.torch.stacks import Column, stacked
 from flowkit.backends.torch.values import values
 
@@ -108,6 +113,44 @@ def test_a_weight_that_is_changed_before_the_backward_pass_is_told():
     given[0].assign(np.zeros((2, 2)))
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_gradients_of_a_sum_are_added_up_each_by_itself():
+    one, other = variables(), variables()
+
+    def loss():
+        return sum(stacked([Column(one), Column(other)])).square().sum()
+
+    for _ in range(2):
+        loss().backward()
+    assert [v.value.grad[0, 0].item() for v in (*one, *other)] == 2 * [8, 16, 24]
+
+
+def test_threads_that_come_at_once_move_the_weights_once(monkeypatch):
+    def slowly(tensors, moved=stacks._moved):
+        time.sleep(0.05)
+        return moved(tensors)
+
+    monkeypatch.setattr(stacks, "_moved", slowly)
+    column = Column(variables())
+    threads = [threading.Thread(target=stacked, args=([column],)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert column._moves == 1
+
+
+def test_what_autocast_rounds_is_exact_outside_of_it(perturb):
+    made = Chain([part for i in range(3) for part in (ActNorm(), Conv1x1(seed=i))])
+    made.build((None, *X.shape[1:]))
+    perturb(made)
+    x = torch.tensor(X, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        made.run(x, None, False)
+    after = made.run(x, None, False)[0]
+    made._derivations = Derivations()
+    torch.testing.assert_close(after, made.run(x, None, False)[0])
 
 
 @pytest.mark.parametrize("mapped", [False, True])

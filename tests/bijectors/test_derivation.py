@@ -74,6 +74,28 @@ def test_numbers_and_none_come_back_as_they_are(perturb):
         np.testing.assert_array_equal(ops.convert_to_numpy(own["shift"]), 2 * part.shift.numpy())
 
 
+class Reversing(Bijector):
+    """z = x with its entries in reverse, by a matrix that it has no weights for."""
+
+    pure = True
+    spec = BijectorSpec(log_det="zero")
+
+    def _derive(self, x_shape, inverse):
+        return {"matrix": ops.flip(ops.eye(x_shape[-1]), -1)}
+
+    def _forward(self, x, derived):
+        return ops.matmul(x, derived["matrix"]), 0.0
+
+    _inverse = _forward
+
+
+def test_alike_parts_may_have_no_weights():
+    chain = Chain([Reversing(), Reversing(), Reversing()])
+    chain.build((None, 3))
+    z, _ = chain.run(ops.convert_to_tensor(data(2, 3)), None, False)
+    np.testing.assert_array_equal(ops.convert_to_numpy(z), data(2, 3)[:, ::-1])
+
+
 @TOGETHER
 def test_only_who_says_so_derives_together(perturb):
     class Quiet(Counting):

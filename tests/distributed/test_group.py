@@ -7,6 +7,7 @@ from flowkit import Flow, backends, data, distributed
 from flowkit.bijectors import Shift
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
+from flowkit.training.model_state import assign_metrics, metrics_state, named_metrics
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
@@ -83,6 +84,19 @@ def test_processes_that_have_not_joined_do_not_train_apart(monkeypatch):
 
 
 @pytest.mark.one_engine
+def test_processes_with_other_numbers_of_rows_are_refused_before_they_wait(monkeypatch):
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    flow.build((None, 2))
+    monkeypatch.setattr(backends, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda told: np.concatenate([told, told + 1]))
+    monkeypatch.setattr(group, "_started", True)
+    for ask in (flow.fit, flow.evaluate):
+        with pytest.raises(ValueError, match="same of all 2 processes"):
+            ask(np.ones((4, 2), "float32"), verbose=0)
+
+
+@pytest.mark.one_engine
 def test_processes_share_each_batch_without_overlap(monkeypatch):
     whole = [batch.tolist() for (batch,) in data.batches(np.arange(12), batch_size=6, seed=1)]
     parts = []
@@ -127,3 +141,23 @@ def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
         flow.train_on_batch(x)
     object.__setattr__(flow, "ddp_model", flow)
     flow.train_on_batch(x)
+
+
+@pytest.mark.skipif(backends.name() != "torch", reason="other engines have one mean for all processes")
+def test_means_of_an_epoch_that_is_not_over_are_kept_of_all_and_go_on_in_the_main_process(monkeypatch):
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    flow.train_on_batch(np.ones((4, 2), "float32"))
+    named = named_metrics(flow)
+    own = {name: float(variable) for name, variable in named.items()}
+    assert any(own.values())
+    from flowkit.backends.torch import group as torch_group
+
+    monkeypatch.setattr(backends, "summed", lambda tensors: [2 * tensor for tensor in tensors])
+    kept = metrics_state(flow)
+    assert {name: float(array) for name, array in kept.items()} == {name: 2 * own[name] for name in own}
+    for rank in (0, 1):
+        monkeypatch.setattr(torch_group, "process_rank", lambda rank=rank: rank)
+        assign_metrics(kept, named)
+        expected = {name: 0 if rank else 2 * own[name] for name in own}
+        assert {name: float(variable) for name, variable in named.items()} == expected

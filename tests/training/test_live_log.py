@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import training, zoo
+from flowkit import distributed, training, zoo
 from flowkit.training import Log
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (32, 4, 4, 1), dtype="uint8")
@@ -53,6 +53,13 @@ class Kept:
 
     def close(self):
         self.told.append(("closed", None, None))
+
+
+def test_in_a_group_the_main_process_alone_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "is_main", lambda: False)
+    target = Kept()
+    fit(log("csv", tmp_path / "csv"), log(target, tmp_path), epochs=1)
+    assert (target.told, list(tmp_path.iterdir())) == ([], [])
 
 
 def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_path):

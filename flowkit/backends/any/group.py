@@ -43,6 +43,10 @@ def summed(tensors):
     return tensors
 
 
+def left_to_main(variables):
+    """Set `variables`, sums of which each process has its own, to 0 in all but process 0, which has those of all."""
+
+
 def drawing_apart(states):
     """A scope in which processes draw numbers of their own from seeds that are the same in all, given their states.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax._src import distributed  # its client is how processes leave words for each other
 from jax.experimental import multihost_utils
 
-from flowkit.backends.any.group import copy_from_main, drawing_apart, summed
+from flowkit.backends.any.group import copy_from_main, drawing_apart, left_to_main, summed
 
 __all__ = [
     "copy_from_main",
@@ -20,6 +20,7 @@ __all__ = [
     "is_lost",
     "join",
     "leave",
+    "left_to_main",
     "missing",
     "process_rank",
     "processes",

@@ -111,12 +111,20 @@ def _slots(optimizer):
     return [
         slot
         for name, slot in vars(optimizer).items()
-        if name not in ("_trainable_variables", "_model_variables_moving_average", "_accumulated_gradients")
+        if name not in _NO_SLOTS
         and isinstance(slot, list)
         and len(slot) == count
         and all(isinstance(variable, keras.Variable) for variable in slot)
     ]
 
+
+# `_variables` are all that an optimizer has: as many as weights only by chance.
+_NO_SLOTS = (
+    "_variables",
+    "_trainable_variables",
+    "_model_variables_moving_average",
+    "_accumulated_gradients",
+)
 
 # Modules of optimizers whose step asks for a weight's numbers alone.
 _TAKE_ALL_ALIKE = {f"keras.src.optimizers.{name}" for name in ("adam", "adamax", "sgd", "rmsprop")}

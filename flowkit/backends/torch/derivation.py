@@ -56,14 +56,16 @@ def derive_alike(derive, variables, columns):
             return derive()
 
     def run():
-        if len(variables) == 1:
-            return [derive()]
+        if not own:  # one part alone; or alike parts without weights, which are the same
+            return [derive()] * len(variables)
         if variables[0][0].value.device.type != "cpu":
             # There a trace's backward pass was seen to round otherwise after training than after loading: a run that is
             # resumed would not be the one that was not.
             return [one(*values(some)) for some in variables]
         stacks = stacked(own)
-        kind = (*((tensor.dtype, tensor.device) for tensor in stacks), torch.is_autocast_enabled("cuda"))
+        # A trace has autocast's conversions in it.
+        low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        kind = (*(tensor.dtype for tensor in stacks), low)
         if kind not in traced:
             with _TRACING:
                 traced[kind] = _traced(torch.func.vmap(one), [tensor.detach().clone() for tensor in stacks])

@@ -17,6 +17,7 @@ __all__ = [
     "is_lost",
     "join",
     "leave",
+    "left_to_main",
     "missing",
     "process_rank",
     "processes",
@@ -104,6 +105,14 @@ def summed(tensors):
         for i, piece in zip(places, pieces, strict=True):
             total[i] = piece.view(tensors[i].shape)
     return total
+
+
+@torch.no_grad()
+def left_to_main(variables):
+    """Set `variables`, sums of which each process has its own, to 0 in all but process 0, which has those of all."""
+    if process_rank():
+        for variable in variables:
+            variable.value.zero_()
 
 
 @contextlib.contextmanager

@@ -45,12 +45,17 @@ class Column:
 
     def home(self, tensors):
         """The tensor in which `tensors`, those of the variables, live; None if there is none."""
-        if self._home is not None and _live_in(self._home, tensors):
-            return self._home
-        with _MOVING:
-            self._home = _moved(tensors) if self._moves < _MOVES else None
-            self._moves += 1
-        return self._home
+        home = self._home
+        if home is None and self._moves >= _MOVES:
+            return None
+        if home is None or not _live_in(home, tensors):
+            with _MOVING:
+                # Unless another thread has just done it.
+                if self._home is None or not _live_in(self._home, tensors):
+                    self._home = _moved(tensors) if self._moves < _MOVES else None
+                    self._moves += 1
+                home = self._home
+        return home
 
 
 def _live_in(home, tensors):
@@ -90,7 +95,13 @@ class _Joined(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         ctx.saved_tensors  # noqa: B018
-        found = []
+        found, seen = [], set()
         for grad, length in zip(grads, ctx.lengths, strict=True):
-            found += [None] * length if grad is None else grad.unbind(0)
+            if grad is None:
+                found += [None] * length
+                continue
+            # Of a sum all terms get one tensor. Autograd would let the rows of several stacks keep it, as theirs, and
+            # then add to it, or clip it, once for each of them.
+            found += (grad.clone() if id(grad) in seen else grad).unbind(0)
+            seen.add(id(grad))
         return None, *found
