@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.pictures import sample_grid
@@ -20,7 +21,8 @@ class Log(keras.callbacks.Callback):
     """After each epoch: what was logged, learning rate, speed, a grid of samples, a histogram of latents.
 
     Samples and latents are of the averaged weights if the optimizer keeps them, and are drawn from a seed of their own:
-    training with it and without it comes to the same weights bit for bit. TensorFlow is not imported.
+    training with it and without it comes to the same weights bit for bit. TensorFlow is not imported. In a group of
+    processes (`flowkit.distributed`) all of them have it, and the main one writes.
 
     Args:
         to: "tensorboard" (needs tensorboardX), "wandb", "mlflow" or "csv"; or an object with the four methods of
@@ -68,7 +70,7 @@ class Log(keras.callbacks.Callback):
         self._target: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._target is None:  # now it is known how many epochs are done
+        if self._target is None and distributed.is_main():  # now it is known how many epochs are done
             if isinstance(self.to, str):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._target = TARGETS[self.to](self.folder, epoch, self._config)
@@ -83,17 +85,24 @@ class Log(keras.callbacks.Callback):
         if steps := self.params.get("steps"):  # a generator does not say how many there are
             speed = "steps_per_second" if self.batch_size is None else f"{self.of}_per_second"
             values[speed] = steps * (self.batch_size or 1) / seconds
-        step = epoch + 1
-        with averaged_weights(self.model):
+        grid = z = None
+        with averaged_weights(self.model):  # on JAX all processes ask: they run one program
             if self._samples:
-                self._target.image(step, "samples", sample_grid(self.model, self._samples, **self._how))
+                grid = sample_grid(self.model, self._samples, **self._how)
             if self._latents is not None:
                 z = np.asarray(self.model.encode(self._latents, self._context), "float32")
-                z = z[np.isfinite(z)]
-                values["latents_mean"] = float(z.mean()) if z.size else math.nan
-                values["latents_deviation"] = float(z.std()) if z.size else math.nan
-                if z.size:
-                    self._target.histogram(step, "latents", z)
+        if distributed.is_main():
+            self._tell(epoch + 1, values, grid, z)
+
+    def _tell(self, step, values, grid, z):
+        if grid is not None:
+            self._target.image(step, "samples", grid)
+        if z is not None:
+            z = z[np.isfinite(z)]
+            values["latents_mean"] = float(z.mean()) if z.size else math.nan
+            values["latents_deviation"] = float(z.std()) if z.size else math.nan
+            if z.size:
+                self._target.histogram(step, "latents", z)
         self._target.scalars(step, values)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

@@ -72,6 +72,13 @@ def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_pa
 
 
 @pytest.mark.one_engine
+def test_of_several_processes_the_main_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr("flowkit.training.live_log.distributed.is_main", lambda: False)
+    fit(log("csv", tmp_path / "other"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.one_engine
 def test_csv_of_a_run_that_goes_on_drops_what_came_after_its_checkpoint(tmp_path):
     fit(log("csv", tmp_path), epochs=3)
     fit(log("csv", tmp_path), epochs=2, initial_epoch=1)
