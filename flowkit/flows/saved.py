@@ -83,10 +83,10 @@ class Saved(keras.Model):
           check.npz, so that whoever loads the flow can see that it answers as it did.
         - `about`: what metadata.json and README.md also say: `license`, `description`, `data` ({"name", "sha256"}),
           `measured` (such as {"test_bits_per_dim": 3.6}).
-        - `extra`: further files, name -> content, such as recipe.toml and samples.png.
+        - `extra`: further files, name -> content: recipe.toml, and pictures such as samples.png.
 
         Optimizer and objective stay behind. Raises ValueError for a flow that is not built, and PresetError if there is
-        something in `folder` already.
+        something in `folder` already, or `extra` has a file of another name.
 
         >>> import tempfile
         >>> folder = tempfile.mkdtemp() + "/mine"
