@@ -1,14 +1,18 @@
 """Flows as files that need no flowkit: what is written agrees, what differs is not left, the rest is refused."""
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import ops
 
 from flowkit import Flow, backends
 from flowkit.bijectors import Scale
+from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
+from flowkit.contract.frozen import derive_from, freezes, frozen
 from flowkit.flows import artifacts
 from flowkit.flows.artifacts import FORMATS, Format
 from flowkit.surjections import Augment
@@ -33,6 +37,34 @@ def test_the_page_has_the_formats_that_each_engine_writes():
     assert {name: [word == "yes" for word in words] for name, *words in rows} == {
         name: [engine in row.packages for engine in engines] for name, row in FORMATS.items()
     }
+
+
+class OfItsSize:
+    """A part whose numbers follow from the size of an image, as log-dets do."""
+
+    def _derive(self, x_shape, inverse):
+        return {"log_det": ops.convert_to_tensor(float(x_shape[1]))}
+
+
+@pytest.mark.one_engine
+def test_what_is_frozen_is_of_one_size_and_one_thread_and_ends_with_an_error():
+    part, seen = OfItsSize(), []
+
+    def freeze_and_fail():
+        with frozen():
+            for ask in (derive_from, lambda part, *rest: derived_of((part,), *rest)[0]):
+                sizes = [float(ask(part, (None, size, size, 1), False)["log_det"]) for size in (4, 2, 4)]
+                assert sizes == [4.0, 2.0, 4.0]
+            other = threading.Thread(target=lambda: seen.append(freezes()))
+            other.start()
+            other.join()
+            assert freezes()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        freeze_and_fail()
+    assert seen == [False]
+    assert not freezes()
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -93,6 +125,9 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     (tmp_path / "model" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="would replace"):
         artifacts.check_name(tmp_path / "model", "saved_model")
+    (tmp_path / "model.bin").write_text("mine")
+    with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
+        artifacts.check_name(tmp_path / "model.xml", "openvino")
     monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={"torch": ("no_such_package",)}))
     with pytest.raises(ImportError, match="pip install no_such_package"):
         flow.export(tmp_path / "flow.onnx")
@@ -101,4 +136,4 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     drawing.build((None, 2))
     with pytest.raises(ContractError, match="draws noise on the way to latents"):
         drawing.export(tmp_path / "flow.onnx", "log_prob")
-    assert [made.name for made in tmp_path.iterdir()] == ["model"]
+    assert sorted(made.name for made in tmp_path.iterdir()) == ["model", "model.bin"]
