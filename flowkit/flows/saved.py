@@ -48,8 +48,9 @@ class Saved(keras.Model):
     def from_preset(cls, preset: str | os.PathLike[str]) -> Self:
         """The flow of a preset: "glow/digits" and what else comes with flowkit, a folder, or "hf://user/name".
 
-        All its files are compared with their SHA-256 first, and none runs code. hf:// needs huggingface_hub, and keeps
-        what it has downloaded. Layers of your own must be registered before, as for `keras.saving.load_model`.
+        All its files but the README are compared with their SHA-256 first, and none runs code. hf:// needs
+        huggingface_hub, and keeps what it has downloaded. Layers of your own must be registered before, as for
+        `keras.saving.load_model`.
 
         Raises PresetError, a ValueError, if there is no such preset, if it is damaged, of a newer flowkit, brings code,
         or is another kind of flow than `cls`.
