@@ -67,6 +67,19 @@ def test_what_is_frozen_is_of_one_size_and_one_thread_and_ends_with_an_error():
     assert not freezes()
 
 
+@pytest.mark.one_engine
+def test_a_graph_goes_on_for_longer_than_the_rows_needed_that_it_was_made_from():
+    torch = pytest.importorskip("torch")
+
+    def halved(x):
+        """Each number below 1."""
+        step = lambda x: ops.where(x > 1, x / 2, x)  # noqa: E731
+        return backends.iterate(step, 10, x, alive=lambda x: ops.any(x > 1))
+
+    graph = torch.jit.trace(halved, torch.tensor([1.5]), check_trace=False)
+    np.testing.assert_array_equal(graph(torch.tensor([1.5, 100.0])), [0.75, 0.78125])
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_answers_as_the_flow_or_is_refused(format, context_flow, x, context, tmp_path):
     flow = context_flow
