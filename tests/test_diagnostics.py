@@ -55,6 +55,28 @@ def test_coverage_tells_to_which_side():
     assert diagnostics.coverage(scaled(-0.5), normal()).numbers["largest_difference"] > 0.1
 
 
+def test_a_density_that_is_no_number_is_none(monkeypatch):
+    flow, x = scaled(), normal()
+    scores = flow.log_prob(x)
+    scores[:200] = np.nan
+    monkeypatch.setattr(flow, "log_prob", lambda *args, **kwargs: scores)
+    found = diagnostics.coverage(flow, x).numbers
+    assert found["largest_difference"] < -0.15
+    assert found["coverage"][49] < 0.45
+
+
+def test_what_a_report_cannot_ask_it_leaves_out(images):
+    wide = Flow(Scale(0.0), base=Normal(conditioner=MLP([8])))
+    wide.build({"x": (None, 21), "context": (None, 1)})
+    left = diagnostics.report(wide, normal(50, 21), normal(50, 1), draws=9, samples=100).left_out
+    assert "of 21 entries none could fail" in left["calibration"]
+    glow = flowkit.zoo.glow(levels=2, steps=1, width=4).adapt(images)
+    heavy = Flow(glow.bijector, base=StudentT(5.0), dequantize=glow.dequantize)
+    heavy.build((None, *glow.event_shape))
+    left = diagnostics.report(heavy, images, samples=100).left_out
+    assert left["levels"] == "expected Normal as the flow's base, received StudentT"
+
+
 def test_equal_densities_are_ordered_by_chance():
     box = Flow(Shift(0.0), base=flowkit.distributions.Uniform(0.0, 1.0))
     box.build((None, 2))

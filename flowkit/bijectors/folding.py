@@ -2,6 +2,7 @@
 
 from flowkit.contract.derived import says_pure
 from flowkit.contract.frozen import once
+from flowkit.contract.shapes import as_tuple
 
 
 def fold(parts):
@@ -28,7 +29,8 @@ def _has(part, method):
 
 def derived_of(unit, x_shape, inverse):
     """What the parts of a unit derive from their weights, in their order, for inputs of `x_shape`."""
-    return once((*unit, inverse), lambda: _derived_of(unit, x_shape, inverse))
+    name = tuple(unit), as_tuple(x_shape[1:]), inverse  # a part that comes twice may see two shapes
+    return once(name, lambda: _derived_of(unit, x_shape, inverse))
 
 
 def _derived_of(unit, x_shape, inverse):

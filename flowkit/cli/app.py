@@ -189,7 +189,7 @@ def diagnose(
         str | None, typer.Option(metavar="SOURCE", help="Data of another kind, that should be told apart.")
     ] = None,
     background: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="RUN", help="A flow of more general data, which its likelihood is compared with."
         ),

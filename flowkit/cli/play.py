@@ -23,13 +23,18 @@ def run(path, *, out, port, ort, source):
         )
     check_fits(flow, test)
     make = functools.partial(
-        write_page, flow, train=train, test=test, name=path.as_posix(), temperature=temperature, ort=ort
+        write_page, flow, train=train, test=test, name=_shown(path), temperature=temperature, ort=ort
     )
     if out is not None:
         print(f"page {make(out) / 'index.html'}  (for any static server: python -m http.server -d {out})")
         return
     with tempfile.TemporaryDirectory() as place:
         serve(make(Path(place) / "page"), port)
+
+
+def _shown(name):
+    """What the page calls the flow, without the folders of this machine: others may be given the page."""
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _data(folder, source):

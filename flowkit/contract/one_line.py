@@ -16,8 +16,8 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
     """`Class(argument, name=argument)`, without the arguments that are at their defaults.
 
     An argument is the attribute of its name, or of the name that the class's `_kept_as` gives it; one that has none is
-    left out. Of a long list the first few are shown, and
-    what lies deeper than four calls as dots. It never raises: errors show what they are about by it.
+    left out. Of a long list the first few are shown, and what lies deeper than four calls as dots. It never raises:
+    errors show what they are about by it.
 
     >>> from flowkit.bijectors import Chain, Shift
     >>> one_line(Chain([Shift(float(i)) for i in range(5)], backprop="recompute"))

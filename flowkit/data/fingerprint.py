@@ -11,7 +11,8 @@ _MOST_BYTES = 2**28  # of an array that are read: a quarter of a second, also if
 def fingerprint(*arrays: Any) -> str:
     """32 hexadecimal digits that follow from the shapes, the types and the entries of numpy arrays.
 
-    Arrays beyond 256 MB are read at rows in equal distances, the first and the last among them.
+    Arrays beyond 256 MB are read at rows in equal distances, the first and the last among them. That is enough to see
+    that a run would go on with other data; `content_hash`, which tells others what it was trained on, reads all.
 
     >>> x = np.arange(6.0).reshape(3, 2)
     >>> fingerprint(x) == fingerprint(x.copy()), fingerprint(x) == fingerprint(x + 1)

@@ -11,6 +11,8 @@ from flowkit.diagnostics.holm import holm
 from flowkit.evaluation import rank_band, ranks, uniformity
 from flowkit.flows.flow import Flow
 
+LEVEL = 0.01
+
 
 def calibration(
     flow: Flow,
@@ -18,7 +20,7 @@ def calibration(
     context: Any,
     *,
     draws: int = 99,
-    level: float = 0.01,
+    level: float = LEVEL,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
@@ -45,7 +47,7 @@ def calibration(
     draws = whole_number(draws, "draws", least=1)
     found = ranks(flow, x, context, draws=draws, seed=seed, batch_size=batch_size)
     found = found.reshape(len(found), -1)
-    most = int(2_000 * level)
+    most = most_entries(level)
     if found.shape[1] > most:
         raise ValueError(
             f"calibration: expected at most {most} entries to test at level {level:g}, received {found.shape[1]}; "
@@ -69,6 +71,11 @@ def calibration(
         not rejected,
         lambda: _draw(found, draws, level),
     )
+
+
+def most_entries(level: float) -> int:
+    """How many entries can be tested at a level: of more not even the least p-value, 1/2001, would be below it."""
+    return int(2_000 * level)
 
 
 def _draw(found, draws, level):

@@ -37,7 +37,8 @@ def coverage(
 
     Without a context, the rows are ranked among the same `samples`; with one, each among `draws` of its own density. A
     right flow stays within the band, everywhere at once, with probability `level`, which counts the
-    chance in the samples as well as that in the rows. Rows of equal density are ordered by chance.
+    chance in the samples as well as that in the rows. Rows of equal density are ordered by chance; one whose density
+    is no number (NaN) counts as 0.
 
     It sees density alone: what a flow moves to another place of the same density passes. Raises ValueError for a level
     that is not between 0 and 1. Hermans et al., A Crisis In Simulation-Based Inference? (2022), for
@@ -57,12 +58,13 @@ def coverage(
         raise ValueError(f"coverage: expected a level between 0 and 1, received {level!r}.")
     # Another seed than that of the draws' own scores: rows must not share their noise with them.
     found = flow.log_prob(x, context, seed=seed + 1, batch_size=batch_size).astype("float64")
+    found = _without_nan(found)
     rng = np.random.default_rng(seed)
     shared = context_kind(flow) == "none" or context is None
     if shared:
         _, drawn = flow.sample_and_log_prob(samples, seed=seed, batch_size=batch_size, check=None)
         u, lower, upper = band(len(found), samples, level)
-        ranks = _ranks(found, np.asarray(drawn, "float64")[:, None], rng)
+        ranks = _ranks(found, _without_nan(np.asarray(drawn, "float64"))[:, None], rng)
         share = (ranks[:, None] < (u * (samples + 1)).round()).mean(axis=0)
     else:
         u, lower, upper = rank_band(len(found), draws=draws, level=level)
@@ -140,7 +142,12 @@ def _ranks_of_own(flow, found, context, draws, batch_size, seed, rng):
         )[1]
         for i, first in enumerate(range(0, draws, at_once))
     ]
-    return _ranks(found, np.concatenate(drawn).astype("float64"), rng)
+    return _ranks(found, _without_nan(np.concatenate(drawn).astype("float64")), rng)
+
+
+def _without_nan(log_prob):
+    """NaN as the log of no density: in an order of numbers it would come last, as the densest of all."""
+    return np.where(np.isnan(log_prob), -np.inf, log_prob)
 
 
 def _draw(u, share, lower, upper, level):

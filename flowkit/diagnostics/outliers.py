@@ -7,7 +7,6 @@ from scipy import stats
 
 from flowkit.diagnostics.drawing import BLUE, ORANGE, blank
 from flowkit.diagnostics.finding import Finding
-from flowkit.diagnostics.scores import likelihood_ratio, typicality
 from flowkit.flows.flow import Flow
 
 _TITLES = {
@@ -47,18 +46,19 @@ def outliers(
     {'log_prob': 0.0, 'typicality': 1.0}
     """
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
-    reference, reference_context = (x, context) if reference is None else (reference, reference_context)
-    pairs = [(x, context), (outside, outside_context)]
+    found = [
+        flow.log_prob(rows, given, **how).astype("float64")
+        for rows, given in ((x, context), (outside, outside_context))
+    ]
+    usual = found[0] if reference is None else flow.log_prob(reference, reference_context, **how)
+    # As `typicality` and `likelihood_ratio` have them, which would score the same rows again.
     scores = {
-        "log_prob": [-flow.log_prob(rows, given, **how).astype("float64") for rows, given in pairs],
-        "typicality": [
-            typicality(flow, rows, reference, given, reference_context=reference_context, **how)
-            for rows, given in pairs
-        ],
+        "log_prob": [-part for part in found],
+        "typicality": [np.abs(part - usual.mean(dtype="float64")) for part in found],
     }
     if background is not None:
         scores["likelihood_ratio"] = [
-            likelihood_ratio(flow, background, rows, given, **how) for rows, given in pairs
+            background.log_prob(rows, **how) - part for rows, part in zip((x, outside), found, strict=True)
         ]
     auroc = {name: _auroc(*both) for name, both in scores.items()}
     told = ", ".join(

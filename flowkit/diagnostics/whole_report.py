@@ -6,8 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from flowkit.bijectors.levels import find_levels
-from flowkit.diagnostics.calibration import calibration
+from flowkit.diagnostics.calibration import LEVEL, calibration, most_entries
 from flowkit.diagnostics.coverage import coverage
 from flowkit.diagnostics.drawing import png
 from flowkit.diagnostics.finding import Finding
@@ -16,6 +15,7 @@ from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import outliers
 from flowkit.diagnostics.round_trip import round_trip
+from flowkit.evaluation.levels import check_scored_by_level
 from flowkit.flows.context import context_kind
 from flowkit.flows.flow import Flow
 from flowkit.training.atomic import atomic_path
@@ -144,10 +144,15 @@ def _left_out(flow, reads, train, outside):
         reasons["calibration"] = (
             "of images each pixel would be a test: flowkit.evaluation.ranks has their ranks"
         )
+    elif flow.event_shape[0] > most_entries(LEVEL):
+        reasons["calibration"] = (
+            f"of {flow.event_shape[0]} entries none could fail a test of so many: flowkit.evaluation.ranks has their "
+            "ranks"
+        )
     try:
-        find_levels(flow.bijector, "levels")
-    except ValueError:
-        reasons["levels"] = "the latents of the flow do not come in levels"
+        check_scored_by_level(flow, "levels")
+    except ValueError as error:
+        reasons["levels"] = str(error).removeprefix("levels: ").removesuffix(".")
     if spec.inverse == "none":
         for name in ("coverage", "calibration", "round_trip", "memorisation"):
             reasons[name] = "the flow has no inverse, so it draws no samples"

@@ -45,21 +45,25 @@ def level_bits(
     >>> bits.shape, bool(np.allclose(bits.sum(axis=1), flow.bits_per_dim(images)))
     ((8, 2), True)
     """
-    find_levels(flow.bijector, "level_bits")
-    if not isinstance(flow.base, Normal):
-        raise ValueError(
-            f"level_bits: expected Normal as the flow's base, received {type(flow.base).__name__}."
-        )
-
-    if flow.bijector.spec.draws(inverse=False):
-        raise ValueError(
-            "level_bits: expected a bijector that draws nothing, received one with "
-            f"noise={flow.bijector.spec.noise!r}: what its noise adds belongs to no level."
-        )
+    check_scored_by_level(flow, "level_bits")
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.turns.answer("level_bits"):
         nats = flow._scored(score, *flow._prepare(x, context, batch_size), batch_size, seed).astype("float64")
     return -nats / (math.prod(flow.event_shape) * math.log(2))
+
+
+def check_scored_by_level(flow: Any, wanted: str) -> None:
+    """Raise ValueError, which begins with what was `wanted`, for a flow whose levels cannot be scored one by one."""
+    find_levels(flow.bijector, wanted)
+    if not isinstance(flow.base, Normal):
+        raise ValueError(
+            f"{wanted}: expected Normal as the flow's base, received {type(flow.base).__name__}."
+        )
+    if flow.bijector.spec.draws(inverse=False):
+        raise ValueError(
+            f"{wanted}: expected a bijector that draws nothing, received one with "
+            f"noise={flow.bijector.spec.noise!r}: what its noise adds belongs to no level."
+        )
 
 
 def _level_log_probs(flow, y, context, noise):

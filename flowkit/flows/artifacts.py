@@ -84,6 +84,12 @@ def check_name(path: str | Path, format: str) -> Path:
         ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
         raise ValueError(f"export expects, for {format!r}, {ends}, received {path}.")
     other = path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file()
+    beside = path.with_suffix(".bin")
+    if format == "openvino" and beside.exists() and not path.exists():
+        raise ValueError(
+            f"export would replace {beside}, in which OpenVINO keeps the weights of {path.name}, and which is of no "
+            "earlier export: name another path."
+        )
     if other or (path.is_file() and not suffix) or (path.is_dir() and suffix):
         raise ValueError(
             f"export would replace {path}, which is no {format} of an earlier export: name another path."

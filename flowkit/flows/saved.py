@@ -48,8 +48,9 @@ class Saved(keras.Model):
     def from_preset(cls, preset: str | os.PathLike[str]) -> Self:
         """The flow of a preset: "glow/digits" and what else comes with flowkit, a folder, or "hf://user/name".
 
-        All its files are compared with their SHA-256 first, and none runs code. hf:// needs huggingface_hub, and keeps
-        what it has downloaded. Layers of your own must be registered before, as for `keras.saving.load_model`.
+        All its files but the README are compared with their SHA-256 first, and none runs code. hf:// needs
+        huggingface_hub, and keeps what it has downloaded. Layers of your own must be registered before, as for
+        `keras.saving.load_model`.
 
         Raises PresetError, a ValueError, if there is no such preset, if it is damaged, of a newer flowkit, brings code,
         or is another kind of flow than `cls`.
@@ -83,10 +84,10 @@ class Saved(keras.Model):
           check.npz, so that whoever loads the flow can see that it answers as it did.
         - `about`: what metadata.json and README.md also say: `license`, `description`, `data` ({"name", "sha256"}),
           `measured` (such as {"test_bits_per_dim": 3.6}).
-        - `extra`: further files, name -> content, such as recipe.toml and samples.png.
+        - `extra`: further files, name -> content: recipe.toml, and pictures such as samples.png.
 
         Optimizer and objective stay behind. Raises ValueError for a flow that is not built, and PresetError if there is
-        something in `folder` already.
+        something in `folder` already, or `extra` has a file of another name.
 
         >>> import tempfile
         >>> folder = tempfile.mkdtemp() + "/mine"

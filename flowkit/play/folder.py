@@ -16,9 +16,10 @@ from flowkit.bijectors.levels import level_sizes
 from flowkit.contract.noise import Need
 from flowkit.flows.context import context_kind
 from flowkit.flows.noise import counted
-from flowkit.play.runtime import copy_runtime
+from flowkit.play.runtime import FILES, copy_runtime
 
 IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file
+_OWN = ("decode.onnx", "encode.onnx", "images.png", "directions.bin", "noise.bin", "meta.json")
 LEARNED = 1000  # images that directions are learned from, and that log p is compared with
 
 
@@ -44,7 +45,7 @@ def write_page(
     """
     _refuse_others(flow)
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "meta.json").is_file():
+    if folder.is_dir() and not _is_page({path.name for path in folder.iterdir()}):
         raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
@@ -64,9 +65,7 @@ def _write(flow, folder, train, test, name, temperature):
         path = folder / f"{graph}.onnx"
         flow.export(path, what)
         sums[graph] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for page in sorted(
-        resources.files("flowkit.play").joinpath("page").iterdir(), key=lambda file: file.name
-    ):
+    for page in _pages():
         (folder / page.name).write_bytes(page.read_bytes())
     picked = _some(test, IMAGES)
     shown = test.images[picked]
@@ -96,6 +95,16 @@ def _write(flow, folder, train, test, name, temperature):
         "sha256": sums,
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _pages():
+    """The files that are the same for each flow."""
+    return sorted(resources.files("flowkit.play").joinpath("page").iterdir(), key=lambda file: file.name)
+
+
+def _is_page(names):
+    """Whether a folder of these names may be written anew: it is empty, or holds a page and nothing else."""
+    return not names or {*_OWN} <= names <= {*_OWN, *FILES, *(page.name for page in _pages())}
 
 
 def _refuse_others(flow):

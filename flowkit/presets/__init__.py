@@ -2,7 +2,7 @@
 
     config.json        what the flow is made of, as Keras writes it
     model.weights.h5   its weights
-    metadata.json      what was measured, on which data, by which versions; the SHA-256 of all other files
+    metadata.json      what was measured, on which data, by which versions; the SHA-256 of the others but README.md
     README.md          the same for people, with the header that Hugging Face's hub reads
     check.npz          some rows and what log_prob said of them, if they were given
     recipe.toml, samples.png   of a run, by `flowkit preset RUN FOLDER`

@@ -5,23 +5,23 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import flowkit
 from flowkit.presets.atomic_folder import atomic_folder
 from flowkit.presets.card import card
 from flowkit.presets.errors import PresetError
-from flowkit.presets.untrusted import check_config, check_weights
+from flowkit.presets.untrusted import MOST_JSON, check_config, check_weights
 
 FORMAT = 1
 _NEEDED = ("config.json", "model.weights.h5")
 _UNSUMMED = ("metadata.json", "README.md")  # people go on with a README
+_FURTHER = ("check.npz", "recipe.toml")
 FILES = [
     *_NEEDED,
     *_UNSUMMED,
-    "check.npz",
-    "recipe.toml",
+    *_FURTHER,
     "*.png",
     "assets/*",
 ]  # all that goes to the hub and back
@@ -61,8 +61,14 @@ def write_preset(
     """Write a preset: `save(temporary)` writes config.json, metadata.json and weights, as Keras does.
 
     `about` goes into metadata.json, `extra` is name -> content of further files. Raises PresetError if there is
-    something in `folder` already; whatever fails, no half of a preset is left.
+    something in `folder` already, and for a further file that is neither recipe.toml, check.npz nor a PNG, since the
+    hub is given no others; whatever fails, no half of a preset is left.
     """
+    for name in extra or {}:
+        if PurePath(name).name != name or (PurePath(name).suffix != ".png" and name not in _FURTHER):
+            raise PresetError(
+                f"expected {', '.join(_FURTHER)} or NAME.png as further files, received {name!r}."
+            )
     with atomic_folder(folder) as temporary:
         save(temporary)
         for name, content in (extra or {}).items():
@@ -110,9 +116,10 @@ def _metadata(path):
     if not path.is_file():
         raise PresetError(f"{path.parent}: expected a preset, found no metadata.json in it.")
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MOST_JSON else {}
         number, files = metadata["preset"], metadata["files"]
-        whole = isinstance(number, int) and isinstance(files, dict)
+        parts = [metadata.get(part) or {} for part in ("data", "measured", "versions")]
+        whole = isinstance(number, int) and all(isinstance(part, dict) for part in (files, *parts))
     except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:

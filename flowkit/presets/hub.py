@@ -1,5 +1,6 @@
 """Presets on Hugging Face's hub, by their package huggingface_hub: `pip install 'keras-flowkit[hub]'`."""
 
+import errno
 import importlib
 import os
 import re
@@ -11,6 +12,7 @@ from flowkit.presets.errors import PresetError
 from flowkit.presets.folder import FILES, read_preset
 
 SCHEME = "hf://"
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # and not of the network
 
 
 def download(uri: str) -> Path:
@@ -78,6 +80,10 @@ def _told(error, uri, done):
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return PresetError(f"{uri}: the hub has no such revision.")
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return PresetError(
+            f"{uri} could not be {done}: {error.strerror}: {error.filename or 'on this machine'}."
+        )
     if getattr(error, "response", None) is None and _of_the_system(error):
         return PresetError(
             f"{uri} could not be {done}: the hub cannot be reached from here; without a network take a folder."

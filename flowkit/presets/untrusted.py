@@ -11,17 +11,19 @@ import h5py
 
 from flowkit.presets.errors import PresetError
 
-_MOST_CONFIG = 2**24  # bytes; that of Glow with 6 levels of 32 steps has less than half a million
+MOST_JSON = 2**24  # bytes; that of Glow with 6 levels of 32 steps has less than half a million
 _MOST_EXPANSION, _SMALL = (
     4,
     2**20,
 )  # of weights: bytes in memory for one on the disk, and what any file may have
+# What runs what its config holds: Python's byte code, a pickle, or a graph of TensorFlow.
+_CODE = ("__lambda__", "Lambda", "TorchModuleWrapper", "TFSMLayer")
 
 
 def check_config(path: Path) -> None:
     """Raise PresetError for a config.json that is none, is too large, or brings code."""
-    if path.stat().st_size > _MOST_CONFIG:
-        raise PresetError(f"{path}: expected at most {_MOST_CONFIG} bytes, received {path.stat().st_size}.")
+    if path.stat().st_size > MOST_JSON:
+        raise PresetError(f"{path}: expected at most {MOST_JSON} bytes, received {path.stat().st_size}.")
     try:
         waiting = [json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, RecursionError) as error:
@@ -31,10 +33,13 @@ def check_config(path: Path) -> None:
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
-            if item.get("class_name") in ("__lambda__", "Lambda"):
+            kind = str(item.get("class_name")).rpartition(".")[
+                2
+            ]  # "layers.Lambda" of the module "keras" is one too
+            if kind in _CODE:
                 raise PresetError(
-                    f"{path} brings code, a Lambda, and flowkit runs no code of files: make it a layer of your own, "
-                    "registered with @keras.saving.register_keras_serializable()."
+                    f"{path} brings code, a {kind.strip('_')}, and flowkit runs no code of files: make it a layer of "
+                    "your own, registered with @keras.saving.register_keras_serializable()."
                 )
             waiting.extend(item.values())
         elif isinstance(item, list):
@@ -47,7 +52,7 @@ def check_weights(path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             declared = sum(_sizes(file, path))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, TypeError) as error:
         first = str(error).split("\n")[0]
         raise PresetError(f"{path}: expected weights in HDF5, received something else ({first}).") from None
     if declared > most:
@@ -68,6 +73,8 @@ def _sizes(group, path):
                     raise PresetError(
                         f"{path}: expected weights, found {name!r}, whose data are in another file."
                     )
+                if item.dtype.hasobject:  # many entries may be one and the same long text
+                    raise PresetError(f"{path}: expected weights, found {name!r}, which holds no numbers.")
                 yield item.nbytes
             elif item.id not in seen:  # a hard link may lead back
                 seen.add(item.id)

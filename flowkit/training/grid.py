@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from flowkit.contract.arguments import whole_number
 from flowkit.training.pictures import image_grid, save_png
 
 
@@ -31,7 +32,8 @@ class ImageGrid:
     ) -> None:
         self.pixels = image_grid(images, columns, padding, levels)
         self._shape = tuple(images.shape)
-        self.zoom = max(1, round(64 / self._shape[1])) if zoom is None else zoom
+        default = max(1, round(64 / self._shape[1]))
+        self.zoom = default if zoom is None else whole_number(zoom, "zoom", least=1)
 
     def save(self, path: str | Path) -> None:
         """Write the grid, pixel by pixel, as a PNG file."""

@@ -319,6 +319,18 @@ def test_info_of_a_name_shows_what_is_in_it_and_whose_idea_it_was(trained, capsy
 
 
 @pytest.mark.one_engine
+def test_play_hands_on_the_run_and_names_no_folder_of_this_machine(trained, tmp_path, monkeypatch, capsys):
+    from flowkit.cli import play
+
+    asked = []
+    monkeypatch.setattr(play, "write_page", lambda flow, folder, **how: asked.append(how) or folder)
+    assert main(["play", str(trained), "--out", str(tmp_path / "page")]) == 0
+    assert capsys.readouterr().out.startswith(f"page {tmp_path / 'page' / 'index.html'}")
+    assert asked[0]["name"] == trained.name
+    assert len(asked[0]["test"]) == 64
+
+
+@pytest.mark.one_engine
 def test_a_run_is_diagnosed(trained, tmp_path, capsys):
     out = tmp_path / "found"
     arguments = [

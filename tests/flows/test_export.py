@@ -1,14 +1,18 @@
 """Flows as files that need no flowkit: what is written agrees, what differs is not left, the rest is refused."""
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import ops
 
 from flowkit import Flow, backends
 from flowkit.bijectors import Scale
+from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
+from flowkit.contract.frozen import derive_from, freezes, frozen
 from flowkit.flows import artifacts
 from flowkit.flows.artifacts import FORMATS, Format
 from flowkit.surjections import Augment
@@ -33,6 +37,47 @@ def test_the_page_has_the_formats_that_each_engine_writes():
     assert {name: [word == "yes" for word in words] for name, *words in rows} == {
         name: [engine in row.packages for engine in engines] for name, row in FORMATS.items()
     }
+
+
+class OfItsSize:
+    """A part whose numbers follow from the size of an image, as log-dets do."""
+
+    def _derive(self, x_shape, inverse):
+        return {"log_det": ops.convert_to_tensor(float(x_shape[1]))}
+
+
+@pytest.mark.one_engine
+def test_what_is_frozen_is_of_one_size_and_one_thread_and_ends_with_an_error():
+    part, seen = OfItsSize(), []
+
+    def freeze_and_fail():
+        with frozen():
+            for ask in (derive_from, lambda part, *rest: derived_of((part,), *rest)[0]):
+                sizes = [float(ask(part, (None, size, size, 1), False)["log_det"]) for size in (4, 2, 4)]
+                assert sizes == [4.0, 2.0, 4.0]
+            other = threading.Thread(target=lambda: seen.append(freezes()))
+            other.start()
+            other.join()
+            assert freezes()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        freeze_and_fail()
+    assert seen == [False]
+    assert not freezes()
+
+
+@pytest.mark.one_engine
+def test_a_graph_goes_on_for_longer_than_the_rows_needed_that_it_was_made_from():
+    torch = pytest.importorskip("torch")
+
+    def halved(x):
+        """Each number below 1."""
+        step = lambda x: ops.where(x > 1, x / 2, x)  # noqa: E731
+        return backends.iterate(step, 10, x, alive=lambda x: ops.any(x > 1))
+
+    graph = torch.jit.trace(halved, torch.tensor([1.5]), check_trace=False)
+    np.testing.assert_array_equal(graph(torch.tensor([1.5, 100.0])), [0.75, 0.78125])
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -93,6 +138,9 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     (tmp_path / "model" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="would replace"):
         artifacts.check_name(tmp_path / "model", "saved_model")
+    (tmp_path / "model.bin").write_text("mine")
+    with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
+        artifacts.check_name(tmp_path / "model.xml", "openvino")
     monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={"torch": ("no_such_package",)}))
     with pytest.raises(ImportError, match="pip install no_such_package"):
         flow.export(tmp_path / "flow.onnx")
@@ -101,4 +149,4 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     drawing.build((None, 2))
     with pytest.raises(ContractError, match="draws noise on the way to latents"):
         drawing.export(tmp_path / "flow.onnx", "log_prob")
-    assert [made.name for made in tmp_path.iterdir()] == ["model"]
+    assert sorted(made.name for made in tmp_path.iterdir()) == ["model", "model.bin"]

@@ -215,14 +215,19 @@ def test_nothing_is_wider_than_the_screen(page, width):
 
 
 def test_a_page_replaces_no_other_files(flow, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
     images = data.load("fashion-mnist", "test")
-    with pytest.raises(ValueError, match="holds other files"):
-        write_page(flow, tmp_path, train=images, test=images)
+    for number, names in enumerate((["notes.txt"], ["meta.json", "notes.txt"], ["index.html", "style.css"])):
+        place = tmp_path / str(number)
+        place.mkdir()
+        for name in names:
+            (place / name).write_text("mine")
+        with pytest.raises(ValueError, match="holds other files"):
+            write_page(flow, place, train=images, test=images)
+        assert sorted(file.name for file in place.iterdir()) == names
     table = flowkit.zoo.realnvp()
     table.build((None, 3))
     with pytest.raises(
         ValueError, match="flow of stored images of 1 or 3 channels, received one of continuous"
     ):
         write_page(table, tmp_path / "page", train=images, test=images)
-    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+    assert not (tmp_path / "page").exists()

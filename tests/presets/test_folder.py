@@ -82,6 +82,10 @@ def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(prese
     with pytest.raises(ZeroDivisionError):
         flow.save_to_preset(tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+    for name in ("notes.txt", "config.json", "../samples.png"):
+        with pytest.raises(PresetError, match=f"or NAME.png as further files, received '{name}'"):
+            flow.save_to_preset(tmp_path / "new", extra={name: b""})
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="call build, adapt or fit"):
         Flow(Chain([Scale(0.0)])).save_to_preset(tmp_path / "new")
 
@@ -99,7 +103,7 @@ def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
     (copy / "metadata.json").write_text(json.dumps({**metadata, "preset": 2, "versions": {"flowkit": "9.0"}}))
     with pytest.raises(PresetError, match=r"received 2: it was written by flowkit 9.0.*update flowkit"):
         Flow.from_preset(copy)
-    for text in ("[]", "{", '{"preset": 1}'):
+    for text in ("[]", "{", '{"preset": 1}', '{"preset": 2, "files": {}, "versions": ["9.0"]}'):
         (copy / "metadata.json").write_text(text)
         with pytest.raises(PresetError, match="damaged or something else"):
             Flow.from_preset(copy)
@@ -114,16 +118,19 @@ def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
 @pytest.mark.one_engine
 def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
     config = json.loads((copy / "config.json").read_text())
-    config["config"]["embedding"] = {
-        "class_name": "__lambda__",
-        "config": {"value": ["4wAAAA==", None, None]},
-    }
-    (copy / "config.json").write_text(json.dumps(config))
-    resum(copy, "config.json")
     keras.config.enable_unsafe_deserialization()
     try:
-        with pytest.raises(PresetError, match="brings code, a Lambda"):
-            Flow.from_preset(copy)
+        for module, name in (
+            ("builtins", "__lambda__"),
+            ("keras.layers", "Lambda"),
+            ("keras", "layers.Lambda"),
+            ("keras.layers", "TorchModuleWrapper"),
+        ):
+            config["config"]["embedding"] = {"module": module, "class_name": name, "config": {}}
+            (copy / "config.json").write_text(json.dumps(config))
+            resum(copy, "config.json")
+            with pytest.raises(PresetError, match=r"brings code, a (lambda|Lambda|TorchModuleWrapper), and"):
+                Flow.from_preset(copy)
     finally:
         keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", True)
     config["config"]["embedding"] = {"module": "os", "class_name": "system", "config": {}}
@@ -148,6 +155,14 @@ def test_weights_that_declare_gigabytes_or_point_elsewhere_are_refused(tmp_path)
     with h5py.File(path, "w") as file:
         file.create_dataset("a", shape=(4,), dtype="uint8", external=[("/etc/hostname", 0, 4)])
     with pytest.raises(PresetError, match="whose data are in another file"):
+        check_weights(path)
+    with h5py.File(path, "w") as file:
+        file["a"] = ["text"] * 3
+    with pytest.raises(PresetError, match="which holds no numbers"):
+        check_weights(path)
+    with h5py.File(path, "w") as file:
+        file["a"] = np.dtype("float32")
+    with pytest.raises(PresetError, match="expected weights in HDF5"):
         check_weights(path)
     path.write_bytes(b"no weights")
     with pytest.raises(PresetError, match="expected weights in HDF5"):

@@ -1,5 +1,6 @@
 """To the hub and back, on a hub of our own; without a network, one sentence."""
 
+import errno
 import json
 import os
 import subprocess
@@ -97,3 +98,16 @@ def test_names_that_are_none_and_a_missing_package_are_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-flowkit\[hub\]'"):
         upload_preset("hf://me/digits", folder)
+
+
+def test_a_full_disk_is_not_called_a_lost_network(monkeypatch):
+    library = pytest.importorskip("huggingface_hub")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(library, "snapshot_download", full)
+    with pytest.raises(
+        PresetError, match="could not be downloaded: No space left on device: on this machine"
+    ):
+        presets.find_preset("hf://me/digits")

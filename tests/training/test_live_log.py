@@ -55,13 +55,6 @@ class Kept:
         self.told.append(("closed", None, None))
 
 
-def test_in_a_group_the_main_process_alone_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr(distributed, "is_main", lambda: False)
-    target = Kept()
-    fit(log("csv", tmp_path / "csv"), log(target, tmp_path), epochs=1)
-    assert (target.told, list(tmp_path.iterdir())) == ([], [])
-
-
 def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_path):
     target = Kept()
     flow = fit(log(target, tmp_path))
@@ -76,6 +69,13 @@ def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_pa
     assert target.told[1][2].shape == (8 * 16,)
     for mine, other in zip(flow.get_weights(), fit().get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.one_engine
+def test_of_several_processes_the_main_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr("flowkit.training.live_log.distributed.is_main", lambda: False)
+    fit(log("csv", tmp_path / "other"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.one_engine

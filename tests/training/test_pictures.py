@@ -165,3 +165,5 @@ def test_a_notebook_shows_a_grid_enlarged(tmp_path):
     assert (shown[::8, ::8] == training.image_grid(images, columns=3)).all()
     grid.save(tmp_path / "grid.png")
     assert Image.open(tmp_path / "grid.png").size == (3 * 8 + 2 * 2, 2 * 8 + 2)
+    with pytest.raises(ValueError, match="zoom"):
+        training.ImageGrid(images, zoom=0)

@@ -19,8 +19,10 @@ def iterate(step, times, state, alive=None):
 
     With `alive`, nobody may take gradients of it, and an engine may go on to the end.
     """
+    # A graph made of what these rows need would stop too early for others.
+    ends_early = alive is not None and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
     for _ in range(times):
-        if alive is not None and not torch.compiler.is_compiling() and not alive(state):
+        if ends_early and not alive(state):
             break
         state = step(state)
     return state
