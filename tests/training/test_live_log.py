@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import distributed, training, zoo
+from flowkit import training, zoo
 from flowkit.training import Log
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (32, 4, 4, 1), dtype="uint8")
