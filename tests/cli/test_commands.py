@@ -424,7 +424,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["train", "RECIPE", "--epoch", "3"], "No such option"),
         (["sample", "no/such/run"], "no/such/run: expected the folder of a run"),
         (["evaluate", "no/such/run"], "no/such/run: expected the folder of a run"),
-        (["sample", "glow/cifar10"], "`flowkit train glow/cifar10` makes one; trained already are glow/digits, glow/f"),
+        (["sample", "glow/cifar10"], "`flowkit train glow/cifar10` makes one; trained already are glow/digits, "),
         (["sample", "glow/fashion-mnits"], "found none; did you mean glow/fashion-mnist?"),
         (["sample", "TRAINEDD"], "found none; did you mean TRAINED?"),
         (["train", "RECIPE", "--out", "TRAINEDD", "--resume"], "did you mean TRAINED? Without --resume a new run b"),
