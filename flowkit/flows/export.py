@@ -81,13 +81,23 @@ class Exported(Inference):
 
     def _written(self, format, model, path, inputs, known) -> float:
         """Write a file in the first of the engine's ways by which it agrees; how much it differs."""
-        last = backends.ways_to_write(format) - 1
-        for way in range(last):
+        errors: list[Exception] = []
+        for way in range(backends.ways_to_write(format)):
             try:
                 return self._written_so(format, model, path, inputs, known, way)
-            except Exception:  # what the exporter does not know, or has got wrong
+            except Exception as error:  # what the exporter does not know, or has got wrong
                 path.unlink(missing_ok=True)
-        return self._written_so(format, model, path, inputs, known, last)
+                errors.append(error)
+        if all(isinstance(error, ContractError) for error in errors):
+            raise errors[-1]
+        told = "; ".join(" ".join(str(error).split())[:300] or type(error).__name__ for error in errors)
+        raise ContractError(
+            "export",
+            self,
+            expected=f"a file of the format {format} that answers as the flow does",
+            received=f"none, in {len(errors)} ways: {told}",
+            hint="Nothing was written. Another format or engine may do: a .keras file loads on each.",
+        ) from errors[-1]
 
     def _written_so(self, format, model, path, inputs, known, way):
         few = {name: array[:3] for name, array in inputs.items()}
