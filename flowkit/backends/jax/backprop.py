@@ -67,7 +67,7 @@ class _Block:
     def values(self, trainable):
         """Of each part those of its variables that are trainable, or are not."""
         return [
-            [variable.value for variable in part.variables if variable.trainable == trainable]
+            [v.value for v in (part.trainable_variables if trainable else part.non_trainable_variables)]
             for part in self.parts
         ]
 
