@@ -35,7 +35,7 @@ def outliers(
     nothing, and below 0.5 a flow finds other data *more* likely than its own. The last is what -log p(x) is known for,
     on images that are simpler (Nalisnick et al., Do Deep Generative Models Know What They Don't Know?, 2019), so
     it stands here for comparison. `typicality` compares with `reference`, `x` if it is None; `likelihood_ratio` needs a
-    `background` flow. Where both contexts are needed, the background is given none.
+    `background` flow, which is given no context.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
