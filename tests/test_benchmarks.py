@@ -58,10 +58,12 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
             "sample": 1,
             "log_prob_many": 1,
             "sample_many": 1,
+            **({"sample_checked": 1} if row["contender"] == "flowkit" else {}),
         }
         assert min(row["first_step"], row["process_peak"], *row["median"].values()) > 0
     floor, flowkit = comparison["rows"]
     assert flowkit["to_floor"]["train"] == flowkit["median"]["train"] / floor["median"]["train"]
+    assert flowkit["to_floor"]["sample_checked"] == flowkit["median"]["sample_checked"] / floor["median"]["sample"]
     assert set(floor["to_floor"].values()) == set(flowkit["to_flowkit"].values()) == {1.0}
     deep = [(row["contender"], row["steps"]) for row in comparison["depths"]]
     assert deep == [("floor", 2), ("flowkit", 2)]
@@ -97,7 +99,8 @@ def test_splines_and_a_maf_are_measured_too(tmp_path):
         assert [row["contender"] for row in comparison["rows"]] == ["floor", "flowkit"]
         for row in comparison["rows"]:
             assert "left_out" not in row, row["left_out"]
-            assert set(row["median"]) == {"train", "log_prob", "sample"}
+            checked = {"sample_checked"} if row["contender"] == "flowkit" else set()
+            assert set(row["median"]) == {"train", "log_prob", "sample"} | checked
 
 
 @on_torch

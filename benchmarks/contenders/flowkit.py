@@ -2,8 +2,10 @@
 
 Training is `fit` with Keras's plain Adam, on a data set that gives the same batch again and again; steps are timed
 between two ends of batches within one `fit`. Evaluation is `log_prob` of numpy data, sampling `sample`, both with
-answers in numpy: what a user calls, copies from and to the device included. Splines and the MAF are the zoo's, which
-begin by standardising each feature and by an ActNorm; the others' models do neither, nor have they what `linear` is.
+answers in numpy: what a user calls, copies from and to the device included. "sampling" is `check=None`, since nobody
+else's samples are led back to their latents; "sampling, checked" is `sample` as it comes. Splines and the MAF are the
+zoo's, which begin by standardising each feature and by an ActNorm; the others' models do neither, nor have they what
+`linear` is.
 """
 
 import functools
@@ -64,6 +66,9 @@ class Fitted:
         return self.flow.log_prob(self.x, batch_size=len(self.x))
 
     def sample(self):
+        return self.flow.sample(len(self.x), batch_size=len(self.x), check=None)
+
+    def sample_checked(self):
         return self.flow.sample(len(self.x), batch_size=len(self.x))
 
     @functools.cached_property
@@ -75,7 +80,7 @@ class Fitted:
         return self.flow.log_prob(self.rows, batch_size=self.work["many_batch"])
 
     def sample_many(self):
-        return self.flow.sample(self.work["many"], batch_size=self.work["many_batch"])
+        return self.flow.sample(self.work["many"], batch_size=self.work["many_batch"], check=None)
 
 
 class Repeated(keras.utils.PyDataset):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 
-from measuring.work import tasks_of, turns_of
+from measuring.work import BASE, tasks_of, turns_of
 
 ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # JAX would take three quarters of a GPU's memory from the others
@@ -122,4 +122,5 @@ def to_other(row, rows, name):
     """How many times `name`'s median on the same engine each of the row's medians is."""
     alike = [r for r in rows if (r["contender"], r["engine"]) == (name, row["engine"])]
     base = alike[0]["median"] if alike else {}
-    return {task: median / base[task] for task, median in row["median"].items() if task in base}
+    base = {task: base.get(task, base.get(BASE.get(task))) for task in row["median"]}
+    return {task: median / base[task] for task, median in row["median"].items() if base[task]}

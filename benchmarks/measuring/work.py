@@ -78,6 +78,9 @@ REVERSIBLE = [
 COMPILED = ("flowkit jit_compile", "torch", "flowkit", {"jit_compile": True})
 
 TASKS = {"train": "training step", "log_prob": "evaluation", "sample": "sampling"}
+# What flowkit alone does, beside what others do in its place.
+CHECKED = {"sample_checked": "sampling, checked"}
+BASE = {"sample_checked": "sample"}
 MANY = {"log_prob_many": "evaluation of {many:,}", "sample_many": "sampling of {many:,}"}
 FEW = 3  # turns of the many
 
@@ -85,7 +88,7 @@ FEW = 3  # turns of the many
 def tasks_of(work):
     """What is timed, as {method of a contender: in words}; many rows, in batches, if the work says how many."""
     many = {task: name.format(**work) for task, name in MANY.items()} if "many" in work else {}
-    return TASKS | many
+    return TASKS | CHECKED | many
 
 
 def turns_of(task, repeats):
