@@ -63,7 +63,10 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
         assert min(row["first_step"], row["process_peak"], *row["median"].values()) > 0
     floor, flowkit = comparison["rows"]
     assert flowkit["to_floor"]["train"] == flowkit["median"]["train"] / floor["median"]["train"]
-    assert flowkit["to_floor"]["sample_checked"] == flowkit["median"]["sample_checked"] / floor["median"]["sample"]
+    assert (
+        flowkit["to_floor"]["sample_checked"]
+        == flowkit["median"]["sample_checked"] / floor["median"]["sample"]
+    )
     assert set(floor["to_floor"].values()) == set(flowkit["to_flowkit"].values()) == {1.0}
     deep = [(row["contender"], row["steps"]) for row in comparison["depths"]]
     assert deep == [("floor", 2), ("flowkit", 2)]

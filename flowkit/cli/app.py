@@ -142,13 +142,16 @@ def sample(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
+    zoom: Annotated[
+        int, typer.Option(min=1, max=64, help="Each pixel of an image becomes a square of so many.")
+    ] = 1,
     backend: Backend = None,
 ):
     """Draw samples of a trained flow, as one picture; of a table, as one more table."""
     use(backend)
     from flowkit.cli.sample import run as draw
 
-    draw(run, count=count, temperature=temperature, output=output, seed=seed)
+    draw(run, count=count, temperature=temperature, output=output, seed=seed, zoom=zoom)
 
 
 @app.command()

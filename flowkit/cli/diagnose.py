@@ -66,8 +66,10 @@ def _outside(flow, source):
     if len(flow.event_shape) == 1 and flow.dequantize is None:
         return in_order(flow, data.load_table(source, "test")), None
     dataset = _images(flow, source, "test")
-    top = flow.dequantize.stored_levels - 1
-    images = np.round(dataset.images.astype("float64") * top / (dataset.levels - 1)).astype("uint8")
+    images = dataset.images
+    if flow.dequantize is not None:
+        top = flow.dequantize.stored_levels - 1
+        images = np.round(images.astype("float64") * top / (dataset.levels - 1)).astype("uint8")
     if context_kind(flow) != "required":
         return images, None
     # Of other data no class is right: each row is given one by chance.

@@ -19,7 +19,7 @@ def _of_tables(flow, path):
     return flow.dequantize is None
 
 
-def run(path, *, count, temperature, output, seed):
+def run(path, *, count, temperature, output, seed, zoom):
     folder = trained(path)
     flow, recipe = (folder.load_flow(), None) if isinstance(folder, LoneFlow) else (None, folder.recipe())
     table = _of_tables(flow, path) if recipe is None else recipes.of_tables(recipe)
@@ -44,5 +44,5 @@ def run(path, *, count, temperature, output, seed):
             seed=seed,
             levels=flow.dequantize.stored_levels,
         )
-        save_png(output, grid)
+        save_png(output, grid.repeat(zoom, axis=0).repeat(zoom, axis=1))
     print(f"samples {output}")

@@ -20,6 +20,8 @@ from flowkit.flows.context import context_kind
 from flowkit.flows.flow import Flow
 from flowkit.training.atomic import atomic_path
 
+_MANY = 1_000  # rows, of which a share is known to within 0.03
+
 
 class Report:
     """What the diagnostics of a flow have found.
@@ -27,10 +29,13 @@ class Report:
     - `findings`: name -> `Finding`.
     - `left_out`: name of a diagnostic that does not apply -> why.
     - `numbers`, `figures`: name -> what a finding has of them.
+    - `rows`: how many rows of data it is about, or None.
     """
 
-    def __init__(self, findings: dict[str, Finding], left_out: dict[str, str]) -> None:
-        self.findings, self.left_out = findings, left_out
+    def __init__(
+        self, findings: dict[str, Finding], left_out: dict[str, str], rows: int | None = None
+    ) -> None:
+        self.findings, self.left_out, self.rows = findings, left_out, rows
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -53,6 +58,7 @@ class Report:
             with atomic_path(folder / f"{name}.png") as temporary:
                 temporary.write_bytes(png(one.figure))
         told = {
+            "rows": self.rows,
             "findings": {
                 name: {"sentence": self.findings[name].sentence, **n} for name, n in self.numbers.items()
             },
@@ -65,7 +71,17 @@ class Report:
 
     def __str__(self):
         lines = [f"{name} ({one.verdict}): {one.sentence}" for name, one in self.findings.items()]
-        return "\n".join([*lines, *(f"{name} (left out): {why}" for name, why in self.left_out.items())])
+        lines += [f"{name} (left out): {why}" for name, why in self.left_out.items()]
+        return "\n".join([*lines, *self._caution()])
+
+    def _caution(self):
+        """What few rows cannot tell: twice the standard error of a share of them is at most 1 / sqrt(rows)."""
+        if self.rows is None or self.rows >= _MANY:
+            return []
+        return [
+            f"{self.rows} rows are few: they tell a share to within {self.rows**-0.5:.2f}, so what is as expected may "
+            f"be off by as much. Give {_MANY:,} or more."
+        ]
 
     def __repr__(self):
         verdicts = ", ".join(f"{name}={one.verdict!r}" for name, one in self.findings.items())
@@ -75,8 +91,12 @@ class Report:
         left = "".join(
             f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in self.left_out.items()
         )
-        return "".join(one._repr_html_() for one in self.findings.values()) + (
-            f"<h4>left out</h4><ul>{left}</ul>" if left else ""
+        return "".join(
+            [
+                *(one._repr_html_() for one in self.findings.values()),
+                f"<h4>left out</h4><ul>{left}</ul>" if left else "",
+                *(f"<p>{text}</p>" for text in self._caution()),
+            ]
         )
 
 
@@ -131,7 +151,7 @@ def report(
         ),
     }
     left_out = _left_out(flow, reads, train, outside)
-    return Report({name: ask() for name, ask in asked.items() if name not in left_out}, left_out)
+    return Report({name: ask() for name, ask in asked.items() if name not in left_out}, left_out, len(x))
 
 
 def _left_out(flow, reads, train, outside):

@@ -149,6 +149,28 @@ def test_sample_repeats_with_its_seed(trained, tmp_path):
     assert a.shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
     assert (a == b).all()
     assert (a != c).any()
+    large = tmp_path / "large.png"
+    assert (
+        main(
+            [
+                "sample",
+                str(trained),
+                "-n",
+                "6",
+                "--temperature",
+                "0.5",
+                "--seed",
+                "3",
+                "--zoom",
+                "3",
+                "-o",
+                str(large),
+            ]
+        )
+        == 0
+    )
+    assert (pixels(large)[1::3, 1::3] == a).all()
+    assert pixels(large).shape == (3 * a.shape[0], 3 * a.shape[1])
 
 
 def test_interpolation_ends_at_the_two_images(trained, tmp_path):
@@ -348,7 +370,9 @@ def test_a_run_is_diagnosed(trained, tmp_path, capsys):
     assert told["findings"]["normality"]["rows"] == 40
     assert told["findings"]["outliers"]["auroc"]["likelihood_ratio"] == 0.5  # it is its own background
     assert (out / "coverage.png").exists()
-    assert "calibration (left out)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "calibration (left out)" in said
+    assert "40 rows are few: they tell a share to within 0.16" in said
     lone = shutil.copy(trained / "flow.keras", tmp_path / "mine.keras")
     few = ["--samples", "100", "--rows", "20", "-o", str(tmp_path / "lone")]
     assert main(["diagnose", str(lone), "--data", "digits", *few]) == 0

@@ -305,16 +305,25 @@ def test_parity_says_what_another_process_cannot_find():
 
 def test_the_command_tells_what_is_kept_as_json():
     """What is broken: tests/cli/test_commands.py."""
-    out = io.StringIO()
-    options = {"backends": [backends.name()], "examples": 3, "as_json": True, "out": out}
-    assert check_command("tests.testing.things:Right", **options) == KEPT
-    assert json.loads(out.getvalue())["kept"] is True
+    for target in ("tests.testing.things:Right", "tests/testing/things.py:Right"):
+        out = io.StringIO()
+        options = {"backends": [backends.name()], "examples": 3, "as_json": True, "out": out}
+        assert check_command(target, **options) == KEPT
+        assert json.loads(out.getvalue())["kept"] is True
+
+
+def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys):
+    (tmp_path / "json.py").write_text("def Right(): ...")
+    assert check_command(f"{tmp_path / 'json.py'}:Right", backends=[backends.name()]) == USAGE
+    assert "has the name of another module" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("target", "engine", "message"),
     [
-        ("nothing", None, "flowkit: cannot read 'nothing': expected package.module:Name"),
+        ("nothing", None, "flowkit: cannot read 'nothing': expected package.module:Name, or file.py:Name"),
+        ("nowhere.py:Thing", None, "flowkit: no file 'nowhere.py'"),
+        ("tests/testing/things.py:Thing", None, "flowkit: 'tests/testing/things.py' has no 'Thing'"),
         ("no.such:Thing", None, "flowkit: cannot import 'no.such': No module named 'no'"),
         ("tests.testing.things:Thing", None, "flowkit: 'tests.testing.things' has no 'Thing'"),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),

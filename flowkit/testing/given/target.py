@@ -1,23 +1,43 @@
-"""What makes a bijector, by name: "package.module:Name"."""
+"""What makes a bijector, by name: "package.module:Name", or "folder/file.py:Name"."""
 
 import importlib
 import inspect
+import sys
+from pathlib import Path
 
 
 def found(name):
-    """What "package.module:Name" names; a ValueError says what is not there."""
-    module, colon, attribute = name.partition(":")
+    """What "package.module:Name" or "folder/file.py:Name" names; a ValueError says what is not there."""
+    module, colon, attribute = name.rpartition(":")
     if not (module and colon and attribute):
-        raise ValueError(f"cannot read {name!r}: expected package.module:Name")
-    try:
-        target = importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(f"cannot import {module!r}: {error}") from error
+        raise ValueError(f"cannot read {name!r}: expected package.module:Name, or file.py:Name")
+    target = _of_file(Path(module)) if module.endswith(".py") else _imported(module)
     for part in attribute.split("."):
         if not hasattr(target, part):
             raise ValueError(f"{module!r} has no {attribute!r}")
         target = getattr(target, part)
     return target
+
+
+def _imported(module):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"cannot import {module!r}: {error}") from error
+
+
+def _of_file(path):
+    """The module in a file, as a program beside it would import it."""
+    if not path.is_file():
+        raise ValueError(f"no file {str(path)!r}")
+    sys.path.insert(0, str(path.resolve().parent))
+    module = _imported(path.stem)
+    found = getattr(module, "__file__", None)
+    if found is None or Path(found).resolve() != path.resolve():
+        raise ValueError(
+            f"{str(path)!r} has the name of another module, {found or path.stem}: rename the file"
+        )
+    return module
 
 
 def name_of(make):
