@@ -1,4 +1,8 @@
-"""`{card} glow` on a page becomes the model card zoo/glow/README.md, its links as seen from the documentation."""
+"""`{card} glow` on a page becomes the model card zoo/glow/README.md, as seen from the documentation.
+
+Links lead from there: those to other cards to their pages, zoo/glow-digits for zoo/glow/digits. What only a model hub
+reads at its top is left out, and its code is shown, not run: it names files that a reader has.
+"""
 
 import posixpath
 import re
@@ -7,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _CARD = re.compile(r"^```\{card\} (\S+)\n```$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+_FOR_HUBS = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
 def expand(app, name, source):
@@ -14,14 +19,19 @@ def expand(app, name, source):
 
     def card(found):
         folder = posixpath.join("zoo", found[1])
-
-        def seen_from_here(link):
-            target = posixpath.normpath(posixpath.join(folder, link[1]))
-            return "](" + posixpath.relpath(target, here)
-
-        return _LINK.sub(seen_from_here, (ROOT / folder / "README.md").read_text(encoding="utf-8"))
+        text = _FOR_HUBS.sub("", (ROOT / folder / "README.md").read_text(encoding="utf-8"))
+        text = text.replace("```python", "```py")
+        return _LINK.sub(lambda link: "](" + posixpath.relpath(_target(folder, link[1]), here), text)
 
     source[0] = _CARD.sub(card, source[0])
+
+
+def _target(folder, link):
+    target = posixpath.normpath(posixpath.join(folder, link))
+    kind, _, model = posixpath.dirname(target).removeprefix("zoo/").partition("/")
+    if target.startswith("zoo/") and posixpath.basename(target) == "README.md":
+        return f"docs/zoo/{kind}{'-' if model else ''}{model}.md"
+    return target
 
 
 def setup(app):
