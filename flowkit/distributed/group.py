@@ -103,7 +103,7 @@ def stop() -> None:
 
 
 def rank() -> int:
-    """The number of this process in its group, from 0."""
+    """The number of this process in its group, from 0. After `stop` each is alone, and 0: ask `is_main` there."""
     return backends.process_rank()
 
 

@@ -18,6 +18,8 @@ TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "l
     [
         ({}, None),
         ({**TORCHRUN, "WORLD_SIZE": "1"}, None),  # a group of one
+        (dict.fromkeys(TORCHRUN, ""), None),  # as `RANK= WORLD_SIZE= python ...` leaves them
+        ({"KERAS_DISTRIBUTION_NUM_PROCESSES": ""}, None),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),  # the batch script itself
         (TORCHRUN, ("torchrun", 2, 0, 0, "localhost:1")),
         (
@@ -48,6 +50,7 @@ def test_the_environment_says_who_this_is(environment, expected):
     [
         ({**TORCHRUN, "RANK": "2"}, "process 2 of 2"),
         ({**TORCHRUN, "RANK": "first"}, "RANK: expected a whole"),
+        ({**TORCHRUN, "RANK": ""}, "RANK: expected a whole number from the launcher, received none"),
     ],
 )
 def test_an_environment_that_does_not_fit_together_is_refused(environment, match):
