@@ -10,8 +10,8 @@ a step from its parts:
 - compute: steps of one process with the whole batch, a half and a quarter of it.
 - step: what `fit` takes with 2 and 4 processes, and what the formula says.
 
-Prints tables in Markdown, then all of it as one line of JSON. Wall time is the median of steps; processor time is that of
-all threads of a process, the mean of the processes.
+Prints tables in Markdown, then all of it as one line of JSON. Wall time is the median of steps; processor time is that
+of all threads of a process, the mean of the processes.
 """
 
 import argparse

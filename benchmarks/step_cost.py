@@ -7,8 +7,8 @@
     all_reduce(n, bytes) = latency * hops(n) + 2 (n - 1) / n * bytes / bandwidth
 
 A ring hands each byte on 2 (n - 1) / n times, in 2 (n - 1) hops; a tree takes 2 log2 n hops for the same bytes. Nothing
-overlaps: flowkit adds gradients up when all of them are there. `benchmarks/scaling.py` measures the numbers that go in on
-CPU, and asks whether the formula is true there.
+overlaps: flowkit adds gradients up when all of them are there. `benchmarks/scaling.py` measures the numbers that go in
+on CPU, and asks whether the formula is true there.
 """
 
 import math
@@ -77,7 +77,7 @@ def stops_paying(compute, link, batch, size, *, grows=False, most=2**14):
 
 
 def fitted_link(n, sizes, seconds):
-    """The `Link` whose ring of n takes these `seconds` for messages of these `sizes`: least squares of relative errors."""
+    """The `Link` whose ring of n takes these `seconds` for messages of these `sizes`: least squares of their ratios."""
     sizes, seconds = np.asarray(sizes, float), np.asarray(seconds, float)
     columns = np.stack([np.full_like(sizes, 2 * (n - 1)), 2 * (n - 1) / n * sizes], 1) / seconds[:, None]
     latency, per_byte = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)[0]

@@ -120,7 +120,7 @@ def _number(environment, name, default=_REQUIRED):
     if text is None or not text.isdecimal():
         given = "none" if text is None else repr(text)
         raise ValueError(
-            f"{name}: expected a whole number from the launcher, received {given}. To run one process alone, unset what "
-            "it has set."
+            f"{name}: expected a whole number from the launcher, received {given}. To run one process alone, unset "
+            "what it has set."
         )
     return int(text)

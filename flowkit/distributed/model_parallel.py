@@ -6,19 +6,19 @@ import keras
 
 from flowkit import backends
 
-# Which axis of a `ConvNet`'s kernels, (height, width, in, out), is split. What the second layer reads is split as the first
-# one leaves it, and what the devices make of their parts is added up: between the two nothing is handed on.
+# Which axis of a `ConvNet`'s kernels, (height, width, in, out), is split. What the second layer reads is split as the
+# first one leaves it, and what the devices make of their parts is added up: between the two nothing is handed on.
 _AXES = {"l_1/W": 3, "l_2/W": 2, "l_last/W": 3}
 
 
 def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution.ModelParallel":
     """How Keras is to split the coupling networks of image flows over the last axis of `mesh`; on JAX, in one process.
 
-    `keras.distribution.set_distribution(model_parallel(mesh))` comes before the flow is made. The first axis of the mesh
-    shares the batch. Of each `flowkit.conditioners.ConvNet`, which have nearly all weights of a Glow, the first two
-    kernels are split, and the last one if its output channels divide; so are their moments and averages in the
-    optimizer. All other weights are whole on each device. Weights after training are those of one device to rounding, and
-    `flow.save` writes them whole.
+    `keras.distribution.set_distribution(model_parallel(mesh))` comes before the flow is made. The first axis of the
+    mesh shares the batch. Of each `flowkit.conditioners.ConvNet`, which have nearly all weights of a Glow, the first
+    two kernels are split, and the last one if its output channels divide; so are their moments and averages in the
+    optimizer. All other weights are whole on each device. Weights after training are those of one device to rounding,
+    and `flow.save` writes them whole.
 
     Raises NotImplementedError on other engines and in a group of processes, ValueError for a mesh of one axis, and,
     when the flow is made, for a `width` that the devices cannot share.
@@ -29,7 +29,7 @@ def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution
     """
     if backends.name() != "jax":
         raise NotImplementedError(
-            f"model_parallel works on JAX, received the engine {backends.name()}, on which Keras splits no weights: set "
+            f"model_parallel works on JAX, received the engine {backends.name()}, where Keras splits no weights: set "
             "KERAS_BACKEND=jax, or make activations small with backprop='reversible'."
         )
     if backends.processes() > 1:

@@ -1,4 +1,4 @@
-"""Trains one small Glow whole and split over the devices of meshes, in one process, and writes what came of it to FOLDER.
+"""Trains a small Glow whole and split over the devices of meshes, in one process; writes what came of it to FOLDER.
 
 XLA_FLAGS=--xla_force_host_platform_device_count=4 KERAS_BACKEND=jax python split_model.py FOLDER
 """
