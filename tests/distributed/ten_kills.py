@@ -51,7 +51,7 @@ class Supervised:
     def __init__(self, folder):
         self.run, self.file, self.seen = folder / "run", folder / "said.txt", set()
         recipe = folder / "recipe.toml"
-        recipe.write_text(RECIPE.format(epochs={"torch": 30, "jax": 200}[backends.name()]))
+        recipe.write_text(RECIPE.format(epochs={"torch": 30, "jax": 100}[backends.name()]))
         train = ["-m", "flowkit", "train", recipe, "--out", self.run, "--resume"]
         again = ["--standalone", "--nproc-per-node", "2", "--max-restarts", RESTARTS]
         command = {
