@@ -43,18 +43,25 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
   export KERAS_DISTRIBUTION_JOB_ADDRESSES=127.0.0.1:$((20000 + RANDOM % 10000))
   resume=()
   if [ -e "$run/recipe.toml" ]; then resume=(--resume); fi
+  started=()
   for ((rank = 0; rank < PROCESSES; rank++)); do
     KERAS_DISTRIBUTION_PROCESS_ID=$rank LOCAL_RANK=$rank "${train[@]}" ${resume[@]+"${resume[@]}"} &
+    started+=($!)
   done
   code=0
   for ((rank = 0; rank < PROCESSES; rank++)); do
     wait -n || { code=$?; break; }
   done
   if [ "$code" -ne 0 ]; then
-    # The others say which one it was, and end by themselves; those that cannot are ended.
-    for _ in $(seq 60); do
+    for ((rank = 0; rank < PROCESSES; rank++)); do
+      if [[ ! $code =~ ^(2|130|143)$ ]] && ! kill -0 "${started[rank]}" 2>/dev/null; then
+        echo "launch.sh: process $rank of $PROCESSES has ended, with code $code" >&2
+      fi
+    done
+    # The others end by themselves; those that cannot, since they wait for it, are ended.
+    for _ in $(seq 150); do
       if [ -z "$(jobs -pr)" ]; then break; fi
-      sleep 1
+      sleep 0.1
     done
     kill -KILL $(jobs -pr) 2>/dev/null || true
     wait || true

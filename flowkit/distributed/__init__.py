@@ -9,5 +9,18 @@ Each process trains on rows of its own, and all have the same weights after each
 from flowkit.distributed.group import barrier, gather, is_main, mine, rank, start, stop, world
 from flowkit.distributed.launcher import Launch
 from flowkit.distributed.lost import ProcessLost
+from flowkit.distributed.model_parallel import model_parallel
 
-__all__ = ["Launch", "ProcessLost", "barrier", "gather", "is_main", "mine", "rank", "start", "stop", "world"]
+__all__ = [
+    "Launch",
+    "ProcessLost",
+    "barrier",
+    "gather",
+    "is_main",
+    "mine",
+    "model_parallel",
+    "rank",
+    "start",
+    "stop",
+    "world",
+]

@@ -11,7 +11,7 @@ import numpy as np
 from flowkit import backends
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.lost import end_on_errors, naming_the_lost
+from flowkit.distributed.lost import end_if_failed, end_on_errors, naming_the_lost
 
 _started = False
 _was_main = True  # in the group that was left, if there was one
@@ -84,10 +84,15 @@ def _join(launch, seconds):
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RuntimeError(
             f"process {launch.rank} of {launch.processes} ({launch.launcher}) could not join the others at "
-            f"{launch.address} within {seconds / 60:g} minutes: {reason}"
+            f"{launch.address}, for which it had {seconds / 60:g} minutes: {reason}"
         ) from error
     end_on_errors()
-    atexit.register(stop)
+    atexit.register(_at_exit)
+
+
+def _at_exit():
+    end_if_failed()
+    stop()
 
 
 def stop() -> None:
@@ -99,11 +104,11 @@ def stop() -> None:
     _was_main = is_main()
     with naming_the_lost():
         backends.leave()
-    atexit.unregister(stop)
+    atexit.unregister(_at_exit)
 
 
 def rank() -> int:
-    """The number of this process in its group, from 0."""
+    """The number of this process in its group, from 0. After `stop` each is alone, and 0: ask `is_main` there."""
     return backends.process_rank()
 
 

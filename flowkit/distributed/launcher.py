@@ -22,7 +22,8 @@ class Launch(NamedTuple):
 def launched(environment: Mapping[str, str]) -> Launch | None:
     """What torchrun, SLURM, Keras's or JAX's variables say; None for a process that was started by itself.
 
-    Raises ValueError if what they say does not fit together.
+    A launcher's variables that are all empty are as good as unset. Raises ValueError if what they say does not fit
+    together.
 
     >>> launched({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "29500"})
     Launch(launcher='torchrun', processes=2, rank=1, local_rank=1, address='a:29500')
@@ -44,7 +45,7 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
 
 
 def _torchrun(environment):
-    if not {"RANK", "WORLD_SIZE"} <= environment.keys():
+    if not _are_there(environment, "RANK", "WORLD_SIZE"):
         return None
     address = _address(environment, "MASTER_ADDR", "MASTER_PORT")
     return Launch(
@@ -57,7 +58,7 @@ def _torchrun(environment):
 
 
 def _keras(environment):
-    if "KERAS_DISTRIBUTION_NUM_PROCESSES" not in environment:
+    if not _are_there(environment, "KERAS_DISTRIBUTION_NUM_PROCESSES"):
         return None
     addresses = environment.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "")
     return Launch(
@@ -70,20 +71,20 @@ def _keras(environment):
 
 
 def _jax(environment):
-    if not {"JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"} <= environment.keys():
+    if not _are_there(environment, "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"):
         return None
     return Launch(
         "JAX",
         _number(environment, "JAX_NUM_PROCESSES"),
         _number(environment, "JAX_PROCESS_ID"),
         _number(environment, "LOCAL_RANK", None),
-        environment["JAX_COORDINATOR_ADDRESS"],
+        environment["JAX_COORDINATOR_ADDRESS"] or None,
     )
 
 
 def _slurm(environment):
     # Of the step, which srun starts: the batch script itself is one process, however many tasks its job has.
-    if not {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"} <= environment.keys():
+    if not _are_there(environment, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"):
         return None
     host = re.match(r"([^,\[]+)(?:\[(\d+))?", environment.get("SLURM_STEP_NODELIST", ""))
     port = (
@@ -100,17 +101,26 @@ def _slurm(environment):
     )
 
 
+def _are_there(environment, *names):
+    return set(names) <= environment.keys() and any(environment[name] for name in names)
+
+
 def _address(environment, host, port):
-    return f"{environment[host]}:{environment[port]}" if {host, port} <= environment.keys() else None
+    host, port = environment.get(host), environment.get(port)
+    return f"{host}:{port}" if host and port else None
 
 
 _REQUIRED = object()
 
 
 def _number(environment, name, default=_REQUIRED):
-    text = environment.get(name)
+    text = environment.get(name) or None
     if text is None and default is not _REQUIRED:
         return default
     if text is None or not text.isdecimal():
-        raise ValueError(f"{name}: expected a whole number from the launcher, received {text!r}.")
+        given = "none" if text is None else repr(text)
+        raise ValueError(
+            f"{name}: expected a whole number from the launcher, received {given}. To run one process alone, unset "
+            "what it has set."
+        )
     return int(text)

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from typing import NoReturn
 
 from flowkit import backends
 
@@ -39,9 +40,29 @@ def _told(error):
     )
 
 
+_left_with: object = None  # what `sys.exit` was given last
+
+
 def end_on_errors() -> None:
     """Have this process end at once on an error that nobody catches: Python's own end would wait for the others."""
     sys.excepthook = _end
+    leave = sys.exit
+
+    def leaving(status: object = None) -> NoReturn:
+        global _left_with
+        _left_with = status
+        leave(status)
+
+    sys.exit = leaving  # Python keeps it to itself whether a program has failed
+
+
+def end_if_failed() -> None:
+    """At the end of a program: end at once if `sys.exit` was told of a failure. The others still wait for this one."""
+    if _left_with in (None, 0):
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_left_with & 255 if isinstance(_left_with, int) else 1)  # a text is printed by now
 
 
 def _end(kind, error, trace):

@@ -9,19 +9,34 @@ from flowkit.flows.in_a_group import check_processes
 def check_training(flow):
     """Raise if `flow`, compiled as it is, would not learn what it is given.
 
-    NotImplementedError on an engine without gradients, RuntimeError in a group of processes, and ValueError for
-    gradients that underflow or that are clipped before they are added up. What its objective raises comes first.
+    NotImplementedError on an engine without gradients, or that would not share its batches as `keras.distribution`
+    says; RuntimeError in a group of processes; ValueError for gradients that underflow or that are clipped before they
+    are added up. What its objective raises comes first.
     """
     if not backends.SUPPORTS_TRAINING:
         raise NotImplementedError(
             f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
             f"to one of {', '.join(backends.ENGINES)}."
         )
+    _check_distribution()
     flow.objective.check(flow)
     check_processes()
     optimizer = getattr(flow, "optimizer", None)
     _check_loss_scaling(flow, optimizer)
     _check_clipping(flow, optimizer)
+
+
+def _check_distribution():
+    distribution = keras.distribution.distribution()
+    if distribution is None or distribution.device_mesh.devices.size == 1 or backends.name() == "jax":
+        return
+    if isinstance(distribution, keras.distribution.DataParallel) and backends.processes() > 1:
+        return  # processes share batches whether it is set or not
+    raise NotImplementedError(
+        f"keras.distribution shares batches and splits weights of flows on JAX, received "
+        f"{type(distribution).__name__} on {backends.name()}, where Keras 3.15 trains on one device without a word. "
+        "Set KERAS_BACKEND=jax, or on PyTorch have torchrun start a process for each device (flowkit.distributed)."
+    )
 
 
 def _check_loss_scaling(flow, optimizer):

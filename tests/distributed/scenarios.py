@@ -112,6 +112,25 @@ def answers():
         np.savez(FOLDER / f"answers-{RANK}", log_prob=asked.log_prob(X[:3]), sample=asked.sample(2, seed=0))
 
 
+def validated():
+    """Losses of rows that are held out, a half of them in each of two processes."""
+    asked, mine = flow(), distributed.mine(np.arange(16))
+    asked.adapt(distributed.mine(X))
+    told = asked.fit(data.batches(X[:16], batch_size=8), epochs=2, verbose=0, validation_data=X[16:][mine])
+    np.savez(FOLDER / f"validated-{RANK}", losses=told.history["val_loss"])
+
+
+def left():
+    """What a process knows of itself once all have left the group. It comes last."""
+    distributed.stop()
+    np.savez(
+        FOLDER / f"left-{RANK}",
+        rank=distributed.rank(),
+        world=distributed.world(),
+        main=distributed.is_main(),
+    )
+
+
 SCENARIOS = {
     "stored": lambda: train("stored", flow(), data.batches(X, batch_size=8)),
     "reversible": lambda: train("reversible", flow(backprop="reversible"), data.batches(X, batch_size=8)),
@@ -120,6 +139,8 @@ SCENARIOS = {
     "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
     "noise": noise,
     "answers": answers,
+    "validated": validated,
+    "left": left,
 }
 
 for name in NAMES or SCENARIOS:

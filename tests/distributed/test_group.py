@@ -1,5 +1,8 @@
 """What a process knows of its group: from the launcher's environment, in its data, and in what it refuses."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -18,6 +21,8 @@ TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "l
     [
         ({}, None),
         ({**TORCHRUN, "WORLD_SIZE": "1"}, None),  # a group of one
+        (dict.fromkeys(TORCHRUN, ""), None),  # as `RANK= WORLD_SIZE= python ...` leaves them
+        ({"KERAS_DISTRIBUTION_NUM_PROCESSES": ""}, None),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),  # the batch script itself
         (TORCHRUN, ("torchrun", 2, 0, 0, "localhost:1")),
         (
@@ -48,6 +53,7 @@ def test_the_environment_says_who_this_is(environment, expected):
     [
         ({**TORCHRUN, "RANK": "2"}, "process 2 of 2"),
         ({**TORCHRUN, "RANK": "first"}, "RANK: expected a whole"),
+        ({**TORCHRUN, "RANK": ""}, "RANK: expected a whole number from the launcher, received none"),
     ],
 )
 def test_an_environment_that_does_not_fit_together_is_refused(environment, match):
@@ -70,6 +76,57 @@ def test_an_engine_of_one_process_refuses_a_group():
         pytest.skip("this engine trains in several")
     with pytest.raises(NotImplementedError, match="on PyTorch and JAX"):
         backends.join("localhost:1", 2, 0, 0, 1)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("status", "code", "waits"), [("0", 0, True), ("3", 3, False), ("'why'", 1, False)]
+)
+def test_a_process_that_says_that_it_failed_does_not_wait_for_the_others(status, code, waits):
+    program = f"""
+import atexit, sys
+from flowkit.distributed import lost
+atexit.register(print, "waits")
+atexit.register(lost.end_if_failed)
+lost.end_on_errors()
+sys.exit({status})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert ("waits" in done.stdout) == waits
+    assert ("why" in done.stderr) == ("why" in status)
+
+
+RESET = "Read error [127.0.0.1]:33930: Connection reset by peer"
+LOST = {  # as they were seen when a process was killed
+    "torch": (RuntimeError, f"[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] {RESET}"),
+    "jax": (
+        ValueError,
+        f"UNKNOWN: Gloo all-reduce failed: [external/gloo/gloo/transport/tcp/pair.cc:538] {RESET}",
+    ),
+}
+
+
+@pytest.mark.skipif(backends.name() not in LOST, reason="one process on this engine")
+def test_the_engines_word_for_a_lost_process_is_understood():
+    kind, words = LOST[backends.name()]
+    assert backends.is_lost(kind(words))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),  # a logger's server
+        RuntimeError("DataLoader timed out after 5 seconds"),
+        RuntimeError("the connection was closed by gloo/nccl settings"),
+        RuntimeError("TCPStore, a collective of shops"),
+        ValueError("expected a collective noun: gloo is unavailable"),
+        NotImplementedError("unavailable on this engine"),
+    ],
+    ids=repr,
+)
+def test_an_ordinary_error_is_not_taken_for_a_lost_process(error):
+    assert not backends.is_lost(error)
 
 
 @pytest.mark.one_engine

@@ -54,6 +54,19 @@ def test_answers_are_those_of_one_process(came_of):
     np.testing.assert_allclose(main["sample"], one["sample"], rtol=1e-4, atol=1e-5)
 
 
+def test_held_out_rows_of_all_are_scored_and_both_are_told(came_of):
+    one, main, other = (came_of("validated", *who)["losses"] for who in ((1, 0), (2, 0), (2, 1)))
+    np.testing.assert_array_equal(main, other)
+    np.testing.assert_allclose(main, one, rtol=1e-5)
+
+
+def test_who_has_left_is_alone_and_still_knows_whether_it_was_the_main_one(came_of):
+    left = [came_of("left", 2, rank) for rank in (0, 1)]
+    assert [int(one["rank"]) for one in left] == [0, 0]
+    assert [int(one["world"]) for one in left] == [1, 1]
+    assert [bool(one["main"]) for one in left] == [True, False]
+
+
 def test_a_process_that_dies_is_named_and_training_goes_on_from_its_checkpoint(came_of, launch, tmp_path):
     group = launch(
         tmp_path, SCENARIOS, tmp_path, "stored", engine=backends.name(), DIE="7"

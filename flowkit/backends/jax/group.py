@@ -99,8 +99,10 @@ def trains_apart():
 
 def is_lost(error):
     """Whether `error` says that another process does not answer any more."""
-    told = "gloo|nccl|collective|connection (closed|reset)|coordination|heartbeat|unavailable"
-    return re.search(told, str(error), re.IGNORECASE) is not None
+    # XLA's own begin with a code, "UNKNOWN: Gloo all-reduce failed: ...", and are ValueErrors now and then.
+    told = r"UNAVAILABLE: |[A-Z_]+: .*(?i:gloo|nccl|coordination|heartbeat)"
+    mine = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
+    return mine and re.match(told, str(error), re.DOTALL) is not None
 
 
 def missing():

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import re
 import time
+import uuid
 
 import numpy as np
 import torch
@@ -41,12 +42,37 @@ def join(address, count, rank, local_rank, seconds):
     place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
     store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
     store.set_timeout(timeout)
+    store = _of_this_start(store, rank, count, seconds)
     _store = torch.distributed.PrefixStore("flowkit", store)
     kinds = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
         kinds = "cpu:gloo,cuda:nccl"
     torch.distributed.init_process_group(kinds, store=store, rank=rank, world_size=count, timeout=timeout)
+
+
+def _of_this_start(store, rank, count, seconds):
+    """A part of the store without the words of an earlier start: torchrun keeps one store through all of them.
+
+    Each process asks with a word that is new, so that only a process 0 that lives can have answered: with a word of its
+    own, under which this start keeps everything.
+    """
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"asks/{rank}", own)
+        start = store.get(f"answer/{own}").decode()
+        store.set(f"knows/{start}/{rank}", b"1")
+        return torch.distributed.PrefixStore(start, store)
+    others, end = set(range(1, count)), time.monotonic() + seconds
+    while others:
+        if time.monotonic() > end:
+            raise RuntimeError(f"processes {sorted(others)} did not come")
+        for other in others:
+            if store.check([f"asks/{other}"]):
+                store.set(f"answer/{store.get(f'asks/{other}').decode()}", own)
+        others -= {other for other in others if store.check([f"knows/{own}/{other}"])}
+        time.sleep(0.02)
+    return torch.distributed.PrefixStore(own, store)
 
 
 def leave():
@@ -145,8 +171,9 @@ def trains_apart():
 
 def is_lost(error):
     """Whether `error` says that another process does not answer any more."""
-    told = re.search("gloo|nccl|connection (closed|reset)|tcpstore|timed out", str(error), re.IGNORECASE)
-    return isinstance(error, RuntimeError) and told is not None
+    # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
+    of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None
+    return of_gloo or isinstance(error, torch.distributed.DistError)
 
 
 def missing():

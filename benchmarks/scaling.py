@@ -1,0 +1,209 @@
+"""What a training step of Glow costs in a group of 1, 2 and 4 processes, and how much of it is talk: docs/scaling.md.
+
+    KERAS_BACKEND=torch python benchmarks/scaling.py      # from the repository's root; or jax
+
+Each process is held to one core and one thread. With two cores four processes take turns, so no speed-up is to be seen;
+what is measured is the share of a step that goes into adding gradients up, and whether `step_cost.py` tells the time of
+a step from its parts:
+
+- link: all-reduces of several sizes, by the engine's own library (gloo on CPU); a latency and a bandwidth are fitted.
+- compute: steps of one process with the whole batch, a half and a quarter of it.
+- step: what `fit` takes with 2 and 4 processes, and what the formula says.
+
+Prints tables in Markdown, then all of it as one line of JSON. Wall time is the median of steps; processor time is that
+of all threads of a process, the mean of the processes.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from step_cost import fitted_compute, fitted_link, step_seconds
+
+SIZES = [2**power for power in (10, 14, 17, 20, 22, 24)]  # bytes of a message
+REPEATS = 30
+
+
+def started(processes, options, batches):
+    """What `processes` of this program, started as a group, have measured."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, __file__, "--worker", json.dumps({**vars(options), "batches": batches})]
+    group = []
+    for rank in range(processes):
+        own = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        if processes > 1:
+            own |= {
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": str(processes),
+                "KERAS_DISTRIBUTION_PROCESS_ID": str(rank),
+            }
+        group.append(subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True))
+    answers = [process.communicate()[0] for process in group]
+    if any(process.returncode for process in group):
+        raise SystemExit(f"a group of {processes} failed: exit codes {[p.returncode for p in group]}")
+    return json.loads(answers[0].splitlines()[-1])
+
+
+def work(options):
+    """One process of a group: measures, and the main one prints."""
+    cores = sorted(os.sched_getaffinity(0))
+    rank = int(os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0))
+    os.sched_setaffinity(0, {cores[rank % len(cores)]})
+
+    import flowkit
+
+    flowkit.distributed.start()
+    import keras
+    import numpy as np
+
+    from flowkit import backends, distributed, zoo
+
+    def medians(moments):
+        """Wall and processor seconds between these moments, of all processes: the slowest, and the mean."""
+        own = np.median(np.diff(np.array(moments), axis=0), axis=0)
+        wall, processor = distributed.gather(own[None]).T
+        return {"wall": float(wall.max()), "processor": float(processor.mean())}
+
+    def timed(action):
+        action()
+        moments = [now()]
+        for _ in range(REPEATS):
+            action()
+            moments.append(now())
+        return medians(moments)
+
+    def flow():
+        keras.utils.set_random_seed(0)
+        shape = (options["size"], options["size"], 3)
+        glow = zoo.glow(levels=2, steps=options["steps"], width=options["width"], input_shape=shape)
+        glow.compile("adam")
+        return glow
+
+    def step(batch):
+        rng = np.random.default_rng(0)
+        shape = (batch * options["steps_timed"], options["size"], options["size"], 3)
+        x = rng.integers(0, 256, shape, dtype="uint8")
+        glow, clock = flow(), Clock()
+        glow.adapt(distributed.mine(x[:batch]))
+        glow.fit(flowkit.data.batches(x, batch_size=batch), epochs=2, verbose=0, callbacks=[clock.callback()])
+        return medians(clock.moments)
+
+    shapes = [tuple(weight.shape) for weight in flow().trainable_variables]
+    told = {"bytes": 4 * sum(int(np.prod(shape)) for shape in shapes), "weights": len(shapes)}
+    if distributed.world() > 1:
+        told["pings"] = [timed(adding_up([(size // 4,)])) for size in SIZES]
+        told["gradients"] = timed(adding_up(shapes))
+    told["steps"] = [step(batch) for batch in options["batches"]]
+    if distributed.is_main():
+        print(json.dumps({"engine": backends.name(), "cores": len(cores), **told}), flush=True)
+
+
+def now():
+    return time.perf_counter(), time.process_time()
+
+
+class Clock:
+    """The moments at which the steps of a second epoch end, once their loss is there."""
+
+    def __init__(self):
+        self.moments = []
+
+    def callback(self):
+        import keras
+
+        def note(batch, logs):
+            float(logs["loss"])
+            self.moments.append(now())
+
+        forget = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.moments.clear())
+        forget.on_train_batch_end = note
+        return forget
+
+
+def adding_up(shapes):
+    """A function that adds up tensors of these shapes over the group, in the way in which a training step does."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        from flowkit import backends
+
+        tensors = [torch.ones(shape) for shape in shapes]
+        return lambda: backends.summed(tensors)
+
+    import jax
+    import numpy as np
+
+    mesh = keras.distribution.distribution().device_mesh.backend_mesh
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    own = [np.ones((1, *shape), "float32") for shape in shapes]
+    tensors = [jax.make_array_from_process_local_data(rows, array) for array in own]
+    sums = jax.jit(lambda tensors: [tensor.sum(0) for tensor in tensors], out_shardings=whole)
+    return lambda: jax.block_until_ready(sums(tensors))
+
+
+def report(options):
+    batch = options.batch
+    alone = started(1, options, [batch, batch // 2, batch // 4])
+    compute = fitted_compute([batch, batch // 2, batch // 4], [step["wall"] for step in alone["steps"]])
+    print(
+        f"{alone['engine']}, {alone['cores']} cores: Glow of {alone['weights']} weights, {alone['bytes'] / 1e6:.2f} MB "
+        f"of gradients, batch {batch}. One process: {1000 * compute.fixed:.0f} ms for a step and "
+        f"{1000 * compute.per_image:.2f} ms for each image.\n\n"
+        "| processes | step: wall, processor | adding gradients up: wall, processor | share | latency | bandwidth "
+        "| formula | error |\n|---|---|---|---|---|---|---|---|",
+        flush=True,
+    )
+    wall, processor = (1000 * alone["steps"][0][kind] for kind in ("wall", "processor"))
+    print(
+        f"| 1 | {wall:.0f} ms, {processor:.0f} ms | - | - | - | - | {1000 * compute.seconds(batch):.0f} ms | |"
+    )
+    rows = [alone]
+    for n in options.processes:
+        told = started(n, options, [batch])
+        link = fitted_link(n, SIZES, [ping["wall"] for ping in told["pings"]])
+        step, talk = told["steps"][0], told["gradients"]
+        said = step_seconds(compute, link, n, batch, told["bytes"], devices_at_once=min(n, told["cores"]))
+        print(
+            f"| {n} | {1000 * step['wall']:.0f} ms, {1000 * step['processor']:.0f} ms "
+            f"| {1000 * talk['wall']:.1f} ms, {1000 * talk['processor']:.1f} ms | {talk['wall'] / step['wall']:.1%} "
+            f"| {1e6 * link.latency:.0f} us | {link.bandwidth / 1e9:.2f} GB/s "
+            f"| {1000 * said:.0f} ms | {said / step['wall'] - 1:+.0%} |",
+            flush=True,
+        )
+        rows.append({**told, "processes": n, "link": link, "formula": said})
+    print(
+        "\n| message | "
+        + " | ".join(f"{row['processes']} processes: wall, processor" for row in rows[1:])
+        + " |"
+    )
+    print("|---" * len(rows) + "|")
+    for i, size in enumerate(SIZES):
+        cells = [
+            f"{1e6 * ping['wall']:,.0f} us, {1e6 * ping['processor']:,.0f} us"
+            for ping in (row["pings"][i] for row in rows[1:])
+        ]
+        print(f"| {size / 1e3:,.0f} kB | {' | '.join(cells)} |")
+    print(json.dumps({**vars(options), "rows": rows}))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name, default in {"batch": 32, "size": 16, "steps": 4, "width": 256, "steps_timed": 12}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--processes", type=int, nargs="*", default=[2, 4])
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    work(json.loads(options.worker)) if options.worker else report(options)
+
+
+if __name__ == "__main__":
+    main()

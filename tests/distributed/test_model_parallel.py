@@ -1,0 +1,98 @@
+"""A Glow split over devices is the Glow that one device has: in training, in its file, and in what it answers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from flowkit import Flow, backends, distributed
+from flowkit.bijectors import Shift
+from tests.distributed.launching import ROOT
+
+PROGRAM = Path(__file__).with_name("split_model.py")
+SPLIT = ["two", "four"]
+
+on_jax = pytest.mark.skipif(
+    backends.name() != "jax", reason="JAX alone splits weights; others refuse, see below"
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder that `split_model.py` has filled."""
+    folder = tmp_path_factory.mktemp("split")
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    own = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "jax"}
+    command = [sys.executable, PROGRAM, folder]
+    done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@on_jax
+@pytest.mark.parametrize("name", SPLIT)
+def test_the_weights_are_those_of_one_device(trained, name):
+    whole, split = (np.load(trained / f"{file}.npz") for file in ("whole", name))
+    assert np.abs(whole["weights"] - split["weights"]).max() < 1e-6
+    np.testing.assert_allclose(split["log_prob"], whole["log_prob"], rtol=1e-5)
+    assert not whole["split"].size
+
+
+@on_jax
+@pytest.mark.parametrize("name", SPLIT)
+def test_kernels_are_split_after_training_and_so_is_what_the_optimizer_keeps_of_them(trained, name):
+    paths = np.load(trained / f"{name}.npz")["split"].tolist()
+    # 2 couplings of 3 kernels; moment, norm and average of each.
+    assert len(paths) == 2 * 3 * (1 + 3)
+    assert all(part in " ".join(paths) for part in ("l_1", "l_2", "l_last"))
+
+
+@on_jax
+@pytest.mark.parametrize("name", SPLIT)
+def test_its_file_is_whole(trained, name):
+    flow = keras.saving.load_model(trained / f"{name}.keras")
+    x = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
+    np.testing.assert_allclose(flow.log_prob(x), np.load(trained / f"{name}.npz")["log_prob"], rtol=1e-5)
+
+
+@on_jax
+def test_a_width_that_does_not_divide_and_a_mesh_of_one_axis_are_refused(run_python):
+    code = """
+        import os
+        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+        import keras
+        from flowkit import distributed, zoo
+        devices = keras.distribution.list_devices()
+        def ask(shape, names, width):
+            try:
+                mesh = keras.distribution.DeviceMesh(shape, names, devices)
+                keras.distribution.set_distribution(distributed.model_parallel(mesh))
+                zoo.glow(levels=1, steps=1, width=width, input_shape=(4, 4, 2))
+            except ValueError as error:
+                print(error)
+        ask((1, 4), ("batch", "model"), 6)
+        ask((4,), ("batch",), 8)
+    """
+    width, mesh = run_python(code, engine="jax").splitlines()
+    assert "received 6. The next is 8." in width
+    assert mesh.startswith("mesh: expected two axes")
+
+
+@pytest.mark.skipif(backends.name() == "jax", reason="JAX splits weights")
+def test_other_engines_refuse_instead_of_training_on_one_device_without_a_word():
+    mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), ["cpu:0", "cpu:1"])
+    with pytest.raises(NotImplementedError, match="works on JAX"):
+        distributed.model_parallel(mesh)
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    own = keras.distribution.ModelParallel(layout_map=keras.distribution.LayoutMap(mesh))
+    keras.distribution.set_distribution(own)
+    try:
+        with pytest.raises(NotImplementedError, match="on JAX, received ModelParallel"):
+            flow.fit(np.ones((4, 2), "float32"), verbose=0)
+    finally:
+        keras.distribution.set_distribution(None)
