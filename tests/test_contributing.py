@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,14 @@ def test_the_citation_is_of_this_version():
     assert f"version: {flowkit.__version__}\n" in cited
     cff = pytest.importorskip("cffconvert")
     cff.Citation(cited).validate()
+
+
+def test_the_next_release_tells_of_each_fragment():
+    pytest.importorskip("towncrier")
+    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "next"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    fragments = sorted((ROOT / "changelog.d").glob("[!.]*"))
+    texts = [" ".join(fragment.read_text("utf-8").split()) for fragment in fragments]
+    assert [text for text in texts if text not in " ".join(said.split())] == []
+    assert re.search(r"^## next \(\d{4}-\d\d-\d\d\)$", said, flags=re.MULTILINE)
+    assert "<!-- towncrier: releases begin here -->\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")

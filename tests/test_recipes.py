@@ -438,3 +438,60 @@ def test_levels_that_the_data_do_not_have_are_refused_before_training():
         recipes.RecipeError, match=r"model.data_levels = 20, but the images of digits have 17"
     ):
         recipes.prepare(recipes.parse_recipe(GOOD, ["model.data_levels=20"]))
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.25, 20), (7, 7), (0.001, 1)])
+def test_what_is_held_out_is_of_the_training_split_by_seed_and_is_not_trained_on(share, held):
+    recipe = recipes.parse_recipe(GOOD, [f"data.validation={share}"])
+    made, whole = recipes.prepare(recipe), recipes.prepare(recipes.parse_recipe(GOOD))
+    assert (len(made.train), len(made.validation)) == (80 - held, held)
+    both = np.concatenate([made.train.images, made.validation.images]).reshape(80, -1)
+    assert sorted(both.tolist()) == sorted(whole.train.images.reshape(80, -1).tolist())
+    assert len(np.unique(both, axis=0)) == 80
+    assert np.array_equal(made.test.images, whole.test.images)
+    assert np.array_equal(made.batches.x, made.train.images)
+    assert np.array_equal(recipes.load_data(recipe, "train").images, made.train.images)
+    assert np.array_equal(recipes.load_data(recipe, "validation").images, made.validation.images)
+    other = recipes.load_data(
+        recipes.parse_recipe(GOOD, [f"data.validation={share}", "training.seed=1"]), "validation"
+    )
+    assert not np.array_equal(other.images, made.validation.images)
+    assert whole.validation is None
+
+
+def test_labels_and_squares_of_what_is_held_out_are_as_those_of_the_test():
+    changes = ["data.crop=4", "data.validation=0.25", "model.num_classes=10"]
+    made = recipes.prepare(recipes.parse_recipe(GOOD, changes))
+    assert made.validation.images.shape == (20, 4, 4, 1)
+    assert made.train.images.shape == (60, 8, 8, 1)
+    whole = data.load("digits", "train", limit=80).labels
+    assert sorted([*made.train.labels, *made.validation.labels]) == sorted(whole)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.validation=1.5", "--set: data.validation: expected a whole number or less than 1, received 1.5 (number)"),
+        ("data.validation=-1", "--set: data.validation: expected greater than or equal to 0"),
+        ("training.early_stopping=0", "--set: training.early_stopping: expected greater than or equal to 1, received 0"),
+        ("training.early_stopping=3", "--set: training.early_stopping: expected data.validation above 0 to choose by, received 0"),
+        ("training.keep_best=true", "--set: training.keep_best: expected data.validation above 0 to choose by, received 0 (or false here)"),
+    ],
+)  # fmt: skip
+def test_choices_need_something_to_choose_by(override, message):
+    assert refusal(GOOD, [override]).startswith(message)
+
+
+def test_the_line_of_a_choice_without_validation_is_named():
+    assert refusal(GOOD + "keep_best = true\n").startswith(
+        "r.toml:19: training.keep_best: expected data.validation"
+    )
+
+
+def test_all_rows_cannot_be_held_out():
+    with pytest.raises(
+        recipes.RecipeError, match=r"data.validation = 80: expected fewer than the 80 rows or images"
+    ):
+        recipes.prepare(recipes.parse_recipe(GOOD, ["data.validation=80"]))
+    with pytest.raises(recipes.RecipeError, match="the recipe holds no rows out to validate on"):
+        recipes.load_data(recipes.parse_recipe(GOOD), "validation")

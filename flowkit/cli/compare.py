@@ -68,7 +68,19 @@ def _drawn(folders, names, kind):
     for name, folder in zip(names, folders, strict=True):
         log = training.read_log(folder.log)
         values = [np.nan if row.get(kind[0]) is None else row[kind[0]] for row in log]
-        axes.plot([row["epoch"] for row in log], values, marker="." if len(log) < 30 else None, label=name)
+        epochs, marker = [row["epoch"] for row in log], "." if len(log) < 30 else None
+        (line,) = axes.plot(epochs, values, marker=marker, label=name)
+        held_out = [row.get(f"val_{kind[0]}") for row in log]
+        if any(value is not None for value in held_out):
+            held_out = [np.nan if value is None else value for value in held_out]
+            axes.plot(
+                epochs,
+                held_out,
+                marker=marker,
+                linestyle="--",
+                color=line.get_color(),
+                label=f"{name}, validation",
+            )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)

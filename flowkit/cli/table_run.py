@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from flowkit import data, recipes, training
+from flowkit.cli import epoch_log
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.info import facts
 from flowkit.training.atomic import atomic_path
@@ -37,8 +38,8 @@ def in_order(flow, table):
     return table.values[:, [table.names.index(name) for name in flow.columns.names]]
 
 
-def finish(experiment, folder, progress):
-    """Save the flow, its pictures and its numbers; `fit` has left the averaged weights in place."""
+def finish(experiment, folder, progress, held_out):
+    """Save the flow, its pictures and its numbers; `fit` has left the weights to keep in place."""
     recipe, train, test = experiment.recipe, experiment.train, experiment.test
     # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
     flow = recipes.build_flow(recipe, train)
@@ -47,21 +48,24 @@ def finish(experiment, folder, progress):
     log = training.read_log(folder.log)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
-    epochs, losses = [row["epoch"] for row in log], [row.get("nll") for row in log]
-    training.save_curves(folder.curves, epochs, {"train": losses}, ylabel="-log p(x), nats")
+    training.save_curves(folder.curves, *epoch_log.curves(log, "nll", held_out), ylabel="-log p(x), nats")
     _draw(recipe, folder, flow, test)
     mean, error = log_prob(flow, test)
+    told, loss = epoch_log.told(recipe, log, held_out), epoch_log.kept(log, held_out).get("nll")
+    if held_out is not None:
+        told["validation_log_prob"], told["validation_standard_error"] = log_prob(flow, experiment.validation)
+        told["validation_rows"] = len(experiment.validation)
     folder.save_metrics(
         {
             "test_log_prob": mean,
             "test_standard_error": error,
             "test_rows": len(test),
-            "train_log_prob": -losses[-1] if losses and losses[-1] is not None else None,
+            **told,
+            "train_log_prob": None if loss is None else -loss,
             "train_rows": len(train),
             "columns": train.values.shape[1],
             "data": test.name,
-            "data_sha256": data.content_hash(train, test),
-            "epochs": recipe.training.epochs,
+            "data_sha256": data.content_hash(*experiment.splits),
             "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
             "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),

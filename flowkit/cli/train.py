@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from flowkit import data, distributed, recipes, training
-from flowkit.cli import interrupt, table_run
+from flowkit.cli import epoch_log, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import bits_per_dim
 from flowkit.cli.failure import FAILED, CommandError, say
@@ -32,8 +32,10 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
 
         on_main(claim)
         experiment = recipes.prepare(recipe)
+        held_out = validation(experiment)
         checkpoint = training.Resume(
             folder.checkpoint,
+            callbacks=[] if held_out is None else [held_out],
             data_seed=recipe.training.seed,
             batches=experiment.batches,
             minutes=recipe.training.checkpoint_minutes,
@@ -51,7 +53,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
         if not main:
             return
         ends = table_run.finish if recipes.of_tables(recipe) else finish
-        ends(experiment, folder, progress)
+        ends(experiment, folder, progress, held_out)
 
 
 def overrides(settings, source, epochs, precision):
@@ -74,6 +76,17 @@ def check_logs(names):
         require(name)
 
 
+def validation(experiment):
+    """The callback that scores what the recipe holds out, or None."""
+    table, held_out = experiment.recipe.training, experiment.validation
+    if held_out is None:
+        return None
+    how = {"early_stopping": table.early_stopping, "keep_best": table.keep_best}
+    if recipes.of_tables(experiment.recipe):
+        return training.Validation(held_out.values, **how)
+    return training.Validation(held_out.images, experiment.context(held_out), **how)
+
+
 def fit(experiment, folder, checkpoint, resumed=False, logs=()):
     """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
     table, sampling = experiment.recipe.training, experiment.recipe.sampling
@@ -90,6 +103,7 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
     draws = sampling.count and images
     callbacks = [
         training.StopWhenDiverged(table.patience),
+        *checkpoint.callbacks,
         *([training.SampleGrid(folder.samples_folder, **_picture(experiment))] if draws else []),
         training.CSVLog(folder.log),
         progress,
@@ -113,11 +127,14 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
         for log in live:
             log.close()
     interrupt.check()
+    if distributed.is_main() and any(callback.stopped_epoch for callback in checkpoint.callbacks):
+        (held_out,) = checkpoint.callbacks
+        print(f"stopped early: no better validation score since epoch {held_out.best_epoch + 1}", flush=True)
     return progress
 
 
-def finish(experiment, folder, progress):
-    """Save the flow, its pictures and its numbers; `fit` has left the averaged weights in place."""
+def finish(experiment, folder, progress, held_out):
+    """Save the flow, its pictures and its numbers; `fit` has left the weights to keep in place."""
     recipe, test = experiment.recipe, experiment.test
     # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
     flow = recipes.build_flow(recipe, experiment.train)
@@ -126,13 +143,16 @@ def finish(experiment, folder, progress):
     log = training.read_log(folder.log)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
-    training.save_curves(
-        folder.curves, [row["epoch"] for row in log], {"train": [row.get("bits_per_dim") for row in log]}
-    )
+    training.save_curves(folder.curves, *epoch_log.curves(log, "bits_per_dim", held_out))
     if recipe.sampling.count:
         training.save_png(folder.samples, training.sample_grid(flow, **_picture(experiment)))
     mean, error = bits_per_dim(flow, test, experiment.classes)
-    told = {}
+    told = epoch_log.told(recipe, log, held_out)
+    if held_out is not None:
+        told["validation_bits_per_dim"], told["validation_standard_error"] = bits_per_dim(
+            flow, experiment.validation, experiment.classes
+        )
+        told["validation_images"] = len(experiment.validation)
     if hasattr(flow, "label_log_prob"):
         told["test_label_error"] = float((flow.label_log_prob(test.images).argmax(-1) != test.labels).mean())
     folder.save_metrics(
@@ -141,11 +161,10 @@ def finish(experiment, folder, progress):
             "test_standard_error": error,
             "test_images": len(test),
             **told,
-            "train_bits_per_dim": log[-1].get("bits_per_dim") if log else None,
+            "train_bits_per_dim": epoch_log.kept(log, held_out).get("bits_per_dim"),
             "train_images": len(experiment.train),
             "data": test.name,
-            "data_sha256": data.content_hash(experiment.train, test),
-            "epochs": recipe.training.epochs,
+            "data_sha256": data.content_hash(*experiment.splits),
             "skipped_steps": sum(row.get("skipped") or 0 for row in log),
             "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
             "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),

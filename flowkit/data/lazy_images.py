@@ -49,6 +49,10 @@ class LazyImages:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)
 
+    def taken(self, rows: np.ndarray) -> "LazyImages":
+        """Those of `rows`, whole numbers (k,), which stay where they are too."""
+        return LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]))
+
     def mapped(self, function: Callable[[np.ndarray], np.ndarray], count: int | None = None) -> "LazyImages":
         """The first `count` images, of which each has gone through `function`, a map of some images to as many."""
         shape = function(self[:1]).shape[1:]

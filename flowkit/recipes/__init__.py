@@ -13,6 +13,7 @@
 
 from flowkit.recipes.build import Experiment, build_flow, prepare
 from flowkit.recipes.find import available, find
+from flowkit.recipes.hold_out import hold_out
 from flowkit.recipes.images import load_data
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.read import Override, parse_recipe, read_recipe
@@ -32,6 +33,7 @@ __all__ = [
     "dumps",
     "find",
     "for_workers",
+    "hold_out",
     "load_data",
     "load_table",
     "of_tables",

@@ -9,15 +9,19 @@ import numpy as np
 
 from flowkit import data, distributed, zoo
 from flowkit.recipes.ends import check_ends
-from flowkit.recipes.images import augmentations, image_shape, load_data, load_uncropped
+from flowkit.recipes.hold_out import hold_out
+from flowkit.recipes.images import augmentations, cropped, image_shape, load_data, load_uncropped
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.schema import Recipe, RecipeError
-from flowkit.recipes.tables import check_tables, load_table, of_tables
+from flowkit.recipes.tables import check_tables, load_table, load_whole, of_tables
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a run needs: a compiled and adapted flow, and its data in an order that resumes."""
+    """All that a run needs: a compiled and adapted flow, and its data in an order that resumes.
+
+    `train` is without `validation`, which is None if the recipe holds nothing out.
+    """
 
     recipe: Recipe
     flow: Any
@@ -25,6 +29,12 @@ class Experiment:
     test: data.Dataset | data.Table
     batches: data.Batches
     classes: int | None
+    validation: data.Dataset | data.Table | None = None
+
+    @property
+    def splits(self) -> list[data.Dataset | data.Table]:
+        """All that was loaded, each row in one of them."""
+        return [split for split in (self.train, self.validation, self.test) if split is not None]
 
     def context(self, dataset: data.Dataset) -> np.ndarray | None:
         """The labels that the model is conditioned on, or None."""
@@ -73,7 +83,8 @@ def prepare(recipe: Recipe) -> Experiment:
     keras.utils.set_random_seed(table.seed)
     if of_tables(recipe):
         return _prepare_table(recipe)
-    train, test = load_uncropped(recipe, "train"), load_data(recipe, "test")
+    train, held_out = hold_out(recipe, load_uncropped(recipe, "train"))
+    test = load_data(recipe, "test")
     _check_batch(table, train, "images")
     flow = build_flow(recipe, train)
     check_ends(recipe, flow, train, test)
@@ -95,25 +106,29 @@ def prepare(recipe: Recipe) -> Experiment:
         first = function(first, rng)
     flow.adapt(first, None if labels is None else labels[rows])
     flow.compile(optimizer=build_optimizer(recipe, len(ordered)))
-    return Experiment(recipe, flow, train, test, ordered, classes)
+    held_out = None if held_out is None else cropped(recipe, held_out)
+    return Experiment(recipe, flow, train, test, ordered, classes, held_out)
 
 
 def _prepare_table(recipe):
     table = recipe.training
-    train, test = load_table(recipe, "train"), load_table(recipe, "test")
+    train, held_out = hold_out(recipe, load_whole(recipe, "train"))
+    test = load_table(recipe, "test")
     _check_batch(table, train, "rows")
     check_tables(train, test)
     flow = build_flow(recipe, train)
     x = train.values.astype(flow.compute_dtype)
     ordered = data.batches(x, batch_size=table.batch_size, epoch_steps=table.epoch_steps, seed=table.seed)
-    for some in (train, test):
+    for some in (train, held_out, test):
+        if some is None:
+            continue
         try:
             # All rows are looked at now, not in the epoch that comes to them; `adapt` takes as many as it needs.
             flow.adapt(distributed.mine(some.values)) if some is train else flow._check(some.values, None)
         except ValueError as error:
             raise RecipeError(f"{some.name}: {error}") from error
     flow.compile(optimizer=build_optimizer(recipe, len(ordered)))
-    return Experiment(recipe, flow, train, test, ordered, None)
+    return Experiment(recipe, flow, train, test, ordered, None, held_out)
 
 
 def _check_batch(table, train, what):

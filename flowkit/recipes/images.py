@@ -5,16 +5,21 @@ from dataclasses import replace
 import numpy as np
 
 from flowkit import data, distributed
+from flowkit.recipes.hold_out import split_of
 from flowkit.recipes.schema import Recipe, RecipeError
 
 
 def load_data(recipe: Recipe, split: str) -> data.Dataset:
-    """The recipe's data set, "train" or "test", as the model takes it; raises what `flowkit.data.load` does.
+    """The recipe's data set, "train", "validation" or "test", as the model takes it; the first is without the second.
 
     With `crop`, each image gives one square of it, always the same. In a group of processes images stay on the disk if
-    they can, and each process reads the rows that it comes to.
+    they can, and each process reads the rows that it comes to. Raises what `flowkit.data.load` does.
     """
-    dataset = load_uncropped(recipe, split)
+    return cropped(recipe, split_of(recipe, split, load_uncropped))
+
+
+def cropped(recipe, dataset):
+    """`dataset` with one square of each image, always the same, if the recipe has a `crop`."""
     if recipe.data.crop is None:
         return dataset
     images, side = dataset.images, recipe.data.crop
@@ -29,7 +34,7 @@ def load_data(recipe: Recipe, split: str) -> data.Dataset:
 
 
 def load_uncropped(recipe, split):
-    """`load_data`, with whole images if the recipe has a `crop`, as `augmentations` take them."""
+    """`load_data`, of whole images, as `augmentations` take them, and "train" with what is held out."""
     table = recipe.data
     size = tuple(table.size) if isinstance(table.size, list) else table.size
     try:

@@ -82,7 +82,19 @@ def parse_recipe(text: str, overrides: Sequence["str | Override"] = (), where: s
         arguments = model.model_validate(recipe.model)
     except ValidationError as error:
         raise explained(error, model, ("model",), tables, where, text, labels) from None
+    _check_choices(recipe, lambda path: place_of(where, text, path, labels))
     return recipe.model_copy(update={"model": arguments.model_dump()})
+
+
+def _check_choices(recipe, place):
+    """Raise a RecipeError if something is to be chosen by a score that nobody takes."""
+    for key in ("early_stopping", "keep_best"):
+        if (value := getattr(recipe.training, key)) and not recipe.data.validation:
+            off = " (or false here)" if value is True else ""
+            raise RecipeError(
+                f"{place(('training', key))}: training.{key}: expected data.validation above 0 to choose by, received "
+                f"{recipe.data.validation}{off}"
+            )
 
 
 _DEEPEST = 100

@@ -21,6 +21,7 @@ _INT, _FLOAT = 2**31 - 1, 1e38
 Count = Annotated[int, Field(ge=1, le=_INT)]
 Side = Annotated[int, Field(ge=1, le=2**14)]
 Rate = Annotated[float, Field(gt=0, le=_FLOAT, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Epochs = Annotated[float, Field(ge=0, le=_INT, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, le=1 - 2**-24)]  # the largest float32 below 1
 
@@ -40,6 +41,8 @@ class DataTable(BaseModel):
     max_bytes: Annotated[int, Field(ge=1, lt=2**63)] = data.MAX_BYTES  # what the images may take
     crop: Side | None = None  # of this side: at random to train on, one for each image to test with
     augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
+    # Of the training split, held out to choose by: so many images or rows, or a share of them; 0: none.
+    validation: Annotated[int, Field(ge=0, le=_INT)] | Share = 0
 
 
 class TrainingTable(BaseModel):
@@ -63,6 +66,8 @@ class TrainingTable(BaseModel):
     adapt_batch: Count = 256  # images or rows that ActNorm takes its statistics from
     checkpoint_minutes: Rate = 10.0  # between checkpoints within an epoch; the end of each writes one too
     patience: Count = 10  # steps in a row with bad gradients before training stops
+    early_stopping: Count | None = None  # epochs in a row without a better validation score before it stops
+    keep_best: bool = False  # the weights of the epoch with the best validation score, not of the last
 
     @model_validator(mode="after")
     def _one_warmup(self):

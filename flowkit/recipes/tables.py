@@ -3,6 +3,7 @@
 import inspect
 
 from flowkit import data, zoo
+from flowkit.recipes.hold_out import split_of
 from flowkit.recipes.schema import Recipe, RecipeError
 
 _OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
@@ -14,7 +15,15 @@ def of_tables(recipe: Recipe) -> bool:
 
 
 def load_table(recipe: Recipe, split: str) -> data.Table:
-    """The recipe's table, "train" or "test"; raises RecipeError for keys of images, and what `data.load_table` does."""
+    """The recipe's table, "train", "validation" or "test", of which the first is without the second.
+
+    Raises RecipeError for keys of images, and what `data.load_table` does.
+    """
+    return split_of(recipe, split, load_whole)
+
+
+def load_whole(recipe, split):
+    """`load_table`, "train" with what is held out of it."""
     table = recipe.data
     for key in _OF_IMAGES:
         if getattr(table, key):

@@ -13,6 +13,7 @@ from flowkit.training.progress import ProgressBar
 from flowkit.training.resume import Resume
 from flowkit.training.schedules import WarmUp, WarmUpCosine
 from flowkit.training.table_pictures import save_pairs, save_quantiles
+from flowkit.training.validation import Validation
 
 __all__ = [
     "CSVLog",
@@ -27,6 +28,7 @@ __all__ = [
     "StopWhenDiverged",
     "TrainingDiverged",
     "TrainingStopped",
+    "Validation",
     "WarmUp",
     "WarmUpCosine",
     "atomic_path",

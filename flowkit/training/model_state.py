@@ -11,6 +11,7 @@ from flowkit.training.checkpoint_file import plain_dtype, storable
 from flowkit.training.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
+Callbacks = list[keras.callbacks.Callback]
 
 
 def state(model: keras.Model) -> Arrays:
@@ -46,10 +47,29 @@ def named_metrics(model: keras.Model) -> dict[str, keras.Variable]:
     return _named("metric", model.metrics_variables)
 
 
-def split_metrics(arrays: Arrays) -> tuple[Arrays, Arrays]:
-    """(arrays of the model and its optimizer, those of the metrics)"""
-    metrics = {key: array for key, array in arrays.items() if key.startswith("metric/")}
-    return {key: array for key, array in arrays.items() if key not in metrics}, metrics
+def best_state(callbacks: Callbacks) -> Arrays:
+    """Name -> array of the best weights that callbacks hold, as Keras's `EarlyStopping` does."""
+    return {
+        f"best/{number}/{position:05d}": storable(weight)
+        for number, callback in enumerate(callbacks)
+        for position, weight in enumerate(getattr(callback, "best_weights", None) or [])
+    }
+
+
+def assign_best(arrays: Arrays, callbacks: Callbacks, model: keras.Model) -> None:
+    """Give each callback the best weights of `best_state` back; None if it held none."""
+    dtypes = [_numpy_dtype(variable) for variable in model.weights]
+    for number, callback in enumerate(callbacks):
+        keys = sorted(key for key in arrays if key.startswith(f"best/{number}/"))
+        if hasattr(callback, "best_weights"):
+            held = [arrays[key].view(dtype) for key, dtype in zip(keys, dtypes, strict=False)]
+            callback.best_weights = held or None
+
+
+def split_off(arrays: Arrays, owner: str) -> tuple[Arrays, Arrays]:
+    """(other arrays, those of `owner`: "metric" or "best")"""
+    its_own = {key: array for key, array in arrays.items() if key.startswith(f"{owner}/")}
+    return {key: array for key, array in arrays.items() if key not in its_own}, its_own
 
 
 def assign(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:

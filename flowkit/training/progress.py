@@ -115,8 +115,9 @@ class ProgressBar(keras.callbacks.Callback):
         name = wanted if wanted in logs else "loss"
         value = f"{logs[name]:.4f}" if name in logs else "?"
         shown = {"bits_per_dim": "bits/dim", "nll": "nats"}.get(name, name)
+        held_out = f"  validation {logs['val_' + name]:.4f}" if f"val_{name}" in logs else ""
         speed = f"  {self.images_per_second:.0f} {self.of}/s" if math.isfinite(self.images_per_second) else ""
-        return f"{shown} {value}{speed}"
+        return f"{shown} {value}{held_out}{speed}"
 
 
 def _clock(seconds):

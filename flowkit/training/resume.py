@@ -18,12 +18,14 @@ from flowkit.training.errors import CheckpointError, TrainingStopped, place
 from flowkit.training.model_state import (
     Arrays,
     assign,
+    assign_best,
     assign_metrics,
+    best_state,
     check_match,
     metrics_state,
     named_metrics,
     named_variables,
-    split_metrics,
+    split_off,
     state,
     synchronise,
 )
@@ -48,8 +50,8 @@ class Resume(keras.callbacks.Callback):
 
     Args:
         path: the .npz file.
-        callbacks: those whose state is to be kept (`EarlyStopping`, `ReduceLROnPlateau`). The best
-            weights that `EarlyStopping` holds in memory are not.
+        callbacks: those whose state is to be kept, best weights included (`Validation`, `EarlyStopping`,
+            `ReduceLROnPlateau`).
         data_seed: the seed of the data's order; a checkpoint with another one is refused.
         writer: whether this process writes; None is the main process of a group (`flowkit.distributed`).
         batches: `flowkit.data.batches(...)`, which `load` puts where the checkpoint is.
@@ -106,7 +108,7 @@ class Resume(keras.callbacks.Callback):
         self.stop = stop
         self.epochs_done = 0
         self._others: list[keras.callbacks.Callback] = []
-        self._loaded: tuple[Arrays, Meta] | None = None
+        self._loaded: tuple[Arrays, Arrays, Meta] | None = None
 
     @property
     def previous_path(self) -> Path:
@@ -126,18 +128,21 @@ class Resume(keras.callbacks.Callback):
             return 0
         arrays, meta = self._read_first_whole(candidates)
         check_origin(self.path.name, meta, self.data_seed, self._data(), self.callbacks)
-        arrays, metrics = split_metrics(arrays)
+        arrays, metrics = split_off(arrays, "metric")
+        arrays, best = split_off(arrays, "best")
         variables = named_variables(model)
         check_match(self.path.name, arrays, variables)
         self._begin_at(meta["epoch"], meta.get("step", 0))
         assign(arrays, variables)
-        self._loaded = metrics, meta
+        self._loaded = metrics, best, meta
         return self.epochs_done
 
     def fit(
         self, model: keras.Model, epochs: int, callbacks: Sequence[keras.callbacks.Callback] = ()
     ) -> None:
         """`model.fit` on `batches`, from where `load` has come to, until `epochs` are done.
+
+        If a callback has ended training before that (`Validation`, `EarlyStopping`), no epoch follows.
 
         `callbacks` come before this one. Those with `so_far()`, a dict of what they know of an epoch that is not
         over, and `go_on(dict)` get it back if training goes on within one.
@@ -152,7 +157,7 @@ class Resume(keras.callbacks.Callback):
             # from its checkpoint.
             self._fit(model, self.epochs_done + 1, epochs)
             self.load(model)
-        self._fit(model, epochs, epochs)
+        self._fit(model, self.epochs_done if self._over() else epochs, epochs)
 
     def _fit(self, model, until, epochs):
         model.fit(
@@ -163,6 +168,11 @@ class Resume(keras.callbacks.Callback):
             verbose=0,
             callbacks=[self.batches.for_fit(), _EpochsInAll(epochs), *self._others, self],
         )
+
+    def _over(self):
+        """Whether a callback had ended training when the checkpoint was written."""
+        memories = self._loaded[2]["callbacks"] if self._loaded else []
+        return any(memory["values"].get("stopped_epoch") for memory in memories)
 
     def _begin_at(self, epochs, step):
         if self.batches is not None:
@@ -179,18 +189,18 @@ class Resume(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._written = time.monotonic()
         if self._loaded is not None:
-            remind(self.callbacks, self._loaded[1])
+            self._remind(*self._loaded[1:])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         loaded, self._loaded = self._loaded, None
-        if loaded is None or not loaded[1].get("step"):
+        if loaded is None or not loaded[2].get("step"):
             return
-        metrics, meta = loaded
+        metrics, best, meta = loaded
         variables = named_metrics(self.model)
         check_match(self.path.name, metrics, variables)
         assign_metrics(metrics, variables)
-        remind(self.callbacks, meta)
+        self._remind(best, meta)
         for name, callback in self._counting().items():
             if name in meta["within"]:  # not one that was added since
                 callback.go_on(meta["within"][name])
@@ -216,9 +226,13 @@ class Resume(keras.callbacks.Callback):
             distributed.barrier()
             raise TrainingStopped(epoch + 1, 0)
 
+    def _remind(self, best, meta):
+        remind(self.callbacks, meta)
+        assign_best(best, self.callbacks, self.model)
+
     def _write(self, epochs, step, metrics=None, **more):
         if self.writer:
-            arrays = state(self.model) | (metrics or {})
+            arrays = state(self.model) | best_state(self.callbacks) | (metrics or {})
             meta = describe(epochs, step, self.data_seed, self._data(), self.callbacks)
             remove_leftovers(self.path)
             write(self.path, arrays, meta | more, keep=self.previous_path)

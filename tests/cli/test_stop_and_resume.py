@@ -19,8 +19,9 @@ num_classes = 10
 
 [data]
 source = "digits"
-limit = 80
+limit = 100
 augment = ["shift"]
+validation = 20
 
 [training]
 epochs = 3
@@ -30,6 +31,7 @@ learning_rate = 2e-3
 warmup_steps = 3
 schedule = "cosine"
 ema = 0.9
+keep_best = true
 
 [sampling]
 count = 10
@@ -111,7 +113,14 @@ def test_the_logs_are_the_same_skipped_steps_and_running_means_included(runs):
 
 def test_all_numbers_and_pictures_are_the_same(runs):
     whole, stopped = (json.loads((run / "metrics.json").read_text()) for run in runs)
-    for key in ("test_bits_per_dim", "train_bits_per_dim", "epochs", "skipped_steps"):
+    for key in (
+        "test_bits_per_dim",
+        "validation_bits_per_dim",
+        "kept_epoch",
+        "train_bits_per_dim",
+        "epochs",
+        "skipped_steps",
+    ):
         assert whole[key] == stopped[key]
     for name in ("samples.png", "samples/epoch-001.png", "samples/epoch-003.png"):
         assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes()

@@ -1,0 +1,148 @@
+"""Held-out data choose when training ends and which weights are kept, and change nothing else in it."""
+
+import keras
+import numpy as np
+import pytest
+from standin import identical, values
+
+from flowkit import data, training, zoo
+from flowkit.training import Validation, checkpoint_file
+
+IMAGES = np.random.default_rng(0).integers(0, 17, (40, 4, 4, 1), dtype="uint8")
+TRAIN, HELD_OUT = IMAGES[:32], IMAGES[32:]
+
+
+class Scores(Validation):
+    """Its scores are given; `weights` are those that each was taken of."""
+
+    def __init__(self, scores, **how):
+        super().__init__(HELD_OUT, **how)
+        self.given, self.weights = scores, {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch = epoch
+        super().on_epoch_end(epoch, logs)
+
+    def _score(self):
+        self.weights[self.epoch] = values(self.model.weights)
+        return "bits_per_dim", self.given[self.epoch]
+
+
+def made():
+    keras.utils.set_random_seed(0)
+    flow = zoo.glow(levels=1, steps=1, width=4, data_levels=17)
+    flow.adapt(TRAIN)
+    optimizer = keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.75)
+    flow.compile(training.GuardedOptimizer(optimizer))
+    return flow
+
+
+def fit(*callbacks, epochs=4):
+    flow = made()
+    batches = data.batches(TRAIN, batch_size=16)
+    history = flow.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks))
+    return flow, history.history
+
+
+def test_the_score_is_that_of_the_averaged_weights_and_training_does_not_feel_it():
+    seen = []
+
+    def look(epoch, logs):
+        with training.averaged_weights(looking.model) as flow:
+            seen.append(float(flow.bits_per_dim(HELD_OUT).astype("float64").mean()))
+
+    looking = keras.callbacks.LambdaCallback(on_epoch_end=look)
+    flow, history = fit(Validation(HELD_OUT), looking)
+    assert history["val_bits_per_dim"] == seen
+    assert len(set(seen)) == 4
+    assert identical(values(flow.variables), values(fit()[0].variables))
+
+
+def test_the_best_weights_are_those_that_scored_best():
+    scores = Scores([3.0, 1.0, np.nan, 2.0], keep_best=True)
+    flow, _ = fit(scores)
+    assert (scores.best, scores.best_epoch) == (1.0, 1)
+    assert identical(values(flow.weights), scores.weights[1])
+    assert not identical(scores.weights[1], scores.weights[3])
+    last = Scores([3.0, 1.0, np.nan, 2.0])
+    assert identical(values(fit(last)[0].weights), last.weights[3])
+
+
+def test_scores_that_are_none_keep_the_last_weights():
+    scores = Scores([np.nan] * 4, keep_best=True)
+    flow, _ = fit(scores)
+    assert scores.best is None
+    assert identical(values(flow.weights), scores.weights[3])
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 6), (None, 6)])
+def test_it_stops_after_so_many_epochs_without_a_better_score(patience, epochs):
+    scores = Scores([3.0, 2.0, 2.0, 1.5, 1.6, np.nan], early_stopping=patience)
+    _, history = fit(scores, epochs=6)
+    assert len(history["loss"]) == epochs
+
+
+def test_rows_without_dequantisation_are_scored_in_nats():
+    rows = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    flow = zoo.nsf(features=2, layers=1, hidden=[4])
+    flow.compile(keras.optimizers.Adam(1e-3))
+    held_out = Validation(rows[48:])
+    history = flow.fit(rows[:48], epochs=1, verbose=0, callbacks=[held_out]).history
+    assert history["val_nll"] == [pytest.approx(-flow.log_prob(rows[48:]).mean(dtype="float64"))]
+
+
+def resumed(path, given, epochs, **how):
+    """(flow, callback) after training from the checkpoint at `path` to so many epochs."""
+    flow, scores = made(), Scores(given, **how)
+    resume = training.Resume(path, callbacks=[scores], batches=data.batches(TRAIN, batch_size=16))
+    resume.load(flow)
+    resume.fit(flow, epochs, [scores])
+    return flow, scores
+
+
+@pytest.mark.parametrize("best", [0, 2, 3])
+def test_a_run_that_goes_on_remembers_the_best_weights(tmp_path, best):
+    given = [2.0] * 4
+    given[best] = 1.0
+    whole, _ = resumed(tmp_path / "whole.npz", given, 4, keep_best=True)
+    for epochs in (1, 3, 4):
+        parts, scores = resumed(tmp_path / "parts.npz", given, epochs, keep_best=True)
+    assert scores.best_epoch == best
+    assert identical(values(whole.weights), values(parts.weights))
+    arrays = [checkpoint_file.read(tmp_path / name)[0] for name in ("whole.npz", "parts.npz")]
+    assert arrays[0].keys() == arrays[1].keys()
+    assert identical([arrays[0][key] for key in arrays[0]], [arrays[1][key] for key in arrays[0]])
+
+
+def test_a_run_that_has_stopped_early_does_not_go_on(tmp_path):
+    given = [1.0, 2.0, 2.0, 0.5]
+    flow, first = resumed(tmp_path / "a.npz", given, 4, early_stopping=2, keep_best=True)
+    assert sorted(first.weights) == [0, 1, 2]
+    again, second = resumed(tmp_path / "a.npz", given, 4, early_stopping=2, keep_best=True)
+    assert (second.weights, second.best_epoch) == ({}, 0)
+    assert identical(values(flow.weights), values(again.weights))
+
+
+@pytest.mark.one_engine
+def test_the_best_weights_of_keras_own_early_stopping_are_kept_too(tmp_path):
+    def train(path, epochs):
+        flow = made()
+        stopping = keras.callbacks.EarlyStopping(
+            "loss", mode="max", patience=9, restore_best_weights=True
+        )  # the first epoch is "best"
+        resume = training.Resume(path, callbacks=[stopping], batches=data.batches(TRAIN, batch_size=16))
+        resume.load(flow)
+        resume.fit(flow, epochs, [stopping])
+        return values(flow.weights)
+
+    whole = train(tmp_path / "whole.npz", 3)
+    train(tmp_path / "parts.npz", 1)
+    assert identical(whole, train(tmp_path / "parts.npz", 3))
+
+
+@pytest.mark.one_engine
+def test_what_cannot_be_scored_is_refused():
+    with pytest.raises(ValueError, match="expected at least one row or image to score, received none"):
+        Validation(HELD_OUT[:0])
+    with pytest.raises(ValueError, match="early_stopping: expected a whole number from 1"):
+        Validation(HELD_OUT, early_stopping=0)
