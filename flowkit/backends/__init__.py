@@ -67,6 +67,7 @@ convolve_in_turn = _convolution.convolve_in_turn
 copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
+cut = _moves.cut
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
 derive_alike = _derivation.derive_alike
@@ -145,6 +146,7 @@ __all__ = [
     "copy_from_main",
     "cos",
     "cumsum",
+    "cut",
     "dealt_dense",
     "dense",
     "derive_alike",
