@@ -1,4 +1,4 @@
-"""The weights of alike parts as one tensor. On CPU they live in it side by side, and nothing is copied to stack them."""
+"""The weights of alike parts as one tensor: on CPU they live in it side by side, so that nothing is copied."""
 
 import threading
 
