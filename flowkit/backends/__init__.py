@@ -43,6 +43,7 @@ _precision = _file("precision")
 _recording = _file("recording")
 _replicas = _file("replicas")
 _rows = _file("rows")
+_seeds = _file("seeds")
 _steps = _file("steps")
 
 Rows = _rows.Rows
@@ -84,6 +85,7 @@ iterate = _numerics.iterate
 join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
+known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
 lgamma = _engine.lgamma
@@ -110,6 +112,7 @@ scans = _parts.scans
 several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
+step_if = _optimizer.step_if
 summed = _group.summed
 tanh = _numerics.tanh
 trains_apart = _group.trains_apart
@@ -163,6 +166,7 @@ __all__ = [
     "iterate",
     "join",
     "kept_for_this_call",
+    "known_seeds",
     "lean_train_step",
     "leave",
     "left_to_main",
@@ -196,6 +200,7 @@ __all__ = [
     "sin",
     "spare_tensorflow",
     "sparing_tensorflow",
+    "step_if",
     "summed",
     "tanh",
     "trains_apart",

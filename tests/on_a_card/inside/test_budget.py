@@ -11,18 +11,8 @@ import pretend_card
 import pytest
 
 # place -> how many in one step, and why.
-UPLOADS = {
-    "failed_step.py:fit": (1, "the batch"),
-    "noise.py:drawn": (1, "Keras counts its seed on by an array of numpy's"),
-    "guard.py:step": (1, "Keras adds 1 to the number of steps"),
-    "optimizer.py:_parallel_update_step": (3, "Keras's Adam: 1, beta_1 and beta_2"),
-}
+UPLOADS = {"failed_step.py:fit": (1, "the batch")}
 WAITS = {
-    "noise.py:drawn": (1, "Keras draws from a generator that is seeded on the host"),
-    "guard.py:apply": (
-        1,
-        "whether the step is taken: a choice on the card would need copies of all weights",
-    ),
     "Keras alone": (3, "the logs of the step, three numbers, in a thread that training does not wait for"),
 }
 LABELS = {"failed_step.py:fit": (1, "the labels")}
