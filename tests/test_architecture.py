@@ -33,6 +33,7 @@ TOPICS = (
     "recording",
     "replicas",
     "rows",
+    "seeds",
     "steps",
 )
 

@@ -43,6 +43,7 @@ _precision = _file("precision")
 _recording = _file("recording")
 _replicas = _file("replicas")
 _rows = _file("rows")
+_seeds = _file("seeds")
 _steps = _file("steps")
 
 Rows = _rows.Rows
@@ -67,6 +68,7 @@ convolve_in_turn = _convolution.convolve_in_turn
 copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
+cut = _moves.cut
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
 derive_alike = _derivation.derive_alike
@@ -83,6 +85,7 @@ iterate = _numerics.iterate
 join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
+known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
 lgamma = _engine.lgamma
@@ -109,6 +112,7 @@ scans = _parts.scans
 several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
+step_if = _optimizer.step_if
 summed = _group.summed
 tanh = _numerics.tanh
 trains_apart = _group.trains_apart
@@ -145,6 +149,7 @@ __all__ = [
     "copy_from_main",
     "cos",
     "cumsum",
+    "cut",
     "dealt_dense",
     "dense",
     "derive_alike",
@@ -161,6 +166,7 @@ __all__ = [
     "iterate",
     "join",
     "kept_for_this_call",
+    "known_seeds",
     "lean_train_step",
     "leave",
     "left_to_main",
@@ -194,6 +200,7 @@ __all__ = [
     "sin",
     "spare_tensorflow",
     "sparing_tensorflow",
+    "step_if",
     "summed",
     "tanh",
     "trains_apart",

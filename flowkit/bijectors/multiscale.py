@@ -303,5 +303,4 @@ class MultiScale(Bijector):
 
 def _halves(x):
     """The channels of `x` in two halves."""
-    cut = x.shape[-1] // 2
-    return x[..., :cut], x[..., cut:]
+    return backends.cut(x, x.shape[-1] // 2)

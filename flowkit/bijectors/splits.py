@@ -43,8 +43,7 @@ class Halves:
 
     def part(self, x):
         """(what the network sees, what is changed)."""
-        cut = x.shape[-1] - x.shape[-1] // 2
-        first, second = x[..., :cut], x[..., cut:]
+        first, second = backends.cut(x, x.shape[-1] - x.shape[-1] // 2)
         return (second, first) if self.swap else (first, second)
 
     def join(self, kept, changed):

@@ -115,7 +115,8 @@ class Training(LeanStep):
         if self.dequantize is None:
             return x
         needs = self.dequantize.noise_needs(x.shape, inverse=False)
-        noise = drawn(needs, ops.shape(x)[0], self.dequantize.compute_dtype, self.dequantize.noise)
+        seeds = backends.known_seeds(self.dequantize.noise)
+        noise = drawn(needs, ops.shape(x)[0], self.dequantize.compute_dtype, seeds)
         return self.dequantize.run(x, None, inverse=False, noise=noise)[0]
 
     def _drawn_with_score(self, rows, seen):
@@ -127,7 +128,7 @@ class Training(LeanStep):
         if self.noise is None:  # sizes of parts that draw nothing need not be gone through in each step
             return None
         needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
-        return drawn(needs, ops.shape(x)[0], self.compute_dtype, self.noise)
+        return drawn(needs, ops.shape(x)[0], self.compute_dtype, backends.known_seeds(self.noise))
 
     def _refresh(self, x, context, noise, training):
         """Once in a training step: what the bijector refreshes."""

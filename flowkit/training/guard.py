@@ -83,7 +83,13 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
             self.skipped.assign_add(1)
             self.skipped_in_a_row.assign_add(1)
 
-        ops.cond(_all_finite(grads), step, skip)
+        finite = _all_finite(grads)
+        if backends.step_if(finite, self.inner_optimizer, grads, trainable_variables):
+            missed = ops.cast(ops.logical_not(finite), "int32")
+            self.skipped.assign(self.skipped.value + missed)
+            self.skipped_in_a_row.assign((self.skipped_in_a_row.value + missed) * missed)
+        else:
+            ops.cond(finite, step, skip)
 
     def stateless_apply(
         self, optimizer_variables: Any, grads: Any, trainable_variables: Any

@@ -19,6 +19,8 @@ def test_both_functions_of_a_number_keep_their_tails(dtype):
 
 def test_axes_are_those_that_are_meant():
     x = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
+    for own, kept in zip(backends.cut(ops.convert_to_tensor(x), 1), (x[..., :1], x[..., 1:]), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(own), kept)
     parts = backends.unbind(ops.convert_to_tensor(x))
     np.testing.assert_array_equal([ops.convert_to_numpy(p) for p in parts], np.moveaxis(x, 1, 0))
     np.testing.assert_array_equal(ops.convert_to_numpy(backends.concatenate(parts)), x.reshape(2, 12))

@@ -2,10 +2,14 @@
 
 Torch lends the name "card" to a backend written in Python. To torch a tensor there lies on another device: it
 cannot become numpy, it does not mix with tensors on the CPU, its backward pass runs in a thread of the device's.
-Two things are counted between `counting` and its end, each with the function that asked for it:
+Three things are counted between `counting` and its end. The first two with the function that asked for them:
 
 - uploads: a tensor of the CPU copied to the card;
 - waits: an answer of the card's that the program stops for, a number, an array, or a size that depends on values.
+
+And kernels, with the names of torch's operations, since a backward pass has no function of ours: what computes on the
+card or copies there. A view is none. What is done to a list of tensors in one operation is one, though a GPU takes a
+launch for each hundred of them; a convolution and its gradients are one each.
 
 `install()` before Keras is imported; all that Keras makes is then on the card. There is one card, for as long as the
 process lives. torch calls what it is made with experimental: if that is missing, `missing()` says so.
@@ -38,6 +42,21 @@ _WAITS = {
 }
 # They make an empty tensor and let it grow, which the size that torch is shown would not.
 _GROWING = ("arange", "eye", "linspace", "randperm")
+# They take a place in memory, or say that a tensor is another one: nothing is computed.
+_NO_KERNELS = {
+    "_local_scalar_dense",
+    "_reshape_alias",
+    "_unsafe_view",
+    "alias",
+    "detach",
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "lift_fresh",
+    "new_empty",
+    "new_empty_strided",
+    "set_",
+}
 # What torch lets read an index on the CPU: it is uploaded.
 _INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
@@ -69,15 +88,15 @@ class OnCard(torch.Tensor):
 
 
 class Counts:
-    """How often each place asked for an upload, and for a wait."""
+    """How often each place asked for an upload and for a wait, and each operation for a kernel."""
 
     def __init__(self):
-        self.uploads, self.waits = collections.Counter(), collections.Counter()
+        self.uploads, self.waits, self.kernels = (collections.Counter() for _ in range(3))
         self._lock = threading.Lock()  # Keras reads its logs in a thread of its own
 
-    def add(self, kind):
+    def add(self, kind, name=None):
         with self._lock:
-            getattr(self, kind)[_place()] += 1
+            getattr(self, kind)[name or _place()] += 1
 
 
 _counts = None
@@ -106,6 +125,7 @@ def missing():
 def install():
     """Make the card, and have Keras put everything on it."""
     global DEVICE
+    from torch.fx.experimental import proxy_tensor
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(NAME)
@@ -121,6 +141,8 @@ def install():
     install.libraries = library, aten  # they live as long as the process
     # Numbers, too, become tensors of the CPU first, and are then copied.
     torch._C._set_only_lift_cpu_tensors(True)
+    # A trace takes a constant of another type than torch's own for none of its business, and what follows for constant.
+    proxy_tensor.HANDLED_TYPES = (*proxy_tensor.HANDLED_TYPES, OnCard)
     torch.Generator = _Generator
     os.environ["KERAS_TORCH_DEVICE"] = str(DEVICE)
 
@@ -140,6 +162,8 @@ def _run(function, *args, **kwargs):
     ours = [tensor for tensor in tensors if isinstance(tensor, OnCard)]
     others = [tensor for tensor in tensors if not isinstance(tensor, OnCard)]
     to_card = _look(name, args, kwargs, ours, others)
+    if (ours or to_card) and not (function.is_view or name in _NO_KERNELS):
+        _count("kernels", name)
 
     inner = [leaf.on_host if isinstance(leaf, OnCard) else _host(leaf) for leaf in flat]
     inner_args, inner_kwargs = trees.tree_unflatten(inner, spec)
@@ -188,9 +212,9 @@ def _host(leaf):
     return torch.device("cpu") if isinstance(leaf, torch.device) and leaf.type == NAME else leaf
 
 
-def _count(kind):
+def _count(kind, name=None):
     if _counts is not None:
-        _counts.add(kind)
+        _counts.add(kind, name)
 
 
 def _place():

@@ -8,6 +8,11 @@ def concatenate(tensors):
     return keras.ops.concatenate(tensors, axis=-1)
 
 
+def cut(x, at):
+    """(x[..., :at], x[..., at:])."""
+    return x[..., :at], x[..., at:]
+
+
 def log_sigmoid_and_sigmoid(x):
     """(log sigmoid x, sigmoid x) for each entry, each by itself."""
     return keras.ops.log_sigmoid(x), keras.ops.sigmoid(x)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import keras
 
 from flowkit.backends.any import optimizer as one_by_one
+from flowkit.backends.any.optimizer import step_if  # noqa: F401  (a compiled step has a choice of its own)
 from flowkit.backends.jax import parts
 
 

@@ -8,6 +8,14 @@ def concatenate(tensors):
     return torch.cat(tensors, -1)
 
 
+def cut(x, at):
+    """(x[..., :at], x[..., at:]).
+
+    In one call, since the gradients of both are then put side by side; those of slices are padded with zeros and added.
+    """
+    return torch.split(x, [at, x.shape[-1] - at], -1)
+
+
 def log_sigmoid_and_sigmoid(x):
     """(log sigmoid x, sigmoid x) for each entry, each by itself."""
     return torch.nn.functional.logsigmoid(x), torch.sigmoid(x)

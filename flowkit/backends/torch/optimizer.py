@@ -5,6 +5,7 @@ import types
 
 import keras
 import torch
+from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 from flowkit.backends.any.optimizer import update_alike  # noqa: F401  (Keras's own goes through all in a few calls)
 from flowkit.backends.torch.values import values
@@ -19,8 +20,8 @@ def all_finite(tensors):
 def use_multi_tensor(optimizer):
     """Let a Keras optimizer clip and average all weights together; Keras would do so one by one.
 
-    Adam's and AdamW's steps as well, on CPU, where Keras's go through all weights nine times: a tenth of a training
-    step of Glow. What a subclass has written itself stays. The values are Keras's up to rounding, of which there is
+    Adam's and AdamW's steps as well, where Keras's go through all weights nine times: on CPU a tenth of a training step
+    of Glow. What a subclass has written itself stays. The values are Keras's up to rounding, of which there is
     less: in float32 Keras's 1 - beta_2^t has four digits fewer for beta_2 = 0.999.
     """
     while hasattr(optimizer, "inner_optimizer"):
@@ -47,12 +48,20 @@ def _update_model_variables_moving_average(optimizer, weights):
     if not pairs:
         return
     averages, values = map(list, zip(*pairs, strict=True))
-    momentum = (keras.ops.convert_to_tensor(optimizer.iterations) != 0) * optimizer.ema_momentum
+    momentum = _momentum(optimizer)
     if averages[0].is_cpu and not torch.compiler.is_compiling():
         torch._foreach_lerp_(averages, values, 1 - float(momentum))
     else:  # nobody waits for the device to tell a number
-        torch._foreach_mul_(averages, momentum)
-        torch._foreach_add_(averages, torch._foreach_mul(values, 1 - momentum))
+        _average(averages, values, momentum)
+
+
+def _momentum(optimizer):
+    return (keras.ops.convert_to_tensor(optimizer.iterations) != 0) * optimizer.ema_momentum
+
+
+def _average(averages, values, momentum):
+    torch._foreach_mul_(averages, momentum)
+    torch._foreach_add_(averages, torch._foreach_mul(values, 1 - momentum))
 
 
 def _parallel_update_step(optimizer, grads, variables, learning_rate):
@@ -60,35 +69,109 @@ def _parallel_update_step(optimizer, grads, variables, learning_rate):
     weights = values(variables)
     if not _fusable(optimizer, weights, grads):
         return type(optimizer)._parallel_update_step(optimizer, grads, variables, learning_rate)
-    slots = [optimizer._get_variable_index(variable) for variable in variables]
+    if not weights[0].is_cpu:
+        _adam_on_device(optimizer, grads, variables, learning_rate)
+        return
     step = int(optimizer.iterations) + 1
+    _adam(
+        optimizer,
+        grads,
+        variables,
+        step=torch.tensor(float(step)),
+        lr=float(learning_rate),
+        # Keras adds its epsilon to what torch divides by this root first.
+        eps=optimizer.epsilon / math.sqrt(1 - optimizer.beta_2**step),
+    )
+
+
+def _adam_on_device(optimizer, grads, variables, learning_rate, missed=None):
+    """Adam's step, of which the host knows neither the number nor whether it is `missed`, 1. or 0."""
+    t = keras.ops.convert_to_tensor(optimizer.iterations).to(torch.float32) + 1
+    first, second = (-torch.expm1(t * math.log(beta)) for beta in (optimizer.beta_1, optimizer.beta_2))
+    # The rate corrects for the start, as in Keras; to torch it is a step so late that there is nothing to correct.
+    rate = keras.ops.convert_to_tensor(learning_rate, "float32") * torch.sqrt(second) / first
+    _adam(
+        optimizer,
+        grads,
+        variables,
+        step=torch.full_like(rate, math.inf),
+        lr=rate,
+        eps=optimizer.epsilon,
+        found_inf=missed,
+    )
+
+
+def _adam(optimizer, grads, variables, step, **given):
+    slots = [optimizer._get_variable_index(variable) for variable in variables]
     torch._fused_adam_(
-        weights,
+        values(variables),
         [grad.contiguous() for grad in grads],
         values([optimizer._momentums[slot] for slot in slots]),
         values([optimizer._velocities[slot] for slot in slots]),
         [],
-        [torch.tensor(float(step))] * len(weights),
-        lr=float(learning_rate),
+        [step] * len(slots),
         beta1=optimizer.beta_1,
         beta2=optimizer.beta_2,
         weight_decay=0.0,  # Keras has applied it
-        # Keras adds its epsilon to what torch divides by this root first.
-        eps=optimizer.epsilon / math.sqrt(1 - optimizer.beta_2**step),
         amsgrad=False,
         maximize=False,
+        **given,
     )
 
 
 def _fusable(optimizer, weights, grads):
     """Whether one call can do it, without waiting for a device to tell what step this is."""
-    return (
-        not optimizer.amsgrad
-        and not torch.compiler.is_compiling()
-        and len({tensor.dtype for tensor in (*weights, *grads)}) == 1
-        and all(weight.is_cpu and weight.is_contiguous() for weight in weights)
+    if optimizer.amsgrad or torch.compiler.is_compiling():
+        return False
+    if len({tensor.dtype for tensor in (*weights, *grads)} | {grad.is_cpu for grad in grads}) != 2:
+        return False
+    if not all(weight.is_cpu == weights[0].is_cpu and weight.is_contiguous() for weight in weights):
+        return False
+    return weights[0].is_cpu or (
+        weights[0].dtype == torch.float32
+        and optimizer.beta_1 > 0 < optimizer.beta_2
+        and weights[0].device.type in _get_fused_kernels_supported_devices()
     )
 
+
+@torch.no_grad()
+def step_if(taken, optimizer, grads, variables):
+    """Let `optimizer` step if `taken`, a tensor of one bool, and answer True; or leave it to who can wait for it.
+
+    On a device, Adam and AdamW can: what is missed multiplies by 1 and adds 0, so that not a bit changes.
+    """
+    if taken.is_cpu or not _steps_plainly(optimizer, grads, variables):
+        return False
+    step = taken.to(torch.float32)
+    if optimizer.weight_decay is not None:
+        decayed = values([v for v in variables if optimizer._use_weight_decay(v)])
+        rate = keras.ops.convert_to_tensor(optimizer.learning_rate, "float32")
+        torch._foreach_mul_(decayed, 1 - optimizer.weight_decay * rate * step)
+    grads = optimizer._clip_gradients(list(grads))
+    _adam_on_device(optimizer, grads, variables, optimizer.learning_rate, missed=1 - step)
+    if optimizer.use_ema:
+        kept = zip(optimizer._model_variables_moving_average, optimizer._trainable_variables, strict=True)
+        averages, weights = zip(*((a, w) for a, w in kept if a is not None), strict=True)
+        _average(values(averages), values(weights), 1 - (1 - _momentum(optimizer)) * step)
+    values([optimizer.iterations])[0].add_(taken)
+    return True
+
+
+def _steps_plainly(optimizer, grads, variables):
+    """Whether what `apply` does of Keras's Adam is to clip, decay, step, and average."""
+    return (
+        type(optimizer).__module__ in _ADAMS
+        and optimizer.built
+        and variables is not None
+        and not any(grad is None for grad in grads)
+        and not any(v.constraint is not None or v.overwrite_with_gradient for v in variables)
+        and not (optimizer.gradient_accumulation_steps or optimizer.ema_overwrite_frequency)
+        and optimizer.loss_scale_factor is None
+        and _fusable(optimizer, values(variables), grads)
+    )
+
+
+_ADAMS = ("keras.src.backend.torch.optimizers.torch_adam", "keras.src.backend.torch.optimizers.torch_adamw")
 
 # What takes the place of methods of the same name, if they are those of that module.
 _REPLACES = {

@@ -1,4 +1,4 @@
-"""The weights of alike parts as one tensor: they live in it side by side, so that nothing is copied to stack them."""
+"""The weights of alike parts as one tensor: on CPU they live in it side by side, so that nothing is copied."""
 
 import threading
 
@@ -14,7 +14,8 @@ _MOVES = 3  # of the same weights; then somebody else wants them elsewhere, and 
 def stacked(columns):
     """For each `Column` its tensors, stacked: (length, *shape). Gradients reach each of them."""
     rows = [values(column.variables) for column in columns]
-    if in_stateless_scope():  # not the variables' own
+    # Not the variables' own; or on a device, where a copy of all is one kernel.
+    if in_stateless_scope() or not rows[0][0].is_cpu:
         return [torch.stack(some) for some in rows]
     stacks = [column.home(some) for column, some in zip(columns, rows, strict=True)]
     learned = []
