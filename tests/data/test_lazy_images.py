@@ -90,6 +90,9 @@ def test_rows_are_indexed_as_those_of_an_array(rng):
         np.testing.assert_array_equal(lazy[index], held[index])
     with pytest.raises(IndexError):
         lazy[9]
+    some = lazy.taken(np.array([7, 2, 5]))
+    assert isinstance(some, LazyImages)
+    np.testing.assert_array_equal(some[1:], held[[2, 5]])
 
 
 def test_numbers_that_have_to_be_looked_at_are_held(tmp_path):
@@ -145,10 +148,13 @@ def test_the_same_refusal_as_in_memory(folder, save_image, damage):
 @pytest.mark.parametrize("crop", [None, 4])
 def test_a_recipe_in_a_group_leaves_them_on_the_disk(monkeypatch, array_file, crop):
     settings = [f"data.source={str(array_file)!r}", *([] if crop is None else [f"data.crop={crop}"])]
+    settings.append("data.validation=3")
     recipe = recipes.read_recipe("glow/digits", [recipes.Override.parse(text) for text in settings])
-    alone = recipes.load_data(recipe, "test")
+    splits = ("train", "validation", "test")
+    alone = [recipes.load_data(recipe, split).images for split in splits]
     as_rank(monkeypatch, 1)
-    grouped = recipes.load_data(recipe, "test")
-    assert isinstance(alone.images, np.ndarray)
-    assert isinstance(grouped.images, LazyImages)
-    np.testing.assert_array_equal(np.asarray(grouped.images), alone.images)
+    grouped = [recipes.load_data(recipe, split).images for split in splits]
+    for held, lazy in zip(alone, grouped, strict=True):
+        assert isinstance(held, np.ndarray)
+        assert isinstance(lazy, LazyImages)
+        np.testing.assert_array_equal(np.asarray(lazy), held)
