@@ -46,4 +46,6 @@ def _rows(dataset, rows):
         return replace(dataset, values=dataset.values[rows])
     labels = None if dataset.labels is None else dataset.labels[rows]
     lazy = isinstance(dataset.images, data.LazyImages)
-    return replace(dataset, images=dataset.images.taken(rows) if lazy else dataset.images[rows], labels=labels)
+    return replace(
+        dataset, images=dataset.images.taken(rows) if lazy else dataset.images[rows], labels=labels
+    )
