@@ -11,8 +11,10 @@ _KNOWN = weakref.WeakKeyDictionary()
 
 def known_seeds(generator):
     """A `SeedGenerator` that gives what `generator` would, and moves it on; without waiting for a device if it can."""
+    if torch.compiler.is_compiling() or generator.state.value.is_cpu:
+        return generator
     if generator not in _KNOWN:
-        _KNOWN[generator] = _Known(generator.state)
+        _KNOWN[generator] = _Known(generator)
     return _KNOWN[generator]
 
 
@@ -22,19 +24,13 @@ class _Known(keras.random.SeedGenerator):
     The device's are those that files and `Resume` keep. If anybody else has written there, they are read again.
     """
 
-    def __init__(self, state):
-        self.state = state  # of another; Keras would make one
+    def __init__(self, other):
+        self.backend, self.state = other.backend, other.state  # Keras would make a state of its own
         self._last = None, 0, ()  # the tensor, how often it had been written to, what it held
 
     def next(self, ordered=True):
         held = self.state.value
-        if (
-            not ordered
-            or held.is_cpu
-            or held.is_meta
-            or in_stateless_scope()
-            or torch.compiler.is_compiling()
-        ):
+        if not ordered or held.is_meta or in_stateless_scope():
             return super().next(ordered)
         tensor, writes, numbers = self._last
         if tensor is not held or writes != held._version:
