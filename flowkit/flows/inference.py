@@ -101,7 +101,7 @@ class Inference(Ready):
         if "estimated" in self.bijector.spec.likelihood:
             log_prob = draws.mean(axis=0)
         else:
-            log_prob = np.logaddexp.reduce(draws, axis=0) - math.log(samples)
+            log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
         return -log_prob / (math.prod(x.shape[1:]) * math.log(2))
 
     # Samples and latents
