@@ -25,7 +25,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow test-keras check bench docs clean
+.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow test-keras check bench docs lock clean
 
 help:
 	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
@@ -40,6 +40,7 @@ help:
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
 	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
 	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
+	@echo "make lock                  backends/*/lock.txt: the versions that the tests run with, which container files install"
 	@echo "make clean                 remove environments and caches; runs/ stays"
 
 # A run that is there already goes on from its last epoch; a finished one is scored again.
@@ -149,8 +150,20 @@ docs: $(DOCS)/.installed
 	  -d build/doctrees docs site
 	@echo "read site/index.html"
 
+# One file for an engine on CPU and on CUDA, for every Python and system: pip takes it as constraints, so that it says which
+# versions, and not what is installed. What the tests have they have run with; the rest, CUDA above all, is the newest.
+lock: .venv-test/.installed
+	.venv-test/bin/python -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet uv
+	.venv-test/bin/python -m pip list --format freeze --exclude-editable | sed 's/+cpu$$//' > .venv-lock/tested.txt
+	@for engine in $(ENGINES); do \
+	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --constraint .venv-lock/tested.txt \
+	    --no-annotate --custom-compile-command "make lock" --extra $$engine --output-file backends/$$engine/lock.txt \
+	    pyproject.toml backends/$$engine/requirements-gpu.txt || exit; \
+	done
+
 clean:
-	rm -rf $(VENVS) .venv-keras site build dist docs/gallery .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENVS) .venv-keras .venv-lock site build dist docs/gallery .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One folder for each environment; the stamp spares a second installation until pyproject.toml changes.
