@@ -1,5 +1,6 @@
 """What is packed, and the files around the package that name its requirements."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.one_engine
 
@@ -48,21 +51,116 @@ def test_requirements_of_an_engine_have_the_bound_of_its_extra(engine, kind):
     assert {bound(line) for line in requirements(engine, kind)} == {wanted}
 
 
+def locked(engine):
+    """name -> versions, of which each Python and system has one, in the lock file of an engine."""
+    versions = {}
+    for line in (ROOT / "backends" / engine / "lock.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            requirement = Requirement(line)
+            (pin,) = requirement.specifier
+            assert pin.operator == "=="
+            assert "+" not in pin.version  # no wheel that is on another index alone
+            versions.setdefault(canonicalize_name(requirement.name), []).append(pin.version)
+    return versions
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_engine_has_a_container_file_a_launcher_and_a_readme(engine):
+def test_the_lock_admits_what_is_asked_for(engine):
+    """`make lock` writes it anew."""
+    asked = [*PROJECT["dependencies"], *EXTRAS[engine]]
+    asked += [line for kind in ("cpu", "gpu") for line in requirements(engine, kind)]
+    versions = locked(engine)
+    for requirement in map(Requirement, asked):
+        found = versions.get(canonicalize_name(requirement.name), [])
+        assert found, f"{requirement} is not locked"
+        assert all(requirement.specifier.contains(version) for version in found), (str(requirement), found)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_lock_names_all_that_these_ask_for_in_turn(engine):
+    """As far as it is installed here; CUDA is not."""
+    versions = locked(engine)
+    waiting, seen = [Requirement(line) for line in (*PROJECT["dependencies"], *EXTRAS[engine])], set()
+    while waiting:
+        name = canonicalize_name(waiting.pop().name)
+        if name in seen:
+            continue
+        seen.add(name)
+        assert name in versions, f"{name} is not locked"
+        try:
+            asked = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # of another system, or an engine that is not tested here
+            continue
+        waiting += [
+            requirement
+            for requirement in map(Requirement, asked)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        ]
+    assert len(seen) > len(PROJECT["dependencies"]) + 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("kind", "needs"), [("cpu", "cpu"), ("cuda", "gpu")])
+def test_a_container_file_installs_what_is_locked_from_files_that_are_there(engine, kind, needs):
+    text = (ROOT / "backends" / engine / f"Containerfile.{kind}").read_text(encoding="utf-8")
+    assert f"KERAS_BACKEND={engine}" in text
+    assert f"requirements-{needs}.txt" in text
+    installs = re.findall(r"^RUN pip install (.*)$", text, re.MULTILINE)
+    assert len(installs) == 2
+    assert all("--constraint lock.txt" in line for line in installs)
+    copied = {name for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for name in line.split()}
+    assert all((ROOT / name).exists() for name in copied)
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert copied > {*build["targets"]["wheel"]["force-include"], "flowkit", "pyproject.toml", "README.md"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_has_a_readme_and_scripts_that_start_it(engine):
     folder = ROOT / "backends" / engine
-    assert f"KERAS_BACKEND={engine}" in (folder / "Containerfile").read_text(encoding="utf-8")
     assert f"KERAS_BACKEND={engine} flowkit info" in (folder / "README.md").read_text(encoding="utf-8")
-    launcher = folder / "launch.sh"
-    assert launcher.stat().st_mode & 0o111
-    subprocess.run(["bash", "-n", launcher], check=True)
+    for script in (folder / "launch.sh", folder / "slurm.sh"):
+        assert script.stat().st_mode & 0o111
+        subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.parametrize("script", ["launch.sh", "slurm.sh"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_script_without_arguments_shows_how_to_call_it(engine, script):
+    run = subprocess.run([ROOT / "backends" / engine / script], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert f"backends/{engine}/{script} RECIPE RUN" in run.stderr
+
+
+@pytest.fixture
+def called(tmp_path):
+    """Run a script whose `srun` or Python, a stub, writes down its engine and its arguments; what these were."""
+    stub = tmp_path / "stub"
+    stub.write_text(f'#!/bin/sh\necho "$KERAS_BACKEND" "$@" >> {tmp_path}/called\n')
+    stub.chmod(0o755)
+    (tmp_path / "srun").symlink_to(stub)
+
+    def call(engine, script, **environment):
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        own = {**os.environ, "PATH": path, "PYTHON": str(stub), **environment}
+        arguments = [ROOT / "backends" / engine / script, "glow/digits", tmp_path / "run", "--epochs", "2"]
+        subprocess.run(arguments, env=own, check=True)
+        return (tmp_path / "called").read_text().replace(str(tmp_path), "AT").splitlines()
+
+    return call
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_launcher_without_arguments_shows_how_to_call_it(engine):
-    run = subprocess.run([ROOT / "backends" / engine / "launch.sh"], capture_output=True, text=True)
-    assert run.returncode == 2
-    assert f"backends/{engine}/launch.sh RECIPE RUN" in run.stderr
+def test_a_job_starts_each_process_on_the_same_command(engine, called):
+    (line,) = called(engine, "slurm.sh", SLURM_CPUS_PER_TASK="3")
+    assert line.startswith(f"{engine} --cpus-per-task=3 ")
+    assert line.endswith(" AT/stub -m flowkit train glow/digits --out AT/run --resume --epochs 2")
+
+
+def test_one_model_on_several_gpus_is_for_torchrun(called):
+    (line,) = called("torch", "launch.sh", PROCESSES="4", MAX_RESTARTS="3")
+    group = "--standalone --nproc-per-node 4 --max-restarts 3"
+    train = "-m flowkit train glow/digits --out AT/run --resume --epochs 2"
+    assert line == f"torch -m torch.distributed.run {group} {train}"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

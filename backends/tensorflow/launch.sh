@@ -9,7 +9,7 @@ if [ $# -lt 2 ]; then
   sed -n '2,5s/^# //p' "$0" >&2
   exit 2
 fi
-if [ "${SLURM_NTASKS:-${WORLD_SIZE:-1}}" -gt 1 ] || [[ ${GPUS:-0} == *[,\ ]* ]]; then
+if [ "${SLURM_STEP_NUM_TASKS:-${WORLD_SIZE:-1}}" -gt 1 ] || [[ ${GPUS:-0} == *[,\ ]* ]]; then
   echo "launch.sh: several GPUs or processes are not supported on TensorFlow: backends/jax and backends/torch train on several" >&2
   exit 2
 fi
@@ -25,8 +25,8 @@ if [ -z "${PYTHON:-}" ]; then
   if [ -x "$root/.venv-tensorflow/bin/python" ]; then PYTHON=$root/.venv-tensorflow/bin/python; fi
 fi
 
-"$PYTHON" -m flowkit.cli info
+"$PYTHON" -m flowkit info
 if [ -e "$run/recipe.toml" ]; then
   set -- "$@" --resume
 fi
-exec "$PYTHON" -m flowkit.cli train "$recipe" --out "$run" "$@"
+exec "$PYTHON" -m flowkit train "$recipe" --out "$run" "$@"

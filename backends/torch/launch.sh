@@ -1,24 +1,23 @@
 #!/usr/bin/env bash
-# Train a recipe with PyTorch, one GPU for each run:
+# Train a recipe on this host, with PyTorch:
 #   backends/torch/launch.sh RECIPE RUN [options of `flowkit train`]
-# GPUS="0 1 2" trains three times at once, each on its own GPU with its own seed (SEED, SEED+1, ...;
-# default 0), into RUN/seed-N. A run that is there already goes on.
-# One model on several GPUs: torchrun --nproc-per-node 8 -m flowkit train RECIPE --out RUN (docs/scaling.md).
+# PROCESSES=8 trains one model on 8 GPUs, by torchrun; MAX_RESTARTS=3 starts all again, from the last checkpoint, when
+# one has ended. Without it GPUS="0 1 2" trains three models at once, each on its own GPU with its own seed (SEED,
+# SEED+1, ...; default 0), into RUN/seed-N. A run that is there already goes on. Several hosts: see docs/scaling.md.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
   sed -n '2,6s/^# //p' "$0" >&2
   exit 2
 fi
-if [ "${SLURM_NTASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
-  echo "launch.sh: to be one of several processes is not supported: it starts independent runs, GPUS=\"0 1\". One model" \
-    "on several GPUs: torchrun --nproc-per-node 8 -m flowkit train RECIPE --out RUN" >&2
+if [ "${SLURM_STEP_NUM_TASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
+  echo "launch.sh: to be one of several processes is not supported: it starts them itself. Under srun or torchrun" \
+    "say: python -m flowkit train RECIPE --out RUN --resume" >&2
   exit 2
 fi
 recipe=$1
 run=$2
 shift 2
-read -ra gpus <<< "${GPUS:-0}"
 
 export KERAS_BACKEND=torch
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -27,14 +26,21 @@ if [ -z "${PYTHON:-}" ]; then
   if [ -x "$root/.venv-torch/bin/python" ]; then PYTHON=$root/.venv-torch/bin/python; fi
 fi
 
+if [ "${PROCESSES:-1}" -gt 1 ]; then
+  if [ -n "${GPUS:-}" ]; then export CUDA_VISIBLE_DEVICES=${GPUS// /,}; fi
+  exec "$PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" \
+    --max-restarts "${MAX_RESTARTS:-0}" -m flowkit train "$recipe" --out "$run" --resume "$@"
+fi
+
+read -ra gpus <<< "${GPUS:-0}"
 train() { # GPU RUN [options]
   local gpu=$1 run=$2
   shift 2
   if [ -e "$run/recipe.toml" ]; then set -- "$@" --resume; fi
-  CUDA_VISIBLE_DEVICES=$gpu exec "$PYTHON" -m flowkit.cli train "$recipe" --out "$run" "$@"
+  CUDA_VISIBLE_DEVICES=$gpu exec "$PYTHON" -m flowkit train "$recipe" --out "$run" "$@"
 }
 
-CUDA_VISIBLE_DEVICES=$(IFS=, && echo "${gpus[*]}") "$PYTHON" -m flowkit.cli info
+CUDA_VISIBLE_DEVICES=$(IFS=, && echo "${gpus[*]}") "$PYTHON" -m flowkit info
 if [ ${#gpus[@]} -eq 1 ]; then
   train "${gpus[0]}" "$run" "$@"
 fi

@@ -12,7 +12,8 @@ What `load` can load:
 - an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images;
   `file.npz:name` if it holds several.
 
-What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; no file runs code.
+What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; no file runs code. With
+`in_memory=False` folders and .npy files stay on the disk, and are read as rows are asked for: `LazyImages`.
 
 `load_table` loads a table, a .csv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
 
@@ -29,6 +30,7 @@ from flowkit.data.content_hash import content_hash
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
+from flowkit.data.lazy_images import LazyImages
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
@@ -40,6 +42,7 @@ __all__ = [
     "Columns",
     "Dataset",
     "Dequantize",
+    "LazyImages",
     "Table",
     "absolute",
     "augment",

@@ -1,14 +1,16 @@
 """Images in NumPy's own files, .npy and .npz."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES
+from flowkit.data.bounded import MAX_BYTES, check_shape
+from flowkit.data.lazy_images import LazyImages
 from flowkit.data.npy_file import map_npy
 from flowkit.data.npz_file import NpzFile
 from flowkit.data.split import split_rows
-from flowkit.data.validate import validate_images, validate_labels
+from flowkit.data.validate import validate_images, validate_labels, with_channels
 
 # Which names are understood: (images, labels) of train and of test, or of a whole that is split 90/10.
 _FAMILIES = (
@@ -20,14 +22,24 @@ _FAMILIES = (
 )
 
 
-def load_npy(path: str | Path, split: str, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, None]:
-    """A 90/10 split of the images in one .npy file; no labels."""
+def load_npy(
+    path: str | Path, split: str, max_bytes: int = MAX_BYTES, in_memory: bool = True
+) -> tuple[np.ndarray | LazyImages, None]:
+    """A 90/10 split of the images in one .npy file; no labels.
+
+    Not `in_memory`: rows of uint8 stay in the file until they are asked for. Other numbers have to be looked at first.
+    """
     path = Path(path)
     # Mapped, so that of a large file only the rows of the split are read.
-    whole = map_npy(path, max_bytes)
+    whole = map_npy(path, max_bytes if in_memory else math.inf)
     if whole.ndim == 0:
         raise ValueError(f"{path}: expected one array of images, received a scalar. Save it with np.save.")
+    lazy = whole.dtype == np.uint8 and not in_memory
+    check_shape(whole.shape[:1] if lazy else whole.shape, whole.itemsize, max_bytes, str(path))
     rows = split_rows(len(whole), split, path)
+    if lazy:
+        whole = with_channels(whole, str(path))
+        return LazyImages(lambda some: whole[rows[some]], (len(rows), *whole.shape[1:])), None
     return validate_images(whole[rows], name=str(path)), None
 
 

@@ -77,14 +77,24 @@ def crop(size):
     whole_number(size, "size", least=1)
 
     def apply(images, rng):
-        count, height, width = images.shape[:3]
-        if size > min(height, width):
-            raise ValueError(f"crop: expected images of at least {size}x{size}, received {width}x{height}.")
-        rows = rng.integers(height - size, endpoint=True, size=(count, 1)) + np.arange(size)
-        columns = rng.integers(width - size, endpoint=True, size=(count, 1)) + np.arange(size)
-        return images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return cut(images, size, *corners(images.shape, size, rng))
 
     return apply
+
+
+def corners(shape, size, rng):
+    """For each image of an array of `shape` the row and the column at which a square of side `size` begins."""
+    count, height, width = shape[:3]
+    if size > min(height, width):
+        raise ValueError(f"crop: expected images of at least {size}x{size}, received {width}x{height}.")
+    rows = rng.integers(height - size, endpoint=True, size=count)
+    return rows, rng.integers(width - size, endpoint=True, size=count)
+
+
+def cut(images, size, rows, columns):
+    """The square of side `size` that begins in each image at its row and column."""
+    rows, columns = (start[:, None] + np.arange(size) for start in (rows, columns))
+    return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def distort(rotation=15, zoom=0.1, shear=0.02):

@@ -10,6 +10,7 @@ import numpy as np
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.data.fingerprint import fingerprint
+from flowkit.data.lazy_images import as_rows
 
 
 def batches(
@@ -27,7 +28,8 @@ def batches(
     them by Python's global `random`.
 
     Args:
-        x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`.
+        x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`. Of an `np.memmap`, or of
+            what `load(..., in_memory=False)` gives, the rows of a batch are read when it is asked for.
         context: array of `n` contexts, or a dict of such arrays.
         batch_size: events per batch. The last, smaller batch is left out; who is in it changes
             with each pass over the data. In a group of processes (`flowkit.distributed`) it is the batch of all,
@@ -81,7 +83,7 @@ class Batches(keras.utils.PyDataset):
     ) -> None:
         # One worker: with more, Keras 3.15 carries batches left in its queue into the next epoch.
         super().__init__(workers=1, use_multiprocessing=False)
-        self.x = np.asarray(x)
+        self.x = as_rows(x)
         count = len(self.x) if self.x.ndim else 0
         self.context = _arrays(context)
         for name, array in _named(self.context):

@@ -17,7 +17,7 @@ class FileError(ValueError):
     """A file that is not taken, in one line: what was expected, what came, what to do."""
 
 
-def check_shape(shape: Iterable[int], itemsize: int, max_bytes: int, name: str) -> int:
+def check_shape(shape: Iterable[int], itemsize: int, max_bytes: float, name: str) -> int:
     """The bytes of an array of `shape`, in Python's integers; FileError for more than `max_bytes`.
 
     Each row counts for `PER_IMAGE` bytes more, so that a billion images of one pixel are not taken for small;
@@ -30,7 +30,7 @@ def check_shape(shape: Iterable[int], itemsize: int, max_bytes: int, name: str) 
     return taken
 
 
-def check_bytes(taken: int, max_bytes: int, name: str) -> None:
+def check_bytes(taken: int, max_bytes: float, name: str) -> None:
     """Raise FileError if `taken` is more than `max_bytes`."""
     if taken > max_bytes:
         raise FileError(

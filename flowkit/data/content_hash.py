@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from flowkit.data.dataset import Dataset
+from flowkit.data.lazy_images import LazyImages, blocks
 from flowkit.data.table import Table
 
 
@@ -23,16 +24,16 @@ def content_hash(*splits: Dataset | Table) -> str:
     digest = hashlib.sha256()
     for split in splits:
         said: list[object]
-        arrays: list[np.ndarray | None]
+        arrays: list[np.ndarray | LazyImages | None]
         if isinstance(split, Table):
             said, arrays = [split.names], [split.values]
         else:
             said, arrays = [split.levels], [split.images, split.labels]
         for array in arrays:
             if array is not None:
-                # Little-endian on any machine.
-                array = np.ascontiguousarray(array, np.dtype(array.dtype).newbyteorder("<"))
-                said += [array.dtype.str, array.shape]
-                digest.update(array.data)  # without a copy
+                little = np.dtype(array.dtype).newbyteorder("<")  # on any machine
+                said += [little.str, array.shape]
+                for block in blocks(array):
+                    digest.update(np.ascontiguousarray(block, little).data)
         digest.update(repr(said).encode())
     return digest.hexdigest()

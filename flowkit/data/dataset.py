@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flowkit.data.lazy_images import LazyImages
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """One split of a data set of images, as plain numpy.
 
     Attributes:
-        images: uint8, shape `(n, height, width, channels)`, values `0..levels-1`.
+        images: uint8, shape `(n, height, width, channels)`, values `0..levels-1`;
+            `LazyImages` of that shape if they are not held in memory.
         labels: int64, shape `(n,)`, or None if the source has none.
         levels: how many values a pixel can take: 256, or 17 for `digits`. It is the number that
             dequantisation divides by and bits per dimension are counted with.
@@ -25,7 +28,7 @@ class Dataset:
         2
     """
 
-    images: np.ndarray
+    images: np.ndarray | LazyImages
     labels: np.ndarray | None
     levels: int
     name: str

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from flowkit.data.lazy_images import as_rows, blocks
+
 _MOST_BYTES = 2**28  # of an array that are read: a quarter of a second, also if it is a file of many GB
+_BLOCKS = 16  # in which they are read
 
 
 def fingerprint(*arrays: Any) -> str:
@@ -19,14 +22,17 @@ def fingerprint(*arrays: Any) -> str:
     (True, False)
     """
     digest = hashlib.blake2b(digest_size=16)
-    for array in map(np.asarray, arrays):
+    for array in map(as_rows, arrays):
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(_some_rows(array)).data)
+        for block in _some_rows(array if array.ndim else array[None]):
+            digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
 def _some_rows(array):
+    """Blocks of them."""
     if array.nbytes <= _MOST_BYTES:
-        return array
+        return blocks(array)
     count = max(2, _MOST_BYTES * len(array) // array.nbytes)
-    return array[np.linspace(0, len(array) - 1, count).astype("int64")]
+    rows = np.linspace(0, len(array) - 1, count).astype("int64")
+    return (array[some] for some in np.array_split(rows, _BLOCKS))

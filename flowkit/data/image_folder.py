@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from flowkit import distributed
 from flowkit.data.bounded import MAX_BYTES, check_shape
 from flowkit.data.image_file import read_image
+from flowkit.data.lazy_images import LazyImages
 from flowkit.data.split import name_fraction, split_names
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -22,8 +24,12 @@ def load_image_folder(
     channels: int | None = None,
     limit: int | None = None,
     max_bytes: int = MAX_BYTES,
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]:
+    in_memory: bool = True,
+) -> tuple[np.ndarray | LazyImages, np.ndarray | None, tuple[str, ...] | None]:
     """Read the images under `folder`, in an order in which any prefix is a fair sample.
+
+    Not `in_memory`: files are read when they are asked for. Each is also read once at the beginning, to see what is
+    wrong with it, in a group of processes by one of them.
 
     Returns:
         images `(n, height, width, channels)` uint8, labels `(n,)` int64 or None, and the names
@@ -31,12 +37,13 @@ def load_image_folder(
 
     Raises:
         FileNotFoundError: if there are no images.
-        ValueError: if an image cannot be read, sizes differ and `size` is None, or all together take more
+        ValueError: if an image cannot be read, sizes differ and `size` is None, or what is held in memory takes more
             than `max_bytes`.
     """
     root, chosen, classes = image_names(folder, split)
     chosen = chosen[:limit]
-    images = _read_all([root / name for name in chosen], size, channels, max_bytes)
+    read = _read_all if in_memory else _read_when_asked
+    images = read(root, chosen, size, channels, max_bytes)
     labels = None
     if classes:
         number = {name: i for i, name in enumerate(classes)}
@@ -116,29 +123,64 @@ def _classes(names):
     return tuple(sorted({name.split("/")[0] for name in names}))
 
 
-def _read_all(paths, size, channels, max_bytes):
-    first = read_image(paths[0], size, channels, max_bytes)
+def _read_all(root, names, size, channels, max_bytes):
+    first = read_image(root / names[0], size, channels, max_bytes)
     if channels is None:
         # Grey as long as all are grey: the first file in colour restarts the reading in colour.
         channels = first.shape[-1]
         undecided = channels == 1
     else:
         undecided = False
-    shape = (len(paths), *first.shape)
-    check_shape(shape, 1, max_bytes, f"{len(paths):,} images such as {paths[0]}")
+    shape = (len(names), *first.shape)
+    check_shape(shape, 1, max_bytes, f"{len(names):,} images such as {root / names[0]}")
     images = np.empty(shape, np.uint8)
     images[0] = first
-    for i, path in enumerate(paths[1:], start=1):
-        image = read_image(path, size, None if undecided else channels, max_bytes)
+    for i, name in enumerate(names[1:], start=1):
+        image = read_image(root / name, size, None if undecided else channels, max_bytes)
         if undecided and image.shape[-1] == 3:
             del images, image  # before as much again is taken
-            return _read_all(paths, size, 3, max_bytes)
-        if image.shape != first.shape:
-            (height, width), (other_height, other_width) = first.shape[:2], image.shape[:2]
-            raise ValueError(
-                f"{path}: expected {width}x{height} pixels as in {paths[0].name}, received "
-                f"{other_width}x{other_height}. Give a size, as size=32 or --set data.size=32, to "
-                "crop and resize all images to one."
-            )
+            return _read_all(root, names, size, 3, max_bytes)
+        _check_sides(root, names[0], first.shape, name, image.shape)
         images[i] = image
     return images
+
+
+def _read_when_asked(root, names, size, channels, max_bytes):
+    shapes = _shapes(root, names, size, channels, max_bytes)
+    for name, shape in zip(names, shapes, strict=True):
+        _check_sides(root, names[0], shapes[0], name, shape)
+    height, width, channels = shapes.max(axis=0).tolist()  # grey if all are grey
+
+    def read(rows):
+        images = np.empty((len(rows), height, width, channels), np.uint8)
+        for image, row in zip(images, rows, strict=True):
+            image[...] = read_image(root / names[row], size, channels, max_bytes)
+        return images
+
+    return LazyImages(read, (len(names), height, width, channels))
+
+
+def _shapes(root, names, size, channels, max_bytes):
+    """What each file is as an image, `(n, 3)`, of which each process has looked at its part."""
+    mine = distributed.mine(np.arange(len(names)))
+    shapes, wrong = np.zeros((len(mine), 3), np.int64), []
+    for place, row in enumerate(mine):
+        try:
+            shapes[place] = read_image(root / names[row], size, channels, max_bytes).shape
+        except ValueError as error:
+            wrong.append(str(error))
+            break
+    wrong = distributed.gather(np.array(wrong, np.str_))
+    if len(wrong):  # in all processes, so that none waits for another
+        raise ValueError(wrong[0])
+    return distributed.gather(shapes)
+
+
+def _check_sides(root, first, expected, name, received):
+    (height, width), (other_height, other_width) = expected[:2], received[:2]
+    if (height, width) != (other_height, other_width):
+        raise ValueError(
+            f"{root / name}: expected {width}x{height} pixels as in {Path(first).name}, received "
+            f"{other_width}x{other_height}. Give a size, as size=32 or --set data.size=32, to "
+            "crop and resize all images to one."
+        )

@@ -33,7 +33,7 @@ def read_npy(file: BinaryIO, name: str, max_bytes: int = MAX_BYTES, packed: int 
     return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def map_npy(path: Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
+def map_npy(path: Path, max_bytes: float = MAX_BYTES) -> np.ndarray:
     """The array in an .npy file, read as it is looked at. FileError as from `read_npy`."""
     with open(path, "rb") as file:
         shape, fortran, dtype = _header(file, str(path))

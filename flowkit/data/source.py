@@ -15,6 +15,7 @@ from flowkit.data.dataset import Dataset
 from flowkit.data.geometry import check_channels, check_size, convert_channels, resize_arrays
 from flowkit.data.idx import has_idx, load_idx_file, load_idx_folder, looks_like_idx
 from flowkit.data.image_folder import SUFFIXES, load_image_folder
+from flowkit.data.lazy_images import LazyImages
 from flowkit.data.split import check_split
 
 # name -> how to load a split, how many values a pixel takes, what the labels mean
@@ -33,6 +34,7 @@ def load(
     channels: int | None = None,
     limit: int | None = None,
     max_bytes: int = MAX_BYTES,
+    in_memory: bool = True,
 ) -> Dataset:
     """Load one split of a named data set or of your own files.
 
@@ -54,10 +56,13 @@ def load(
             A file that declares more is not read, so that no more than twice as much memory is taken. A packed
             file may declare 256 MiB or 200 times its size; an image file as many pixels as Pillow takes for
             safe, 89 million.
+        in_memory: False leaves the images of a folder, or of an .npy file of uint8, on the disk, from which rows are
+            read as they are asked for; `max_bytes` then bounds a single image. In a group of processes
+            (`flowkit.distributed`) all call it. Other sources are held in memory all the same.
 
     Returns:
         A `Dataset`: `images` uint8 `(n, height, width, channels)`, `labels` int64 `(n,)` or None,
-        `levels`, `name`, `classes`.
+        `levels`, `name`, `classes`. What stays on the disk is a `LazyImages` of that shape.
 
     Raises:
         FileNotFoundError: if the path, or a file that must be there, is missing.
@@ -89,22 +94,30 @@ def load(
         elif path.is_dir() and has_idx(path):
             images, labels = load_idx_folder(path, split, max_bytes)
         elif path.is_dir():
-            images, labels, classes = load_image_folder(path, split, size, channels, limit, max_bytes)
+            images, labels, classes = load_image_folder(
+                path, split, size, channels, limit, max_bytes, in_memory
+            )
             return Dataset(images, labels, levels, name, classes)
         else:
-            images, labels = _load_file(path, split, key, max_bytes)
+            images, labels = _load_file(path, split, key, max_bytes, in_memory)
     else:
         raise ValueError(
             f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
             "flowkit.data.validate_images, or straight to Flow.fit."
         )
+    labels = None if labels is None else labels[:limit]
+    if isinstance(images, LazyImages):
+        images = images.mapped(lambda some: _brought(some, size, channels, name), limit)
+        return Dataset(images, labels, levels, name, classes)
     images = images[:limit]
     shape = (len(images), *(size or images.shape[1:3]), channels or images.shape[3])
     check_shape(shape, 1, max_bytes, f"{name} as {shape}")
-    images = convert_channels(images, channels, name)
-    images = np.ascontiguousarray(resize_arrays(images, size, name))
-    labels = None if labels is None else labels[:limit]
-    return Dataset(images, labels, levels, name, classes)
+    return Dataset(_brought(images, size, channels, name), labels, levels, name, classes)
+
+
+def _brought(images, size, channels, name):
+    """`images` of that size and with so many channels."""
+    return np.ascontiguousarray(resize_arrays(convert_channels(images, channels, name), size, name))
 
 
 def absolute(source: str | Path) -> str:
@@ -148,10 +161,10 @@ def _expanded(source):
     return path
 
 
-def _load_file(path, split, key, max_bytes):
+def _load_file(path, split, key, max_bytes, in_memory):
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return load_npy(path, split, max_bytes)
+        return load_npy(path, split, max_bytes, in_memory)
     if suffix == ".npz":
         return load_npz(path, split, key, max_bytes)
     if suffix in SUFFIXES:

@@ -33,7 +33,7 @@ between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("ui
     """
     if not 2 <= levels <= 256:
         raise ValueError(f"levels: expected 2..256, received {levels}.")
-    x = _with_channels(_as_array(x, name), name)
+    x = with_channels(_as_array(x, name), name)
     return _as_uint8(x, levels, name)
 
 
@@ -90,7 +90,8 @@ def _as_array(x, name):
         ) from None
 
 
-def _with_channels(x, name):
+def with_channels(x, name):
+    """`x` as `(n, height, width, channels)`; a ValueError that says what it seems to be if it is not."""
     shape = x.shape
     if x.ndim == 3 and shape[-1] in (1, 3) and shape[0] > 4:
         raise ValueError(

@@ -4,20 +4,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from flowkit import data
+from flowkit import data, distributed
 from flowkit.recipes.schema import Recipe, RecipeError
 
 
 def load_data(recipe: Recipe, split: str) -> data.Dataset:
     """The recipe's data set, "train" or "test", as the model takes it; raises what `flowkit.data.load` does.
 
-    With `crop`, each image gives one square of it, always the same.
+    With `crop`, each image gives one square of it, always the same. In a group of processes images stay on the disk if
+    they can, and each process reads the rows that it comes to.
     """
     dataset = load_uncropped(recipe, split)
     if recipe.data.crop is None:
         return dataset
-    cut = data.augment.crop(recipe.data.crop)
-    return replace(dataset, images=cut(dataset.images, np.random.default_rng(0)))
+    images, side = dataset.images, recipe.data.crop
+    top, left = data.augment.corners(images.shape, side, np.random.default_rng(0))
+
+    def squares(rows):
+        return data.augment.cut(images[rows], side, top[rows], left[rows])
+
+    if isinstance(images, data.LazyImages):
+        return replace(dataset, images=data.LazyImages(squares, (len(images), side, side, images.shape[3])))
+    return replace(dataset, images=squares(slice(None)))
 
 
 def load_uncropped(recipe, split):
@@ -38,6 +46,7 @@ def load_uncropped(recipe, split):
         channels=table.channels,
         limit=table.limit,
         max_bytes=table.max_bytes,
+        in_memory=distributed.world() == 1,
     )
     height, width = dataset.images.shape[1:3]
     if table.crop is not None and table.crop > min(height, width):
