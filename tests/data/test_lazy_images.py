@@ -70,7 +70,12 @@ def test_the_same_images_and_labels_as_in_memory(request, source, way, split):
 @pytest.mark.parametrize("source", ["folder", "array_file"])
 def test_the_same_batches_bit_for_bit(request, source):
     path = request.getfixturevalue(source)
-    ways = {"batch_size": 8, "epoch_steps": 9, "seed": 3, "augment": [data.augment.flip(), data.augment.shift(0.4)]}
+    ways = {
+        "batch_size": 8,
+        "epoch_steps": 9,
+        "seed": 3,
+        "augment": [data.augment.flip(), data.augment.shift(0.4)],
+    }
     held, lazy = (batches(load(path, in_memory=way).images, **ways) for way in (True, False))
     for epoch in range(2):
         held.epoch = lazy.epoch = epoch
@@ -115,7 +120,11 @@ def test_each_process_looks_at_its_part_and_reads_its_rows_alone(monkeypatch, fo
 
 
 def test_a_damaged_file_of_another_process_is_refused_by_this_one_too(monkeypatch, folder):
-    as_rank(monkeypatch, 0, lambda rows: np.array(["b.png: expected an image"]) if rows.dtype.kind == "U" else rows)
+    as_rank(
+        monkeypatch,
+        0,
+        lambda rows: np.array(["b.png: expected an image"]) if rows.dtype.kind == "U" else rows,
+    )
     with pytest.raises(ValueError, match=r"^b\.png: expected an image$"):
         load(folder, in_memory=False)
 
