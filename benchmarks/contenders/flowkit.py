@@ -5,7 +5,7 @@ between two ends of batches within one `fit`. Evaluation is `log_prob` of numpy 
 answers in numpy: what a user calls, copies from and to the device included. "sampling" is `check=None`, since nobody
 else's samples are led back to their latents; "sampling, checked" is `sample` as it comes. Splines and the MAF are the
 zoo's, which begin by standardising each feature and by an ActNorm; the others' models do neither, nor have they what
-`linear` is.
+`linear` and `marginals` are.
 """
 
 import functools
@@ -41,7 +41,7 @@ def vectors(work, x, *, jit_compile="auto"):
 
 
 def splines(work, x, *, jit_compile="auto"):
-    flow = flowkit.zoo.nsf(**sizes(work), bins=work["bins"], linear="none")
+    flow = flowkit.zoo.nsf(**sizes(work), bins=work["bins"], linear="none", marginals=False)
     return Fitted(work, flow, x, jit_compile)
 
 

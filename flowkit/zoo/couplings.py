@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.bijectors import Coupling, Scale
+from flowkit.bijectors import Coupling, Pointwise, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
@@ -98,6 +98,7 @@ def nsf(
     bound: float = 5.0,
     tails: str = "linear",
     linear: str = "lu",
+    marginals: bool = True,
     domains: Any = None,
     base: Any = None,
     embedding: Any = None,
@@ -110,6 +111,8 @@ def nsf(
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`: splines on
       [-bound, bound], "linear" (the identity) or "affine" outside, for data with heavy tails.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
+    - `marginals`: whether a spline of each feature alone comes first, the same for all rows, so that networks need not
+      say what a column looks like by itself.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
     and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
@@ -123,6 +126,7 @@ def nsf(
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
     take = "nsf_autoregressive"
     steps = _couplings("nsf", spline, features, context, layers, hidden, linear, embedding, take=take)
+    steps = [Pointwise(spline), *steps] if marginals else steps
     return vector_flow(
         "nsf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )
