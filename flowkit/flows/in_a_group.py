@@ -108,7 +108,9 @@ def together(flow):
         yield
         return
     with naming_the_lost():
-        if hasattr(flow, "ddp_model"):  # from Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them
+        if hasattr(
+            flow, "ddp_model"
+        ):  # from Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them
             flow.make_train_function()
         variables = [*flow.variables, *(flow.optimizer.variables if flow.optimizer else [])]
         backends.copy_from_main(variables)

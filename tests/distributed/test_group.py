@@ -79,9 +79,7 @@ def test_an_engine_of_one_process_refuses_a_group():
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("status", "code", "waits"), [("0", 0, True), ("3", 3, False), ("'why'", 1, False)]
-)
+@pytest.mark.parametrize(("status", "code", "waits"), [("0", 0, True), ("3", 3, False), ("'why'", 1, False)])
 def test_a_process_that_says_that_it_failed_does_not_wait_for_the_others(status, code, waits):
     program = f"""
 import atexit, sys
