@@ -35,8 +35,9 @@ help:
 	@echo "                           their core on TensorFlow, what depends on Keras most on the oldest Keras admitted"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow test-keras"
 	@echo "make test-keras KERAS='--pre keras-nightly'      the same with any other Keras"
-	@echo "make check                 every clause of the contract for each of our layers, on JAX and PyTorch, with what each took;"
-	@echo "                           make test asks round trips and log-dets alone (PROFILE=full asks all there too)"
+	@echo "make check                 every clause of the contract for each of our layers, on JAX and PyTorch, with what each took,"
+	@echo "                           where make test asks round trips and log-dets alone (PROFILE=full asks all there too); and"
+	@echo "                           ten kills of a process that trains with another, where make test kills once"
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
 	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
 	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
@@ -124,11 +125,15 @@ test-keras: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(firstword $(ON_KERAS)) \
 	  tests/flows/test_failed_step.py
 
-# All that the checker knows to ask of our own layers. In `make test` each answers the fast profile alone.
+# All that the checker knows to ask of our own layers, where each answers the fast profile alone in `make test`. And a
+# group of two whose processes are killed at ten random moments, where `make test` kills once.
 check: .venv-test/.installed
 	rm -rf .jax_cache
 	@for engine in torch jax; do echo; echo "Contracts on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) tests/bijectors/test_contract.py || exit; \
+	done
+	@for engine in torch jax; do echo; echo "Ten kills on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --capture no tests/distributed/ten_kills.py || exit; \
 	done
 
 # The small set, about ten minutes on two idle cores, and what is slower than at the last release: ARGS=--keep makes this

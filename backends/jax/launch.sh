@@ -49,15 +49,16 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
     started+=($!)
   done
   code=0
-  for ((rank = 0; rank < PROCESSES; rank++)); do
-    wait -n || { code=$?; break; }
+  while [ "${#started[@]}" -gt 0 ] && [ "$code" -eq 0 ]; do
+    sleep 0.2
+    for rank in "${!started[@]}"; do
+      if kill -0 "${started[rank]}" 2>/dev/null; then continue; fi
+      wait "${started[rank]}" || { code=$?; break; }
+      unset "started[$rank]"
+    done
   done
   if [ "$code" -ne 0 ]; then
-    for ((rank = 0; rank < PROCESSES; rank++)); do
-      if [[ ! $code =~ ^(2|130|143)$ ]] && ! kill -0 "${started[rank]}" 2>/dev/null; then
-        echo "launch.sh: process $rank of $PROCESSES has ended, with code $code" >&2
-      fi
-    done
+    case $code in 2 | 130 | 143) ;; *) echo "launch.sh: process $rank of $PROCESSES has ended, with code $code" >&2 ;; esac
     # The others end by themselves; those that cannot, since they wait for it, are ended.
     for _ in $(seq 150); do
       if [ -z "$(jobs -pr)" ]; then break; fi

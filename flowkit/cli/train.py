@@ -12,6 +12,7 @@ from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
 from flowkit.cli.run_folder import RunFolder
+from flowkit.distributed.lost import naming_the_lost
 from flowkit.training.targets import TARGETS, require
 
 _LATENTS = 256  # images or rows whose latents a --log shows
@@ -22,7 +23,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
     recipe = recipes.read_recipe(name, overrides(settings, source, epochs, precision))
     recipe = recipes.for_workers(recipe, workers)
     folder = RunFolder(out or Path("runs") / _default_folder(name))
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held, naming_the_lost():
 
         def claim():
             if resume:

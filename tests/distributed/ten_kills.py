@@ -33,7 +33,7 @@ source = "digits"
 limit = 512
 
 [training]
-epochs = {epochs}
+epochs = 50  # more than the kills can use up
 batch_size = 16
 seed = 11
 learning_rate = 2e-3
@@ -51,7 +51,7 @@ class Supervised:
     def __init__(self, folder):
         self.run, self.file, self.seen = folder / "run", folder / "said.txt", set()
         recipe = folder / "recipe.toml"
-        recipe.write_text(RECIPE.format(epochs={"torch": 30, "jax": 100}[backends.name()]))
+        recipe.write_text(RECIPE)
         train = ["-m", "flowkit", "train", recipe, "--out", self.run, "--resume"]
         again = ["--standalone", "--nproc-per-node", "2", "--max-restarts", RESTARTS]
         command = {
@@ -86,13 +86,18 @@ class Supervised:
                 found |= {int(own[name]): int(entry.name) for name in RANKS if name in own}
         return found
 
+    def has(self, ranks):
+        """Whether all of `ranks` still run."""
+        return set(ranks.values()) <= set(self.ranks().values())
+
     def started(self):
         """{rank: process id} of the next two."""
-        ranks = until(lambda: self._new(), f"the group did not start:\n{self.said()}")
+        ranks = until(self._new, "the group did not start")
         self.seen |= set(ranks.values())
         return ranks
 
     def _new(self):
+        assert self.process.poll() is None, f"it is over:\n{self.said()}"
         ranks = {rank: number for rank, number in self.ranks().items() if number not in self.seen}
         return ranks if len(ranks) == 2 else None
 
@@ -134,7 +139,7 @@ def test_ten_kills_change_nothing(supervised):
     whole.started()
     begin = time.monotonic()
     until(lambda: (whole.run / "checkpoint.npz").exists(), whole.said())
-    start_up = time.monotonic() - begin  # half of all moments fall before the first checkpoint, half after
+    start_up = time.monotonic() - begin
     assert whole.process.wait(SECONDS) == 0, whole.said()
     print(f"\nundisturbed: {start_up:.1f} s to the first checkpoint, {time.monotonic() - begin:.1f} s in all")
 
@@ -142,21 +147,26 @@ def test_ten_kills_change_nothing(supervised):
     killed = supervised("killed")
     kills = 0
     while kills < KILLS:
-        ranks = killed.started()
-        moment, victim = draws.uniform(0, 2 * start_up), int(draws.integers(2))
-        time.sleep(moment)
-        if not set(ranks.values()) <= set(killed.ranks().values()):
+        ranks, begun, before = killed.started(), time.monotonic(), killed.epochs()
+        victim = int(draws.integers(2))
+        # Half of them while it starts, if it takes as long as the first; the others some epochs later.
+        latest = draws.uniform(0, start_up) if draws.integers(2) else SECONDS
+        most = draws.integers(1, 4)
+        while killed.has(ranks) and time.monotonic() - begun < latest and killed.epochs() < before + most:
+            time.sleep(draws.uniform(0, 0.5))
+        moment = time.monotonic() - begun
+        if not killed.has(ranks):
             assert killed.process.poll() is None, f"it was over before {KILLS} kills:\n{killed.said()}"
             print(f"one that did not come up, and was started again: {killed.said().splitlines()[-1][:300]}")
             continue
         kills += 1
-        before, epochs = len(killed.said()), killed.epochs()
+        read, epochs = len(killed.said()), killed.epochs()
         os.kill(ranks[victim], signal.SIGKILL)
         died = time.monotonic()
         until(lambda ranks=ranks: ranks[1 - victim] not in killed.ranks().values(), killed.said())  # noqa: B023
         took = time.monotonic() - died
         assert took < 60
-        until(lambda victim=victim, before=before: _names(victim, killed.said()[before:]), killed.said())
+        until(lambda victim=victim, read=read: _names(victim, killed.said()[read:]), killed.said())
         place = f"process {victim} after {moment:.1f} s, epochs done: {epochs}"
         print(f"kill {kills}: {place}; the other ended {took:.1f} s later")
     assert killed.process.wait(SECONDS) == 0, killed.said()
