@@ -55,8 +55,8 @@ def test_one_process_writes_and_talks_and_both_are_refused_together(launch, tmp_
 
 
 def test_a_sigterm_that_reaches_one_process_ends_both_with_a_checkpoint(launch, tmp_path):
-    long = ("--set", "training.epochs=100000")
-    group = launch(tmp_path, *TRAIN[:5], *TRAIN[7:], *long, engine=backends.name(), CUDA_VISIBLE_DEVICES="")
+    long = ("--epochs", "100000")
+    group = launch(tmp_path, *TRAIN, *long, engine=backends.name(), CUDA_VISIBLE_DEVICES="")
     end = time.monotonic() + SECONDS
     while not (tmp_path / "run" / "checkpoint.npz").exists():
         assert time.monotonic() < end, group.said(0)
