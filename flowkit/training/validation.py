@@ -22,7 +22,8 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         x: events as `Flow.log_prob` takes them, with their `context`.
-        early_stopping: training stops after so many epochs in a row without a better score; None: never.
+        early_stopping: training stops after so many epochs in a row without a better score, in the second at the
+            earliest; None: never.
         keep_best: `fit` ends with the weights of the epoch that scored best, in place of the last ones. It is they that
             were scored, so averaged ones if there are such.
 
@@ -76,7 +77,8 @@ class Validation(keras.callbacks.Callback):
                     self.best_weights = self.model.get_weights()
                 return
         self.wait += 1
-        if self.early_stopping is not None and self.wait >= self.early_stopping:
+        # Not in the first, as in Keras: a `stopped_epoch` of 0 says that training has not been stopped.
+        if self.early_stopping is not None and self.wait >= self.early_stopping and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 

@@ -123,6 +123,14 @@ def test_a_run_that_has_stopped_early_does_not_go_on(tmp_path):
     assert identical(values(flow.weights), values(again.weights))
 
 
+def test_a_first_score_that_is_none_ends_training_for_good_after_the_second(tmp_path):
+    given = [np.nan, np.nan, 1.0, 1.0]
+    _, first = resumed(tmp_path / "a.npz", given, 4, early_stopping=1)
+    assert sorted(first.weights) == [0, 1]
+    _, second = resumed(tmp_path / "a.npz", given, 4, early_stopping=1)
+    assert second.weights == {}
+
+
 @pytest.mark.one_engine
 def test_the_best_weights_of_keras_own_early_stopping_are_kept_too(tmp_path):
     def train(path, epochs):
