@@ -27,6 +27,8 @@ def run(path, *, count, temperature, output, seed, zoom):
     wanted = ".csv" if table else ".png"
     if output.suffix.lower() != wanted:
         raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
+    if table and zoom > 1:
+        raise CommandError(f"--zoom: expected a flow of images, {path} is one of tables")
     flow = flow or folder.load_flow()
     if temperature is None:
         temperature = 1.0 if recipe is None else recipe.sampling.temperature

@@ -150,25 +150,8 @@ def test_sample_repeats_with_its_seed(trained, tmp_path):
     assert (a == b).all()
     assert (a != c).any()
     large = tmp_path / "large.png"
-    assert (
-        main(
-            [
-                "sample",
-                str(trained),
-                "-n",
-                "6",
-                "--temperature",
-                "0.5",
-                "--seed",
-                "3",
-                "--zoom",
-                "3",
-                "-o",
-                str(large),
-            ]
-        )
-        == 0
-    )
+    arguments = ["sample", str(trained), "-n", "6", "--temperature", "0.5", "--seed", "3"]
+    assert main([*arguments, "--zoom", "3", "-o", str(large)]) == 0
     assert (pixels(large)[1::3, 1::3] == a).all()
     assert pixels(large).shape == (3 * a.shape[0], 3 * a.shape[1])
 

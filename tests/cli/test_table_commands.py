@@ -95,6 +95,8 @@ def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
     assert np.array(rows[1:], float).shape == (7, 3)
     assert main(["sample", str(trained), "-o", str(tmp_path / "more.png")]) != 0
     assert "ends in .csv" in capsys.readouterr().err
+    assert main(["sample", str(trained), "--zoom", "3"]) != 0
+    assert "--zoom: expected a flow of images" in capsys.readouterr().err
 
 
 def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
