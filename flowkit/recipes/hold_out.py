@@ -21,8 +21,8 @@ def hold_out(
     held = max(1, round(share * count)) if isinstance(share, float) else share
     if held >= count:
         raise RecipeError(
-            f"data.validation = {share}: expected fewer than the {count} rows or images of {dataset.name} to train on, "
-            f"received {held}"
+            f"data.validation = {share}: expected fewer than the {count} rows or images of {dataset.name}, "
+            f"so that some are left to train on, received {held}"
         )
     order = np.random.default_rng(recipe.training.seed).permutation(count)
     return _rows(dataset, np.sort(order[held:])), _rows(dataset, np.sort(order[:held]))
