@@ -58,19 +58,15 @@ def derive_alike(derive, variables, columns):
     def run():
         if not own:  # one part alone; or alike parts without weights, which are the same
             return [derive()] * len(variables)
-        if variables[0][
-            0
-        ].value.is_meta:  # Keras asks for shapes: a trace would keep constants without numbers
+        first = variables[0][0].value
+        if first.is_meta:  # Keras asks for shapes: a trace would keep constants without numbers
             return [one(*values(some)) for some in variables]
         stacks = stacked(own)
         # A trace has autocast's conversions in it, and constants on its device.
         device = stacks[0].device
         autocast = torch.is_autocast_enabled(device.type)
-        kind = (
-            *(t.dtype for t in stacks),
-            device,
-            torch.get_autocast_dtype(device.type) if autocast else None,
-        )
+        low = torch.get_autocast_dtype(device.type) if autocast else None
+        kind = (*(tensor.dtype for tensor in stacks), device, low)
         if kind not in traced:
             with _TRACING:
                 traced[kind] = _traced(torch.func.vmap(one), [tensor.detach().clone() for tensor in stacks])

@@ -129,7 +129,7 @@ def _fusable(optimizer, weights, grads):
         return False
     return weights[0].is_cpu or (
         weights[0].dtype == torch.float32
-        and optimizer.beta_1 > 0 < optimizer.beta_2
+        and min(optimizer.beta_1, optimizer.beta_2) > 0
         and weights[0].device.type in _get_fused_kernels_supported_devices()
     )
 

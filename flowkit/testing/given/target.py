@@ -32,10 +32,10 @@ def _of_file(path):
         raise ValueError(f"no file {str(path)!r}")
     sys.path.insert(0, str(path.resolve().parent))
     module = _imported(path.stem)
-    found = getattr(module, "__file__", None)
-    if found is None or Path(found).resolve() != path.resolve():
+    file = getattr(module, "__file__", None)
+    if file is None or Path(file).resolve() != path.resolve():
         raise ValueError(
-            f"{str(path)!r} has the name of another module, {found or path.stem}: rename the file"
+            f"{str(path)!r} has the name of another module, {file or path.stem}: rename the file"
         )
     return module
 
