@@ -96,7 +96,7 @@ SPEED = 30e12  # floating-point operations per second that a device keeps up: a 
 FIXED = (
     0.02  # seconds of a step that do not shrink with the batch: thousands of kernels to start, the optimizer
 )
-LINKS = {  # of the peak: a half for NVLink, 0.8 for networks; hosts have one card, which a ring passes once
+LINKS = {  # a third of the 450 GB/s that an H100's NVLink has each way, 0.8 of a network's; hosts share one card
     "NVLink": Link(5e-6, 150e9, tree=True),
     "100 Gb/s": Link(15e-6, 10e9, tree=True),
     "10 Gb/s": Link(50e-6, 1e9, tree=True),

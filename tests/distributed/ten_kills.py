@@ -16,9 +16,9 @@ import pytest
 
 from flowkit import backends
 from flowkit.training import read_log
+from tests.distributed.launching import ROOT, SECONDS
 
-ROOT = Path(__file__).parents[2]
-KILLS, RESTARTS, SECONDS = 10, 15, 600
+KILLS, RESTARTS = 10, 15
 RANKS = ("RANK", "KERAS_DISTRIBUTION_PROCESS_ID")  # what torchrun and launch.sh say
 
 RECIPE = """\
