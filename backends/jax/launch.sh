@@ -50,7 +50,7 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
   done
   code=0
   while [ "${#started[@]}" -gt 0 ] && [ "$code" -eq 0 ]; do
-    sleep 0.2
+    sleep 0.2 || true # a signal to all ends it as well, and the processes have a checkpoint to finish
     for rank in "${!started[@]}"; do
       if kill -0 "${started[rank]}" 2>/dev/null; then continue; fi
       wait "${started[rank]}" || { code=$?; break; }
@@ -62,7 +62,7 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
     # The others end by themselves; those that cannot, since they wait for it, are ended.
     for _ in $(seq 150); do
       if [ -z "$(jobs -pr)" ]; then break; fi
-      sleep 0.1
+      sleep 0.1 || true
     done
     kill -KILL $(jobs -pr) 2>/dev/null || true
     wait || true
