@@ -8,7 +8,8 @@ a step from its parts:
 
 - link: all-reduces of several sizes, by the engine's own library (gloo on CPU); a latency and a bandwidth are fitted.
 - compute: steps of one process with the whole batch, a half and a quarter of it.
-- step: what `fit` takes with 2 and 4 processes, and what the formula says.
+- step: what `fit` takes with 2 and 4 processes, and what the formula says: in wall time, which only an idle machine
+  tells, and in processor time, which others leave alone.
 
 Prints tables in Markdown, then all of it as one line of JSON. Wall time is the least of the steps', since what
 else runs on the machine only adds to it; processor time is that of all threads of a process, the median of the steps.
@@ -26,6 +27,7 @@ from step_cost import fitted_compute, fitted_link, step_seconds
 
 SIZES = [2**power for power in (10, 14, 17, 20, 22, 24)]  # bytes of a message
 REPEATS = 60
+KINDS = ("wall", "processor")
 
 
 def started(processes, options, batches):
@@ -151,35 +153,37 @@ def adding_up(shapes):
 
 
 def report(options):
-    batch = options.batch
-    alone = started(1, options, [batch, batch // 2, batch // 4])
-    compute = fitted_compute([batch, batch // 2, batch // 4], [step["wall"] for step in alone["steps"]])
-    print(
-        f"{alone['engine']}, {alone['cores']} cores: Glow of {alone['weights']} weights, {alone['bytes'] / 1e6:.2f} MB "
-        f"of gradients, batch {batch}. One process: {1000 * compute.fixed:.0f} ms for a step and "
-        f"{1000 * compute.per_image:.2f} ms for each image.\n\n"
-        "| processes | step: wall, processor | adding gradients up: wall, processor | share | latency | bandwidth "
-        "| formula | error |\n|---|---|---|---|---|---|---|---|",
-        flush=True,
-    )
-    wall, processor = (1000 * alone["steps"][0][kind] for kind in ("wall", "processor"))
-    print(
-        f"| 1 | {wall:.0f} ms, {processor:.0f} ms | - | - | - | - | {1000 * compute.seconds(batch):.0f} ms | |"
-    )
+    batches = [options.batch, options.batch // 2, options.batch // 4]
+    alone = started(1, options, batches)
+    computes = {kind: fitted_compute(batches, [step[kind] for step in alone["steps"]]) for kind in KINDS}
+    print(f"{alone['engine']}, {alone['cores']} cores, load {os.getloadavg()[0]:.1f}, batch {options.batch}:")
+    print(f"Glow of {alone['weights']} tensors, {alone['bytes'] / 1e6:.2f} MB of gradients.\n")
+    print("| processes | | step | adding gradients up | share | latency | bandwidth | formula | error |")
+    print("|---" * 9 + "|")
     rows = [alone]
-    for n in options.processes:
-        told = started(n, options, [batch])
-        link = fitted_link(n, SIZES, [ping["wall"] for ping in told["pings"]])
-        step, talk = told["steps"][0], told["gradients"]
-        said = step_seconds(compute, link, n, batch, told["bytes"], devices_at_once=min(n, told["cores"]))
+    for kind, compute in computes.items():
+        fixed, each = f"{1000 * compute.fixed:.0f} ms", f"{1000 * compute.per_image:.2f} ms"
+        step = 1000 * alone["steps"][0][kind]
         print(
-            f"| {n} | {1000 * step['wall']:.0f} ms, {1000 * step['processor']:.0f} ms "
-            f"| {1000 * talk['wall']:.1f} ms, {1000 * talk['processor']:.1f} ms | {talk['wall'] / step['wall']:.1%} "
-            f"| {1e6 * link.latency:.0f} us | {link.bandwidth / 1e9:.2f} GB/s "
-            f"| {1000 * said:.0f} ms | {said / step['wall'] - 1:+.0%} |",
+            f"| 1 | {kind} | {step:.0f} ms | - | - | - | - | {fixed} and {each} for each image | |",
             flush=True,
         )
-        rows.append({**told, "processes": n, "link": link, "formula": said})
+    for n in options.processes:
+        told = started(n, options, [options.batch])
+        for kind, compute in computes.items():
+            link = fitted_link(n, SIZES, [ping[kind] for ping in told["pings"]])
+            step, talk = told["steps"][0][kind], told["gradients"][kind]
+            turns = (
+                min(n, told["cores"]) if kind == "wall" else n
+            )  # a processor's time does not pass while it waits
+            said = step_seconds(compute, link, n, options.batch, told["bytes"], devices_at_once=turns)
+            print(
+                f"| {n} | {kind} | {1000 * step:.0f} ms | {1000 * talk:.1f} ms | {talk / step:.1%} "
+                f"| {1e6 * link.latency:.0f} us | {link.bandwidth / 1e9:.2f} GB/s "
+                f"| {1000 * said:.0f} ms | {said / step - 1:+.0%} |",
+                flush=True,
+            )
+        rows.append({**told, "processes": n})
     print(
         "\n| message | "
         + " | ".join(f"{row['processes']} processes: wall, processor" for row in rows[1:])
@@ -187,10 +191,8 @@ def report(options):
     )
     print("|---" * len(rows) + "|")
     for i, size in enumerate(SIZES):
-        cells = [
-            f"{1e6 * ping['wall']:,.0f} us, {1e6 * ping['processor']:,.0f} us"
-            for ping in (row["pings"][i] for row in rows[1:])
-        ]
+        pings = [row["pings"][i] for row in rows[1:]]
+        cells = [f"{1e6 * ping['wall']:,.0f} us, {1e6 * ping['processor']:,.0f} us" for ping in pings]
         print(f"| {size / 1e3:,.0f} kB | {' | '.join(cells)} |")
     print(json.dumps({**vars(options), "rows": rows}))
 
