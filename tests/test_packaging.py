@@ -78,12 +78,12 @@ def test_the_lock_admits_what_is_asked_for(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_lock_names_all_that_these_ask_for_in_turn(engine):
-    """As far as it is installed here; CUDA is not."""
+    """As far as it is installed here, but for CUDA's libraries, whose versions each torch says itself."""
     versions = locked(engine)
     waiting, seen = [Requirement(line) for line in (*PROJECT["dependencies"], *EXTRAS[engine])], set()
     while waiting:
         name = canonicalize_name(waiting.pop().name)
-        if name in seen:
+        if name in seen or name.startswith(("nvidia-", "cuda-", "triton")):
             continue
         seen.add(name)
         assert name in versions, f"{name} is not locked"

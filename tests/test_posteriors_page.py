@@ -48,7 +48,7 @@ def test_the_spread_of_y_follows_x_and_its_density_integrates_to_one(names):
 
 
 def test_labels_and_inputs_by_name_are_heard(names):
-    """Means 0, 5 and 10, give or take what 600 rows and some hundred steps leave open."""
+    """Means 0, 5 and 10, give or take what 600 rows and 380 steps leave open: up to 0.6 for six seeds."""
     by_label = names["by_label"].sample(500, np.arange(3), seed=0).mean(axis=0)[:, 0]
     given = {"number": np.zeros((3, 1)), "kind": np.arange(3)}
     by_both = names["by_both"].sample(500, given, seed=0).mean(axis=0)[:, 0]
