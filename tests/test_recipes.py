@@ -473,8 +473,8 @@ def test_labels_and_squares_of_what_is_held_out_are_as_those_of_the_test():
     [
         ("data.validation=1.5", "--set: data.validation: expected a whole number or less than 1, received 1.5 (number)"),
         ("data.validation=-1", "--set: data.validation: expected greater than or equal to 0"),
-        ("training.early_stopping=0", "--set: training.early_stopping: expected greater than or equal to 1, received 0"),
-        ("training.early_stopping=3", "--set: training.early_stopping: expected data.validation above 0 to choose by, received 0"),
+        ("training.early_stopping=-1", "--set: training.early_stopping: expected greater than or equal to 0, received -1"),
+        ("training.early_stopping=3", "--set: training.early_stopping: expected data.validation above 0 to choose by, received 0 (or 0 here)"),
         ("training.keep_best=true", "--set: training.keep_best: expected data.validation above 0 to choose by, received 0 (or false here)"),
     ],
 )  # fmt: skip

@@ -82,7 +82,7 @@ def validation(experiment):
     table, held_out = experiment.recipe.training, experiment.validation
     if held_out is None:
         return None
-    how = {"early_stopping": table.early_stopping, "keep_best": table.keep_best}
+    how = {"early_stopping": table.early_stopping or None, "keep_best": table.keep_best}
     if recipes.of_tables(experiment.recipe):
         return training.Validation(held_out.values, **how)
     return training.Validation(held_out.images, experiment.context(held_out), **how)

@@ -90,7 +90,7 @@ def _check_choices(recipe, place):
     """Raise a RecipeError if something is to be chosen by a score that nobody takes."""
     for key in ("early_stopping", "keep_best"):
         if (value := getattr(recipe.training, key)) and not recipe.data.validation:
-            off = " (or false here)" if value is True else ""
+            off = f" (or {'false' if value is True else 0} here)"
             raise RecipeError(
                 f"{place(('training', key))}: training.{key}: expected data.validation above 0 to choose by, received "
                 f"{recipe.data.validation}{off}"

@@ -66,7 +66,8 @@ class TrainingTable(BaseModel):
     adapt_batch: Count = 256  # images or rows that ActNorm takes its statistics from
     checkpoint_minutes: Rate = 10.0  # between checkpoints within an epoch; the end of each writes one too
     patience: Count = 10  # steps in a row with bad gradients before training stops
-    early_stopping: Count | None = None  # epochs in a row without a better validation score before it stops
+    # Epochs in a row without a better validation score before it stops; 0: it goes on to the end.
+    early_stopping: Annotated[int, Field(ge=0, le=_INT)] = 0
     keep_best: bool = False  # the weights of the epoch with the best validation score, not of the last
 
     @model_validator(mode="after")
