@@ -21,6 +21,7 @@ fi
 recipe=$1
 run=$2
 shift 2
+mkdir -p "$run"  # or --resume would take the name of a new run for another one, mistyped
 
 export KERAS_BACKEND=jax
 exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=1 \

@@ -25,6 +25,7 @@ fi
 recipe=$1
 run=$2
 shift 2
+mkdir -p "$run"  # or --resume would take the name of a new run for another one, mistyped
 
 export KERAS_BACKEND=tensorflow TF_FORCE_GPU_ALLOW_GROWTH=true TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \

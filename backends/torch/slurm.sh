@@ -21,6 +21,7 @@ fi
 recipe=$1
 run=$2
 shift 2
+mkdir -p "$run"  # or --resume would take the name of a new run for another one, mistyped
 
 export KERAS_BACKEND=torch OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
 # Each process sees all GPUs of its host, so that they copy to each other, and takes the one of its number there.
