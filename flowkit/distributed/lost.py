@@ -66,9 +66,8 @@ def end_if_failed() -> None:
 
 
 def _end(kind, error, trace):
-    if backends.processes() > 1 and backends.is_lost(
-        error
-    ):  # between calls of flowkit's, such as while Keras builds
+    # Between calls of flowkit's, such as while Keras builds, nobody has named it yet.
+    if backends.processes() > 1 and backends.is_lost(error):
         kind, error = ProcessLost, ProcessLost(_told(error))
     if issubclass(kind, ProcessLost):
         print(f"flowkit: {error}", file=sys.stderr)

@@ -70,11 +70,12 @@ def _parallel_update_step(optimizer, grads, variables, learning_rate):
     if not _fusable(optimizer, weights, grads):
         return type(optimizer)._parallel_update_step(optimizer, grads, variables, learning_rate)
     if not weights[0].is_cpu:
-        _adam_on_device(optimizer, grads, variables, learning_rate)
+        _adam_on_device(optimizer, weights, grads, variables, learning_rate)
         return
     step = int(optimizer.iterations) + 1
     _adam(
         optimizer,
+        weights,
         grads,
         variables,
         step=torch.tensor(float(step)),
@@ -84,7 +85,7 @@ def _parallel_update_step(optimizer, grads, variables, learning_rate):
     )
 
 
-def _adam_on_device(optimizer, grads, variables, learning_rate, missed=None):
+def _adam_on_device(optimizer, weights, grads, variables, learning_rate, missed=None):
     """Adam's step, of which the host knows neither the number nor whether it is `missed`, 1. or 0."""
     t = keras.ops.convert_to_tensor(optimizer.iterations).to(torch.float32) + 1
     first, second = (-torch.expm1(t * math.log(beta)) for beta in (optimizer.beta_1, optimizer.beta_2))
@@ -92,6 +93,7 @@ def _adam_on_device(optimizer, grads, variables, learning_rate, missed=None):
     rate = keras.ops.convert_to_tensor(learning_rate, "float32") * torch.sqrt(second) / first
     _adam(
         optimizer,
+        weights,
         grads,
         variables,
         step=torch.full_like(rate, math.inf),
@@ -101,10 +103,10 @@ def _adam_on_device(optimizer, grads, variables, learning_rate, missed=None):
     )
 
 
-def _adam(optimizer, grads, variables, step, **given):
+def _adam(optimizer, weights, grads, variables, step, **given):
     slots = [optimizer._get_variable_index(variable) for variable in variables]
     torch._fused_adam_(
-        values(variables),
+        weights,
         [grad.contiguous() for grad in grads],
         values([optimizer._momentums[slot] for slot in slots]),
         values([optimizer._velocities[slot] for slot in slots]),
@@ -140,7 +142,10 @@ def step_if(taken, optimizer, grads, variables):
 
     On a device, Adam and AdamW can: what is missed multiplies by 1 and adds 0, so that not a bit changes.
     """
-    if taken.is_cpu or not _steps_plainly(optimizer, grads, variables):
+    if taken.is_cpu or not _applies_plainly(optimizer, grads, variables):
+        return False
+    weights = values(variables)
+    if not _fusable(optimizer, weights, grads):
         return False
     step = taken.to(torch.float32)
     if optimizer.weight_decay is not None:
@@ -148,16 +153,16 @@ def step_if(taken, optimizer, grads, variables):
         rate = keras.ops.convert_to_tensor(optimizer.learning_rate, "float32")
         torch._foreach_mul_(decayed, 1 - optimizer.weight_decay * rate * step)
     grads = optimizer._clip_gradients(list(grads))
-    _adam_on_device(optimizer, grads, variables, optimizer.learning_rate, missed=1 - step)
+    _adam_on_device(optimizer, weights, grads, variables, optimizer.learning_rate, missed=1 - step)
     if optimizer.use_ema:
         kept = zip(optimizer._model_variables_moving_average, optimizer._trainable_variables, strict=True)
-        averages, weights = zip(*((a, w) for a, w in kept if a is not None), strict=True)
-        _average(values(averages), values(weights), 1 - (1 - _momentum(optimizer)) * step)
+        averages, averaged = zip(*((a, w) for a, w in kept if a is not None), strict=True)
+        _average(values(averages), values(averaged), 1 - (1 - _momentum(optimizer)) * step)
     values([optimizer.iterations])[0].add_(taken)
     return True
 
 
-def _steps_plainly(optimizer, grads, variables):
+def _applies_plainly(optimizer, grads, variables):
     """Whether what `apply` does of Keras's Adam is to clip, decay, step, and average."""
     return (
         type(optimizer).__module__ in _ADAMS
@@ -167,7 +172,6 @@ def _steps_plainly(optimizer, grads, variables):
         and not any(v.constraint is not None or v.overwrite_with_gradient for v in variables)
         and not (optimizer.gradient_accumulation_steps or optimizer.ema_overwrite_frequency)
         and optimizer.loss_scale_factor is None
-        and _fusable(optimizer, values(variables), grads)
     )
 
 
