@@ -18,7 +18,7 @@ import flowkit
 PACKAGE = "keras-flowkit"
 
 
-def images(work, x, *, backprop="stored", jit_compile="auto"):
+def images(work, x, *, backprop="stored", **compiling):
     if work["precision"] == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
     flow = flowkit.zoo.glow(
@@ -28,25 +28,25 @@ def images(work, x, *, backprop="stored", jit_compile="auto"):
         n_bits=None,
         backprop=backprop,
     )
-    return Fitted(work, flow, x, jit_compile)
+    return Fitted(work, flow, x, **compiling)
 
 
-def vectors(work, x, *, jit_compile="auto"):
+def vectors(work, x, **compiling):
     hidden = [work["width"]] * 2
     couplings = [
         flowkit.bijectors.Coupling(flowkit.conditioners.MLP(hidden), swap=bool(i % 2))
         for i in range(work["layers"])
     ]
-    return Fitted(work, flowkit.Flow(flowkit.bijectors.Chain(couplings)), x, jit_compile)
+    return Fitted(work, flowkit.Flow(flowkit.bijectors.Chain(couplings)), x, **compiling)
 
 
-def splines(work, x, *, jit_compile="auto"):
+def splines(work, x, **compiling):
     flow = flowkit.zoo.nsf(**sizes(work), bins=work["bins"], linear="none", marginals=False)
-    return Fitted(work, flow, x, jit_compile)
+    return Fitted(work, flow, x, **compiling)
 
 
-def maf(work, x, *, jit_compile="auto"):
-    return Fitted(work, flowkit.zoo.maf(**sizes(work)), x, jit_compile)
+def maf(work, x, **compiling):
+    return Fitted(work, flowkit.zoo.maf(**sizes(work)), x, **compiling)
 
 
 def sizes(work):
@@ -54,9 +54,9 @@ def sizes(work):
 
 
 class Fitted:
-    def __init__(self, work, flow, x, jit_compile):
+    def __init__(self, work, flow, x, **compiling):
         self.work, self.flow, self.x = work, flow, x
-        flow.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=jit_compile)
+        flow.compile(optimizer=keras.optimizers.Adam(1e-4), **compiling)
         flow.adapt(x)  # makes the weights, which belongs to construction; `fit` would do it
 
     def train(self, steps, lap):

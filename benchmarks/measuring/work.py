@@ -76,6 +76,7 @@ REVERSIBLE = [
     ("flowkit reversible", "jax", "flowkit", {"backprop": "reversible"}),
 ]
 COMPILED = ("flowkit jit_compile", "torch", "flowkit", {"jit_compile": True})
+RECORDED = ("flowkit cuda_graph", "torch", "flowkit", {"cuda_graph": True})
 
 TASKS = {"train": "training step", "log_prob": "evaluation", "sample": "sampling"}
 # What flowkit alone does, beside what others do in its place.
@@ -106,6 +107,7 @@ def chosen(work, options):
     """The contenders that the command line asks for; with others goes flowkit, which they are compared with."""
     found, wanted = list(CONTENDERS[work["kind"]]), options.contender
     if work["kind"] != "large images":
+        found[2:2] = [RECORDED] if options.cuda_graph else []
         found[2:2] = [COMPILED] if options.compiled else []
         found += REVERSIBLE if options.reversible and work["kind"] == "images" else []
         wanted = wanted and [*wanted, "flowkit"]

@@ -25,6 +25,7 @@ def _file(topic):
 
 
 _backprop = _file("backprop")
+_captured = _file("captured")
 _constants = _file("constants")
 _convolution = _file("convolution")
 _dense = _file("dense")
@@ -55,6 +56,8 @@ answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _inference.as_input
 backprop = _backprop.backprop
+captured = _captured.captured
+check_capture = _captured.check_capture
 compile_fully = _inference.compile_fully
 compile_gradients = _gradients.compile_gradients
 compile_inference = _inference.compile_inference
@@ -136,6 +139,8 @@ __all__ = [
     "arctan",
     "as_input",
     "backprop",
+    "captured",
+    "check_capture",
     "compile_fully",
     "compile_gradients",
     "compile_inference",

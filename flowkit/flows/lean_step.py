@@ -16,6 +16,8 @@ class LeanStep(FailedStep):
     Values, callbacks and optimizers are Keras's. Weights may be frozen between epochs, not within one.
     """
 
+    cuda_graph = False  # whether PyTorch records steps
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.looked_up = LookedUp()
@@ -24,6 +26,20 @@ class LeanStep(FailedStep):
         """Keras's; `fit` calls it when an epoch begins."""
         self.looked_up.weights = None
         super().reset_metrics()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras's; a step that is recorded is another function."""
+        before = self.train_function
+        super().make_train_function(force)
+        if self.cuda_graph and self.train_function is not before:
+            self.train_function = backends.captured(self.train_function, self)
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras's. What recorded steps had to report is reported at the end of each epoch."""
+        history = super().fit(*args, **kwargs)
+        if self.cuda_graph:
+            self.train_function.look()
+        return history
 
     def __setattr__(self, name, value):
         # What Keras holds between two steps on JAX: its tracker would look at each array after each step.

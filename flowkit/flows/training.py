@@ -38,17 +38,28 @@ class Training(LeanStep):
     nll: MeanOfCounted
     bits: MeanOfCounted
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, *, cuda_graph: bool = False, **options: Any
+    ) -> None:
         """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
 
+        With `cuda_graph=True` PyTorch records a training step on a CUDA device as one graph, after three steps, and
+        replays it: docs/performance.md, "One graph for a step". It is a choice for this machine, so a file does not
+        keep it. What your own layers or objective compute in Python stays as it was when the step was recorded.
+
         Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
-        train.
+        train. With `cuda_graph`, NotImplementedError on another engine or device and in a group of processes, and
+        ValueError for an optimizer other than Adam and AdamW (in a `GuardedOptimizer` or not) and with `jit_compile`.
         """
         self._refuse_other_losses({"loss": loss, **options})
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
+        self.cuda_graph = False
         super().compile(optimizer, **options)
         self.objective = objective
+        if cuda_graph:
+            backends.check_capture(self)
+            self.cuda_graph = True
 
     def _refuse_other_losses(self, given):
         for name in _OF_TARGETS:

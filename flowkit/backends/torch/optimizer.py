@@ -175,6 +175,23 @@ def _applies_plainly(optimizer, grads, variables):
     )
 
 
+def steps_on_device(optimizer):
+    """Why the host would wait for the device in each step of `optimizer`, in words; None if it need not."""
+    name = type(optimizer).__name__
+    if type(optimizer).__module__ not in _ADAMS:
+        return name
+    for option in ("amsgrad", "gradient_accumulation_steps", "ema_overwrite_frequency", "loss_scale_factor"):
+        if getattr(optimizer, option, None):
+            return f"{name}({option}={getattr(optimizer, option)!r})"
+    if not min(optimizer.beta_1, optimizer.beta_2) > 0:
+        return f"{name}(beta_1={optimizer.beta_1!r}, beta_2={optimizer.beta_2!r})"
+    if isinstance(
+        optimizer.learning_rate, int | float
+    ):  # of a function, or of a schedule that reads the step
+        return f"{name} with a learning rate that is computed on the host"
+    return None
+
+
 _ADAMS = ("keras.src.backend.torch.optimizers.torch_adam", "keras.src.backend.torch.optimizers.torch_adamw")
 
 # What takes the place of methods of the same name, if they are those of that module.

@@ -11,7 +11,7 @@ _KNOWN = weakref.WeakKeyDictionary()
 
 def known_seeds(generator):
     """A `SeedGenerator` that gives what `generator` would, and moves it on; without waiting for a device if it can."""
-    if torch.compiler.is_compiling() or generator.state.value.is_cpu:
+    if isinstance(generator, _Known) or torch.compiler.is_compiling() or generator.state.value.is_cpu:
         return generator
     if generator not in _KNOWN:
         _KNOWN[generator] = _Known(generator)
