@@ -8,6 +8,7 @@ from keras import tree
 from flowkit.backends.torch.capturable import check_capture
 from flowkit.backends.torch.graphs import device, graph_class
 from flowkit.backends.torch.optimizer import use_multi_tensor
+from flowkit.backends.torch.rate import Rate
 from flowkit.backends.torch.rehearsed import DrawsDiffer, Rehearsal
 from flowkit.backends.torch.values import values
 
@@ -72,14 +73,13 @@ class _Captured:
             return self._step(data)
 
     def _record(self, kind, data):
-        check_capture(self._model)  # the optimizer may have been given another rate
         # The weights that were made in the first step of all are known now.
         self._standing = _Standing(self._model)
         places = tree.map_structure(_place, data)
-        rehearsal, graph = self._rehearsal, self._graph
+        rehearsal, graph, rate = self._rehearsal, self._graph, Rate(self._model.optimizer)
         self._rehearsal = self._graph = self._kind = None  # if it fails, the next steps are a warm-up again
         try:
-            with rehearsal.standing_in(), graph.recording():
+            with rehearsal.standing_in(), rate.standing_in(), graph.recording():
                 logs = self._step(places)
         except DrawsDiffer:
             raise
@@ -90,20 +90,21 @@ class _Captured:
                 "cuda_graph=True expects training steps in which the host neither waits for the device nor uploads to "
                 f"it, received one that cannot be recorded ({first}). Leave cuda_graph out."
             ) from error
-        return _Recorded(kind, places, logs, rehearsal, graph)
+        return _Recorded(kind, places, logs, rehearsal, rate, graph)
 
 
 class _Recorded:
     """A recorded step and the places that it reads."""
 
-    def __init__(self, kind, places, logs, rehearsal, graph):
+    def __init__(self, kind, places, logs, rehearsal, rate, graph):
         self.kind, self.rehearsal = kind, rehearsal
-        self._places, self._logs, self._graph = tree.flatten(places), logs, graph
+        self._places, self._logs, self._rate, self._graph = tree.flatten(places), logs, rate, graph
 
     def replay(self, data):
         for place, leaf in zip(self._places, tree.flatten(data), strict=True):
             if place is not None:
                 place.copy_(_lifted(leaf, place.device), non_blocking=True)
+        self._rate.refresh()
         self.rehearsal.draw()
         self._graph.replay()
         # The next replay writes over them, and whoever reads logs may be late.

@@ -30,15 +30,31 @@ def use_multi_tensor(optimizer):
         own = getattr(type(optimizer), replacement.__name__, None)
         if getattr(own, "__module__", None) == module:
             setattr(optimizer, replacement.__name__, types.MethodType(replacement, optimizer))
+    if type(optimizer).__module__ in _ADAMS:
+        optimizer.apply = types.MethodType(_apply, optimizer)
 
 
 def _clip_gradients(optimizer, grads):
     most = optimizer.global_clipnorm
-    if optimizer.clipnorm or not most or most < 0 or any(g is None for g in grads):
+    if not grads or any(g is None for g in grads):
         return type(optimizer)._clip_gradients(optimizer, grads)
+    if optimizer.clipnorm or not most or most < 0:
+        own = grads[0].is_cpu or torch.compiler.is_compiling()
+        return type(optimizer)._clip_gradients(optimizer, grads) if own else _clip_on_device(optimizer, grads)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
     scale = most / torch.clamp(norm, min=most) + (norm - norm)  # NaN if the norm is not finite, as in Keras
     return list(torch._foreach_mul(grads, scale))
+
+
+def _clip_on_device(optimizer, grads):
+    """Each gradient's norm, or each entry, clipped as Keras does, which uploads numbers for it."""
+    most, edge = optimizer.clipnorm, optimizer.clipvalue
+    if most and most > 0:
+        scales = most / torch.stack(torch._foreach_norm(grads)).clamp(min=most)
+        return list(torch._foreach_mul(grads, list(scales.unbind())))
+    if edge and edge > 0:
+        return list(torch._foreach_clamp_min(torch._foreach_clamp_max(grads, edge), -edge))
+    return grads
 
 
 @torch.no_grad()
@@ -144,22 +160,41 @@ def step_if(taken, optimizer, grads, variables):
     """
     if taken.is_cpu or not _applies_plainly(optimizer, grads, variables):
         return False
-    weights = values(variables)
-    if not _fusable(optimizer, weights, grads):
+    if not _fusable(optimizer, values(variables), grads):
         return False
-    step = taken.to(torch.float32)
+    _step_on_device(optimizer, grads, variables, taken)
+    return True
+
+
+@torch.no_grad()
+def _apply(optimizer, grads, trainable_variables=None):
+    """Adam's whole step: on a device without the numbers that Keras uploads for it."""
+    grads = list(grads)
+    plain = _applies_plainly(optimizer, grads, trainable_variables)
+    if not plain or grads[0].is_cpu or not _fusable(optimizer, values(trainable_variables), grads):
+        type(optimizer).apply(optimizer, grads, trainable_variables)
+        return
+    optimizer._check_variables_are_known(trainable_variables)
+    _step_on_device(optimizer, grads, trainable_variables)
+
+
+def _step_on_device(optimizer, grads, variables, taken=None):
+    """Clip, decay, step, average, count; nothing of it if `taken`, a tensor of one bool, says so."""
+    step = None if taken is None else taken.to(torch.float32)
+    rate = keras.ops.convert_to_tensor(optimizer.learning_rate, "float32")
     if optimizer.weight_decay is not None:
         decayed = values([v for v in variables if optimizer._use_weight_decay(v)])
-        rate = keras.ops.convert_to_tensor(optimizer.learning_rate, "float32")
-        torch._foreach_mul_(decayed, 1 - optimizer.weight_decay * rate * step)
+        decay = optimizer.weight_decay * rate
+        torch._foreach_mul_(decayed, 1 - (decay if step is None else decay * step))
     grads = optimizer._clip_gradients(list(grads))
-    _adam_on_device(optimizer, weights, grads, variables, optimizer.learning_rate, missed=1 - step)
+    missed = None if step is None else 1 - step
+    _adam_on_device(optimizer, values(variables), grads, variables, rate, missed)
     if optimizer.use_ema:
         kept = zip(optimizer._model_variables_moving_average, optimizer._trainable_variables, strict=True)
         averages, averaged = zip(*((a, w) for a, w in kept if a is not None), strict=True)
-        _average(values(averages), values(averaged), 1 - (1 - _momentum(optimizer)) * step)
-    values([optimizer.iterations])[0].add_(taken)
-    return True
+        momentum = _momentum(optimizer)
+        _average(values(averages), values(averaged), momentum if step is None else 1 - (1 - momentum) * step)
+    values([optimizer.iterations])[0].add_(1 if taken is None else taken)
 
 
 def _applies_plainly(optimizer, grads, variables):
@@ -168,6 +203,7 @@ def _applies_plainly(optimizer, grads, variables):
         type(optimizer).__module__ in _ADAMS
         and optimizer.built
         and variables is not None
+        and len(grads) > 0
         and not any(grad is None for grad in grads)
         and not any(v.constraint is not None or v.overwrite_with_gradient for v in variables)
         and not (optimizer.gradient_accumulation_steps or optimizer.ema_overwrite_frequency)
@@ -185,10 +221,6 @@ def steps_on_device(optimizer):
             return f"{name}({option}={getattr(optimizer, option)!r})"
     if not min(optimizer.beta_1, optimizer.beta_2) > 0:
         return f"{name}(beta_1={optimizer.beta_1!r}, beta_2={optimizer.beta_2!r})"
-    if isinstance(
-        optimizer.learning_rate, int | float
-    ):  # of a function, or of a schedule that reads the step
-        return f"{name} with a learning rate that is computed on the host"
     return None
 
 

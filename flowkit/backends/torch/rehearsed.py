@@ -41,7 +41,6 @@ class _Draw(NamedTuple):
 class _Report(NamedTuple):
     worst: torch.Tensor
     tolerance: float
-    tell: Any
 
 
 class DrawsDiffer(RuntimeError):
@@ -52,16 +51,26 @@ class Rehearsal:
     """The draws and the reports of one training step."""
 
     def __init__(self):
-        self._draws, self._reports = [], []
-        self._standing = False
-        self._drawn = self._reported = 0
-        self._inside = False
+        self._draws, self._reports = [], {}  # in their order; by whom they tell
+        self._standing = self._inside = False
+        self._drawn = 0
 
     @contextlib.contextmanager
     def noting(self):
         """A scope of one step that runs eagerly."""
-        with self._asked():
-            yield
+        global _now
+        with _ALONE:
+            own = {name: getattr(random, name) for name in _DRAWS}
+            thread = threading.get_ident()
+            _now = self
+            try:
+                for name, function in own.items():
+                    setattr(random, name, functools.partial(self._answer, thread, name, function))
+                yield
+            finally:
+                _now = None
+                for name, function in own.items():
+                    setattr(random, name, function)
 
     @contextlib.contextmanager
     def standing_in(self):
@@ -69,9 +78,9 @@ class Rehearsal:
 
         Raises DrawsDiffer if it asks for other draws.
         """
-        self._standing, self._drawn, self._reported = True, 0, 0
+        self._standing, self._drawn = True, 0
         try:
-            with self._asked():
+            with self.noting():
                 yield
             if self._drawn < len(self._draws):
                 self._refuse_others(f"{self._drawn} draws, {len(self._draws)} before")
@@ -86,27 +95,11 @@ class Rehearsal:
 
     def look(self):
         """Report what the replays since the last look have kept. The host waits for the device."""
-        for report in self._reports:
+        for tell, report in self._reports.items():
             worst = float(report.worst)
             report.worst.zero_()
             if not worst <= report.tolerance:
-                report.tell(worst)
-
-    @contextlib.contextmanager
-    def _asked(self):
-        global _now
-        with _ALONE:
-            own = {name: getattr(random, name) for name in _DRAWS}
-            thread = threading.get_ident()
-            _now = self
-            try:
-                for name, function in own.items():
-                    setattr(random, name, functools.partial(self._answer, thread, name, function))
-                yield
-            finally:
-                _now = None
-                for name, function in own.items():
-                    setattr(random, name, function)
+                tell(worst)
 
     def _answer(self, thread, name, own, *args, **kwargs):
         # Somebody else's; or a draw that is made of others, as truncated_normal.
@@ -170,10 +163,11 @@ class Rehearsal:
 
     def _keeps(self, error, tolerance, tell):
         if not self._standing:
-            self._reports.append(_Report(torch.zeros_like(error), tolerance, tell))
+            self._reports.setdefault(tell, _Report(torch.zeros_like(error), tolerance))
             return False
-        worst = self._reports[self._reported].worst
-        self._reported += 1
+        if tell not in self._reports:  # of another flow, in another thread
+            return False
+        worst = self._reports[tell].worst
         worst.copy_(torch.maximum(worst, error))
         return True
 

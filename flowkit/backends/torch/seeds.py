@@ -26,6 +26,7 @@ class _Known(keras.random.SeedGenerator):
 
     def __init__(self, other):
         self.backend, self.state = other.backend, other.state  # Keras would make a state of its own
+        self._initial_seed = other._initial_seed
         self._last = None, 0, ()  # the tensor, how often it had been written to, what it held
 
     def next(self, ordered=True):

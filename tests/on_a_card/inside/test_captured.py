@@ -1,5 +1,6 @@
 """Steps that are recorded train as those that run one by one, to the last bit, and ask nothing of the host."""
 
+import itertools
 import warnings
 
 import keras
@@ -45,8 +46,8 @@ def guarded(optimizer):
 
 def trained(make, optimizer, cuda_graph, x, loss=None, callbacks=(), **given):
     """(a flow from `make` that has been trained, the logs of each step)."""
-    flow, logs = make(), Logs()
     keras.utils.set_random_seed(3)
+    flow, logs = make(), Logs()
     flow.compile(optimizer(), loss, cuda_graph=cuda_graph)
     given = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False} | given
     flow.fit(x, verbose=0, callbacks=[logs, *callbacks], **given)
@@ -69,11 +70,19 @@ def assert_alike(make, optimizer, x, replays=REPLAYS, **given):
     return recorded
 
 
+def host_rate():
+    rates = itertools.count(1)
+    return lambda: 1e-2 / next(rates)
+
+
 OPTIMIZERS = {
     "guarded": lambda: guarded(adam()),
     "a schedule": lambda: guarded(adam(training.WarmUpCosine(1e-2, total_steps=12, warmup_steps=4))),
     "plain": adam,
+    "clipped one by one": lambda: keras.optimizers.Adam(1e-3, clipnorm=0.1),
+    "clipped entries": lambda: guarded(keras.optimizers.AdamW(1e-3, clipvalue=0.1, use_ema=True)),
     "AdamW": lambda: guarded(keras.optimizers.AdamW(1e-3, weight_decay=0.1, clipnorm=0.5)),
+    "a function of the host": lambda: keras.optimizers.Adam(host_rate()),
     "Keras's schedule": lambda: keras.optimizers.Adam(
         keras.optimizers.schedules.ExponentialDecay(1e-2, 3, 0.5)
     ),
@@ -319,7 +328,6 @@ REFUSED = {
     "accumulation": (lambda: adam(gradient_accumulation_steps=2), "gradient_accumulation_steps=2"),
     "amsgrad": (lambda: adam(amsgrad=True), "amsgrad=True"),
     "overwriting": (lambda: adam(ema_overwrite_frequency=3), "ema_overwrite_frequency=3"),
-    "a function": (lambda: keras.optimizers.Adam(lambda: 0.1), "computed on the host"),
 }
 
 
