@@ -5,15 +5,17 @@ import contextlib
 import keras
 import torch
 
+from flowkit.backends.torch.graphs import device
+
 
 class Rate:
-    """That of an optimizer. Schedules upload numbers, functions run on the host: both are asked before each replay."""
+    """That of an optimizer, which is asked before each replay: schedules upload numbers, functions run on the host."""
 
     def __init__(self, optimizer):
         while hasattr(optimizer, "inner_optimizer"):
             optimizer = optimizer.inner_optimizer
         self._optimizer = optimizer
-        self._place = self._now().clone()
+        self._place = torch.empty((), device=device())
 
     @contextlib.contextmanager
     def standing_in(self):

@@ -207,15 +207,17 @@ def test_other_draws_than_in_the_step_before_are_refused(points):
 def test_weights_that_are_frozen_later_stay(glow, images):
     states = []
     for cuda_graph in (False, True):
-        flow, _ = trained(glow, OPTIMIZERS["guarded"], cuda_graph, images[:ROWS])
-        flow.bijector.trainable = False
-        frozen = [ops.convert_to_numpy(weight) for weight in flow.bijector.weights]
+        flow, _ = trained(glow, OPTIMIZERS["clipped one by one"], cuda_graph, images[:ROWS])
+        part = flow.bijector.scales[0]
+        part.trainable = False
+        frozen = [ops.convert_to_numpy(weight).copy() for weight in part.weights]
         flow.fit(images[:ROWS], batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
-        flow.bijector.trainable = True
-        for before, weight in zip(frozen, flow.bijector.weights, strict=True):
+        part.trainable = True
+        for before, weight in zip(frozen, part.weights, strict=True):
             np.testing.assert_array_equal(before, ops.convert_to_numpy(weight))
         flow.fit(images[:ROWS], batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
         states.append(state(flow))
+    assert PretendGraph.made == 3
     for one, other in zip(*(found.values() for found in states), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -234,7 +236,7 @@ def test_it_is_recorded_anew_when_it_has_to_be(glow, images):
     for rows in (2, 3, 2, 3, 2, 3, 2, 3):
         flow.train_on_batch(images[:rows])
     assert PretendGraph.made == made + 2  # smaller batches, one at a time
-    assert PretendGraph.replays == replays + 7 + 5 + 5 + 4
+    assert PretendGraph.replays == replays + 7 + 5 + 5
 
 
 def test_one_batch_at_a_time(glow, images):
@@ -243,7 +245,7 @@ def test_one_batch_at_a_time(glow, images):
         flow, _ = trained(glow, OPTIMIZERS["plain"], cuda_graph, images[:BATCH], epochs=1)
         logs = [flow.train_on_batch(images[i : i + BATCH]) for i in range(0, 24, BATCH)]
         states.append([np.array(logs), *state(flow).values()])
-    assert PretendGraph.replays == 1 + 6 - 3
+    assert PretendGraph.replays == 6 - 3
     for one, other in zip(*states, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -261,7 +263,7 @@ def test_a_replay_uploads_the_batch_and_waits_for_logs_alone(glow, images, label
             flow.fit(images[: 4 * steps], context=labels[: 4 * steps], batch_size=4, verbose=0)
         found.append(counts)
     uploads, waits = found[1].uploads - found[0].uploads, found[1].waits - found[0].waits
-    assert uploads == {"captured.py:replay": 2}  # the batch and the labels
+    assert uploads == {"failed_step.py:fit": 2}  # the batch and the labels, by Keras
     assert waits == {"Keras alone": 3}  # its logs
     launched = found[1].kernels - found[0].kernels
     # One draw and its next seed, copied to its place; three logs; the labels' place
@@ -293,31 +295,29 @@ def test_no_drift_is_not_reported(glow, images):
     flow = glow(backprop="reversible")
     flow.compile(OPTIMIZERS["guarded"](), cuda_graph=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         flow.fit(images, batch_size=4, verbose=0)
 
 
-class Asking(MLP):
-    """A network that asks the device for a number."""
+class Asking(objectives.Objective):
+    """Likelihood, by way of a number."""
 
-    def call(self, x, *args, **kwargs):
-        h = super().call(x, *args, **kwargs)
-        return h if float(ops.sum(h)) < 1e9 else 0 * h
+    def __call__(self, flow, x, context):
+        losses = objectives.MaximumLikelihood()(flow, x, context)
+        return losses if float(ops.sum(losses)) < 1e9 else 0 * losses
 
 
 def test_a_step_that_waits_is_refused_and_changes_nothing(points):
-    flow = flowkit.Flow(Coupling(Asking([8])))
-    flow.compile("adam", cuda_graph=True)
-    with pytest.raises(RuntimeError, match="host neither waits") as caught:
-        flow.fit(points, batch_size=4, verbose=0)
-    assert "test_captured" not in str(caught.value)
+    flow = of_vectors()
+    flow.compile(OPTIMIZERS["guarded"](), Asking(), cuda_graph=True)
+    with pytest.raises(RuntimeError, match="host neither waits .* cannot be recorded .*: waits in"):
+        flow.fit(points, batch_size=BATCH, verbose=0)
     assert int(flow.optimizer.iterations) == 3
-    before = state(flow)
+    before = [ops.convert_to_numpy(v).copy() for v in (*flow.weights, *flow.optimizer.variables)]
     flow.compile(flow.optimizer)
-    for path, value in state(flow).items():
-        if path in before and "loss" not in path:
-            np.testing.assert_array_equal(value, before[path])
-    flow.fit(points, batch_size=4, verbose=0)
+    for value, v in zip(before, (*flow.weights, *flow.optimizer.variables), strict=True):
+        np.testing.assert_array_equal(value, ops.convert_to_numpy(v))
+    flow.fit(points, batch_size=BATCH, verbose=0)
     assert int(flow.optimizer.iterations) == 3 + 8
 
 
