@@ -139,7 +139,8 @@ def _same(one, other):
 
 def _kind(data):
     return tree.map_structure(
-        lambda leaf: None if leaf is None else (tuple(leaf.shape), str(leaf.dtype)), data
+        lambda leaf: None if leaf is None else (tuple(leaf.shape), str(leaf.dtype).removeprefix("torch.")),
+        data,
     )
 
 

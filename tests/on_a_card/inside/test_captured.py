@@ -361,8 +361,8 @@ def test_a_file_does_not_keep_it(tmp_path, points):
 def test_logs_that_are_read_late_are_those_of_their_step(points):
     flow, _ = trained(of_vectors, OPTIMIZERS["guarded"], True, points)
     one, other = points[:BATCH], points[BATCH : 2 * BATCH]
-    logs = flow.train_function([(one,)])["loss"]
+    logs = flow.train_function([one])["loss"]
     at_once = float(logs)
-    assert float(flow.train_function([(other,)])["loss"]) != at_once
+    assert float(flow.train_function([other])["loss"]) != at_once
     assert float(logs) == at_once
     assert PretendGraph.replays == REPLAYS + 2
