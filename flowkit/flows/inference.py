@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
+from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.data.lazy_images import LazyImages
 from flowkit.flows.context import classes_of
 from flowkit.flows.drawing import Latents, Repeated, entropy
 from flowkit.flows.in_batches import count, run_in_batches
@@ -70,13 +72,16 @@ class Inference(Ready):
         x, context = self._prepare(x, context, batch_size)
         return self._scored(self._log_density, x, context, batch_size, seed)
 
-    def _scored(self, function, x, context, batch_size, seed, draw=0):
-        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy."""
+    def _scored(self, function, x, context, batch_size, seed, draw=0, first=0):
+        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy.
+
+        `first` is the index of the first row among all whose noise differs.
+        """
 
         def score(start, stop, piece):
             x, context = piece
-            y = dequantized(self, x, start, seed=seed, draw=draw)
-            noise = counted_for(self, y.shape, start, inverse=False, seed=seed, draw=draw)
+            y = dequantized(self, x, first + start, seed=seed, draw=draw)
+            noise = counted_for(self, y.shape, first + start, inverse=False, seed=seed, draw=draw)
             return self._run(function, y, context, noise)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
@@ -103,6 +108,23 @@ class Inference(Ready):
         else:
             log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
         return -log_prob / (math.prod(x.shape[1:]) * math.log(2))
+
+    @answers
+    def _score_in_a_group(self, x, context=None):
+        """`log_prob` of rows that all processes have: each scores its part of them, and all are told of all.
+
+        A row's noise is that of its place among all of them, so the answer is one process's.
+        """
+        x = self._as_array(x)
+        rows = distributed.mine(np.arange(len(x)))
+        if not len(rows):  # fewer rows than processes
+            return distributed.gather(np.zeros(0, self.compute_dtype))
+        first, stop = rows[0], rows[-1] + 1
+        mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
+        context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
+        mine, context = self._prepare(mine, context)
+        own = self._scored(self._log_density, mine, context, None, seed=0, first=int(first))
+        return distributed.gather(own)
 
     # Samples and latents
 
