@@ -107,24 +107,29 @@ class Inference(Ready):
             log_prob = draws.mean(axis=0)
         else:
             log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
-        return -log_prob / (math.prod(x.shape[1:]) * math.log(2))
+        return self._in_bits(log_prob)
+
+    def _in_bits(self, log_prob):
+        return -log_prob / (math.prod(self._event()) * math.log(2))
 
     @answers
     def _score_in_a_group(self, x, context=None):
-        """`log_prob` of rows that all processes have: each scores its part of them, and all are told of all.
+        """("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
 
-        A row's noise is that of its place among all of them, so the answer is one process's.
+        All processes have `x`. Each reads and scores its part, and is told of all. A row's noise is that of its place
+        among all, so the answer is one process's.
         """
         x = self._as_array(x)
         rows = distributed.mine(np.arange(len(x)))
-        if not len(rows):  # fewer rows than processes
-            return distributed.gather(np.zeros(0, self.compute_dtype))
-        first, stop = rows[0], rows[-1] + 1
-        mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
-        context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
-        mine, context = self._prepare(mine, context)
-        own = self._scored(self._log_density, mine, context, None, seed=0, first=int(first))
-        return distributed.gather(own)
+        log_prob = np.zeros(0)  # of no rows, if there are fewer than processes
+        if len(rows):
+            first, stop = int(rows[0]), int(rows[-1]) + 1
+            mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
+            context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
+            mine, context = self._prepare(mine, context)
+            log_prob = self._scored(self._log_density, mine, context, None, seed=0, first=first)
+        log_prob = distributed.gather(log_prob.astype("float64"))
+        return ("nll", -log_prob) if self.dequantize is None else ("bits_per_dim", self._in_bits(log_prob))
 
     # Samples and latents
 

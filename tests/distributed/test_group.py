@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from flowkit import Flow, backends, data, distributed
+from flowkit.backends.any import group as one_process
 from flowkit.bijectors import Shift
+from flowkit.cli import main
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
 from flowkit.training.model_state import assign_metrics, metrics_state, named_metrics
@@ -76,6 +78,19 @@ def test_an_engine_of_one_process_refuses_a_group():
         pytest.skip("this engine trains in several")
     with pytest.raises(NotImplementedError, match="on PyTorch and JAX"):
         backends.join("localhost:1", 2, 0, 0, 1)
+
+
+@pytest.mark.one_engine
+def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(group, "_started", False)
+    monkeypatch.setattr(group, "_model_made", False)
+    monkeypatch.setattr(backends, "join", one_process.join)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train", "glow/digits", "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("flowkit: several processes train one model on PyTorch and JAX, received a group of 2")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.one_engine

@@ -82,6 +82,29 @@ def test_a_width_that_does_not_divide_and_a_mesh_of_one_axis_are_refused(run_pyt
     assert mesh.startswith("mesh: expected two axes")
 
 
+@on_jax
+def test_a_layout_that_a_variable_was_given_stays(run_python):
+    code = """
+        import os
+        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+        import keras
+        from flowkit import distributed
+        mesh = keras.distribution.DeviceMesh((1, 4), ("batch", "model"), keras.distribution.list_devices())
+        split = distributed.model_parallel(mesh)
+        class Kernel:  # as far as a distribution looks at a variable
+            path, shape = "glow/conv_net/l_1/W", (3, 3, 4, 8)
+        kernel = Kernel()
+        print(split.get_variable_layout(kernel).axes)
+        kernel._layout = keras.distribution.TensorLayout([None] * 4, mesh)
+        print(split.get_variable_layout(kernel) is kernel._layout)
+        keras.distribution.set_distribution(split)
+        variable = keras.Variable(keras.ops.zeros((3, 3, 4, 8)))
+        print(hasattr(variable, "_layout"))  # where Keras keeps it
+    """
+    said = run_python(code, engine="jax").splitlines()
+    assert said == ["(None, None, None, 'model')", "True", "True"]
+
+
 @pytest.mark.skipif(backends.name() == "jax", reason="JAX splits weights")
 def test_other_engines_refuse_instead_of_training_on_one_device_without_a_word():
     mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), ["cpu:0", "cpu:1"])
