@@ -73,7 +73,9 @@ def _watch_the_end():
         return
     watch.use_tool_id(tool, "flowkit")
     watch.register_callback(tool, watch.events.PY_UNWIND, left)
-    watch.set_events(tool, watch.events.PY_UNWIND)  # which costs where an exception leaves a function, and only there
+    watch.set_events(
+        tool, watch.events.PY_UNWIND
+    )  # which costs where an exception leaves a function, and only there
 
 
 def _listen_to_sys_exit():
@@ -89,7 +91,7 @@ def _listen_to_sys_exit():
 
 
 def end_if_failed() -> None:
-    """At the end of a program: end at once if it was left with a failure's status. The others still wait for this one."""
+    """At the end of a program: end at once if it was left with a failure's status. The others still wait for it."""
     if _left_with in (None, 0):
         return
     sys.stdout.flush()

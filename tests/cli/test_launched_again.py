@@ -23,7 +23,7 @@ def new(tmp_path):
 
 
 def test_who_types_it_may_have_meant_the_other_run(new):
-    with pytest.raises(CommandError, match="did you mean .*cifar-a"):
+    with pytest.raises(CommandError, match=r"did you mean .*cifar-a"):
         new.check_resumable()
 
 

@@ -16,8 +16,12 @@ def words(scenarios):
     """(scenario, rank) -> what flowkit has said in it, without the engines' own words."""
 
     def said(name, rank):
-        text = (scenarios[2] / f"said-{rank}.txt").read_text().partition(f"> {name}\n")[2].partition("\n> ")[0]
-        return [line for line in text.splitlines() if line.startswith(("flowkit:", "epoch", "test", "samples"))]
+        text = (
+            (scenarios[2] / f"said-{rank}.txt").read_text().partition(f"> {name}\n")[2].partition("\n> ")[0]
+        )
+        return [
+            line for line in text.splitlines() if line.startswith(("flowkit:", "epoch", "test", "samples"))
+        ]
 
     return said
 

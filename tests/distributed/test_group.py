@@ -81,7 +81,9 @@ def test_an_engine_of_one_process_refuses_a_group():
 
 
 @pytest.mark.one_engine
-def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_line(monkeypatch, capsys, tmp_path):
+def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_line(
+    monkeypatch, capsys, tmp_path
+):
     monkeypatch.setattr(group, "_started", False)
     monkeypatch.setattr(group, "_model_made", False)
     monkeypatch.setattr(backends, "join", one_process.join)
@@ -89,7 +91,9 @@ def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_lin
         monkeypatch.setenv(name, value)
     assert main(["train", "glow/digits", "--out", str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("flowkit: several processes train one model on PyTorch and JAX, received a group of 2")
+    assert line.startswith(
+        "flowkit: several processes train one model on PyTorch and JAX, received a group of 2"
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from standin import identical, values
-
 from tolerance import PARITY
 
 from flowkit import data, distributed, training, zoo
