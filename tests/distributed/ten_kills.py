@@ -1,7 +1,7 @@
 """Ten times one of two processes is killed, at any moment: the flow is then that of an undisturbed run, bit for bit.
 
 What starts them again is what users start: torchrun on PyTorch, `launch.sh` on JAX. Takes minutes, so `make check` asks
-it and `make test` does not; there `test_two_against_one.py` kills once. KILLS_SEED=n draws the moments of an earlier run
+it and `make test` does not; there `test_two_against_one.py` kills once. KILLS_SEED=n draws the moments of another run
 again, which has printed its n; how far training has come by then is the machine's business.
 """
 
