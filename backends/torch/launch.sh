@@ -28,7 +28,6 @@ fi
 
 if [ "${PROCESSES:-1}" -gt 1 ]; then
   if [ -n "${GPUS:-}" ]; then export CUDA_VISIBLE_DEVICES=${GPUS// /,}; fi
-  mkdir -p "$run"  # or --resume would take the name of a new run for another one, mistyped
   exec "$PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" \
     --max-restarts "${MAX_RESTARTS:-0}" -m flowkit train "$recipe" --out "$run" --resume "$@"
 fi

@@ -43,7 +43,7 @@ def bits_per_dim(flow, dataset, classes, *, samples=1):
     """The mean over images, and its standard error s / sqrt(n)."""
     check_fits(flow, dataset)
     bits = flow.bits_per_dim(dataset.images, _context(dataset, classes), samples=samples)
-    return _mean_and_error(bits)
+    return mean_and_error(bits)
 
 
 def check_fits(flow, dataset):
@@ -72,12 +72,12 @@ def level_table(flow, dataset, classes):
     for column in table.columns[1:]:
         column.justify = "right"
     for level, (event, column) in enumerate(zip(events, bits.T, strict=True)):
-        mean, error = _mean_and_error(column)
+        mean, error = mean_and_error(column)
         share = math.prod(event) / size
         shape = " x ".join(map(str, event))
         table.add_row(str(level), shape, f"{share:.1%}", f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
     table.add_section()
-    mean, error = _mean_and_error(bits.sum(axis=1))
+    mean, error = mean_and_error(bits.sum(axis=1))
     table.add_row("all", f"{size}", "100.0%", f"{mean:.4f} +- {error:.4f}", f"{mean:.3f}")
     return table
 
@@ -86,7 +86,8 @@ def _context(dataset, classes):
     return None if classes is None else dataset.labels
 
 
-def _mean_and_error(bits):
+def mean_and_error(scores):
+    """The mean over rows, and its standard error s / sqrt(n)."""
     with np.errstate(invalid="ignore"):  # of what is not finite, which the caller tells
-        error = bits.std(ddof=1) / math.sqrt(len(bits)) if len(bits) > 1 else math.nan
-        return float(bits.mean()), float(error)
+        error = scores.std(ddof=1) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+        return float(scores.mean()), float(error)

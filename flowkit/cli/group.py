@@ -11,7 +11,10 @@ def join():
     """Join the other processes that a launcher has started, if there are any."""
     from flowkit import distributed  # once the engine is chosen
 
-    distributed.start()
+    try:
+        distributed.start()
+    except NotImplementedError as error:  # an engine of one process
+        raise failure.CommandError(str(error)) from error
     if distributed.world() > 1:
         failure.process = distributed.rank()
         if not distributed.is_main():

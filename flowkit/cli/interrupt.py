@@ -48,8 +48,12 @@ def listening():
 
 def _hear(number, frame):
     global _heard, _raised
-    again, _heard = _heard is not None, number
-    if not _waits and (again or not _asks):
+    first = _heard is None
+    # Clusters and launchers send SIGTERM more than once, and who is impatient has SIGKILL. A second Ctrl-C is a user's.
+    hurries = not first and number == signal.SIGINT
+    if first or hurries:
+        _heard = number
+    if not _waits and (hurries or not _asks):
         _raised = True
         raise KeyboardInterrupt
 
@@ -77,7 +81,7 @@ def later():
 
 @contextlib.contextmanager
 def between_steps():
-    """A scope that the first signal does not break into, since `heard` is asked now and then; the second does."""
+    """A scope that a signal does not break into, since `heard` is asked now and then; only Ctrl-C after one does."""
     global _asks
     _asks = True
     try:

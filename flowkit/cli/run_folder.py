@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 from flowkit import data, recipes
@@ -9,6 +10,7 @@ from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
 from flowkit.cli.flow_file import read_flow
 from flowkit.cli.nearby import hint, meant_by
+from flowkit.distributed.launcher import starts_again
 from flowkit.training import atomic_path
 from flowkit.training.atomic import remove_all_leftovers
 from flowkit.training.resume import previous
@@ -39,12 +41,19 @@ class RunFolder:
         self.logs = self.path / "logs"
 
     def check_resumable(self):
-        """Raise a CommandError if there is no folder to go on in, and another run has nearly its name."""
-        if not self.path.exists() and (meant := meant_by(self.path)):
-            raise CommandError(
-                f"--resume: {self.path}: expected the folder of a run, found none; did you mean {meant}? Without "
-                "--resume a new run begins"
-            )
+        """Raise a CommandError if there is no folder to go on in, and another run has nearly its name.
+
+        A launcher says --resume whether it starts a run or starts it again: there it is a note.
+        """
+        if self.path.exists() or not (meant := meant_by(self.path)):
+            return
+        if starts_again(os.environ):
+            say(f"note: {self.path} is a new run; the one in {meant} is another")
+            return
+        raise CommandError(
+            f"--resume: {self.path}: expected the folder of a run, found none; did you mean {meant}? Without "
+            "--resume a new run begins"
+        )
 
     def held(self):
         """A scope in which no other process trains into this folder, which is made if it is missing."""

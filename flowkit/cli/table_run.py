@@ -38,8 +38,8 @@ def in_order(flow, table):
     return table.values[:, [table.names.index(name) for name in flow.columns.names]]
 
 
-def finish(experiment, folder, progress, held_out):
-    """Save the flow, its pictures and its numbers; `fit` has left the weights to keep in place."""
+def finish(experiment, folder, progress, held_out, scores):
+    """Save the flow, its pictures and its numbers, `scores` among them."""
     recipe, train, test = experiment.recipe, experiment.train, experiment.test
     # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
     flow = recipes.build_flow(recipe, train)
@@ -50,14 +50,15 @@ def finish(experiment, folder, progress, held_out):
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     training.save_curves(folder.curves, *epoch_log.curves(log, "nll", held_out), ylabel="-log p(x), nats")
     _draw(recipe, folder, flow, test)
-    mean, error = log_prob(flow, test)
+    nll, error = scores["test"]
     told, loss = epoch_log.told(recipe, log, held_out), epoch_log.kept(log, held_out).get("nll")
     if held_out is not None:
-        told["validation_log_prob"], told["validation_standard_error"] = log_prob(flow, experiment.validation)
+        validation, told["validation_standard_error"] = scores["validation"]
+        told["validation_log_prob"] = -validation
         told["validation_rows"] = len(experiment.validation)
     folder.save_metrics(
         {
-            "test_log_prob": mean,
+            "test_log_prob": -nll,
             "test_standard_error": error,
             "test_rows": len(test),
             **told,
@@ -75,12 +76,12 @@ def finish(experiment, folder, progress, held_out):
             "precision": recipe.training.precision,
         }
     )
-    print(f"test log-likelihood {mean:.4f} +- {error:.4f} nats")
+    print(f"test log-likelihood {-nll:.4f} +- {error:.4f} nats")
     if recipe.sampling.count:
         print(f"pairs {folder.pairs}")
-    if not math.isfinite(mean):
+    if not math.isfinite(nll):
         raise CommandError(
-            f"{folder.path} has diverged: its test log-likelihood is {mean}; train anew with a smaller learning "
+            f"{folder.path} has diverged: its test log-likelihood is {-nll}; train anew with a smaller learning "
             "rate, a longer warm-up or a clip_norm",
             FAILED,
         )

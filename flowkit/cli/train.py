@@ -7,7 +7,7 @@ from pathlib import Path
 from flowkit import data, distributed, recipes, training
 from flowkit.cli import epoch_log, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
-from flowkit.cli.evaluate import bits_per_dim
+from flowkit.cli.evaluate import check_fits, mean_and_error
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
@@ -49,12 +49,13 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
         if distributed.is_main():
             note_busy_processors()
         progress = fit(experiment, folder, checkpoint, resumed=resume, logs=logs)
+        scores = scored(experiment)
         main = distributed.is_main()
         distributed.stop()  # what is left is the work of one process, and nobody waits for it
         if not main:
             return
         ends = table_run.finish if recipes.of_tables(recipe) else finish
-        ends(experiment, folder, progress, held_out)
+        ends(experiment, folder, progress, held_out, scores)
 
 
 def overrides(settings, source, epochs, precision):
@@ -134,8 +135,26 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
     return progress
 
 
-def finish(experiment, folder, progress, held_out):
-    """Save the flow, its pictures and its numbers; `fit` has left the weights to keep in place."""
+def scored(experiment):
+    """{split: (mean, standard error)} of what was not trained on, of which each process scores its part.
+
+    In bits/dim, of tables -log p in nats; `fit` has left the weights to keep in place.
+    """
+    flow, scores = experiment.flow, {}
+    for split, rows in (("test", experiment.test), ("validation", experiment.validation)):
+        if rows is None:
+            continue
+        if recipes.of_tables(experiment.recipe):
+            given = table_run.in_order(flow, rows), None
+        else:
+            check_fits(flow, rows)
+            given = rows.images, experiment.context(rows)
+        scores[split] = mean_and_error(flow._score_in_a_group(*given)[1])
+    return scores
+
+
+def finish(experiment, folder, progress, held_out, scores):
+    """Save the flow, its pictures and its numbers, `scores` among them."""
     recipe, test = experiment.recipe, experiment.test
     # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
     flow = recipes.build_flow(recipe, experiment.train)
@@ -147,12 +166,10 @@ def finish(experiment, folder, progress, held_out):
     training.save_curves(folder.curves, *epoch_log.curves(log, "bits_per_dim", held_out))
     if recipe.sampling.count:
         training.save_png(folder.samples, training.sample_grid(flow, **_picture(experiment)))
-    mean, error = bits_per_dim(flow, test, experiment.classes)
+    mean, error = scores["test"]
     told = epoch_log.told(recipe, log, held_out)
     if held_out is not None:
-        told["validation_bits_per_dim"], told["validation_standard_error"] = bits_per_dim(
-            flow, experiment.validation, experiment.classes
-        )
+        told["validation_bits_per_dim"], told["validation_standard_error"] = scores["validation"]
         told["validation_images"] = len(experiment.validation)
     if hasattr(flow, "label_log_prob"):
         told["test_label_error"] = float((flow.label_log_prob(test.images).argmax(-1) != test.labels).mean())

@@ -24,19 +24,19 @@ class LazyImages:
         ([3, 99], (2, 1, 1, 1), (1, 1, 1), 100)
     """
 
-    dtype = np.dtype("uint8")
     ndim = 4
 
     def __init__(self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int, int, int]) -> None:
         self._read = read
         self.shape = tuple(shape)
+        self.dtype = np.dtype("uint8")
         self._rows = np.arange(self.shape[0])
 
     @property
     def nbytes(self) -> int:
         """What all would take in memory."""
         count, height, width, channels = self.shape
-        return count * height * width * channels
+        return count * height * width * channels * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -51,12 +51,18 @@ class LazyImages:
 
     def taken(self, rows: np.ndarray) -> "LazyImages":
         """Those of `rows`, whole numbers (k,), which stay where they are too."""
-        return LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]))
+        images = LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]))
+        images.dtype = self.dtype
+        return images
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray], count: int | None = None) -> "LazyImages":
         """The first `count` images, of which each has gone through `function`, a map of some images to as many."""
-        shape = function(self[:1]).shape[1:]
-        return LazyImages(lambda rows: function(self._read(rows)), (len(self._rows[:count]), *shape))
+        first = function(self[:1])
+        images = LazyImages(
+            lambda rows: function(self._read(rows)), (len(self._rows[:count]), *first.shape[1:])
+        )
+        images.dtype = first.dtype
+        return images
 
 
 def as_rows(x: Any) -> Any:

@@ -44,6 +44,15 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
     return None
 
 
+def starts_again(environment: Mapping[str, str]) -> bool:
+    """Whether who has started this process may start it again with the same words: torchrun, or a group's launcher.
+
+    >>> starts_again({"RANK": "0", "WORLD_SIZE": "1"}), starts_again({})
+    (True, False)
+    """
+    return _are_there(environment, "RANK", "WORLD_SIZE") or launched(environment) is not None
+
+
 def _torchrun(environment):
     if not _are_there(environment, "RANK", "WORLD_SIZE"):
         return None

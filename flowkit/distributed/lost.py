@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from typing import NoReturn
@@ -40,12 +41,45 @@ def _told(error):
     )
 
 
-_left_with: object = None  # what `sys.exit` was given last
+_left_with: object = None  # the status of the SystemExit by which the program has ended
 
 
 def end_on_errors() -> None:
     """Have this process end at once on an error that nobody catches: Python's own end would wait for the others."""
     sys.excepthook = _end
+    # Of a SystemExit that hook is not told, and what is called at the end not whether there was one.
+    if sys.version_info >= (3, 12):
+        _watch_the_end()
+    else:
+        _listen_to_sys_exit()
+
+
+def _watch_the_end():
+    """Note the status of a SystemExit that leaves the program, whoever has raised it."""
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame.f_back is not None:
+        frame = frame.f_back
+    program = frame.f_code
+
+    def left(code, offset, error):
+        global _left_with
+        if code is program and isinstance(error, SystemExit):
+            _left_with = error.code
+
+    watch = sys.monitoring
+    tool = next((number for number in (4, 3, 5) if watch.get_tool(number) is None), None)
+    if tool is None:  # debuggers and profilers have them all
+        _listen_to_sys_exit()
+        return
+    watch.use_tool_id(tool, "flowkit")
+    watch.register_callback(tool, watch.events.PY_UNWIND, left)
+    watch.set_events(
+        tool, watch.events.PY_UNWIND
+    )  # which costs where an exception leaves a function, and only there
+
+
+def _listen_to_sys_exit():
+    """Note what `sys.exit` is told, which Python 3.11 lets one see."""
     leave = sys.exit
 
     def leaving(status: object = None) -> NoReturn:
@@ -53,11 +87,11 @@ def end_on_errors() -> None:
         _left_with = status
         leave(status)
 
-    sys.exit = leaving  # Python keeps it to itself whether a program has failed
+    sys.exit = leaving
 
 
 def end_if_failed() -> None:
-    """At the end of a program: end at once if `sys.exit` was told of a failure. The others still wait for this one."""
+    """At the end of a program: end at once if it was left with a failure's status. The others still wait for it."""
     if _left_with in (None, 0):
         return
     sys.stdout.flush()

@@ -49,6 +49,8 @@ class _Split(keras.distribution.ModelParallel):
     """Keras's, which looks at the shape of a weight as well as at its path."""
 
     def get_variable_layout(self, variable: Any) -> Any:
+        if getattr(variable, "_layout", None) is not None:  # which somebody has given it, as in Keras
+            return variable._layout
         name = "/".join(variable.path.split("/")[-2:])
         axes: list[str | None] = [None] * len(variable.shape)
         parts, along = self.device_mesh.shape[-1], self.device_mesh.axis_names[-1]

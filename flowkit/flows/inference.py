@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
+from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.data.lazy_images import LazyImages
 from flowkit.flows.context import classes_of
 from flowkit.flows.drawing import Latents, Repeated, entropy
 from flowkit.flows.in_batches import count, run_in_batches
@@ -70,13 +72,16 @@ class Inference(Ready):
         x, context = self._prepare(x, context, batch_size)
         return self._scored(self._log_density, x, context, batch_size, seed)
 
-    def _scored(self, function, x, context, batch_size, seed, draw=0):
-        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy."""
+    def _scored(self, function, x, context, batch_size, seed, draw=0, first=0):
+        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy.
+
+        `first` is the index of the first row among all whose noise differs.
+        """
 
         def score(start, stop, piece):
             x, context = piece
-            y = dequantized(self, x, start, seed=seed, draw=draw)
-            noise = counted_for(self, y.shape, start, inverse=False, seed=seed, draw=draw)
+            y = dequantized(self, x, first + start, seed=seed, draw=draw)
+            noise = counted_for(self, y.shape, first + start, inverse=False, seed=seed, draw=draw)
             return self._run(function, y, context, noise)
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
@@ -102,7 +107,29 @@ class Inference(Ready):
             log_prob = draws.mean(axis=0)
         else:
             log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
-        return -log_prob / (math.prod(x.shape[1:]) * math.log(2))
+        return self._in_bits(log_prob)
+
+    def _in_bits(self, log_prob):
+        return -log_prob / (math.prod(self._event()) * math.log(2))
+
+    @answers
+    def _score_in_a_group(self, x, context=None):
+        """("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
+
+        All processes have `x`. Each reads and scores its part, and is told of all. A row's noise is that of its place
+        among all, so the answer is one process's.
+        """
+        x = self._as_array(x)
+        rows = distributed.mine(np.arange(len(x)))
+        log_prob = np.zeros(0)  # of no rows, if there are fewer than processes
+        if len(rows):
+            first, stop = int(rows[0]), int(rows[-1]) + 1
+            mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
+            context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
+            mine, context = self._prepare(mine, context)
+            log_prob = self._scored(self._log_density, mine, context, None, seed=0, first=first)
+        log_prob = distributed.gather(log_prob.astype("float64"))
+        return ("nll", -log_prob) if self.dequantize is None else ("bits_per_dim", self._in_bits(log_prob))
 
     # Samples and latents
 

@@ -14,6 +14,7 @@ from flowkit.contract.noise import given
 from flowkit.contract.shapes import context_shape
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
+from flowkit.data.lazy_images import LazyImages
 from flowkit.flows.adapting import check_adapted
 from flowkit.flows.context import answers_of, check_context, embed
 from flowkit.flows.in_batches import default_batch_size, map_leaves
@@ -84,7 +85,7 @@ class Ready(keras.Model):
 
     def _prepare(self, x, context, batch_size=None):
         """Checked data, and what the parts see of their context, for a flow that is built and adapted."""
-        x, context = self._check(x, context)
+        x, context = self._check_as_read(x, context) if isinstance(x, LazyImages) else self._check(x, context)
         self._build_on(x, context)
         self._check_adapted()
         return x, self._embedded(context, batch_size)
@@ -113,9 +114,18 @@ class Ready(keras.Model):
         return as_array(self, x)
 
     def _check(self, x, context):
-        dequantize, names, x = self.dequantize, names_of(self), self._as_array(x)
+        x = self._check_rows(self._as_array(x))
+        return x, check_context(self, context, len(x))
+
+    def _check_as_read(self, images, context):
+        """`_check` of images that stay on the disk: a row is looked at when it is read."""
+        # The first one at once, which tells the shape of all.
+        return images.mapped(self._check_rows), check_context(self, context, len(images))
+
+    def _check_rows(self, x):
+        dequantize, names = self.dequantize, names_of(self)
         x = check_finite(x, self.compute_dtype, names) if dequantize is None else dequantize.validate(x)
         self.bijector._check_shape(x.shape)
         if dequantize is None:
             check_domain(x, self.bijector.spec.domain, names)
-        return x, check_context(self, context, len(x))
+        return x

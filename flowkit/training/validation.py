@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.training.averaging import averaged_weights
 
@@ -18,7 +17,7 @@ class Validation(keras.callbacks.Callback):
     and leaves the flow's own random state alone: training with this callback and without it comes to the same weights
     bit for bit. Put it before callbacks that are to see the score (`CSVLog`, `ProgressBar`, `Log`), and give it to
     `Resume(callbacks=[...])`, which keeps what it remembers. In a group of processes (`flowkit.distributed`) all of
-    them have it, with the same data, and go by the score of the main one.
+    them have it, with the same data: each reads and scores its part, and all go by the score of all rows.
 
     Args:
         x: events as `Flow.log_prob` takes them, with their `context`.
@@ -87,9 +86,5 @@ class Validation(keras.callbacks.Callback):
             self.model.set_weights(self.best_weights)
 
     def _score(self):
-        if self.model.dequantize is None:
-            name, scores = "nll", -self.model.log_prob(self.x, self.context)
-        else:
-            name, scores = "bits_per_dim", self.model.bits_per_dim(self.x, self.context)
-        mean = np.mean(scores, dtype="float64")
-        return name, float(distributed.gather(np.array([mean]))[0])
+        name, scores = self.model._score_in_a_group(self.x, self.context)
+        return name, float(scores.mean())

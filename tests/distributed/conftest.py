@@ -1,5 +1,8 @@
 """Groups of processes, and what came of the scenarios in one process and in two."""
 
+import fcntl
+import os
+
 import numpy as np
 import pytest
 
@@ -22,12 +25,26 @@ def launch():
 
 
 @pytest.fixture(scope="session")
-def came_of(tmp_path_factory, launch):
+def scenarios(tmp_path_factory, launch):
+    """{number of processes: the folder that the scenarios have filled}: run once, for all workers of pytest."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    folders = {count: place / f"scenarios-by-{count}" for count in (1, 2)}
+    with open(place / "scenarios.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for count, folder in folders.items():
+            if not folder.exists():
+                folder.mkdir()
+                own = {"CUDA_VISIBLE_DEVICES": ""}
+                codes = launch(folder, SCENARIOS, folder, count=count, engine=backends.name(), **own).wait()
+                (folder / "codes.txt").write_text(str(codes))
+            said = "\n".join((folder / f"said-{rank}.txt").read_text()[-3000:] for rank in range(count))
+            assert (folder / "codes.txt").read_text() == str([0] * count), said
+    return folders
+
+
+@pytest.fixture(scope="session")
+def came_of(scenarios):
     """(name, number of processes, rank) -> what a scenario has written."""
-    folders = {}
-    for count in (1, 2):
-        folders[count] = tmp_path_factory.mktemp(f"by-{count}")
-        group = launch(folders[count], SCENARIOS, folders[count], count=count, engine=backends.name())
-        codes = group.wait()
-        assert codes == [0] * count, "\n".join(group.said(rank)[-3000:] for rank in range(count))
-    return lambda name, count, rank: np.load(folders[count] / f"{name}-{rank}.npz")
+    return lambda name, count, rank: np.load(scenarios[count] / f"{name}-{rank}.npz")

@@ -6,6 +6,8 @@ python scenarios.py FOLDER [NAME...], with DIE=n in the environment for a last p
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from flowkit import distributed
@@ -17,6 +19,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from flowkit import backends, data, training, zoo  # noqa: E402
+from flowkit.cli import main  # noqa: E402
 
 backends.spare_tensorflow()
 
@@ -105,11 +108,12 @@ def noise():
 
 
 def answers():
-    """Densities and samples. On JAX all processes ask: they run one program."""
+    """Densities, for which one process asks alone, and samples. On JAX all draw: seeds are the group's variables."""
     asked = flow()
     asked.adapt(distributed.mine(X))
+    told = {"log_prob": asked.log_prob(X[:3])} if distributed.is_main() else {}
     if distributed.is_main() or backends.name() == "jax":
-        np.savez(FOLDER / f"answers-{RANK}", log_prob=asked.log_prob(X[:3]), sample=asked.sample(2, seed=0))
+        np.savez(FOLDER / f"answers-{RANK}", sample=asked.sample(2, seed=0), **told)
 
 
 def validated():
@@ -120,9 +124,66 @@ def validated():
     np.savez(FOLDER / f"validated-{RANK}", losses=told.history["val_loss"])
 
 
+# Of `flowkit train`, on the smallest Glow that there is.
+SETTINGS = {
+    "model.levels": 1,
+    "model.steps": 1,
+    "model.width": 4,
+    "data.limit": 80,
+    "training.batch_size": 32,
+    "training.adapt_batch": 32,
+    "training.ema": 0,
+}
+HELD_OUT = {
+    "data.validation": 16,
+    "training.learning_rate": 1e-50,  # which float32 takes for 0: the first epoch stays the best
+    "training.schedule": "constant",
+    "training.warmup_steps": 0,
+    "training.early_stopping": 2,
+    "training.keep_best": "true",
+    "sampling.count": 4,
+}
+
+
+def command(name, epochs, **settings):
+    """The exit code of `flowkit train` into FOLDER/NAME."""
+    given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    print(f"> {name}", flush=True)
+    code = main(["train", "glow/digits", "--out", str(FOLDER / name), "--epochs", str(epochs), *given])
+    np.savez(FOLDER / f"{name}-{RANK}", code=code)
+
+
+def refused():
+    """A folder that is taken."""
+    (FOLDER / "refused").mkdir(exist_ok=True)
+    (FOLDER / "refused" / "recipe.toml").touch()
+    distributed.barrier()
+    command("refused", 2, **SETTINGS)
+
+
+def terminated():
+    """SIGTERM that reaches one process, several times, as a launcher hands on what a cluster has sent to all."""
+
+    def terminate():
+        while not (FOLDER / "terminated" / "checkpoint.npz").exists():
+            time.sleep(0.02)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.02)
+
+    if RANK == 1:
+        threading.Thread(target=terminate, daemon=True).start()
+    more = {"training.checkpoint_minutes": 0.01, "sampling.count": 0}
+    command("terminated", 100_000, **SETTINGS, **more)
+
+
+def trained():
+    """A run to its end, which early stopping brings. It leaves the group, so little comes after it."""
+    command("trained", 8, **SETTINGS, **HELD_OUT)
+
+
 def left():
-    """What a process knows of itself once all have left the group. It comes last."""
-    distributed.stop()
+    """What a process knows of itself once all have left the group."""
     np.savez(
         FOLDER / f"left-{RANK}",
         rank=distributed.rank(),
@@ -140,8 +201,13 @@ SCENARIOS = {
     "noise": noise,
     "answers": answers,
     "validated": validated,
+    "refused": refused,
+    "terminated": terminated,
+    "trained": trained,
     "left": left,
 }
+OF_SEVERAL = ("refused", "terminated")
 
 for name in NAMES or SCENARIOS:
-    SCENARIOS[name]()
+    if distributed.world() > 1 or name not in OF_SEVERAL:
+        SCENARIOS[name]()

@@ -42,6 +42,19 @@ def train(name, shape=None, loops=False):
     flow.save(FOLDER / f"{name}.keras")
 
 
+def refused(shape, names, width):
+    """What is said of a mesh, or of a width that it cannot share."""
+    devices = keras.distribution.list_devices()
+    try:
+        mesh = keras.distribution.DeviceMesh(shape, names, devices)
+        keras.distribution.set_distribution(distributed.model_parallel(mesh))
+        zoo.glow(levels=1, steps=1, width=width, input_shape=(4, 4, 2))
+    except ValueError as error:
+        return str(error)
+
+
 train("whole")
 train("two", (2, 2))  # and two halves of each batch
 train("four", (1, 4), loops=True)
+words = [refused((1, 4), ("batch", "model"), 6), refused((4,), ("batch",), 8)]
+(FOLDER / "refused.txt").write_text("\n".join(map(str, words)))

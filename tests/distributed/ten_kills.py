@@ -1,7 +1,8 @@
 """Ten times one of two processes is killed, at any moment: the flow is then that of an undisturbed run, bit for bit.
 
 What starts them again is what users start: torchrun on PyTorch, `launch.sh` on JAX. Takes minutes, so `make check` asks
-it and `make test` does not; there `test_two_against_one.py` kills once.
+it and `make test` does not; there `test_two_against_one.py` kills once. KILLS_SEED=n draws the moments of another run
+again, which has printed its n; how far training has come by then is the machine's business.
 """
 
 import os
@@ -19,6 +20,7 @@ from flowkit.training import read_log
 from tests.distributed.launching import ROOT, SECONDS
 
 KILLS, RESTARTS = 10, 15
+MINUTE = 60  # within which the others end: it is what users are told, in docs/scaling.md, not what a machine can do
 RANKS = ("RANK", "KERAS_DISTRIBUTION_PROCESS_ID")  # what torchrun and launch.sh say
 
 RECIPE = """\
@@ -143,7 +145,9 @@ def test_ten_kills_change_nothing(supervised):
     assert whole.process.wait(SECONDS) == 0, whole.said()
     print(f"\nundisturbed: {start_up:.1f} s to the first checkpoint, {time.monotonic() - begin:.1f} s in all")
 
-    draws = np.random.default_rng()
+    seed = int(os.environ.get("KILLS_SEED") or np.random.default_rng().integers(2**32))
+    print(f"KILLS_SEED={seed}")
+    draws = np.random.default_rng(seed)
     killed = supervised("killed")
     kills = 0
     while kills < KILLS:
@@ -165,7 +169,7 @@ def test_ten_kills_change_nothing(supervised):
         died = time.monotonic()
         until(lambda ranks=ranks: ranks[1 - victim] not in killed.ranks().values(), killed.said())  # noqa: B023
         took = time.monotonic() - died
-        assert took < 60
+        assert took < MINUTE
         until(lambda victim=victim, read=read: _names(victim, killed.said()[read:]), killed.said())
         place = f"process {victim} after {moment:.1f} s, epochs done: {epochs}"
         print(f"kill {kills}: {place}; the other ended {took:.1f} s later")

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from flowkit import Flow, backends, data, distributed
+from flowkit.backends.any import group as one_process
 from flowkit.bijectors import Shift
+from flowkit.cli import main
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
 from flowkit.training.model_state import assign_metrics, metrics_state, named_metrics
@@ -79,15 +81,37 @@ def test_an_engine_of_one_process_refuses_a_group():
 
 
 @pytest.mark.one_engine
+def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_line(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(group, "_started", False)
+    monkeypatch.setattr(group, "_model_made", False)
+    monkeypatch.setattr(backends, "join", one_process.join)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train", "glow/digits", "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "flowkit: several processes train one model on PyTorch and JAX, received a group of 2"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("way", ["sys.exit({})", "raise SystemExit({})"])
 @pytest.mark.parametrize(("status", "code", "waits"), [("0", 0, True), ("3", 3, False), ("'why'", 1, False)])
-def test_a_process_that_says_that_it_failed_does_not_wait_for_the_others(status, code, waits):
+def test_a_process_that_says_that_it_failed_does_not_wait_for_the_others(way, status, code, waits):
+    if sys.version_info < (3, 12) and way.startswith("raise"):
+        pytest.skip("Python 3.11 tells nobody of a SystemExit")
     program = f"""
-import atexit, sys
+import atexit, contextlib, sys
 from flowkit.distributed import lost
 atexit.register(print, "waits")
 atexit.register(lost.end_if_failed)
 lost.end_on_errors()
-sys.exit({status})
+def leave():
+    {way.format(status)}
+leave()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == code, done.stderr

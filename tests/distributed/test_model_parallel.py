@@ -60,26 +60,22 @@ def test_its_file_is_whole(trained, name):
 
 
 @on_jax
-def test_a_width_that_does_not_divide_and_a_mesh_of_one_axis_are_refused(run_python):
-    code = """
-        import os
-        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
-        import keras
-        from flowkit import distributed, zoo
-        devices = keras.distribution.list_devices()
-        def ask(shape, names, width):
-            try:
-                mesh = keras.distribution.DeviceMesh(shape, names, devices)
-                keras.distribution.set_distribution(distributed.model_parallel(mesh))
-                zoo.glow(levels=1, steps=1, width=width, input_shape=(4, 4, 2))
-            except ValueError as error:
-                print(error)
-        ask((1, 4), ("batch", "model"), 6)
-        ask((4,), ("batch",), 8)
-    """
-    width, mesh = run_python(code, engine="jax").splitlines()
+def test_a_width_that_does_not_divide_and_a_mesh_of_one_axis_are_refused(trained):
+    width, mesh = (trained / "refused.txt").read_text().splitlines()
     assert "received 6. The next is 8." in width
     assert mesh.startswith("mesh: expected two axes")
+
+
+@on_jax
+def test_a_layout_that_a_variable_was_given_stays():
+    mesh = keras.distribution.DeviceMesh((1, 1), ("batch", "model"), keras.distribution.list_devices()[:1])
+    split = distributed.model_parallel(mesh)
+    kernel = keras.Variable(np.zeros((3, 3, 4, 8), "float32"), name="W")
+    kernel._path = "glow/conv_net/l_1/W"
+    assert kernel._layout is None  # where Keras keeps it
+    assert split.get_variable_layout(kernel).axes == (None, None, None, "model")
+    kernel._layout = keras.distribution.TensorLayout([None] * 4, mesh)
+    assert split.get_variable_layout(kernel) is kernel._layout
 
 
 @pytest.mark.skipif(backends.name() == "jax", reason="JAX splits weights")

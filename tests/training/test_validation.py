@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 from standin import identical, values
+from tolerance import PARITY
 
-from flowkit import data, training, zoo
+from flowkit import data, distributed, training, zoo
 from flowkit.training import Validation, checkpoint_file
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (40, 4, 4, 1), dtype="uint8")
@@ -89,6 +90,35 @@ def test_rows_without_dequantisation_are_scored_in_nats():
     held_out = Validation(rows[48:])
     history = flow.fit(rows[:48], epochs=1, verbose=0, callbacks=[held_out]).history
     assert history["val_nll"] == [pytest.approx(-flow.log_prob(rows[48:]).mean(dtype="float64"))]
+
+
+def test_each_process_reads_and_scores_its_part_with_the_noise_of_one(monkeypatch):
+    flow, read, parts = made(), [], []
+
+    def rows_of(rows):
+        read.extend(rows.tolist())
+        return HELD_OUT[rows]
+
+    held_out = Validation(data.LazyImages(rows_of, HELD_OUT.shape))
+    held_out.set_model(flow)
+    monkeypatch.setattr(distributed, "gather", lambda rows: parts.append(rows) or rows)
+    for rank, its in enumerate([{0, 1, 2}, {3, 4, 5}, {6, 7}]):
+        monkeypatch.setattr(distributed, "mine", lambda rows, rank=rank: np.array_split(rows, 3)[rank])
+        read.clear()
+        held_out._score()
+        assert set(read) == its
+    np.testing.assert_allclose(np.concatenate(parts), flow.log_prob(HELD_OUT), rtol=PARITY)
+
+
+def test_a_process_without_a_row_has_nothing_to_score(monkeypatch):
+    flow = made()
+    whole = flow.bits_per_dim(HELD_OUT[:1])
+    own = flow.log_prob(HELD_OUT[:1])
+    monkeypatch.setattr(distributed, "mine", lambda rows: rows[:0])
+    monkeypatch.setattr(distributed, "gather", lambda rows: np.concatenate([own, rows]))
+    held_out = Validation(HELD_OUT[:1])
+    held_out.set_model(flow)
+    assert held_out._score() == ("bits_per_dim", pytest.approx(float(whole[0]), rel=PARITY))
 
 
 def resumed(path, given, epochs, **how):

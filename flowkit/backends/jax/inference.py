@@ -4,6 +4,7 @@ import jax
 import keras
 
 from flowkit.backends.any import recording
+from flowkit.backends.jax.group import processes
 
 
 def compiles_answers():
@@ -26,7 +27,9 @@ def compile_inference(function, layer):
             return function(*args)
 
     def run(*args):
-        return pure([variable.value for variable in layer.variables], *args)
+        held = [variable.value for variable in layer.variables]
+        # What this process holds of a weight is all of it, and its answers are then its own, whatever others ask.
+        return pure([value.addressable_data(0) for value in held] if processes() > 1 else held, *args)
 
     return run
 
