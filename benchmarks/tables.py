@@ -112,7 +112,10 @@ def as_markdown(records, about, options):
     ]
     for contender in options.contenders:
         found = [
-            [records.find(table=table, seed=seed, contender=contender, **about) for seed in range(options.seeds)]
+            [
+                records.find(table=table, seed=seed, contender=contender, **about)
+                for seed in range(options.seeds)
+            ]
             for table in options.tables
         ]
         rows = [[row for row in column if row] for column in found]

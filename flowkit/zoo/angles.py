@@ -10,8 +10,10 @@ from flowkit.distributions import Uniform
 from flowkit.flows.flow import Flow
 from flowkit.transforms import CircularRationalQuadratic
 from flowkit.zoo.vectors import check_sizes, network_context, refuse_one_feature, vector_flow
+from flowkit.zoo.misspelt import told_if_misspelt
 
 
+@told_if_misspelt
 def circular_nsf(
     *,
     features: int | None = None,

@@ -7,8 +7,10 @@ from flowkit.bijectors import BlockAutoregressive, Permute
 from flowkit.conditioners import MLP
 from flowkit.flows.flow import Flow
 from flowkit.zoo.vectors import check_sizes, vector_flow
+from flowkit.zoo.misspelt import told_if_misspelt
 
 
+@told_if_misspelt
 def bnaf(
     *,
     features: int | None = None,

@@ -7,8 +7,10 @@ from flowkit.bijectors import ActNorm, Residual
 from flowkit.conditioners import LipschitzMLP
 from flowkit.flows.flow import Flow
 from flowkit.zoo.vectors import check_sizes, network_context, vector_flow
+from flowkit.zoo.misspelt import told_if_misspelt
 
 
+@told_if_misspelt
 def residual(
     *,
     features: int | None = None,

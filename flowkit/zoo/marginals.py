@@ -9,8 +9,10 @@ from flowkit.contract.arguments import whole_number
 from flowkit.flows.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
 from flowkit.zoo.vectors import check_sizes, vector_flow
+from flowkit.zoo.misspelt import told_if_misspelt
 
 
+@told_if_misspelt
 def gaussianization(
     *,
     features: int | None = None,
