@@ -7,8 +7,8 @@ from flowkit.bijectors import Inverse, Planar, Radial, Sylvester
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
 from flowkit.flows.flow import Flow
-from flowkit.zoo.vectors import check_sizes, vector_flow
 from flowkit.zoo.misspelt import told_if_misspelt
+from flowkit.zoo.vectors import check_sizes, vector_flow
 
 DIRECTIONS = ("density", "sampling")
 

@@ -9,8 +9,8 @@ from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
-from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, refuse_one_feature, vector_flow
 from flowkit.zoo.misspelt import told_if_misspelt
+from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, refuse_one_feature, vector_flow
 
 
 @told_if_misspelt

@@ -7,8 +7,8 @@ from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE
 from flowkit.flows.flow import Flow
 from flowkit.transforms import RationalQuadratic, Transform
-from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
 from flowkit.zoo.misspelt import told_if_misspelt
+from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
 
 
 @told_if_misspelt

@@ -6,8 +6,8 @@ from typing import Any
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Bernstein, SigmoidMixture, SumOfSquares, UnconstrainedMonotone
 from flowkit.zoo.masked import masked_layers
-from flowkit.zoo.vectors import vector_flow
 from flowkit.zoo.misspelt import told_if_misspelt
+from flowkit.zoo.vectors import vector_flow
 
 
 @told_if_misspelt
