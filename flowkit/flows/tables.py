@@ -34,7 +34,7 @@ def names_of(flow):
 
 @contextlib.contextmanager
 def learned_columns(flow, x, context=None):
-    """`x` as an array. The flow knows the columns of frames, `x` and the context, from now on, unless one is refused."""
+    """`x` as an array. Of frames, `x` and context, the flow knows the columns from now on, unless one is refused."""
     before = flow.columns, flow.context_columns
     try:
         if is_frame(x) and flow.columns is None:

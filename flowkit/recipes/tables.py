@@ -31,7 +31,7 @@ def load_other_table(recipe: Recipe) -> data.Table:
 
 
 def load_whole(recipe, split, *, cut=True):
-    """`load_table`, "train" with what is held out of it; all rows of a file without splits unless they are to be `cut`."""
+    """`load_table`, "train" with what is held out of it. Not `cut`: all rows of a file without splits of its own."""
     table = recipe.data
     for key in _OF_IMAGES:
         if getattr(table, key):
