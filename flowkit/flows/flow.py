@@ -166,9 +166,10 @@ class Flow(Saved, Training, Exported):
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
-        context, ignored by a flow that takes none; `context=` is then a ContractError. `validation_data` is x, or (x, context), or (x, context,
-        sample_weight). Of data sets the first batch is checked, as arrays are. A `Standardize` adapts to up to 10,000
-        rows: a fixed draw of those of an array, or as many batches of a data set that can be read twice.
+        context, ignored by a flow that takes none; `context=` is then a ContractError. `validation_data` is x, or
+        (x, context), or (x, context, sample_weight). Of data sets the first batch is checked, as arrays are. A
+        `Standardize` adapts to up to 10,000 rows: a fixed draw of those of an array, or as many batches of a data set
+        that can be read twice.
 
         If the objective needs no data, none is given: `fit(steps_per_epoch=1000, batch_size=256)`. Rows of a
         `context` are dealt out in batches, all of them before one comes again.
