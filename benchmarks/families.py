@@ -26,7 +26,9 @@ import numpy as np
 from measuring.machine import machine
 
 from flowkit import backends
-from flowkit.zoo.comparison import COMPARED
+from flowkit.zoo.comparison import with_variants
+
+COMPARED = with_variants(flowkit.zoo.VECTORS)
 
 
 def main():

@@ -4,14 +4,20 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowkit import zoo
 from flowkit.bijectors import Autoregressive, BlockAutoregressive, Inverse
 from flowkit.contract import ContractError
 
-COMPARED = {**zoo.VECTORS, 'residual(trace="roulette")': functools.partial(zoo.residual, trace="roulette")}
 HEADINGS = ("call", "log-likelihood", "density", "time", "sampling", "time", "one feature", "data")
 UNIT = "realnvp"  # the family whose times are 1
 SMALL = {"layers": 2, "hidden": [8]}  # the least that shows what a family is made of
+
+
+def with_variants(families: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """`families`, and those of their arguments that change a row of the table, by the call that is meant."""
+    return {
+        **families,
+        'residual(trace="roulette")': functools.partial(families["residual"], trace="roulette"),
+    }
 
 
 def comparison(
