@@ -95,37 +95,43 @@ def measured(contender, split, budget, seed, options):
         "best_step": best.step,
         "weights": int(weights),
         "seconds": time.process_time() - start,
+        "engine": library.ENGINE,
         "rows": [len(part) for part in (split.train, split.valid, split.test)],
         "budget": asdict(budget),
     }
 
 
 def as_markdown(records, about, options):
-    """A row for each contender, a column for each table: the mean over seeds +- that of the standard errors."""
+    """A row for each contender, a column for each table: means over seeds, of the seconds too, in brackets.
+
+    The standard error is the mean of those over test rows, which are the same for all seeds.
+    """
     lines = [
-        "| | " + " | ".join(options.tables) + " | seconds | seeds |",
+        "| | " + " | ".join(options.tables) + " | engine | seeds |",
         "|---|" + "---|" * (len(options.tables) + 2),
     ]
     for contender in options.contenders:
-        cells, seconds, seeds = [], [], []
-        for table in options.tables:
-            found = [
+        found = [
+            [
                 records.find(table=table, seed=seed, contender=contender, **about)
                 for seed in range(options.seeds)
             ]
-            rows = [row for row in found if row]
-            seeds.append(len(rows))
-            seconds += [row["seconds"] for row in rows]
-            cells.append(
-                f"{np.mean([row['test'] for row in rows]):.3f} +- {np.mean([row['error'] for row in rows]):.3f}"
-                if rows
-                else "-"
-            )
-        if seconds:
-            lines.append(
-                f"| {contender} | {' | '.join(cells)} | {np.mean(seconds):.0f} | {min(seeds)} to {max(seeds)} |"
-            )
+            for table in options.tables
+        ]
+        rows = [[row for row in column if row] for column in found]
+        if any(rows):
+            engines = sorted({row["engine"] for column in rows for row in column})
+            seeds = sorted({len(column) for column in rows})
+            cells = [*map(cell, rows), ", ".join(engines), " to ".join(map(str, (seeds[0], seeds[-1])))]
+            lines.append(f"| {contender} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def cell(rows):
+    if not rows:
+        return "-"
+    test, error, seconds = (np.mean([row[name] for row in rows]) for name in ("test", "error", "seconds"))
+    return f"{test:.3f} +- {error:.3f} ({seconds:.0f})"
 
 
 if __name__ == "__main__":

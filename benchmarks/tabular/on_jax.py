@@ -10,6 +10,8 @@ import numpy as np
 import optax
 from tabular.budget import Best
 
+ENGINE = "jax"
+
 
 def flowjax_couplings(sizes, seed):
     # It counts the knots between the ends.

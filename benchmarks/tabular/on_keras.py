@@ -6,7 +6,7 @@ from tabular.budget import Best
 
 import flowkit
 
-PACKAGE = "keras-flowkit"
+ENGINE = keras.backend.backend()
 
 
 def nsf(sizes):

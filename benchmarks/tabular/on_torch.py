@@ -14,6 +14,8 @@ import zuko
 from nflows.nn.nets import MLP
 from tabular.budget import Best
 
+ENGINE = "torch"
+
 
 class Net(MLP):
     """Its couplings hand on a context, its MLP takes none; and they divide by the root of the width that it says."""

@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 from tabular.budget import Best
 
+ENGINE = "scikit-learn"
+
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2)  # on the diagonals of the covariances
 
 

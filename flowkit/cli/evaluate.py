@@ -8,17 +8,19 @@ from rich.table import Table
 
 from flowkit import evaluation, recipes
 from flowkit.bijectors.levels import find_levels
-from flowkit.cli import table_run
+from flowkit.cli import evaluate_table
 from flowkit.cli.failure import CommandError
 from flowkit.cli.trained import trained
 
 
 def run(path, *, source, samples, levels):
     folder = trained(path)
-    recipe, flow = folder.recipe(source), folder.load_flow()
-    if recipes.of_tables(recipe):
-        _evaluate_table(recipe, flow, samples, levels)
+    flow = folder.load_flow()
+    if of_tables(flow):
+        _refuse_options_of_images(samples, levels)
+        print(evaluate_table.in_words(folder, flow, source))
         return
+    recipe = folder.recipe(source)
     dataset = recipes.load_data(recipe, "test")
     classes = recipe.model.get("num_classes")
     mean, error = bits_per_dim(flow, dataset, classes, samples=samples)
@@ -28,15 +30,17 @@ def run(path, *, source, samples, levels):
         Console().print(level_table(flow, dataset, classes))
 
 
-def _evaluate_table(recipe, flow, samples, levels):
+def of_tables(flow):
+    """Whether a flow is one of rows of a table, and not of stored images."""
+    return flow.dequantize is None and len(flow.event_shape) == 1
+
+
+def _refuse_options_of_images(samples, levels):
     if samples != 1 or levels:
         option = "--levels" if levels else "--samples"
         raise CommandError(
             f"{option}: the flow is one of tables, whose likelihood is exact and comes in one piece"
         )
-    table = recipes.load_table(recipe, "test")
-    mean, error = table_run.log_prob(flow, table)
-    print(f"test log-likelihood {mean:.4f} +- {error:.4f} nats  ({table.name}, {len(table)} rows)")
 
 
 def bits_per_dim(flow, dataset, classes, *, samples=1):

@@ -141,6 +141,13 @@ class RunFolder:
             )
         return read_flow(self.flow_path)
 
+    def data_sha256(self):
+        """The sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
+        try:
+            return json.loads(self.metrics.read_text(encoding="utf-8")).get("data_sha256")
+        except (OSError, ValueError, AttributeError):
+            return None
+
     def save_metrics(self, metrics):
         """Write `metrics.json` in a single step. A number that is not finite becomes null: JSON has no NaN."""
         metrics = {name: None if _is_lost(value) else value for name, value in metrics.items()}

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from flowkit import data, recipes, training
-from flowkit.cli import epoch_log
+from flowkit.cli import epoch_log, positive_columns
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.info import facts
 from flowkit.training.atomic import atomic_path
@@ -49,7 +49,7 @@ def finish(experiment, folder, progress, held_out, scores):
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     training.save_curves(folder.curves, *epoch_log.curves(log, "nll", held_out), ylabel="-log p(x), nats")
-    _draw(recipe, folder, flow, test)
+    _draw(recipe, folder, flow, train, test)
     nll, error = scores["test"]
     told, loss = epoch_log.told(recipe, log, held_out), epoch_log.kept(log, held_out).get("nll")
     if held_out is not None:
@@ -87,12 +87,15 @@ def finish(experiment, folder, progress, held_out, scores):
         )
 
 
-def _draw(recipe, folder, flow, test):
+def _draw(recipe, folder, flow, train, test):
     """Pairs of columns of data and samples; quantiles of the latents and of the density that they should have."""
     sampling = recipe.sampling
     if sampling.count:
         samples = flow.sample(sampling.count, temperature=sampling.temperature, seed=0)
+        samples = np.asarray(samples)  # of a frame
         training.save_pairs(folder.pairs, test.values, samples, test.names)
+        if told := positive_columns.hint(recipe, train.values, samples, test.names):
+            say(told)
     base = flow.base.sample((_DRAWS, *flow.event_shape), seed=keras.random.SeedGenerator(0))
     training.save_quantiles(folder.quantiles, flow.encode(test.values), keras.ops.convert_to_numpy(base))
 

@@ -31,6 +31,10 @@ class FromPreset:
             )
         return with_source(recipes.read_recipe(str(path)), source)
 
+    def data_sha256(self):
+        """The sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
+        return (presets.read_preset(self._folder).metadata.get("data") or {}).get("sha256")
+
     def load_flow(self):
         """The trained flow. Raises a PresetError if one of its files is damaged."""
         return Flow.from_preset(self._folder)
@@ -48,7 +52,7 @@ class LoneFlow:
         """There is none: raises a CommandError."""
         raise CommandError(
             f"{self._file}: expected the folder of a run, whose recipe says what data it is of, received a flow alone; "
-            "only `flowkit sample` needs no more"
+            "only `flowkit sample`, and of tables `evaluate --data`, need no more"
         )
 
     def load_flow(self):

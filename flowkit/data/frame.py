@@ -107,8 +107,8 @@ def _numbers(series, name):
         values = np.asarray([name], object)
     if values.dtype.kind not in "iufb":
         raise ValueError(
-            f"expected numbers in column {name!r}, received {series.dtype}. Leave it out of the table; what says "
-            "which kind a row is can be given as context=."
+            f"expected numbers in column {name!r}, received {series.dtype}. Leave it out; what says which kind a "
+            "row is can be given as context=, as a whole number that an embedding reads."
         )
     return values
 

@@ -42,7 +42,12 @@ class Table:
 
 
 def load_table(
-    source: str | os.PathLike, split: str = "train", *, limit: int | None = None, max_bytes: int = MAX_BYTES
+    source: str | os.PathLike,
+    split: str = "train",
+    *,
+    cut: bool = True,
+    limit: int | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Table:
     """Load one split of a table of numbers from a file.
 
@@ -52,6 +57,7 @@ def load_table(
             array (`file.npz:name` if it holds several).
         split: "train" or "test". Files without splits of their own are cut 90/10 by row number, the same way
             each time.
+        cut: False gives all rows of a file without splits of its own, whatever the split.
         limit: keep only so many rows of the split.
         max_bytes: the most that the table may take, 4 GiB. A file that declares more is not read.
 
@@ -90,7 +96,7 @@ def load_table(
             f"{path}: expected a table of real numbers, (rows, columns), received {values.dtype} of shape "
             f"{values.shape}."
         )
-    rows = split_rows(len(values), split, path) if whole else np.arange(len(values))
+    rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
     if limit is not None:
         rows = rows[: whole_number(limit, "limit", least=1)]
     check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))

@@ -10,7 +10,7 @@ from keras import ops, tree
 from flowkit.contract import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
-from flowkit.data.frame import is_frame
+from flowkit.data.frame import Columns, is_frame
 from flowkit.flows.in_batches import count, default_batch_size, run_in_batches
 
 
@@ -137,6 +137,19 @@ def context_kind(flow):
     return _needs(flow.bijector, flow.base, flow)
 
 
+def context_as_array(flow, context):
+    """`context`, or the array of a frame: by the names of the flow's columns of context if it knows them.
+
+    Raises ValueError for other columns, and for some that hold no numbers.
+    """
+    if not is_frame(context):
+        return context
+    try:
+        return (flow.context_columns or Columns.of(context)).values(context)
+    except ValueError as error:
+        raise ValueError(f"context: {error}") from None
+
+
 def check_context(flow, context, samples=None):
     """The context as numpy, None if the flow takes none: neither its bijector nor its base nor itself.
 
@@ -160,14 +173,7 @@ def check_context(flow, context, samples=None):
         )
     if context is None or kind == "none":
         return None
-    if is_frame(context):
-        raise ContractError(
-            "context",
-            flow,
-            expected="an array, whose columns are known by their places",
-            received=f"a {type(context).__name__}",
-            hint="Pass context[[names in their order]].to_numpy().",
-        )
+    context = context_as_array(flow, context)
     context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
     _check_classes(flow, context)
     context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)
@@ -187,6 +193,27 @@ def check_context(flow, context, samples=None):
             received=f"{' and '.join(map(str, sorted(counts)))} rows",
         )
     return context
+
+
+def refuse_unread(flow, context):
+    """Raise ContractError for a context that a flow is to be trained with and would not read: says how it would."""
+    if context is None or context_kind(flow) != "none":
+        return
+    shape = tree.map_structure(lambda part: tuple(np.shape(part)), context)
+    if isinstance(shape, dict):
+        asked = "context=1, embedding=a model that takes the dict"
+    elif len(shape) == 1:
+        asked = "context=1, embedding=keras.layers.Embedding(classes, 8)"
+    else:
+        asked = f"context={shape[-1]}"
+    raise ContractError(
+        "context",
+        flow,
+        expected="none, since neither its bijector nor its base reads one",
+        received=f"one of shape {shape}",
+        hint=f"To have it read, make the flow as flowkit.zoo.nsf({asked}), or of parts of your own with a network of "
+        "context='required', as Coupling(MLP([64], context='required')). Or leave context= out.",
+    )
 
 
 def _in_precision(array, dtype):

@@ -19,7 +19,7 @@ from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.flows.adapting import adapt_parts
 from flowkit.flows.before_training import check_training, with_first
-from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
+from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes, refuse_unread
 from flowkit.flows.export import Exported
 from flowkit.flows.in_a_group import check_same, rows_of_all, together
 from flowkit.flows.inputs import (
@@ -59,7 +59,8 @@ class Flow(Saved, Training, Exported):
 
     Data may be a pandas or polars DataFrame. The flow keeps the names of the columns of the first that `fit` or `adapt`
     is given, in `columns`, and a file keeps them too: columns in another order are put right, other columns
-    refused, and samples are such a frame. `flow.columns = None` turns it back to arrays.
+    refused, and samples are such a frame. `flow.columns = None` turns it back to arrays. A context may be a frame as
+    well, whose columns are `context_columns`.
 
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
@@ -98,6 +99,7 @@ class Flow(Saved, Training, Exported):
         self.embedding = embedding
         self.dequantize: Dequantize | None = dequantize
         self.columns: Columns | None = None
+        self.context_columns: Columns | None = None
         self.event_shape: tuple[int, ...] | None = None
         self.objective: Objective = MaximumLikelihood()
         self.sampler = keras.random.SeedGenerator()
@@ -164,9 +166,10 @@ class Flow(Saved, Training, Exported):
 
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
-        context, ignored by a flow that takes none. `validation_data` is x, or (x, context), or (x, context,
-        sample_weight). Of data sets the first batch is checked, as arrays are. A `Standardize` adapts to up to 10,000
-        rows: a fixed draw of those of an array, or as many batches of a data set that can be read twice.
+        context, ignored by a flow that takes none; `context=` is then a ContractError. `validation_data` is x, or
+        (x, context), or (x, context, sample_weight). Of data sets the first batch is checked, as arrays are. A
+        `Standardize` adapts to up to 10,000 rows: a fixed draw of those of an array, or as many batches of a data set
+        that can be read twice.
 
         If the objective needs no data, none is given: `fit(steps_per_epoch=1000, batch_size=256)`. Rows of a
         `context` are dealt out in batches, all of them before one comes again.
@@ -181,7 +184,8 @@ class Flow(Saved, Training, Exported):
         check_training(self)
         if isinstance(x, dict):
             x, context = unpack(x)
-        with learned_columns(self, x) as x:
+        refuse_unread(self, context)
+        with learned_columns(self, x, y if context is None else context) as x:
             if self.objective.needs_data:
                 if isinstance(x, Batches):
                     kwargs["shuffle"] = False  # its own order is what can be resumed
@@ -289,7 +293,7 @@ class Flow(Saved, Training, Exported):
         nearest to the data leave with mean 0 and variance 1. In a group of processes each gives rows of its own, and
         the statistics are those of the rows of all.
         """
-        with learned_columns(self, x) as x:
+        with learned_columns(self, x, context) as x:
             refuse_whole(self, x)
             self._adapt_to(x, context, again=again)
         return self

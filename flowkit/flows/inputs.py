@@ -8,7 +8,7 @@ from flowkit.contract import Domain
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import column_name
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.context import context_kind
+from flowkit.flows.context import context_kind, refuse_unread
 from flowkit.flows.in_a_group import check_division
 
 
@@ -78,7 +78,9 @@ def peeked(batch):
 def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
     """(the first batch's x and context, what Keras is to fit on, its target): checked, arrays as well as data sets."""
     if not is_array(x):
-        return *peek_checked(flow, x), y
+        (first, its_context), x = peek(x)
+        refuse_unread(flow, its_context)
+        return flow._check(first, its_context), x, y
     x, context = flow._check(x, _labels(flow, y) if context is None else context)
     size = batch_size or 32  # Keras's default
     check_division(len(x) - int(len(x) * validation_split), size)

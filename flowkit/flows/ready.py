@@ -31,6 +31,7 @@ class Ready(keras.Model):
     embedding: Any
     dequantize: Dequantize | None
     columns: Columns | None
+    context_columns: Columns | None
     event_shape: tuple[int, ...] | None
     sampler: keras.random.SeedGenerator
     turns: Turns

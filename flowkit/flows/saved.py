@@ -32,6 +32,7 @@ class Saved(keras.Model):
     embedding: Any
     dequantize: Any
     columns: Columns | None
+    context_columns: Columns | None
     event_shape: tuple[int, ...] | None
     num_classes: Any
     turns: Turns
@@ -132,7 +133,8 @@ class Saved(keras.Model):
             "base": store(self.base),
             "embedding": None if self.embedding is None else store(self.embedding),
             "dequantize": None if self.dequantize is None else store(self.dequantize),
-            "columns": None if self.columns is None else [list(self.columns.names), self.columns.library],
+            "columns": _stored(self.columns),
+            "context_columns": _stored(self.context_columns),
         }
 
     @classmethod
@@ -143,9 +145,9 @@ class Saved(keras.Model):
             if part in config  # older files know of no embedding
         }
         config = dict(config)
-        columns = config.pop("columns", None)
+        columns, of_context = (config.pop(name, None) for name in ("columns", "context_columns"))
         flow = cls(**config | parts)
-        flow.columns = columns and Columns(tuple(columns[0]), columns[1])
+        flow.columns, flow.context_columns = _restored(columns), _restored(of_context)
         return flow
 
     def save_own_variables(self, store: Any) -> None:
@@ -161,6 +163,15 @@ class Saved(keras.Model):
     def load_own_variables(self, store: Any) -> None:
         refuse_late(self.base, self._late)
         super().load_own_variables(store)
+
+
+def _stored(columns):
+    """Columns as JSON; None stays None."""
+    return None if columns is None else [list(columns.names), columns.library]
+
+
+def _restored(stored):
+    return stored and Columns(tuple(stored[0]), stored[1])
 
 
 def _checked(flow, rows, context):

@@ -10,6 +10,7 @@ from keras import tree
 from flowkit.bijectors import Elementwise
 from flowkit.contract.columns import ColumnError, column_name
 from flowkit.data.frame import Columns, is_frame
+from flowkit.flows.context import context_kind
 from flowkit.flows.inputs import is_array, peeked, rows, unpack
 
 _FEW = 1000  # rows that say whether a column is of whole numbers
@@ -32,19 +33,21 @@ def names_of(flow):
 
 
 @contextlib.contextmanager
-def learned_columns(flow, x):
-    """`x` as an array, of a frame whose columns the flow knows from now on, unless the table is refused."""
-    before = flow.columns
-    if is_frame(x) and before is None:
-        flow.columns = Columns.of(x)
+def learned_columns(flow, x, context=None):
+    """`x` as an array. Of frames, `x` and context, the flow knows the columns from now on, unless one is refused."""
+    before = flow.columns, flow.context_columns
     try:
+        if is_frame(x) and flow.columns is None:
+            flow.columns = Columns.of(x)
+        if is_frame(context) and flow.context_columns is None and context_kind(flow) != "none":
+            flow.context_columns = Columns.of(context)
         yield as_array(flow, x)
     except ColumnError as error:
         named = error.named(names_of(flow)) if _reaches(flow.bijector, error.bijector) else error
-        flow.columns = before
+        flow.columns, flow.context_columns = before
         raise named from None
     except BaseException:
-        flow.columns = before
+        flow.columns, flow.context_columns = before
         raise
 
 

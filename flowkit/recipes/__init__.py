@@ -18,7 +18,7 @@ from flowkit.recipes.images import load_data
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.read import Override, parse_recipe, read_recipe
 from flowkit.recipes.schema import Recipe, RecipeError
-from flowkit.recipes.tables import load_table, of_tables
+from flowkit.recipes.tables import load_other_table, load_table, of_tables
 from flowkit.recipes.workers import for_workers
 from flowkit.recipes.write import dumps
 
@@ -35,6 +35,7 @@ __all__ = [
     "for_workers",
     "hold_out",
     "load_data",
+    "load_other_table",
     "load_table",
     "of_tables",
     "parse_recipe",

@@ -22,8 +22,16 @@ def load_table(recipe: Recipe, split: str) -> data.Table:
     return split_of(recipe, split, load_whole)
 
 
-def load_whole(recipe, split):
-    """`load_table`, "train" with what is held out of it."""
+def load_other_table(recipe: Recipe) -> data.Table:
+    """The recipe's table if nothing was trained on it: all rows, unless its file has test rows of its own.
+
+    Raises what `load_table` does.
+    """
+    return load_whole(recipe, "test", cut=False)
+
+
+def load_whole(recipe, split, *, cut=True):
+    """`load_table`, "train" with what is held out of it. Not `cut`: all rows of a file without splits of its own."""
     table = recipe.data
     for key in _OF_IMAGES:
         if getattr(table, key):
@@ -37,7 +45,7 @@ def load_whole(recipe, split):
             "PATH gives a .csv, .parquet, .npy or .npz file."
         )
     try:
-        return data.load_table(table.source, split, limit=table.limit, max_bytes=table.max_bytes)
+        return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
     except FileNotFoundError as error:
         raise RecipeError(
             f"data.source: {error} --data PATH gives your table; the first lines of flowkit's recipes say what it must "

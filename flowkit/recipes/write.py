@@ -36,6 +36,8 @@ def _toml_value(value):
         return _toml_string(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(key)} = {_toml_value(entry)}' for key, entry in value.items())}}}"
     raise TypeError(f"TOML has no {type(value).__name__}: received {value!r}.")
 
 

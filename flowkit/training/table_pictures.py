@@ -17,7 +17,8 @@ _BLUE, _ORANGE = "#1f77b4", "#ff7f0e"
 def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] | None = None) -> None:
     """Draw two tables, `(rows, columns)`, to a PNG file: data below the diagonal, samples above, both on it.
 
-    Of each at most 2,000 rows, and of both the first 10 columns. An axis shows where 99.8 percent of the data are.
+    Of each at most 2,000 rows, and of both the first 10 columns. An axis shows where 99.8 percent of either are, but at
+    most half the data's width beyond the data on each side; how many rows lie outside is said below.
     Raises ValueError for tables of different columns.
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
@@ -27,7 +28,7 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
         )
     columns = min(_MOST_COLUMNS, data.shape[1])
     names = [f"column {i}" for i in range(columns)] if names is None else names
-    limits = [_limits(data[:, i]) for i in range(columns)]
+    limits = [_limits(data[:, i], samples[:, i]) for i in range(columns)]
     figure = _figure((1 + 1.3 * columns, 1 + 1.3 * columns))
     grid = figure.subplots(columns, columns, squeeze=False)
     for row, column in np.ndindex(columns, columns):
@@ -50,6 +51,10 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
         if column == 0:
             axes.set_ylabel(str(names[row])[:16], fontsize=8)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
+    told = ", ".join(
+        f"{name} {_outside(table, limits)}" for name, table in (("data", data), ("samples", samples))
+    )
+    figure.supxlabel(f"rows outside of the axes: {told}", fontsize=8)
     _save(figure, path)
 
 
@@ -81,10 +86,24 @@ def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
     _save(figure, path)
 
 
-def _limits(values):
-    low, high = np.quantile(values, [0.001, 0.999])
+def _limits(data, samples):
+    """The ends of an axis. Samples far from all data would leave no place to see the rest."""
+    low, high = np.quantile(data, [0.001, 0.999])
+    width = high - low
+    samples = samples[np.isfinite(samples)]
+    if samples.size:
+        ends = np.clip(np.quantile(samples, [0.001, 0.999]), low - width / 2, high + width / 2)
+        low, high = min(low, ends[0]), max(high, ends[1])
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
+
+
+def _outside(table, limits):
+    """How many rows have an entry that no axis shows, or that is no number, of how many."""
+    low, high = np.transpose(limits)
+    shown = table[:, : len(limits)]
+    inside = ((shown >= low) & (shown <= high)).all(axis=1)
+    return f"{len(table) - int(inside.sum()):,} of {len(table):,}"
 
 
 def _figure(size):

@@ -10,8 +10,10 @@ from flowkit.flows.flow import Flow
 from flowkit.flows.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine
 from flowkit.zoo.arguments import image_shape, number
+from flowkit.zoo.misspelt import told_if_misspelt
 
 
+@told_if_misspelt
 def glow(
     *,
     levels: int = 3,

@@ -7,11 +7,13 @@ from flowkit.bijectors import Inverse, Planar, Radial, Sylvester
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
 from flowkit.flows.flow import Flow
+from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, vector_flow
 
 DIRECTIONS = ("density", "sampling")
 
 
+@told_if_misspelt
 def planar(
     *,
     features: int | None = None,
@@ -38,6 +40,7 @@ def planar(
     return _bends("planar", Planar, features, context, layers, hidden, direction, domains, base, embedding)
 
 
+@told_if_misspelt
 def radial(
     *,
     features: int | None = None,
@@ -65,6 +68,7 @@ def radial(
     return _bends("radial", Radial, features, context, layers, hidden, direction, domains, base, embedding)
 
 
+@told_if_misspelt
 def sylvester(
     *,
     features: int | None = None,

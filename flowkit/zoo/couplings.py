@@ -9,9 +9,11 @@ from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
+from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, refuse_one_feature, vector_flow
 
 
+@told_if_misspelt
 def nice(
     *,
     features: int | None = None,
@@ -52,6 +54,7 @@ def nice(
     )
 
 
+@told_if_misspelt
 def realnvp(
     *,
     features: int | None = None,
@@ -88,6 +91,7 @@ def realnvp(
     )
 
 
+@told_if_misspelt
 def nsf(
     *,
     features: int | None = None,

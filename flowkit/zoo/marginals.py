@@ -8,9 +8,11 @@ from flowkit.conditioners import MLP
 from flowkit.contract.arguments import whole_number
 from flowkit.flows.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
+from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, vector_flow
 
 
+@told_if_misspelt
 def gaussianization(
     *,
     features: int | None = None,

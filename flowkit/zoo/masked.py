@@ -7,9 +7,11 @@ from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE
 from flowkit.flows.flow import Flow
 from flowkit.transforms import RationalQuadratic, Transform
+from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
 
 
+@told_if_misspelt
 def maf(
     *,
     features: int | None = None,
@@ -48,6 +50,7 @@ def maf(
     )
 
 
+@told_if_misspelt
 def iaf(
     *,
     features: int | None = None,
@@ -85,6 +88,7 @@ def iaf(
     )
 
 
+@told_if_misspelt
 def nsf_autoregressive(
     *,
     features: int | None = None,

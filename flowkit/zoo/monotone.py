@@ -6,9 +6,11 @@ from typing import Any
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Bernstein, SigmoidMixture, SumOfSquares, UnconstrainedMonotone
 from flowkit.zoo.masked import masked_layers
+from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import vector_flow
 
 
+@told_if_misspelt
 def naf(
     *,
     features: int | None = None,
@@ -45,6 +47,7 @@ def naf(
     )
 
 
+@told_if_misspelt
 def umnn(
     *,
     features: int | None = None,
@@ -83,6 +86,7 @@ def umnn(
     )
 
 
+@told_if_misspelt
 def bernstein(
     *,
     features: int | None = None,
@@ -125,6 +129,7 @@ def bernstein(
     )
 
 
+@told_if_misspelt
 def sos(
     *,
     features: int | None = None,

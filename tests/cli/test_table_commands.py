@@ -118,6 +118,62 @@ def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.one_engine
+def test_of_another_file_all_rows_are_scored_and_of_the_same_data_those_to_test_with(
+    trained, folder, tmp_path, capsys
+):
+    def told(*arguments, run=trained):
+        assert main(["evaluate", str(run), *arguments]) == 0
+        return capsys.readouterr().out
+
+    lines = (folder / "table.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "moved.csv").write_text("".join(lines))
+    (tmp_path / "other.csv").write_text("".join(lines[:51]))
+    (tmp_path / "one.csv").write_text("".join(lines[:2]))
+    x = np.loadtxt(lines, delimiter=",", skiprows=1)
+    np.savez(tmp_path / "split.npz", train=x, test=x[:7])
+    mine = told()
+    assert mine.startswith("test log-likelihood")
+    assert "20 rows" in mine
+    assert told("--data", str(tmp_path / "moved.csv")).split("(")[0] == mine.split("(")[0]
+    for name, rows in (("other.csv", 50), ("one.csv", 1), ("split.npz", 7)):
+        other = told("--data", str(tmp_path / name))
+        assert other.startswith("log-likelihood")
+        assert f"{name}, {rows} rows)" in other
+    flow = trained / "flow.keras"
+    assert "50 rows)" in told("--data", str(tmp_path / "other.csv"), run=flow)
+    assert main(["evaluate", str(flow)]) != 0
+    assert "a flow alone does not say what data it is of" in capsys.readouterr().err
+
+
+@pytest.mark.one_engine
+def test_columns_that_are_positive_in_the_data_alone_are_told(folder, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = np.stack(
+        [rng.normal(size=200), rng.gamma(0.3, size=200) + 1e-9, rng.normal(50.0, 1.0, size=200)], axis=1
+    )
+    np.savetxt(tmp_path / "table.csv", x, delimiter=",", header="free,wait,far", comments="")
+    arguments = [
+        "--data",
+        str(tmp_path / "table.csv"),
+        "--set",
+        "sampling.count=500",
+        "--set",
+        "training.epochs=1",
+    ]
+    assert main(["train", str(folder / "tiny.toml"), *arguments, "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().err
+    assert (
+        "samples are not above 0 in column 'wait', as all data are: --set 'model.domains={1 = \"positive\"}'"
+        in told
+    )
+    asked = ["--set", 'model.domains={1 = "positive"}']
+    assert (
+        main(["train", str(folder / "tiny.toml"), *arguments, *asked, "--out", str(tmp_path / "again")]) == 0
+    )
+    assert "not above 0" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

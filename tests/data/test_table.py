@@ -76,6 +76,15 @@ def test_arrays(tmp_path):
         load_table(tmp_path / "many.npz")
 
 
+def test_what_is_not_cut_comes_whole_unless_its_file_cuts_it(tmp_path):
+    np.save(tmp_path / "a.npy", X)
+    np.savez(tmp_path / "two.npz", train=X[:15], test=X[15:])
+    np.testing.assert_array_equal(load_table(tmp_path / "a.npy", "test", cut=False).values, X)
+    np.testing.assert_array_equal(load_table(tmp_path / "two.npz", "test", cut=False).values, X[15:])
+    np.save(tmp_path / "one.npy", X[:1])
+    assert len(load_table(tmp_path / "one.npy", "test", cut=False)) == 1
+
+
 def test_parquet(tmp_path):
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"a": X[:, 0], "b": X[:, 1]})

@@ -1,5 +1,6 @@
 """A context by every road that it may come, and one that nobody reads."""
 
+import re
 import warnings
 
 import keras
@@ -7,11 +8,14 @@ import numpy as np
 import pytest
 from arrays import f64
 from keras import ops
+from small_flows import Rows, one_line
 
 from flowkit import Flow, backends
 from flowkit.bijectors import Coupling, Shift
 from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
 from flowkit.flows import in_batches
+from flowkit.zoo import nsf
 
 X = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
 CONTEXT = np.random.default_rng(1).normal(size=(8, 3)).astype("float32")
@@ -48,9 +52,37 @@ def test_a_context_that_nobody_reads_is_told_and_labels_of_data_are_not():
         warnings.filterwarnings("error", message=".*reads one")
         flow.fit(X, np.arange(8), validation_data=(X, np.arange(8)), verbose=0)
         flow.evaluate(X, np.arange(8), verbose=0)
-    for ask in (flow.fit, flow.log_prob):
-        with pytest.warns(UserWarning, match="neither the bijector nor the base of this flow reads one"):
-            ask(X, context=CONTEXT)
+    with pytest.warns(UserWarning, match="neither the bijector nor the base of this flow reads one"):
+        flow.log_prob(X, context=CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("context", "asked"),
+    [
+        (CONTEXT, "nsf(context=3)"),
+        (np.arange(8), "nsf(context=1, embedding=keras.layers.Embedding(classes, 8))"),
+        ({"a": CONTEXT, "b": CONTEXT}, "nsf(context=1, embedding=a model that takes the dict)"),
+    ],
+)
+def test_training_with_a_context_that_nobody_reads_is_refused(context, asked):
+    roads = [(X, context), ({"x": X, "context": context}, None)]
+    if not isinstance(context, dict):
+        roads.append((Rows({"x": X, "context": context}), None))
+    for data, given in roads:
+        flow = Flow(Shift(0.0))
+        flow.compile(keras.optimizers.SGD(0.1))
+        with pytest.raises(ContractError, match=re.escape(asked)) as caught:
+            flow.fit(data, context=given, verbose=0)
+        one_line(caught.value)
+
+
+def test_what_the_refusal_says_to_write_works():
+    flow = nsf(context=3, layers=2, hidden=[4], bins=4)
+    flow.compile(keras.optimizers.SGD(0.1))
+    flow.fit(X, context=CONTEXT, verbose=0)
+    labels = nsf(context=1, embedding=keras.layers.Embedding(8, 8), layers=2, hidden=[4], bins=4)
+    labels.compile(keras.optimizers.SGD(0.1))
+    labels.fit(X, context=np.arange(8), verbose=0)
 
 
 @keras.saving.register_keras_serializable("flowkit-tests")

@@ -200,6 +200,44 @@ def test_frames_in_and_frames_out(library, tmp_path):
     assert type(flow.sample(2)) is np.ndarray
 
 
+def test_a_context_may_be_a_frame_as_well(library, tmp_path):
+    x, context = table(60), table(60, seed=1)[:, :2]
+    names, data = ["low", "high"], frame(library, x)
+    given = frame(library, context, names)
+    flow = zoo.nsf(context=2, layers=2, hidden=[4], bins=4)
+    flow.compile(keras.optimizers.Adam(0.05))
+    flow.fit(data, context=given, validation_data=(data, given), batch_size=20, verbose=0)
+    scores = flow.log_prob(x, context)
+    for asked in (flow, _saved_and_loaded(flow, tmp_path)):
+        np.testing.assert_allclose(asked.log_prob(data, given[["high", "low"]]), scores, atol=1e-4)
+    np.testing.assert_array_equal(
+        flow.sample(2, given[["high", "low"]], seed=0), flow.sample(2, context, seed=0)
+    )
+    # The order is something that can be wrong.
+    assert np.abs(flow.log_prob(x, context[:, ::-1]) - scores).max() > 1e-2
+    told = flow.evaluate(data, context=given[["high", "low"]], verbose=0, return_dict=True)
+    assert told["nll"] == pytest.approx(-scores.mean(), rel=1e-4)
+    with pytest.raises(
+        ValueError, match="context: expected a frame with the columns 'low', 'high'"
+    ) as caught:
+        flow.log_prob(data, frame(library, context, ["low", "hight"]))
+    one_line(caught.value)
+
+
+def _saved_and_loaded(flow, folder):
+    flow.save(folder / "conditional.keras")
+    return keras.saving.load_model(folder / "conditional.keras")
+
+
+def test_a_table_that_is_refused_leaves_no_names_of_its_context(library):
+    flow = zoo.nsf(context=2, layers=2, hidden=[4], bins=4)
+    flow.compile(keras.optimizers.SGD(0.0))
+    context = frame(library, table(60)[:, :2], ["low", "high"])
+    with pytest.raises(ValueError, match="expects finite data"):
+        flow.fit(np.full((60, 3), np.nan), context=context, verbose=0)
+    assert flow.context_columns is None
+
+
 def test_other_columns_are_named(library):
     x = table(30)
     flow = table_flow().adapt(frame(library, x))
@@ -278,8 +316,12 @@ def test_a_column_is_named_only_if_it_stands_where_it_stood():
         flow.adapt(frame)
 
 
-def test_a_frame_is_no_context():
-    c = pytest.importorskip("pandas").DataFrame(np.zeros((8, 2)), columns=["p", "q"])
+def test_words_are_no_context_and_adapt_learns_names_too(library):
     flow = Flow(Coupling(MLP([4], context="required")))
-    with pytest.raises(ValueError, match="known by their places"):
-        flow.adapt(np.random.default_rng(0).normal(size=(8, 2)), c)
+    x = np.random.default_rng(0).normal(size=(8, 2))
+    with pytest.raises(ValueError, match="context: expected numbers in column 'p'") as caught:
+        flow.adapt(x, library.DataFrame({"p": list("abcdefgh"), "q": list(x[:, 0])}))
+    one_line(caught.value)
+    assert flow.context_columns is None
+    flow.adapt(x, frame(library, x, ["p", "q"]))
+    assert flow.context_columns.names == ("p", "q")

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from flowkit.training import save_pairs, save_quantiles
+from flowkit.training.table_pictures import _limits, _outside
 
 
 def shades(path):
@@ -28,6 +29,18 @@ def test_a_flow_that_has_diverged_is_drawn(tmp_path):
     lost = np.full((30, 2), np.inf)
     save_pairs(tmp_path / "pairs.png", x, lost)
     save_quantiles(tmp_path / "quantiles.png", np.full((50, 2), np.nan), x)
+
+
+def test_axes_reach_to_samples_beyond_the_data_and_the_rest_is_counted():
+    data = np.linspace(0.0, 10.0, 1001)
+    near, far = np.linspace(-2.0, 10.0, 1001), np.concatenate([data, [1e6] * 20])
+    assert _limits(data, data)[0] == pytest.approx(-0.5, abs=0.02)
+    assert _limits(data, near)[0] == pytest.approx(-2.6, abs=0.02)
+    low, high = _limits(data, far)
+    assert high == pytest.approx(15.75, abs=0.1)  # half the data's width beyond them, and a margin
+    rows = np.stack([far, np.zeros(len(far))], axis=1)
+    rows[:3, 1] = np.nan
+    assert _outside(rows, [(low, high), (-1.0, 1.0)]) == "23 of 1,021"
 
 
 def test_tables_of_other_columns_are_refused(tmp_path):

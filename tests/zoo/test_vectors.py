@@ -1,5 +1,6 @@
 """One call for each family of vectors: its flow scores, draws, conditions, is saved, and says what it refuses."""
 
+import pickle
 import re
 
 import keras
@@ -45,6 +46,20 @@ def rows(family, features=3, count=64):
 
 def contexts(count=64, size=2):
     return np.random.default_rng(2).normal(size=(count, size)).astype("float32")
+
+
+@pytest.mark.parametrize("family", zoo.ARCHITECTURES)
+def test_an_argument_that_is_not_there_is_told_with_what_was_meant(family):
+    made, known = zoo.ARCHITECTURES[family], "input_shape" if family == "glow" else "features"
+    with pytest.raises(TypeError, match=f"^{family} has no argument '{known[:-1]}': did you mean '{known}'"):
+        made(**{known[:-1]: 4})
+    with pytest.raises(TypeError, match=rf"^{family} has no argument 'colour': it takes .*{known}"):
+        made(colour=4)
+    with pytest.raises(
+        TypeError, match=rf"^{family} takes its arguments by name, {family}\(\w+=\.\.\.\), received 4"
+    ):
+        made(4)
+    assert pickle.loads(pickle.dumps(made)) is made
 
 
 @pytest.mark.parametrize("family", zoo.VECTORS)

@@ -1,0 +1,38 @@
+"""Columns that are positive in the data and not in the samples: what to say in a recipe, so that they are."""
+
+import inspect
+import json
+
+import numpy as np
+
+from flowkit import zoo
+
+
+def hint(recipe, data, samples, names):
+    """A line that names the columns and the setting, or None if there are none, or the model has no `domains`.
+
+    `data` and `samples` are (rows, columns). Columns whose domain the recipe gives are as they were asked for.
+    """
+    if "domains" not in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters:
+        return None
+    told = _told(recipe.model.get("domains"))
+    below = (np.asarray(samples) <= 0).sum(axis=0)
+    columns = [
+        int(place) for place in np.flatnonzero((data.min(axis=0) > 0) & (below > 0)) if int(place) not in told
+    ]
+    if not columns:
+        return None
+    first, more = columns[0], f" and {len(columns) - 1} more columns" if columns[1:] else ""
+    name = repr(names[first]) if names is not None else str(first)
+    domains = told | dict.fromkeys(columns, "positive")
+    listed = ", ".join(f"{place} = {json.dumps(domain)}" for place, domain in sorted(domains.items()))
+    return (
+        f"note: {below[first]} of {len(samples)} samples are not above 0 in column {name}{more}, as all data are: "
+        f"--set 'model.domains={{{listed}}}' keeps samples there"
+    )
+
+
+def _told(domains):
+    """What a recipe says of columns, place -> domain, without those that it leaves as they are."""
+    pairs = domains.items() if isinstance(domains, dict) else enumerate(domains or [])
+    return {int(place): domain for place, domain in pairs if domain != "real"}
