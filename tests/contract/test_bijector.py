@@ -165,6 +165,26 @@ def test_a_wrong_rank_names_the_layer_the_ranks_and_the_shape(direction, shape):
     assert "\n" not in str(caught.value)
 
 
+class OfImages(Times):
+    spec = BijectorSpec(event_rank=3)
+
+
+@pytest.mark.one_engine
+def test_images_without_channels_are_told_how_to_have_some():
+    hint = r"x\[\.\.\., None\] adds one"
+    with pytest.raises(ContractError, match=hint):
+        OfImages()(np.ones((5, 8, 8), "float32"))
+    either = Times(name="either")  # of any rank, until it is built
+    either.spec = BijectorSpec()
+    either(np.ones((5, 8, 8, 1), "float32"))
+    with pytest.raises(ContractError, match=hint):
+        either(np.ones((5, 8, 8), "float32"))
+    for shape in ((5, 8), (5, 8, 8, 1, 1)):
+        with pytest.raises(ContractError) as caught:
+            OfImages()(np.ones(shape, "float32"))
+        assert "None]" not in str(caught.value)
+
+
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_other_channels_than_the_weights_were_made_for(direction):
     layer = Times(name="mine")
