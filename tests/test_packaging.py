@@ -44,7 +44,9 @@ def test_what_users_install_is_tried_on_each_python_and_engine():
     said = {
         target.id: ast.literal_eval(node.value)
         for node in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name) and target.id.isupper()
+        if isinstance(node, ast.Assign)
+        and isinstance(target := node.targets[0], ast.Name)
+        and target.id.isupper()
         if target.id != "DIST"
     }
     pythons = {

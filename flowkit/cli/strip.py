@@ -31,7 +31,7 @@ def _read(path, size, channels):
 
 
 def save_strip(path, images, flow):
-    """A picture of `images` (positions, n, height, width, channels), one row for each of the n; small ones are enlarged."""
+    """A picture of `images` (positions, n, height, width, channels), one row for each of the n, enlarged."""
     rows = np.swapaxes(images, 0, 1)
     grid = image_grid(
         rows.reshape(-1, *rows.shape[2:]), columns=len(images), levels=flow.dequantize.stored_levels

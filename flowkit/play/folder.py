@@ -43,7 +43,8 @@ def write_page(
     - `ort`: the folder dist of npm's onnxruntime-web; None downloads the version that is known, once (33 MB).
 
     The page asks nothing of any other host. Raises ValueError for a flow that is not one of stored images, of 1 or 3
-    channels, or that needs a context other than a class, and for images without labels if it needs those; ContractError if a graph differs from the flow. Nothing is written then.
+    channels, or that needs a context other than a class, and for images without labels if it needs those;
+    ContractError if a graph differs from the flow. Nothing is written then.
     """
     _refuse_others(flow)
     _refuse_unlabelled(flow, train, test)

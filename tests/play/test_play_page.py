@@ -87,7 +87,9 @@ def opened(browser, served):
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("requestfailed", lambda request: page.problems.append(request.url))
         own = (address, f"blob:{address}")
-        page.on("request", lambda asked: None if asked.url.startswith(own) else page.problems.append(asked.url))
+        page.on(
+            "request", lambda asked: None if asked.url.startswith(own) else page.problems.append(asked.url)
+        )
         page.goto(address)
         page.wait_for_selector("body[data-ready]")
         return page
@@ -223,7 +225,9 @@ def test_a_folder_that_is_damaged_says_so(browser, folder, served, tmp_path):
 @pytest.fixture(scope="module")
 def conditional(perturb):
     """A small Glow of the digits given their class, off its start."""
-    flow = zoo.glow(levels=2, steps=1, width=8, min_scale=0.5, num_classes=10, data_levels=17, input_shape=(8, 8, 1))
+    flow = zoo.glow(
+        levels=2, steps=1, width=8, min_scale=0.5, num_classes=10, data_levels=17, input_shape=(8, 8, 1)
+    )
     digits = data.load("digits")
     flow.adapt(digits.images[:256], digits.labels[:256])
     return perturb(flow, scale=0.1)
@@ -240,11 +244,15 @@ def test_a_class_is_chosen_and_the_flow_is_given_it(given, conditional):
     test = data.load("digits", "test")
     assert given.problems == []
     state = given.evaluate("shown()")
-    z, label = given.evaluate("latents(0).then(z => Array.from(z))"), given.evaluate("flow.meta.shown_labels[0]")
+    z, label = (
+        given.evaluate("latents(0).then(z => Array.from(z))"),
+        given.evaluate("flow.meta.shown_labels[0]"),
+    )
     shown = given.evaluate("Array.from(images[0])")
     assert state["label"] is None
     assert given.evaluate("flow.meta.classes") == [str(k) for k in range(10)]
-    assert given.evaluate("flow.meta.attributes") == ["brightness"]  # no class is left in latents that were given it
+    # Latents that were given their class hold none.
+    assert given.evaluate("flow.meta.attributes") == ["brightness"]
     assert given.is_visible("#class")
 
     def answers(label):
@@ -271,7 +279,10 @@ def test_a_class_is_chosen_and_the_flow_is_given_it(given, conditional):
     each = [conditional.log_prob(own[None], np.array([k]))[0] for k in range(10)]
     assert likeliest == int(np.argmax(each))
     drawn(given, "document.querySelector('#reset').click()")
-    drawn(given, "{ const c = document.querySelector('#mix'); c.value = 1; c.dispatchEvent(new Event('input')); }")
+    drawn(
+        given,
+        "{ const c = document.querySelector('#mix'); c.value = 1; c.dispatchEvent(new Event('input')); }",
+    )
     b = given.evaluate("Array.from(images[1])")
     assert np.round(picture(given, 8)[..., 0].ravel() * (16 / 255)).tolist() == b  # and B, at its own
 
@@ -279,16 +290,24 @@ def test_a_class_is_chosen_and_the_flow_is_given_it(given, conditional):
 def test_a_page_with_classes_needs_labels_and_other_contexts_are_refused(conditional, tmp_path):
     images = data.load("digits", "test")
     unlabelled = data.Dataset(images.images, None, levels=17, name="mine")
-    with pytest.raises(ValueError, match="one of the 10 classes that the flow knows, received mine with no labels"):
+    with pytest.raises(
+        ValueError, match="one of the 10 classes that the flow knows, received mine with no labels"
+    ):
         write_page(conditional, tmp_path / "page", train=images, test=unlabelled)
     told = flowkit.Flow(
         flowkit.bijectors.Chain(
-            [flowkit.bijectors.Coupling(flowkit.conditioners.ConvNet(8, context="required"), split="checkerboard")]
+            [
+                flowkit.bijectors.Coupling(
+                    flowkit.conditioners.ConvNet(8, context="required"), split="checkerboard"
+                )
+            ]
         ),
         dequantize=data.Dequantize(levels=17),
     )
     told.build({"x": (None, 8, 8, 1), "context": (None, 3)})
-    with pytest.raises(ValueError, match="images alone, or with their class, received one that needs another context"):
+    with pytest.raises(
+        ValueError, match="images alone, or with their class, received one that needs another context"
+    ):
         write_page(told, tmp_path / "page", train=images, test=images)
     assert not (tmp_path / "page").exists()
 

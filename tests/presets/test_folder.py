@@ -126,8 +126,9 @@ def test_a_path_is_a_path_and_a_name_a_name(preset, tmp_path, monkeypatch):
     assert read_preset("./mine").metadata["name"] == "mine"
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    flow.save_to_preset(".")
-    assert read_preset(".").metadata["name"] == "here"
+    with pytest.raises(PresetError, match="received the one that you are in: name one inside it"):
+        flow.save_to_preset(".")
+    assert list((tmp_path / "here").iterdir()) == []
     monkeypatch.chdir(tmp_path)
     for name in ("./glow/digits", "../digits", str(tmp_path / "none")):
         with pytest.raises(PresetError, match="expected the folder of a preset, found none"):

@@ -86,7 +86,9 @@ def test_a_hook_under_another_name_is_told():
     with pytest.raises(NotImplementedError, match="but forward: rename"):
         UnderOtherNames()(ops.ones((2, 3)))
     report = check_bijector(Misspelt, **QUICK)
-    assert any("no _inverse(self, z), but _inverese: rename that to _inverse" in note for note in report.notes)
+    assert any(
+        "no _inverse(self, z), but _inverese: rename that to _inverse" in note for note in report.notes
+    )
 
     class OnlyTheInverse(Misspelt):
         def inverse(self, z):
