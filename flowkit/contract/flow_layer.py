@@ -12,7 +12,7 @@ from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, 
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.frozen import derive_from
-from flowkit.contract.missing_hook import missing_hook
+from flowkit.contract.missing_hook import missing_hook, refuse_public_names
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
@@ -38,6 +38,7 @@ class FlowLayer(keras.Layer):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        refuse_public_names(cls, FlowLayer)
         cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from flowkit.bijectors import Chain, Elementwise, Scale, Shift
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec
 from flowkit.testing import check_bijector
 from flowkit.testing.clauses.catalogue import CLAUSES
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
@@ -61,16 +61,6 @@ def test_a_layer_without_an_inverse_is_told_once_and_the_rest_is_judged(make, sa
     assert note in str(report)
 
 
-class UnderOtherNames(Bijector):
-    """As other libraries call the two directions."""
-
-    def forward(self, x):
-        return 2.0 * x, ops.log(2.0) * x.shape[-1]
-
-    def inverse(self, z):
-        return z / 2.0, -ops.log(2.0) * z.shape[-1]
-
-
 class Misspelt(Bijector):
     def _forward(self, x):
         return 2.0 * x, ops.log(2.0) * x.shape[-1]
@@ -80,24 +70,9 @@ class Misspelt(Bijector):
 
 
 def test_a_hook_under_another_name_is_told():
-    """Where the check begins, in a call, and where an inverse would be said to be missing."""
-    with pytest.raises(ContractError, match=r"no _forward\(self, x\), but forward: rename that to _forward"):
-        check_bijector(UnderOtherNames, **QUICK | {"raises": True})
-    with pytest.raises(NotImplementedError, match="but forward: rename"):
-        UnderOtherNames()(ops.ones((2, 3)))
     report = check_bijector(Misspelt, **QUICK)
-    assert any(
-        "no _inverse(self, z), but _inverese: rename that to _inverse" in note for note in report.notes
-    )
-
-    class OnlyTheInverse(Misspelt):
-        def inverse(self, z):
-            return z / 2.0, -ops.log(2.0) * z.shape[-1]
-
-        _inverese = None
-
-    report = check_bijector(OnlyTheInverse, **QUICK)
-    assert "no _inverse(self, z), but inverse: rename that to _inverse" in str(report)
+    (note,) = report.notes
+    assert "no _inverse(self, z), but _inverese: rename that to _inverse" in note
 
 
 def test_what_is_wrong_forward_is_found_without_an_inverse():
