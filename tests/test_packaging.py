@@ -1,5 +1,6 @@
 """What is packed, and the files around the package that name its requirements."""
 
+import ast
 import os
 import re
 import subprocess
@@ -36,6 +37,23 @@ def bound(requirement):
 def test_the_extras_are_there():
     export = {"export", "export-jax", "export-tensorflow"}
     assert set(EXTRAS) == {*ENGINES, *export, "tables", "hub", "testing", "docs", "dev"}
+
+
+def test_what_users_install_is_tried_on_each_python_and_engine():
+    """`nox -s package`; that its file is a program is seen by running it."""
+    said = {
+        target.id: ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign)
+        and isinstance(target := node.targets[0], ast.Name)
+        and target.id.isupper()
+        if target.id != "DIST"
+    }
+    pythons = {
+        line.rsplit(" ", 1)[1] for line in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", line)
+    }
+    assert set(said["PYTHONS"]) == pythons
+    assert set(said["ENGINES"]) == set(ENGINES)
 
 
 def test_no_engine_is_a_dependency():
@@ -181,7 +199,6 @@ def test_requirements_are_ranges_from_the_users_own_index():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The names in a wheel built from this tree; hatchling alone, no network."""
-    pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

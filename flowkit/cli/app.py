@@ -143,8 +143,13 @@ def sample(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     zoom: Annotated[
-        int, typer.Option(min=1, max=64, help="Each pixel of an image becomes a square of so many.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Each pixel of an image becomes a square of so many. Default: as many as bring the picture to 512.",
+        ),
+    ] = None,
     backend: Backend = None,
 ):
     """Draw samples of a trained flow, as one picture; of a table, as one more table."""

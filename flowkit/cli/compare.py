@@ -18,7 +18,8 @@ from flowkit.training.atomic import atomic_path
 # Of each kind of run: what its log calls the loss, what an axis calls it, its number, and the error of that.
 _IMAGES = ("bits_per_dim", "bits/dim", "test_bits_per_dim", "test_standard_error")
 _TABLES = ("nll", "-log p(x), nats", "test_log_prob", "test_standard_error")
-_ACROSS = 4  # pictures in a row
+# Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
+_ACROSS = {_IMAGES: (4, 3.5), _TABLES: (2, 7.0)}
 
 
 def run(paths, *, output):
@@ -59,11 +60,13 @@ def _drawn(folders, names, kind):
         for picture in (folder.samples, folder.pairs)
         if picture.is_file()
     ]
-    across = min(_ACROSS, max(1, len(pictures)))
+    most, inches = _ACROSS[kind]
+    across = min(most, max(1, len(pictures)))
     down = -(-len(pictures) // across)
-    figure = Figure(figsize=(max(7, 3.5 * across), 4 + 3.7 * down), dpi=120, layout="constrained")
+    tall = inches + 0.2  # with its title
+    figure = Figure(figsize=(max(7, inches * across), 4 + tall * down), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(1 + down, across, height_ratios=[4, *[3.7] * down])
+    grid = figure.add_gridspec(1 + down, across, height_ratios=[4, *[tall] * down])
     axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel=kind[1])
     for name, folder in zip(names, folders, strict=True):
         log = training.read_log(folder.log)
@@ -87,7 +90,8 @@ def _drawn(folders, names, kind):
     for number, (name, picture) in enumerate(pictures):
         place = figure.add_subplot(grid[1 + number // across, number % across])
         with Image.open(picture) as image:
-            place.imshow(np.asarray(image.convert("RGB")), interpolation="nearest")
+            # Made smaller by dropping rows it would lose thin lines; enlarged, its pixels stay squares.
+            place.imshow(np.asarray(image.convert("RGB")), interpolation="antialiased")
         place.set_title(name, fontsize=8)
         place.set_axis_off()
     return figure

@@ -14,6 +14,11 @@ def run(path, *, source, output, rows, samples, outside, background, seed):
     folder = trained(path)
     flow = folder.load_flow()
     lone = isinstance(folder, LoneFlow)
+    if len(flow.event_shape) > 1 and flow.dequantize is None:
+        raise CommandError(
+            f"{path}: the flow takes continuous values, and images of a file do not say how they were brought to its "
+            "scale: flowkit.diagnostics.report(flow, x) takes them as the flow was trained on them"
+        )
     if context_kind(flow) == "required" and flow.num_classes is None:
         raise CommandError(
             f"{path}: the flow reads a context that is no label: flowkit.diagnostics.report(flow, x, context) takes one"
@@ -66,10 +71,8 @@ def _outside(flow, source):
     if len(flow.event_shape) == 1 and flow.dequantize is None:
         return in_order(flow, data.load_table(source, "test")), None
     dataset = _images(flow, source, "test")
-    images = dataset.images
-    if flow.dequantize is not None:
-        top = flow.dequantize.stored_levels - 1
-        images = np.round(images.astype("float64") * top / (dataset.levels - 1)).astype("uint8")
+    top = flow.dequantize.stored_levels - 1
+    images = np.round(dataset.images.astype("float64") * top / (dataset.levels - 1)).astype("uint8")
     if context_kind(flow) != "required":
         return images, None
     # Of other data no class is right: each row is given one by chance.

@@ -12,6 +12,8 @@ def hint(path):
     """What to do about `path`, which is no run: the end of a message."""
     name = path.as_posix()
     trained = ", ".join(zoo.pretrained())
+    if name in zoo.pretrained():  # as ./glow/digits, which is a folder of that path alone
+        return f"did you mean {name}, which comes with flowkit?"
     if name in recipes.available():
         made = Path("runs") / name.replace("/", "-")
         if (made / "recipe.toml").is_file():

@@ -6,7 +6,7 @@ from flowkit import recipes
 from flowkit.cli.failure import CommandError
 from flowkit.cli.table_run import save_samples
 from flowkit.cli.trained import LoneFlow, trained
-from flowkit.training import sample_grid, save_png
+from flowkit.training import enlarged, sample_grid, save_png
 
 
 def _of_tables(flow, path):
@@ -27,7 +27,7 @@ def run(path, *, count, temperature, output, seed, zoom):
     wanted = ".csv" if table else ".png"
     if output.suffix.lower() != wanted:
         raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
-    if table and zoom > 1:
+    if table and zoom is not None:
         raise CommandError(f"--zoom: expected a flow of images, {path} is one of tables")
     flow = flow or folder.load_flow()
     if temperature is None:
@@ -46,5 +46,5 @@ def run(path, *, count, temperature, output, seed, zoom):
             seed=seed,
             levels=flow.dequantize.stored_levels,
         )
-        save_png(output, grid.repeat(zoom, axis=0).repeat(zoom, axis=1))
+        save_png(output, enlarged(grid, zoom))
     print(f"samples {output}")

@@ -4,7 +4,7 @@ import numpy as np
 
 from flowkit.cli.failure import CommandError, say
 from flowkit.data.image_file import read_image
-from flowkit.training import image_grid, save_png
+from flowkit.training import enlarged, image_grid, save_png
 
 
 def read_images(paths, flow):
@@ -31,9 +31,9 @@ def _read(path, size, channels):
 
 
 def save_strip(path, images, flow):
-    """A picture of `images` (positions, n, height, width, channels), one row for each of the n."""
+    """A picture of `images` (positions, n, height, width, channels), one row for each of the n, enlarged."""
     rows = np.swapaxes(images, 0, 1)
     grid = image_grid(
         rows.reshape(-1, *rows.shape[2:]), columns=len(images), levels=flow.dequantize.stored_levels
     )
-    save_png(path, grid)
+    save_png(path, enlarged(grid))

@@ -165,7 +165,8 @@ def finish(experiment, folder, progress, held_out, scores):
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     training.save_curves(folder.curves, *epoch_log.curves(log, "bits_per_dim", held_out))
     if recipe.sampling.count:
-        training.save_png(folder.samples, training.sample_grid(flow, **_picture(experiment)))
+        grid = training.sample_grid(flow, **_picture(experiment))
+        training.save_png(folder.samples, training.enlarged(grid))
     mean, error = scores["test"]
     told = epoch_log.told(recipe, log, held_out)
     if held_out is not None:

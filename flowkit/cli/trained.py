@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from flowkit import presets, recipes
-from flowkit._shipped import preset_folders
 from flowkit.cli.failure import CommandError
 from flowkit.cli.flow_file import read_flow
 from flowkit.cli.run_folder import RunFolder, with_source
 from flowkit.flows import Flow
+from flowkit.presets.find import shipped_preset
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME
 
@@ -64,12 +64,9 @@ def trained(run):
     """`run` as something with `recipe`, `load_flow` and `path`: a run's folder, a preset by folder, by a name such as
     glow/digits or by hf://user/name, or a .keras file."""
     path = Path(run)
-    if (
-        run.startswith(SCHEME)
-        or is_preset(path)
-        or (not path.exists() and path.as_posix() in preset_folders())
-    ):
-        return FromPreset(run if run.startswith(SCHEME) else path.as_posix())
+    shipped = not (path / "recipe.toml").is_file() and shipped_preset(run) is not None
+    if run.startswith(SCHEME) or is_preset(path) or shipped:
+        return FromPreset(run)
     if path.suffix == ".keras" and not path.is_dir():
         return LoneFlow(path)
     return RunFolder(path)

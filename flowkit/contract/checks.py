@@ -23,7 +23,7 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
             bijector,
             expected=f"(batch, *event) with an event of rank {wanted}",
             received=f"shape {shape}",
-            hint="The first axis is always the batch.",
+            hint=_without_channels(len(event), ranks) or "The first axis is always the batch.",
         )
     for axis, (n, m) in enumerate(zip(event, multiple or (), strict=False), start=1):
         if n is not None and n % m:
@@ -44,8 +44,16 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
                 bijector,
                 expected=f"an event of shape {built[1:]}, which its weights were made for",
                 received=f"shape {shape}",
-                hint="What x depends on is given apart, as context=." if len(shape) == 2 else None,
+                hint=_without_channels(len(event), (len(built) - 1,))
+                or ("What x depends on is given apart, as context=." if len(shape) == 2 else None),
             )
+
+
+def _without_channels(received, wanted):
+    """What helps if events of two axes come where those of three are wanted: grey images, mostly."""
+    if received == 2 and wanted is not None and 3 in wanted and 2 not in wanted:
+        return "Images without an axis of channels? x[..., None] adds one, as the last."
+    return None
 
 
 def refuse_no_context(layer, context):

@@ -12,6 +12,7 @@ from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, 
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.frozen import derive_from
+from flowkit.contract.missing_hook import missing_hook, refuse_public_names
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
@@ -37,6 +38,7 @@ class FlowLayer(keras.Layer):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        refuse_public_names(cls, FlowLayer)
         cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
@@ -174,10 +176,10 @@ class FlowLayer(keras.Layer):
             """Keras's own names its argument otherwise."""
 
     def _forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        raise NotImplementedError(f"{type(self).__name__} has no _forward(self, x).")
+        raise NotImplementedError(missing_hook(self, "_forward", "x"))
 
     def _inverse(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        raise NotImplementedError(f"{type(self).__name__} has no _inverse(self, z).")
+        raise NotImplementedError(missing_hook(self, "_inverse", "z"))
 
     def _adapt(self, *args: Any, **kwargs: Any) -> None:
         """Nothing depends on data unless a subclass says so."""

@@ -37,13 +37,17 @@ def write_page(
 
     - `train`, `test`: `flowkit.data.Dataset`s. Of the first the directions are learned, one for each class and one
       for brightness; of the second are the images to pick from, and those whose log p that on screen is compared with.
+      A class-conditional flow is asked about each given its label, and the page lets a class be chosen; its latents
+      hold no class, so brightness is its one direction.
     - `temperature`: at which the page draws new images.
     - `ort`: the folder dist of npm's onnxruntime-web; None downloads the version that is known, once (33 MB).
 
     The page asks nothing of any other host. Raises ValueError for a flow that is not one of stored images, of 1 or 3
-    channels, or that needs a context; ContractError if a graph differs from the flow. Nothing is written then.
+    channels, or that needs a context other than a class, and for images without labels if it needs those;
+    ContractError if a graph differs from the flow. Nothing is written then.
     """
     _refuse_others(flow)
+    _refuse_unlabelled(flow, train, test)
     folder = Path(folder)
     if folder.is_dir() and not _is_page({path.name for path in folder.iterdir()}):
         raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
@@ -60,14 +64,15 @@ def write_page(
 
 
 def _write(flow, folder, train, test, name, temperature):
-    sums = {}
+    picked = _some(test, IMAGES)
+    sums, labels = {}, _labels(flow, test, picked)
+    each_class = None if labels is None else np.arange(flow.num_classes, dtype="int32")
     for graph, what in (("decode", "decode"), ("encode", "encode_and_log_prob")):
         path = folder / f"{graph}.onnx"
-        flow.export(path, what)
+        flow.export(path, what, context=each_class)
         sums[graph] = hashlib.sha256(path.read_bytes()).hexdigest()
     for page in _pages():
         (folder / page.name).write_bytes(page.read_bytes())
-    picked = _some(test, IMAGES)
     shown = test.images[picked]
     _write_atlas(folder / "images.png", shown, flow.dequantize.stored_levels)
     attributes, directions = _directions(flow, train)
@@ -75,7 +80,8 @@ def _write(flow, folder, train, test, name, temperature):
     # That of the first row of any call: so the page's log p of an image is flow.log_prob's of it alone.
     noise = counted((Need("uniform", math.prod(flow.event_shape)),), 0, 1)
     np.asarray(noise, "<f4").tofile(folder / "noise.bin")
-    labels = [] if test.labels is None else [_class_name(test, label) for label in test.labels[picked]]
+    titles = [] if test.labels is None else [_class_name(test, label) for label in test.labels[picked]]
+    likely = flow.log_prob(test.images[:LEARNED], _labels(flow, test, slice(LEARNED)))
     latents = flow.bijector.compute_output_shape((None, *flow.event_shape))[1:]
     meta = {
         "name": name,
@@ -89,9 +95,11 @@ def _write(flow, folder, train, test, name, temperature):
         "temperature": temperature,
         "images": len(shown),
         "columns": COLUMNS,
-        "labels": labels,
+        "labels": titles,
+        "classes": [] if labels is None else [_class_name(test, label) for label in range(flow.num_classes)],
+        "shown_labels": [] if labels is None else labels.tolist(),
         "attributes": attributes,
-        "log_prob": np.sort(flow.log_prob(test.images[:LEARNED])).round(2).tolist(),
+        "log_prob": np.sort(likely).round(2).tolist(),
         "sha256": sums,
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
@@ -115,10 +123,26 @@ def _refuse_others(flow):
         raise ValueError(
             f"the page expects a flow of stored images of 1 or 3 channels, received one of {stored} events of {shape}."
         )
-    if context_kind(flow) == "required":
+    if context_kind(flow) == "required" and flow.num_classes is None:
         raise ValueError(
-            "the page expects a flow that is given images alone, received one that needs a context."
+            "the page expects a flow that is given images alone, or with their class, received one that needs another "
+            "context."
         )
+
+
+def _refuse_unlabelled(flow, *datasets):
+    for dataset in datasets if context_kind(flow) == "required" else ():
+        if dataset.labels is None or dataset.labels.max() >= flow.num_classes:
+            received = "no labels" if dataset.labels is None else f"labels up to {dataset.labels.max()}"
+            raise ValueError(
+                f"the page expects images with one of the {flow.num_classes} classes that the flow knows, received "
+                f"{dataset.name} with {received}."
+            )
+
+
+def _labels(flow, dataset, some):
+    """The classes that a flow is given with some images, None for one that is given images alone."""
+    return dataset.labels[some].astype("int32") if context_kind(flow) == "required" else None
 
 
 def _some(dataset, count):
@@ -142,13 +166,17 @@ def _write_atlas(path, images, stored_levels):
 
 
 def _directions(flow, dataset):
-    """(names, latents): for brightness, and each class against all others, the difference of the means of latents."""
+    """(names, latents): for brightness, and each class against all others, the difference of the means of latents.
+
+    Latents that were found given the class should not hold it: of those brightness is left.
+    """
     some = np.random.default_rng(0).permutation(len(dataset))[:LEARNED]
     images = dataset.images[some]
-    z = flow.encode(images, check=None).reshape(len(images), -1)
+    given = _labels(flow, dataset, some)
+    z = flow.encode(images, given, check=None).reshape(len(images), -1)
     light = images.reshape(len(images), -1).mean(axis=1)
     groups = {"brightness": light > np.median(light)}
-    if dataset.labels is not None and len(np.unique(dataset.labels)) <= 12:
+    if given is None and dataset.labels is not None and len(np.unique(dataset.labels)) <= 12:
         labels = dataset.labels[some]
         groups |= {_class_name(dataset, label): labels == label for label in np.unique(labels)}
     groups = {name: rows for name, rows in groups.items() if rows.any() and not rows.all()}
@@ -157,7 +185,8 @@ def _directions(flow, dataset):
 
 
 def _class_name(dataset, label):
-    return str(label) if dataset.classes is None else dataset.classes[label]
+    names = dataset.classes or ()
+    return names[label] if label < len(names) else str(label)
 
 
 def _levels(flow, latents):

@@ -33,6 +33,7 @@ def copy_runtime(folder: Path, ort: Path | None = None) -> None:
 def _archive():
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowkit"
     try:
+        cache.mkdir(parents=True, exist_ok=True)  # where it is missing, Keras takes /tmp without a word
         return keras.utils.get_file(
             f"onnxruntime-web-{VERSION}.tgz",
             URL,

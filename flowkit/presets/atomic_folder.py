@@ -21,6 +21,10 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         found = "one with files in it" if path.is_dir() else "a file"
         raise PresetError(f"{path}: expected a new folder, found {found}: remove it, or choose another.")
+    if path == Path.cwd():  # renaming another into its place would leave the caller in a folder that is gone
+        raise PresetError(
+            f"{path}: expected a new folder, received the one that you are in: name one inside it."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
     try:

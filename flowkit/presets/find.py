@@ -5,13 +5,15 @@ from pathlib import Path
 
 from flowkit._shipped import closest, preset_folders
 from flowkit.presets.errors import PresetError
+from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME, download
 
 
 def find_preset(preset: str | os.PathLike[str]) -> Path:
     """The folder of `preset`: a folder, a name such as "glow/digits", or "hf://user/name", which is downloaded.
 
-    Raises PresetError if there is none.
+    A name that comes with flowkit is that, unless a folder of this name holds a preset; "./glow/digits" is a folder
+    alone. Raises PresetError if there is none.
 
     >>> find_preset("glow/digits").name
     'digits'
@@ -19,14 +21,21 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
     name = os.fspath(preset)
     if name.startswith(SCHEME):
         return download(name)
-    if os.path.isdir(name):
-        return Path(name)
-    known = preset_folders()
-    if name in known:
-        return known[name]
-    if os.path.exists(name):
+    folder = os.path.expanduser(name)
+    if (shipped := shipped_preset(name)) is not None and not is_preset(folder):
+        return shipped
+    if os.path.isdir(folder):
+        return Path(folder)
+    if os.path.exists(folder):
         raise PresetError(f"{name}: expected the folder of a preset, found a file.")
+    if os.path.isabs(folder) or name.startswith("."):
+        raise PresetError(f"{name}: expected the folder of a preset, found none.")
     raise PresetError(
         f"there is no preset {name!r}: expected a folder, hf://user/name, or a name that comes with flowkit; the "
-        f"nearest are {closest(name, known)}."
+        f"nearest are {closest(name, preset_folders())}."
     )
+
+
+def shipped_preset(name: str) -> Path | None:
+    """The folder of a preset that comes with flowkit, by its name; None for any other name, and for a path."""
+    return preset_folders().get(name.rstrip("/"))

@@ -8,7 +8,7 @@ from flowkit.training.grid import ImageGrid
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
 from flowkit.training.live_log import Log
 from flowkit.training.log import CSVLog, read_log
-from flowkit.training.pictures import SampleGrid, image_grid, sample_grid, save_curves, save_png
+from flowkit.training.pictures import SampleGrid, enlarged, image_grid, sample_grid, save_curves, save_png
 from flowkit.training.progress import ProgressBar
 from flowkit.training.resume import Resume
 from flowkit.training.schedules import WarmUp, WarmUpCosine
@@ -33,6 +33,7 @@ __all__ = [
     "WarmUpCosine",
     "atomic_path",
     "averaged_weights",
+    "enlarged",
     "image_grid",
     "read_log",
     "sample_grid",

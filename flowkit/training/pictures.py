@@ -14,6 +14,8 @@ from flowkit.contract.arguments import whole_number
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
+_LONG_SIDE = 512  # pixels: of a picture that is shown one to one, and of small images would be a thumbnail
+
 
 def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels: int = 256) -> np.ndarray:
     """n images side by side in `columns` columns, the square root of n rounded up by default.
@@ -51,6 +53,18 @@ def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels
         top, left = position // columns * down, position % columns * across
         grid[top : top + height, left : left + width] = image
     return grid.astype("uint8")
+
+
+def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:
+    """`grid`, `(H, W)` or `(H, W, 3)`, with each pixel a square of `zoom`.
+
+    None takes the least zoom that brings the longer side to 512 pixels; a picture of that size is left as it is.
+
+    >>> enlarged(np.zeros((18, 38), "uint8")).shape  # 14 times
+    (252, 532)
+    """
+    zoom = math.ceil(_LONG_SIDE / max(grid.shape[:2])) if zoom is None else zoom
+    return grid.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
 def save_png(path: str | Path, array: Any) -> None:
@@ -113,7 +127,7 @@ def sample_grid(
 
 
 class SampleGrid(keras.callbacks.Callback):
-    """Writes `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents.
+    """Writes `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents; small ones `enlarged`.
 
     Shows the averaged weights if the optimizer keeps them, and draws from its own seed, so that
     training with this callback and without it comes to the same weights bit for bit. In a group of processes
@@ -168,4 +182,4 @@ class SampleGrid(keras.callbacks.Callback):
         with averaged_weights(self.model):
             grid = sample_grid(self.model, **self._how)
         if distributed.is_main():
-            save_png(self.folder / f"epoch-{epoch + 1:03d}.png", grid)
+            save_png(self.folder / f"epoch-{epoch + 1:03d}.png", enlarged(grid))

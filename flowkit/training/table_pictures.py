@@ -11,6 +11,7 @@ from flowkit.training.atomic import atomic_path
 
 _MOST_COLUMNS = 10  # of a pair plot: of more, nothing can be seen
 _DOTS = 2_000
+_FAINT = 0.3  # how opaque a dot is among 2,000; where few lie alone, nobody would see it
 _BLUE, _ORANGE = "#1f77b4", "#ff7f0e"
 
 
@@ -39,8 +40,14 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
                 axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=name)
         else:
             table, colour = (data, _BLUE) if row > column else (samples, _ORANGE)
+            size, opacity = _dots(len(table))
             axes.scatter(
-                table[:_DOTS, column], table[:_DOTS, row], s=2, alpha=0.3, linewidths=0, color=colour
+                table[:_DOTS, column],
+                table[:_DOTS, row],
+                s=size,
+                alpha=opacity,
+                linewidths=0,
+                color=colour,
             )
             axes.set_ylim(*limits[row])
         axes.set_xlim(*limits[column])
@@ -84,6 +91,12 @@ def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
     if latents.shape[1] <= 10:
         axes.legend(fontsize=7)
     _save(figure, path)
+
+
+def _dots(count):
+    """(area in square points, opacity) of each of `count` dots: together they are about as dark, however few."""
+    crowd = min(max(1, count), _DOTS) / _DOTS
+    return min(12.0, 2.0 / crowd**0.5), min(1.0, _FAINT / crowd**0.5)
 
 
 def _limits(data, samples):

@@ -80,6 +80,15 @@ def pixels(path):
     return np.asarray(Image.open(path))
 
 
+def shrunk(path, zoom):
+    """The pixels of a picture, each of which was made a square of `zoom`."""
+    large = pixels(path)
+    small = large[::zoom, ::zoom]
+    np.testing.assert_array_equal(small.repeat(zoom, axis=0).repeat(zoom, axis=1), large)
+    assert (zoom - 1) * max(small.shape) < 512 <= max(large.shape)  # no larger than it takes
+    return small
+
+
 def test_a_run_holds_everything(trained):
     assert sorted(p.name for p in trained.iterdir()) == [
         "checkpoint.npz", "checkpoint.previous.npz", "flow.keras", "log.csv", "loss.png",
@@ -89,7 +98,7 @@ def test_a_run_holds_everything(trained):
     assert recipes.read_recipe(str(trained / "recipe.toml")).model["coupling"] == "affine"
     log = training.read_log(trained / "log.csv")
     assert [row["epoch"] for row in log] == [1, 2]
-    assert pixels(trained / "samples.png").shape == (18, 18)
+    assert shrunk(trained / "samples.png", 29).shape == (18, 18)
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["train_bits_per_dim"] == log[-1]["bits_per_dim"]
     assert metrics["engine"].startswith(backends.name())
@@ -145,7 +154,7 @@ def test_sample_repeats_with_its_seed(trained, tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         arguments = ["sample", str(trained), "-n", "6", "--temperature", "0.5", "--seed", seed]
         assert main([*arguments, "-o", str(tmp_path / f"{name}.png")]) == 0
-    a, b, c = (pixels(tmp_path / f"{name}.png") for name in "abc")
+    a, b, c = (shrunk(tmp_path / f"{name}.png", 19) for name in "abc")
     assert a.shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
     assert (a == b).all()
     assert (a != c).any()
@@ -164,7 +173,7 @@ def test_interpolation_ends_at_the_two_images(trained, tmp_path):
     strip = tmp_path / "strip.png"
     arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(strip)]
     assert main(["interpolate", *arguments, "--steps", "5"]) == 0
-    strip = pixels(strip)
+    strip = shrunk(strip, 11)
     assert strip.shape == (8, 5 * 8 + 4 * 2)
     assert (strip[:, :8] == ends[0]).all()
     assert (strip[:, -8:] == ends[1]).all()
@@ -179,7 +188,7 @@ def test_an_image_of_another_size_is_fitted_and_that_is_said(trained, tmp_path, 
     (note,) = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
     assert "large.png is 16 wide and 16 high" in note
     assert note.endswith("8 and 8")
-    assert pixels(tmp_path / "strip.png").shape == (8, 3 * 8 + 2 * 2)
+    assert shrunk(tmp_path / "strip.png", 19).shape == (8, 3 * 8 + 2 * 2)
 
 
 def test_the_arc_and_the_line_differ_between_the_same_ends(trained, tmp_path):
@@ -189,7 +198,7 @@ def test_the_arc_and_the_line_differ_between_the_same_ends(trained, tmp_path):
     for path in ("linear", "spherical"):
         arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--path", path]
         assert main(["interpolate", *arguments, "-o", str(tmp_path / f"{path}.png")]) == 0
-        strips.append(pixels(tmp_path / f"{path}.png"))
+        strips.append(shrunk(tmp_path / f"{path}.png", 6))
     line, arc = strips
     assert line.shape == (8, 9 * 8 + 8 * 2)
     assert (line[:, :8] == arc[:, :8]).all()
@@ -224,7 +233,7 @@ def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained
     direction = latent.attribute_direction(flow, train.images[rows], train.labels[rows] == 3)
     moved = latent.manipulate(flow, train.images[:3], direction, [-1, 0, 1])
     expected = training.image_grid(np.swapaxes(moved, 0, 1).reshape(9, 8, 8, 1), columns=3, levels=17)
-    np.testing.assert_array_equal(pixels(strip), expected)
+    np.testing.assert_array_equal(shrunk(strip, 19), expected)
 
 
 def test_classes_have_names():
@@ -244,7 +253,7 @@ def test_evaluate_shows_what_each_level_carries(trained, capsys):
 
 
 def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp_path, capsys):
-    assert pixels(conditional / "samples.png").shape == (10 * 8 + 9 * 2, 2 * 8 + 2)
+    assert shrunk(conditional / "samples.png", 6).shape == (10 * 8 + 9 * 2, 2 * 8 + 2)
     assert main(["evaluate", str(conditional)]) == 0
     Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "a.png")
     ends = [tmp_path / "a.png", tmp_path / "a.png"]
@@ -252,7 +261,7 @@ def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp
         capsys, "interpolate", conditional, *ends
     )
     assert main(["interpolate", str(conditional), *map(str, ends), "--label", "3"]) == 0
-    assert pixels(conditional / "strip.png").shape == (8, 9 * 8 + 8 * 2)
+    assert shrunk(conditional / "strip.png", 6).shape == (8, 9 * 8 + 8 * 2)
     assert main(["evaluate", str(conditional), "--levels"]) == 0
     assert "the flow is class-conditional" in refused(
         capsys, "manipulate", conditional, ends[0], "--from-class", "1", "--to-class", "3"
@@ -363,6 +372,16 @@ def test_a_run_is_diagnosed(trained, tmp_path, capsys):
 
 
 @pytest.mark.one_engine
+def test_a_flow_of_continuous_images_is_given_no_stored_ones(tmp_path, capsys):
+    flow = flowkit.Flow(flowkit.bijectors.Scale(0.0))
+    flow.build((None, 8, 8, 1))
+    flow.save(tmp_path / "mine.keras")
+    for more in ([], ["--data", "digits"]):
+        said = refused(capsys, "diagnose", tmp_path / "mine.keras", *more)
+        assert "flowkit.diagnostics.report(flow, x) takes them as the flow was trained" in said
+
+
+@pytest.mark.one_engine
 def test_a_class_conditional_run_is_diagnosed_given_its_labels(conditional, tmp_path):
     few = ["--samples", "100", "--rows", "10", "-o", str(tmp_path)]
     assert main(["diagnose", str(conditional), *few]) == 0
@@ -376,6 +395,22 @@ def test_runs_are_compared_side_by_side(trained, conditional, tmp_path, capsys):
     assert pixels(picture).ndim == 3
     bits = json.loads((trained / "metrics.json").read_text())["test_bits_per_dim"]
     assert f"{bits:.4f} +-" in capsys.readouterr().out
+
+
+@pytest.mark.one_engine
+def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
+    """A picture that is made smaller keeps its thin rows: here one pixel in 40 is dark."""
+    run = shutil.copytree(trained, tmp_path / "lined")
+    lined = np.full((2000, 2000), 255, "uint8")
+    lined[20::40] = 0
+    Image.fromarray(lined).save(run / "samples.png")
+    beside = tmp_path / "beside.png"
+    assert main(["compare", str(run), str(run), "-o", str(beside)]) == 0
+    picture = pixels(beside).astype(int)[..., :3].min(axis=-1)
+    height, width = picture.shape
+    column = picture[int(0.55 * height) :, width // 4]  # through the left of the two pictures
+    lines = (column[1:-1] < 250) & (column[1:-1] <= column[:-2]) & (column[1:-1] < column[2:])
+    assert lines.sum() == 50
 
 
 @pytest.mark.one_engine
@@ -433,6 +468,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["evaluate", "no/such/run"], "no/such/run: expected the folder of a run"),
         (["sample", "glow/cifar10"], "`flowkit train glow/cifar10` makes one; trained already are glow/digits, "),
         (["sample", "glow/fashion-mnits"], "found none; did you mean glow/fashion-mnist?"),
+        (["sample", "./glow/digits"], "found none; did you mean glow/digits, which comes with flowkit?"),
         (["sample", "TRAINEDD"], "found none; did you mean TRAINED?"),
         (["train", "RECIPE", "--out", "TRAINEDD", "--resume"], "did you mean TRAINED? Without --resume a new run b"),
         (["diagnose", "TRAINED/flow.keras"], "a flow alone does not say what data it is of: --data SOURCE gives"),

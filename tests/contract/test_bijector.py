@@ -165,6 +165,50 @@ def test_a_wrong_rank_names_the_layer_the_ranks_and_the_shape(direction, shape):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.one_engine
+def test_directions_as_other_libraries_call_them_are_told_where_they_are_written():
+    """Before a call: on PyTorch it would run `forward`, and `inverse` would answer unchecked."""
+    with pytest.raises(TypeError, match=r"Mine expects .*received forward: rename that to _forward"):
+
+        class Mine(Bijector):
+            def forward(self, x):
+                return 2 * x, 0.0
+
+    with pytest.raises(TypeError, match=r"Half expects .*received inverse: rename that to _inverse"):
+
+        class Half(Times):
+            _inverse = Bijector._inverse
+
+            def inverse(self, z):
+                return z / 2, 0.0
+
+    class Noted(Times):
+        def inverse(self, z):
+            return super().inverse(z)
+
+    assert Noted().inverse(np.ones((2, 3), "float32"))[0].shape == (2, 3)
+
+
+class OfImages(Times):
+    spec = BijectorSpec(event_rank=3)
+
+
+@pytest.mark.one_engine
+def test_images_without_channels_are_told_how_to_have_some():
+    hint = r"x\[\.\.\., None\] adds one"
+    with pytest.raises(ContractError, match=hint):
+        OfImages()(np.ones((5, 8, 8), "float32"))
+    either = Times(name="either")  # of any rank, until it is built
+    either.spec = BijectorSpec()
+    either(np.ones((5, 8, 8, 1), "float32"))
+    with pytest.raises(ContractError, match=hint):
+        either(np.ones((5, 8, 8), "float32"))
+    for shape in ((5, 8), (5, 8, 8, 1, 1)):
+        with pytest.raises(ContractError) as caught:
+            OfImages()(np.ones(shape, "float32"))
+        assert "None]" not in str(caught.value)
+
+
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_other_channels_than_the_weights_were_made_for(direction):
     layer = Times(name="mine")

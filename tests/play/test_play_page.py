@@ -73,19 +73,33 @@ def served():
 
 
 @pytest.fixture(scope="module")
-def page(browser, folder, served):
-    """The page, ready; what went wrong, and what was asked of another host, are its `problems`."""
-    address = served(folder)
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(120_000)
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("requestfailed", lambda request: page.problems.append(request.url))
-    own = (address, f"blob:{address}")
-    page.on("request", lambda asked: None if asked.url.startswith(own) else page.problems.append(asked.url))
-    page.goto(address)
-    page.wait_for_selector("body[data-ready]")
-    return page
+def opened(browser, served):
+    """A function that opens the page of a folder and waits until it is ready.
+
+    What goes wrong there, and what is asked of another host, are its `problems`.
+    """
+
+    def open_page(folder):
+        address = served(folder)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("requestfailed", lambda request: page.problems.append(request.url))
+        own = (address, f"blob:{address}")
+        page.on(
+            "request", lambda asked: None if asked.url.startswith(own) else page.problems.append(asked.url)
+        )
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        return page
+
+    return open_page
+
+
+@pytest.fixture(scope="module")
+def page(opened, folder):
+    return opened(folder)
 
 
 def drawn(page, change):
@@ -99,13 +113,13 @@ def moved(page, control, value):
     drawn(page, f"{{ const c = {control}; c.value = {value}; c.dispatchEvent(new Event('input')); }}")
 
 
-def picture(page):
+def picture(page, side=28):
     return np.array(
         page.evaluate(
             "(() => { const c = document.querySelector('#picture');"
             " return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data); })()"
         )
-    ).reshape(28, 28, 4)[..., :1]
+    ).reshape(side, side, 4)[..., :1]
 
 
 def test_the_page_is_ready_without_errors_or_other_hosts(page):
@@ -206,6 +220,96 @@ def test_a_folder_that_is_damaged_says_so(browser, folder, served, tmp_path):
     page.wait_for_selector("#message:not([hidden])", timeout=120_000)
     assert page.inner_text("#message").startswith("decode.onnx is missing from this folder")
     page.close()
+
+
+@pytest.fixture(scope="module")
+def conditional(perturb):
+    """A small Glow of the digits given their class, off its start."""
+    flow = zoo.glow(
+        levels=2, steps=1, width=8, min_scale=0.5, num_classes=10, data_levels=17, input_shape=(8, 8, 1)
+    )
+    digits = data.load("digits")
+    flow.adapt(digits.images[:256], digits.labels[:256])
+    return perturb(flow, scale=0.1)
+
+
+@pytest.fixture(scope="module")
+def given(opened, conditional, folder, tmp_path_factory):
+    """The page of the digits given their class; `folder` says whether there is a runtime to be had."""
+    train, test = (data.load("digits", split) for split in ("train", "test"))
+    return opened(write_page(conditional, tmp_path_factory.mktemp("given") / "page", train=train, test=test))
+
+
+def test_a_class_is_chosen_and_the_flow_is_given_it(given, conditional):
+    test = data.load("digits", "test")
+    assert given.problems == []
+    state = given.evaluate("shown()")
+    z, label = (
+        given.evaluate("latents(0).then(z => Array.from(z))"),
+        given.evaluate("flow.meta.shown_labels[0]"),
+    )
+    shown = given.evaluate("Array.from(images[0])")
+    assert state["label"] is None
+    assert given.evaluate("flow.meta.classes") == [str(k) for k in range(10)]
+    # Latents that were given their class hold none.
+    assert given.evaluate("flow.meta.attributes") == ["brightness"]
+    assert given.is_visible("#class")
+
+    def answers(label):
+        """What the page shows as the image and says of it, and what the flow gives."""
+        image = conditional.decode(np.array([z], "float32"), np.array([label]))
+        (log_prob,) = conditional.log_prob(image, np.array([label]))
+        said = float(given.evaluate("document.body.dataset.logProb"))
+        return picture(given, 8)[..., 0], np.round(image[0, ..., 0] * (255 / 16)), said, log_prob
+
+    here, there, said, log_prob = answers(label)
+    np.testing.assert_array_equal(here, there)
+    np.testing.assert_array_equal(np.round(here.ravel() * (16 / 255)), shown)  # at its own class A comes back
+    np.testing.assert_allclose(said, log_prob, rtol=1e-4)
+    other = (label + 1) % 10
+    drawn(given, f"{{ const c = document.querySelector('#class'); c.value = {other}; c.oninput(); }}")
+    here, there, said, log_prob = answers(other)
+    assert np.abs(here - there).max() <= 16  # one level of 17, where rounding decides
+    assert (np.round(here.ravel() * (16 / 255)) != shown).any()
+    np.testing.assert_allclose(said, log_prob, rtol=1e-4)
+    assert f"log p(x | {other})" in given.inner_text("#density")
+    assert f"class={other}" in given.url
+    own = test.images[7]
+    likeliest = given.evaluate("x => flow.likeliest(new Uint8Array(x))", own.ravel().tolist())
+    each = [conditional.log_prob(own[None], np.array([k]))[0] for k in range(10)]
+    assert likeliest == int(np.argmax(each))
+    drawn(given, "document.querySelector('#reset').click()")
+    drawn(
+        given,
+        "{ const c = document.querySelector('#mix'); c.value = 1; c.dispatchEvent(new Event('input')); }",
+    )
+    b = given.evaluate("Array.from(images[1])")
+    assert np.round(picture(given, 8)[..., 0].ravel() * (16 / 255)).tolist() == b  # and B, at its own
+
+
+def test_a_page_with_classes_needs_labels_and_other_contexts_are_refused(conditional, tmp_path):
+    images = data.load("digits", "test")
+    unlabelled = data.Dataset(images.images, None, levels=17, name="mine")
+    with pytest.raises(
+        ValueError, match="one of the 10 classes that the flow knows, received mine with no labels"
+    ):
+        write_page(conditional, tmp_path / "page", train=images, test=unlabelled)
+    told = flowkit.Flow(
+        flowkit.bijectors.Chain(
+            [
+                flowkit.bijectors.Coupling(
+                    flowkit.conditioners.ConvNet(8, context="required"), split="checkerboard"
+                )
+            ]
+        ),
+        dequantize=data.Dequantize(levels=17),
+    )
+    told.build({"x": (None, 8, 8, 1), "context": (None, 3)})
+    with pytest.raises(
+        ValueError, match="images alone, or with their class, received one that needs another context"
+    ):
+        write_page(told, tmp_path / "page", train=images, test=images)
+    assert not (tmp_path / "page").exists()
 
 
 @pytest.mark.parametrize("width", [375, 1280])

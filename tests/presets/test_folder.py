@@ -116,6 +116,33 @@ def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
 
 
 @pytest.mark.one_engine
+def test_a_path_is_a_path_and_a_name_a_name(preset, tmp_path, monkeypatch):
+    flow, x, folder = preset
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flow.save_to_preset("./mine")
+    for name in ("./mine", "mine", "mine/", "../" + tmp_path.name + "/mine", "~/mine"):
+        np.testing.assert_array_equal(Flow.from_preset(name).log_prob(x), flow.log_prob(x))
+    assert read_preset("./mine").metadata["name"] == "mine"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(PresetError, match="received the one that you are in: name one inside it"):
+        flow.save_to_preset(".")
+    assert list((tmp_path / "here").iterdir()) == []
+    monkeypatch.chdir(tmp_path)
+    for name in ("./glow/digits", "../digits", str(tmp_path / "none")):
+        with pytest.raises(PresetError, match="expected the folder of a preset, found none"):
+            presets.find_preset(name)
+    shipped = presets.find_preset("glow/digits")
+    assert presets.find_preset("glow/digits/") == shipped
+    (tmp_path / "glow" / "digits").mkdir(parents=True)  # of somebody's images, perhaps
+    assert presets.find_preset("glow/digits") == shipped
+    shutil.copytree(folder, "glow/digits", dirs_exist_ok=True)
+    for name in ("glow/digits", "./glow/digits"):
+        assert presets.find_preset(name).resolve() == tmp_path / "glow" / "digits"
+
+
+@pytest.mark.one_engine
 def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
     config = json.loads((copy / "config.json").read_text())
     keras.config.enable_unsafe_deserialization()

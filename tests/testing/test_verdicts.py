@@ -61,6 +61,20 @@ def test_a_layer_without_an_inverse_is_told_once_and_the_rest_is_judged(make, sa
     assert note in str(report)
 
 
+class Misspelt(Bijector):
+    def _forward(self, x):
+        return 2.0 * x, ops.log(2.0) * x.shape[-1]
+
+    def _inverese(self, z):
+        return z / 2.0, -ops.log(2.0) * z.shape[-1]
+
+
+def test_a_hook_under_another_name_is_told():
+    report = check_bijector(Misspelt, **QUICK)
+    (note,) = report.notes
+    assert "no _inverse(self, z), but _inverese: rename that to _inverse" in note
+
+
 def test_what_is_wrong_forward_is_found_without_an_inverse():
     report = check_bijector(Adds, **QUICK)
     assert [result.clause for result in report.broken] == ["log-det"]

@@ -24,6 +24,20 @@ def test_tables_of_any_width(tmp_path, columns):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.png", "quantiles.png"]
 
 
+def test_few_rows_are_drawn_plainly(tmp_path):
+    """Each of 20 dots shows its full colour on some pixels, in the panels of both tables."""
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    save_pairs(tmp_path / "pairs.png", x, x)
+    picture = np.asarray(Image.open(tmp_path / "pairs.png").convert("RGB"))
+    height, width = picture.shape[:2]
+    for part, colour in (
+        (picture[height // 2 :, : width // 2], (31, 119, 180)),  # data, below the diagonal
+        (picture[: height // 2, width // 2 :], (255, 127, 14)),  # samples, above
+    ):
+        assert (part == colour).all(axis=-1).sum() > 20 * 10
+    save_pairs(tmp_path / "none.png", x, np.zeros((0, 2)))
+
+
 def test_a_flow_that_has_diverged_is_drawn(tmp_path):
     x = np.random.default_rng(0).normal(size=(50, 2))
     lost = np.full((30, 2), np.inf)

@@ -31,8 +31,22 @@ async function latents(mix) {
 
 async function encoded(index) {
   const image = index === meta.images ? state.own : images[index];
-  if (!known.has(image)) known.set(image, await flow.encode(image));
-  return known.get(image);
+  if (!known.has(image)) {
+    const label = await labelOf(index);
+    known.set(image, { z: await flow.encode(image, label), label });
+  }
+  return known.get(image).z;
+}
+
+// The class of an image, of a flow that is given one: your own is of the class under which it is most likely.
+async function labelOf(index) {
+  if (index < meta.images) return meta.classes.length ? meta.shown_labels[index] : undefined;
+  return known.get(state.own)?.label ?? (meta.classes.length ? flow.likeliest(state.own) : undefined);
+}
+
+// The class that is decoded at `mix` on the way: the chosen one, or that of the nearer end.
+async function classAt(mix) {
+  return state.label ?? labelOf(mix < 0.5 ? state.a : state.b);
 }
 
 // At most one drawing at a time: what was changed meanwhile is drawn once, after it.
@@ -56,24 +70,27 @@ function redraw() {
 }
 
 async function draw() {
-  const z = await latents(state.mix), image = await flow.decode(z);
+  const z = await latents(state.mix), label = await classAt(state.mix), image = await flow.decode(z, 1, [label]);
   paint($("picture"), image, meta);
-  const logProb = await flow.logProb(image), tests = meta.log_prob;
+  const logProb = await flow.logProb(image, label), tests = meta.log_prob;
   const bits = -logProb / (flow.size * Math.LN2);
-  $("density").textContent = `log p ${meta.exact === "exact" ? "=" : "≥"} ${logProb.toFixed(1)} nats (${bits.toFixed(3)} bits/dim)`;
+  $("density").textContent = `log p${label === undefined ? "" : `(x | ${meta.classes[label]})`} ${meta.exact === "exact" ? "=" : "≥"} ${logProb.toFixed(1)} nats (${bits.toFixed(3)} bits/dim)`;
   document.body.dataset.logProb = logProb;
   const below = tests.filter((value) => value < logProb).length;
   $("place").textContent = `More likely than ${Math.round((100 * below) / tests.length)} % of ${tests.length} test images`;
   const spread = tests.at(-1) - tests[0];
   histogram($("among"), tests, tests[0] - 0.1 * spread, tests.at(-1) + 0.1 * spread, { mark: logProb });
   histogram($("latents"), z, -4, 4, { curve: (x) => Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI) });
-  const error = await flow.tripError(image);
+  const error = await flow.tripError(image, label);
   $("trip").textContent = `From its latents the image comes back to within ${error.toExponential(0)} of its size.`;
   history.replaceState(null, "", toHash(state));
   if (changed) return; // the strip can wait until the slider rests
-  const way = new Float32Array(STRIP * flow.latents);
-  for (let i = 0; i < STRIP; i++) way.set(await latents(i / (STRIP - 1)), i * flow.latents);
-  const row = await flow.decode(way, STRIP);
+  const way = new Float32Array(STRIP * flow.latents), labels = [];
+  for (let i = 0; i < STRIP; i++) {
+    way.set(await latents(i / (STRIP - 1)), i * flow.latents);
+    labels.push(await classAt(i / (STRIP - 1)));
+  }
+  const row = await flow.decode(way, STRIP, labels);
   for (let i = 0; i < STRIP; i++) {
     paint($("strip").children[i].firstChild, row.subarray(i * flow.size, (i + 1) * flow.size), meta);
   }
@@ -84,6 +101,7 @@ function showControls() {
     input.value = get();
     input.nextElementSibling.value = get().toFixed(2);
   }
+  $("class").value = state.label ?? "";
   const shown = [...images, ...(state.own ? [state.own] : [])];
   while ($("thumbs").children.length > shown.length) $("thumbs").lastChild.remove();
   shown.forEach((image, i) => {
@@ -147,6 +165,9 @@ function makeControls() {
     newSlider($("attributes"), name, [-2, 2], () => state.amounts[k], (value) => { state.amounts[k] = value; });
   });
   $("attributes-box").hidden = !meta.attributes.length;
+  $("class-box").hidden = !meta.classes.length;
+  meta.classes.forEach((name, label) => $("class").add(new Option(name, label)));
+  $("class").oninput = () => { state.label = $("class").value === "" ? null : Number($("class").value); redraw(); };
   $("dice").onclick = () => {
     state.seeds = state.seeds.map(seed);
     state.temperatures = state.temperatures.map(() => meta.temperature);

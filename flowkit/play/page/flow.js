@@ -22,20 +22,22 @@ export class Flow {
     return flow;
   }
 
-  // What the graphs are asked goes one after another: a session answers one question at a time.
-  ask(session, data, shape) {
+  // What the graphs are asked goes one after another: a session answers one question at a time. `labels` are the
+  // classes of the rows, for a flow that knows some.
+  ask(session, data, shape, labels) {
     const run = async () => {
-      const input = new ort.Tensor("float32", data, shape);
-      const answer = await session.run({ [session.inputNames[0]]: input });
+      const given = { [session.inputNames.find((name) => name !== "context")]: new ort.Tensor("float32", data, shape) };
+      if (this.meta.classes.length) given.context = new ort.Tensor("int32", Int32Array.from(labels), [shape[0]]);
+      const answer = await session.run(given);
       return session.outputNames.map((name) => answer[name].data);
     };
     this.last = (this.last ?? Promise.resolve()).then(run, run);
     return this.last;
   }
 
-  // Latents of `count` images -> their stored values.
-  async decode(z, count = 1) {
-    const [y] = await this.ask(this.decoder, z, [count, this.latents]);
+  // Latents of `count` images, and the class of each -> their stored values.
+  async decode(z, count = 1, labels = []) {
+    const [y] = await this.ask(this.decoder, z, [count, this.latents], labels);
     if (!y.every(Number.isFinite)) {
       throw new Error("These latents lie where the flow has seen no data, and its image overflows: move them less far.");
     }
@@ -53,23 +55,30 @@ export class Flow {
   }
 
   // The latents of an image, from the middle of its bins; and how far it is from coming back.
-  async encode(stored) {
+  async encode(stored, label) {
     const y = this.spread(stored, () => 0.5);
-    const [z] = await this.ask(this.encoder, y, [1, ...this.meta.event]);
+    const [z] = await this.ask(this.encoder, y, [1, ...this.meta.event], [label]);
     return Float32Array.from(z);
   }
 
-  async tripError(stored) {
+  async tripError(stored, label) {
     const y = this.spread(stored, () => 0.5);
-    const [back] = await this.ask(this.decoder, await this.encode(stored), [1, this.latents]);
+    const [back] = await this.ask(this.decoder, await this.encode(stored, label), [1, this.latents], [label]);
     return 2 * y.reduce((worst, value, i) => Math.max(worst, Math.abs(value - back[i])), 0);
   }
 
   // log p of an image as stored, in nats: one draw of the bound, with the noise that the flow gives the first row.
-  async logProb(stored) {
+  async logProb(stored, label) {
     const y = this.spread(stored, (i) => this.noise[i]);
-    const [, logProb] = await this.ask(this.encoder, y, [1, ...this.meta.event]);
+    const [, logProb] = await this.ask(this.encoder, y, [1, ...this.meta.event], [label]);
     return logProb[0];
+  }
+
+  // The class under which an image is most likely.
+  async likeliest(stored) {
+    const found = [];
+    for (const label of this.meta.classes.keys()) found.push(await this.logProb(stored, label));
+    return found.indexOf(Math.max(...found));
   }
 }
 

@@ -6,6 +6,7 @@ export function fresh(meta) {
     temperatures: meta.level_sizes.map(() => 1), // what each level's latents are multiplied by
     seeds: meta.level_sizes.map(() => 0), // 0: the level's own latents
     amounts: meta.attributes.map(() => 0),
+    label: null, // the class that is decoded; null: that of the nearer of A and B
   };
 }
 
@@ -14,6 +15,7 @@ export function toHash(state) {
     a: state.a, b: state.b, mix: state.mix, levels: state.temperatures.join(","), seeds: state.seeds.join(","),
     moves: state.amounts.join(","),
   });
+  if (state.label !== null) words.set("class", state.label);
   if (state.own) words.set("own", btoa(String.fromCharCode(...state.own)));
   return `#${words}`;
 }
@@ -44,5 +46,6 @@ export function fromHash(hash, meta, size) {
   if (words.has("levels")) state.temperatures = list("levels", state.temperatures.length, 0, 1.5);
   if (words.has("seeds")) state.seeds = list("seeds", state.seeds.length, 0, 2 ** 31).map(Math.floor);
   if (words.has("moves")) state.amounts = list("moves", state.amounts.length, -2, 2);
+  if (words.has("class")) state.label = Math.floor(number(words.get("class"), 0, meta.classes.length - 1, "class"));
   return state;
 }
