@@ -15,6 +15,7 @@ ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
 TOPICS = (
     "backprop",
+    "captured",
     "constants",
     "convolution",
     "dense",
@@ -38,7 +39,7 @@ TOPICS = (
 )
 
 # What the topics of one engine share, and nobody else sees.
-SHARED = {"torch": {"stacks", "values"}}
+SHARED = {"torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"}}
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
@@ -187,6 +188,7 @@ def test_the_contract_stands_on_keras_alone():
         "contextlib",
         "contextvars",
         "dataclasses",
+        "difflib",
         "functools",
         "inspect",
         "math",

@@ -4,7 +4,7 @@ import keras
 
 
 def check_capture(model):
-    """Raise NotImplementedError."""
+    """Raise unless a training step of `model`, compiled as it is, can be recorded as a CUDA graph."""
     raise NotImplementedError(
         f"cuda_graph=True records the training steps of PyTorch, received a flow on {keras.backend.backend()}, which "
         "runs a step as one program by itself. Leave cuda_graph out, or set KERAS_BACKEND=torch."
@@ -12,5 +12,5 @@ def check_capture(model):
 
 
 def captured(step, model):
-    """`step`: nothing is recorded here."""
-    return step
+    """`step(data)`, Keras's training step of `model`, which is recorded when batches of a kind have come a few times."""
+    return step  # nothing is recorded here

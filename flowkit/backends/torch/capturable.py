@@ -2,7 +2,7 @@
 
 from flowkit.backends.torch.graphs import device, graph_class
 from flowkit.backends.torch.group import processes
-from flowkit.backends.torch.optimizer import steps_on_device
+from flowkit.backends.torch.optimizer import ADAMS
 
 
 def check_capture(model):
@@ -26,8 +26,21 @@ def check_capture(model):
     optimizer = model.optimizer
     if getattr(optimizer, "skips_what_is_not_finite", False):
         optimizer = optimizer.inner_optimizer
-    if why := steps_on_device(optimizer):
+    if why := _what_waits(optimizer):
         raise ValueError(
             f"cuda_graph=True expects Adam or AdamW, or one of them in a GuardedOptimizer, received {why}, for which "
             "the host waits in each step. Leave cuda_graph out, or take another optimizer."
         )
+
+
+def _what_waits(optimizer):
+    """Why the host would wait for the device in each step of `optimizer`, in words; None if it need not."""
+    name = type(optimizer).__name__
+    if type(optimizer).__module__ not in ADAMS:
+        return name
+    for option in ("amsgrad", "gradient_accumulation_steps", "ema_overwrite_frequency", "loss_scale_factor"):
+        if getattr(optimizer, option, None):
+            return f"{name}({option}={getattr(optimizer, option)!r})"
+    if not min(optimizer.beta_1, optimizer.beta_2) > 0:
+        return f"{name}(beta_1={optimizer.beta_1!r}, beta_2={optimizer.beta_2!r})"
+    return None

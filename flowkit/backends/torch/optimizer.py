@@ -30,7 +30,7 @@ def use_multi_tensor(optimizer):
         own = getattr(type(optimizer), replacement.__name__, None)
         if getattr(own, "__module__", None) == module:
             setattr(optimizer, replacement.__name__, types.MethodType(replacement, optimizer))
-    if type(optimizer).__module__ in _ADAMS:
+    if type(optimizer).__module__ in ADAMS:
         optimizer.apply = types.MethodType(_apply, optimizer)
 
 
@@ -200,7 +200,7 @@ def _step_on_device(optimizer, grads, variables, taken=None):
 def _applies_plainly(optimizer, grads, variables):
     """Whether what `apply` does of Keras's Adam is to clip, decay, step, and average."""
     return (
-        type(optimizer).__module__ in _ADAMS
+        type(optimizer).__module__ in ADAMS
         and optimizer.built
         and variables is not None
         and len(grads) > 0
@@ -211,20 +211,7 @@ def _applies_plainly(optimizer, grads, variables):
     )
 
 
-def steps_on_device(optimizer):
-    """Why the host would wait for the device in each step of `optimizer`, in words; None if it need not."""
-    name = type(optimizer).__name__
-    if type(optimizer).__module__ not in _ADAMS:
-        return name
-    for option in ("amsgrad", "gradient_accumulation_steps", "ema_overwrite_frequency", "loss_scale_factor"):
-        if getattr(optimizer, option, None):
-            return f"{name}({option}={getattr(optimizer, option)!r})"
-    if not min(optimizer.beta_1, optimizer.beta_2) > 0:
-        return f"{name}(beta_1={optimizer.beta_1!r}, beta_2={optimizer.beta_2!r})"
-    return None
-
-
-_ADAMS = ("keras.src.backend.torch.optimizers.torch_adam", "keras.src.backend.torch.optimizers.torch_adamw")
+ADAMS = ("keras.src.backend.torch.optimizers.torch_adam", "keras.src.backend.torch.optimizers.torch_adamw")
 
 # What takes the place of methods of the same name, if they are those of that module.
 _REPLACES = {
