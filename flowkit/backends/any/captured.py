@@ -12,5 +12,5 @@ def check_capture(model):
 
 
 def captured(step, model):
-    """`step(data)`, Keras's training step of `model`, which is recorded when batches of a kind have come a few times."""
+    """`step(data)`, Keras's training step of `model`, which is recorded once a few batches of a kind have come."""
     return step  # nothing is recorded here

@@ -20,7 +20,7 @@ WARM_UP = (
 
 
 def captured(step, model):
-    """`step(data)`, Keras's training step of `model`, which is recorded when batches of a kind have come a few times.
+    """`step(data)`, Keras's training step of `model`, which is recorded once a few batches of a kind have come.
 
     Values, logs and states are those of `step`. Batches of another kind, such as the smaller last one of an epoch, run
     eagerly.
