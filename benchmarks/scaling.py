@@ -26,7 +26,6 @@ import time
 from step_cost import fitted_compute, fitted_link, step_seconds
 
 SIZES = [2**power for power in (10, 14, 17, 20, 22, 24)]  # bytes of a message
-REPEATS = 60
 KINDS = ("wall", "processor")
 
 
@@ -75,7 +74,7 @@ def work(options):
     def timed(action):
         action()
         moments = [now()]
-        for _ in range(REPEATS):
+        for _ in range(options["repeats"]):
             action()
             moments.append(now())
         return between(moments)
@@ -199,7 +198,8 @@ def report(options):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name, default in {"batch": 32, "size": 16, "steps": 4, "width": 256, "steps_timed": 24}.items():
+    numbers = {"batch": 32, "size": 16, "steps": 4, "width": 256, "steps_timed": 24, "repeats": 60}
+    for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--processes", type=int, nargs="*", default=[2, 4])
     parser.add_argument("--worker", help=argparse.SUPPRESS)
