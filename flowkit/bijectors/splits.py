@@ -10,6 +10,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.arguments import one_of
+from flowkit.contract.shapes import as_tuple
 
 WORDS = ("channels", "checkerboard", "alternating")
 
@@ -96,7 +97,7 @@ class Masked:
         return mask.any() and not mask.all()
 
     def _is_kept(self, x):
-        return backends.constant(entries_kept, self.kept, self.swap, tuple(x.shape[1:]), like=x) > 0
+        return backends.constant(entries_kept, self.kept, self.swap, as_tuple(x.shape)[1:], like=x) > 0
 
 
 def entries_kept(kept, swap, event):

@@ -8,6 +8,7 @@ from keras import ops
 from flowkit.conditioners.classes import rows_of
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.contract.one_line import one_line
+from flowkit.contract.shapes import as_tuple
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -53,7 +54,7 @@ class TopPrior(keras.Layer):
         return self.call(z, context)
 
     def call(self, z: Any, context: Any = None) -> Any:
-        _, height, width, channels = z.shape
+        _, height, width, channels = as_tuple(z.shape)  # to an exporter's tracer, sizes are tensors
         shape = (1, height, width, 2 * channels)
         # Of an image of zeros a convolution leaves what does not depend on it.
         h = self.conv.answer_to_zeros(shape) if self.learn else ops.zeros(shape, dtype=self.compute_dtype)

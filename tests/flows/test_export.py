@@ -105,6 +105,15 @@ def test_images_come_back_from_their_file(image_flow, images, tmp_path):
 
 
 @pytest.mark.one_engine
+@pytest.mark.parametrize("what", ["decode", "encode_and_log_prob"])
+def test_the_quick_way_writes_a_glow(what, image_flow, tmp_path, monkeypatch):
+    """The other takes minutes for a flow of 16 steps: sizes that a tracer holds are numbers to us."""
+    needs("onnx")
+    monkeypatch.setattr(backends, "ways_to_write", lambda format: 1)
+    assert image_flow.export(tmp_path / "flow.onnx", what) < 1e-5
+
+
+@pytest.mark.one_engine
 @pytest.mark.parametrize("wrong", [lambda z: z + 1e-3, lambda z: z[:1], lambda z: z * np.nan])
 def test_a_file_that_differs_is_not_left(wrong, vector_flow, monkeypatch, tmp_path):
     there = tmp_path / "flow.onnx"

@@ -126,6 +126,9 @@ def test_the_page_is_ready_without_errors_or_other_hosts(page):
     assert page.problems == []
     assert page.inner_text("h1") == "Latent space of small"
     assert page.is_hidden("#message")
+    assert (
+        len(page.workers) == 1
+    )  # the flow computes beside the page, which would stand still for as long as it does
 
 
 def test_pixels_are_those_of_decode(page, flow):

@@ -10,6 +10,7 @@ export class Flow {
     flow.latents = latents;
     if (typeof ort === "undefined") throw new Error("ort.wasm.min.js is missing from this folder: write the page anew.");
     ort.env.wasm.numThreads = 1; // more would need headers that plain servers do not send
+    ort.env.wasm.proxy = true; // in a worker, so that the page answers while the flow computes
     ort.env.wasm.wasmPaths = new URL("./", document.baseURI).href;
     for (const name of ["decode", "encode"]) {
       const bytes = await read(`${name}.onnx`);
@@ -23,10 +24,10 @@ export class Flow {
   }
 
   // What the graphs are asked goes one after another: a session answers one question at a time. `labels` are the
-  // classes of the rows, for a flow that knows some.
+  // classes of the rows, for a flow that knows some. What a tensor is made of goes to the worker, so it is a copy.
   ask(session, data, shape, labels) {
     const run = async () => {
-      const given = { [session.inputNames.find((name) => name !== "context")]: new ort.Tensor("float32", data, shape) };
+      const given = { [session.inputNames.find((name) => name !== "context")]: new ort.Tensor("float32", data.slice(), shape) };
       if (this.meta.classes.length) given.context = new ort.Tensor("int32", Int32Array.from(labels), [shape[0]]);
       const answer = await session.run(given);
       return session.outputNames.map((name) => answer[name].data);
