@@ -103,8 +103,9 @@ test-torch: .venv-test/.installed
 CORE := tests/contract tests/transforms tests/bijectors tests/conditioners tests/flows tests/zoo tests/training \
         tests/backends tests/test_numerics.py tests/test_solve_increasing.py tests/test_distributions.py
 # Whose steps are traced the slowest, and which says of these only what PyTorch and JAX have said.
-CORE += $(patsubst %,--ignore=tests/flows/test_%.py,bad_input data_sets densities dict_context labelled tables) \
-        --ignore=tests/zoo/test_deep.py --ignore=tests/training/test_table_pictures.py \
+CORE += $(patsubst %,--ignore=tests/flows/test_%.py,bad_input context_given data_sets densities dict_context labelled tables) \
+        $(patsubst %,--ignore=tests/training/test_%.py,log_and_progress table_pictures validation) \
+        $(patsubst %,--ignore=tests/zoo/test_%.py,deep pretrained) \
         --deselect=tests/bijectors/test_residual.py::test_a_flow_of_residual_layers_trains_and_is_saved
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST) $(CORE)
