@@ -107,10 +107,7 @@ class Inference(Ready):
             log_prob = draws.mean(axis=0)
         else:
             log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
-        return self._in_bits(log_prob)
-
-    def _in_bits(self, log_prob):
-        return -log_prob / (math.prod(self._event()) * math.log(2))
+        return _in_bits(log_prob, x.shape)
 
     @answers
     def _score_in_a_group(self, x, context=None):
@@ -129,7 +126,9 @@ class Inference(Ready):
             mine, context = self._prepare(mine, context)
             log_prob = self._scored(self._log_density, mine, context, None, seed=0, first=first)
         log_prob = distributed.gather(log_prob.astype("float64"))
-        return ("nll", -log_prob) if self.dequantize is None else ("bits_per_dim", self._in_bits(log_prob))
+        if self.dequantize is None:
+            return "nll", -log_prob
+        return "bits_per_dim", _in_bits(log_prob, x.shape)
 
     # Samples and latents
 
@@ -297,3 +296,8 @@ class Inference(Ready):
             temperature=per_latent(self.bijector, temperature),
             context=context,
         )
+
+
+def _in_bits(log_prob, shape):
+    """-log_prob / (D ln 2), D the entries of an event of data of this shape."""
+    return -log_prob / (event_size(shape) * math.log(2))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import flowkit
-from flowkit.bijectors import ActNorm, Scale
+from flowkit.bijectors import ActNorm, Coupling, Scale
+from flowkit.conditioners import MLP
 
 grain = pytest.importorskip("grain")
 
@@ -70,7 +71,7 @@ def test_context_travels_along():
             return super().call(inputs, training)
 
     pairs = grain.MapDataset.source(Rows()).map(lambda row: ({"x": row, "context": row[:1]},)).batch(16)
-    flow = Looked(ActNorm())
+    flow = Looked(Coupling(MLP([4], context="required")))
     flow.compile("adam")
     flow.fit(pairs, epochs=1, verbose=0)
     assert ["context", "x"] in seen
