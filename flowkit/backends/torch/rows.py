@@ -34,7 +34,9 @@ class Rows:
     def written(self, x, k, rows):
         """`x` with the `rows` of step k; in the type of `x`, which nobody else may read: it may be written into."""
         start, end = self._ends[k] - self._counts[k], self._ends[k]
-        if records_gradients() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
+            return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
+        if records_gradients() or torch.compiler.is_compiling():
             return torch.slice_scatter(x, rows.to(x.dtype), 0, start, end)
         x.narrow(0, start, end - start).copy_(rows)
         return x
