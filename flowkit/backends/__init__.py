@@ -61,6 +61,7 @@ compile_inference = _inference.compile_inference
 compile_jacobian = _gradients.compile_jacobian
 compiles_answers = _inference.compiles_answers
 compiling_parts = _parts.compiling_parts
+bounded_and_exp = _moves.bounded_and_exp
 concatenate = _moves.concatenate
 constant = _constants.constant
 convolve = _convolution.convolve
@@ -136,6 +137,7 @@ __all__ = [
     "arctan",
     "as_input",
     "backprop",
+    "bounded_and_exp",
     "compile_fully",
     "compile_gradients",
     "compile_inference",

@@ -64,7 +64,8 @@ class MADEInTurn:
             after = ()
             for i, rows in enumerate(due):
                 heard = self.rows[i].known(units, k)
-                h = backends.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k))
+                place = rows.place(state[i], k) if i < len(state) else None
+                h = backends.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k), place)
                 if i == len(state):
                     return h if own == dtype else ops.cast(h, dtype), after
                 units = rows.written(state[i], k, activate(self.made.activation, h))

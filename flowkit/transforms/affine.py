@@ -65,9 +65,7 @@ class Affine(Transform):
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale
-        # = bound tanh(s / bound), in float64 on JAX too
-        log_scale = 2 * self.bound * ops.sigmoid(2 / self.bound * s) - self.bound
-        return log_scale, ops.exp(log_scale)
+        return backends.bounded_and_exp(s, self.bound)
 
     def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return (x + shift) * scale, log_scale

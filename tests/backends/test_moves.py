@@ -17,6 +17,17 @@ def test_both_functions_of_a_number_keep_their_tails(dtype):
     np.testing.assert_allclose(plain, np.exp(wanted), rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_bounded_number_and_its_exponential_are_exact(dtype):
+    with backends.float64():
+        x = ops.convert_to_tensor(np.array([-80.0, -1.0, 0.0, 0.5, 80.0]), dtype=dtype)
+        bounded, exp = (ops.convert_to_numpy(a) for a in backends.bounded_and_exp(x, 3.0))
+        wanted = 3 * np.tanh(ops.convert_to_numpy(x).astype("float64") / 3)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(bounded, wanted, rtol=0, atol=8 * eps)
+    np.testing.assert_allclose(exp, np.exp(wanted), rtol=16 * eps)
+
+
 def test_axes_are_those_that_are_meant():
     x = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
     for own, kept in zip(backends.cut(ops.convert_to_tensor(x), 1), (x[..., :1], x[..., 1:]), strict=True):

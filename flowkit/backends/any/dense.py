@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 
-def dense(x, kernel, bias):
-    """x W + b on the last axis."""
+def dense(x, kernel, bias, place=None):
+    """x W + b on the last axis; computed in `place`, which may be had of `Rows`, if there is one."""
     return keras.ops.matmul(x, kernel) + bias
 
 

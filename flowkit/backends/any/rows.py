@@ -31,6 +31,10 @@ class Rows:
         """What is there of `x` after step k; an engine may give more."""
         return x
 
+    def place(self, x, k):
+        """Where the rows of step k are to be computed, for them to be `written` at once; None where nothing can be."""
+        return None
+
     def written(self, x, k, rows):
         """`x` with the `rows` of step k; in the type of `x`, which nobody else may read: it may be written into."""
         return keras.ops.slice_update(x, self._corner(k, x), keras.ops.cast(rows, x.dtype))

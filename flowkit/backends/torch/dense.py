@@ -3,10 +3,10 @@
 import torch
 
 
-def dense(x, kernel, bias):
-    """x W + b on the last axis."""
+def dense(x, kernel, bias, place=None):
+    """x W + b on the last axis; computed in `place`, which may be had of `Rows`, if there is one."""
     if x.ndim == 2 and x.dtype == kernel.dtype == bias.dtype:
-        return torch.addmm(bias, x, kernel)
+        return torch.addmm(bias, x, kernel, out=place)
     return torch.matmul(x, kernel) + bias
 
 

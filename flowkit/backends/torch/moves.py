@@ -21,6 +21,12 @@ def log_sigmoid_and_sigmoid(x):
     return torch.nn.functional.logsigmoid(x), torch.sigmoid(x)
 
 
+def bounded_and_exp(x, bound):
+    """(b tanh(x / b), its exponential) for each entry."""
+    bounded = torch.tanh(x / bound) * bound
+    return bounded, torch.exp(bounded)
+
+
 def row_sums(x):
     """Sums over all axes but the first: one number for each sample."""
     return torch.sum(x, tuple(range(1, x.ndim)))

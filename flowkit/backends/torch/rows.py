@@ -31,12 +31,21 @@ class Rows:
         """What is there of `x` after step k; an engine may give more."""
         return x.narrow(0, 0, self._ends[k])
 
+    def place(self, x, k):
+        """Where the rows of step k are to be computed, for them to be `written` at once; None where nothing can be."""
+        if records_gradients() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
+        return x.narrow(0, self._ends[k] - self._counts[k], self._counts[k])
+
     def written(self, x, k, rows):
         """`x` with the `rows` of step k; in the type of `x`, which nobody else may read: it may be written into."""
-        start, end = self._ends[k] - self._counts[k], self._ends[k]
-        if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
-            return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
-        if records_gradients() or torch.compiler.is_compiling():
+        if rows._base is x:  # computed in their place
+            return x
+        place = self.place(x, k)
+        if place is None:
+            start, end = self._ends[k] - self._counts[k], self._ends[k]
+            if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
+                return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
             return torch.slice_scatter(x, rows.to(x.dtype), 0, start, end)
-        x.narrow(0, start, end - start).copy_(rows)
+        place.copy_(rows)
         return x
