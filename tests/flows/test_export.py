@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Flow, backends
+from flowkit import Flow, backends, zoo
 from flowkit.bijectors import Scale
 from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
@@ -111,6 +111,15 @@ def test_the_quick_way_writes_a_glow(what, image_flow, tmp_path, monkeypatch):
     needs("onnx")
     monkeypatch.setattr(backends, "ways_to_write", lambda format: 1)
     assert image_flow.export(tmp_path / "flow.onnx", what) < 1e-5
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(("family", "what"), [(zoo.iaf, "encode_and_log_prob"), (zoo.maf, "decode")])
+def test_the_quick_way_writes_one_entry_after_the_other(family, what, x, perturb, tmp_path, monkeypatch):
+    needs("onnx")
+    flow = perturb(family(features=4, layers=2, hidden=[8, 8]).adapt(x), scale=0.2)
+    monkeypatch.setattr(backends, "ways_to_write", lambda format: 1)
+    assert flow.export(tmp_path / "flow.onnx", what) < 1e-5
 
 
 @pytest.mark.one_engine

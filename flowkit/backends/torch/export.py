@@ -61,8 +61,11 @@ def _know_operations():
     def take_along_dim(graph, x, indices, axis):
         return graph.op("GatherElements", x, indices, axis_i=axis.node().t("value").item())
 
+    def numpy_T(graph, x):  # noqa: N802 - its name there
+        return graph.op("Transpose", x, perm_i=list(reversed(range(x.type().dim()))))
+
     torch._C._jit_set_onnx_log_enabled(False)
-    for operation in (ravel, take_along_dim):
+    for operation in (ravel, take_along_dim, numpy_T):
         torch.onnx.register_custom_op_symbolic(f"aten::{operation.__name__}", operation, 13)
 
 

@@ -43,7 +43,9 @@ class Rows:
             return x
         place = self.place(x, k)
         if place is None:
-            end = self._ends[k]
-            return torch.slice_scatter(x, rows.to(x.dtype), 0, end - self._counts[k], end)
+            start, end = self._ends[k] - self._counts[k], self._ends[k]
+            if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
+                return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
+            return torch.slice_scatter(x, rows.to(x.dtype), 0, start, end)
         place.copy_(rows)
         return x
