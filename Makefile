@@ -169,7 +169,7 @@ lock: .venv-test/.installed
 	done
 
 clean:
-	rm -rf $(VENVS) .venv-keras .venv-lock site build dist docs/gallery .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENVS) .venv-keras .venv-lock site build dist jupyter_execute docs/gallery .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One folder for each environment; the stamp spares a second installation until pyproject.toml changes.
