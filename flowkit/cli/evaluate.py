@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -10,6 +9,7 @@ from flowkit import evaluation, recipes
 from flowkit.bijectors.levels import find_levels
 from flowkit.cli import evaluate_table
 from flowkit.cli.failure import CommandError
+from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.trained import trained
 
 
@@ -88,10 +88,3 @@ def level_table(flow, dataset, classes):
 
 def _context(dataset, classes):
     return None if classes is None else dataset.labels
-
-
-def mean_and_error(scores):
-    """The mean over rows, and its standard error s / sqrt(n)."""
-    with np.errstate(invalid="ignore"):  # of what is not finite, which the caller tells
-        error = scores.std(ddof=1) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
-        return float(scores.mean()), float(error)

@@ -10,6 +10,7 @@ from flowkit import data, recipes, training
 from flowkit.cli import epoch_log, positive_columns
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.info import facts
+from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.training.atomic import atomic_path
 
 _DRAWS = 20_000  # of the base density, for its quantiles
@@ -21,9 +22,7 @@ def log_prob(flow, table):
         raise CommandError(
             f"{table.name} has {table.values.shape[1]} columns, the flow was trained on {flow.event_shape[0]}"
         )
-    values = flow.log_prob(in_order(flow, table)).astype("float64")
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return float(values.mean()), float(error)
+    return mean_and_error(flow.log_prob(in_order(flow, table)).astype("float64"))
 
 
 def in_order(flow, table):

@@ -7,10 +7,11 @@ from pathlib import Path
 from flowkit import data, distributed, recipes, training
 from flowkit.cli import epoch_log, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
-from flowkit.cli.evaluate import check_fits, mean_and_error
+from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
+from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.run_folder import RunFolder
 from flowkit.distributed.lost import naming_the_lost
 from flowkit.training.targets import TARGETS, require

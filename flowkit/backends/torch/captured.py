@@ -14,9 +14,8 @@ from flowkit.backends.torch.values import values
 
 __all__ = ["captured", "check_capture"]
 
-WARM_UP = (
-    3  # steps: what they make once, such as traces and workspaces, may not be made while a step is recorded
-)
+# Steps: what they make once, such as traces and workspaces, may not be made while a step is recorded.
+WARM_UP = 3
 
 
 def captured(step, model):
@@ -32,10 +31,8 @@ class _Captured:
     def __init__(self, step, model):
         self._step, self._model = step, model
         self._graphs = graph_class()
-        self._kind, self._seen = (
-            None,
-            0,
-        )  # of the last batch, and how many of that kind came one after another
+        # Of the last batch, and how many of that kind came one after another.
+        self._kind, self._seen = None, 0
         self._recorded = self._standing = self._graph = self._rehearsal = None
         use_multi_tensor(model.optimizer)
 
