@@ -1,7 +1,10 @@
 """A training step as one CUDA graph: its kernels are recorded once and launched together."""
 
 import itertools
+import os
+import traceback
 
+import keras
 import torch
 from keras import tree
 
@@ -17,6 +20,9 @@ __all__ = ["captured", "check_capture"]
 # Steps: what they make once, such as traces and workspaces, may not be made while a step is recorded.
 WARM_UP = 3
 
+# A line in here is nobody's mistake.
+_ENGINE = tuple(os.path.dirname(module.__file__) + os.sep for module in (torch, keras))
+
 
 def captured(step, model):
     """`step(data)`, Keras's training step of `model`, which is recorded once a few batches of a kind have come.
@@ -31,9 +37,8 @@ class _Captured:
     def __init__(self, step, model):
         self._step, self._model = step, model
         self._graphs = graph_class()
-        # Of the last batch, and how many of that kind came one after another.
-        self._kind, self._seen = None, 0
-        self._recorded = self._standing = self._graph = self._rehearsal = None
+        self._warm = {}  # kinds of batches that are not recorded: their warm-ups since the last replay
+        self._recorded = self._standing = None
         use_multi_tensor(model.optimizer)
 
     def __call__(self, data):
@@ -41,14 +46,21 @@ class _Captured:
             self._begin()
         kind = _kind(data)
         if self._recorded is not None and self._recorded.kind == kind:
-            self._kind = None
+            self._warm.clear()
             return self._recorded.replay(data)
-        self._kind, self._seen = kind, self._seen + 1 if kind == self._kind else 1
-        if self._seen <= WARM_UP:
-            return self._eagerly(data)
-        self._recorded = None  # its memory first
-        self._recorded = self._record(kind, data)
-        return self._recorded.replay(data)
+        warm = self._warm.setdefault(kind, _WarmUp())
+        warm.steps += 1
+        if warm.steps > WARM_UP:
+            self._warm.clear()  # if it fails, the next steps are a warm-up again
+            self.look()
+            self._recorded = None  # its memory first
+            self._recorded = self._record(kind, data, warm)
+            return self._recorded.replay(data)
+        if self._recorded is not None and warm.steps == 1:  # most likely the last batch of an epoch
+            return self._step(data)
+        warm.graph, warm.rehearsal = warm.graph or self._graphs(), Rehearsal()
+        with warm.graph.beside(), warm.rehearsal.noting():
+            return self._step(data)
 
     def look(self):
         """Report what replays have kept on the device, which the host waits for."""
@@ -60,34 +72,47 @@ class _Captured:
         self._model.looked_up.of(self._model)
         standing = _Standing(self._model)
         if self._standing != standing:
-            self._standing, self._recorded, self._kind = standing, None, None
+            self._standing, self._recorded = standing, None
+            self._warm.clear()
 
-    def _eagerly(self, data):
-        if self._recorded is not None and self._seen == 1:  # most likely the last batch of an epoch
-            return self._step(data)
-        self._graph, self._rehearsal = self._graph or self._graphs(), Rehearsal()
-        with self._graph.beside(), self._rehearsal.noting():
-            return self._step(data)
-
-    def _record(self, kind, data):
+    def _record(self, kind, data, warm):
         # The weights that were made in the first step of all are known now.
         self._standing = _Standing(self._model)
         places = tree.map_structure(_place, data)
-        rehearsal, graph, rate = self._rehearsal, self._graph, Rate(self._model.optimizer)
-        self._rehearsal = self._graph = self._kind = None  # if it fails, the next steps are a warm-up again
+        rate = Rate(self._model.optimizer)
         try:
-            with rehearsal.standing_in(), rate.standing_in(), graph.recording():
+            with warm.rehearsal.standing_in(), rate.standing_in(), warm.graph.recording():
                 logs = self._step(places)
         except DrawsDiffer:
             raise
         except RuntimeError as error:
             # A recording that was broken ends with an error of its own.
             first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
-            raise RuntimeError(
-                "cuda_graph=True expects training steps in which the host neither waits for the device nor uploads to "
-                f"it, received one that cannot be recorded ({first}). Leave cuda_graph out."
-            ) from error
-        return _Recorded(kind, places, logs, rehearsal, rate, graph)
+            raise RuntimeError(_why_not(first)) from error
+        return _Recorded(kind, places, logs, warm.rehearsal, rate, warm.graph)
+
+
+class _WarmUp:
+    """Of one kind of batches: how many have come, the graph to come, and what their last step drew."""
+
+    def __init__(self):
+        self.steps, self.graph, self.rehearsal = 0, None, None
+
+
+def _why_not(error):
+    """What a user is told of the first error of a recording."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            "cuda_graph=True expects room for a second training step, whose memory stays with the graph, received a "
+            "device that has none left. Take smaller batches, or leave cuda_graph out."
+        )
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    file, line = next((place for place in reversed(lines) if not place[0].startswith(_ENGINE)), lines[-1])
+    said = str(error).partition("\n")[0].rstrip(".")
+    return (
+        "cuda_graph=True expects training steps in which the host neither waits for the device nor uploads to it, "
+        f"received one that cannot be recorded: {said}, at {file}:{line}. Leave cuda_graph out."
+    )
 
 
 class _Recorded:
@@ -146,6 +171,9 @@ def _place(leaf):
 
 
 def _lifted(leaf, device):
-    """`leaf` as a tensor, in memory from which a GPU can fetch it by itself."""
+    """`leaf` as a tensor, in memory from which a GPU can fetch it by itself.
+
+    Torch keeps such memory, and does not give it out again before the device has fetched what is there.
+    """
     leaf = torch.as_tensor(leaf)
     return leaf.pin_memory() if device.type == "cuda" and leaf.is_cpu else leaf
