@@ -163,7 +163,9 @@ def _kind(data):
     """What a batch has in common with others that one recording serves: its nest, shapes and types, as a key."""
     return repr(
         tree.map_structure(
-            lambda leaf: None if leaf is None else (tuple(leaf.shape), str(leaf.dtype).removeprefix("torch.")),
+            lambda leaf: (
+                None if leaf is None else (tuple(leaf.shape), str(leaf.dtype).removeprefix("torch."))
+            ),
             data,
         )
     )
