@@ -46,7 +46,7 @@ class Training(LeanStep):
         With `cuda_graph=True` PyTorch records a training step on a CUDA device as one graph, after three steps, and
         replays it: docs/performance.md, "One graph for a step". It is a choice for this machine, so a file does not
         keep it. What your own layers or objective compute in Python stays as it was when the step was recorded, and so
-        do the optimizer's numbers but the learning rate.
+        do the optimizer's numbers, except the learning rate.
 
         Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
         train. With `cuda_graph`, NotImplementedError on another engine or device and in a group of processes, and

@@ -3,6 +3,7 @@
 import itertools
 
 import keras
+import numpy as np
 from keras import ops
 
 import flowkit
@@ -43,6 +44,12 @@ def trained(make, optimizer, cuda_graph, x, loss=None, callbacks=(), **given):
 
 def state(flow):
     return {v.path: ops.convert_to_numpy(v) for v in [*flow.variables, *flow.optimizer.variables]}
+
+
+def assert_same(one, other):
+    """All that two flows and their optimizers hold is equal, bit for bit."""
+    for (_, value), (path, same) in zip(state(one).items(), state(other).items(), strict=True):
+        np.testing.assert_array_equal(value, same, err_msg=path)
 
 
 def host_rate():

@@ -6,7 +6,7 @@ import keras
 def check_capture(model):
     """Raise unless a training step of `model`, compiled as it is, can be recorded as a CUDA graph."""
     raise NotImplementedError(
-        f"cuda_graph=True records the training steps of PyTorch on a CUDA device, received a flow on "
+        "cuda_graph=True records the training steps of PyTorch on a CUDA device, received a flow on "
         f"{keras.backend.backend()}. Leave cuda_graph out: on JAX and TensorFlow a step is one program anyway."
     )
 

@@ -20,7 +20,7 @@ __all__ = ["captured", "check_capture"]
 # Steps: what they make once, such as traces and workspaces, may not be made while a step is recorded.
 WARM_UP = 3
 
-# A line in here is nobody's mistake.
+# Of the lines that led to an error, those in here are none that a user can change.
 _ENGINE = tuple(os.path.dirname(module.__file__) + os.sep for module in (torch, keras))
 
 

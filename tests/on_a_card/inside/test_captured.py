@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from pretend_graph import PretendGraph
-from recording import BATCH, EPOCHS, OPTIMIZERS, REPLAYS, ROWS, of_vectors, state, trained
+from recording import BATCH, EPOCHS, OPTIMIZERS, REPLAYS, ROWS, assert_same, of_vectors, state, trained
 
 from flowkit import objectives
 
@@ -19,8 +19,7 @@ def assert_alike(make, optimizer, x, replays=REPLAYS, **given):
     recorded, same = trained(make, optimizer, True, x, **given)
     assert (PretendGraph.made, PretendGraph.replays) == (1, replays)
     assert same == logs
-    for (_, one), (path, other) in zip(state(plain).items(), state(recorded).items(), strict=True):
-        np.testing.assert_array_equal(one, other, err_msg=path)
+    assert_same(plain, recorded)
     return recorded
 
 
