@@ -47,7 +47,7 @@ def package(session, engine, kind):
     if session.run("python", "-c", absent, silent=True).strip() != "[]":
         session.error(f"{others} are there too")
     session.chdir(session.create_tmp())
-    session.env |= {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    session.env.update(KERAS_BACKEND=engine, TF_CPP_MIN_LOG_LEVEL="2")
     where = session.run("python", "-c", "import flowkit; print(flowkit.__file__)", silent=True)
     if "site-packages" not in where:
         session.error(f"flowkit is that of {where}")
