@@ -32,6 +32,8 @@ class GlowAdamax(_EnginesAdamax):
     0.95
     """
 
+    moves_entries = True  # each for itself, so on JAX the weights of alike layers may be one
+
     def __init__(
         self,
         learning_rate: Any = 1e-3,
