@@ -88,9 +88,10 @@ UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=
 doctest test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
   'import jax; jax.devices()' 2>/dev/null && echo '$(UNOPTIMIZED)')
 
-# What any engine finds PyTorch finds soonest. Steps that are to be equal bit for bit are compiled as users compile them.
-test-jax: EACH := -m 'not one_engine and not optimized'
-test-tensorflow: EACH := -m 'not one_engine'
+# What any engine finds PyTorch finds soonest: tests/conftest.py tells whom else a test is asked, and why. Steps that are
+# to be equal bit for bit are compiled as users compile them.
+test-jax: EACH := -m 'jax and not optimized'
+test-tensorflow: EACH := -m tensorflow
 
 test-jax: .venv-test/.installed
 	rm -rf .jax_cache
@@ -100,15 +101,8 @@ test-jax: .venv-test/.installed
 test-torch: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)
 
-CORE := tests/contract tests/transforms tests/bijectors tests/conditioners tests/flows tests/zoo tests/training \
-        tests/backends tests/test_numerics.py tests/test_solve_increasing.py tests/test_distributions.py
-# Whose steps are traced the slowest, and which says of these only what PyTorch and JAX have said.
-CORE += $(patsubst %,--ignore=tests/flows/test_%.py,bad_input context_given data_sets densities dict_context labelled tables) \
-        $(patsubst %,--ignore=tests/training/test_%.py,log_and_progress table_pictures validation) \
-        $(patsubst %,--ignore=tests/zoo/test_%.py,deep pretrained) \
-        --deselect=tests/bijectors/test_residual.py::test_a_flow_of_residual_layers_trains_and_is_saved
 test-tensorflow: .venv-test/.installed
-	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST) $(CORE)
+	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST)
 
 # What depends on Keras most, with another Keras than the newest, which all other tests have. Its environment borrows all
 # but Keras from theirs: seconds, where a second PyTorch takes minutes.

@@ -21,10 +21,13 @@ from flowkit.testing.running.command import KEPT, USAGE, check_command
 from tests.testing import things
 from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
 
+pytestmark = pytest.mark.one_engine
+
 ROOT = Path(__file__).parents[2]
 QUICK = {"event_shapes": [(2,)], "examples": 4}
 
 
+@pytest.mark.two_engines
 def test_a_report_names_every_clause_and_is_true_where_all_is_kept():
     report = check_bijector(Scale(), **QUICK)
     assert report
@@ -33,6 +36,7 @@ def test_a_report_names_every_clause_and_is_true_where_all_is_kept():
     assert json.loads(json.dumps(report.as_dict()))["kept"] is True
 
 
+@pytest.mark.two_engines
 def test_an_error_has_the_evidence():
     with pytest.raises(ContractError) as caught:
         check_bijector(SignFlip, clauses=["log-det"], **QUICK)
@@ -45,6 +49,7 @@ def test_an_error_has_the_evidence():
     assert error.hint == "The sign is the other one."
 
 
+@pytest.mark.two_engines
 def test_the_replayed_example_breaks_the_clause_and_no_other_one():
     with pytest.raises(ContractError) as caught:
         check_bijector(WrongFarOut, clauses=["log-det"], **QUICK)
@@ -65,6 +70,7 @@ def test_a_failure_shrinks_to_the_smallest_event_and_plain_values():
     assert all(value == int(value) for value in example.values)
 
 
+@pytest.mark.two_engines
 def test_the_same_verdict_each_time():
     found = set()
     for _ in range(20):
@@ -91,6 +97,7 @@ def test_an_unknown_clause_is_named():
         check_bijector(Scale(), clauses=["logdet"])
 
 
+@pytest.mark.two_engines
 def test_arguments_may_be_drawn():
     def make(draw):
         return Scale(draw(st.floats(-2, 2)))
@@ -241,6 +248,7 @@ def test_warnings_that_are_errors_break_no_promise():
         assert check_bijector(ActNorm, **QUICK)
 
 
+@pytest.mark.two_engines
 def test_an_error_in_one_direction_hides_no_other_promise():
     report = check_bijector(things.SlipInInverse, raises=False, **QUICK)
     assert report["codomain"].verdict == "kept"
@@ -260,6 +268,7 @@ def test_a_refusal_is_one_sentence():
     assert ".." not in message.replace("check_bijector(..., ", "")
 
 
+@pytest.mark.two_engines
 @pytest.mark.one_engine
 def test_engines_agree_at_an_event_that_the_spec_allows():
     engines = ("jax", "torch")
@@ -303,6 +312,7 @@ def test_parity_says_what_another_process_cannot_find():
         check_parity(Scale())
 
 
+@pytest.mark.two_engines
 def test_the_command_tells_what_is_kept_as_json():
     """What is broken: tests/cli/test_commands.py."""
     for target in ("tests.testing.things:Right", "tests/testing/things.py:Right"):
