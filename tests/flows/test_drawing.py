@@ -13,6 +13,8 @@ from flowkit.distributions import Normal
 from flowkit.flows import drawing
 from flowkit.transforms import Affine
 
+pytestmark = pytest.mark.two_engines
+
 
 class TwoColumns(Normal):
     """Draws one column after the other."""
