@@ -39,7 +39,10 @@ TOPICS = (
 )
 
 # What the topics of one engine share, and nobody else sees.
-SHARED = {"torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"}}
+SHARED = {
+    "jax": {"drift"},
+    "torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"},
+}
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {

@@ -89,6 +89,7 @@ iterate = _numerics.iterate
 join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
+listening = _lean_step.listening
 known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
