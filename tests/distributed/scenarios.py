@@ -18,7 +18,7 @@ distributed.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from flowkit import backends, data, training, zoo  # noqa: E402
+from flowkit import Flow, backends, bijectors, data, distributions, training, zoo  # noqa: E402
 from flowkit.cli import main  # noqa: E402
 
 backends.spare_tensorflow()
@@ -116,6 +116,44 @@ def answers():
         np.savez(FOLDER / f"answers-{RANK}", sample=asked.sample(2, seed=0), **told)
 
 
+def spread():
+    """Samples that all draw together, and how many of them each has decoded."""
+    mine, pixels = distributed.mine(np.arange(len(X))), np.round(16 * (X + 8)).astype("uint8")
+    images, labelled = flow(n_bits=8), flow(num_classes=3)
+    images.adapt(pixels[mine])
+    labelled.adapt(X[mine], LABELS[mine])
+    table = Flow(bijectors.Shift(), distributions.Mixture(3))  # its base has weights, and draws twice
+    table.adapt(X[mine, 0, 0])
+    rng, told = np.random.default_rng(0), {}
+    for made in (images, labelled, table):  # networks begin as constants
+        made.set_weights([value + 0.1 * rng.normal(size=value.shape) for value in made.get_weights()])
+    for name, asked, given in (
+        ("images", images, {"n": 9}),
+        ("labels", labelled, {"n": 3, "context": np.arange(3), "temperature": 0.5}),
+        ("table", table, {"n": 7}),
+        ("one", table, {"n": 1}),
+    ):
+        if distributed.is_main():
+            told[f"{name}_alone"] = asked.sample(**given, seed=4)  # for which no other is needed
+            if backends.name() == "torch":
+                asked.sample(**given)  # its generator moves on; on JAX it is the group's
+        run, told[f"{name}_rows"] = asked._run, []
+
+        def counting(function, *args, run=run, rows=told[f"{name}_rows"]):
+            rows.append(len(args[0]))
+            return run(function, *args)
+
+        asked._run = counting
+        told[name] = asked.sample(**given, seed=4, spread=True, check=None)
+        asked._run = run
+        told[f"{name}_next"] = asked.sample(**given, spread=True)
+    try:
+        asked.sample(2 + RANK, seed=4, spread=True)
+    except ValueError as error:
+        told["refused"] = str(error)
+    np.savez(FOLDER / f"spread-{RANK}", **told)
+
+
 def validated():
     """Losses of rows that are held out, a half of them in each of two processes."""
     asked, mine = flow(), distributed.mine(np.arange(16))
@@ -200,6 +238,7 @@ SCENARIOS = {
     "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
     "noise": noise,
     "answers": answers,
+    "spread": spread,
     "validated": validated,
     "refused": refused,
     "terminated": terminated,
