@@ -152,8 +152,11 @@ def sample(
     ] = None,
     backend: Backend = None,
 ):
-    """Draw samples of a trained flow, as one picture; of a table, as one more table."""
-    use(backend)
+    """Draw samples of a trained flow, as one picture; of a table, as one more table.
+
+    In several processes, torchrun -m flowkit sample ..., each draws its part.
+    """
+    use(backend, in_a_group=True)
     from flowkit.cli.sample import run as draw
 
     draw(run, count=count, temperature=temperature, output=output, seed=seed, zoom=zoom)
@@ -171,8 +174,11 @@ def evaluate(
     ] = False,
     backend: Backend = None,
 ):
-    """Bits per dimension on the test split, with the standard error over images; of a table, nats."""
-    use(backend)
+    """Bits per dimension on the test split, with the standard error over images; of a table, nats.
+
+    In several processes, torchrun -m flowkit evaluate ..., each scores its part.
+    """
+    use(backend, in_a_group=True)
     from flowkit.cli.evaluate import run as measure
 
     measure(run, source=data, samples=samples, levels=levels)

@@ -97,21 +97,23 @@ class Inference(Ready):
         (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
         exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
         """
+        x, context = self._prepare(x, context, batch_size)
+        return _in_bits(self._log_prob_of_draws(x, context, batch_size, seed, samples), x.shape)
+
+    def _log_prob_of_draws(self, x, context, batch_size, seed, samples, first=0):
+        """What `samples` draws of the noise say of log p together, float64 (batch,): see `bits_per_dim`."""
         if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
             raise ValueError(
                 f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
             )
-        x, context = self._prepare(x, context, batch_size)
-        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed)
-        draws = np.asarray([score(draw) for draw in range(samples)], "float64")
+        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed, first=first)
+        draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
         if "estimated" in self.bijector.spec.likelihood:
-            log_prob = draws.mean(axis=0)
-        else:
-            log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
-        return _in_bits(log_prob, x.shape)
+            return draws.mean(axis=0)
+        return functools.reduce(np.logaddexp, draws) - math.log(samples)
 
     @answers
-    def _score_in_a_group(self, x, context=None):
+    def _score_in_a_group(self, x, context=None, samples=1):
         """("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
 
         All processes have `x`. Each reads and scores its part, and is told of all. A row's noise is that of its place
@@ -125,8 +127,8 @@ class Inference(Ready):
             mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
             context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
             mine, context = self._prepare(mine, context)
-            log_prob = self._scored(self._log_density, mine, context, None, seed=0, first=first)
-        log_prob = distributed.gather(log_prob.astype("float64"))
+            log_prob = self._log_prob_of_draws(mine, context, None, 0, samples, first)
+        log_prob = distributed.gather(log_prob)
         if self.dequantize is None:
             return "nll", -log_prob
         return "bits_per_dim", _in_bits(log_prob, x.shape)
