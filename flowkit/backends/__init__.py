@@ -79,6 +79,7 @@ derive_alike = _derivation.derive_alike
 derives_together = _derivation.derives_together
 deriving_once = _derivation.deriving_once
 devices = _engine.devices
+draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
@@ -164,6 +165,7 @@ __all__ = [
     "derives_together",
     "deriving_once",
     "devices",
+    "draw_alone",
     "drawing_apart",
     "exchange",
     "float64",
