@@ -796,8 +796,8 @@ def test_backend_goes_before_the_environment():
     """In a session set to another engine, --backend decides."""
     other = next(engine for engine in ("jax", "torch", "tensorflow") if engine != backends.name())
     code = (
-        "import sys; from flowkit.cli import app; "
-        f"app.use({backends.name()!r}); import keras; print(keras.backend.backend())"
+        "import sys; from flowkit.cli.engine import use; "
+        f"use({backends.name()!r}); import keras; print(keras.backend.backend())"
     )
     done = run_python(code, KERAS_BACKEND=other)
     assert done.stdout.split() == [backends.name()]

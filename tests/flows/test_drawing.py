@@ -126,6 +126,14 @@ def test_a_repeated_context_is_sliced_like_the_array_it_stands_for():
         np.testing.assert_array_equal(repeated[cut], whole[cut])
 
 
+def test_a_part_of_rows_is_sliced_like_the_array_it_stands_for(small_blocks):
+    z = drawing.Latents(TwoColumns(), 30, (2,), seed=[0])
+    part, whole = drawing.Part(z, 5, 26), z[5:26]
+    assert (part.shape, len(part), part.dtype) == (whole.shape, 21, whole.dtype)
+    for cut in (slice(0, 5), slice(4, 100), slice(20, 21), slice(21, 23)):
+        np.testing.assert_array_equal(part[cut], whole[cut])
+
+
 def test_levels_drawn_anew_are_drawn_as_samples_are():
     flow = flow_of(TwoColumns())
     x = np.zeros((50, 2), "float32")
