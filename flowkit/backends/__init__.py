@@ -80,6 +80,7 @@ derives_together = _derivation.derives_together
 deriving_once = _derivation.deriving_once
 devices = _engine.devices
 drawing_apart = _group.drawing_apart
+entries_at = _moves.entries_at
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
@@ -164,6 +165,7 @@ __all__ = [
     "deriving_once",
     "devices",
     "drawing_apart",
+    "entries_at",
     "exchange",
     "float64",
     "giving_back",
