@@ -81,6 +81,7 @@ deriving_once = _derivation.deriving_once
 devices = _engine.devices
 draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
+entries_at = _moves.entries_at
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
@@ -167,6 +168,7 @@ __all__ = [
     "devices",
     "draw_alone",
     "drawing_apart",
+    "entries_at",
     "exchange",
     "float64",
     "giving_back",

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from flowkit.contract.one_line import one_line
+
 _AT_ONCE = 2**24  # bytes of a block
 
 
@@ -25,6 +27,7 @@ class LazyImages:
     """
 
     ndim = 4
+    __repr__ = one_line
 
     def __init__(self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int, int, int]) -> None:
         self._read = read

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from flowkit import backends
 from flowkit.numerics import cumsum
 from flowkit.transforms.slopes import LEAST
 
@@ -26,4 +27,4 @@ def bin_of(at, knots):
 
 def picked(index, rows):
     """Of each of `rows`, which have an entry for each bin, the one of the bin `index`."""
-    return [ops.squeeze(ops.take_along_axis(row, index, axis=-2), axis=-2) for row in rows]
+    return [backends.entries_at(row, index) for row in rows]

@@ -13,6 +13,11 @@ def cut(x, at):
     return x[..., :at], x[..., at:]
 
 
+def entries_at(x, index):
+    """The entries x[..., index, :], one for each number of `index`, whose last axis but one is 1; `x` may be shared."""
+    return keras.ops.squeeze(keras.ops.take_along_axis(x, index, axis=-2), axis=-2)
+
+
 def log_sigmoid_and_sigmoid(x):
     """(log sigmoid x, sigmoid x) for each entry, each by itself."""
     return keras.ops.log_sigmoid(x), keras.ops.sigmoid(x)

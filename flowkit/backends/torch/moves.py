@@ -16,6 +16,13 @@ def cut(x, at):
     return torch.split(x, [at, x.shape[-1] - at], -1)
 
 
+def entries_at(x, index):
+    """The entries x[..., index, :], one for each number of `index`, whose last axis but one is 1; `x` may be shared."""
+    # What is shared is repeated beforehand: PyTorch, comparing sizes itself, would fix those of an exported graph.
+    x = x.expand(*index.shape[:-2], x.shape[-2], index.shape[-1])
+    return x.gather(-2, index.long()).squeeze(-2)
+
+
 def log_sigmoid_and_sigmoid(x):
     """(log sigmoid x, sigmoid x) for each entry, each by itself."""
     return torch.nn.functional.logsigmoid(x), torch.sigmoid(x)
