@@ -84,6 +84,7 @@ drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
+gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
@@ -169,6 +170,7 @@ __all__ = [
     "exchange",
     "float64",
     "giving_back",
+    "gpu_build",
     "gradients",
     "installed",
     "is_lost",
