@@ -85,6 +85,7 @@ entries_at = _moves.entries_at
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
+gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
@@ -172,6 +173,7 @@ __all__ = [
     "exchange",
     "float64",
     "giving_back",
+    "gpu_build",
     "gradients",
     "installed",
     "is_lost",
