@@ -33,7 +33,9 @@ def case(name, family, **options):
 
 FAMILIES = [case(family, family) for family in zoo.VECTORS]
 GIVEN_A_CONTEXT = [case(f"{family}(context)", family, context=2) for family in zoo.VECTORS]
-WITH_ANGLES = [case(f"{family}(circular columns)", family, **MIXED) for family in ("nsf", "nsf_autoregressive")]
+WITH_ANGLES = [
+    case(f"{family}(circular columns)", family, **MIXED) for family in ("nsf", "nsf_autoregressive")
+]
 
 
 @pytest.mark.one_engine
