@@ -124,13 +124,14 @@ test-keras: .venv-test/.installed
 # What `make test` leaves out: every test on JAX and on TensorFlow too, compiled as users compile it; all that the checker
 # knows to ask of our own layers, where each answers the fast profile alone in `make test`; and a group of two whose
 # processes are killed at ten random moments, where `make test` kills once. Takes more than an hour.
+CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
 check: .venv-test/.installed
 	rm -rf .jax_cache
 	@for engine in jax tensorflow; do echo; echo "Every test on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile fast $(PYTEST) || exit; \
 	done
 	@for engine in torch jax; do echo; echo "Contracts on $$engine"; \
-	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) tests/bijectors/test_contract.py || exit; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) $(CONTRACTS) || exit; \
 	done
 	@for engine in torch jax; do echo; echo "Ten kills on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --capture no tests/distributed/ten_kills.py || exit; \

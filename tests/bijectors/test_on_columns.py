@@ -11,6 +11,8 @@ from flowkit.contract import ContractError, Domain
 from flowkit.surjections import Augment
 from flowkit.transforms import Affine, ByColumn, CircularRationalQuadratic, RationalQuadratic
 
+pytestmark = pytest.mark.two_engines
+
 
 def test_other_columns_stay_bit_for_bit_and_the_log_det_is_that_of_the_part():
     x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
@@ -29,6 +31,7 @@ def test_a_column_that_cannot_be_taken_has_its_place_among_all():
         OnColumns(Chain([Standardize()]), [False, True, False, True]).adapt(x)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -46,6 +49,7 @@ def test_what_is_refused(make, error, message):
         make()
 
 
+@pytest.mark.one_engine
 def test_another_number_of_columns_is_refused():
     x = np.ones((2, 3), "float32")
     with pytest.raises(ContractError, match="expected 2 columns, as many as were told"):

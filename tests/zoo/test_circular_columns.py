@@ -13,6 +13,8 @@ from flowkit.bijectors import Coupling, Standardize
 from flowkit.contract import ContractError
 from flowkit.distributions import Joint, Logistic, Normal, StudentT, Uniform
 
+pytestmark = pytest.mark.two_engines
+
 DOMAINS = ["real", "circular", ("circular", 0, 24)]
 FAMILIES = ["nsf", "nsf_autoregressive"]
 every = pytest.mark.parametrize("family", FAMILIES)
