@@ -43,6 +43,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     __repr__ = one_line
 
     skips_what_is_not_finite = True  # so `Flow` leaves it out of its means
+    moves_entries = True  # each for itself, so on JAX the weights of alike layers may be one
 
     def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None) -> None:
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
