@@ -73,6 +73,7 @@ copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
 cut = _moves.cut
+cut_rows = _moves.cut_rows
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
 derive_alike = _derivation.derive_alike
@@ -81,7 +82,6 @@ deriving_once = _derivation.deriving_once
 devices = _engine.devices
 draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
-entries_at = _moves.entries_at
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
@@ -106,6 +106,7 @@ missing = _group.missing
 no_grad = _engine.no_grad
 process_rank = _group.process_rank
 processes = _group.processes
+reaches = _moves.reaches
 read_graph = _export.read_graph
 records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
@@ -120,6 +121,7 @@ scans = _parts.scans
 several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
+softplus = _numerics.softplus
 step_if = _optimizer.step_if
 summed = _group.summed
 tanh = _numerics.tanh
@@ -161,6 +163,7 @@ __all__ = [
     "cos",
     "cumsum",
     "cut",
+    "cut_rows",
     "dealt_dense",
     "dense",
     "derive_alike",
@@ -169,7 +172,6 @@ __all__ = [
     "devices",
     "draw_alone",
     "drawing_apart",
-    "entries_at",
     "exchange",
     "float64",
     "giving_back",
@@ -196,6 +198,7 @@ __all__ = [
     "plain_array",
     "process_rank",
     "processes",
+    "reaches",
     "read_graph",
     "read_tensorflow_checkpoint",
     "read_torch_state",
@@ -212,6 +215,7 @@ __all__ = [
     "settle",
     "several_steps",
     "sin",
+    "softplus",
     "spare_tensorflow",
     "sparing_tensorflow",
     "step_if",
