@@ -105,7 +105,7 @@ def train(
 
     In several processes: torchrun --nproc-per-node 8 -m flowkit train ...
     """
-    use(backend, in_a_group=True)
+    use(backend, trains=True)
     from flowkit.cli.train import run
 
     run(
@@ -156,7 +156,7 @@ def sample(
 
     In several processes, torchrun -m flowkit sample ..., each draws its part.
     """
-    use(backend, in_a_group=True)
+    use(backend, shares=True)
     from flowkit.cli.sample import run as draw
 
     draw(run, count=count, temperature=temperature, output=output, seed=seed, zoom=zoom)
@@ -178,7 +178,7 @@ def evaluate(
 
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
-    use(backend, in_a_group=True)
+    use(backend, shares=True)
     from flowkit.cli.evaluate import run as measure
 
     measure(run, source=data, samples=samples, levels=levels)
