@@ -107,6 +107,7 @@ ALSO = {
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.multiscale": {"backends"},  # rearrangements that cost no more than their numbers
+    "flowkit.bijectors.flat_latents": {"backends"},  # as multiscale
     "flowkit.bijectors.squeeze": {"backends"},  # as multiscale
     "flowkit.bijectors.whitening": {"backends"},  # as coupling
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant

