@@ -106,7 +106,7 @@ def compare(preset, work, options, where):
     deep = []
     if work["kind"] == "images":
         for depth in options.depths:
-            for contender in contenders:
+            for contender in (c for c in contenders if c[0] != "twin"):  # which has nothing to compile less
                 (row,) = measure([contender], work | {"steps": depth}, **turns, repeats=0)
                 deep.append({**row, "steps": depth})
         if deep:

@@ -29,6 +29,7 @@ CONTENDERS = {
         ("normflows", "torch", "normflows", {}),
         ("floor", "jax", "floor_jax", {}),
         ("flowkit", "jax", "flowkit", {}),
+        ("twin", "jax", "twin_jax", {}),
     ],
     "vectors": [
         ("floor", "torch", "floor_torch", {}),
@@ -38,6 +39,7 @@ CONTENDERS = {
         ("normflows", "torch", "normflows", {}),
         ("floor", "jax", "floor_jax", {}),
         ("flowkit", "jax", "flowkit", {}),
+        ("twin", "jax", "twin_jax", {}),
         ("flowjax", "jax", "flowjax", {}),
         ("distrax", "jax", "distrax", {}),
     ],
