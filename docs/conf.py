@@ -1,4 +1,7 @@
-"""How the documentation is built: `make docs`. Every Python block on it runs; nothing comes from the network."""
+"""How the documentation is built: `make docs`. Every Python block on it runs, and it needs no network.
+
+One thing comes from there if it can be had: what runs the page to play with in a browser (`_ext/playable.py`).
+"""
 
 import os
 import sys
@@ -33,6 +36,7 @@ extensions = [
     "cards",
     "cells",
     "docstrings",
+    "playable",
     "rooms",
     "signatures",
 ]

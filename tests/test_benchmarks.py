@@ -81,6 +81,7 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
     assert written["machine"]["cpu"] in printed
 
 
+@pytest.mark.one_engine
 def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
     package = {"torch": "zuko", "jax": "distrax"}[backends.name()]
     (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{package}'\")")
@@ -111,6 +112,7 @@ def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
     assert "twin" not in printed.split("small:")[0]  # among the versions: it is the engine alone
 
 
+@pytest.mark.one_engine
 def test_splines_and_a_maf_are_measured_too(tmp_path):
     _, written = speed(tmp_path, "--preset", "splines", "maf", "--contender", "floor")
     assert [comparison["preset"] for comparison in written["comparisons"]] == ["splines", "maf"]

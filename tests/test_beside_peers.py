@@ -11,6 +11,8 @@ from flowkit.conditioners import MLP
 from flowkit.transforms import RationalQuadratic
 from flowkit.transforms.rational_quadratic import spline
 
+pytestmark = pytest.mark.two_engines
+
 ALIKE = {"rtol": 1e-9, "atol": 1e-9}
 RNG = np.random.default_rng(0)
 X = 2.5 * RNG.normal(size=(60, 6))  # some of them beyond the splines

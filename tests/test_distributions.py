@@ -35,6 +35,7 @@ def context_for(distribution):
     return None if distribution.context == "none" else np.array([0.5, -1.0], "float32")
 
 
+@pytest.mark.wide("name")
 @every
 @pytest.mark.parametrize("event", [(1,), (3,)])
 def test_draws_and_density_agree(name, event):
@@ -76,6 +77,7 @@ def test_outside_its_box_a_uniform_density_is_0():
         Uniform().sample((2, 2), temperature=0.7)
 
 
+@pytest.mark.two_engines
 def test_heavy_tails_are_fitted_by_a_heavy_base():
     x = np.random.default_rng(0).standard_t(2, size=(4000, 2)).astype("float32")
     nll = {}
@@ -88,6 +90,7 @@ def test_heavy_tails_are_fitted_by_a_heavy_base():
     assert abs(nll[StudentT] - 2 * stats.t(2).entropy()) < 0.1
 
 
+@pytest.mark.two_engines
 def test_clusters_are_fitted_by_a_mixture():
     rng = np.random.default_rng(0)
     x = (rng.choice([-4.0, 4.0], size=(2000, 1)) + 0.5 * rng.normal(size=(2000, 2))).astype("float32")
@@ -119,6 +122,7 @@ def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
         flow.sample(3)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -196,6 +200,7 @@ class Deaf(Distribution):
         return mean + temperature * keras.random.normal(shape, seed=seed)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "clause"),
     [

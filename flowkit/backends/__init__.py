@@ -80,6 +80,7 @@ derive_alike = _derivation.derive_alike
 derives_together = _derivation.derives_together
 deriving_once = _derivation.deriving_once
 devices = _engine.devices
+draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
@@ -90,6 +91,7 @@ iterate = _numerics.iterate
 join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
+listening = _lean_step.listening
 known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
@@ -167,6 +169,7 @@ __all__ = [
     "derives_together",
     "deriving_once",
     "devices",
+    "draw_alone",
     "drawing_apart",
     "exchange",
     "float64",

@@ -14,6 +14,7 @@ def use(backend, *, in_a_group=False):
     """Choose the engine. Keras reads the choice when it is first imported, so it comes before that.
 
     `in_a_group` joins the other processes that a launcher has started, which comes before the engine does anything.
+    Without it the main one is alone from here on.
     """
     if backend is not None:
         if backend not in ENGINES:
@@ -30,7 +31,6 @@ def use(backend, *, in_a_group=False):
     with interrupt.later():
         backends = importlib.import_module("flowkit.backends")
         backends.spare_tensorflow()
-    if in_a_group:
-        group.join()
+    (group.join if in_a_group else group.main_alone)()
     with interrupt.later():
         backends.devices()  # the engine, and what it does when first asked

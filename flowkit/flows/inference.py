@@ -12,8 +12,9 @@ from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.lazy_images import LazyImages
-from flowkit.flows.context import classes_of
-from flowkit.flows.drawing import Latents, Repeated, entropy
+from flowkit.flows.context import check_context, classes_of
+from flowkit.flows.drawing import Entropy, Latents, Repeated, entropy
+from flowkit.flows.in_a_group import check_same_question, mine_of
 from flowkit.flows.in_batches import count, run_in_batches
 from flowkit.flows.noise import counted_for, dequantized, undithered
 from flowkit.flows.ready import Ready
@@ -96,21 +97,23 @@ class Inference(Ready):
         (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
         exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
         """
+        x, context = self._prepare(x, context, batch_size)
+        return _in_bits(self._log_prob_of_draws(x, context, batch_size, seed, samples), x.shape)
+
+    def _log_prob_of_draws(self, x, context, batch_size, seed, samples, first=0):
+        """What `samples` draws of the noise say of log p together, float64 (batch,): see `bits_per_dim`."""
         if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
             raise ValueError(
                 f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
             )
-        x, context = self._prepare(x, context, batch_size)
-        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed)
-        draws = np.asarray([score(draw) for draw in range(samples)], "float64")
+        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed, first=first)
+        draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
         if "estimated" in self.bijector.spec.likelihood:
-            log_prob = draws.mean(axis=0)
-        else:
-            log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
-        return _in_bits(log_prob, x.shape)
+            return draws.mean(axis=0)
+        return functools.reduce(np.logaddexp, draws) - math.log(samples)
 
     @answers
-    def _score_in_a_group(self, x, context=None):
+    def _score_in_a_group(self, x, context=None, samples=1):
         """("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
 
         All processes have `x`. Each reads and scores its part, and is told of all. A row's noise is that of its place
@@ -124,8 +127,8 @@ class Inference(Ready):
             mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
             context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
             mine, context = self._prepare(mine, context)
-            log_prob = self._scored(self._log_density, mine, context, None, seed=0, first=first)
-        log_prob = distributed.gather(log_prob.astype("float64"))
+            log_prob = self._log_prob_of_draws(mine, context, None, 0, samples, first)
+        log_prob = distributed.gather(log_prob)
         if self.dequantize is None:
             return "nll", -log_prob
         return "bits_per_dim", _in_bits(log_prob, x.shape)
@@ -142,6 +145,7 @@ class Inference(Ready):
         seed: int | None = None,
         batch_size: int | None = None,
         check: str | bool = "warn",
+        spread: bool = False,
     ) -> Any:
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
@@ -149,9 +153,15 @@ class Inference(Ready):
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`.
+
+        `spread=True` shares the work in a group of processes (`flowkit.distributed`), and changes nothing without one.
+        All of them call it with the same arguments, at the same time; each decodes its part of the rows, and all get
+        all rows. They are those of one process but for rounding, since networks round by how many rows they are given.
+        Without a seed all draw from the main process's. Raises ValueError, in all, if they do not come with the same.
+        Each looks at what `check` says: "raise" takes as long as without `spread`.
         """
-        z, context, lead = self._draw(n, context, temperature, seed, batch_size)
-        x = self._decode(z, context, batch_size, check, z.seed)
+        z, context, lead = self._draw(n, context, temperature, seed, batch_size, spread)
+        x = self._decode(z, context, batch_size, check, z.seed, spread)
         return self._as_frame(x.reshape(*lead, *x.shape[1:]))
 
     @answers
@@ -247,17 +257,23 @@ class Inference(Ready):
         x, context = self._prepare(x, context, batch_size)
         return relative_error(self, x, context, batch_size)
 
-    def _decode(self, z, context, batch_size, check, seed):
+    def _decode(self, z, context, batch_size, check, seed, spread=False):
         one_check(check)
-        finite = np.ones(len(z), bool)
+        first, mine = 0, (z, context)
+        if spread:
+            first, *mine = mine_of(z, context)
+        count = len(mine[0])
+        finite = np.ones(count, bool)
 
         def backward(start, stop, piece):
-            noise = counted_for(self, piece[0].shape, start, inverse=True, seed=seed)
+            noise = counted_for(self, piece[0].shape, first + start, inverse=True, seed=seed)
             y = ops.convert_to_numpy(self._run(self._backward, *piece, noise))
-            finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
+            finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: count - start]
             return y if self.dequantize is None else self.dequantize.as_stored(y)
 
-        x = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
+        x = run_in_batches(backward, tuple(mine), count, self._batch_size(batch_size))
+        if spread:
+            x, finite = distributed.gather(x), distributed.gather(finite)
         warn_of_overflow(finite, stacklevel=4)
         look_at(self, x, context, check, batch_size, stacklevel=4)
         return x
@@ -276,18 +292,31 @@ class Inference(Ready):
         x, log_det = self._through(z, context, noise, inverse=True)
         return x, self.base.log_prob(z, context=context) - log_det
 
-    def _draw(self, n, context, temperature, seed, batch_size):
+    def _draw(self, n, context, temperature, seed, batch_size, spread=False):
         n = whole_number(n, "n", least=0)
-        context = self._ready(context, batch_size)
+        given, context = context, self._ready(context, batch_size)
+        if spread and distributed.world() > 1:
+            seed = self._agreed_seed(n, given, temperature, seed)
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
             context = tree.map_structure(lambda c: Repeated(c, n), context)
         return self._latents(math.prod(lead), context, temperature, seed), context, lead
 
-    def _latents(self, count, context, temperature, seed):
+    def _agreed_seed(self, n, context, temperature, seed):
+        """The seed of all processes; ValueError in all of them unless they have come with the same question."""
+        given, seed = seed is not None, self._entropy(seed)
+        told = {"n": n, "context": check_context(self, context), "temperature": temperature}
+        check_same_question({**told, "seed": seed if given else None})
+        # Where a process has drawn alone, its own generator is elsewhere.
+        return seed if given else Entropy(distributed.gather(np.array(seed, "uint64"))[: len(seed)].tolist())
+
+    def _entropy(self, seed):
         with self.turns.drawing:
-            seed = entropy(self.sampler if seed is None else seed)
+            return entropy(self.sampler if seed is None else seed)
+
+    def _latents(self, count, context, temperature, seed):
+        seed = self._entropy(seed)
         return Latents(
             self.base,
             count,

@@ -9,6 +9,8 @@ from keras import ops
 from flowkit.bijectors import Chain, Permute, Unconstrain
 from flowkit.contract import ContractError, Domain
 
+pytestmark = pytest.mark.two_engines
+
 
 def numbers(tensor):
     return np.asarray(ops.convert_to_numpy(tensor), "float64")

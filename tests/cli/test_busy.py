@@ -7,6 +7,8 @@ import pytest
 from flowkit import backends
 from flowkit.cli.busy import note_busy_processors
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.mark.parametrize(
     ("load", "threads", "said"), [(3.0, None, True), (0.5, None, False), (3.0, "1", False)]

@@ -8,6 +8,8 @@ from keras import ops
 
 from flowkit.contract import Domain
 
+pytestmark = pytest.mark.two_engines
+
 DOMAINS = {
     "real": Domain.REAL,
     "positive": Domain.POSITIVE,
@@ -29,6 +31,7 @@ def test_points_drawn_from_the_real_line_lie_inside(name):
     assert DOMAINS[name].contains(x)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", DOMAINS)
 def test_a_nan_lies_nowhere(name):
     assert not DOMAINS[name].contains(ops.convert_to_tensor([[0.5, math.nan, 0.5, 0.5]]))

@@ -9,6 +9,8 @@ from arrays import array
 from flowkit import backends
 from flowkit.convert import from_nflows, from_zuko
 
+pytestmark = pytest.mark.one_engine
+
 torch = pytest.importorskip("torch")
 ALIKE = {"rtol": 1e-9, "atol": 1e-9}
 

@@ -18,7 +18,7 @@ distributed.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from flowkit import backends, data, training, zoo  # noqa: E402
+from flowkit import Flow, backends, bijectors, data, distributions, training, zoo  # noqa: E402
 from flowkit.cli import main  # noqa: E402
 
 backends.spare_tensorflow()
@@ -26,8 +26,26 @@ backends.spare_tensorflow()
 FOLDER, NAMES = Path(sys.argv[1]), sys.argv[2:]
 DIE = int(os.environ.get("DIE", -1))
 RANK = distributed.rank()
+WRITTEN = set()  # what this process opens for writing, makes, renames or removes in FOLDER
+CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
 LABELS = np.arange(32) % 3
+
+
+def _note_changes(event, given):
+    if event == "open":
+        path, _, flags = given
+        paths = [path] if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else []
+    else:
+        paths = given[:2] if event in CHANGES else []
+    for path in paths:
+        if isinstance(path, str | bytes | os.PathLike):
+            path = Path(os.path.abspath(os.fsdecode(path)))
+            if FOLDER in path.parents:
+                WRITTEN.add(path.relative_to(FOLDER).as_posix())
+
+
+sys.addaudithook(_note_changes)
 
 
 def flow(**arguments):
@@ -108,12 +126,65 @@ def noise():
 
 
 def answers():
-    """Densities, for which one process asks alone, and samples. On JAX all draw: seeds are the group's variables."""
+    """Densities and samples, for which one process asks alone."""
     asked = flow()
     asked.adapt(distributed.mine(X))
     told = {"log_prob": asked.log_prob(X[:3])} if distributed.is_main() else {}
-    if distributed.is_main() or backends.name() == "jax":
-        np.savez(FOLDER / f"answers-{RANK}", sample=asked.sample(2, seed=0), **told)
+    if distributed.is_main():
+        told["sample"] = asked.sample(2, seed=0)
+    np.savez(FOLDER / f"answers-{RANK}", **told)
+
+
+def moved(made, by=0.02):
+    """A flow whose networks do not answer with constants, as they do in the beginning."""
+    rng = np.random.default_rng(0)
+    for weight in made.trainable_variables:
+        weight.assign(keras.ops.convert_to_numpy(weight) + by * rng.normal(size=weight.shape))
+    return made
+
+
+def mixture():
+    """A flow of tables whose base has weights, and draws twice."""
+    keras.utils.set_random_seed(0)
+    made = Flow(bijectors.Shift(), distributions.Mixture(3))
+    made.adapt(distributed.mine(X[:, 0, 0]))
+    return moved(made)
+
+
+def spread():
+    """Samples that all draw together, and how many of them each has decoded."""
+    mine, pixels = distributed.mine(np.arange(len(X))), np.round(16 * (X + 8)).astype("uint8")
+    images, labelled = flow(n_bits=8), flow(num_classes=3)
+    images.adapt(pixels[mine])
+    labelled.adapt(X[mine], LABELS[mine])
+    table, told = mixture(), {}
+    for made in (images, labelled):
+        moved(made)
+    for name, asked, given in (
+        ("images", images, {"n": 9}),
+        ("labels", labelled, {"n": 3, "context": np.arange(3), "temperature": 0.5}),
+        ("table", table, {"n": 7}),
+        ("one", table, {"n": 1}),
+    ):
+        if distributed.is_main():
+            told[f"{name}_alone"] = asked.sample(**given, seed=4)  # for which no other is needed
+            if backends.name() == "torch":
+                asked.sample(**given)  # its generator moves on; on JAX it is the group's
+        run, told[f"{name}_rows"] = asked._run, []
+
+        def counting(function, *args, run=run, rows=told[f"{name}_rows"]):
+            rows.append(len(args[0]))
+            return run(function, *args)
+
+        asked._run = counting
+        told[name] = asked.sample(**given, seed=4, spread=True, check=None)
+        asked._run = run
+        told[f"{name}_next"] = asked.sample(**given, spread=True)
+    try:
+        asked.sample(2 + RANK, seed=4, spread=True)
+    except ValueError as error:
+        told["refused"] = str(error)
+    np.savez(FOLDER / f"spread-{RANK}", **told)
 
 
 def validated():
@@ -155,8 +226,9 @@ def command(name, epochs, **settings):
 
 def refused():
     """A folder that is taken."""
-    (FOLDER / "refused").mkdir(exist_ok=True)
-    (FOLDER / "refused" / "recipe.toml").touch()
+    if distributed.is_main():
+        (FOLDER / "refused").mkdir(exist_ok=True)
+        (FOLDER / "refused" / "recipe.toml").touch()
     distributed.barrier()
     command("refused", 2, **SETTINGS)
 
@@ -182,6 +254,26 @@ def trained():
     command("trained", 8, **SETTINGS, **HELD_OUT)
 
 
+def commands():
+    """Commands that ask a trained flow, which all share: samples and a score, and two that are refused."""
+    table, drawn = FOLDER / "table.keras", FOLDER / "drawn.csv"
+    asked = mixture()
+    if distributed.is_main():
+        asked.save(table)
+    distributed.barrier()
+    told = {}
+    for name, words in {
+        "sampled": ["sample", table, "-n", 11, "-o", drawn],
+        "evaluated": ["evaluate", table, "--data", drawn],
+        "nowhere": ["sample", FOLDER / "nowhere.keras"],
+        "unfit": ["evaluate", table, "--data", "digits"],
+    }.items():
+        print(f"> {name}", flush=True)
+        told[name] = main([str(word) for word in words])
+    print("> end", flush=True)
+    np.savez(FOLDER / f"commands-{RANK}", **told)
+
+
 def left():
     """What a process knows of itself once all have left the group."""
     np.savez(
@@ -200,6 +292,8 @@ SCENARIOS = {
     "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
     "noise": noise,
     "answers": answers,
+    "spread": spread,
+    "commands": commands,
     "validated": validated,
     "refused": refused,
     "terminated": terminated,
@@ -211,3 +305,4 @@ OF_SEVERAL = ("refused", "terminated")
 for name in NAMES or SCENARIOS:
     if distributed.world() > 1 or name not in OF_SEVERAL:
         SCENARIOS[name]()
+(FOLDER / f"written-{RANK}.txt").write_text("\n".join(sorted(WRITTEN)))

@@ -42,6 +42,43 @@ def test_one_process_writes_and_talks(scenarios, came_of, words):
     assert (run / "metrics.json").is_file()
 
 
+def test_no_file_is_written_by_a_process_that_is_not_the_main_one(scenarios):
+    """What each has opened for writing, made, renamed or removed, as Python has told it of itself."""
+    main, other = (set((scenarios[2] / f"written-{rank}.txt").read_text().splitlines()) for rank in (0, 1))
+    files = (
+        "recipe.toml",
+        "log.csv",
+        "checkpoint.npz",
+        "samples/epoch-001.png",
+        "flow.keras",
+        "metrics.json",
+    )
+    assert {f"trained/{file}" for file in files} < main
+    assert {"terminated/checkpoint.npz", "stored.npz"} < main
+    own = {path for path in other if path.endswith("-1.npz")}  # what a scenario notes
+    assert "trained-1.npz" in own
+    assert other == own
+
+
+def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, came_of):
+    one, main, other = (came_of("commands", *who) for who in ((1, 0), (2, 0), (2, 1)))
+    for name, code in {"sampled": 0, "evaluated": 0, "nowhere": 2, "unfit": 2}.items():
+        assert [int(run[name]) for run in (one, main, other)] == [code] * 3
+        lines = [
+            (scenarios[count] / f"said-{rank}.txt")
+            .read_text()
+            .partition(f"> {name}\n")[2]
+            .partition("\n> ")[0]
+            for count, rank in ((1, 0), (2, 0), (2, 1))
+        ]
+        assert lines[0].replace("scenarios-by-1", "scenarios-by-2") == lines[1]
+        assert len(lines[1].splitlines()) == 1
+        assert lines[2] == ""
+    drawn = [np.loadtxt(scenarios[count] / "drawn.csv", delimiter=",", skiprows=1) for count in (1, 2)]
+    assert drawn[0].shape == (11, 2)
+    np.testing.assert_allclose(*drawn, rtol=1e-4, atol=1e-5)
+
+
 def test_both_are_refused_together(scenarios, came_of, words):
     assert codes(came_of, "refused") == [2, 2]
     (line,) = words("refused", 0)

@@ -16,6 +16,8 @@ from flowkit.transforms import (
 )
 from flowkit.transforms.knots import bin_of
 
+pytestmark = pytest.mark.two_engines
+
 AFFINE_TAILS = [
     RationalQuadratic(4, tails="affine"),
     QuadraticSpline(4, tails="affine"),
@@ -44,6 +46,7 @@ def knots_and_images(transform, h):
         return array(x)[0, :, 0], array(y)[0, :, 0]
 
 
+@pytest.mark.wide("transform")
 @pytest.mark.parametrize("transform", [*CONTINUOUS, LINEAR_TAILS[2]], ids=repr)
 @pytest.mark.parametrize("inverse", [False, True])
 def test_it_is_continuous_at_its_knots(transform, inverse):
@@ -65,6 +68,7 @@ def test_the_slope_of_lines_jumps():
     assert abs(slopes[0, 0] - slopes[1, 0]) > 0.1
 
 
+@pytest.mark.wide("dtype")
 @pytest.mark.parametrize("transform", AFFINE_TAILS, ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_affine_tails_are_lines_of_the_slopes_at_the_ends(transform, dtype):
@@ -82,6 +86,7 @@ def test_affine_tails_are_lines_of_the_slopes_at_the_ends(transform, dtype):
         np.testing.assert_allclose(log_back, -log_slope, atol=64 * eps)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("transform", LINEAR_TAILS, ids=repr)
 def test_linear_tails_are_the_identity(transform):
     h, x = raw(transform, 6.0), np.array([-1e4, -5.5, 5.5, 1e4])
@@ -152,6 +157,7 @@ def test_float32_keeps_its_digits_at_bins_that_are_far_from_even(transform):
 class TestOnTheCircle:
     spline = CircularRationalQuadratic(6)
 
+    @pytest.mark.one_engine
     def test_density_is_continuous_across_the_seam_and_learned_there(self):
         h = raw(self.spline, 1.5)
         for inverse in (False, True):
@@ -219,6 +225,7 @@ def test_a_monotone_network_is_the_integral_of_its_slope():
     np.testing.assert_allclose((y[0] + y[-1]) / 2, h[0, -1], atol=1e-9)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -241,5 +248,6 @@ def test_what_it_cannot_be_is_refused(make, message):
         make()
 
 
+@pytest.mark.one_engine
 def test_files_from_before_tails_were_an_option_keep_their_map():
     assert RationalQuadratic.from_config({"bins": 4, "bound": 5.0}) == RationalQuadratic(4, tails="linear")

@@ -1,0 +1,68 @@
+"""The page of `flowkit play` on the site: its folder is complete, and where it cannot be, the page says so."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from flowkit.flows import artifacts
+from flowkit.play import folder, runtime
+
+pytestmark = pytest.mark.one_engine
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def playable():
+    spec = importlib.util.spec_from_file_location("playable", DOCS / "_ext" / "playable.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def app(tmp_path):
+    return SimpleNamespace(outdir=str(tmp_path))
+
+
+def test_the_site_has_all_that_the_page_asks_for(playable, app, tmp_path, monkeypatch):
+    try:
+        artifacts.require("onnx")
+    except ImportError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(
+        runtime, "copy_runtime", lambda to: [(to / name).write_text("runtime") for name in runtime.FILES]
+    )
+    page = [(DOCS / "play.md").read_text(encoding="utf-8")]
+    playable.expand(app, "play", page)
+    made = tmp_path / "playable" / "glow-digits"
+    assert 'src="playable/glow-digits/index.html"' in page[0]
+    assert "{playable}" not in page[0]
+    assert {file.name for file in made.iterdir()} == {
+        *folder._OWN,
+        *runtime.FILES,
+        *(file.name for file in folder._pages()),
+    }
+    assert all(file.stat().st_size for file in made.iterdir())
+
+
+def test_without_the_runtime_the_page_says_so(playable, app, tmp_path, monkeypatch, capsys):
+    def offline(to):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(runtime, "copy_runtime", offline)
+    page = ["```{playable} glow/digits\n```"]
+    playable.expand(app, "deeper/page", page)
+    assert "could not be had where this site was built" in page[0]
+    assert "iframe" not in page[0]
+    assert capsys.readouterr().err == "deeper/page: no page of glow/digits: no network\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_that_fails_ends_the_build(playable, app, monkeypatch):
+    monkeypatch.setattr(runtime, "copy_runtime", lambda to: None)
+    monkeypatch.setattr(playable.sys, "executable", "false")
+    with pytest.raises(RuntimeError, match="flowkit play glow/digits failed"):
+        playable.expand(app, "page", ["```{playable} glow/digits\n```"])
