@@ -10,8 +10,9 @@ from flowkit import Flow
 from flowkit.bijectors import Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
-from flowkit.distributions import Distribution, Logistic, Mixture, Normal, StudentT, Uniform
+from flowkit.distributions import Distribution, Joint, Logistic, Mixture, Normal, StudentT, Uniform
 from flowkit.testing import check_distribution
+from flowkit.transforms import Affine
 
 EVERY = {
     "Normal": Normal,
@@ -221,3 +222,42 @@ def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
     context = np.array([1.0, 1.0], "float32") if distribution.context != "none" else None
     with pytest.raises(ContractError, match=f"broke '{clause}'"):
         check_distribution(make, event_shape=(2,), context=context)
+
+
+def joint():
+    return Joint([Normal(conditioner=MLP([8])), Mixture(2), Normal(learn=True)], [[2], [0, 3], [1]])
+
+
+def test_a_joint_density_is_that_of_its_parts_and_draws_agree():
+    context = np.array([0.5, -1.0], "float32")
+    report = check_distribution(joint, event_shape=(4,), context=context)
+    assert report == dict.fromkeys(report, "kept")
+    whole = joint()
+    whole.build((None, 4), (None, 2))
+    z = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(5, 4)).astype("float32"))
+    given = ops.convert_to_tensor(np.tile(context, (5, 1)))
+    parts = [
+        part.log_prob(ops.take(z, np.array(some), axis=1), given if part.context == "required" else None)
+        for part, some in zip(whole.parts, whole.places, strict=True)
+    ]
+    total = sum(ops.convert_to_numpy(part) for part in parts)
+    np.testing.assert_allclose(ops.convert_to_numpy(whole.log_prob(z, given)), total, rtol=1e-5)
+    assert not whole.reparameterized  # since a mixture is not
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ([[0]], "for 2 parts"),
+        ([[0], [0]], "each column once"),
+        ([[0, 1], []], "each column once"),
+        ([[0], [2]], "once"),
+    ],
+)
+def test_a_joint_density_is_of_each_column_once(places, message):
+    with pytest.raises(ValueError, match=message):
+        Joint([Normal(), Uniform()], places)
+    with pytest.raises(TypeError, match="expects a list of distributions"):
+        Joint([Affine()], [[0]])
+    with pytest.raises(ContractError, match=r"expected vectors of 2 columns, received shape"):
+        Joint([Normal(), Uniform()], [[0], [1]]).build((None, 3))

@@ -72,6 +72,7 @@ convolve_in_turn = _convolution.convolve_in_turn
 copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
+current = _steps.current
 cut = _moves.cut
 cut_rows = _moves.cut_rows
 dealt_dense = _dense.dealt_dense
@@ -85,13 +86,14 @@ drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
+gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
 join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
-listening = _lean_step.listening
+around_steps = _lean_step.around_steps
 known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
@@ -174,6 +176,7 @@ __all__ = [
     "exchange",
     "float64",
     "giving_back",
+    "gpu_build",
     "gradients",
     "installed",
     "is_lost",

@@ -147,7 +147,10 @@ def test_where_an_entry_is_missing_or_outside():
         ({"domains": {3: "positive"}, "features": 3}, "from 0 to 2, received 3"),
         ({"domains": ["real"], "features": 3}, "one for each of 3 columns, received 1"),
         ({"domains": "positive", "features": 3}, "expected a list of one for each column"),
-        ({"domains": ["circular"]}, "take flowkit.zoo.circular_nsf"),
+        (
+            {"domains": ["circular"]},
+            "the domain of column 0: .*nsf and nsf_autoregressive take circular columns",
+        ),
         ({"features": 0}, "from 1 up, received 0"),
     ],
 )

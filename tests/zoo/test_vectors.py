@@ -12,7 +12,6 @@ from flowkit import backends, zoo
 from flowkit.bijectors import Pointwise
 from flowkit.contract import ContractError
 from flowkit.distributions import Mixture, StudentT
-from flowkit.testing import check_bijector
 from flowkit.transforms import Affine, MixtureOfLogistics
 
 pytestmark = pytest.mark.one_engine
@@ -198,22 +197,6 @@ def test_samples_keep_to_the_domains_of_the_features():
 def test_the_cheap_direction_can_be_that_of_samples():
     spec = small("planar", direction="sampling").bijector.spec
     assert (spec.forward, spec.inverse) == ("iterative", "analytic")
-
-
-# The other families are the same parts in other numbers, which tests/cases.py has in all their options.
-@pytest.mark.parametrize(
-    ("family", "context"),
-    [
-        ("gaussianization", 3),
-        ("circular_nsf", 0),
-        *(pytest.param(family, context, marks=on_torch) for family in ("nsf", "maf") for context in (0, 3)),
-    ],
-)
-def test_keeps_every_promise(family, context):
-    def make():
-        return small(family, features=None, context=context).bijector
-
-    check_bijector(make, event_shapes=[(3,)], profile="fast", examples=3)
 
 
 @pytest.mark.two_engines
