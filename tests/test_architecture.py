@@ -40,7 +40,7 @@ TOPICS = (
 
 # What the topics of one engine share, and nobody else sees.
 SHARED = {
-    "jax": {"drift"},
+    "jax": {"drift", "stacked_state", "stacks", "twin"},
     "torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"},
 }
 

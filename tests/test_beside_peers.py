@@ -62,7 +62,7 @@ def test_a_spline_with_the_knots_of_flowjax():
         at = np.linspace(-2.99, 2.99, 40)
         expected = [np.array(part) for part in jax.vmap(theirs.transform_and_log_det)(jax.numpy.asarray(at))]
         x, y, slopes = (np.array(a)[None, :, None] for a in (theirs.x_pos, theirs.y_pos, theirs.derivatives))
-    knots = [tensor(a, "float64") for a in (x, np.diff(x, axis=1), y, np.diff(y, axis=1), slopes)]
+    knots = [tensor(a, "float64") for a in (x, y, slopes)]
     found = spline(tensor(at[:, None], "float64"), *knots)
     for ours, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(array(ours)[:, 0], other, **ALIKE)

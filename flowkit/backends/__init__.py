@@ -73,6 +73,7 @@ copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
 cut = _moves.cut
+cut_rows = _moves.cut_rows
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
 derive_alike = _derivation.derive_alike
@@ -84,13 +85,14 @@ drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
+gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
 join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
-listening = _lean_step.listening
+around_steps = _lean_step.around_steps
 known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
@@ -104,6 +106,7 @@ missing = _group.missing
 no_grad = _engine.no_grad
 process_rank = _group.process_rank
 processes = _group.processes
+reaches = _moves.reaches
 read_graph = _export.read_graph
 records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
@@ -118,6 +121,7 @@ scans = _parts.scans
 several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
+softplus = _numerics.softplus
 step_if = _optimizer.step_if
 summed = _group.summed
 tanh = _numerics.tanh
@@ -159,6 +163,7 @@ __all__ = [
     "cos",
     "cumsum",
     "cut",
+    "cut_rows",
     "dealt_dense",
     "dense",
     "derive_alike",
@@ -170,6 +175,7 @@ __all__ = [
     "exchange",
     "float64",
     "giving_back",
+    "gpu_build",
     "gradients",
     "installed",
     "is_lost",
@@ -192,6 +198,7 @@ __all__ = [
     "plain_array",
     "process_rank",
     "processes",
+    "reaches",
     "read_graph",
     "read_tensorflow_checkpoint",
     "read_torch_state",
@@ -208,6 +215,7 @@ __all__ = [
     "settle",
     "several_steps",
     "sin",
+    "softplus",
     "spare_tensorflow",
     "sparing_tensorflow",
     "step_if",

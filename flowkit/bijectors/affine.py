@@ -13,7 +13,12 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 
 @keras.saving.register_keras_serializable("flowkit")
 class Shift(Bijector):
-    """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0)."""
+    """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0).
+
+    >>> z, log_det = Shift([1.0, -1.0])(ops.zeros((1, 2)))
+    >>> ops.convert_to_numpy(z).tolist(), float(log_det[0])
+    ([[1.0, -1.0]], 0.0)
+    """
 
     pure = True
     spec = BijectorSpec(log_det="zero")
@@ -41,6 +46,10 @@ class Scale(Bijector):
     """z = x exp(log_scale): `log_scale` is a number, a list with one for each channel, or None to learn them.
 
     A scale in logarithms can neither vanish nor change sign while it is learned.
+
+    >>> z, log_det = Scale([1.0, -1.0])(ops.ones((1, 2)))
+    >>> [round(float(entry), 4) for entry in z[0]], float(log_det[0])
+    ([2.7183, 0.3679], 0.0)
     """
 
     pure = True

@@ -8,8 +8,15 @@ import numpy as np
 from flowkit.cli import failure
 
 
+def others():
+    """What a launcher says of this process and of the others that it has started; None for no others."""
+    from flowkit.distributed.launcher import launched
+
+    return launched(os.environ)
+
+
 def join():
-    """Join the other processes that a launcher has started, if there are any."""
+    """Join the other processes that a launcher has started; alone, train on all devices that the engine sees."""
     from flowkit import distributed  # once the engine is chosen
 
     try:
@@ -27,9 +34,7 @@ def main_alone():
 
     Each would do the whole of it, and all would write the same files. The first one does not join the others.
     """
-    from flowkit.distributed.launcher import launched
-
-    launch = launched(os.environ)
+    launch = others()
     if launch is None:
         return
     if launch.rank:

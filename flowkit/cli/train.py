@@ -12,6 +12,7 @@ from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
 from flowkit.cli.mean_and_error import mean_and_error
+from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
 from flowkit.distributed.lost import naming_the_lost
 from flowkit.training.targets import TARGETS, require
@@ -48,6 +49,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             lambda: folder.begin(recipe)
         )  # nothing in it has changed so far, since all of that may refuse
         if distributed.is_main():
+            note_missing_card()
             note_busy_processors()
         progress = fit(experiment, folder, checkpoint, resumed=resume, logs=logs)
         scores, picture = scored(experiment), drawn(experiment)

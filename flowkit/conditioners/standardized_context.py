@@ -8,6 +8,7 @@ from keras import ops
 
 from flowkit.contract import ContractError
 from flowkit.contract.adaptation import adapted_flag
+from flowkit.contract.one_line import one_line
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -25,6 +26,8 @@ class StandardizedContext(keras.Layer):
     >>> ops.convert_to_numpy(layer(np.array([[102.0, 8.0]], "float32"))).tolist()
     [[1.0, 1.0]]
     """
+
+    __repr__ = one_line
 
     def build(self, context_shape: Any) -> None:
         self._check(context_shape)

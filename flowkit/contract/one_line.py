@@ -42,7 +42,7 @@ def _parameters(kind):
     """The arguments of a class, and of those that it hands the rest on to, once each."""
     found: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__:
-        if base in (keras.Layer, keras.Model, object):
+        if base in (keras.Layer, keras.Model, keras.optimizers.Optimizer, object):
             break
         if "__init__" in vars(base):
             for name, parameter in inspect.signature(base.__init__).parameters.items():
@@ -77,6 +77,8 @@ def argument(value: Any, deep: int = _DEEP) -> str:
         return one_line(value, deep)
     if isinstance(value, str | bool | int | float):
         return repr(value)
+    if hasattr(value, "__fspath__"):
+        return repr(value.__fspath__())
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return _sequence(value, deep)
     if hasattr(value, "shape") and hasattr(value, "dtype"):

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.one_line import one_line
 from flowkit.data.fingerprint import fingerprint
 from flowkit.data.lazy_images import as_rows
 
@@ -69,7 +70,13 @@ class Batches(keras.utils.PyDataset):
         step: the batches of that epoch that are done already: indexing and `len` are about the rest. It is 0
             again in the next epoch, so one `fit` goes to the end of this one (see `flowkit.training.Resume`).
         processes, rank: how many processes share a batch, and which of them is given its rows here.
+
+    >>> Batches(np.zeros((10, 3)), batch_size=4, seed=1)
+    Batches(<10x3 float64>, batch_size=4, seed=1)
     """
+
+    _kept_as: ClassVar = {"augment": "_shown_augment"}
+    __repr__ = one_line
 
     def __init__(
         self,
@@ -157,6 +164,10 @@ class Batches(keras.utils.PyDataset):
     @property
     def num_batches(self) -> int:
         return self._whole_epoch - self.step
+
+    @property
+    def _shown_augment(self):
+        return self.augment or None
 
     def __len__(self) -> int:
         return self.num_batches

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from flowkit.contract.one_line import one_line
+
 _AT_ONCE = 2**24  # bytes of a block
 
 
@@ -25,6 +27,7 @@ class LazyImages:
     """
 
     ndim = 4
+    __repr__ = one_line
 
     def __init__(self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int, int, int]) -> None:
         self._read = read
@@ -63,6 +66,12 @@ class LazyImages:
         )
         images.dtype = first.dtype
         return images
+
+
+def rows_of(array: np.ndarray, rows: np.ndarray | None = None) -> LazyImages:
+    """Those of `rows` (k,), or all, of a uint8 array (n, height, width, channels) that stays where it is, in a file."""
+    rows = np.arange(len(array)) if rows is None else rows
+    return LazyImages(lambda some: np.asarray(array[rows[some]]), (len(rows), *array.shape[1:]))
 
 
 def as_rows(x: Any) -> Any:

@@ -26,6 +26,9 @@ class Table:
         values: float64, shape `(rows, columns)`.
         names: those of the columns, or None if the file has none.
         name: where the table came from.
+
+    >>> Table(np.zeros((4, 2)), ("height", "age"), "people.csv")
+    Table(name='people.csv', values=(4, 2), names=('height', 'age'))
     """
 
     values: np.ndarray
@@ -34,6 +37,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __repr__(self):
+        # The generated repr would print the numbers.
+        return f"Table(name={self.name!r}, values={self.values.shape}, names={self.names})"
 
     @property
     def columns(self) -> Columns | None:

@@ -30,6 +30,11 @@ class Report:
     - `left_out`: name of a diagnostic that does not apply -> why.
     - `numbers`, `figures`: name -> what a finding has of them.
     - `rows`: how many rows of data it is about, or None.
+
+    >>> from flowkit.diagnostics.drawing import blank
+    >>> found = Finding("round_trip", "All rows come back.", {"worst": 1e-6}, True, blank)
+    >>> Report({"round_trip": found}, {"levels": "the flow has no levels"}, rows=1000)
+    Report(round_trip='as expected')
     """
 
     def __init__(

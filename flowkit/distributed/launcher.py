@@ -10,6 +10,9 @@ class Launch(NamedTuple):
 
     `address` is "host:port" of process 0, or None if the launcher does not say; `local_rank` counts the processes of
     this host, None if this is the only one, or if that is not known.
+
+    >>> Launch("torchrun", processes=4, rank=3, local_rank=1, address="10.0.0.1:29500").rank
+    3
     """
 
     launcher: str

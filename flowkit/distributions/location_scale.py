@@ -21,6 +21,17 @@ class LocationScale(Distribution):
 
     `min_scale` = m > 0 keeps the scales exp(logs) within (m, 1/m). Authors of a density write `standard_log_density`
     and `standard_sample`. Raises ValueError for `learn` with a conditioner, which would learn the same twice.
+
+    >>> class Laplace(LocationScale):
+    ...     def standard_log_density(self, eps):
+    ...         return -ops.abs(eps) - math.log(2)
+    ...     def standard_sample(self, shape, seed):
+    ...         u = keras.random.uniform(shape, -0.5, 0.5, seed=seed)
+    ...         return -ops.sign(u) * ops.log1p(-2 * ops.abs(u))
+    >>> base = Laplace(learn=True)
+    >>> base.build((None, 2))
+    >>> round(float(base.log_prob(ops.ones((1, 2)))[0]), 4)
+    -3.3863
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class LeanStep(FailedStep):
         before = self.train_function
         super().make_train_function(force)
         if self.train_function is not before:
-            self.train_function = backends.listening(self.train_function, self)
+            self.train_function = backends.around_steps(self.train_function, self)
             if self.cuda_graph:
                 self.train_function = backends.captured(self.train_function, self)
 
@@ -49,6 +49,11 @@ class LeanStep(FailedStep):
         if not self.cuda_graph:  # whose steps would run no faster than eager ones
             self._look()
         return logs
+
+    @property
+    def takes_stacks(self) -> bool:
+        """Whether a step may be handed weights in stacks. A subclass's own expects Keras's lists."""
+        return type(self).train_step is LeanStep.train_step
 
     def drift_reports(self) -> list[Callable[[float], None]]:
         """Whom to tell how inexactly reversible chains have found their inputs, in their order."""

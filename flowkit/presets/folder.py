@@ -32,10 +32,21 @@ class Preset:
     """A folder whose files are what their sums say, and what its metadata.json tells.
 
     `measured` is what a run has measured, or empty; `recipe` the path of its recipe, or None.
+
+    >>> from flowkit.presets import find_preset, read_preset
+    >>> preset = read_preset(find_preset("glow/digits"))
+    >>> preset  # doctest: +ELLIPSIS
+    Preset('...digits', measured=['test_bits_per_dim', ...])
+    >>> preset.recipe.name, preset.metadata["event_shape"]
+    ('recipe.toml', [8, 8, 1])
     """
 
     folder: Path
     metadata: dict[str, Any]
+
+    def __repr__(self):
+        # The generated repr would print all of metadata.json.
+        return f"Preset({str(self.folder)!r}, measured={list(self.measured)})"
 
     @property
     def measured(self) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The optimizer that Glow was trained with."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.one_line import one_line
 
 # On torch Keras makes an `Adamax` of a class of its own, which moves all weights in a few calls.
 _EnginesAdamax = type(keras.optimizers.Adamax.__new__(keras.optimizers.Adamax))
@@ -30,7 +31,13 @@ class GlowAdamax(_EnginesAdamax):
     >>> optimizer.apply([ops.convert_to_tensor([5.0])], [weight])
     >>> round(float(ops.convert_to_numpy(weight)[0]), 4)  # 1 - 0.1 sqrt(1 - 0.75): the first step is half of Adamax's
     0.95
+    >>> optimizer
+    GlowAdamax(0.1, beta_2=0.75)
     """
+
+    _kept_as: ClassVar = {"learning_rate": "_shown_rate"}
+    __repr__ = one_line
+    moves_entries = True  # each for itself, so on JAX the weights of alike layers may be one
 
     def __init__(
         self,
@@ -44,6 +51,13 @@ class GlowAdamax(_EnginesAdamax):
             raise ValueError(f"beta_2: expected a number between 0 and 1, received {beta_2!r}.")
         kwargs.setdefault("name", "glow_adamax")
         super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)
+
+    @property
+    def _shown_rate(self):
+        """The schedule, or the number that float32 stands for."""
+        rate = self._learning_rate
+        scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+        return rate if scheduled else float(f"{float(rate):.6g}")
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         # 1 - b2^t as -expm1(t ln b2): float32 would lose four digits of 1 - 0.9987.

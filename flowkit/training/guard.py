@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import engine_neutral
 
 
@@ -39,7 +40,10 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     ([0.5, 1.5], 1, 1)
     """
 
+    __repr__ = one_line
+
     skips_what_is_not_finite = True  # so `Flow` leaves it out of its means
+    moves_entries = True  # each for itself, so on JAX the weights of alike layers may be one
 
     def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None) -> None:
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
@@ -182,7 +186,16 @@ class StopWhenDiverged(keras.callbacks.Callback):
     count is read every `patience` steps and at the end of an epoch, since reading it makes the
     device wait. What it raises ends `fit` before the epoch's checkpoint is written, so that the
     last good one stays.
+
+    >>> import flowkit, numpy as np
+    >>> flow = flowkit.Flow(flowkit.bijectors.ActNorm())
+    >>> flow.compile(GuardedOptimizer(keras.optimizers.Adam(1e-3)))
+    >>> history = flow.fit(np.eye(64, 2), verbose=0, callbacks=[StopWhenDiverged(patience=2)])
+    >>> history.history["skipped"]
+    [0]
     """
+
+    __repr__ = one_line
 
     def __init__(self, patience: int = 10) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras import ops
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.one_line import one_line
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.pictures import sample_grid
 from flowkit.training.targets import TARGETS, Target, require
@@ -38,8 +39,12 @@ class Log(keras.callbacks.Callback):
     missing.
 
     >>> import tempfile
-    >>> log = Log("csv", tempfile.mkdtemp())
+    >>> Log("csv", tempfile.mkdtemp(), samples=16)  # doctest: +ELLIPSIS
+    Log('csv', ..., samples=16)
     """
+
+    _kept_as: ClassVar = {"samples": "_samples", "latents": "_latents"}
+    __repr__ = one_line
 
     def __init__(
         self,

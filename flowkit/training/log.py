@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from flowkit import distributed
+from flowkit.contract.one_line import one_line
 from flowkit.training.atomic import atomic_path
 from flowkit.training.own_file import open_own
 
@@ -22,7 +23,17 @@ class CSVLog(keras.callbacks.Callback):
     `Resume` in the list; in a group of processes (`flowkit.distributed`) the main one writes. When training
     goes on from a checkpoint, rows of later epochs, and a row
     that was cut off, are dropped: the log is then that of a run that was never stopped.
+
+    >>> import tempfile, flowkit, numpy as np
+    >>> path = tempfile.mkdtemp() + "/log.csv"
+    >>> flow = flowkit.Flow(flowkit.bijectors.ActNorm())
+    >>> flow.compile("adam")
+    >>> history = flow.fit(np.eye(64, 2), epochs=2, verbose=0, callbacks=[CSVLog(path)])
+    >>> [int(row["epoch"]) for row in read_log(path)]
+    [1, 2]
     """
+
+    __repr__ = one_line
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()

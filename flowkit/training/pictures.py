@@ -11,6 +11,7 @@ from PIL import Image
 
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.one_line import one_line
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
@@ -145,7 +146,12 @@ class SampleGrid(keras.callbacks.Callback):
 
     Raises a ValueError for numbers out of range, and before training if the model's samples are no images of 1 or
     3 channels.
+
+    >>> SampleGrid("samples", 16, every=5)
+    SampleGrid('samples', every=5)
     """
+
+    __repr__ = one_line
 
     def __init__(
         self,

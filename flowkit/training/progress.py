@@ -3,13 +3,14 @@
 import math
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from rich.console import Console
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of
+from flowkit.contract.one_line import one_line
 from flowkit.training.bars import NotebookBar, TerminalBar, bar_for
 
 _QUIET = 60  # seconds without a line, if there is no bar
@@ -29,7 +30,13 @@ class ProgressBar(keras.callbacks.Callback):
         batch_size: images per step.
         of: what they are, "images" or "rows" of a table.
         console: a `rich.console.Console`; standard output by default.
+
+    >>> ProgressBar(32, of="rows")
+    ProgressBar(32, of='rows')
     """
+
+    _kept_as: ClassVar = {"console": "_given_console"}
+    __repr__ = one_line
 
     async_safe = True  # to Keras: steps may end in other threads, in any order
 
@@ -38,6 +45,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.of = one_of("ProgressBar's of", of, ("images", "rows"))
         self._turn = threading.Lock()
         self.batch_size = batch_size
+        self._given_console = console
         self.console = console or Console(quiet=not distributed.is_main())
         self.first_step = None
         self.images_per_second = math.nan

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from flowkit import distributed
+from flowkit.contract.one_line import one_line
 from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
 from flowkit.training.checkpoint_file import read, write
@@ -78,6 +79,8 @@ class Resume(keras.callbacks.Callback):
         >>> train(epochs=2), train(epochs=5), train(epochs=5)
         (0, 2, 5)
     """
+
+    __repr__ = one_line
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.one_line import one_line
+
 
 @keras.saving.register_keras_serializable(package="flowkit")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
@@ -20,6 +22,8 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     >>> [float(schedule(step)) for step in (0, 1, 3, 100)]
     [0.125, 0.25, 0.5, 0.5]
     """
+
+    __repr__ = one_line
 
     def __init__(self, peak: float, *, warmup_steps: int = 0, name: str = "warm_up") -> None:
         super().__init__()

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.one_line import one_line
 from flowkit.training.averaging import averaged_weights
 
 
@@ -43,6 +44,8 @@ class Validation(keras.callbacks.Callback):
     >>> sorted(history.history), held_out.best == min(history.history["val_nll"])
     (['bits_per_dim', 'loss', 'nll', 'val_nll'], True)
     """
+
+    __repr__ = one_line
 
     def __init__(
         self, x: Any, context: Any = None, *, early_stopping: int | None = None, keep_best: bool = False

@@ -48,6 +48,20 @@ class StraightTails(Solved):
     """A function on [-bound, bound] that goes on in straight lines, whose slopes are those at its ends.
 
     Authors write `prepare` and `within(x, *prepared)`, which gives (y, dy/dx) for x in the interval, with dy/dx > 0.
+
+    >>> class Square(StraightTails):
+    ...     parameters, bound = 1, 1.0
+    ...     def prepare(self, h):
+    ...         return (ops.sigmoid(h[..., 0, :]) / 4,)
+    ...     def within(self, x, a):
+    ...         return x + a * x**2, 1 + 2 * a * x
+    >>> square = Square()
+    >>> prepared = square.prepare(ops.zeros((1, 1, 1)))  # a = 1/8
+    >>> y, log_slope = square.forward(ops.full((1, 1), 3.0), *prepared)
+    >>> float(y[0, 0])  # 1 + 1/8, and 2 more with the slope 5/4
+    3.625
+    >>> round(float(square.inverse(y, *prepared)[0][0, 0]), 5)
+    3.0
     """
 
     bound: float

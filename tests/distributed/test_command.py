@@ -12,18 +12,21 @@ pytestmark = pytest.mark.skipif(backends.name() not in ("torch", "jax"), reason=
 
 
 @pytest.fixture(scope="module")
-def words(scenarios):
-    """(scenario, rank) -> what flowkit has said in it, without the engines' own words."""
+def all_words(scenarios):
+    """(scenario, number of processes, rank) -> all lines that were said in it."""
 
-    def said(name, rank):
-        text = (
-            (scenarios[2] / f"said-{rank}.txt").read_text().partition(f"> {name}\n")[2].partition("\n> ")[0]
-        )
-        return [
-            line for line in text.splitlines() if line.startswith(("flowkit:", "epoch", "test", "samples"))
-        ]
+    def said(name, count, rank):
+        text = (scenarios[count] / f"said-{rank}.txt").read_text().partition(f"> {name}\n")[2]
+        return f"\n{text}".partition("\n> ")[0].splitlines()[1:]
 
     return said
+
+
+@pytest.fixture(scope="module")
+def words(all_words):
+    """(scenario, rank) -> what flowkit has said in it, without the engines' own words."""
+    own = ("flowkit:", "epoch", "test", "samples")
+    return lambda name, rank: [line for line in all_words(name, 2, rank) if line.startswith(own)]
 
 
 def codes(came_of, name):
@@ -60,21 +63,14 @@ def test_no_file_is_written_by_a_process_that_is_not_the_main_one(scenarios):
     assert other == own
 
 
-def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, came_of):
+def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, came_of, all_words):
     one, main, other = (came_of("commands", *who) for who in ((1, 0), (2, 0), (2, 1)))
     for name, code in {"sampled": 0, "evaluated": 0, "nowhere": 2, "unfit": 2}.items():
         assert [int(run[name]) for run in (one, main, other)] == [code] * 3
-        lines = [
-            (scenarios[count] / f"said-{rank}.txt")
-            .read_text()
-            .partition(f"> {name}\n")[2]
-            .partition("\n> ")[0]
-            for count, rank in ((1, 0), (2, 0), (2, 1))
-        ]
-        assert lines[0].replace("scenarios-by-1", "scenarios-by-2") == lines[1]
-        assert len(lines[1].splitlines()) == 1
-        assert lines[2] == ""
-    drawn = [np.loadtxt(scenarios[count] / "drawn.csv", delimiter=",", skiprows=1) for count in (1, 2)]
+        (line,), (same,) = all_words(name, 1, 0), all_words(name, 2, 0)
+        assert line.replace("scenarios-by-1", "scenarios-by-2") == same
+        assert all_words(name, 2, 1) == []
+    drawn = [np.loadtxt(scenarios[count] / "drawn.csv", delimiter=",") for count in (1, 2)]
     assert drawn[0].shape == (11, 2)
     np.testing.assert_allclose(*drawn, rtol=1e-4, atol=1e-5)
 

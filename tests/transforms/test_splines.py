@@ -14,6 +14,7 @@ from flowkit.transforms import (
     RationalQuadratic,
     UnconstrainedMonotone,
 )
+from flowkit.transforms.knots import bin_of
 
 pytestmark = pytest.mark.two_engines
 
@@ -41,7 +42,7 @@ def run(transform, x, h, dtype="float64", inverse=False):
 def knots_and_images(transform, h):
     with precision("float64"):
         prepared = transform.prepare(tensor(h, "float64"))
-        x, _, y = prepared[1:4] if isinstance(transform, CircularRationalQuadratic) else prepared[:3]
+        x, y = prepared[1:3] if isinstance(transform, CircularRationalQuadratic) else prepared[:2]
         return array(x)[0, :, 0], array(y)[0, :, 0]
 
 
@@ -93,6 +94,31 @@ def test_linear_tails_are_the_identity(transform):
         moved, log_slope = run(transform, x, h, "float32", inverse=inverse)
         np.testing.assert_allclose(moved[:, 0], x, rtol=2e-7)
         np.testing.assert_allclose(log_slope, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("transform", [*CONTINUOUS, LINEAR_TAILS[2]], ids=repr)
+def test_what_is_not_finite_goes_on_and_stays_with_its_row(transform, inverse):
+    """A bin is picked by products with 0 and 1, and 0 times infinity would be NaN."""
+    h = raw(transform, 2.0)
+    moved, log_slope = run(transform, [np.nan, np.inf, -np.inf, 0.5], h, inverse=inverse)
+    assert np.isnan(moved[0, 0])
+    assert list(moved[1:3, 0]) == [np.inf, -np.inf]
+    alone = run(transform, [0.5], h, inverse=inverse)
+    assert (moved[3, 0], log_slope[3, 0]) == (alone[0][0, 0], alone[1][0, 0])
+
+
+def test_a_knot_is_in_the_bin_above_it_and_what_is_outside_in_the_nearest():
+    knots = np.array([-5.0, -1.0, 0.25, 5.0])
+    at = np.array([-9.0, -5.0, np.nextafter(-1, -9), -1.0, 0.0, 0.25, 4.0, 5.0, 9.0, np.nan])
+    with precision("float64"):
+        start, end = bin_of(tensor(at[:, None], "float64"), tensor(knots[None, :, None], "float64"))
+    starts, ends = array(start)[..., 0], array(end)[..., 0]
+    assert list(np.argmax(starts, axis=1)) == [0, 0, 0, 1, 1, 2, 2, 2, 2, 0]
+    for rows in (starts, ends):
+        assert set(rows.ravel()) == {0.0, 1.0}
+        np.testing.assert_array_equal(rows.sum(axis=1), 1)
+    np.testing.assert_array_equal(ends[:, 1:], starts[:, :-1])
 
 
 @pytest.mark.parametrize("transform", [QuadraticSpline(8), QuadraticSpline(8, tails="affine")], ids=repr)

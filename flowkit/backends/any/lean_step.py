@@ -13,8 +13,8 @@ def add_to_means(means, totals, count):
         mean.count.assign_add(count)
 
 
-def listening(step, model):
-    """`step`, Keras's function for training steps of `model`, with what they have to report reported."""
+def around_steps(step, model):
+    """`step`, Keras's function for training steps of `model`, with what an engine does before and after them."""
     return step
 
 

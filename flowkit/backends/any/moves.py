@@ -13,6 +13,17 @@ def cut(x, at):
     return x[..., :at], x[..., at:]
 
 
+def cut_rows(x, sizes):
+    """`x` cut along the axis before the last, into parts of these sizes."""
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(x[..., start : start + size, :] for start, size in zip(starts, sizes, strict=True))
+
+
+def reaches(x, edges):
+    """1.0 where x >= edge, 0.0 elsewhere and for NaN; without gradients."""
+    return keras.ops.cast(x >= edges, x.dtype)
+
+
 def log_sigmoid_and_sigmoid(x):
     """(log sigmoid x, sigmoid x) for each entry, each by itself."""
     return keras.ops.log_sigmoid(x), keras.ops.sigmoid(x)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from flowkit.backends.jax import drift
+from flowkit.backends.jax import drift, stacks
 
 
 def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
@@ -68,12 +68,15 @@ class _Block:
     def __init__(self, parts):
         self.parts = parts
 
-    def values(self, trainable):
+    def variables(self, trainable):
         """Of each part those of its variables that are trainable, or are not."""
         return [
-            [v.value for v in (part.trainable_variables if trainable else part.non_trainable_variables)]
-            for part in self.parts
+            part.trainable_variables if trainable else part.non_trainable_variables for part in self.parts
         ]
+
+    def values(self, trainable):
+        """The values of `variables`."""
+        return [[variable.value for variable in own] for own in self.variables(trainable)]
 
     def forward(self, learned, fixed, x, context, inverse):
         """(y, log_det, the input of each part)."""
@@ -98,7 +101,7 @@ class _Loop:
 
     def values(self, trainable):
         return jax.tree.map(
-            lambda *each: jnp.stack(each), *(block.values(trainable) for block in self.blocks)
+            lambda *alike: stacks.on_top(alike), *(block.variables(trainable) for block in self.blocks)
         )
 
     def forward(self, learned, fixed, x, context, inverse):

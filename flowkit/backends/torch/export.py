@@ -58,14 +58,11 @@ def _know_operations():
     def ravel(graph, x):
         return graph.op("Reshape", x, graph.op("Constant", value_t=torch.tensor([-1])))
 
-    def take_along_dim(graph, x, indices, axis):
-        return graph.op("GatherElements", x, indices, axis_i=axis.node().t("value").item())
-
     def numpy_T(graph, x):  # noqa: N802 - its name there
         return graph.op("Transpose", x, perm_i=list(reversed(range(x.type().dim()))))
 
     torch._C._jit_set_onnx_log_enabled(False)
-    for operation in (ravel, take_along_dim, numpy_T):
+    for operation in (ravel, numpy_T):
         torch.onnx.register_custom_op_symbolic(f"aten::{operation.__name__}", operation, 13)
 
 

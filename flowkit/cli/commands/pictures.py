@@ -44,7 +44,7 @@ def sample(
 
     In several processes, torchrun -m flowkit sample ..., each draws its part.
     """
-    use(backend, in_a_group=True)
+    use(backend, shares=True)
     from flowkit.cli.sample import run as draw
 
     draw(run, count=count, temperature=temperature, output=output, seed=seed, zoom=zoom)

@@ -25,7 +25,7 @@ def evaluate(
 
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
-    use(backend, in_a_group=True)
+    use(backend, shares=True)
     from flowkit.cli.evaluate import run as measure
 
     measure(run, source=data, samples=samples, levels=levels)

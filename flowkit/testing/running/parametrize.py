@@ -23,12 +23,18 @@ class Case:
     `make` makes one, or is an instance. `waived` is {clause: why it is known to be broken}, or {clause: {engine: why}}
     where only some engines break it. A waiver that is not needed is an error. `tolerated` is like it, for clauses that
     may hold as well.
+
+    >>> from flowkit.bijectors import Exp
+    >>> case = Case("exp", Exp, event_shapes=((3,),))
+    >>> case.check("round trip", profile="fast")
+    >>> case
+    Case(name='exp', event_shapes=((3,),), waived={}, tolerated={})
     """
 
     name: str
-    make: object
+    make: object = field(repr=False)
     event_shapes: tuple | None = None
-    context: object = None
+    context: object = field(default=None, repr=False)
     waived: dict = field(default_factory=dict)
     tolerated: dict = field(default_factory=dict)
 

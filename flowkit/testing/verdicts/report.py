@@ -1,5 +1,6 @@
 """What a check found, as an object that prints as a table."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,9 @@ class Report:
     """All clauses of one bijector on one engine. True if nothing is broken; prints as a table.
 
     `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
+
+    >>> Report("Exp()", "jax", [Result("round trip", "kept", 20), Result("noise", "not asked", reason="none is drawn")])
+    Report(Exp() on jax: 1 kept, 1 not asked)
     """
 
     bijector: str
@@ -75,6 +79,11 @@ class Report:
 
     def __bool__(self):
         return not self.broken
+
+    def __repr__(self):
+        counts = Counter(result.verdict for result in self.results)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        return f"Report({self.bijector} on {self.engine}: {told})"
 
     @property
     def broken(self) -> list[Result]:
