@@ -42,6 +42,7 @@ help:
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
 	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
 	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
+	@echo "                           (FLOWKIT_DOCS_SLOWER=3 where pictures may take three times 20 s: a busy machine)"
 	@echo "make lock                  backends/*/lock.txt: the versions that the tests run with, which container files install"
 	@echo "make clean                 remove environments and caches; runs/ stays"
 

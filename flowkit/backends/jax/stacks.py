@@ -76,8 +76,16 @@ class Stacked:
     def __iter__(self):
         # Keras goes through the list to put the values back: from then on the stacks would be a second copy.
         if self._values is None:
-            self._values, self.entries = self.layout.unpack(self.entries), None
+            entries, self.entries = self.entries, None
+            self._values = self.layout.unpack(entries.pop(0) for _ in range(len(entries)))
         return iter(self._values)
+
+    def __getitem__(self, place):
+        """One value, for which the stacks stay as they are."""
+        group, entry = next(
+            pair for pair in zip(self.layout.groups, self.entries, strict=True) if place in pair[0]
+        )
+        return entry if len(group) == 1 else entry[group.index(place)]
 
 
 @contextlib.contextmanager
