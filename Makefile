@@ -128,7 +128,7 @@ test-keras: .venv-test/.installed
 	  tests/flows/test_failed_step.py
 
 # All that the checker knows to ask of our own layers, where each answers the fast profile alone in `make test`. And a
-# group of two whose processes are killed at ten random moments, where `make test` kills once.
+# group of two whose processes are killed at ten random moments, where `make test` kills once. And exports that take minutes.
 check: .venv-test/.installed
 	rm -rf .jax_cache
 	@for engine in torch jax; do echo; echo "Contracts on $$engine"; \
@@ -137,6 +137,8 @@ check: .venv-test/.installed
 	@for engine in torch jax; do echo; echo "Ten kills on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --capture no tests/distributed/ten_kills.py || exit; \
 	done
+	@echo; echo "Exports that take minutes, on PyTorch"; \
+	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST) tests/flows/slow_exports.py
 
 # The small set, about ten minutes on two idle cores, and what is slower than at the last release: ARGS=--keep makes this
 # run the one that later ones are compared with. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
