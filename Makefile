@@ -31,13 +31,14 @@ help:
 	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
 	@echo "make glow BACKEND=torch    the same on PyTorch (or BACKEND=tensorflow)"
 	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    other values (RECIPE=... another recipe)"
-	@echo "make test                  lint, types, doctests, every test on PyTorch, those in which an engine computes on JAX,"
-	@echo "                           their core on TensorFlow, what depends on Keras most on the oldest Keras admitted"
+	@echo "make test                  lint, types, doctests, every test on PyTorch, on JAX what depends on the engine, each"
+	@echo "                           layer once, the core of that on TensorFlow, what depends on Keras most on the oldest Keras"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow test-keras"
 	@echo "make test-keras KERAS='--pre keras-nightly'      the same with any other Keras"
-	@echo "make check                 every clause of the contract for each of our layers, on JAX and PyTorch, with what each took,"
-	@echo "                           where make test asks round trips and log-dets alone (PROFILE=full asks all there too); and"
-	@echo "                           ten kills of a process that trains with another, where make test kills once"
+	@echo "make check                 what make test leaves out (an hour or more): every test on JAX and TensorFlow too; every clause of the"
+	@echo "                           contract for each of our layers, on JAX and PyTorch, with what each took, where make test"
+	@echo "                           asks round trips and log-dets alone (PROFILE=full asks all there too); and ten kills of a"
+	@echo "                           process that trains with another, where make test kills once"
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
 	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
 	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
@@ -89,9 +90,10 @@ UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=
 doctest test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
   'import jax; jax.devices()' 2>/dev/null && echo '$(UNOPTIMIZED)')
 
-# What any engine finds PyTorch finds soonest. Steps that are to be equal bit for bit are compiled as users compile them.
-test-jax: EACH := -m 'not one_engine and not optimized'
-test-tensorflow: EACH := -m 'not one_engine'
+# What any engine finds PyTorch finds soonest: tests/conftest.py tells whom else a test is asked, and why. Steps that are
+# to be equal bit for bit are compiled as users compile them.
+test-jax: EACH := -m 'jax and not optimized'
+test-tensorflow: EACH := -m tensorflow
 
 test-jax: .venv-test/.installed
 	rm -rf .jax_cache
@@ -101,15 +103,8 @@ test-jax: .venv-test/.installed
 test-torch: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)
 
-CORE := tests/contract tests/transforms tests/bijectors tests/conditioners tests/flows tests/zoo tests/training \
-        tests/backends tests/test_numerics.py tests/test_solve_increasing.py tests/test_distributions.py
-# Whose steps are traced the slowest, and which says of these only what PyTorch and JAX have said.
-CORE += $(patsubst %,--ignore=tests/flows/test_%.py,bad_input context_given data_sets densities dict_context labelled tables) \
-        $(patsubst %,--ignore=tests/training/test_%.py,log_and_progress table_pictures validation) \
-        $(patsubst %,--ignore=tests/zoo/test_%.py,deep pretrained) \
-        --deselect=tests/bijectors/test_residual.py::test_a_flow_of_residual_layers_trains_and_is_saved
 test-tensorflow: .venv-test/.installed
-	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST) $(CORE)
+	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST)
 
 # What depends on Keras most, with another Keras than the newest, which all other tests have. Its environment borrows all
 # but Keras from theirs: seconds, where a second PyTorch takes minutes.
@@ -127,12 +122,17 @@ test-keras: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(firstword $(ON_KERAS)) \
 	  tests/flows/test_failed_step.py
 
-# All that the checker knows to ask of our own layers, where each answers the fast profile alone in `make test`. And a
-# group of two whose processes are killed at ten random moments, where `make test` kills once. And exports that take minutes.
+# What `make test` leaves out: every test on JAX and on TensorFlow too, compiled as users compile it; all that the checker
+# knows to ask of our own layers, where each answers the fast profile alone in `make test`; a group of two whose processes
+# are killed at ten random moments, where `make test` kills once; and exports that take minutes. Takes more than an hour.
+CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
 check: .venv-test/.installed
 	rm -rf .jax_cache
+	@for engine in jax tensorflow; do echo; echo "Every test on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile fast $(PYTEST) || exit; \
+	done
 	@for engine in torch jax; do echo; echo "Contracts on $$engine"; \
-	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) tests/bijectors/test_contract.py || exit; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) $(CONTRACTS) || exit; \
 	done
 	@for engine in torch jax; do echo; echo "Ten kills on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --capture no tests/distributed/ten_kills.py || exit; \

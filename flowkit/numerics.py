@@ -138,8 +138,7 @@ def sin(x: Any) -> Any:
 
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)) for each entry, exact in both tails; `keras.ops` gives x beyond 20 on PyTorch."""
-    (x,) = _alike(x)
-    return -ops.log_sigmoid(-x)
+    return backends.softplus(*_alike(x))
 
 
 def tanh(x: Any) -> Any:

@@ -6,11 +6,22 @@
 import functools
 
 from flowkit import bijectors as fb
-from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP, PlacePrior, ScaledConv, TopPrior
+from flowkit.conditioners import (
+    MADE,
+    MLP,
+    AngularMADE,
+    AngularMLP,
+    ConvNet,
+    LipschitzMLP,
+    PlacePrior,
+    ScaledConv,
+    TopPrior,
+)
 from flowkit.testing import Case
 from flowkit.transforms import (
     Affine,
     Bernstein,
+    ByColumn,
     CircularRationalQuadratic,
     LinearSpline,
     MixtureOfLogistics,
@@ -78,6 +89,7 @@ POINTWISE = [
         "Inverse(Logit)": lambda: fb.Inverse(fb.Logit()),
         "Unconstrain": lambda: fb.Unconstrain(["real", "positive", (0, 1)]),
         "Unconstrain(half-lines)": lambda: fb.Unconstrain([(2, None), (None, 3), (-5, 7.5)]),
+        "Unconstrain(circles)": lambda: fb.Unconstrain(["circular", "positive", ("circular", 0, 24)]),
         "Inverse(Unconstrain)": lambda: fb.Inverse(fb.Unconstrain(["real", "positive", (0, 1)])),
     }.items()
 ]
@@ -218,6 +230,45 @@ ONE_BY_ONE = [
     Case("Pointwise(context)", lambda: fb.Pointwise("affine", MLP([6])), ((1,), (2,))),
 ]
 
+
+def beside_an_angle():
+    """A column on the circle between two that are real."""
+    spline = RationalQuadratic(3)
+    return ByColumn([spline, CircularRationalQuadratic(3), spline])
+
+
+BY_COLUMN = [
+    Case(
+        "Coupling(by column)",
+        lambda: fb.Coupling(AngularMLP([6], angles=[1]), beside_an_angle(), split=[False, True, True]),
+        VECTOR,
+    ),
+    Case(
+        "Coupling(by column, swap)",
+        lambda: fb.Coupling(
+            AngularMLP([6], angles=[1]), beside_an_angle(), split=[False, True, True], swap=True
+        ),
+        VECTOR,
+    ),
+    Case(
+        "Autoregressive(by column)",
+        lambda: fb.Autoregressive(AngularMADE([6], angles=[0]), beside_an_angle(), order=[1, 2, 0]),
+        VECTOR,
+    ),
+    Case("Pointwise(by column)", lambda: fb.Pointwise(beside_an_angle()), VECTOR),
+    Case(
+        "OnColumns",
+        lambda: fb.OnColumns(fb.LULinear(bias=True), [True, False, True], others="circular"),
+        VECTOR,
+    ),
+    Case(
+        "OnColumns(context)",
+        lambda: fb.OnColumns(fb.Pointwise("affine", MLP([6])), [False, True, False]),
+        VECTOR,
+    ),
+    Case("OnColumns(adapts)", lambda: fb.OnColumns(fb.ActNorm(), [False, True, True]), VECTOR),
+]
+
 CONTEXTS = [
     Case("Coupling(optional)", coupling(lambda: MLP([6], context="optional")), VECTOR),
     Case("Coupling(required)", coupling(lambda: MLP([6], context="required")), VECTOR),
@@ -329,6 +380,7 @@ ALL = [
     *COUPLINGS,
     *ONE_BY_ONE,
     *ARRANGED,
+    *BY_COLUMN,
     *CONTEXTS,
     *COMPOSED,
 ]
@@ -366,6 +418,7 @@ ONE_ENGINE = {
     # Each transform is asked of each engine in a coupling; how a layer feeds it is Python.
     *("Pointwise(spline)", "Pointwise(mixture)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),
+    *("Coupling(by column, swap)", "Pointwise(by column)", "OnColumns(context)", "OnColumns(adapts)"),
 }
 assert {case.name for case in ALL} >= ONE_ENGINE, "a name that is no case's"
 

@@ -10,6 +10,8 @@ import pytest
 
 import flowkit
 
+pytestmark = pytest.mark.one_engine
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -39,7 +39,10 @@ TOPICS = (
 )
 
 # What the topics of one engine share, and nobody else sees.
-SHARED = {"torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"}}
+SHARED = {
+    "jax": {"drift", "stacked_state", "stacks", "twin"},
+    "torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"},
+}
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
@@ -104,6 +107,7 @@ ALSO = {
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.multiscale": {"backends"},  # rearrangements that cost no more than their numbers
+    "flowkit.bijectors.flat_latents": {"backends"},  # as multiscale
     "flowkit.bijectors.squeeze": {"backends"},  # as multiscale
     "flowkit.bijectors.whitening": {"backends"},  # as coupling
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant

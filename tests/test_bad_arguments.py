@@ -10,6 +10,8 @@ from flowkit.conditioners import MADE, MLP
 from flowkit.distributions import Normal, StudentT
 from flowkit.testing import check_bijector, check_distribution
 
+pytestmark = pytest.mark.one_engine
+
 
 def flow():
     made = Flow(Coupling(MLP([4])))

@@ -81,20 +81,36 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
     assert written["machine"]["cpu"] in printed
 
 
+@on_torch
 def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
-    package = {"torch": "zuko", "jax": "distrax"}[backends.name()]
-    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{package}'\")")
-    printed, written = speed(tmp_path, "--preset", "vectors", "--contender", package)
-    (row,) = [row for row in written["comparisons"][0]["rows"] if row["contender"] == package]
-    assert row["left_out"].startswith("not installed")
-    assert f"- {package} on {backends.name()}: not installed" in printed
-
-    (tmp_path / f"{package}.py").write_text("import os\nos._exit(3)")  # as a crash would
-    printed, _ = speed(tmp_path, "--preset", "vectors", "--contender", package)
-    assert f"- {package} on {backends.name()}: ended with code 3" in printed
-    assert f"| {backends.name()} | flowkit |" in printed  # the others are measured all the same
+    (tmp_path / "zuko.py").write_text("raise ModuleNotFoundError(\"No module named 'zuko'\")")
+    (tmp_path / "nflows.py").write_text("import os\nos._exit(3)")  # as a crash would
+    printed, written = speed(tmp_path, "--preset", "vectors", "--contender", "zuko", "nflows")
+    left = {row["contender"]: row.get("left_out") for row in written["comparisons"][0]["rows"]}
+    assert left["zuko"].startswith("not installed")
+    assert "- zuko on torch: not installed" in printed
+    assert "- nflows on torch: ended with code 3" in printed
+    assert left["flowkit"] is None  # the others are measured all the same
+    assert "| torch | flowkit |" in printed
 
 
+@pytest.mark.skipif(backends.name() != "jax", reason="both are there on JAX alone")
+def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
+    asked = ["--contender", "twin", "flowkit 3 at once", "--at-once", "3"]
+    printed, written = speed(tmp_path, "--preset", "small", "vectors", *asked)
+    for comparison, names in zip(
+        written["comparisons"],
+        (["flowkit", "twin"], ["flowkit", "twin", "flowkit 3 at once"]),
+        strict=True,
+    ):
+        assert [row["contender"] for row in comparison["rows"]] == names
+        for row in comparison["rows"]:
+            assert "left_out" not in row, row["left_out"]
+            assert min(row["median"][task] for task in ("train", "log_prob", "sample")) > 0
+    assert "twin" not in printed.split("small:")[0]  # among the versions: it is the engine alone
+
+
+@pytest.mark.one_engine
 def test_splines_and_a_maf_are_measured_too(tmp_path):
     _, written = speed(tmp_path, "--preset", "splines", "maf", "--contender", "floor")
     assert [comparison["preset"] for comparison in written["comparisons"]] == ["splines", "maf"]

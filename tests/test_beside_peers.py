@@ -11,6 +11,8 @@ from flowkit.conditioners import MLP
 from flowkit.transforms import RationalQuadratic
 from flowkit.transforms.rational_quadratic import spline
 
+pytestmark = pytest.mark.two_engines
+
 ALIKE = {"rtol": 1e-9, "atol": 1e-9}
 RNG = np.random.default_rng(0)
 X = 2.5 * RNG.normal(size=(60, 6))  # some of them beyond the splines
@@ -60,7 +62,7 @@ def test_a_spline_with_the_knots_of_flowjax():
         at = np.linspace(-2.99, 2.99, 40)
         expected = [np.array(part) for part in jax.vmap(theirs.transform_and_log_det)(jax.numpy.asarray(at))]
         x, y, slopes = (np.array(a)[None, :, None] for a in (theirs.x_pos, theirs.y_pos, theirs.derivatives))
-    knots = [tensor(a, "float64") for a in (x, np.diff(x, axis=1), y, np.diff(y, axis=1), slopes)]
+    knots = [tensor(a, "float64") for a in (x, y, slopes)]
     found = spline(tensor(at[:, None], "float64"), *knots)
     for ours, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(array(ours)[:, 0], other, **ALIKE)

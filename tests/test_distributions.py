@@ -10,8 +10,9 @@ from flowkit import Flow
 from flowkit.bijectors import Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
-from flowkit.distributions import Distribution, Logistic, Mixture, Normal, StudentT, Uniform
+from flowkit.distributions import Distribution, Joint, Logistic, Mixture, Normal, StudentT, Uniform
 from flowkit.testing import check_distribution
+from flowkit.transforms import Affine
 
 EVERY = {
     "Normal": Normal,
@@ -35,6 +36,7 @@ def context_for(distribution):
     return None if distribution.context == "none" else np.array([0.5, -1.0], "float32")
 
 
+@pytest.mark.wide("name")
 @every
 @pytest.mark.parametrize("event", [(1,), (3,)])
 def test_draws_and_density_agree(name, event):
@@ -76,6 +78,7 @@ def test_outside_its_box_a_uniform_density_is_0():
         Uniform().sample((2, 2), temperature=0.7)
 
 
+@pytest.mark.two_engines
 def test_heavy_tails_are_fitted_by_a_heavy_base():
     x = np.random.default_rng(0).standard_t(2, size=(4000, 2)).astype("float32")
     nll = {}
@@ -88,6 +91,7 @@ def test_heavy_tails_are_fitted_by_a_heavy_base():
     assert abs(nll[StudentT] - 2 * stats.t(2).entropy()) < 0.1
 
 
+@pytest.mark.two_engines
 def test_clusters_are_fitted_by_a_mixture():
     rng = np.random.default_rng(0)
     x = (rng.choice([-4.0, 4.0], size=(2000, 1)) + 0.5 * rng.normal(size=(2000, 2))).astype("float32")
@@ -119,6 +123,7 @@ def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
         flow.sample(3)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -196,6 +201,7 @@ class Deaf(Distribution):
         return mean + temperature * keras.random.normal(shape, seed=seed)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "clause"),
     [
@@ -216,3 +222,42 @@ def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
     context = np.array([1.0, 1.0], "float32") if distribution.context != "none" else None
     with pytest.raises(ContractError, match=f"broke '{clause}'"):
         check_distribution(make, event_shape=(2,), context=context)
+
+
+def joint():
+    return Joint([Normal(conditioner=MLP([8])), Mixture(2), Normal(learn=True)], [[2], [0, 3], [1]])
+
+
+def test_a_joint_density_is_that_of_its_parts_and_draws_agree():
+    context = np.array([0.5, -1.0], "float32")
+    report = check_distribution(joint, event_shape=(4,), context=context)
+    assert report == dict.fromkeys(report, "kept")
+    whole = joint()
+    whole.build((None, 4), (None, 2))
+    z = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(5, 4)).astype("float32"))
+    given = ops.convert_to_tensor(np.tile(context, (5, 1)))
+    parts = [
+        part.log_prob(ops.take(z, np.array(some), axis=1), given if part.context == "required" else None)
+        for part, some in zip(whole.parts, whole.places, strict=True)
+    ]
+    total = sum(ops.convert_to_numpy(part) for part in parts)
+    np.testing.assert_allclose(ops.convert_to_numpy(whole.log_prob(z, given)), total, rtol=1e-5)
+    assert not whole.reparameterized  # since a mixture is not
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ([[0]], "for 2 parts"),
+        ([[0], [0]], "each column once"),
+        ([[0, 1], []], "each column once"),
+        ([[0], [2]], "once"),
+    ],
+)
+def test_a_joint_density_is_of_each_column_once(places, message):
+    with pytest.raises(ValueError, match=message):
+        Joint([Normal(), Uniform()], places)
+    with pytest.raises(TypeError, match="expects a list of distributions"):
+        Joint([Affine()], [[0]])
+    with pytest.raises(ContractError, match=r"expected vectors of 2 columns, received shape"):
+        Joint([Normal(), Uniform()], [[0], [1]]).build((None, 3))

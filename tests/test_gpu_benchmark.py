@@ -11,6 +11,8 @@ import pytest
 
 from flowkit import backends, zoo
 
+pytestmark = pytest.mark.one_engine
+
 ROOT = Path(__file__).parents[1]
 H100 = "NVIDIA H100 80GB HBM3, 580.95.05, 81559 MiB\n"
 

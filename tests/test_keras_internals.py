@@ -17,6 +17,8 @@ from flowkit.bijectors import Scale
 from flowkit.contract import ContractError
 from flowkit.training import GuardedOptimizer
 
+pytestmark = pytest.mark.two_engines
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/keras-internals.md").read_text(encoding="utf-8")
 ROWS = [line.split("|")[1:-1] for line in PAGE.splitlines() if line.startswith("| `")]
@@ -104,16 +106,19 @@ def overridden():
     return found
 
 
+@pytest.mark.one_engine
 def test_every_private_name_of_keras_that_we_use_is_on_the_page():
     missing = {name: files for name, files in used().items() if name not in NAMES}
     assert missing == {}, "use what is public, or say on docs/keras-internals.md why that is not enough"
 
 
+@pytest.mark.one_engine
 def test_no_class_of_ours_has_a_private_name_of_keras_unless_it_is_on_the_page():
     """By accident, it would take the place of Keras's own."""
     assert {name: files for name, files in overridden().items() if name not in NAMES} == {}
 
 
+@pytest.mark.one_engine
 def test_the_page_names_nothing_that_is_not_used():
     text = "\n".join(path.read_text("utf-8") for path in FILES)
     for row in ROWS:
@@ -125,6 +130,7 @@ def test_the_page_names_nothing_that_is_not_used():
             assert any(name in there for name in re.findall(r"`([^`]+)`", row[0])), file
 
 
+@pytest.mark.one_engine
 def test_every_test_on_the_page_is_there():
     for row in ROWS:
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row[3])

@@ -9,6 +9,8 @@ from flowkit import Flow, latent, zoo
 from flowkit.bijectors import Chain, Exp, Inverse, MultiScale, Scale, Shift, Squeeze
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.one_engine
+
 EPSILON = np.finfo("float32").eps
 
 
@@ -45,6 +47,7 @@ def test_the_middle_in_logarithms_is_the_geometric_mean():
     np.testing.assert_allclose(path[1], np.sqrt(x0 * x1), rtol=8 * EPSILON)
 
 
+@pytest.mark.two_engines
 @pytest.mark.parametrize("path", latent.PATHS)
 def test_both_ends_are_the_images_themselves(image_flow, images, path):
     strip = latent.interpolate(image_flow, images[:3], images[3:6], 4, path=path)
@@ -64,6 +67,7 @@ def test_one_event_needs_no_batch_axis(image_flow, images):
     assert latent.resample(image_flow, images[0], 0, seed=0).shape == (8, 8, 1)
 
 
+@pytest.mark.two_engines
 def test_a_context_is_held_on_the_way(class_flow, images, labels):
     x0, x1 = images[:3], images[3:6]
     strip = latent.interpolate(class_flow, x0, x1, 3, context=labels[:3])

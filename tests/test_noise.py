@@ -29,6 +29,8 @@ from flowkit.flows.noise import counted
 from flowkit.surjections import Augment, Slice
 from flowkit.transforms import Gaussian
 
+pytestmark = pytest.mark.two_engines
+
 
 def q():
     return Pointwise(Gaussian(), MLP([8]))
@@ -45,6 +47,7 @@ def perturbed(layer, seed=0, scale=0.3):
     return layer
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("parts", "noise", "likelihood"),
     [
@@ -112,6 +115,7 @@ def test_augment_gives_a_lower_bound_and_many_draws_its_integral():
     np.testing.assert_allclose(flow.decode(flow.encode(x)), x, atol=1e-5)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("batch_size", [3, 7, None])
 def test_answers_do_not_depend_on_the_batch_size(batch_size):
     flow = Flow(Chain([Augment(2), Coupling(MLP([8])), Slice(2, q())]))
@@ -230,6 +234,7 @@ def test_a_layer_is_refreshed_once_in_a_training_step_and_never_otherwise(where)
     assert float(layer.steps.value) == 6
 
 
+@pytest.mark.one_engine
 def test_the_words_of_a_spec_add_up():
     from flowkit.contract.spec import composed
 
@@ -259,6 +264,7 @@ class Estimated(Bijector):
         return z, -2 * noise[:, 0]
 
 
+@pytest.mark.one_engine
 def test_a_direction_that_draws_may_not_promise_to_be_exact():
     with pytest.raises(ValueError, match="expects 'estimated' or 'bound', since that direction draws"):
         BijectorSpec(noise="forward")
@@ -269,6 +275,7 @@ def test_a_direction_that_draws_may_not_promise_to_be_exact():
 PARTS = {"slice": lambda: Slice(1), "augment": lambda: Augment(1), "estimated": Estimated, "silent": ActNorm}
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("names", list(itertools.product(PARTS, repeat=2)), ids="-".join)
 def test_reading_a_chain_backwards_is_a_chain_of_parts_read_backwards(names):
     whole = Inverse(Chain([PARTS[name]() for name in names])).spec
@@ -350,12 +357,14 @@ def test_the_density_of_what_is_drawn_is_refreshed_too(make):
     assert float(counts.steps.value) == 4
 
 
+@pytest.mark.one_engine
 def test_densities_that_are_none_on_the_real_numbers_are_refused():
     for surjection in (Slice, Augment):
         with pytest.raises(ContractError, match="a density from the real numbers onto them"):
             surjection(1, Sigmoid())
 
 
+@pytest.mark.one_engine
 def test_latents_of_another_width_are_refused():
     kept, added = Slice(1), Augment(3)
     for layer in (kept, added):
@@ -367,6 +376,7 @@ def test_latents_of_another_width_are_refused():
             added.inverse(rows(4, wrong))
 
 
+@pytest.mark.one_engine
 def test_scales_between_other_sets_than_the_real_numbers_are_refused():
     with pytest.raises(ContractError, match=r"a scale's codomain to be Domain\.REAL"):
         MultiScale([Chain([Exp(), Squeeze()]), Squeeze()])

@@ -200,6 +200,7 @@ def test_log1mexp_at_the_edges():
     np.testing.assert_allclose([value, gradient], [math.log(1e-30), 1e30], rtol=1e-6)
 
 
+@pytest.mark.one_engine
 def test_numpy_has_them_too(run_python):
     source = """
         import flowkit, keras, numpy as np

@@ -72,24 +72,28 @@ convolve_in_turn = _convolution.convolve_in_turn
 copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
+current = _steps.current
 cut = _moves.cut
+cut_rows = _moves.cut_rows
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
 derive_alike = _derivation.derive_alike
 derives_together = _derivation.derives_together
 deriving_once = _derivation.deriving_once
 devices = _engine.devices
+draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
-entries_at = _moves.entries_at
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
+gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
 join = _group.join
 kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
+around_steps = _lean_step.around_steps
 known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
@@ -103,6 +107,7 @@ missing = _group.missing
 no_grad = _engine.no_grad
 process_rank = _group.process_rank
 processes = _group.processes
+reaches = _moves.reaches
 read_graph = _export.read_graph
 records_gradients = _recording.records_gradients
 rectify = _convolution.rectify
@@ -117,6 +122,7 @@ scans = _parts.scans
 several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
+softplus = _numerics.softplus
 step_if = _optimizer.step_if
 summed = _group.summed
 tanh = _numerics.tanh
@@ -158,17 +164,19 @@ __all__ = [
     "cos",
     "cumsum",
     "cut",
+    "cut_rows",
     "dealt_dense",
     "dense",
     "derive_alike",
     "derives_together",
     "deriving_once",
     "devices",
+    "draw_alone",
     "drawing_apart",
-    "entries_at",
     "exchange",
     "float64",
     "giving_back",
+    "gpu_build",
     "gradients",
     "installed",
     "is_lost",
@@ -191,6 +199,7 @@ __all__ = [
     "plain_array",
     "process_rank",
     "processes",
+    "reaches",
     "read_graph",
     "read_tensorflow_checkpoint",
     "read_torch_state",
@@ -207,6 +216,7 @@ __all__ = [
     "settle",
     "several_steps",
     "sin",
+    "softplus",
     "spare_tensorflow",
     "sparing_tensorflow",
     "step_if",

@@ -20,6 +20,7 @@ from flowkit.bijectors.linear import (
     Woodbury,
 )
 from flowkit.bijectors.multiscale import MultiScale
+from flowkit.bijectors.on_columns import OnColumns
 from flowkit.bijectors.permute import Permute
 from flowkit.bijectors.planar import Planar
 from flowkit.bijectors.pointwise import Pointwise
@@ -50,6 +51,7 @@ __all__ = [
     "Logit",
     "MatrixExponential",
     "MultiScale",
+    "OnColumns",
     "Permute",
     "Planar",
     "Pointwise",

@@ -60,6 +60,8 @@ class Autoregressive(Steered):
             raise ValueError(
                 f"Autoregressive's order expects a permutation of 0, 1, 2, ..., received {order!r}."
             )
+        # What it is handed comes in order.
+        self._moves = self.transform.in_order(self.order) if self.transform.by_column else self.transform
         solved = self.transform.inverse_kind == "iterative"
         self._refuse_two_sets()
         self.spec = self._steered_spec(event_rank=1, inverse="iterative" if solved else "sequential")
@@ -91,8 +93,12 @@ class Autoregressive(Steered):
         )
 
     def _derive(self, x_shape, inverse):
-        in_turn = in_turn_of(self.conditioner) if inverse else None
+        in_turn = self._in_turn() if inverse else None
         return super()._derive(x_shape, inverse) if in_turn is None else in_turn.derive()
+
+    def _in_turn(self):
+        """What answers for one entry after another, or None: a transform that differs by column is given all."""
+        return None if self.transform.by_column else in_turn_of(self.conditioner)
 
     def _seen(self, x, context):
         return self._in_order(x), context
@@ -102,7 +108,7 @@ class Autoregressive(Steered):
         super(Steered, self).run_adapt_inverse(z, context, again)
 
     def _prepare(self, x, context, derived):
-        return self.transform.prepare(self._answer(x, context, derived))
+        return self._moves.prepare(self._answer(x, context, derived))
 
     def _in_order(self, x, back=False):
         if self.order is None:
@@ -120,17 +126,17 @@ class Autoregressive(Steered):
         return self._in_order(y, back=True), 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
 
     def _move(self, x, context, derived):
-        return self.transform.forward(x, *self._prepare(x, context, derived))
+        return self._moves.forward(x, *self._prepare(x, context, derived))
 
     def _find(self, z, context, derived):
         """(x, log dx/dz) of `z`, both in order."""
-        in_turn = in_turn_of(self.conditioner)
+        in_turn = self._in_turn()
         if in_turn is not None:
             begun = in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)
-            return find_in_turn(z, self.transform, *begun)
+            return find_in_turn(z, self._moves, *begun)
 
         def found(x):
-            return self.transform.inverse(z, *self._prepare(x, context, derived))
+            return self._moves.inverse(z, *self._prepare(x, context, derived))
 
         return (find_in_passes if backends.records_gradients() else find_fixed_point)(found, z)
 

@@ -177,7 +177,7 @@ class Chain(Bijector):
             inverse,
             invert=invert,
             tolerance=self._drift_tolerance,
-            on_drift=self._warn_of_drift,
+            on_drift=self.tell_drift,
         )
 
     def _find_drift_tolerance(self):
@@ -189,8 +189,8 @@ class Chain(Bijector):
         networks = [rounding_unit(dtype) for dtype in dtypes if "float" in dtype]
         return max(2**9 * rounding_unit(self.compute_dtype), *networks)
 
-    def _warn_of_drift(self, error):
-        """Warn the first time, and again whenever it is ten times worse."""
+    def tell_drift(self, error: float) -> None:
+        """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
         error = math.inf if math.isnan(error) else error
         if error > 10 * self._worst_drift:
             self._worst_drift = error

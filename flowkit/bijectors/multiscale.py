@@ -1,15 +1,15 @@
 """The multi-scale architecture: some latents leave early, the rest goes on."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from flowkit import backends
+from flowkit.bijectors.flat_latents import FlatLatents
 from flowkit.bijectors.levels import level_shapes
 from flowkit.bijectors.whitening import Whitening
-from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, FlowLayer
+from flowkit.contract import BijectorSpec, ContractError, Domain, FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import (
     LAYOUTS,
@@ -26,7 +26,7 @@ from flowkit.transforms import Gaussian
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class MultiScale(Bijector):
+class MultiScale(FlatLatents):
     """After each scale but the last, the second half of the channels leaves as latents.
 
     What leaves is whitened by a Gaussian prior that reads the half that stays (and what is left at
@@ -227,57 +227,13 @@ class MultiScale(Bijector):
             scale.run_adapt_inverse(x, context, again, **share)
             x, _ = scale.run(x, context, inverse=True, **share)
 
-    def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
-        return [], self
-
-    def split_latents(self, z: Any) -> list[Any]:
-        """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
-        self._require_size()
-        parts, start = [], 0
-        for event in self.latent_events:
-            stop = start + math.prod(event)
-            parts.append(backends.reshape(z[:, start:stop], (-1, *event)))
-            start = stop
-        return parts
-
-    def join_latents(self, parts: Any) -> Any:
-        """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
-        self._require_size()
-        flat = [
-            backends.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)
-        ]
-        return backends.concatenate(flat)
-
     def before_top_prior(self, z: Any, context: Any = None) -> Any:
         """What the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
         return self._whiten_last(last, self.top_prior, last, context, inverse=True)[0]
 
-    def latent_rank(self, rank: int | None) -> int | None:
-        return 1
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
-        left = self.latent_events if built else [z[1:] for _, z in level_shapes(self, as_tuple(input_shape))]
-        return (input_shape[0], sum(map(math.prod, left)))
-
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
-        self._require_size()
-        dim = self.compute_output_shape((None, *self.event))[1]
-        if tuple(latent_shape[1:]) != (dim,):
-            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
-            raise ContractError("event shape", self, expected=expected, received=received)
-        return (latent_shape[0], *self.event)
-
-    def _require_size(self):
-        if not hasattr(self, "event"):
-            raise ContractError(
-                "event shape",
-                self,
-                expected="to know the size of the data",
-                received="latents before any data",
-                hint="Call .build((None, height, width, channels)), or adapt or fit first.",
-            )
+    def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
+        return [], self
 
     def get_config(self) -> dict[str, Any]:
         def store(layer):

@@ -1,4 +1,4 @@
-"""The columns of a table, each from its own interval, onto the real line."""
+"""The columns of a table, each from its own interval, onto the real line; angles onto the circle of radius 1."""
 
 import math
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, ContractError, Domain
 from flowkit.contract.arguments import shown
 from flowkit.numerics import log_sigmoid, maximum, minimum
+from flowkit.transforms.circular import wrapped
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -22,10 +23,12 @@ class Unconstrain(Elementwise):
     - "real", or (-inf, inf): z = x.
     - "positive", or (low, inf): z = log(x - low). (-inf, high): z = -log(high - x).
     - (low, high): z = log(x - low) - log(high - x).
+    - ("circular", low, high), a circle on which high is low again: z = 2 pi (x - low) / (high - low) - pi, an angle in
+      [-pi, pi). "circular" is such an angle itself, z = x.
 
-    `domains` has one of these, or a `Domain` that is an interval, for each column. The inverse stays strictly inside,
-    however far out z is: what a flow draws, it can score. Raises ValueError for what is no interval, an angle
-    among them, and ContractError for data of another number of columns.
+    `domains` has one of these, or a `Domain` that is an interval or a circle, for each column. The inverse stays
+    inside, strictly so of an interval, however far out z is: what a flow draws, it can score. Raises ValueError for
+    what is neither, and ContractError for data of another number of columns.
 
     >>> x = ops.convert_to_tensor([[-3.0, 0.5, 0.25]])
     >>> z, log_det = Unconstrain(["real", "positive", (0.0, 1.0)])(x)
@@ -35,7 +38,7 @@ class Unconstrain(Elementwise):
 
     pure = True
 
-    _kept_as: ClassVar = {"domains": "_bounds"}
+    _kept_as: ClassVar = {"domains": "_shown"}
 
     def __init__(self, domains: Iterable[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -43,10 +46,26 @@ class Unconstrain(Elementwise):
             raise ValueError(
                 f"Unconstrain expects a list of domains, one a column, received {shown(domains)}."
             )
-        self.columns = [interval(domain, number) for number, domain in enumerate(domains)]
-        domain = Domain.intervals(*((column.low, column.high) for column in self.columns))
-        self.spec = BijectorSpec(domain=domain, log_det="zero" if domain == Domain.REAL else "varying")
-        self._bounds = tuple((column.low, column.high) for column in self.columns)
+        self.columns = [domain_of_column(domain, number) for number, domain in enumerate(domains)]
+        if not self.columns:
+            raise ValueError("Unconstrain expects a list of domains, one a column, received none.")
+        self.circular = any(column.kind == "circle" for column in self.columns)
+        unmoved = all(column in (Domain.REAL, Domain.CIRCLE) for column in self.columns)
+        self.spec = BijectorSpec(
+            domain=Domain.each(*self.columns),
+            codomain=Domain.each(
+                *(Domain.CIRCLE if c.kind == "circle" else Domain.REAL for c in self.columns)
+            ),
+            log_det="zero" if unmoved else "varying",
+        )
+        # To the maps of intervals a circle is a column that is not bounded.
+        self._bounds = tuple(
+            (-math.inf, math.inf) if c.kind == "circle" else (c.low, c.high) for c in self.columns
+        )
+        self._turns = tuple((c.low, c.high) if c.kind == "circle" else None for c in self.columns)
+        self._shown = [
+            ("circular", c.low, c.high) if c.kind == "circle" else (c.low, c.high) for c in self.columns
+        ]
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -65,7 +84,12 @@ class Unconstrain(Elementwise):
         above = ops.where(bounded_above, self._constant(_high, x) - x, ops.ones_like(x))
         log_below, log_above = ops.log(below), ops.log(above)
         z = ops.where(ops.logical_or(bounded_below, bounded_above), log_below - log_above, x)
-        return z, self._constant(_log_width, x) - log_below - log_above
+        log_det = self._constant(_log_width, x) - log_below - log_above
+        if not self.circular:
+            return z, log_det
+        center, radius, circular = (self._turn(given, x) for given in (_center, _radius, _is_circular))
+        # Wrapped: rounding may bring the last numbers before the end of a circle to pi.
+        return ops.where(circular > 0, wrapped((x - center) / radius), z), log_det - ops.log(radius)
 
     def _inverse(self, z):
         below, above, both = self._sides(z)
@@ -85,11 +109,22 @@ class Unconstrain(Elementwise):
         dtype = keras.backend.standardize_dtype(x.dtype)
         kept = minimum(maximum(x, self._constant(_first, x, dtype)), self._constant(_last, x, dtype))
         x = ops.where(ops.logical_or(below, above), kept, x)
-        return x, log_width + ops.where(both, log_from_low + log_from_high, zero) + log_distance
+        log_det = log_width + ops.where(both, log_from_low + log_from_high, zero) + log_distance
+        if not self.circular:
+            return x, log_det
+        center, radius, circular = (self._turn(given, z) for given in (_center, _radius, _is_circular))
+        first, last = (self._turn(given, z, dtype) for given in (_first_of_circle, _last_of_circle))
+        turned = z * radius + center
+        turned = ops.where(turned < first, first, ops.where(turned > last, last, turned))
+        return ops.where(circular > 0, turned, x), log_det + ops.log(radius)
 
     def _constant(self, function, x, *more):
         """Numbers of the columns, once on each device: a copy to it in each pass would cost more than the map."""
         return backends.constant(function, self._bounds, *more, like=x)
+
+    def _turn(self, function, x, *more):
+        """The same of circles."""
+        return backends.constant(function, self._turns, *more, like=x)
 
     def _sides(self, x):
         """Which columns are bounded below, above, and on both sides."""
@@ -97,35 +132,33 @@ class Unconstrain(Elementwise):
         return below, above, ops.logical_and(below, above)
 
     def get_config(self) -> dict[str, Any]:
-        ends = [[_stored(column.low), _stored(column.high)] for column in self.columns]
-        return {**super().get_config(), "domains": ends}
+        stored = [
+            ["circular", *ends] if kind == "circle" else [_stored(end) for end in ends]
+            for kind, *ends in ((column.kind, column.low, column.high) for column in self.columns)
+        ]
+        return {**super().get_config(), "domains": stored}
 
 
-def interval(domain: Any, number: int) -> Domain:
-    """The interval that `domain` names, as an argument for column `number`. Raises ValueError for what is none."""
-    if isinstance(domain, str | Domain) and domain in ("circular", Domain.CIRCLE):
-        raise ValueError(
-            f"the domain of column {number}: expected an interval, received the circle, which no map takes onto the "
-            "line. For angles alone take flowkit.zoo.circular_nsf, as they are. Beside other columns, either take "
-            "(-math.pi, math.pi), with the seam where few rows are; or fit the other columns given the angles' cosines "
-            "and sines, as context=, and the angles by a flow of their own."
-        )
-    if isinstance(domain, Domain) and domain.kind == "interval" and domain.columns is None:
+def domain_of_column(domain: Any, number: int) -> Domain:
+    """The interval or circle that `domain` names, as an argument for column `number`. Raises ValueError for others."""
+    if isinstance(domain, Domain) and domain.kind in ("interval", "circle") and domain.columns is None:
         return domain
-    words = {"real": Domain.REAL, "positive": Domain.POSITIVE}
+    words = {"real": Domain.REAL, "positive": Domain.POSITIVE, "circular": Domain.CIRCLE}
     if isinstance(domain, str) and domain in words:
         return words[domain]
     try:
-        low, high = (float("nan") if isinstance(end, str | bool) else end for end in domain)
+        kind, *ends = domain if isinstance(domain[0], str) else ("interval", *domain)
+        low, high = (float("nan") if isinstance(end, str | bool) else end for end in ends)
         low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not low < high:
+    except (TypeError, ValueError, IndexError, KeyError):
+        kind, low, high = "", math.nan, math.nan
+    finite = math.isfinite(low) and math.isfinite(high)
+    if not low < high or not (kind == "interval" or (kind == "circular" and finite)):
         raise ValueError(
-            f"the domain of column {number}: expected 'real', 'positive' or (low, high) with low < high, received "
-            f"{shown(domain)}."
+            f"the domain of column {number}: expected 'real', 'positive', (low, high), 'circular', which is an angle "
+            f"in [-pi, pi), or ('circular', low, high), with low < high, received {shown(domain)}."
         )
-    return Domain.interval(low, high)
+    return Domain.interval(low, high) if kind == "interval" else Domain.circle(low, high)
 
 
 def _stored(end):
@@ -174,3 +207,37 @@ def _last(bounds, dtype):
     """The last one."""
     low, high = _ends(bounds).astype(dtype)
     return np.minimum(np.nextafter(high, low), high - np.finfo(dtype).tiny)
+
+
+def _turned(turns):
+    """(low, high) of all columns, as arrays; those of `Domain.CIRCLE` for columns that are no circle."""
+    return np.array([(-math.pi, math.pi) if turn is None else turn for turn in turns]).T
+
+
+def _is_circular(turns):
+    return np.array([turn is not None for turn in turns])
+
+
+def _center(turns):
+    low, high = _turned(turns)
+    return (low + high) / 2
+
+
+def _radius(turns):
+    """The length for which a circle has one radian."""
+    low, high = _turned(turns)
+    return (high - low) / (2 * math.pi)
+
+
+def _first_of_circle(turns, dtype):
+    """The first number of a type that is not before a circle's lower end."""
+    low, high = _turned(turns)
+    near = low.astype(dtype)
+    return np.where(near.astype("float64") < low, np.nextafter(near, high.astype(dtype)), near)
+
+
+def _last_of_circle(turns, dtype):
+    """The last one that is before its upper end."""
+    low, high = _turned(turns)
+    near = high.astype(dtype)
+    return np.where(near.astype("float64") >= high, np.nextafter(near, low.astype(dtype)), near)

@@ -10,10 +10,11 @@ from flowkit.cli.failure import CommandError
 from flowkit.cli.freed_memory import keep_freed_memory
 
 
-def use(backend, *, in_a_group=False):
+def use(backend, *, trains=False, shares=False):
     """Choose the engine. Keras reads the choice when it is first imported, so it comes before that.
 
-    `in_a_group` joins the other processes that a launcher has started, which comes before the engine does anything.
+    What `trains`, or `shares` its work, joins the other processes that a launcher has started, which comes before the
+    engine does anything. Of any other command the main process is alone from here on.
     """
     if backend is not None:
         if backend not in ENGINES:
@@ -30,7 +31,9 @@ def use(backend, *, in_a_group=False):
     with interrupt.later():
         backends = importlib.import_module("flowkit.backends")
         backends.spare_tensorflow()
-    if in_a_group:
+    if trains or (shares and group.others()):
         group.join()
+    elif not shares:
+        group.main_alone()
     with interrupt.later():
         backends.devices()  # the engine, and what it does when first asked

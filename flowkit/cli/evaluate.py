@@ -5,29 +5,43 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from flowkit import evaluation, recipes
+from flowkit import distributed, evaluation, recipes
 from flowkit.bijectors.levels import find_levels
 from flowkit.cli import evaluate_table
 from flowkit.cli.failure import CommandError
+from flowkit.cli.group import alike
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.trained import trained
+from flowkit.distributed.lost import naming_the_lost
 
 
 def run(path, *, source, samples, levels):
+    with naming_the_lost():
+        flow, rows, of = alike(lambda: _asked(path, source, samples, levels))
+        if of_tables(flow):
+            told, table = evaluate_table.in_words(flow, rows, of), None
+        else:
+            mean, error = bits_per_dim(flow, rows, of, samples=samples)
+            draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
+            told = f"test bits/dim {mean:.4f} +- {error:.4f}  ({rows.name}, {len(rows)} images, {draws} each)"
+            table = level_table(flow, rows, of) if levels else None
+    if distributed.is_main():
+        print(told)
+        if table is not None:
+            Console().print(table)
+
+
+def _asked(path, source, samples, levels):
+    """(the flow, what to score, and of tables whether they are test rows, of images how many classes or None)."""
     folder = trained(path)
     flow = folder.load_flow()
     if of_tables(flow):
         _refuse_options_of_images(samples, levels)
-        print(evaluate_table.in_words(folder, flow, source))
-        return
+        return flow, *evaluate_table.rows(folder, flow, source)
     recipe = folder.recipe(source)
     dataset = recipes.load_data(recipe, "test")
-    classes = recipe.model.get("num_classes")
-    mean, error = bits_per_dim(flow, dataset, classes, samples=samples)
-    draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
-    print(f"test bits/dim {mean:.4f} +- {error:.4f}  ({dataset.name}, {len(dataset)} images, {draws} each)")
-    if levels:
-        Console().print(level_table(flow, dataset, classes))
+    check_fits(flow, dataset)
+    return flow, dataset, recipe.model.get("num_classes")
 
 
 def of_tables(flow):
@@ -44,9 +58,11 @@ def _refuse_options_of_images(samples, levels):
 
 
 def bits_per_dim(flow, dataset, classes, *, samples=1):
-    """The mean over images, and its standard error s / sqrt(n)."""
+    """The mean over images, of which each process scores its part, and its standard error s / sqrt(n)."""
     check_fits(flow, dataset)
-    bits = flow.bits_per_dim(dataset.images, _context(dataset, classes), samples=samples)
+    kind, bits = flow._score_in_a_group(dataset.images, _context(dataset, classes), samples=samples)
+    if kind == "nll":  # in nats for each image
+        bits = bits / (math.prod(flow.event_shape) * math.log(2))
     return mean_and_error(bits)
 
 

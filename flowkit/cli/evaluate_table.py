@@ -9,23 +9,22 @@ from flowkit.cli.trained import LoneFlow
 from flowkit.flows.context import context_kind
 
 
-def in_words(folder, flow, source):
-    """The line that tells the mean log-likelihood of the rows, and which they are."""
-    if context_kind(flow) == "required":
-        raise CommandError(
-            "the flow reads a context, which is no column of its table: flow.log_prob(x, context) takes one"
-        )
-    table, held_out = _rows(folder, flow, source)
+def in_words(flow, table, held_out):
+    """The line that tells the mean log-likelihood of what `rows` has given, and what it is."""
     mean, error = log_prob(flow, table)
     test = "test " if held_out else ""
     return f"{test}log-likelihood {mean:.4f} +- {error:.4f} nats  ({table.name}, {len(table)} rows)"
 
 
-def _rows(folder, flow, source):
+def rows(folder, flow, source):
     """(the rows to score, whether they are the test rows of the data that the flow was trained on).
 
     Those, wherever they lie now; of other data all rows, unless their file has test rows of its own.
     """
+    if context_kind(flow) == "required":
+        raise CommandError(
+            "the flow reads a context, which is no column of its table: flow.log_prob(x, context) takes one"
+        )
     if isinstance(folder, LoneFlow):
         if source is None:
             raise CommandError(

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from flowkit import recipes
+from flowkit import distributed, recipes
 from flowkit.cli.failure import CommandError
+from flowkit.cli.group import alike, on_main
 from flowkit.cli.table_run import save_samples
 from flowkit.cli.trained import LoneFlow, trained
+from flowkit.distributed.lost import naming_the_lost
 from flowkit.training import enlarged, sample_grid, save_png
 
 
@@ -20,6 +22,22 @@ def _of_tables(flow, path):
 
 
 def run(path, *, count, temperature, output, seed, zoom):
+    with naming_the_lost():
+        flow, output, temperature = alike(lambda: _asked(path, temperature, output, zoom))
+        how = {"temperature": temperature, "seed": seed, "spread": True}
+        if flow.dequantize is None:
+            rows = np.asarray(flow.sample(count, **how))
+            on_main(lambda: save_samples(output, rows, flow.columns and flow.columns.names))
+        else:
+            levels = flow.dequantize.stored_levels
+            grid = sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+            on_main(lambda: save_png(output, enlarged(grid, zoom)))
+    if distributed.is_main():
+        print(f"samples {output}")
+
+
+def _asked(path, temperature, output, zoom):
+    """(the flow, where its samples go, their temperature). Raises a CommandError for options that do not fit it."""
     folder = trained(path)
     flow, recipe = (folder.load_flow(), None) if isinstance(folder, LoneFlow) else (None, folder.recipe())
     table = _of_tables(flow, path) if recipe is None else recipes.of_tables(recipe)
@@ -34,17 +52,4 @@ def run(path, *, count, temperature, output, seed, zoom):
         temperature = 1.0 if recipe is None else recipe.sampling.temperature
     elif len(temperature) == 1:
         temperature = temperature[0]
-    if table:
-        rows = np.asarray(flow.sample(count, temperature=temperature, seed=seed))
-        save_samples(output, rows, flow.columns and flow.columns.names)
-    else:
-        grid = sample_grid(
-            flow,
-            count,
-            classes=flow.num_classes,
-            temperature=temperature,
-            seed=seed,
-            levels=flow.dequantize.stored_levels,
-        )
-        save_png(output, enlarged(grid, zoom))
-    print(f"samples {output}")
+    return flow, output, temperature

@@ -12,6 +12,7 @@ from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
 from flowkit.cli.mean_and_error import mean_and_error
+from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
 from flowkit.distributed.lost import naming_the_lost
 from flowkit.training.targets import TARGETS, require
@@ -48,15 +49,18 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             lambda: folder.begin(recipe)
         )  # nothing in it has changed so far, since all of that may refuse
         if distributed.is_main():
+            note_missing_card()
             note_busy_processors()
         progress = fit(experiment, folder, checkpoint, resumed=resume, logs=logs)
-        scores = scored(experiment)
+        scores, picture = scored(experiment), drawn(experiment)
         main = distributed.is_main()
         distributed.stop()  # what is left is the work of one process, and nobody waits for it
         if not main:
             return
-        ends = table_run.finish if recipes.of_tables(recipe) else finish
-        ends(experiment, folder, progress, held_out, scores)
+        if recipes.of_tables(recipe):
+            table_run.finish(experiment, folder, progress, held_out, scores)
+        else:
+            finish(experiment, folder, progress, held_out, scores, picture)
 
 
 def overrides(settings, source, epochs, precision):
@@ -154,7 +158,14 @@ def scored(experiment):
     return scores
 
 
-def finish(experiment, folder, progress, held_out, scores):
+def drawn(experiment):
+    """The grid of samples at the end, of which each process decodes its part; None if there is to be none."""
+    if recipes.of_tables(experiment.recipe) or not experiment.recipe.sampling.count:
+        return None
+    return training.sample_grid(experiment.flow, **_picture(experiment), spread=True)
+
+
+def finish(experiment, folder, progress, held_out, scores, picture):
     """Save the flow, its pictures and its numbers, `scores` among them."""
     recipe, test = experiment.recipe, experiment.test
     # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
@@ -165,9 +176,8 @@ def finish(experiment, folder, progress, held_out, scores):
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     training.save_curves(folder.curves, *epoch_log.curves(log, "bits_per_dim", held_out))
-    if recipe.sampling.count:
-        grid = training.sample_grid(flow, **_picture(experiment))
-        training.save_png(folder.samples, training.enlarged(grid))
+    if picture is not None:
+        training.save_png(folder.samples, training.enlarged(picture))
     mean, error = scores["test"]
     told = epoch_log.told(recipe, log, held_out)
     if held_out is not None:
@@ -195,7 +205,7 @@ def finish(experiment, folder, progress, held_out, scores):
         }
     )
     print(f"test bits/dim {mean:.4f} +- {error:.4f}")
-    if recipe.sampling.count:
+    if picture is not None:
         print(f"samples {folder.samples}")
     if not math.isfinite(mean):
         raise CommandError(

@@ -5,6 +5,7 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
+from flowkit.conditioners.angular_made import AngularMADE
 from flowkit.conditioners.angular_mlp import AngularMLP
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
@@ -20,6 +21,7 @@ from flowkit.conditioners.top_prior import TopPrior
 __all__ = [
     "MADE",
     "MLP",
+    "AngularMADE",
     "AngularMLP",
     "ConvNet",
     "LipschitzMLP",

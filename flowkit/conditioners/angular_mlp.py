@@ -1,11 +1,14 @@
 """A multilayer perceptron of angles."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from flowkit.conditioners.mlp import MLP
+from flowkit.contract.arguments import whole_number
+from flowkit.contract.pick import pick
 from flowkit.numerics import cos, sin
 
 
@@ -13,7 +16,8 @@ from flowkit.numerics import cos, sin
 class AngularMLP(MLP):
     """An `MLP` that is given angles and sees their cosines and sines: what it answers has no jump at -pi.
 
-    Arguments are those of `MLP`.
+    `angles` are the places of the columns that are angles, from 0; others it sees as they are. None: all are. The other
+    arguments are those of `MLP`.
 
     >>> import math
     >>> net = AngularMLP([8], features=2)
@@ -24,8 +28,36 @@ class AngularMLP(MLP):
 
     pure = True
 
+    def __init__(
+        self, hidden: Sequence[int] = (64, 64), *, angles: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(hidden, **kwargs)
+        self.angles = None if angles is None else places_of_angles(angles, "AngularMLP")
+
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
-        super().build((*x_shape[:-1], 2 * x_shape[-1]), context_shape)
+        size = x_shape[-1]
+        seen = size + len(range(size) if self.angles is None else self.angles)
+        super().build((*x_shape[:-1], seen), context_shape)
 
     def _hidden(self, x, context):
-        return super()._hidden(ops.concatenate([cos(x), sin(x)], axis=-1), context)
+        return super()._hidden(without_seam(x, self.angles), context)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "angles": self.angles}
+
+
+def places_of_angles(angles: Sequence[int], owner: str) -> list[int]:
+    """Places of columns, in their order. Raises ValueError for what is none."""
+    return sorted({whole_number(place, f"{owner}'s angles", least=0) for place in angles})
+
+
+def without_seam(x: Any, angles: Sequence[int] | None) -> Any:
+    """What a network sees of columns of which those at `angles` are angles, None for all: x or cos x, then sin x."""
+    if angles is None:
+        return ops.concatenate([cos(x), sin(x)], axis=-1)
+    if not angles:
+        return x
+    others = [place for place in range(x.shape[-1]) if place not in angles]
+    turned = pick(x, angles)
+    seen = [cos(turned), sin(turned)]
+    return ops.concatenate([pick(x, others), *seen] if others else seen, axis=-1)

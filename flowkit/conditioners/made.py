@@ -75,12 +75,12 @@ class MADE(Conditioner):
                 received=str(self.features),
             )
         least = 0 if self.bias is not None else min(1, size - 1)
-        degrees = [tuple(range(1, size + 1))]
+        degrees = [self._degrees_seen(size)]
         for width in self.hidden:
             degrees.append(tuple(least + unit * (size - least) // width for unit in range(width)))
         if self.degrees is not None:
             degrees[1:] = map(tuple, self.degrees)
-        self._check(degrees)
+        self._check(degrees, size)
         # An output hears what comes before its entry: it is one degree below it.
         outputs = tuple(range(size)) * (self.features // size)
         self.layers = [
@@ -93,9 +93,12 @@ class MADE(Conditioner):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def _check(self, degrees):
+    def _degrees_seen(self, size):
+        """The degree of each number that the first layer sees, that of its entry, for so many entries."""
+        return tuple(range(1, size + 1))
+
+    def _check(self, degrees, size):
         """Raise unless each entry hears all those before it, and the context."""
-        size = len(degrees[0])
         if any(not 0 <= degree < size for layer in degrees[1:] for degree in layer):
             raise ContractError(
                 "conditioner",
@@ -104,7 +107,7 @@ class MADE(Conditioner):
                 received=str(self.degrees),
             )
         # What reaches each unit: the context, then the entries.
-        hears = np.eye(1 + size, dtype=bool)[1:]
+        hears = np.eye(1 + size, dtype=bool)[list(degrees[0])]
         for layer, (before, after) in enumerate(itertools.pairwise(degrees)):
             hears = mask(before, after).T.astype(bool) @ hears
             if layer == 0 and self.bias is not None:

@@ -13,8 +13,9 @@ class Domain:
 
     `Domain.REAL`, `Domain.POSITIVE`, `Domain.UNIT_INTERVAL`, `Domain.interval(a, b)`,
     `Domain.CIRCLE` (angles in [-pi, pi)) and `Domain.SIMPLEX` (positive entries on the last axis
-    that sum to 1), `Domain.whole(a, b)` (the whole numbers from a to b), `Domain.intervals((a, b), (c, d))` (an
-    interval for each entry of the last axis: the columns of a table). Intervals are open.
+    that sum to 1), `Domain.whole(a, b)` (the whole numbers from a to b), `Domain.circle(a, b)` (a circle on which b is
+    a again), `Domain.intervals((a, b), (c, d))` (an interval for each entry of the last axis: the columns of a table),
+    `Domain.each(Domain.REAL, Domain.CIRCLE)` (an interval or a circle for each). Intervals are open.
 
     >>> Domain.POSITIVE.contains(ops.convert_to_tensor([[1.0, -1.0]]))
     False
@@ -22,7 +23,7 @@ class Domain:
     True
     """
 
-    kind: str = "interval"
+    kind: Any = "interval"  # a word; a tuple of one for each entry of the last axis, if some are circles
     low: Any = -math.inf  # one number, or a tuple of one for each entry of the last axis
     high: Any = math.inf
 
@@ -53,12 +54,35 @@ class Domain:
             return columns[0]
         return cls("interval", tuple(c.low for c in columns), tuple(c.high for c in columns))
 
+    @classmethod
+    def circle(cls, low: float, high: float) -> "Domain":
+        """The circle [low, high) for each entry, whose ends are one point; raises ValueError unless low < high."""
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"Domain.circle expects finite low < high, received ({low}, {high}).")
+        return cls("circle", float(low), float(high))
+
+    @classmethod
+    def each(cls, *columns: "Domain") -> "Domain":
+        """The interval or circle of each entry of the last axis, as `intervals` if all are intervals.
+
+        >>> print(Domain.each(Domain.REAL, Domain.circle(0, 24)))
+        Domain.each(Domain.REAL, Domain.circle(0, 24))
+        """
+        if not columns or any(c.kind not in ("interval", "circle") or c.columns for c in columns):
+            raise ValueError(
+                f"Domain.each expects an interval or a circle for each column, received {columns}."
+            )
+        if all(c.kind == "interval" for c in columns):
+            return cls.intervals(*((c.low, c.high) for c in columns))
+        return cls(*(tuple(getattr(c, part) for c in columns) for part in ("kind", "low", "high")))
+
     @property
     def columns(self) -> "list[Domain] | None":
-        """The interval of each entry of the last axis; None if they have no interval each."""
+        """The interval or circle of each entry of the last axis; None if it is the same set for all."""
         if not isinstance(self.low, tuple):
             return None
-        return [Domain.interval(low, high) for low, high in zip(self.low, self.high, strict=True)]
+        kinds = self.kind if isinstance(self.kind, tuple) else ("interval",) * len(self.low)
+        return [Domain(*column) for column in zip(kinds, self.low, self.high, strict=True)]
 
     @classmethod
     def whole(cls, low: float, high: float) -> "Domain":
@@ -69,6 +93,8 @@ class Domain:
 
     def contains(self, x: Any) -> Any:
         """True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
+        if isinstance(self.kind, tuple):
+            return all(column.contains(x[..., i]) for i, column in enumerate(self.columns or ()))
         if self.kind == "simplex":
             # Each entry is off by a rounding error of its own, and so is their sum.
             slack = 8 * x.shape[-1] * (2.0**-52 if "float64" in str(x.dtype) else 2.0**-23)
@@ -108,6 +134,9 @@ class Domain:
         for name in ("REAL", "POSITIVE", "UNIT_INTERVAL", "CIRCLE", "SIMPLEX"):
             if self == getattr(Domain, name):
                 return f"Domain.{name}"
+        if isinstance(self.kind, tuple):
+            columns = [str(column) for column in self.columns or ()]
+            return f"Domain.each({', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''})"
         if self.columns is not None:
             bounds = [f"({low:g}, {high:g})" for low, high in zip(self.low, self.high, strict=True)]
             return f"Domain.intervals({', '.join(bounds[:4])}{', ...' if len(bounds) > 4 else ''})"

@@ -1,7 +1,6 @@
 """How an object is shown: as the call that would make it, in one line."""
 
 import inspect
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,8 +77,8 @@ def argument(value: Any, deep: int = _DEEP) -> str:
         return one_line(value, deep)
     if isinstance(value, str | bool | int | float):
         return repr(value)
-    if isinstance(value, os.PathLike):
-        return repr(os.fspath(value))
+    if hasattr(value, "__fspath__"):
+        return repr(value.__fspath__())
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return _sequence(value, deep)
     if hasattr(value, "shape") and hasattr(value, "dtype"):

@@ -13,7 +13,8 @@ What `load` can load:
   `file.npz:name` if it holds several.
 
 What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; no file runs code. With
-`in_memory=False` folders and .npy files stay on the disk, and are read as rows are asked for: `LazyImages`.
+`in_memory=False` folders, and array files that are not packed, stay on the disk, and are read as rows are asked for:
+`LazyImages`.
 
 `load_table` loads a table, a .csv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.data.bounded import MAX_BYTES, check_shape
-from flowkit.data.lazy_images import LazyImages
+from flowkit.data.lazy_images import LazyImages, rows_of
 from flowkit.data.npy_file import map_npy
 from flowkit.data.npz_file import NpzFile
 from flowkit.data.split import split_rows
@@ -38,23 +38,23 @@ def load_npy(
     check_shape(whole.shape[:1] if lazy else whole.shape, whole.itemsize, max_bytes, str(path))
     rows = split_rows(len(whole), split, path)
     if lazy:
-        whole = with_channels(whole, str(path))
-        return LazyImages(lambda some: whole[rows[some]], (len(rows), *whole.shape[1:])), None
+        return rows_of(with_channels(whole, str(path)), rows), None
     return validate_images(whole[rows], name=str(path)), None
 
 
 def load_npz(
-    path: str | Path, split: str, key: str | None = None, max_bytes: int = MAX_BYTES
-) -> tuple[np.ndarray, np.ndarray | None]:
+    path: str | Path, split: str, key: str | None = None, max_bytes: int = MAX_BYTES, in_memory: bool = True
+) -> tuple[np.ndarray | LazyImages, np.ndarray | None]:
     """Images and labels (or None) of one split of an .npz file; `key` says which, if it holds several.
 
-    A `key` of another name than those above is an array of images without labels.
+    A `key` of another name than those above is an array of images without labels. Not `in_memory`: rows of uint8 stay
+    in the file until they are asked for, if they are not packed, as `np.savez` leaves them.
     """
     with NpzFile(path, max_bytes) as arrays:
-        return _from_arrays(arrays, Path(path), split, key)
+        return _from_arrays(arrays, Path(path), split, key, max_bytes, in_memory)
 
 
-def _from_arrays(arrays, path, split, key):
+def _from_arrays(arrays, path, split, key, max_bytes, in_memory):
     family = _family(arrays, path, key)
     whole = len(family) == 1
     images_key, labels_key = family[0 if whole or split == "train" else 1]
@@ -65,12 +65,21 @@ def _from_arrays(arrays, path, split, key):
             f"{wanted[0] if images_key == wanted[1] else wanted[1]}. Store both, or store one array "
             "named images for a 90/10 split."
         )
-    images = validate_images(arrays[images_key], name=f"{path}[{images_key}]")
+    name = f"{path}[{images_key}]"
+    mapped = None if in_memory else arrays.mapped(images_key, math.inf)
+    lazy = mapped is not None and mapped.dtype == np.uint8
+    if lazy:
+        check_shape(mapped.shape[:1], 1, max_bytes, name)
+        images = with_channels(mapped, name)
+    else:
+        images = validate_images(arrays[images_key], name=name)
     labels = _labels(arrays, labels_key, len(images), path)
-    if not whole:
-        return images, labels
-    rows = split_rows(len(images), split, path)
-    return images[rows], None if labels is None else labels[rows]
+    rows = split_rows(len(images), split, path) if whole else None
+    if rows is not None and labels is not None:
+        labels = labels[rows]
+    if lazy:
+        return rows_of(images, rows), labels
+    return images if rows is None else images[rows], labels
 
 
 def _family(arrays, path, key):

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.data.bounded import MAX_BYTES, check_ratio, check_shape, read_exactly
+from flowkit.data.lazy_images import LazyImages, rows_of
 from flowkit.data.split import split_rows
-from flowkit.data.validate import validate_images, validate_labels
+from flowkit.data.validate import validate_images, validate_labels, with_channels
 
 _GZIP = b"\x1f\x8b"
 _MOST_AXES = 8
@@ -31,12 +32,7 @@ def read_idx(path: str | Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
         ValueError: if it is not an IDX file of unsigned bytes, is cut short or too large.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: expected an IDX file, found none. Check the path, or put the file there."
-        )
-    with open(path, "rb") as file:
-        packed = file.read(2) == _GZIP
+    packed = _is_packed(path)
     try:
         with gzip.open(path) if packed else open(path, "rb") as file:
             return _read(file, path, max_bytes, packed)
@@ -46,7 +42,30 @@ def read_idx(path: str | Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
         ) from None
 
 
-def _read(file, path, max_bytes, packed):
+def map_idx(path: str | Path, max_bytes: float = MAX_BYTES) -> np.ndarray | None:
+    """What `read_idx` gives, read from the disk as it is looked at; None of a gzip file, which has to be read whole."""
+    path = Path(path)
+    if _is_packed(path):
+        return None
+    with open(path, "rb") as file:
+        shape = _shape(file, path)
+        taken, start = check_shape(shape, 1, max_bytes, str(path)), file.tell()
+    if path.stat().st_size != start + taken:
+        raise _damaged(path, shape)
+    return np.memmap(path, np.uint8, "r", start, shape) if taken else np.empty(shape, np.uint8)
+
+
+def _is_packed(path):
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: expected an IDX file, found none. Check the path, or put the file there."
+        )
+    with open(path, "rb") as file:
+        return file.read(2) == _GZIP
+
+
+def _shape(file, path):
+    """The shape that the header of an open file states; ValueError if it is none of unsigned bytes."""
     start = file.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08" or not 1 <= start[3] <= _MOST_AXES:
         raise ValueError(
@@ -55,15 +74,25 @@ def _read(file, path, max_bytes, packed):
         )
     sides = file.read(4 * start[3])
     shape = tuple(int(side) for side in np.frombuffer(sides, ">u4", len(sides) // 4)) if sides else ()
-    if len(shape) == start[3]:
-        taken = check_shape(shape, 1, max_bytes, str(path))
-        if packed:
-            check_ratio(taken, path.stat().st_size, str(path))
-        pixels = read_exactly(file, taken)
-        # Asking for one byte more also makes gzip look at its checksum.
-        if pixels is not None and not file.read(1):
-            return pixels.reshape(shape)
-    raise ValueError(
+    if len(shape) < start[3]:
+        raise _damaged(path, shape)
+    return shape
+
+
+def _read(file, path, max_bytes, packed):
+    shape = _shape(file, path)
+    taken = check_shape(shape, 1, max_bytes, str(path))
+    if packed:
+        check_ratio(taken, path.stat().st_size, str(path))
+    pixels = read_exactly(file, taken)
+    # Asking for one byte more also makes gzip look at its checksum.
+    if pixels is None or file.read(1):
+        raise _damaged(path, shape)
+    return pixels.reshape(shape)
+
+
+def _damaged(path, shape):
+    return ValueError(
         f"{path}: expected {math.prod(shape):,} bytes for shape {shape}, received fewer or more. "
         "The file is cut short or damaged: fetch it again."
     )
@@ -89,9 +118,12 @@ def has_idx(folder):
 
 
 def load_idx_folder(
-    folder: str | Path, split: str, max_bytes: int = MAX_BYTES
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images `(n, height, width, 1)` and labels `(n,)` of one split of an MNIST-style folder."""
+    folder: str | Path, split: str, max_bytes: int = MAX_BYTES, in_memory: bool = True
+) -> tuple[np.ndarray | LazyImages, np.ndarray]:
+    """Images `(n, height, width, 1)` and labels `(n,)` of one split of an MNIST-style folder.
+
+    Not `in_memory`: images stay in their file until they are asked for, if it is not gzipped.
+    """
     folder = Path(folder)
     found = []
     for kind, rank in (("images", 3), ("labels", 1)):
@@ -102,24 +134,34 @@ def load_idx_folder(
                 f"{folder}: expected {wanted} or {wanted}.gz, found neither. Put it beside the "
                 "other MNIST-style files."
             )
-        found.append((path, read_idx(path, max_bytes)))
-    (images_path, images), (labels_path, labels) = found
-    images = validate_images(images, name=str(images_path))
-    return images, validate_labels(labels, len(images), name=str(labels_path))
+        found.append(path)
+    images_path, labels_path = found
+    images, lazy = _images(images_path, max_bytes, in_memory)
+    labels = validate_labels(read_idx(labels_path, max_bytes), len(images), name=str(labels_path))
+    return rows_of(images) if lazy else images, labels
+
+
+def _images(path, max_bytes, in_memory):
+    """(the images of a file, whether they stay in it)."""
+    mapped = None if in_memory else map_idx(path, math.inf)
+    if mapped is None:
+        return validate_images(read_idx(path, max_bytes), name=str(path)), False
+    check_shape(mapped.shape[:1], 1, max_bytes, str(path))
+    return with_channels(mapped, str(path)), True
 
 
 def load_idx_file(
-    path: str | Path, split: str, max_bytes: int = MAX_BYTES
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """A 90/10 split of one IDX file of images; labels if the matching file lies beside it."""
+    path: str | Path, split: str, max_bytes: int = MAX_BYTES, in_memory: bool = True
+) -> tuple[np.ndarray | LazyImages, np.ndarray | None]:
+    """A 90/10 split of one IDX file of images; labels if the matching file lies beside it. `in_memory`: as above."""
     path = Path(path)
-    images = validate_images(read_idx(path, max_bytes), name=str(path))
+    images, lazy = _images(path, max_bytes, in_memory)
     twin = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     labels = None
     if twin != path and twin.is_file():
         labels = validate_labels(read_idx(twin, max_bytes), len(images), name=str(twin))
     rows = split_rows(len(images), split, path)
-    return images[rows], None if labels is None else labels[rows]
+    return rows_of(images, rows) if lazy else images[rows], None if labels is None else labels[rows]
 
 
 def _find(folder, prefix, kind):

@@ -68,6 +68,12 @@ class LazyImages:
         return images
 
 
+def rows_of(array: np.ndarray, rows: np.ndarray | None = None) -> LazyImages:
+    """Those of `rows` (k,), or all, of a uint8 array (n, height, width, channels) that stays where it is, in a file."""
+    rows = np.arange(len(array)) if rows is None else rows
+    return LazyImages(lambda some: np.asarray(array[rows[some]]), (len(rows), *array.shape[1:]))
+
+
 def as_rows(x: Any) -> Any:
     """`x` as a numpy array, or as the `LazyImages` that it is."""
     return x if isinstance(x, LazyImages) else np.asarray(x)

@@ -33,14 +33,27 @@ def read_npy(file: BinaryIO, name: str, max_bytes: int = MAX_BYTES, packed: int 
     return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def map_npy(path: Path, max_bytes: float = MAX_BYTES) -> np.ndarray:
-    """The array in an .npy file, read as it is looked at. FileError as from `read_npy`."""
+def map_npy(
+    path: Path,
+    max_bytes: float = MAX_BYTES,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    name: str | None = None,
+) -> np.ndarray:
+    """The array in an .npy file, read as it is looked at. FileError as from `read_npy`.
+
+    The .npy file may be a part of another one, its bytes `start` to `stop`, and be called `name`.
+    """
+    name = name or str(path)
+    size = path.stat().st_size
     with open(path, "rb") as file:
-        shape, fortran, dtype = _header(file, str(path))
-        taken = check_shape(shape, dtype.itemsize, max_bytes, str(path))
+        file.seek(start)
+        shape, fortran, dtype = _header(file, name)
+        taken = check_shape(shape, dtype.itemsize, max_bytes, name)
         start = file.tell()
-    if path.stat().st_size < start + taken:
-        raise unreadable(path, "it is cut short")
+    if min(size, size if stop is None else stop) < start + taken:
+        raise unreadable(name, "it is cut short")
     if not taken:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")

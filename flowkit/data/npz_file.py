@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.data.bounded import MAX_BYTES, FileError
-from flowkit.data.npy_file import read_npy, unreadable
+from flowkit.data.npy_file import map_npy, read_npy, unreadable
 
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others unpack a block of any size at once
+_HEADER, _ENCRYPTED = 30, 1  # bytes before a member's name; a flag of it
 _LONGEST_READ = 4 * 2**20  # zipfile reads its list of members in one piece, and makes an object of each
 
 
 class NpzFile:
-    """The arrays of an .npz file by name: `files`, `name in npz`, `npz[name]`. Use it in a `with`.
+    """The arrays of an .npz file by name: `files`, `name in npz`, `npz[name]`, `mapped(name)`. Use it in a `with`.
 
     Raises FileError if the file, or the array that is asked for, is not plain numbers of at most `max_bytes`.
     """
@@ -47,6 +48,20 @@ class NpzFile:
     def __getitem__(self, name: str) -> np.ndarray:
         return self._read(name, self._max_bytes)
 
+    def mapped(self, name: str, max_bytes: float | None = None) -> np.ndarray | None:
+        """An array that is read from the disk as it is looked at; None if it is packed, and has to be read as a whole.
+
+        `max_bytes` takes the place of the file's. The sum that a zip file keeps of each member is not looked at.
+        """
+        member, where = self._members[name], f"{self._path}[{name}]"
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+            return None
+        start = _first_byte(self._path, member)
+        if start is None:
+            raise unreadable(where, "its place in the file is none")
+        limit = self._max_bytes if max_bytes is None else max_bytes
+        return map_npy(Path(self._path), limit, start=start, stop=start + member.file_size, name=where)
+
     def _read(self, name, max_bytes):
         member, where = self._members[name], f"{self._path}[{name}]"
         if member.compress_type not in _PACKINGS:
@@ -67,6 +82,19 @@ class NpzFile:
             arrays[name] = self._read(name, left)
             left -= arrays[name].nbytes
         return arrays
+
+
+def _first_byte(path, member):
+    """Where the bytes of a member begin: after a header, which says again how long its name is. None without one."""
+    if member.header_offset < 0:  # of a damaged file
+        return None
+    with open(path, "rb") as file:
+        file.seek(member.header_offset)
+        header = file.read(_HEADER)
+    if len(header) < _HEADER or header[:4] != b"PK\3\4":
+        return None
+    name, more = (int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
+    return member.header_offset + _HEADER + name + more
 
 
 class _ShortReads(io.BufferedReader):

@@ -56,9 +56,10 @@ def load(
             A file that declares more is not read, so that no more than twice as much memory is taken. A packed
             file may declare 256 MiB or 200 times its size; an image file as many pixels as Pillow takes for
             safe, 89 million.
-        in_memory: False leaves the images of a folder, or of an .npy file of uint8, on the disk, from which rows are
-            read as they are asked for; `max_bytes` then bounds a single image. In a group of processes
-            (`flowkit.distributed`) all call it. Other sources are held in memory all the same.
+        in_memory: False leaves the images of a folder, or of an .npy, .npz or IDX file of uint8, on the disk, from
+            which rows are read as they are asked for; `max_bytes` then bounds a single image. In a group of processes
+            (`flowkit.distributed`) all call it. Other sources, and files that are packed (`np.savez_compressed`, .gz),
+            are held in memory all the same.
 
     Returns:
         A `Dataset`: `images` uint8 `(n, height, width, channels)`, `labels` int64 `(n,)` or None,
@@ -92,7 +93,7 @@ def load(
             images, labels = cifar10.load_cifar10(found, split, max_bytes)
             classes = cifar10.CLASSES
         elif path.is_dir() and has_idx(path):
-            images, labels = load_idx_folder(path, split, max_bytes)
+            images, labels = load_idx_folder(path, split, max_bytes, in_memory)
         elif path.is_dir():
             images, labels, classes = load_image_folder(
                 path, split, size, channels, limit, max_bytes, in_memory
@@ -166,13 +167,13 @@ def _load_file(path, split, key, max_bytes, in_memory):
     if suffix == ".npy":
         return load_npy(path, split, max_bytes, in_memory)
     if suffix == ".npz":
-        return load_npz(path, split, key, max_bytes)
+        return load_npz(path, split, key, max_bytes, in_memory)
     if suffix in SUFFIXES:
         raise ValueError(
             f"{path}: expected a folder of images, received a single image. Pass the folder it lies in."
         )
     if looks_like_idx(path):
-        return load_idx_file(path, split, max_bytes)
+        return load_idx_file(path, split, max_bytes, in_memory)
     raise ValueError(
         f"{path}: expected a folder, an .npy or .npz file or an IDX file, received something else. "
         "Unpack archives first; tables are for flowkit.data.load_table, or arrays for Flow.fit."

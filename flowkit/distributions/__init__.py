@@ -1,6 +1,7 @@
 """Base densities: what the latents of a fitted flow follow."""
 
 from flowkit.distributions.distribution import Distribution
+from flowkit.distributions.joint import Joint
 from flowkit.distributions.location_scale import LocationScale
 from flowkit.distributions.logistic import Logistic
 from flowkit.distributions.mixture import Mixture
@@ -8,4 +9,4 @@ from flowkit.distributions.normal import Normal
 from flowkit.distributions.student_t import StudentT
 from flowkit.distributions.uniform import Uniform
 
-__all__ = ["Distribution", "LocationScale", "Logistic", "Mixture", "Normal", "StudentT", "Uniform"]
+__all__ = ["Distribution", "Joint", "LocationScale", "Logistic", "Mixture", "Normal", "StudentT", "Uniform"]

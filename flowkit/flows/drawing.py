@@ -58,11 +58,15 @@ class Latents:
             if context is not None:
                 context = tree.map_structure(lambda c: ops.convert_to_tensor(c[rows]), context)
             with backends.no_grad():
-                z = self._base.sample(
-                    (rows.stop - rows.start, *self.shape[1:]),
-                    temperature=self._temperature,
-                    seed=keras.random.SeedGenerator(_mixed(self._seed, number), name="latents"),
-                    context=context,
+                z = backends.draw_alone(
+                    lambda generator: self._base.sample(
+                        (rows.stop - rows.start, *self.shape[1:]),
+                        temperature=self._temperature,
+                        seed=generator,
+                        context=context,
+                    ),
+                    self._base,
+                    _mixed(self._seed, number),
                 )
             self._last = ops.convert_to_numpy(z), number
         return self._last[0]
@@ -83,16 +87,37 @@ class Repeated:
         return self.shape[0]
 
 
+class Part:
+    """Rows `first` to `stop` of what is sliced as an array is, and sliced so itself: they are found when asked for."""
+
+    def __init__(self, rows, first, stop):
+        self._rows, self._first = rows, first
+        self.shape, self.dtype = (stop - first, *rows.shape[1:]), rows.dtype
+
+    def __getitem__(self, rows):
+        start, stop, _ = rows.indices(len(self))
+        return self._rows[self._first + start : self._first + stop]
+
+    def __len__(self):
+        return self.shape[0]
+
+
+class Entropy(list):
+    """The whole numbers that a seed has become."""
+
+
 def entropy(seed):
-    """`seed`, a whole number or a `SeedGenerator`, which moves on, as whole numbers from 0 up."""
+    """`seed`, a whole number or a `SeedGenerator`, which moves on, as whole numbers from 0 up, an `Entropy`."""
+    if isinstance(seed, Entropy):
+        return seed
     if isinstance(seed, keras.random.SeedGenerator):
         state = ops.convert_to_numpy(seed.state)
         seed.state.assign(
             state + np.array([0, 1], state.dtype)
         )  # as `next`, of which each step takes JAX 0.1 ms
-        return [int(number) % 2**32 for number in state]
+        return Entropy(int(number) % 2**32 for number in state)
     try:
-        return [operator.index(seed) % 2**64]
+        return Entropy([operator.index(seed) % 2**64])
     except TypeError:
         raise ValueError(
             f"seed: expected a whole number or a SeedGenerator, received {shown(seed)}."

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import zlib
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from flowkit.data.batch_order import Batches
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
 from flowkit.distributed.lost import naming_the_lost
+from flowkit.flows.drawing import Part
 
 
 def check_processes():
@@ -88,6 +90,26 @@ def check_same(x, first, batch_size, epochs, options):
             )
 
 
+def check_same_question(told):
+    """Raise ValueError in all processes unless all have come with the same, {name: a tree of numbers and arrays}."""
+    if backends.processes() == 1:
+        return
+    sums = [zlib.crc32(_in_bytes(value)) for value in told.values()]
+    given = distributed.gather(np.array([sums], "int64"))
+    differing = [name for name, values in zip(told, given.T, strict=True) if (values != values[0]).any()]
+    if differing:
+        raise ValueError(
+            f"what is spread over processes expects the same of all {len(given)}, received another "
+            f"{' and another '.join(differing)} in some of them. Give all the same, or leave out spread=True where "
+            "each asks for itself."
+        )
+
+
+def _in_bytes(value):
+    arrays = [np.asarray(part) for part in tree.flatten(value) if part is not None]
+    return b"".join(repr((array.shape, array.dtype)).encode() + array.tobytes() for array in arrays)
+
+
 def _length(x):
     arrays = (
         [part for part in tree.flatten(x) if part is not None] if isinstance(x, dict | tuple | list) else [x]
@@ -116,6 +138,18 @@ def together(flow):
         states = [variable for variable in flow.variables if variable.name == "seed_generator_state"]
         with backends.drawing_apart(states):
             yield
+
+
+def mine_of(z, context):
+    """(the place of this process's first row among all, its part of latents and of their context).
+
+    Both are sliced as arrays are; the second may be a dict of such, or None.
+    """
+    places = distributed.mine(np.arange(len(z)))
+    first, stop = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+    if context is not None:
+        context = tree.map_structure(lambda rows: Part(rows, first, stop), context)
+    return first, Part(z, first, stop), context
 
 
 def rows_of_all(x, context):

@@ -1,6 +1,5 @@
-"""What a fitted flow is asked, densities, samples and latents: answered in numpy, batch by batch."""
+"""Samples and latents of a fitted flow: answered in numpy, batch by batch."""
 
-import functools
 import math
 from typing import Any
 
@@ -10,127 +9,19 @@ from keras import ops, tree
 from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.data.lazy_images import LazyImages
-from flowkit.flows.context import classes_of
-from flowkit.flows.drawing import Latents, Repeated, entropy
+from flowkit.contract.shapes import as_tuple
+from flowkit.flows.context import check_context
+from flowkit.flows.densities import Densities
+from flowkit.flows.drawing import Entropy, Latents, Repeated, entropy
+from flowkit.flows.in_a_group import check_same_question, mine_of
 from flowkit.flows.in_batches import count, run_in_batches
-from flowkit.flows.noise import counted_for, dequantized, undithered
-from flowkit.flows.ready import Ready
+from flowkit.flows.noise import counted_for, undithered
 from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
 from flowkit.flows.turns import answers
 
 
-class Inference(Ready):
-    """The part of `flowkit.Flow` that answers: densities, samples and latents, as numpy arrays."""
-
-    @property
-    def num_classes(self) -> int | None:
-        """How many classes the labels of a class-conditional flow may name; None for no labels."""
-        if self.embedding is not None:
-            return classes_of(self.embedding)
-        classes = self.bijector.num_classes
-        return getattr(self.base, "num_classes", None) if classes is None else classes
-
-    # Densities
-
-    @property
-    def exact(self) -> str:
-        """What `log_prob` is: "exact", an "estimate" or a "bound".
-
-        One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
-        dequantised data. A bound that is also estimated counts as a bound.
-        """
-        likelihood = self.bijector.spec.likelihood
-        if self.dequantize is not None or "bound" in likelihood:
-            return "bound"
-        return "exact" if likelihood == "exact" else "estimate"
-
-    def _answered(self, y, context, noise):
-        """What the flow answers when it is called."""
-        return self._log_density(y, context, noise)
-
-    def _log_density(self, y, context, noise=None):
-        return self._encode_and_score(y, context, noise)[1]
-
-    def _encode_and_score(self, y, context, noise=None):
-        z, log_det = self._through(y, context, noise)
-        log_prob = self.base.log_prob(z, context=context) + log_det
-        if self.dequantize is not None:
-            log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
-        return z, log_prob
-
-    @answers
-    def log_prob(
-        self, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
-    ) -> np.ndarray:
-        """log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
-
-        The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
-        engine changes the answer.
-        """
-        x, context = self._prepare(x, context, batch_size)
-        return self._scored(self._log_density, x, context, batch_size, seed)
-
-    def _scored(self, function, x, context, batch_size, seed, draw=0, first=0):
-        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy.
-
-        `first` is the index of the first row among all whose noise differs.
-        """
-
-        def score(start, stop, piece):
-            x, context = piece
-            y = dequantized(self, x, first + start, seed=seed, draw=draw)
-            noise = counted_for(self, y.shape, first + start, inverse=False, seed=seed, draw=draw)
-            return self._run(function, y, context, noise)
-
-        return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
-
-    @answers
-    def bits_per_dim(
-        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
-    ) -> np.ndarray:
-        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
-
-        `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
-        (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
-        exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
-        """
-        if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
-            raise ValueError(
-                f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
-            )
-        x, context = self._prepare(x, context, batch_size)
-        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed)
-        draws = np.asarray([score(draw) for draw in range(samples)], "float64")
-        if "estimated" in self.bijector.spec.likelihood:
-            log_prob = draws.mean(axis=0)
-        else:
-            log_prob = functools.reduce(np.logaddexp, draws) - math.log(samples)
-        return _in_bits(log_prob, x.shape)
-
-    @answers
-    def _score_in_a_group(self, x, context=None):
-        """("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
-
-        All processes have `x`. Each reads and scores its part, and is told of all. A row's noise is that of its place
-        among all, so the answer is one process's.
-        """
-        x = self._as_array(x)
-        rows = distributed.mine(np.arange(len(x)))
-        log_prob = np.zeros(0)  # of no rows, if there are fewer than processes
-        if len(rows):
-            first, stop = int(rows[0]), int(rows[-1]) + 1
-            mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
-            context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
-            mine, context = self._prepare(mine, context)
-            log_prob = self._scored(self._log_density, mine, context, None, seed=0, first=first)
-        log_prob = distributed.gather(log_prob.astype("float64"))
-        if self.dequantize is None:
-            return "nll", -log_prob
-        return "bits_per_dim", _in_bits(log_prob, x.shape)
-
-    # Samples and latents
+class Inference(Densities):
+    """The part of `flowkit.Flow` that answers with samples and latents, as numpy arrays."""
 
     @answers
     def sample(
@@ -142,6 +33,7 @@ class Inference(Ready):
         seed: int | None = None,
         batch_size: int | None = None,
         check: str | bool = "warn",
+        spread: bool = False,
     ) -> Any:
         """`n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
@@ -149,9 +41,15 @@ class Inference(Ready):
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`.
+
+        `spread=True` shares the work in a group of processes (`flowkit.distributed`), and changes nothing without one.
+        All of them call it with the same arguments, at the same time; each decodes its part of the rows, and all get
+        all rows. They are those of one process but for rounding, since networks round by how many rows they are given.
+        Without a seed all draw from the main process's. Raises ValueError, in all, if they do not come with the same.
+        Each looks at what `check` says: "raise" takes as long as without `spread`.
         """
-        z, context, lead = self._draw(n, context, temperature, seed, batch_size)
-        x = self._decode(z, context, batch_size, check, z.seed)
+        z, context, lead = self._draw(n, context, temperature, seed, batch_size, spread)
+        x = self._decode(z, context, batch_size, check, z.seed, spread)
         return self._as_frame(x.reshape(*lead, *x.shape[1:]))
 
     @answers
@@ -247,17 +145,23 @@ class Inference(Ready):
         x, context = self._prepare(x, context, batch_size)
         return relative_error(self, x, context, batch_size)
 
-    def _decode(self, z, context, batch_size, check, seed):
+    def _decode(self, z, context, batch_size, check, seed, spread=False):
         one_check(check)
-        finite = np.ones(len(z), bool)
+        first, mine = 0, (z, context)
+        if spread:
+            first, *mine = mine_of(z, context)
+        count = len(mine[0])
+        finite = np.ones(count, bool)
 
         def backward(start, stop, piece):
-            noise = counted_for(self, piece[0].shape, start, inverse=True, seed=seed)
+            noise = counted_for(self, piece[0].shape, first + start, inverse=True, seed=seed)
             y = ops.convert_to_numpy(self._run(self._backward, *piece, noise))
-            finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: len(z) - start]
+            finite[start:stop] = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))[: count - start]
             return y if self.dequantize is None else self.dequantize.as_stored(y)
 
-        x = run_in_batches(backward, (z, context), len(z), self._batch_size(batch_size))
+        x = run_in_batches(backward, tuple(mine), count, self._batch_size(batch_size))
+        if spread:
+            x, finite = distributed.gather(x), distributed.gather(finite)
         warn_of_overflow(finite, stacklevel=4)
         look_at(self, x, context, check, batch_size, stacklevel=4)
         return x
@@ -276,18 +180,31 @@ class Inference(Ready):
         x, log_det = self._through(z, context, noise, inverse=True)
         return x, self.base.log_prob(z, context=context) - log_det
 
-    def _draw(self, n, context, temperature, seed, batch_size):
+    def _draw(self, n, context, temperature, seed, batch_size, spread=False):
         n = whole_number(n, "n", least=0)
-        context = self._ready(context, batch_size)
+        given, context = context, self._ready(context, batch_size)
+        if spread and distributed.world() > 1:
+            seed = self._agreed_seed(n, given, temperature, seed)
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
             context = tree.map_structure(lambda c: Repeated(c, n), context)
         return self._latents(math.prod(lead), context, temperature, seed), context, lead
 
-    def _latents(self, count, context, temperature, seed):
+    def _agreed_seed(self, n, context, temperature, seed):
+        """The seed of all processes; ValueError in all of them unless they have come with the same question."""
+        given, seed = seed is not None, self._entropy(seed)
+        told = {"n": n, "context": check_context(self, context), "temperature": temperature}
+        check_same_question({**told, "seed": seed if given else None})
+        # Where a process has drawn alone, its own generator is elsewhere.
+        return seed if given else Entropy(distributed.gather(np.array(seed, "uint64"))[: len(seed)].tolist())
+
+    def _entropy(self, seed):
         with self.turns.drawing:
-            seed = entropy(self.sampler if seed is None else seed)
+            return entropy(self.sampler if seed is None else seed)
+
+    def _latents(self, count, context, temperature, seed):
+        seed = self._entropy(seed)
         return Latents(
             self.base,
             count,
@@ -296,8 +213,3 @@ class Inference(Ready):
             temperature=per_latent(self.bijector, temperature),
             context=context,
         )
-
-
-def _in_bits(log_prob, shape):
-    """-log_prob / (D ln 2), D the entries of an event of data of this shape."""
-    return -log_prob / (event_size(shape) * math.log(2))

@@ -162,23 +162,28 @@ def refuse_other_domain(bijector, base):
 
 def check_domain(x, domain, names=None):
     """Raise ValueError if the array `x` has entries outside of a bijector's domain, where its log-det is no number."""
-    if domain.kind not in ("interval", "whole") or domain == Domain.REAL or not x.size:
+    if domain.kind in ("circle", "simplex") or domain == Domain.REAL or not x.size:
         return
     low, high = (np.asarray(end, x.dtype) for end in (domain.low, domain.high))
     if domain.kind == "whole":
         inside = (x >= low) & (x <= high) & (x == np.floor(x))
     else:
-        inside = (x > low) & (x < high)
+        # A column's circle is closed: its upper end, to which rounding may have brought a number, is the lower one.
+        closed = np.array([column.kind == "circle" for column in domain.columns or [domain]])
+        inside = np.where(closed, (x >= low) & (x <= high), (x > low) & (x < high))
     if not inside.all():
         place = tuple(int(i) for i in np.argwhere(~inside)[0])
         table = x.ndim == 2 and (names is not None or domain.columns is not None)
         where = f"in row {place[0]} of {column_name(place[1], names)}" if table else f"at {list(place)}"
         more = int((~inside).sum()) - 1
         wanted = domain if domain.columns is None else domain.columns[place[-1]]
+        turn = ""
+        if wanted.kind == "circle":
+            turn = f", as {wanted.low:g} + (x - {wanted.low:g}) % {wanted.high - wanted.low:g}"
         raise ValueError(
             f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} {where}"
-            f"{f' and {more} more such entries of {x.size}' if more else ''}. Bring them inside, or begin with another "
-            "bijector (of the zoo: other domains=)."
+            f"{f' and {more} more such entries of {x.size}' if more else ''}. Bring them inside{turn}, or begin with "
+            "another bijector (of the zoo: other domains=)."
         )
 
 

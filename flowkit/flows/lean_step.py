@@ -1,12 +1,13 @@
 """A training step with less around it than Keras's, on engines that run it eagerly."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
 from flowkit import backends
+from flowkit.flows.drift import drift_reports
 from flowkit.flows.failed_step import FailedStep
 
 
@@ -28,18 +29,40 @@ class LeanStep(FailedStep):
         super().reset_metrics()
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Keras's; a step that is recorded is another function."""
+        """Keras's; a step that is recorded is another function, and so is one that has drift to report."""
         before = self.train_function
         super().make_train_function(force)
-        if self.cuda_graph and self.train_function is not before:
-            self.train_function = backends.captured(self.train_function, self)
+        if self.train_function is not before:
+            self.train_function = backends.around_steps(self.train_function, self)
+            if self.cuda_graph:
+                self.train_function = backends.captured(self.train_function, self)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras's. What recorded steps had to report is reported at the end of each epoch."""
+        """Keras's. What the device still has to report is waited for at the end."""
         history = super().fit(*args, **kwargs)
-        if self.cuda_graph:
-            self.train_function.look()
+        self._look()
         return history
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras's. What the device still has to report is waited for."""
+        logs = super().train_on_batch(*args, **kwargs)
+        if not self.cuda_graph:  # whose steps would run no faster than eager ones
+            self._look()
+        return logs
+
+    @property
+    def takes_stacks(self) -> bool:
+        """Whether a step may be handed weights in stacks. A subclass's own expects Keras's lists."""
+        return type(self).train_step is LeanStep.train_step
+
+    def drift_reports(self) -> list[Callable[[float], None]]:
+        """Whom to tell how inexactly reversible chains have found their inputs, in their order."""
+        return drift_reports(self)
+
+    def _look(self):
+        look = getattr(self.train_function, "look", None)
+        if look is not None:
+            look()
 
     def __setattr__(self, name, value):
         # What Keras holds between two steps on JAX: its tracker would look at each array after each step.

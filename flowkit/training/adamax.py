@@ -37,6 +37,7 @@ class GlowAdamax(_EnginesAdamax):
 
     _kept_as: ClassVar = {"learning_rate": "_shown_rate"}
     __repr__ = one_line
+    moves_entries = True  # each for itself, so on JAX the weights of alike layers may be one
 
     def __init__(
         self,

@@ -95,7 +95,8 @@ class Log(keras.callbacks.Callback):
         step = epoch + 1
         with averaged_weights(self.model):
             if self._samples:
-                self._target.image(step, "samples", sample_grid(self.model, self._samples, **self._how))
+                grid = sample_grid(self.model, self._samples, **self._how, spread=True)
+                self._target.image(step, "samples", grid)
             if self._latents is not None:
                 z = np.asarray(self.model.encode(self._latents, self._context), "float32")
                 z = z[np.isfinite(z)]

@@ -113,16 +113,21 @@ def sample_grid(
     temperature: float = 1.0,
     seed: int = 0,
     levels: int = 256,
+    spread: bool = False,
 ) -> np.ndarray:
     """`image_grid` of `count` samples of `flow`; with `classes`, one row of samples for each class.
 
-    Samples are drawn from the seed given here, and leave the flow's own random state alone.
+    Samples are drawn from the seed given here, and leave the flow's own random state alone. `spread`, for all processes
+    of a group at once, is that of `Flow.sample`.
     """
+    how: dict[str, Any] = {"temperature": temperature, "seed": seed}
+    if spread and distributed.world() > 1:
+        how["spread"] = True
     if classes is None:
-        images = flow.sample(count, temperature=temperature, seed=seed)
+        images = flow.sample(count, **how)
         return image_grid(images, levels=levels)
     each = max(1, count // classes)
-    images = flow.sample(each, np.arange(classes), temperature=temperature, seed=seed)
+    images = flow.sample(each, np.arange(classes), **how)
     images = np.swapaxes(images, 0, 1)  # (class, sample, height, width, channels)
     return image_grid(images.reshape(-1, *images.shape[2:]), columns=each, levels=levels)
 
@@ -132,7 +137,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     Shows the averaged weights if the optimizer keeps them, and draws from its own seed, so that
     training with this callback and without it comes to the same weights bit for bit. In a group of processes
-    (`flowkit.distributed`) all of them have it, and the main one writes.
+    (`flowkit.distributed`) all of them have it, each decodes its part of the samples, and the main one writes.
 
     Args:
         folder: where the pictures go; made if it is missing.
@@ -186,6 +191,6 @@ class SampleGrid(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         with averaged_weights(self.model):
-            grid = sample_grid(self.model, **self._how)
+            grid = sample_grid(self.model, **self._how, spread=True)
         if distributed.is_main():
             save_png(self.folder / f"epoch-{epoch + 1:03d}.png", enlarged(grid))

@@ -3,6 +3,7 @@
 from flowkit.transforms.additive import Additive
 from flowkit.transforms.affine import Affine
 from flowkit.transforms.bernstein import Bernstein
+from flowkit.transforms.by_column import ByColumn
 from flowkit.transforms.circular import CircularRationalQuadratic
 from flowkit.transforms.gaussian import Gaussian
 from flowkit.transforms.linear_spline import LinearSpline
@@ -21,6 +22,7 @@ __all__ = [
     "Additive",
     "Affine",
     "Bernstein",
+    "ByColumn",
     "CircularRationalQuadratic",
     "Gaussian",
     "LinearSpline",

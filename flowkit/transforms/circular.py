@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit import backends
 from flowkit.contract import Domain
 from flowkit.contract.arguments import whole_number
 from flowkit.transforms.knots import knots_of
@@ -45,14 +46,10 @@ class CircularRationalQuadratic(Transform):
         return 3 * self.bins + 1
 
     def prepare(self, h: Any) -> Any:
-        n = self.bins
-        slopes = slopes_of(h[..., 2 * n : 3 * n, :])
-        return (
-            h[..., 3 * n, :],
-            *knots_of(h[..., :n, :], -math.pi, math.pi),
-            *knots_of(h[..., n : 2 * n, :], -math.pi, math.pi),
-            ops.concatenate([slopes, slopes[..., :1, :]], axis=-2),
-        )
+        widths, heights, slopes, rotation = backends.cut_rows(h, [self.bins, self.bins, self.bins, 1])
+        x, y = (knots_of(raw, -math.pi, math.pi) for raw in (widths, heights))
+        slopes = slopes_of(slopes)
+        return ops.squeeze(rotation, -2), x, y, ops.concatenate([slopes, slopes[..., :1, :]], axis=-2)
 
     def forward(self, x: Any, rotation: Any, *knots: Any) -> tuple[Any, Any]:
         y, log_slope = spline(wrapped(x), *knots)

@@ -8,23 +8,41 @@ from flowkit.transforms.slopes import LEAST
 
 
 def knots_of(raw, low, high):
-    """The n + 1 knots from `low` to `high`, and the distances between them, of n raw numbers on the last axis but one.
+    """The n + 1 knots from `low` to `high` of n raw numbers, which are on the last axis but one.
 
     No bin is narrower than a thousandth of the whole; raw numbers of 0 make all equal.
     """
     shares = LEAST + (1 - LEAST * raw.shape[-2]) * ops.softmax(raw, axis=-2)
-    inner = (high - low) * cumsum(shares[..., :-1, :], axis=-2) + low
-    edge = raw[..., :1, :]
-    knots = ops.concatenate([ops.full_like(edge, low), inner, ops.full_like(edge, high)], axis=-2)
-    return knots, knots[..., 1:, :] - knots[..., :-1, :]
+    return knots_from(shares, low, high)
+
+
+def knots_from(shares, low, high):
+    """The n + 1 knots from `low` to `high` of n bins that have these shares of the whole."""
+    inner, last = backends.cut_rows(cumsum(shares, axis=-2), [shares.shape[-2] - 1, 1])
+    whole = ops.concatenate([ops.zeros_like(last), inner, ops.ones_like(last)], axis=-2)
+    return (high - low) * whole + low
+
+
+def distances(knots):
+    """How far each knot is from the one before it: one fewer than there are knots."""
+    return knots[..., 1:, :] - knots[..., :-1, :]
 
 
 def bin_of(at, knots):
-    """Which bin each entry of `at` falls into, with an axis of 1 before the last; a knot is in the bin above it."""
-    above = ops.cast(ops.expand_dims(at, -2) >= knots[..., 1:-1, :], "int32")
-    return ops.sum(above, axis=-2, keepdims=True)
+    """Where the bin of each entry begins and where it ends: two of (..., n + 1, channels), 1 at one knot, 0 at others.
+
+    A knot is in the bin above it; what is below the first knot is in the first bin, and so is NaN.
+    """
+    size = knots.shape[-2] - 1
+    _, inner, _ = backends.cut_rows(knots, [1, size - 1, 1])
+    reached = backends.reaches(ops.expand_dims(at, -2), inner)
+    one = ops.ones_like(reached[..., :1, :])
+    none = ops.zeros_like(one)
+    bins = ops.concatenate([one, reached], axis=-2) - ops.concatenate([reached, none], axis=-2)
+    return ops.concatenate([bins, none], axis=-2), ops.concatenate([none, bins], axis=-2)
 
 
-def picked(index, rows):
-    """Of each of `rows`, which have an entry for each bin, the one of the bin `index`."""
-    return [backends.entries_at(row, index) for row in rows]
+def picked(knot, rows):
+    """Of each of `rows`, which have an entry for each knot, the one at `knot`."""
+    # Products and sums: they go through memory as it lies, where to gather is to jump.
+    return [ops.sum(knot * row, axis=-2) for row in rows]

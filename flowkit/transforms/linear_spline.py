@@ -45,20 +45,21 @@ class LinearSpline(Transform):
         return self.bins
 
     def prepare(self, h: Any) -> Any:
-        return *knots_of(ops.zeros_like(h), *self._ends), *knots_of(h, *self._ends)
+        return knots_of(ops.zeros_like(h), *self._ends), knots_of(h, *self._ends)
 
-    def forward(self, x: Any, knots: Any, widths: Any, images: Any, heights: Any) -> tuple[Any, Any]:
-        return self._move(x, knots, widths, images, heights)
+    def forward(self, x: Any, knots: Any, images: Any) -> tuple[Any, Any]:
+        return self._move(x, knots, images)
 
-    def inverse(self, y: Any, knots: Any, widths: Any, images: Any, heights: Any) -> tuple[Any, Any]:
-        return self._move(y, images, heights, knots, widths)
+    def inverse(self, y: Any, knots: Any, images: Any) -> tuple[Any, Any]:
+        return self._move(y, images, knots)
 
-    def _move(self, given, starts, widths, ends, heights):
+    def _move(self, given, starts, ends):
         """From bins that begin at `starts` to those that begin at `ends`."""
         low, high = self._ends
         inside = ops.clip(given, low, high)
-        rows = (starts[..., :-1, :], widths, ends[..., :-1, :], heights)
-        x0, w, y0, h = picked(bin_of(inside, starts), rows)
+        start, end = bin_of(inside, starts)
+        (x0, y0), (x1, y1) = picked(start, (starts, ends)), picked(end, (starts, ends))
+        w, h = x1 - x0, y1 - y0
         moved, log_slope = y0 + (inside - x0) * (h / w), ops.log(h) - ops.log(w)
         within = ops.logical_and(given > low, given < high)
         return ops.where(within, moved, given), ops.where(within, log_slope, ops.zeros_like(log_slope))

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit import backends
 from flowkit.contract.arguments import one_of, positive, whole_number
 from flowkit.numerics import cumsum, maximum, minimum
-from flowkit.transforms.knots import bin_of, knots_of, picked
+from flowkit.transforms.knots import bin_of, distances, knots_of, picked
 from flowkit.transforms.rational_quadratic import TAILS
 from flowkit.transforms.slopes import LEAST
 from flowkit.transforms.transform import Transform
@@ -49,10 +50,10 @@ class QuadraticSpline(Transform):
         return 2 * self.bins + (1 if self.tails == "affine" else -1)
 
     def prepare(self, h: Any) -> Any:
-        knots, widths = knots_of(h[..., : self.bins, :], -self.bound, self.bound)
-        shares = ops.exp(
-            ops.log_softmax(h[..., self.bins :, :], axis=-2)
-        )  # of a single one Keras warns otherwise
+        raw, slopes = backends.cut_rows(h, [self.bins, self.parameters - self.bins])
+        knots = knots_of(raw, -self.bound, self.bound)
+        widths = distances(knots)
+        shares = ops.exp(ops.log_softmax(slopes, axis=-2))  # of a single one Keras warns otherwise
         # How much of the line each knot's slope stands for.
         reach = 0.5 * (widths[..., :-1, :] + widths[..., 1:, :])
         if self.tails == "affine":
@@ -66,7 +67,7 @@ class QuadraticSpline(Transform):
         areas = areas_of(widths, slopes)
         end = ops.full_like(areas[..., :1, :], self.bound)
         inner = cumsum(areas[..., :-1, :], axis=-2) - self.bound
-        return knots, widths, ops.concatenate([-end, inner, end], axis=-2), areas, slopes
+        return knots, ops.concatenate([-end, inner, end], axis=-2), slopes
 
     def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         return integral(x, *prepared)
@@ -80,31 +81,34 @@ def areas_of(widths, slopes):
     return 0.5 * widths * (slopes[..., :-1, :] + slopes[..., 1:, :])
 
 
-def integral(x, knots, widths, images, areas, slopes):
+def integral(x, knots, images, slopes):
     """(y, log dy/dx): y has these `images` and `slopes` at the `knots`; its slope is linear between them."""
     inside = minimum(maximum(x, knots[..., 0, :]), knots[..., -1, :])
-    rows = (knots[..., :-1, :], widths, images[..., :-1, :], slopes[..., :-1, :], slopes[..., 1:, :])
-    x0, w, y0, v0, v1 = picked(bin_of(inside, knots), rows)
-    xi, rest = (inside - x0) / w, (x0 + w - inside) / w
+    start, end = bin_of(inside, knots)
+    (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
+    w = x1 - x0
+    xi, rest = (inside - x0) / w, (x1 - inside) / w
     y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
     beyond = x - inside
-    end = _end(beyond, slopes)
-    return y + end * beyond, ops.log(ops.where(beyond == 0, v0 * rest + v1 * xi, end))
+    tail = _tail(beyond, slopes)
+    return y + tail * beyond, ops.log(ops.where(beyond == 0, v0 * rest + v1 * xi, tail))
 
 
-def integral_inverse(y, knots, widths, images, areas, slopes):
+def integral_inverse(y, knots, images, slopes):
     """(x, log dx/dy) of `integral`."""
     inside = minimum(maximum(y, images[..., 0, :]), images[..., -1, :])
-    rows = (knots[..., :-1, :], widths, images[..., :-1, :], areas, slopes[..., :-1, :], slopes[..., 1:, :])
-    x0, w, y0, area, v0, v1 = picked(bin_of(inside, images), rows)
+    start, end = bin_of(inside, images)
+    (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
+    w = x1 - x0
+    area = 0.5 * w * (v0 + v1)
     t = minimum((inside - y0) / area, 1.0)  # the images are rounded
     slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
     x = x0 + w * t * (v0 + v1) / (v0 + slope)
     beyond = y - inside
-    end = _end(beyond, slopes)
-    return x + beyond / end, -ops.log(ops.where(beyond == 0, slope, end))
+    tail = _tail(beyond, slopes)
+    return x + beyond / tail, -ops.log(ops.where(beyond == 0, slope, tail))
 
 
-def _end(beyond, slopes):
+def _tail(beyond, slopes):
     """The slope of the line on the side of each entry; in the last bin rounding leaves something of its other end."""
     return ops.where(beyond < 0, slopes[..., 0, :], slopes[..., -1, :])

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit import backends
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.transforms.knots import bin_of, knots_of, picked
 from flowkit.transforms.slopes import slopes_of
@@ -53,13 +54,15 @@ class RationalQuadratic(Transform):
         return 3 * self.bins + (1 if self.tails == "affine" else -1)
 
     def prepare(self, h: Any) -> Any:
-        x, widths = knots_of(h[..., : self.bins, :], -self.bound, self.bound)
-        y, heights = knots_of(h[..., self.bins : 2 * self.bins, :], -self.bound, self.bound)
-        slopes = slopes_of(h[..., 2 * self.bins :, :])
+        widths, heights, slopes = backends.cut_rows(
+            h, [self.bins, self.bins, self.parameters - 2 * self.bins]
+        )
+        x, y = (knots_of(raw, -self.bound, self.bound) for raw in (widths, heights))
+        slopes = slopes_of(slopes)
         if self.tails == "linear":
             end = ops.ones_like(slopes[..., :1, :])
             slopes = ops.concatenate([end, slopes, end], axis=-2)
-        return x, widths, y, heights, slopes
+        return x, y, slopes
 
     def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         # The branch that is not taken must have finite gradients.
@@ -87,31 +90,34 @@ class RationalQuadratic(Transform):
         return ops.where(within, moved, beyond), ops.where(within, log_slope, log_slope_beyond)
 
 
-def spline(at, x, widths, y, heights, slopes):
-    """(y, log dy/dx) of entries between the first and the last knot."""
-    rows = (x[..., :-1, :], widths, y[..., :-1, :], heights, slopes[..., :-1, :], slopes[..., 1:, :])
-    x0, w, y0, h, d0, d1 = picked(bin_of(at, x), rows)
+def spline(at, x, y, slopes):
+    """(y, log dy/dx) of entries between the first and the last of the knots `x`, which have images and slopes."""
+    start, end = bin_of(at, x)
+    (x0, y0, d0), (x1, y1, d1) = picked(start, (x, y, slopes)), picked(end, (x, y, slopes))
+    w, h = x1 - x0, y1 - y0
     s = h / w
-    xi = (at - x0) / w
-    v = (x0 + w - at) / w
-    quotient = s * (xi * xi + v * v) + (d0 + d1) * xi * v
-    image = y0 + h * (s * xi * xi + d0 * xi * v) / quotient
-    slope = d1 * xi * xi + 2 * s * xi * v + d0 * v * v
-    return image, 2 * ops.log(s) + ops.log(slope) - 2 * ops.log(quotient)
+    xi, v = (at - x0) / w, (x1 - at) / w
+    a, b, c = xi * xi, xi * v, v * v
+    quotient = s * (a + c) + (d0 + d1) * b
+    image = y0 + h * (s * a + d0 * b) / quotient
+    slope = d1 * a + 2 * (s * b) + d0 * c
+    return image, ops.log(slope) + 2 * ops.log(s / quotient)
 
 
-def spline_inverse(at, x, widths, y, heights, slopes):
+def spline_inverse(at, x, y, slopes):
     """(x, log dx/dy) of entries between the images of the first and the last knot."""
-    rows = (x[..., :-1, :], widths, y[..., :-1, :], heights, slopes[..., :-1, :], slopes[..., 1:, :])
-    x0, w, y0, h, d0, d1 = picked(bin_of(at, y), rows)
+    start, end = bin_of(at, y)
+    (x0, y0, d0), (x1, y1, d1) = picked(start, (x, y, slopes)), picked(end, (x, y, slopes))
+    w, h = x1 - x0, y1 - y0
     s = h / w
-    t, u = (at - y0) / h, (y0 + h - at) / h
+    t, u = (at - y0) / h, (y1 - at) / h
     # The quadratic's discriminant is a sum of squares, and of `half` and `root` no difference is taken.
-    half, product = d0 * u - d1 * t, 4 * s * s * t * u
+    half, twice = d0 * u - d1 * t, 2 * (s * t)
+    product = 2 * (twice * (s * u))
     root = ops.sqrt(half * half + product)
     large = root + ops.abs(half)
     rest = ops.where(half >= 0, large, product / large)
-    xi = 2 * s * t / (2 * s * t + rest)
-    v = rest / (2 * s * t + rest)
-    quotient = s * (xi * xi + v * v) + (d0 + d1) * xi * v
-    return x0 + w * xi, ops.log(quotient) - ops.log(s) - ops.log(root)
+    whole = twice + rest
+    xi, v = twice / whole, rest / whole
+    quotient = s * (xi * xi + v * v) + (d0 + d1) * (xi * v)
+    return x0 + w * xi, ops.log(quotient / s) - ops.log(root)

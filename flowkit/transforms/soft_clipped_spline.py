@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.numerics import cumsum
+from flowkit import backends
+from flowkit.transforms.knots import knots_from
 from flowkit.transforms.rational_quadratic import RationalQuadratic
 from flowkit.transforms.scale_shift import soft_clipped
 
@@ -35,15 +36,11 @@ class SoftClippedSpline(RationalQuadratic):
 
     def prepare(self, h: Any) -> Any:
         most = -math.log(self.least)
-        x, widths = self._knots(h[..., : self.bins, :], most / 2)
-        y, heights = self._knots(h[..., self.bins : 2 * self.bins, :], most / 2)
-        slopes = ops.exp(soft_clipped(h[..., 2 * self.bins :, :], most))
+        widths, heights, slopes = backends.cut_rows(h, [self.bins, self.bins, self.bins - 1])
+        x, y = (
+            knots_from(ops.softmax(soft_clipped(raw, most / 2), axis=-2), -self.bound, self.bound)
+            for raw in (widths, heights)
+        )
+        slopes = ops.exp(soft_clipped(slopes, most))
         end = ops.ones_like(slopes[..., :1, :])
-        return x, widths, y, heights, ops.concatenate([end, slopes, end], axis=-2)
-
-    def _knots(self, raw, most):
-        shares = ops.softmax(soft_clipped(raw, most), axis=-2)
-        inner = 2 * self.bound * cumsum(shares[..., :-1, :], axis=-2) - self.bound
-        edge = ops.full_like(raw[..., :1, :], self.bound)
-        knots = ops.concatenate([-edge, inner, edge], axis=-2)
-        return knots, knots[..., 1:, :] - knots[..., :-1, :]
+        return x, y, ops.concatenate([end, slopes, end], axis=-2)

@@ -45,6 +45,9 @@ class Transform:
     codomain: Domain = Domain.REAL
     log_det: ClassVar[str] = "varying"
     inverse_kind: ClassVar[str] = "analytic"
+    by_column: ClassVar[bool] = (
+        False  # whether it moves columns differently: it is given all, and has `in_order`
+    )
 
     def prepare(self, h: Any) -> tuple[Any, ...]:
         """What both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""

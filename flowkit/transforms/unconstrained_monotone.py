@@ -9,6 +9,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract.arguments import positive, whole_number
 from flowkit.numerics import cumsum, tanh
+from flowkit.transforms.knots import distances
 from flowkit.transforms.quadratic_spline import areas_of, integral, integral_inverse
 from flowkit.transforms.sigmoid_mixture import even_steps
 from flowkit.transforms.slopes import LEAST
@@ -62,11 +63,9 @@ class UnconstrainedMonotone(Transform):
         log_slopes = h[..., -2:-1, :] + steered
         slopes = ops.exp(_LARGEST * tanh(log_slopes / _LARGEST))
         knots = nodes + ops.zeros_like(slopes)
-        widths = knots[..., 1:, :] - knots[..., :-1, :]
-        areas = areas_of(widths, slopes)
-        above = cumsum(areas, axis=-2)
+        above = cumsum(areas_of(distances(knots), slopes), axis=-2)
         images = ops.concatenate([ops.zeros_like(above[..., :1, :]), above], axis=-2)
-        return knots, widths, images - 0.5 * above[..., -1:, :] + h[..., -1:, :], areas, slopes
+        return knots, images - 0.5 * above[..., -1:, :] + h[..., -1:, :], slopes
 
     def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
         return integral(x, *prepared)

@@ -8,6 +8,7 @@
   embedding that begins with a table of them, count as 1. A model whose inputs were declared by `keras.Input` says their
   shapes itself, also of a series or of several inputs by name; then any number from 1 up will do.
 - `domains`: what each feature may be, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
+  `nsf` and `nsf_autoregressive` take circular ones too, "circular" or ("circular", low, high), see there.
 - `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
 
 Each feature is standardised inside of the flow, by the data that `adapt`, or the first call of `fit`, is given. So is a

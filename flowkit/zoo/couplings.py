@@ -10,7 +10,17 @@ from flowkit.distributions import Logistic
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
-from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, refuse_one_feature, vector_flow
+from flowkit.zoo.mixed import Mixed
+from flowkit.zoo.table_front import angular_columns
+from flowkit.zoo.vectors import (
+    MIXING,
+    check_sizes,
+    gentle,
+    mixing,
+    network_context,
+    refuse_one_feature,
+    vector_flow,
+)
 
 
 @told_if_misspelt
@@ -117,6 +127,10 @@ def nsf(
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
     - `marginals`: whether a spline of each feature alone comes first, the same for all rows, so that networks need not
       say what a column looks like by itself.
+    - `domains`: beside those of `table_front` also "circular", an angle in [-pi, pi), and ("circular", low, high), a
+      circle on which high is low again, such as the hour of the day. Circular splines move such columns, networks
+      see their cosines and sines, and they are uniform at the end: densities have no jump where a circle closes. `base`
+      is then that of the other columns.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
     and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
@@ -129,6 +143,15 @@ def nsf(
     """
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
     take = "nsf_autoregressive"
+    if any(angular_columns(domains, features)):
+        check_sizes(
+            "nsf", features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
+        )
+        one_of("nsf's linear", linear, MIXING)
+        mixed = Mixed(domains, spline, features)
+        refuse_one_feature("nsf", mixed.features, take)
+        own = [mixed.coupling(layer, hidden, context, linear) for layer in range(layers)]
+        return mixed.flow("nsf", [[mixed.marginals()] if marginals else [], *own], context, base, embedding)
     steps = _couplings("nsf", spline, features, context, layers, hidden, linear, embedding, take=take)
     steps = [Pointwise(spline), *steps] if marginals else steps
     return vector_flow(

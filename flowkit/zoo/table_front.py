@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowkit.bijectors import Standardize, Unconstrain
+from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.contract import Domain, FlowLayer
 from flowkit.contract.arguments import shown, whole_number
 
@@ -18,8 +19,8 @@ def table_front(
     - `features`: how many columns there are; only a dict needs it.
     - `standardize`: to mean 0 and deviation 1, after that, by statistics of up to 10,000 rows of the data.
 
-    Raises ValueError for domains that are none, for angles, which only circular flows take, and for another number of
-    domains than columns.
+    Raises ValueError for domains that are none, for angles, whose circle no map takes onto the line, and for another
+    number of domains than columns.
 
     >>> [type(part).__name__ for part in table_front(features=3, domains={1: "positive"})]
     ['Unconstrain', 'Standardize']
@@ -28,13 +29,32 @@ def table_front(
         whole_number(features, "features", least=1)
     front: list[FlowLayer] = []
     if domains is not None:
-        unconstrain = Unconstrain(_each(domains, features))
+        refuse_angles(domains, features)
+        unconstrain = Unconstrain(each_domain(domains, features))
         front += [] if unconstrain.spec.domain == Domain.REAL else [unconstrain]
     return [*front, Standardize()] if standardize else front
 
 
-def _each(domains, features):
-    """The domain of each column, as a list."""
+def angular_columns(domains: Any, features: int | None) -> list[bool]:
+    """Whether each column is circular; nothing for `domains` None. Raises what `table_front` does."""
+    if domains is None:
+        return []
+    return [domain_of_column(d, i).kind == "circle" for i, d in enumerate(each_domain(domains, features))]
+
+
+def refuse_angles(domains: Any, features: int | None) -> None:
+    """Raise ValueError for a circular column, by its place; says who takes them."""
+    circular = angular_columns(domains, features)
+    if any(circular):
+        raise ValueError(
+            f"the domain of column {circular.index(True)}: expected an interval, received the circle, which no map "
+            "takes onto the line. flowkit.zoo.nsf and nsf_autoregressive take circular columns beside others, "
+            "circular_nsf angles alone."
+        )
+
+
+def each_domain(domains: Any, features: int | None) -> list[Any]:
+    """The domain of each column, as a list. Raises what `table_front` does."""
     if isinstance(domains, Mapping):
         if features is None:
             raise ValueError("domains as a dict: expected features=, the number of columns, received None.")

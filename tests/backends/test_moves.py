@@ -32,9 +32,18 @@ def test_axes_are_those_that_are_meant():
     x = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
     for own, kept in zip(backends.cut(ops.convert_to_tensor(x), 1), (x[..., :1], x[..., 1:]), strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(own), kept)
+    rows = backends.cut_rows(ops.convert_to_tensor(x), [1, 2])
+    for own, kept in zip(rows, (x[:, :1], x[:, 1:]), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(own), kept)
     parts = backends.unbind(ops.convert_to_tensor(x))
     np.testing.assert_array_equal([ops.convert_to_numpy(p) for p in parts], np.moveaxis(x, 1, 0))
     np.testing.assert_array_equal(ops.convert_to_numpy(backends.concatenate(parts)), x.reshape(2, 12))
     np.testing.assert_array_equal(
         ops.convert_to_numpy(backends.row_sums(ops.convert_to_tensor(x))), [66, 210]
     )
+
+
+def test_what_reaches_an_edge_is_1_and_what_is_no_number_0():
+    x = np.array([[-np.inf, 1.0, np.nextafter(np.float32(1), np.float32(0)), np.nan]], "float32")
+    found = backends.reaches(ops.convert_to_tensor(x), ops.ones((1, 4)))
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), [[0, 1, 0, 0]])

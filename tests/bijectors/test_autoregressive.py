@@ -11,6 +11,8 @@ from flowkit.conditioners import MADE, MLP, ResidualMLP
 from flowkit.contract import ContractError, Domain
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture, Transform
 
+pytestmark = pytest.mark.two_engines
+
 X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
 
 
@@ -29,6 +31,7 @@ def hears(function, size):
     return np.array(found).T
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("hidden", [[7], [9, 16], [5, 5, 5]])
 def test_an_entry_hears_all_those_before_it_and_no_other(hidden, perturb):
     net = MADE(hidden, features=10, activation="tanh")
@@ -38,6 +41,7 @@ def test_an_entry_hears_all_those_before_it_and_no_other(hidden, perturb):
     np.testing.assert_array_equal(hears(net, 5), np.concatenate([below, below]))
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_the_context_reaches_every_entry(size, perturb):
     net = MADE([8], features=size, activation="tanh", context="required")
@@ -48,6 +52,7 @@ def test_the_context_reaches_every_entry(size, perturb):
     assert (one != other).all()
 
 
+@pytest.mark.one_engine
 def test_layers_too_narrow_to_hear_all_are_refused():
     with pytest.raises(ContractError, match=r"each of 8 entries hears all before it.*at least 8 wide"):
         MADE([4], features=8).build((None, 8))
@@ -65,6 +70,7 @@ def test_layers_too_narrow_to_hear_all_are_refused():
             MADE([2], degrees=degrees)
 
 
+@pytest.mark.wide("transform")
 @pytest.mark.parametrize("order", [None, "reversed", [2, 0, 4, 1, 3]])
 @pytest.mark.parametrize(
     "transform", [Affine("tanh"), Additive(), RationalQuadratic(4), SigmoidMixture(2)], ids=repr
@@ -104,6 +110,7 @@ def test_samples_of_the_inverse_take_one_pass():
     assert Autoregressive(MADE([8]), SigmoidMixture()).spec.inverse == "iterative"
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], "backwards"])
 def test_an_order_that_is_none_is_refused(order):
     with pytest.raises(ValueError, match="Autoregressive's order expects"):
@@ -112,6 +119,7 @@ def test_an_order_that_is_none_is_refused(order):
         Autoregressive(MADE([8]), order=[2, 0, 1]).build((None, 4))
 
 
+@pytest.mark.one_engine
 def test_a_transform_between_two_sets_is_refused():
     class Log(Transform):
         parameters, domain = 1, Domain.POSITIVE
@@ -123,6 +131,7 @@ def test_a_transform_between_two_sets_is_refused():
             layer(MADE([8]), Log())
 
 
+@pytest.mark.wide("transform")
 @pytest.mark.parametrize(
     "transform", [Affine("tanh"), "additive", RationalQuadratic(4), SigmoidMixture(3)], ids=repr
 )

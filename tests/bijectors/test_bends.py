@@ -12,6 +12,8 @@ from flowkit.bijectors import Inverse, Planar, Radial, Sylvester
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON, DOUBLE = np.finfo("float32").eps, np.finfo("float64").eps
 X = np.random.default_rng(0).normal(size=(40, 4)) * 3
 ALL = [Planar, Radial, functools.partial(Sylvester, units=3)]
@@ -24,6 +26,7 @@ def built(make, perturb, size=4, scale=0.7, **options):
     return perturb(layer, scale=scale)
 
 
+@pytest.mark.wide("make")
 @each
 @pytest.mark.parametrize("size", [3, 4])
 def test_the_log_det_is_that_of_the_jacobian(make, size, perturb):
@@ -41,6 +44,7 @@ def test_the_log_det_is_that_of_the_jacobian(make, size, perturb):
         np.testing.assert_allclose(array(back), x, atol=1e3 * DOUBLE * np.abs(x).max())
 
 
+@pytest.mark.wide("make", "dtype")
 @each
 @pytest.mark.parametrize("scale", [0.5, 3.0, 30.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -170,6 +174,7 @@ def test_fast_samples_are_the_inverse(perturb):
     np.testing.assert_array_equal(array(turned.inverse(z)[0]), array(layer(z)[0]))
 
 
+@pytest.mark.one_engine
 def test_too_many_units_are_refused():
     with pytest.raises(ContractError, match="at least units=5 entries, received 4"):
         Sylvester(units=5)(X)

@@ -9,6 +9,8 @@ from flowkit.bijectors import BlockAutoregressive
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 
 def test_it_starts_near_to_the_identity():
     x = np.linspace(-2, 2, 9, dtype="float32")[:, None] * np.ones((1, 2), "float32")

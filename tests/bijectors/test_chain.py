@@ -25,6 +25,8 @@ from flowkit.bijectors import (
 from flowkit.conditioners import MLP, ConvNet
 from flowkit.contract import BijectorSpec, ContractError, Domain
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON = np.finfo("float32").eps
 
 
@@ -78,6 +80,7 @@ def test_what_is_not_a_bijector_is_refused():
         Chain([Shift(1.0), keras.layers.Dense(3)])
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
@@ -107,6 +110,7 @@ def test_the_spec_follows_from_the_parts(parts, expected):
     assert spec == BijectorSpec(**{"log_det": "varying", **expected})
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("parts", [[Sigmoid(), Sigmoid()], [Exp(), Logit()], [Shift(1.0), Inverse(Exp())]])
 def test_parts_whose_domains_do_not_fit_are_refused_when_it_is_made(parts):
     with pytest.raises(
@@ -117,6 +121,7 @@ def test_parts_whose_domains_do_not_fit_are_refused_when_it_is_made(parts):
     assert str(parts[0].spec.codomain) in str(caught.value)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     "parts", [[Flatten(), Squeeze()], [Squeeze(), Reshape((16,)), Squeeze()], [Reshape((4, 4)), Squeeze()]]
 )

@@ -42,6 +42,7 @@ def test_the_factored_inverse_and_log_det_are_those_of_numpy(lu):
     np.testing.assert_allclose(f64(lu.log_abs_det()), np.linalg.slogdet(w)[1], atol=C * EPSILON)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("seed", range(6))
 def test_the_plain_matrix_has_numpys_log_det_whatever_its_sign(seed):
     w = np.random.default_rng(seed).normal(size=(C, C)).astype("float32")
@@ -55,6 +56,7 @@ def test_the_plain_matrix_has_numpys_log_det_whatever_its_sign(seed):
     np.testing.assert_allclose(f64(layer.log_abs_det()), np.linalg.slogdet(w.astype("float64"))[1], atol=atol)
 
 
+@pytest.mark.wide("plain")
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("event", [(C,), (5, C), (3, 4, C)])
 def test_every_place_is_multiplied_and_counted(event, plain):
@@ -110,6 +112,7 @@ def test_only_the_learned_factors_are_trained():
     assert {w.name for w in layer.non_trainable_weights} == {"P", "sign"}
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("seed", range(5))
 def test_plu_puts_the_matrix_together_again(seed):
     a = np.random.default_rng(seed).normal(size=(7, 7))

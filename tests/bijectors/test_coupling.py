@@ -12,6 +12,8 @@ from flowkit.conditioners import MLP, ConvNet
 from flowkit.contract import ContractError
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON = np.finfo("float32").eps
 
 
@@ -39,6 +41,7 @@ def x():
 ATOL = 10 * 16 * EPSILON
 
 
+@pytest.mark.wide("scale")
 @pytest.mark.parametrize("order", ["shift-scale", "scale-shift"])
 @pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
 @pytest.mark.parametrize("scale", ["sigmoid", "tanh"])
@@ -83,6 +86,7 @@ def test_at_the_start_the_scale_is_as_published(x):
     np.testing.assert_allclose(f64(log_det), -0.126928 * 9, atol=5e-7 * 9)  # the figure has 6 digits
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("options", "low", "high"),
     [
@@ -110,6 +114,7 @@ def test_the_checkerboard_keeps_places_whose_indices_add_up_to_an_even_number():
     np.testing.assert_array_equal(split_of("checkerboard", False).mask((4,)), [1, 0, 1, 0])
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("swap", [False, True])
 def test_checkerboard_by_hand(swap):
     x = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype("float32")
@@ -146,18 +151,21 @@ def test_a_conditioner_that_answers_with_the_wrong_number_is_named():
         Coupling(keras.layers.Dense(5)).build((None, 7))
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(("split", "shape"), [("channels", (2, 4, 4, 1)), ("checkerboard", (2, 1))])
 def test_with_nothing_to_change_it_refuses(split, shape):
     with pytest.raises(ContractError, match="one to keep and one to change"):
         Coupling(MLP([8]), split=split)(np.zeros(shape, "float32"))
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(("option", "value"), [("split", "rows"), ("layout", "x")])
 def test_an_unknown_word_is_refused(option, value):
     with pytest.raises(ValueError, match=f"Coupling's {option} expects one of .* received '{value}'"):
         Coupling(MLP([8]), **{option: value})
 
 
+@pytest.mark.one_engine
 def test_what_is_no_transform_is_refused():
     with pytest.raises(
         ValueError, match=r"expects one of 'affine', 'additive', or a Transform .* received 'linear'"
@@ -167,6 +175,7 @@ def test_what_is_no_transform_is_refused():
         Coupling(MLP([8]), Affine)
 
 
+@pytest.mark.one_engine
 def test_an_argument_that_moved_says_where():
     with pytest.raises(TypeError, match=r"Affine\(min_scale=0.1, scale='sigmoid'\)"):
         Coupling(MLP([8]), scale="sigmoid", min_scale=0.1)
@@ -213,6 +222,7 @@ def test_a_checkerboard_belongs_to_no_size(perturb):
     np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=64 * np.finfo("float32").eps)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("split", ["channels", "checkerboard", "alternating"])
 def test_it_is_built_for_images_of_a_size_that_is_not_known_yet(split):
     layer = Coupling(MLP([4]), split=split)
@@ -247,12 +257,14 @@ def test_a_mask_of_ones_own_says_what_is_kept(perturb):
         layer(np.ones((1, 4, 2), "float32"))
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("mask", [[True, True], [0, 1], [], True, [False]])
 def test_a_mask_that_divides_nothing_is_refused(mask):
     with pytest.raises(ValueError, match="or a boolean mask of the event"):
         Coupling(MLP([8]), split=mask)
 
 
+@pytest.mark.wide("transform")
 @pytest.mark.parametrize("transform", [RationalQuadratic(5), SigmoidMixture(3)], ids=repr)
 @pytest.mark.parametrize("split", ["channels", "checkerboard", "alternating"])
 def test_any_transform_comes_back(transform, split, perturb):
@@ -267,6 +279,7 @@ def test_any_transform_comes_back(transform, split, perturb):
     assert (np.abs(f64(log_det)) > 1e-3).all()
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("words", "transform"),
     [

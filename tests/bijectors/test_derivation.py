@@ -12,6 +12,8 @@ from flowkit.conditioners import ConvNet
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.derived import takes_derived
 
+pytestmark = pytest.mark.two_engines
+
 TOGETHER = pytest.mark.skipif(not backends.derives_together(), reason="the engine compiles whole steps")
 
 

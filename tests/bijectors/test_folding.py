@@ -9,6 +9,8 @@ from flowkit import backends
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Scale, Shift
 from flowkit.bijectors.folding import fold
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON = np.finfo("float32").eps
 
 

@@ -7,6 +7,8 @@ from arrays import f64
 from flowkit.bijectors import ActNorm, Chain, Exp, Inverse, Logit, Scale, Shift, Sigmoid, Squeeze
 from flowkit.contract import Bijector, ContractError, Domain
 
+pytestmark = pytest.mark.two_engines
+
 
 def test_the_directions_change_places():
     x = np.array([[0.3, 0.8]], "float32")

@@ -21,6 +21,8 @@ from flowkit.bijectors.linear.exponential import exponential
 from flowkit.bijectors.linear.householder import reflected
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON = np.finfo("float32").eps
 DOUBLE = np.finfo("float64").eps
 ROTATIONS = [CayleyRotation, HouseholderRotation]
@@ -35,6 +37,7 @@ def name(layer):
 each = pytest.mark.parametrize("make", ALL, ids=name)
 
 
+@pytest.mark.wide("make")
 @each
 @pytest.mark.parametrize("init", ["identity", "random"])
 @pytest.mark.parametrize("event", [(5,), (6,), (3, 2, 4)])
@@ -59,6 +62,7 @@ def test_the_log_det_is_that_of_the_dense_matrix(make, init, event, perturb):
         np.testing.assert_allclose(array(layer.matrix()), dense[:size, :size], atol=64 * DOUBLE)
 
 
+@pytest.mark.wide("make")
 @each
 @pytest.mark.parametrize("size", [2, 7, 64])
 def test_the_inverse_matrix_undoes_the_matrix(make, size, perturb):
@@ -70,6 +74,7 @@ def test_the_inverse_matrix_undoes_the_matrix(make, size, perturb):
     np.testing.assert_allclose(matrix @ inverse, np.eye(size), atol=allowed)
 
 
+@pytest.mark.wide("make")
 @each
 @pytest.mark.parametrize("size", [4, 5])
 def test_it_starts_at_the_identity(make, size):
@@ -79,6 +84,7 @@ def test_it_starts_at_the_identity(make, size):
     np.testing.assert_allclose(f64(layer.log_abs_det()), 0, atol=8 * EPSILON)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("make", FULL, ids=name)
 @pytest.mark.parametrize("size", [1, 4, 5])
 def test_a_random_start_is_a_rotation_drawn_from_the_seed(make, size):
@@ -108,6 +114,7 @@ def test_a_rotation_stays_one(make, perturb):
     assert layer.spec.log_det == "zero"
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("k", "columns"), [(1, None), (4, None), (9, 3), (40, None)])
 def test_reflections_at_once_are_those_one_after_another(k, columns):
     rng = np.random.default_rng(k)
@@ -183,6 +190,7 @@ def test_the_scales_of_a_decomposition_are_bounded():
     )
 
 
+@pytest.mark.one_engine
 def test_bad_arguments_are_refused_by_name():
     with pytest.raises(
         ValueError, match="LULinear's init expects one of 'identity', 'random', received 'lu'"

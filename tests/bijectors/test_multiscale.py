@@ -9,6 +9,8 @@ from flowkit.bijectors import Chain, MultiScale, Scale, Squeeze
 from flowkit.conditioners import ScaledConv, TopPrior
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON = np.finfo("float32").eps
 
 
@@ -56,6 +58,7 @@ def given(channels, seed=0):
     return layer, lambda x: x @ w + b
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
 def test_what_leaves_is_whitened_by_what_stays(x, layout):
     prior, function = given(2)
@@ -71,6 +74,7 @@ def test_what_leaves_is_whitened_by_what_stays(x, layout):
     np.testing.assert_allclose(f64(log_det), -logs.sum((1, 2, 3)), atol=32 * 16 * EPSILON)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("answer", [-1e4, -3.0, 0.5, 1e4])
 def test_min_scale_bounds_the_standard_deviations_of_priors(x, answer):
     prior = keras.layers.Dense(4, kernel_initializer="zeros")
@@ -86,6 +90,7 @@ def test_min_scale_bounds_the_standard_deviations_of_priors(x, answer):
     assert np.isfinite(f64(flow.inverse(z)[0])).all()
 
 
+@pytest.mark.one_engine
 def test_a_min_scale_that_is_no_fraction_is_refused():
     with pytest.raises(ValueError, match=r"min_scale in \[0, 1\), received 1.5"):
         MultiScale([Squeeze()], min_scale=1.5)
@@ -130,6 +135,7 @@ def test_the_latents_of_two_classes_differ_only_through_the_top_prior(x, perturb
     assert np.abs(f64(last[0]) - f64(last[1])).min() > 0
 
 
+@pytest.mark.one_engine
 def test_too_many_levels_for_the_image_says_how_many_it_can_take():
     flow = MultiScale([Squeeze() for _ in range(4)], name="mine")
     with pytest.raises(ContractError) as caught:
@@ -168,6 +174,7 @@ def test_latents_before_any_data_ask_for_the_size(call):
         getattr(MultiScale([Squeeze()]), call)(np.zeros((2, 16), "float32"))
 
 
+@pytest.mark.one_engine
 def test_latents_of_the_wrong_length_are_refused(x):
     flow = MultiScale([Squeeze(), Squeeze()])
     flow(x)
@@ -175,6 +182,7 @@ def test_latents_of_the_wrong_length_are_refused(x):
         flow.inverse(np.zeros((2, 31), "float32"))
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(("scales", "priors"), [(0, []), (2, []), (2, [None, None])])
 def test_scales_and_priors_must_go_together(scales, priors):
     with pytest.raises(ValueError, match="one prior fewer than scales"):

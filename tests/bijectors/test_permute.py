@@ -7,6 +7,8 @@ from arrays import array
 from flowkit.bijectors import Permute
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 X = np.arange(12, dtype="float32").reshape(2, 6)
 
 

@@ -11,6 +11,8 @@ from flowkit.bijectors.repeats import repeats
 from flowkit.conditioners import MLP, ConvNet
 from flowkit.transforms import Affine
 
+pytestmark = pytest.mark.two_engines
+
 SHAPE = (4, 4, 2)
 
 
@@ -38,6 +40,7 @@ def test_steps_of_a_glow_are_alike(perturb):
     assert sizes(chain) == [[1], [4, 4, 4], [1], [1]]
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     "parts",
     [
@@ -75,6 +78,7 @@ class Foreign(keras.layers.Layer):
         return (*x_shape[:-1], self.dense.units)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     "make",
     [
@@ -103,6 +107,7 @@ def answers(chain, x, context, inverse):
     return [ops.convert_to_numpy(a) for a in (y, log_det, *gradients)]
 
 
+@pytest.mark.wide("precision")
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 @pytest.mark.parametrize("context", ["none", "required"])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])

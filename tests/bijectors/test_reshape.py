@@ -7,6 +7,8 @@ from arrays import array
 from flowkit.bijectors import Flatten, Reshape
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 X = np.arange(24, dtype="float32").reshape(2, 3, 4)
 
 
@@ -31,11 +33,13 @@ def test_without_it_latents_before_data_are_refused(layer):
         layer.inverse(X.reshape(2, 12))
 
 
+@pytest.mark.one_engine
 def test_sizes_that_differ_are_refused():
     with pytest.raises(ContractError, match=r"an event of 10 entries to make \(10,\) of, received \(3, 4\)"):
         Reshape((10,))(X)
 
 
+@pytest.mark.one_engine
 def test_another_event_than_the_first_is_refused():
     layer = Flatten()
     layer(X)
@@ -45,6 +49,7 @@ def test_another_event_than_the_first_is_refused():
         layer.inverse(np.zeros((2, 11), "float32"))
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("target", [4, (-1, 2), (2.0,), "4"])
 def test_a_target_that_is_no_shape_is_refused(target):
     with pytest.raises(ValueError, match="the sizes of an event"):

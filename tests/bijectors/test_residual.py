@@ -13,6 +13,8 @@ from flowkit.conditioners import MLP, LipschitzMLP
 from flowkit.conditioners.lipschitz_mlp import spectral_bound
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON, DOUBLE = np.finfo("float32").eps, np.finfo("float64").eps
 X = np.random.default_rng(0).normal(size=(6, 3)) * 2
 
@@ -32,6 +34,7 @@ def jacobians(layer, x):
     return array(backends.compile_jacobian(lambda x: layer.conditioner(x), layer)(x))
 
 
+@pytest.mark.wide("size")
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (20, 4), (64, 64)])
 @pytest.mark.parametrize("size", [1e-20, 1.0, 1e20])
 def test_the_bound_is_above_the_norm_and_close_to_it(shape, size):
@@ -52,6 +55,7 @@ def test_the_gradient_of_the_bound_is_that_of_the_norm(size):
     )
 
 
+@pytest.mark.wide("activation")
 @pytest.mark.parametrize("activation", ["lipswish", "sin"])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 def test_a_network_shrinks_distances_whatever_its_weights(activation, scale, perturb):
@@ -79,6 +83,7 @@ def test_a_network_within_its_bound_is_left_as_it_is():
     np.testing.assert_array_equal(array(net.scaled_kernels()[0]), (np.eye(2, 4) * 0.5).astype("float32"))
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_exact_log_det_is_that_of_the_jacobian(size, perturb):
     with backends.float64():
@@ -93,6 +98,7 @@ def test_the_exact_log_det_is_that_of_the_jacobian(size, perturb):
         np.testing.assert_allclose(array(log_back), -expected, atol=1e3 * DOUBLE)
 
 
+@pytest.mark.wide("trace")
 @pytest.mark.parametrize("c", [0.5, 0.9, 0.97])
 @pytest.mark.parametrize("trace", ["exact", "roulette"])
 def test_the_round_trip_is_as_exact_as_the_spec_says(c, trace, perturb):
@@ -118,6 +124,7 @@ def test_fewer_passes_leave_the_error_that_is_declared(perturb):
     assert layer.spec.round_trip > 0.9**5 / (1 - 0.9) / EPSILON
 
 
+@pytest.mark.wide("trace")
 @pytest.mark.parametrize(("trace", "terms"), [("hutchinson", None), ("roulette", None), ("roulette", 5)])
 @pytest.mark.parametrize("inverse", [False, True])
 def test_the_mean_of_the_estimate_is_the_log_det(trace, terms, inverse, perturb):
@@ -212,6 +219,7 @@ def test_gradients_go_through_the_inverse(perturb):
         np.testing.assert_allclose((gradient * move).sum(), (ahead - behind) / (2 * step), rtol=1e-6)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("trace", ["exact", "hutchinson", "roulette"])
 def test_a_flow_of_residual_layers_trains_and_is_saved(trace, tmp_path):
     parts = [Residual(LipschitzMLP([32, 32], lipschitz=0.7), trace=trace) for _ in range(2)]
@@ -230,6 +238,7 @@ def test_a_flow_of_residual_layers_trains_and_is_saved(trace, tmp_path):
     np.testing.assert_allclose(again.log_prob(x[:20]), flow.log_prob(x[:20]), rtol=1e-4)
 
 
+@pytest.mark.one_engine
 def test_only_a_network_that_shrinks_is_taken():
     with pytest.raises(
         ContractError, match=r"an attribute `lipschitz` between 0 and 1, received MLP.*LipschitzMLP"

@@ -6,6 +6,8 @@ from arrays import f64
 
 from flowkit.bijectors import Exp, Logit, Sigmoid, Softplus, Tanh
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON = np.finfo("float32").eps
 
 

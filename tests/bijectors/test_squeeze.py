@@ -7,6 +7,8 @@ from keras import ops
 from flowkit.bijectors import Squeeze
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_new_channel_is_c_ff_plus_i_f_plus_j(factor):

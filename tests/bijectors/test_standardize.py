@@ -7,6 +7,8 @@ from keras import ops
 from flowkit.bijectors import Standardize
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 ROWS = 400
 
 

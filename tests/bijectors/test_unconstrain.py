@@ -9,6 +9,8 @@ from keras import ops
 from flowkit.bijectors import Chain, Permute, Unconstrain
 from flowkit.contract import ContractError, Domain
 
+pytestmark = pytest.mark.two_engines
+
 
 def numbers(tensor):
     return np.asarray(ops.convert_to_numpy(tensor), "float64")
@@ -51,16 +53,20 @@ def test_its_spec_says_which_domain_each_column_has():
 @pytest.mark.parametrize(
     ("domains", "message"),
     [
-        (["real", "circular"], "domain of column 1: expected an interval, received the circle"),
+        (["real", ("circular", 0)], r"column 1: .*received \('circular', 0\)"),
+        (["real", ("circular", 0, None)], r"column 1: .*received \('circular', 0, None\)"),
+        (["real", ("square", 0, 1)], r"column 1: .*received \('square', 0, 1\)"),
+        ([("circular", 2, 2)], "with low < high, received"),
         (
             ["real", "negative"],
-            r"column 1: expected 'real', 'positive' or \(low, high\).*received 'negative'",
+            r"column 1: expected 'real', 'positive', \(low, high\), 'circular'.*received 'negative'",
         ),
         ([(1, 1)], "with low < high, received"),
         ([(0, 1, 2)], r"received \(0, 1, 2\)"),
         ([("0", "1")], "received"),
         ("positive", "expects a list of domains"),
         ([], "received none"),
+        ([""], "received ''"),
     ],
 )
 def test_what_is_no_domain_is_refused(domains, message):
@@ -80,3 +86,37 @@ def test_far_out_latents_come_back_as_numbers_and_bounds_may_be_arrays():
     assert np.isfinite(numbers(layer(x.astype("float32"))[0])).all()
     back = numbers(layer.inverse(np.full((1, 3), -1e4, "float32"))[0])
     assert np.isfinite(back).all()
+
+
+@pytest.mark.parametrize("ends", [(0.0, 24.0), (-math.pi, math.pi), (-0.3, 0.1), (1e3, 1e3 + 360.0)])
+def test_a_circle_becomes_one_of_radius_1_and_comes_back_inside(ends):
+    layer = Unconstrain([("circular", *ends), "positive"])
+    low, high = ends
+    places = np.concatenate([np.linspace(0, 1, 97), [1e-7, 1 - 1e-7]])
+    x = np.stack([low + (high - low) * places, np.ones(99)], axis=1).astype("float32")
+    z, log_det = layer(x)
+    assert (numbers(z)[:, 0] >= -np.float32(math.pi)).all()
+    assert (numbers(z)[:, 0] < np.float32(math.pi)).all()
+    slope = 2 * math.pi / (high - low)
+    np.testing.assert_allclose(numbers(log_det), np.log(slope), rtol=1e-5, atol=1e-6)
+    back, log_det_back = layer.inverse(z)
+    np.testing.assert_allclose(numbers(log_det_back), -numbers(log_det), rtol=1e-6, atol=1e-6)
+    back = numbers(back)[:, 0]
+    assert back.min() >= low
+    assert back.max() < high
+    gap = np.abs(back - x[:, 0])
+    assert np.minimum(gap, np.abs(gap - (high - low))).max() < 4e-7 * max(abs(low), abs(high))
+    assert layer.spec.domain == Domain.each(Domain.circle(*ends), Domain.POSITIVE)
+    assert layer.spec.codomain == Domain.each(Domain.CIRCLE, Domain.REAL)
+    assert type(layer).from_config(layer.get_config()).spec == layer.spec
+
+
+def test_angles_as_they_are_stay_so():
+    layer = Unconstrain(["circular", "real"])
+    assert layer.spec.log_det == "zero"
+    x = np.array([[-3.0, 5.0], [3.1, -2.0]], "float32")
+    np.testing.assert_array_equal(numbers(layer(x)[0]), x)
+    assert (
+        repr(Unconstrain([("circular", 0, 24), "real"]))
+        == "Unconstrain([['circular', 0.0, 24.0], [-inf, inf]])"
+    )

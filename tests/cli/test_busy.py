@@ -1,4 +1,4 @@
-"""A hint where other work makes PyTorch's threads wait for each other."""
+"""Hints of the processors: other work makes PyTorch's threads wait for each other, and a GPU is not found."""
 
 import os
 
@@ -6,6 +6,9 @@ import pytest
 
 from flowkit import backends
 from flowkit.cli.busy import note_busy_processors
+from flowkit.cli.no_card import note_missing_card
+
+pytestmark = pytest.mark.one_engine
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,33 @@ def test_it_is_said_for_torch_on_busy_processors(monkeypatch, capsys, load, thre
     note_busy_processors()
     text = capsys.readouterr().err
     assert ("OMP_NUM_THREADS=1" in text) is (said and backends.name() == "torch")
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("build", "devices", "hidden", "said"),
+    [
+        ("CUDA 12.6", ["cpu (2 threads)"], None, True),
+        ("CUDA 12.6", ["cpu (2 threads)"], "0,1", True),
+        ("CUDA 12.6", ["cpu (2 threads)"], "", False),
+        ("CUDA 12.6", ["cuda:0 (a card)", "cpu (2 threads)"], None, False),
+        (None, ["cpu (2 threads)"], None, False),
+    ],
+)
+def test_it_is_said_that_training_is_on_cpu_where_a_card_was_looked_for(
+    monkeypatch, capsys, build, devices, hidden, said
+):
+    monkeypatch.setattr(backends, "gpu_build", lambda: build)
+    monkeypatch.setattr(backends, "devices", lambda: devices)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    note_missing_card()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == said
+    assert all(f"training is on CPU: {backends.name()}" in line and build in line for line in lines)
+
+
+def test_a_build_for_gpus_says_for_which():
+    build = backends.gpu_build()
+    assert build is None or build.startswith(("CUDA ", "ROCm "))

@@ -7,6 +7,8 @@ import pytest
 from flowkit import convert, zoo
 from flowkit.cli import main
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture(scope="module")
 def flow(perturb):

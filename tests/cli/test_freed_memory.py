@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.one_engine
+
 SOURCE = """
 import os, sys
 import numpy as np

@@ -9,6 +9,8 @@ from flowkit import recipes, training
 from flowkit.cli import main
 from flowkit.cli.run_folder import RunFolder
 
+pytestmark = pytest.mark.one_engine
+
 IMAGES = """\
 [model]
 name = "glow"

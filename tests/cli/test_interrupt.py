@@ -10,6 +10,8 @@ import pytest
 
 from flowkit.cli import interrupt
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.fixture(autouse=True)
 def listening(monkeypatch):
@@ -75,6 +77,7 @@ def test_other_exceptions_that_python_drops_are_told(capsys):
     assert "ValueError: told" in capsys.readouterr().err
 
 
+@pytest.mark.two_engines
 def test_it_is_heard_while_the_commands_are_imported():
     code = (
         "import signal, sys\n"

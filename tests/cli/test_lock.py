@@ -11,7 +11,10 @@ import pytest
 from flowkit.cli import lock
 from flowkit.cli.failure import CommandError
 
-pytestmark = pytest.mark.skipif(lock.fcntl is None, reason="no fcntl on this system")
+pytestmark = [
+    pytest.mark.skipif(lock.fcntl is None, reason="no fcntl on this system"),
+    pytest.mark.one_engine,
+]
 
 HOLDER = """
 import sys, pathlib

@@ -10,6 +10,8 @@ from PIL import Image
 from flowkit import recipes
 from flowkit.cli import main
 
+pytestmark = pytest.mark.one_engine
+
 TINY = """\
 [model]
 name = "nsf"
@@ -54,6 +56,7 @@ def train(folder, *more, data="table.csv", out="run"):
     )
 
 
+@pytest.mark.two_engines
 def test_a_run_leaves_pictures_and_numbers(trained):
     for name in ("loss.png", "pairs.png", "quantiles.png"):
         assert Image.open(trained / name).size > (100, 100)
@@ -65,6 +68,7 @@ def test_a_run_leaves_pictures_and_numbers(trained):
     assert metrics["test_log_prob"] > -3 * 1.5 - np.log(1e-3 * 2.0) - 3
 
 
+@pytest.mark.two_engines
 def test_it_goes_on_to_more_epochs(trained, capsys):
     assert train(trained.parent) != 0
     assert "--resume" in capsys.readouterr().err
@@ -88,6 +92,7 @@ def test_it_does_not_go_on_with_another_table(folder, tmp_path, capsys):
     assert "was written in training on other data" in capsys.readouterr().err
 
 
+@pytest.mark.two_engines
 def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
     assert main(["sample", str(trained), "-n", "7", "-o", str(tmp_path / "more.csv")]) == 0
     rows = list(csv.reader((tmp_path / "more.csv").open()))
@@ -99,6 +104,7 @@ def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
     assert "--zoom: expected a flow of images" in capsys.readouterr().err
 
 
+@pytest.mark.two_engines
 def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
     assert main(["evaluate", str(trained)]) == 0
     assert "nats" in capsys.readouterr().out
@@ -172,6 +178,21 @@ def test_columns_that_are_positive_in_the_data_alone_are_told(folder, tmp_path, 
         main(["train", str(folder / "tiny.toml"), *arguments, *asked, "--out", str(tmp_path / "again")]) == 0
     )
     assert "not above 0" not in capsys.readouterr().err
+
+
+def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_path):
+    x = np.random.default_rng(0).normal([0.0, 20.0, 50.0], [1.0, 3.0, 1.0], (200, 3)) % [1e9, 24, 1e9]
+    np.savetxt(tmp_path / "table.csv", x, delimiter=",", header="free,hour,far", comments="")
+    domains = '["real", ["circular", 0, 24], "real"]'
+    options = ["training.epochs=1", "sampling.count=300", f"model.domains={domains}"]
+    settings = [part for option in options for part in ("--set", option)]
+    run = tmp_path / "run"
+    given = ["train", str(folder / "tiny.toml"), "--data", str(tmp_path / "table.csv"), *settings]
+    assert main([*given, "--out", str(run)]) == 0
+    assert f"domains = {domains}" in (run / "recipe.toml").read_text("utf-8")
+    assert main(["sample", str(run), "-n", "300", "-o", str(tmp_path / "drawn.csv")]) == 0
+    hours = np.loadtxt(tmp_path / "drawn.csv", delimiter=",", skiprows=1)[:, 1]
+    assert 0 <= hours.min() < 6 < 18 < hours.max() < 24
 
 
 @pytest.mark.parametrize(

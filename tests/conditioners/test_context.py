@@ -9,6 +9,8 @@ from flowkit.conditioners import MLP, ConvNet
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 EPSILON = np.finfo("float32").eps
 
 

@@ -1,10 +1,13 @@
 """PlacePrior: a number for each place, and for each class."""
 
 import numpy as np
+import pytest
 from keras import ops
 
 from flowkit.bijectors import MultiScale, Squeeze
 from flowkit.conditioners import PlacePrior
+
+pytestmark = pytest.mark.two_engines
 
 EPSILON = np.finfo("float32").eps
 

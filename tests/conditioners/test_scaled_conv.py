@@ -26,6 +26,7 @@ def literal(x, layer):
     return (y + bias) * np.exp(layer.factor * logs)
 
 
+@pytest.mark.wide("kernel_size")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("edge_bias", [True, False])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])

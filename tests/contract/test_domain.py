@@ -8,6 +8,8 @@ from keras import ops
 
 from flowkit.contract import Domain
 
+pytestmark = pytest.mark.two_engines
+
 DOMAINS = {
     "real": Domain.REAL,
     "positive": Domain.POSITIVE,
@@ -16,6 +18,7 @@ DOMAINS = {
     "below": Domain.interval(-math.inf, 2),
     "columns": Domain.intervals((0, math.inf), (-math.inf, math.inf), (-3, 5), (-math.inf, 2)),
     "circle": Domain.CIRCLE,
+    "beside circles": Domain.each(Domain.REAL, Domain.CIRCLE, Domain.circle(0, 24), Domain.POSITIVE),
     "simplex": Domain.SIMPLEX,
 }
 
@@ -29,6 +32,7 @@ def test_points_drawn_from_the_real_line_lie_inside(name):
     assert DOMAINS[name].contains(x)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", DOMAINS)
 def test_a_nan_lies_nowhere(name):
     assert not DOMAINS[name].contains(ops.convert_to_tensor([[0.5, math.nan, 0.5, 0.5]]))
@@ -44,6 +48,7 @@ def test_a_nan_lies_nowhere(name):
         (Domain.intervals((0, math.inf), (-1, 1)), [7.0, -0.9], [0.9, -1.0]),
         (Domain.intervals((-math.inf, math.inf), (-1, 1)), [-7.0, 0.9], [math.inf, 0.9]),
         (Domain.CIRCLE, [-3.1415925, 3.1], [-3.1, 3.1415930]),
+        (Domain.each(Domain.POSITIVE, Domain.circle(0, 24)), [7.0, 0.0], [7.0, 24.0]),
         (Domain.SIMPLEX, [0.25, 0.75], [0.25, 0.8]),
         (Domain.SIMPLEX, [0.0, 1.0], [-0.25, 1.25]),
     ],
@@ -76,3 +81,18 @@ def test_columns_with_the_same_interval_are_that_interval():
     assert Domain.intervals((0, 1), (0, 1)) == Domain.UNIT_INTERVAL
     with pytest.raises(ValueError, match="received none"):
         Domain.intervals()
+
+
+def test_intervals_and_circles_side_by_side():
+    mixed = Domain.each(Domain.REAL, Domain.circle(0, 24))
+    assert mixed.columns == [Domain.REAL, Domain.circle(0, 24)]
+    assert Domain.each(Domain.POSITIVE, Domain.POSITIVE) == Domain.POSITIVE
+    assert Domain.each(Domain.CIRCLE, Domain.CIRCLE).columns == [Domain.CIRCLE, Domain.CIRCLE]
+    assert Domain.circle(-math.pi, math.pi) == Domain.CIRCLE
+    assert str(mixed) == "Domain.each(Domain.REAL, Domain.circle(0, 24))"
+    for call in (Domain.each, lambda: Domain.each(Domain.SIMPLEX), lambda: Domain.each(mixed)):
+        with pytest.raises(ValueError, match="expects an interval or a circle for each column"):
+            call()
+    for ends in ((1, 1), (0, math.inf), (math.nan, 1)):
+        with pytest.raises(ValueError, match="expects finite low < high"):
+            Domain.circle(*ends)

@@ -7,6 +7,8 @@ import pytest
 from flowkit.bijectors import Squeeze
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_the_message_names_everything():
     layer = Squeeze(name="halve")

@@ -7,6 +7,8 @@ import pytest
 from flowkit.contract import BijectorSpec, Domain
 from flowkit.contract.spec import composed, weakest
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_the_default_promises_the_least_common_thing():
     spec = BijectorSpec()

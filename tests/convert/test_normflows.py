@@ -9,6 +9,8 @@ from tolerance import PARITY
 
 from flowkit.convert import from_normflows
 
+pytestmark = pytest.mark.one_engine
+
 torch = pytest.importorskip("torch")
 nf = pytest.importorskip("normflows")
 

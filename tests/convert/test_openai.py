@@ -12,6 +12,8 @@ from flowkit import Flow, bijectors, zoo
 from flowkit.conditioners import MLP
 from flowkit.convert import from_openai, to_openai
 
+pytestmark = pytest.mark.one_engine
+
 SHAPE = (8, 8, 2)
 CONDITIONING = {
     "nothing": {"learn_top": False},
@@ -45,6 +47,7 @@ def test_latents_and_densities_are_those_of_the_specification(coupling, permutat
         np.testing.assert_allclose(flow.encode(x, labels), z, rtol=PARITY, atol=PARITY * np.abs(z).max())
 
 
+@pytest.mark.two_engines
 @pytest.mark.parametrize("n_bits", [5, 8])
 def test_images_are_dequantised_as_published(n_bits):
     variables, bins = random_checkpoint(), 2**n_bits

@@ -12,6 +12,8 @@ from flowkit import Flow
 from flowkit.bijectors import Scale
 from flowkit.data import Batches, augment, batches
 
+pytestmark = pytest.mark.one_engine
+
 COUNT = 22
 EVENTS = np.arange(1, COUNT + 1, dtype="float32")[:, None]
 
@@ -207,6 +209,7 @@ def epochs(start, stop, batch_size):
     return np.concatenate([expected(epoch, batch_size) for epoch in range(start, stop)])
 
 
+@pytest.mark.two_engines
 @pytest.mark.parametrize("batch_size", [4, 11, 22], ids=["5 batches", "2 batches", "1 batch"])
 @pytest.mark.parametrize("context", [None, np.arange(COUNT)], ids=["plain", "context"])
 @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
@@ -226,6 +229,7 @@ def test_fit_sees_each_epoch_in_its_own_order(batch_size, context, built):
     assert np.array_equal(model.seen()[before:], epochs(3, 5, batch_size))
 
 
+@pytest.mark.two_engines
 def test_fit_resumes_at_an_epoch():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     data.epoch = 2
@@ -233,6 +237,7 @@ def test_fit_resumes_at_an_epoch():
     assert np.array_equal(model.seen()[-10:], epochs(2, 4, 4))
 
 
+@pytest.mark.two_engines
 def test_fit_is_not_disturbed_by_validation_and_peeking():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     peek = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: data[3])
@@ -251,6 +256,7 @@ class InterruptEpoch1(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.two_engines
 def test_fit_after_an_interrupted_epoch_repeats_it():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     with pytest.raises(KeyboardInterrupt):
@@ -282,6 +288,7 @@ def test_a_fit_that_says_when_it_begins_leaves_nothing_to_guess(batch_size, make
         assert np.array_equal(model.seen()[-3 * len(data) :], epochs(start, start + 3, batch_size))
 
 
+@pytest.mark.two_engines
 def test_a_callback_may_move_the_epoch():
     jump = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: setattr(data, "epoch", 2 * epoch + 2)

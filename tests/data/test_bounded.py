@@ -16,6 +16,8 @@ from flowkit import recipes
 from flowkit.data import MAX_BYTES, load
 from flowkit.data.image_file import read_image
 
+pytestmark = pytest.mark.one_engine
+
 MB = 10**6
 
 

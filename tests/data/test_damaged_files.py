@@ -19,9 +19,9 @@ def npy(array):
     return buffer.getvalue()
 
 
-def npz(**arrays):
+def npz(save=np.savez_compressed, **arrays):
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    save(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -41,6 +41,7 @@ WHOLE = {
     "a.npy": npy(PIXELS),
     "floats.npy": npy(PIXELS.astype("f8")),
     "a.npz": npz(images=PIXELS, labels=np.arange(20)),
+    "unpacked.npz": npz(np.savez, images=PIXELS, labels=np.arange(20)),
     "a-idx3-ubyte": idx(GREY),
     "a-idx3-ubyte.gz": gzip.compress(idx(GREY)),
     "a.png": picture(PIXELS[0], "PNG"),
@@ -60,8 +61,13 @@ def damaged(raw, chance):
     return raw
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, name):
+STAYS = ("a.npy", "unpacked.npz", "a-idx3-ubyte")  # on the disk, if it may
+
+
+@pytest.mark.parametrize(
+    ("name", "in_memory"), [*((name, True) for name in WHOLE), *((name, False) for name in STAYS)]
+)
+def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, name, in_memory):
     chance = random.Random(name)
     folders = (
         [tmp_path]
@@ -76,7 +82,8 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, name):
         for folder in folders:
             (folder / name).write_bytes(damaged(WHOLE[name], chance) if case else WHOLE[name])
         try:
-            data = load(source, max_bytes=10**7)
+            data = load(source, max_bytes=10**7, in_memory=in_memory)
+            assert len(data.images[:]) == len(data)
         except ValueError as error:
             refusals.append(str(error))
             continue

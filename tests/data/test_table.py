@@ -5,6 +5,8 @@ import pytest
 
 from flowkit.data import load_table
 
+pytestmark = pytest.mark.one_engine
+
 X = np.random.default_rng(0).normal(size=(20, 3))
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from flowkit.data import validate_images, validate_labels
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_uint8_images_pass_through_uncopied():
     x = np.zeros((2, 4, 4, 3), np.uint8)

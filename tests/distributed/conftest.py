@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import signal
+import time
 
 import numpy as np
 import pytest
 
 from flowkit import backends
-from tests.distributed.launching import SCENARIOS, Group
+from tests.distributed.launching import SCENARIOS, SECONDS, Group
 
 
 @pytest.fixture(scope="session")
@@ -26,21 +28,33 @@ def launch():
 
 @pytest.fixture(scope="session")
 def scenarios(tmp_path_factory, launch):
-    """{number of processes: the folder that the scenarios have filled}: run once, for all workers of pytest."""
+    """{number of processes: the folder that the scenarios have filled, "dead": that of two of which one was killed}.
+
+    They run once, for all workers of pytest. Starting a process takes longer than most of what it does here.
+    """
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = place.parent
-    folders = {count: place / f"scenarios-by-{count}" for count in (1, 2)}
+    folders = {1: place / "scenarios-by-1", "dead": place / "dead", 2: place / "scenarios-by-2"}
+    own = {"CUDA_VISIBLE_DEVICES": "", "GIVEN": str(folders[1]), "DEAD": str(folders["dead"])}
     with open(place / "scenarios.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for count, folder in folders.items():
+        for key, folder in folders.items():
+            count, killed = (2, key == "dead") if key != 1 else (1, False)
             if not folder.exists():
                 folder.mkdir()
-                own = {"CUDA_VISIBLE_DEVICES": ""}
-                codes = launch(folder, SCENARIOS, folder, count=count, engine=backends.name(), **own).wait()
-                (folder / "codes.txt").write_text(str(codes))
+                die = {"DIE": "7"} if killed else {}  # in the second epoch
+                names = ["again"] if killed else []
+                group = launch(
+                    folder, SCENARIOS, folder, *names, count=count, engine=backends.name(), **own, **die
+                )
+                group.processes[-1].wait(SECONDS)
+                ended = time.monotonic()
+                codes = group.wait()
+                (folder / "codes.txt").write_text(f"{codes} {time.monotonic() - ended}")
             said = "\n".join((folder / f"said-{rank}.txt").read_text()[-3000:] for rank in range(count))
-            assert (folder / "codes.txt").read_text() == str([0] * count), said
+            expected = [1, -signal.SIGKILL] if killed else [0] * count
+            assert (folder / "codes.txt").read_text().startswith(str(expected)), said
     return folders
 
 

@@ -1,9 +1,11 @@
 """Trains small flows, in one process or as one of a group, and writes what came of it to FOLDER.
 
-python scenarios.py FOLDER [NAME...], with DIE=n in the environment for a last process that is killed in step n.
+python scenarios.py FOLDER [NAME...], with DIE=n in the environment for a last process that is killed in step n. GIVEN
+and DEAD are the folders of earlier ones.
 """
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -18,31 +20,35 @@ distributed.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from flowkit import backends, data, training, zoo  # noqa: E402
+from flowkit import Flow, backends, data, distributions, surjections, training  # noqa: E402
 from flowkit.cli import main  # noqa: E402
+from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 
 backends.spare_tensorflow()
 
 FOLDER, NAMES = Path(sys.argv[1]), sys.argv[2:]
+GIVEN = Path(os.environ.get("GIVEN", FOLDER))  # where one process has run the same before
+DEAD = Path(os.environ.get("DEAD", FOLDER))  # where one of two processes has died
 DIE = int(os.environ.get("DIE", -1))
 RANK = distributed.rank()
-X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
-LABELS = np.arange(32) % 3
+WRITTEN = set()  # what this process opens for writing, makes, renames or removes in FOLDER
+CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 
 
-def flow(**arguments):
-    keras.utils.set_random_seed(0)
-    made = zoo.glow(levels=1, steps=1, width=4, **{"input_shape": (4, 4, 2), "n_bits": None, **arguments})
-    inner = training.GlowAdamax(
-        1e-2, beta_2=0.75, use_ema=True, ema_momentum=0.5, global_clipnorm=5.0, gradient_accumulation_steps=2
-    )
-    made.compile(training.GuardedOptimizer(inner))
-    return made
+def _note_changes(event, given):
+    if event == "open":
+        path, _, flags = given
+        paths = [path] if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else []
+    else:
+        paths = given[:2] if event in CHANGES else []
+    for path in paths:
+        if isinstance(path, str | bytes | os.PathLike):
+            path = Path(os.path.abspath(os.fsdecode(path)))
+            if FOLDER in path.parents:
+                WRITTEN.add(path.relative_to(FOLDER).as_posix())
 
 
-def resume(name, batches):
-    path = FOLDER / f"{name}.npz"
-    return training.Resume(path, batches=batches, writer=distributed.is_main())
+sys.addaudithook(_note_changes)
 
 
 class Remember(keras.callbacks.Callback):
@@ -75,16 +81,21 @@ def values(flow):
     return np.concatenate([np.asarray(weight, "float64").ravel() for weight in flow.get_weights()])
 
 
-def train(name, flow, batches, until=(3,)):
+def train(name, flow, batches, until=(3,), handed=None):
+    """Until 3 epochs are done, in one call or several; `handed` names what another run has left on its way there."""
+    if handed is not None and handed.parent != FOLDER and distributed.is_main():
+        for kind in ("npz", "csv"):
+            shutil.copy(handed.with_suffix(f".{kind}"), FOLDER / f"{name}.{kind}")
     mine = distributed.mine(np.arange(len(X)))
     flow.adapt(X[mine], None if batches.context is None else LABELS[mine])
     first = values(flow)
     told = Remember()
     guard = training.StopWhenDiverged(5)
     for epochs in until:
-        checkpoint = resume(name, batches)
-        checkpoint.load(flow)
-        checkpoint.fit(flow, epochs, [guard, told])
+        go_on(flow, FOLDER / f"{name}.npz", batches, epochs, [guard, told])
+        if name == "resumed" and epochs == 1 and distributed.is_main():
+            for kind in ("npz", "csv"):
+                shutil.copy(FOLDER / f"{name}.{kind}", FOLDER / f"handed.{kind}")
     skipped = int(keras.ops.convert_to_numpy(training.guard.guarded(flow.optimizer).skipped))
     np.savez(
         FOLDER / f"{name}-{RANK}", first=first, weights=values(flow), losses=told.losses, skipped=skipped
@@ -108,12 +119,61 @@ def noise():
 
 
 def answers():
-    """Densities, for which one process asks alone, and samples. On JAX all draw: seeds are the group's variables."""
+    """Densities and samples, for which one process asks alone."""
     asked = flow()
     asked.adapt(distributed.mine(X))
     told = {"log_prob": asked.log_prob(X[:3])} if distributed.is_main() else {}
-    if distributed.is_main() or backends.name() == "jax":
-        np.savez(FOLDER / f"answers-{RANK}", sample=asked.sample(2, seed=0), **told)
+    if distributed.is_main():
+        told["sample"] = asked.sample(2, seed=0)
+    np.savez(FOLDER / f"answers-{RANK}", **told)
+
+
+def moved(made, by=0.02):
+    """A flow whose networks do not answer with constants, as they do in the beginning."""
+    rng = np.random.default_rng(0)
+    for weight in made.trainable_variables:
+        weight.assign(keras.ops.convert_to_numpy(weight) + by * rng.normal(size=weight.shape))
+    return made
+
+
+def table_flow():
+    """A flow of tables that draws on its way back, and whose base has weights and draws twice."""
+    keras.utils.set_random_seed(0)
+    made = Flow(surjections.Slice(1), distributions.Mixture(3))
+    made.adapt(distributed.mine(X[:, 0, 0]))
+    return moved(made)
+
+
+def spread():
+    """Samples that all draw together, and how many of them each has decoded."""
+    labelled, table, told = flow(num_classes=3), table_flow(), {}
+    mine = distributed.mine(np.arange(len(X)))
+    moved(labelled.adapt(X[mine], LABELS[mine]))
+    for name, asked, given in (
+        ("labels", labelled, {"n": 3, "context": np.arange(3), "temperature": 0.5}),
+        ("table", table, {"n": 7}),
+        ("one", table, {"n": 1}),
+    ):
+        given["check"] = None  # which would look at rows, and they are counted
+        if distributed.is_main():
+            told[f"{name}_alone"] = asked.sample(**given, seed=4)  # for which no other is needed
+            if backends.name() == "torch":
+                asked.sample(**given)  # its generator moves on; on JAX it is the group's
+        run, told[f"{name}_rows"] = asked._run, []
+
+        def counting(function, *args, run=run, rows=told[f"{name}_rows"]):
+            rows.append(len(args[0]))
+            return run(function, *args)
+
+        asked._run = counting
+        told[name] = asked.sample(**given, seed=4, spread=True)
+        asked._run = run
+        told[f"{name}_next"] = asked.sample(**given, spread=True)
+    try:
+        asked.sample(2 + RANK, seed=4, spread=True)
+    except ValueError as error:
+        told["refused"] = str(error)
+    np.savez(FOLDER / f"spread-{RANK}", **told)
 
 
 def validated():
@@ -155,8 +215,9 @@ def command(name, epochs, **settings):
 
 def refused():
     """A folder that is taken."""
-    (FOLDER / "refused").mkdir(exist_ok=True)
-    (FOLDER / "refused" / "recipe.toml").touch()
+    if distributed.is_main():
+        (FOLDER / "refused").mkdir(exist_ok=True)
+        (FOLDER / "refused" / "recipe.toml").touch()
     distributed.barrier()
     command("refused", 2, **SETTINGS)
 
@@ -182,6 +243,26 @@ def trained():
     command("trained", 8, **SETTINGS, **HELD_OUT)
 
 
+def commands():
+    """Commands that ask a trained flow, which all share: samples and a score, and two that are refused."""
+    table, drawn = FOLDER / "table.keras", FOLDER / "drawn.csv"
+    asked = table_flow()
+    if distributed.is_main():
+        asked.save(table)
+    distributed.barrier()
+    told = {}
+    for name, words in {
+        "sampled": ["sample", table, "-n", 11, "-o", drawn],
+        "evaluated": ["evaluate", table, "--data", drawn],
+        "nowhere": ["sample", FOLDER / "nowhere.keras"],
+        "unfit": ["evaluate", table, "--data", "digits"],
+    }.items():
+        print(f"> {name}", flush=True)
+        told[name] = main([str(word) for word in words])
+    print("> end", flush=True)
+    np.savez(FOLDER / f"commands-{RANK}", **told)
+
+
 def left():
     """What a process knows of itself once all have left the group."""
     np.savez(
@@ -198,16 +279,21 @@ SCENARIOS = {
     "nan": lambda: train("nan", flow(), Poison(X, batch_size=8)),
     "labels": lambda: train("labels", flow(num_classes=3), data.batches(X, LABELS, batch_size=8)),
     "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
+    "moved": lambda: train("moved", flow(), data.batches(X, batch_size=8), handed=GIVEN / "handed"),
+    "again": lambda: train("again", flow(), data.batches(X, batch_size=8), handed=DEAD / "again"),
     "noise": noise,
     "answers": answers,
+    "spread": spread,
+    "commands": commands,
     "validated": validated,
     "refused": refused,
     "terminated": terminated,
     "trained": trained,
     "left": left,
 }
-OF_SEVERAL = ("refused", "terminated")
+OF_SEVERAL = ("moved", "again", "refused", "terminated")
 
 for name in NAMES or SCENARIOS:
     if distributed.world() > 1 or name not in OF_SEVERAL:
         SCENARIOS[name]()
+(FOLDER / f"written-{RANK}.txt").write_text("\n".join(sorted(WRITTEN)))

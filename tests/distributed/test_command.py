@@ -12,18 +12,21 @@ pytestmark = pytest.mark.skipif(backends.name() not in ("torch", "jax"), reason=
 
 
 @pytest.fixture(scope="module")
-def words(scenarios):
-    """(scenario, rank) -> what flowkit has said in it, without the engines' own words."""
+def all_words(scenarios):
+    """(scenario, number of processes, rank) -> all lines that were said in it."""
 
-    def said(name, rank):
-        text = (
-            (scenarios[2] / f"said-{rank}.txt").read_text().partition(f"> {name}\n")[2].partition("\n> ")[0]
-        )
-        return [
-            line for line in text.splitlines() if line.startswith(("flowkit:", "epoch", "test", "samples"))
-        ]
+    def said(name, count, rank):
+        text = (scenarios[count] / f"said-{rank}.txt").read_text().partition(f"> {name}\n")[2]
+        return f"\n{text}".partition("\n> ")[0].splitlines()[1:]
 
     return said
+
+
+@pytest.fixture(scope="module")
+def words(all_words):
+    """(scenario, rank) -> what flowkit has said in it, without the engines' own words."""
+    own = ("flowkit:", "epoch", "test", "samples")
+    return lambda name, rank: [line for line in all_words(name, 2, rank) if line.startswith(own)]
 
 
 def codes(came_of, name):
@@ -40,6 +43,36 @@ def test_one_process_writes_and_talks(scenarios, came_of, words):
     assert [row["epoch"] for row in read_log(run / "log.csv")] == [1, 2, 3]
     assert (run / "flow.keras").is_file()
     assert (run / "metrics.json").is_file()
+
+
+def test_no_file_is_written_by_a_process_that_is_not_the_main_one(scenarios):
+    """What each has opened for writing, made, renamed or removed, as Python has told it of itself."""
+    main, other = (set((scenarios[2] / f"written-{rank}.txt").read_text().splitlines()) for rank in (0, 1))
+    files = (
+        "recipe.toml",
+        "log.csv",
+        "checkpoint.npz",
+        "samples/epoch-001.png",
+        "flow.keras",
+        "metrics.json",
+    )
+    assert {f"trained/{file}" for file in files} < main
+    assert {"terminated/checkpoint.npz", "stored.npz"} < main
+    own = {path for path in other if path.endswith("-1.npz")}  # what a scenario notes
+    assert "trained-1.npz" in own
+    assert other == own
+
+
+def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, came_of, all_words):
+    one, main, other = (came_of("commands", *who) for who in ((1, 0), (2, 0), (2, 1)))
+    for name, code in {"sampled": 0, "evaluated": 0, "nowhere": 2, "unfit": 2}.items():
+        assert [int(run[name]) for run in (one, main, other)] == [code] * 3
+        (line,), (same,) = all_words(name, 1, 0), all_words(name, 2, 0)
+        assert line.replace("scenarios-by-1", "scenarios-by-2") == same
+        assert all_words(name, 2, 1) == []
+    drawn = [np.loadtxt(scenarios[count] / "drawn.csv", delimiter=",") for count in (1, 2)]
+    assert drawn[0].shape == (11, 2)
+    np.testing.assert_allclose(*drawn, rtol=1e-4, atol=1e-5)
 
 
 def test_both_are_refused_together(scenarios, came_of, words):

@@ -97,6 +97,52 @@ def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_lin
     assert not (tmp_path / "run").exists()
 
 
+OF_ONE = {
+    "diagnose": ["run"],
+    "compare": ["run", "run"],
+    "interpolate": ["run", "a.png", "a.png"],
+    "manipulate": ["run", "a.png", "--from-class", "0", "--to-class", "1"],
+    "play": ["run"],
+    "convert": ["run", "-o", "weights.npz"],
+    "preset": ["run", "made"],
+    "check": ["mypkg:Twist"],
+    "info": [],
+}
+
+
+@pytest.mark.one_engine
+def test_other_commands_are_known_to_share_their_work():
+    from flowkit.cli.app import app
+
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert names == {*OF_ONE, "train", "sample", "evaluate"}
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("name", OF_ONE)
+def test_a_command_of_one_process_is_left_to_the_main_one(monkeypatch, capsys, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").touch()
+    for variable, value in {**TORCHRUN, "RANK": "1"}.items():
+        monkeypatch.setenv(variable, value)
+    assert main([name, *OF_ONE[name]]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.one_engine
+def test_the_main_process_says_that_a_command_is_its_own(monkeypatch, capsys):
+    for variable, value in TORCHRUN.items():
+        monkeypatch.setenv(variable, value)
+    assert main(["info"]) == 0
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith(
+        "flowkit: note: this command works in one process: of the 2 that torchrun has started"
+    )
+    assert "keras" in said.out
+
+
 @pytest.mark.one_engine
 @pytest.mark.parametrize("way", ["sys.exit({})", "raise SystemExit({})"])
 @pytest.mark.parametrize(("status", "code", "waits"), [("0", 0, True), ("3", 3, False), ("'why'", 1, False)])

@@ -1,13 +1,13 @@
 """Two processes train what one trains: the same weights to rounding, and the same numbers in all of them."""
 
-import signal
-import time
+import shutil
 
 import numpy as np
 import pytest
 
-from flowkit import backends
-from tests.distributed.launching import SCENARIOS, SECONDS
+from flowkit import backends, data
+from flowkit.training import read_log
+from tests.distributed.small_flow import X, flow, go_on
 
 pytestmark = pytest.mark.skipif(
     backends.name() not in ("torch", "jax"), reason="one process on this engine, which test_group.py asks"
@@ -40,6 +40,35 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(came_of):
         assert (came_of("resumed", 2, rank)["weights"] == came_of("stored", 2, rank)["weights"]).all()
 
 
+def test_a_run_of_one_process_goes_on_with_two(scenarios, came_of):
+    one, main, other = came_of("stored", 1, 0), came_of("moved", 2, 0), came_of("moved", 2, 1)
+    assert np.abs(main["weights"] - one["weights"]).max() < 1e-6
+    assert (main["weights"] == other["weights"]).all()
+    np.testing.assert_array_equal(main["losses"], other["losses"])
+    np.testing.assert_allclose(main["losses"], one["losses"][-len(main["losses"]) :], rtol=1e-5)
+    assert len(main["losses"]) == 2 * len(one["losses"]) / 3
+    check_log(scenarios[2] / "moved.csv", scenarios[1] / "resumed.csv")
+
+
+def test_a_run_of_two_processes_goes_on_with_one(scenarios, came_of, tmp_path):
+    for kind in ("npz", "csv"):
+        shutil.copy(scenarios[2] / f"handed.{kind}", tmp_path / f"moved.{kind}")
+    made = flow()
+    made.adapt(np.zeros_like(X) + X[:1])  # which the checkpoint makes up for
+    go_on(made, tmp_path / "moved.npz", data.batches(X, batch_size=8), 3)
+    weights = np.concatenate([np.asarray(weight, "float64").ravel() for weight in made.get_weights()])
+    assert np.abs(weights - came_of("stored", 1, 0)["weights"]).max() < 1e-6
+    check_log(tmp_path / "moved.csv", scenarios[1] / "resumed.csv")
+
+
+def check_log(path, expected):
+    """That a log has the rows of another: an epoch each, and the same losses but for rounding."""
+    rows, others = read_log(path), read_log(expected)
+    assert [row["epoch"] for row in rows] == [row["epoch"] for row in others] == [1, 2, 3]
+    for key in ("loss", "nll"):
+        np.testing.assert_allclose([row[key] for row in rows], [row[key] for row in others], rtol=1e-5)
+
+
 def test_one_seed_is_stored_and_rows_get_numbers_of_their_own(came_of):
     main, other = came_of("noise", 2, 0), came_of("noise", 2, 1)
     assert (main["after"] == other["after"]).all()
@@ -67,17 +96,15 @@ def test_who_has_left_is_alone_and_still_knows_whether_it_was_the_main_one(came_
     assert [bool(one["main"]) for one in left] == [True, False]
 
 
-def test_a_process_that_dies_is_named_and_training_goes_on_from_its_checkpoint(came_of, launch, tmp_path):
-    group = launch(
-        tmp_path, SCENARIOS, tmp_path, "stored", engine=backends.name(), DIE="7"
-    )  # in the second epoch
-    group.processes[1].wait(SECONDS)
-    died = time.monotonic()
-    assert group.wait() == [1, -signal.SIGKILL], group.said(0)
-    assert time.monotonic() - died < 60  # which users are told, in docs/scaling.md
-    assert "flowkit: process 1 of 2 has ended" in group.said(0)
-    again = launch(tmp_path, SCENARIOS, tmp_path, "stored", engine=backends.name())
-    assert again.wait() == [0, 0], again.said(0)
+def test_a_process_that_dies_is_named_and_the_other_ends_soon(scenarios):
+    said = (scenarios["dead"] / "said-0.txt").read_text()
+    assert "flowkit: process 1 of 2 has ended" in said
+    seconds = float((scenarios["dead"] / "codes.txt").read_text().split()[-1])
+    assert seconds < 60  # which users are told, in docs/scaling.md
+
+
+def test_processes_that_are_started_again_go_on_from_the_checkpoint_bit_for_bit(scenarios, came_of):
+    assert [row["epoch"] for row in read_log(scenarios["dead"] / "again.csv")] == [1]
     for rank in (0, 1):
-        weights = np.load(tmp_path / f"stored-{rank}.npz")["weights"]
-        assert (weights == came_of("stored", 2, rank)["weights"]).all()
+        assert (came_of("again", 2, rank)["weights"] == came_of("stored", 2, rank)["weights"]).all()
+        assert len(came_of("again", 2, rank)["losses"]) == len(came_of("moved", 2, rank)["losses"])

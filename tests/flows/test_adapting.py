@@ -12,6 +12,8 @@ from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.adaptation import adapted_flag, is_adapted
 from flowkit.distributions import Mixture, Normal
 
+pytestmark = pytest.mark.two_engines
+
 ROWS = 32
 
 

@@ -6,6 +6,8 @@ from small_flows import glow, one_line
 
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.mark.parametrize("call", ["log_prob", "encode", "bits_per_dim", "adapt", "fit"])
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from flowkit import Flow, LabelledFlow
 from flowkit.bijectors import Coupling, Shift
 from flowkit.conditioners import MLP
 
+pytestmark = pytest.mark.one_engine
+
 
 @pytest.mark.parametrize(
     "given", [{"loss": "mse"}, {"loss": []}, {"metrics": ["mae"]}, {"loss_weights": 2.0}]
@@ -34,6 +36,7 @@ def test_no_loss_is_what_is_meant():
     assert isinstance(flow.optimizer, keras.optimizers.RMSprop)
 
 
+@pytest.mark.every_engine
 def test_a_compiled_flow_is_read_as_it_was_saved(tmp_path):
     flow = Flow(Coupling(MLP([4])))
     x = np.random.default_rng(0).normal(size=(32, 2)).astype("float32")

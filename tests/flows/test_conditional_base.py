@@ -11,6 +11,8 @@ from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.distributions import Normal
 
+pytestmark = pytest.mark.two_engines
+
 
 @keras.saving.register_keras_serializable("flowkit-tests")
 class Placed(Normal):

@@ -13,6 +13,8 @@ from flowkit.bijectors import Chain, Coupling, Inverse, MultiScale, Permute, Sca
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.two_engines
+
 
 def test_the_public_names_are_there():
     assert flowkit.Flow is Flow

@@ -17,6 +17,8 @@ from flowkit.contract import ContractError
 from flowkit.flows import in_batches
 from flowkit.zoo import nsf
 
+pytestmark = pytest.mark.one_engine
+
 X = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
 CONTEXT = np.random.default_rng(1).normal(size=(8, 3)).astype("float32")
 

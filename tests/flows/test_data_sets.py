@@ -8,6 +8,8 @@ from small_flows import Rows, glow, vectors, weights
 from flowkit import backends
 from flowkit.contract import ContractError
 
+pytestmark = pytest.mark.one_engine
+
 
 def as_dataset(kind, x, context):
     """`({"x": ..., "context": ...},)` in batches of 8, as one of the kinds of data set that Keras takes."""
@@ -36,6 +38,7 @@ KINDS = ["PyDataset", "generator", *(["torch"] if backends.installed("torch") el
 KINDS += ["tf.data"] if backends.installed("tensorflow") else []
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("kind", KINDS)
 def test_fit_takes_what_keras_takes(kind, x, context):
     def trained(data, **options):
@@ -53,6 +56,7 @@ def test_fit_takes_what_keras_takes(kind, x, context):
         np.testing.assert_allclose(one, other, atol=64 * np.finfo("float32").eps)
 
 
+@pytest.mark.two_engines
 def test_validation_data_are_checked(x):
     flow = vectors()
     flow.compile(optimizer="adam")
@@ -79,6 +83,7 @@ def test_scores_of_a_flow_that_waits_for_adapt_are_refused(call, kind, built, im
         getattr(flow, call)(images if kind == "array" else Rows({"x": images}), verbose=0)
 
 
+@pytest.mark.two_engines
 @pytest.mark.parametrize("call", ["train_on_batch", "test_on_batch", "predict_on_batch"])
 def test_single_batches_are_held_to_the_same(call, images):
     flow = glow(input_shape=(8, 8, 1))

@@ -24,6 +24,7 @@ def test_log_prob_by_hand():
     np.testing.assert_allclose(flow.bits_per_dim(x), -expected / (2 * np.log(2)), rtol=PARITY)
 
 
+@pytest.mark.wide("name")
 @pytest.mark.parametrize("name", ["image_flow", "class_flow", "vector_flow", "context_flow"])
 def test_log_prob_does_not_depend_on_the_batch_size(request, name, images, labels, x, context):
     flow = request.getfixturevalue(name)
@@ -53,6 +54,7 @@ def test_the_call_is_log_prob_and_carries_gradients(vector_flow, x):
     assert abs((gradient * direction).sum() - difference) <= bound
 
 
+@pytest.mark.two_engines
 def test_images_of_another_size_where_the_weights_belong_to_channels():
     """Each size has its own compiled function and its own number of dimensions."""
     flow = Flow(Chain([Scale([0.1, 0.2]), Conv1x1(seed=0)]))
@@ -83,6 +85,7 @@ def test_a_label_that_is_no_class_gives_nan_on_every_engine(class_flow, images):
     np.testing.assert_array_equal(np.isfinite(log_prob), inputs["context"] < 3)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("options", "bits"), [({"n_bits": n}, n) for n in range(1, 9)] + [({"levels": 17}, math.log2(17))]
 )
@@ -96,6 +99,7 @@ def test_uniform_data_over_2_to_the_b_levels_score_b_bits(options, bits, samples
     np.testing.assert_allclose(scores, bits, rtol=4 * np.finfo("float32").eps)  # D ln(levels) in float32
 
 
+@pytest.mark.two_engines
 def test_the_importance_weighted_bound_is_tighter():
     """Under a narrow base a pixel's probability depends much on the noise, so the bounds are far apart."""
     flow = Flow(Scale(math.log(8)), dequantize=Dequantize(n_bits=1))
@@ -107,11 +111,13 @@ def test_the_importance_weighted_bound_is_tighter():
     assert abs(bits[2] - exact) < 0.05
 
 
+@pytest.mark.one_engine
 def test_a_bound_needs_noise_to_be_over(vector_flow, x):
     with pytest.raises(ValueError, match="expects samples=1 for a flow whose log_prob is exact, received 4"):
         vector_flow.bits_per_dim(x, samples=4)
 
 
+@pytest.mark.two_engines
 def test_few_bits_really_quantise(perturb, images):
     flow = perturb(glow(levels=1, n_bits=3, input_shape=(8, 8, 1)))
     coarse = images // 32 * 32
@@ -120,6 +126,7 @@ def test_few_bits_really_quantise(perturb, images):
     assert (flow.sample(4, seed=0) % 32 == 0).all()
 
 
+@pytest.mark.one_engine
 def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(run_python):
     """On torch an eager call keeps its graph; methods must not, nor turn gradients off for others."""
     source = """

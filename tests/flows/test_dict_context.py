@@ -14,6 +14,8 @@ from flowkit.testing import check_bijector, check_distribution
 from flowkit.testing.given import contexts
 from flowkit.transforms import Affine
 
+pytestmark = pytest.mark.two_engines
+
 SHAPES = {"a": (2,), "b": (3,)}
 ROWS = 20
 
@@ -85,6 +87,7 @@ BASES = {
 }
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("base", "backprop"), [("none", "stored"), ("normal", "recompute"), ("mixture", "reversible")]
 )
@@ -139,6 +142,7 @@ def numbers(rng, batch, event):
     return {"a": rng.normal(size=(batch, 2)).astype("float32"), "b": rng.normal(size=(batch, 3))}
 
 
+@pytest.mark.one_engine
 def test_every_clause_takes_a_dict():
     report = check_bijector(
         lambda: Coupling(Reads(), Affine("tanh")), event_shapes=[(4,)], context=SHAPES, examples=2
@@ -150,6 +154,7 @@ def test_every_clause_takes_a_dict():
     assert {verdicts[clause] for clause in asked} == {"kept"}
 
 
+@pytest.mark.one_engine
 def test_a_function_may_make_the_dict():
     clauses = ["context", "log-det", "saving"]
     report = check_bijector(
@@ -158,6 +163,7 @@ def test_a_function_may_make_the_dict():
     assert [result.verdict for result in report.results] == ["kept"] * 3
 
 
+@pytest.mark.one_engine
 def test_of_a_chain_that_adapts_too():
     def steps():
         return Chain([ActNorm(), Coupling(Reads(), Affine("tanh"))])
@@ -180,6 +186,7 @@ class ByOnePart(Bijector):
         return z - context["a"][:, :1], 0.0
 
 
+@pytest.mark.one_engine
 def test_a_mistake_is_found_and_its_line_names_the_dict():
     with pytest.raises(ContractError) as caught:
         check_bijector(ByOnePart(), event_shapes=[(2,)], context=SHAPES, examples=3)
@@ -187,6 +194,7 @@ def test_a_mistake_is_found_and_its_line_names_the_dict():
     assert "context={'a': (2,), 'b': (3,)}" in str(caught.value)
 
 
+@pytest.mark.one_engine
 def test_a_base_is_held_to_its_promises_with_a_dict():
     one = {"a": np.array([0.5, -1.0], "float32"), "b": np.ones(3, "float32")}
     for kind in ("normal", "mixture"):
@@ -194,6 +202,7 @@ def test_a_base_is_held_to_its_promises_with_a_dict():
         assert report == dict.fromkeys(report, "kept")
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("wrong", ["a", {}, {"a": 2}, {"a": ("x",)}, 3])
 def test_what_describes_no_context_is_refused(wrong):
     with pytest.raises(TypeError, match="or a dict of shapes"):

@@ -13,6 +13,8 @@ from flowkit.distributions import Normal
 from flowkit.flows import drawing
 from flowkit.transforms import Affine
 
+pytestmark = pytest.mark.two_engines
+
 
 class TwoColumns(Normal):
     """Draws one column after the other."""
@@ -122,6 +124,14 @@ def test_a_repeated_context_is_sliced_like_the_array_it_stands_for():
     assert (repeated.shape, len(repeated)) == (whole.shape, 12)
     for cut in (slice(0, 5), slice(4, 100), slice(11, 12), slice(12, 14)):
         np.testing.assert_array_equal(repeated[cut], whole[cut])
+
+
+def test_a_part_of_rows_is_sliced_like_the_array_it_stands_for(small_blocks):
+    z = drawing.Latents(TwoColumns(), 30, (2,), seed=[0])
+    part, whole = drawing.Part(z, 5, 26), z[5:26]
+    assert (part.shape, len(part), part.dtype) == (whole.shape, 21, whole.dtype)
+    for cut in (slice(0, 5), slice(4, 100), slice(20, 21), slice(21, 23)):
+        np.testing.assert_array_equal(part[cut], whole[cut])
 
 
 def test_levels_drawn_anew_are_drawn_as_samples_are():

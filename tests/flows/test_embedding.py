@@ -19,6 +19,8 @@ from flowkit.distributions import Normal
 from flowkit.latent import resample
 from flowkit.transforms import Affine
 
+pytestmark = pytest.mark.two_engines
+
 ROWS = 20
 
 
@@ -112,6 +114,7 @@ def first(context, count):
 # Any layer or model, trained and saved
 
 
+@pytest.mark.wide
 @pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer")
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_trained_counted_and_saved(kind, x, numbers, labels, tmp_path):
@@ -172,6 +175,7 @@ def test_gradients_reach_it_where_memory_is_saved(backprop, flow, x, numbers):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(two).max())
 
 
+@pytest.mark.one_engine
 def test_the_example_of_the_user_guide_runs():
     page = (Path(__file__).parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
     (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "embedding=reader" in b)
@@ -180,6 +184,7 @@ def test_the_example_of_the_user_guide_runs():
     assert names["forecast"].sample(100, names["few"], seed=0).shape == (100, 3, 4)
 
 
+@pytest.mark.one_engine
 def test_a_flow_of_a_file_that_knows_of_no_embedding():
     config = Flow(Shift(0.0)).get_config()
     del config["embedding"]
@@ -288,6 +293,7 @@ def test_an_optional_context_may_be_left_out(x, numbers, perturb):
     assert np.abs(flow.log_prob(x) - flow.log_prob(x, numbers)).max() > 1e-3
 
 
+@pytest.mark.one_engine
 def test_a_classifier_beside_it_has_the_labels_themselves(labels):
     image = np.random.default_rng(0).normal(size=(ROWS, 4, 4, 1)).astype("float32")
     top = Vectors()
@@ -323,22 +329,26 @@ class Vectors(TopPrior):
 # What is refused
 
 
+@pytest.mark.one_engine
 def test_what_nobody_reads_is_refused():
     with pytest.raises(ValueError, match=r"reads the answer of its embedding, 'dense.*context='required'"):
         Flow(Shift(0.0), embedding=keras.layers.Dense(3))
 
 
+@pytest.mark.one_engine
 def test_what_is_no_layer_is_refused():
     with pytest.raises(TypeError, match="Keras layer or model as its embedding"):
         Flow(Coupling(MLP([8], context="required")), embedding=np.tanh)
 
 
+@pytest.mark.one_engine
 def test_a_layer_shared_with_the_bijector_is_refused():
     net = MLP([8], context="required")
     with pytest.raises(ValueError, match="shares a layer"):
         Flow(Coupling(net), embedding=net)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_labels_that_a_table_does_not_hold_are_refused(wrapped, x, labels):
     table = keras.layers.Embedding(5, 3)
@@ -350,6 +360,7 @@ def test_labels_that_a_table_does_not_hold_are_refused(wrapped, x, labels):
         flow.log_prob(x, labels * 1.0)
 
 
+@pytest.mark.one_engine
 def test_a_text_is_labels_too(x):
     words = np.random.default_rng(0).integers(0, 50, (ROWS, 6))
     text = keras.Sequential([keras.layers.Embedding(50, 4), keras.layers.GlobalAveragePooling1D()])
@@ -357,6 +368,7 @@ def test_a_text_is_labels_too(x):
     assert flow.log_prob(x, words).shape == (ROWS,)
 
 
+@pytest.mark.one_engine
 def test_a_missing_context_is_asked_for(x):
     flow = conditional(Counted())
     with pytest.raises(ContractError, match=r"broke 'context'.*received none"):
@@ -365,6 +377,7 @@ def test_a_missing_context_is_asked_for(x):
         flow.build((None, 4))
 
 
+@pytest.mark.one_engine
 def test_an_answer_without_the_batch_is_refused():
     pooled = keras.layers.Lambda(
         lambda c: ops.sum(c, axis=0, keepdims=True), output_shape=lambda s: (1, s[-1])

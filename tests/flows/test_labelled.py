@@ -17,6 +17,8 @@ from flowkit.contract.noise import Need
 from flowkit.data.dequantize import Dequantize
 from flowkit.flows.noise import counted
 
+pytestmark = pytest.mark.two_engines
+
 WEIGHT = 0.25
 
 

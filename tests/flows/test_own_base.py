@@ -12,6 +12,8 @@ from flowkit.bijectors import Shift, Squeeze
 from flowkit.contract import ContractError
 from flowkit.distributions import Normal
 
+pytestmark = pytest.mark.two_engines
+
 
 def test_an_own_base_is_used(x):
     class Wide(Normal):

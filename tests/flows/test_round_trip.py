@@ -14,6 +14,8 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.data.dequantize import Dequantize
 from flowkit.transforms import Affine
 
+pytestmark = pytest.mark.one_engine
+
 
 class Coarse(Bijector):
     """x to the nearest quarter wherever it is above `above`: all finite, and 1/8 off at most."""
@@ -70,6 +72,7 @@ def test_a_row_far_out_that_is_lost_is_warned_of(x):
     np.testing.assert_array_equal(z, flow.encode(x, check=None))
 
 
+@pytest.mark.every_engine
 def test_raise_looks_at_every_row(x):
     x[1234] = [0.0, -0.3, 0.3]  # near the middle
     flow = flow_of(Coarse(above=0.29))
@@ -151,6 +154,7 @@ def test_a_flow_without_an_inverse_or_with_one_that_is_solved_for_is_left_alone(
         solved.encode(x, check="raise")
 
 
+@pytest.mark.every_engine
 def test_images_labels_and_levels_come_back(images, labels, perturb):
     flow = perturb(zoo.glow(levels=2, steps=1, width=8, input_shape=(8, 8, 1), num_classes=3))
     z = silent(lambda: flow.encode(images, labels, check="raise"))
@@ -172,6 +176,7 @@ def test_a_labelled_flow_is_told_too(x):
         flow.encode(20 + x)
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize(
     "call",
     [

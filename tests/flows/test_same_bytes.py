@@ -7,12 +7,15 @@ import zipfile
 
 import keras
 import numpy as np
+import pytest
 
 from flowkit import Flow, backends, zoo
 from flowkit.bijectors import Chain, Coupling, Permute
 from flowkit.conditioners import MLP
 from flowkit.flows.same_bytes import make_reproducible
 from flowkit.transforms import Affine
+
+pytestmark = pytest.mark.two_engines
 
 TRAIN = """
     import hashlib, sys, time

@@ -77,6 +77,13 @@ def test_temperature_0_gives_the_mode_of_the_latents(image_flow, vector_flow):
     assert samples[0].std() < samples[1].std()
 
 
+def test_one_process_alone_has_nobody_to_spread_samples_over(image_flow, class_flow):
+    labels = np.array([0, 2])
+    for flow, context in ((image_flow, None), (class_flow, labels)):
+        alone = flow.sample(5, context, seed=1)
+        np.testing.assert_array_equal(flow.sample(5, context, seed=1, spread=True), alone)
+
+
 def test_the_same_seed_gives_the_same_samples_whatever_the_batch_size(vector_flow):
     one = vector_flow.sample(20, seed=3)
     np.testing.assert_array_equal(one, vector_flow.sample(20, seed=3))

@@ -15,6 +15,8 @@ from flowkit.conditioners import MLP
 from flowkit.transforms import Affine, MixtureOfLogistics
 from flowkit.zoo import table_front
 
+pytestmark = pytest.mark.one_engine
+
 NAMES = ["offset", "tiny", "share"]
 
 
@@ -59,6 +61,7 @@ def test_the_example_of_the_user_guide_runs():
 # Statistics
 
 
+@pytest.mark.two_engines
 def test_log_prob_is_in_the_units_of_the_data():
     x = table(500)
     flow = Flow(Chain(front())).adapt(x)
@@ -91,6 +94,7 @@ def test_rows_that_are_kept_for_validation_are_not_looked_at():
     np.testing.assert_allclose(mean(flow), x[:75].mean(0, dtype="float64"), rtol=1e-6)
 
 
+@pytest.mark.two_engines
 @pytest.mark.parametrize("kind", ["data set", "generator"])
 def test_of_a_data_set_as_many_batches_as_it_takes(kind):
     x = np.sort(table(64), axis=0).astype("float32")
@@ -143,7 +147,10 @@ def test_where_an_entry_is_missing_or_outside():
         ({"domains": {3: "positive"}, "features": 3}, "from 0 to 2, received 3"),
         ({"domains": ["real"], "features": 3}, "one for each of 3 columns, received 1"),
         ({"domains": "positive", "features": 3}, "expected a list of one for each column"),
-        ({"domains": ["circular"]}, "take flowkit.zoo.circular_nsf"),
+        (
+            {"domains": ["circular"]},
+            "the domain of column 0: .*nsf and nsf_autoregressive take circular columns",
+        ),
         ({"features": 0}, "from 1 up, received 0"),
     ],
 )

@@ -16,6 +16,8 @@ from flowkit.conditioners import MLP
 from flowkit.flows.turns import Turns
 from flowkit.transforms import Affine
 
+pytestmark = pytest.mark.two_engines
+
 
 @pytest.fixture
 def x():
@@ -54,6 +56,7 @@ class Meanwhile(keras.callbacks.Callback):
         self.seen.append(self.call())
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     "name", ["log_prob", "encode", "decode", "evaluate", "fit", "adapt", "predict", "sample"]
 )
@@ -146,6 +149,7 @@ def test_samples_without_a_seed_differ_in_every_thread(flow):
     assert len({sample.tobytes() for sample in drawn}) == 64
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", ["save", "save_weights"])
 def test_a_flow_in_training_is_not_saved_from_elsewhere(flow, x, name, tmp_path):
     path = tmp_path / {"save": "f.keras", "save_weights": "f.weights.h5"}[name]
@@ -157,6 +161,7 @@ def test_a_flow_in_training_is_not_saved_from_elsewhere(flow, x, name, tmp_path)
         assert path.read_bytes() == before
 
 
+@pytest.mark.one_engine
 def test_an_error_inside_gives_the_turn_back(flow, x):
     for call in (lambda: flow.fit(x[:, :3]), lambda: flow.log_prob(x[:, :3])):
         with pytest.raises(ValueError, match="made for"):
@@ -165,6 +170,7 @@ def test_an_error_inside_gives_the_turn_back(flow, x):
     assert elsewhere(lambda: flow.log_prob(x)).shape == (64,)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda flow: pickle.loads(pickle.dumps(flow))])
 def test_a_copy_has_turns_of_its_own(flow, x, copied):
     with flow.turns.alone("fit"):
@@ -176,6 +182,7 @@ def test_a_copy_has_turns_of_its_own(flow, x, copied):
     assert clone.turns is not flow.turns
 
 
+@pytest.mark.one_engine
 def test_level_bits_takes_its_turn():
     images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 1), dtype="uint8")
     flow = zoo.glow(levels=2, steps=1, width=4).adapt(images)

@@ -80,6 +80,7 @@ def test_whole_values_reach_it_dequantized():
     assert len(np.unique(seen[0])) > 1  # noise
 
 
+@pytest.mark.one_engine
 def test_one_loss_for_each_sample_is_expected():
     class Mean(Objective):
         def __call__(self, flow, x, context):
@@ -94,11 +95,13 @@ def test_one_loss_for_each_sample_is_expected():
 # What an objective refuses
 
 
+@pytest.mark.one_engine
 def test_flow_matching_refuses_a_bijector_without_a_field():
     with pytest.raises(TypeError, match=r"bijector with velocity\(x, t, context=None\), received Shift"):
         built().compile("adam", loss=FlowMatching())
 
 
+@pytest.mark.one_engine
 def test_reverse_kl_refuses_a_mixture_and_whole_values():
     with pytest.raises(ValueError, match="gradients to all its weights, received a Mixture"):
         built(base=Mixture(2)).compile("adam", loss=ReverseKL(standard_normal))
@@ -130,6 +133,7 @@ def test_a_labelled_flow_learns_by_likelihood():
 # With and without data
 
 
+@pytest.mark.one_engine
 def test_data_are_asked_for_and_refused_by_name():
     flow = built()
     flow.compile("adam")
@@ -148,6 +152,7 @@ def test_data_are_asked_for_and_refused_by_name():
         flow.fit(steps_per_epoch=1, batch_size=0)
 
 
+@pytest.mark.one_engine
 def test_a_flow_that_is_not_built_says_how():
     flow = Flow(Shift())
     flow.compile("adam", loss=ReverseKL(standard_normal))
@@ -176,6 +181,7 @@ def test_it_may_be_validated_on_data():
     assert history["val_nll"][0] == pytest.approx(-flow.log_prob(X).mean(), rel=1e-6)
 
 
+@pytest.mark.one_engine
 def test_a_density_of_another_shape_is_refused():
     flow = built()
     flow.compile("adam", loss=ReverseKL(lambda x: -ops.square(x[:, :1])))

@@ -71,6 +71,7 @@ class Estimated(Scale):
         return x, log_det + 0.1 * noise[:, 0]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("parts", "stick", "spread"),
     [
@@ -107,6 +108,7 @@ def test_the_loss_of_a_bound_is_above_the_divergence(perturb):
     assert above.mean() > 5 * above.std() / math.sqrt(2000)
 
 
+@pytest.mark.one_engine
 def test_what_a_reverse_divergence_cannot_learn_is_refused():
     def compiled(bijector, **options):
         Flow(bijector).compile("adam", loss=ReverseKL(standard_normal, **options))
@@ -211,6 +213,7 @@ def test_the_embedding_is_adapted_where_there_are_no_data():
     np.testing.assert_allclose(numpy(flow.embedding.mean), context.mean(0), rtol=1e-5)
 
 
+@pytest.mark.one_engine
 def test_a_base_that_takes_statistics_from_latents_says_so():
     class Waiting(Normal):
         def build(self, z_shape, context_shape=None):

@@ -6,7 +6,10 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pytest
 from keras import ops
+
+pytestmark = pytest.mark.one_engine
 
 PAGE = Path(__file__).parents[2] / "docs" / "objectives.md"
 

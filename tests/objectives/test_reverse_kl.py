@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from flowkit import Flow
@@ -36,6 +37,7 @@ def conditional(swap):
     return Coupling(MLP([32], context="required"), Affine(min_scale=0.1), swap=swap)
 
 
+@pytest.mark.one_engine
 def test_rows_of_a_context_are_dealt_out_all_of_them_before_one_comes_again():
     dealt = []
 

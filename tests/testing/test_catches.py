@@ -6,6 +6,7 @@ from flowkit.testing import BrokenPromise, check_bijector
 from tests.testing.wrong_bijectors import WRONG
 
 
+@pytest.mark.wide.with_args(lambda case: case["mistake"].clause)
 @pytest.mark.parametrize("mistake", WRONG, ids=str)
 def test_caught_by_the_clause_meant_for_it(mistake):
     case = mistake.case

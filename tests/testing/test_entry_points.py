@@ -17,14 +17,17 @@ from flowkit.bijectors import ActNorm, Permute, Scale, Shift
 from flowkit.contract import ContractError
 from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
 from flowkit.testing.clauses.catalogue import CLAUSES
-from flowkit.testing.running.command import KEPT, USAGE, check_command
+from flowkit.testing.running.command import KEPT, USAGE, check_command, one_engine
 from tests.testing import things
 from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
+
+pytestmark = pytest.mark.one_engine
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"event_shapes": [(2,)], "examples": 4}
 
 
+@pytest.mark.two_engines
 def test_a_report_names_every_clause_and_is_true_where_all_is_kept():
     report = check_bijector(Scale(), **QUICK)
     assert report
@@ -33,6 +36,7 @@ def test_a_report_names_every_clause_and_is_true_where_all_is_kept():
     assert json.loads(json.dumps(report.as_dict()))["kept"] is True
 
 
+@pytest.mark.two_engines
 def test_an_error_has_the_evidence():
     with pytest.raises(ContractError) as caught:
         check_bijector(SignFlip, clauses=["log-det"], **QUICK)
@@ -45,6 +49,7 @@ def test_an_error_has_the_evidence():
     assert error.hint == "The sign is the other one."
 
 
+@pytest.mark.two_engines
 def test_the_replayed_example_breaks_the_clause_and_no_other_one():
     with pytest.raises(ContractError) as caught:
         check_bijector(WrongFarOut, clauses=["log-det"], **QUICK)
@@ -65,6 +70,7 @@ def test_a_failure_shrinks_to_the_smallest_event_and_plain_values():
     assert all(value == int(value) for value in example.values)
 
 
+@pytest.mark.two_engines
 def test_the_same_verdict_each_time():
     found = set()
     for _ in range(20):
@@ -91,6 +97,7 @@ def test_an_unknown_clause_is_named():
         check_bijector(Scale(), clauses=["logdet"])
 
 
+@pytest.mark.two_engines
 def test_arguments_may_be_drawn():
     def make(draw):
         return Scale(draw(st.floats(-2, 2)))
@@ -241,6 +248,7 @@ def test_warnings_that_are_errors_break_no_promise():
         assert check_bijector(ActNorm, **QUICK)
 
 
+@pytest.mark.two_engines
 def test_an_error_in_one_direction_hides_no_other_promise():
     report = check_bijector(things.SlipInInverse, raises=False, **QUICK)
     assert report["codomain"].verdict == "kept"
@@ -260,7 +268,6 @@ def test_a_refusal_is_one_sentence():
     assert ".." not in message.replace("check_bijector(..., ", "")
 
 
-@pytest.mark.one_engine
 def test_engines_agree_at_an_event_that_the_spec_allows():
     engines = ("jax", "torch")
     answers = check_parity(things.coupling, engines)
@@ -272,7 +279,6 @@ def test_engines_agree_at_an_event_that_the_spec_allows():
         assert all(np.abs(answers["torch"][name]).max() > 0 for name in gradients)
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "what"),
     [
@@ -321,11 +327,7 @@ def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("target", "engine", "message"),
     [
-        ("nothing", None, "flowkit: cannot read 'nothing': expected package.module:Name, or file.py:Name"),
-        ("nowhere.py:Thing", None, "flowkit: no file 'nowhere.py'"),
         ("tests/testing/things.py:Thing", None, "flowkit: 'tests/testing/things.py' has no 'Thing'"),
-        ("no.such:Thing", None, "flowkit: cannot import 'no.such': No module named 'no'"),
-        ("tests.testing.things:Thing", None, "flowkit: 'tests.testing.things' has no 'Thing'"),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
     ],
 )
@@ -337,7 +339,21 @@ def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, me
     assert answer.out == ""
 
 
-@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nothing", "cannot read 'nothing': expected package.module:Name, or file.py:Name"),
+        ("nowhere.py:Thing", "no file 'nowhere.py'"),
+        ("no.such:Thing", "cannot import 'no.such': No module named 'no'"),
+        ("tests.testing.things:Thing", "'tests.testing.things' has no 'Thing'"),
+    ],
+)
+def test_an_engines_process_says_what_it_does_not_find(target, message, capsys):
+    one_engine(target, "{}")
+    (line,) = capsys.readouterr().out.strip().splitlines()
+    assert json.loads(line)["misused"].startswith(message)
+
+
 def test_without_hypothesis_the_command_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -351,12 +367,10 @@ def test_without_hypothesis_the_command_says_what_to_install():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.one_engine
 def test_importing_flowkit_does_not_import_hypothesis(run_python):
     assert run_python("import flowkit, sys; flowkit.Flow; print('hypothesis' in sys.modules)") == "False"
 
 
-@pytest.mark.one_engine
 def test_the_plugin_imports_neither_flowkit_nor_keras():
     code = "import flowkit_pytest, sys; print('flowkit' in sys.modules, 'keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -377,7 +391,6 @@ def test_of_something_else():
 """
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(("things", "code"), [("[things.Right]", 0), ("[things.RightOnlyHere]", 1)])
 def test_the_plugin_runs_contracts_on_other_engines(things, code, tmp_path):
     here, other = backends.name(), "torch" if backends.name() != "torch" else "jax"

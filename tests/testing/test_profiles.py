@@ -13,6 +13,8 @@ from flowkit.testing.running.profiles import ESSENTIAL, profile_of
 from flowkit_pytest import pytest_terminal_summary
 from tests.testing.wrong_bijectors.log_dets import SignFlip
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_fast_asks_round_trips_and_log_dets_alone():
     report = check_bijector(ActNorm, profile="fast")

@@ -17,6 +17,7 @@ DOMAINS = [
     Domain.interval(-3, 2),
     Domain.CIRCLE,
     Domain.SIMPLEX,
+    Domain.each(Domain.REAL, Domain.CIRCLE, Domain.circle(0, 24)),
 ]
 
 

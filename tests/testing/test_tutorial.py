@@ -5,6 +5,10 @@ import sys
 import types
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.one_engine
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 

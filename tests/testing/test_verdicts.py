@@ -10,6 +10,8 @@ from flowkit.testing import check_bijector
 from flowkit.testing.clauses.catalogue import CLAUSES
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
 
+pytestmark = pytest.mark.one_engine
+
 QUICK = {"event_shapes": [(2,)], "examples": 4, "raises": False}
 NEEDS_INVERSE = [name for name, clause in CLAUSES.items() if clause.needs_inverse]
 
@@ -80,6 +82,7 @@ def test_what_is_wrong_forward_is_found_without_an_inverse():
     assert [result.clause for result in report.broken] == ["log-det"]
 
 
+@pytest.mark.two_engines
 def test_an_operation_that_an_engine_lacks_is_no_missing_inverse():
     class Lacks(Scale):
         def _inverse(self, z):
@@ -117,6 +120,7 @@ class Guarded(Elementwise):
         return z * ops.abs(z) / (2 * ops.abs(z) + 1e-12), -ops.log(2 * ops.ones_like(z))
 
 
+@pytest.mark.two_engines
 def test_an_error_that_the_layers_type_cannot_show_is_a_note():
     report = check_bijector(Guarded, clauses=["inverse round trip"], **QUICK)
     assert not report.broken, report

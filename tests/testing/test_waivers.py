@@ -6,6 +6,8 @@ from flowkit import backends
 from flowkit.testing import BrokenPromise, Case, parametrize_bijectors
 from tests.testing.wrong_bijectors.log_dets import SignFlip
 
+pytestmark = pytest.mark.one_engine
+
 EVENTS = ((3,),)
 
 

@@ -55,6 +55,7 @@ class Kept:
         self.told.append(("closed", None, None))
 
 
+@pytest.mark.two_engines
 def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_path):
     target = Kept()
     flow = fit(log(target, tmp_path))
@@ -150,6 +151,7 @@ def test_the_command_logs_and_imports_no_tensorflow(tmp_path):
     assert len(list((tmp_path / "run/logs").glob("tensorboard/events*"))) == len(more) // 2
 
 
+@pytest.mark.one_engine
 def test_a_name_that_is_none_and_a_missing_package_are_told_before_training(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Log's to expects one of 'tensorboard'"):
         Log("tensorbord", tmp_path)

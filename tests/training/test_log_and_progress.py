@@ -9,6 +9,8 @@ from standin import compiled, rows
 
 from flowkit import training
 
+pytestmark = pytest.mark.one_engine
+
 
 def fit(callbacks, *, epochs, initial_epoch=0, bad=()):
     model = compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.25)))

@@ -10,6 +10,8 @@ from standin import Standin, compiled, identical, rows, values
 import flowkit
 from flowkit import training
 
+pytestmark = pytest.mark.one_engine
+
 
 def test_grid_puts_each_image_in_its_place():
     images = np.arange(5, dtype="uint8")[:, None, None, None] * np.ones((1, 2, 3, 1), "uint8")

@@ -6,6 +6,8 @@ from keras import ops
 
 from flowkit import training
 
+pytestmark = pytest.mark.one_engine
+
 
 def rate(schedule, step):
     return float(ops.convert_to_numpy(schedule(step)))

@@ -7,6 +7,8 @@ from PIL import Image
 from flowkit.training import save_pairs, save_quantiles
 from flowkit.training.table_pictures import _limits, _outside
 
+pytestmark = pytest.mark.one_engine
+
 
 def shades(path):
     return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))

@@ -9,6 +9,8 @@ from tolerance import PARITY
 from flowkit import data, distributed, training, zoo
 from flowkit.training import Validation, checkpoint_file
 
+pytestmark = pytest.mark.two_engines
+
 IMAGES = np.random.default_rng(0).integers(0, 17, (40, 4, 4, 1), dtype="uint8")
 TRAIN, HELD_OUT = IMAGES[:32], IMAGES[32:]
 
@@ -76,6 +78,7 @@ def test_scores_that_are_none_keep_the_last_weights():
     assert identical(values(flow.weights), scores.weights[3])
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 6), (None, 6)])
 def test_it_stops_after_so_many_epochs_without_a_better_score(patience, epochs):
     scores = Scores([3.0, 2.0, 2.0, 1.5, 1.6, np.nan], early_stopping=patience)
@@ -130,6 +133,7 @@ def resumed(path, given, epochs, **how):
     return flow, scores
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("best", [0, 2, 3])
 def test_a_run_that_goes_on_remembers_the_best_weights(tmp_path, best):
     given = [2.0] * 4

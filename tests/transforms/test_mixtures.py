@@ -11,6 +11,8 @@ from keras import ops
 from flowkit import backends
 from flowkit.transforms import MixtureOfLogistics, SigmoidMixture
 
+pytestmark = pytest.mark.two_engines
+
 BOTH = pytest.mark.parametrize("mixture", [SigmoidMixture(8), MixtureOfLogistics(8)], ids=repr)
 
 
@@ -85,6 +87,7 @@ def test_it_is_the_logit_of_the_mixtures_distribution():
     np.testing.assert_allclose(log_slope[:, 0], np.log(density / share / (1 - share)) + s, atol=1e-9)
 
 
+@pytest.mark.wide("mixture")
 @BOTH
 @pytest.mark.parametrize("scale", [0.0, 1.0, 6.0, 20.0])
 def test_the_bracket_holds_the_root(mixture, scale):
@@ -121,12 +124,14 @@ def test_units_that_start_apart_are_told_apart(mixture):
     assert loss_of(mixture) < affine - 0.02
 
 
+@pytest.mark.one_engine
 def test_files_from_before_units_started_apart_keep_their_map():
     config = keras.saving.serialize_keras_object(SigmoidMixture(3))
     del config["config"]["spread"]
     assert keras.saving.deserialize_keras_object(config) == SigmoidMixture(3, spread=0.0)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("make", [SigmoidMixture, MixtureOfLogistics])
 @pytest.mark.parametrize("spread", [-1.0, math.inf, math.nan, True, "wide"])
 def test_a_spread_that_is_no_distance_is_refused(make, spread):

@@ -6,6 +6,8 @@ from arrays import array, f64, precision, tensor
 
 from flowkit.transforms import Bernstein, Solved, StraightTails, SumOfSquares
 
+pytestmark = pytest.mark.two_engines
+
 BOTH = pytest.mark.parametrize("transform", [Bernstein(9), SumOfSquares(3, 3), SumOfSquares(2, 32)], ids=repr)
 
 
@@ -55,6 +57,7 @@ def test_a_sum_of_squares_is_the_polynomial_whose_slope_it_is():
     np.testing.assert_allclose(y[:, 0], slope.integ()(x) + h[0, -1, 0], atol=1e-12)
 
 
+@pytest.mark.wide("transform")
 @BOTH
 @pytest.mark.parametrize("scale", [0.0, 1.0, 6.0])
 def test_the_bracket_holds_the_root(transform, scale):
@@ -68,6 +71,7 @@ def test_the_bracket_holds_the_root(transform, scale):
         assert np.all(array(transform.forward(high, *prepared)[0]) >= y - slack)
 
 
+@pytest.mark.wide("transform", "dtype")
 @BOTH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_it_comes_back_from_lines_far_outside(transform, dtype):
@@ -91,6 +95,7 @@ def test_float32_agrees_with_float64(transform):
     assert np.quantile(np.abs(log_slope - log_truth), 0.99) < 1e-3
 
 
+@pytest.mark.one_engine
 def test_the_terms_of_a_sum_learn_different_things():
     """Adam would move terms that start alike by the same steps for ever."""
     transform = SumOfSquares(2, 2)
@@ -102,6 +107,7 @@ def test_the_terms_of_a_sum_learn_different_things():
     assert np.max(np.abs(run(transform, x, h)[1] - one)) > 1e-3
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -118,6 +124,7 @@ def test_what_it_cannot_be_is_refused(make, message):
         make()
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(("base", "method"), [(Solved, "bracket"), (StraightTails, "within")])
 def test_an_author_is_told_what_is_missing(base, method):
     class Nothing(base):

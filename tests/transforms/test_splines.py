@@ -14,6 +14,9 @@ from flowkit.transforms import (
     RationalQuadratic,
     UnconstrainedMonotone,
 )
+from flowkit.transforms.knots import bin_of
+
+pytestmark = pytest.mark.two_engines
 
 AFFINE_TAILS = [
     RationalQuadratic(4, tails="affine"),
@@ -39,10 +42,11 @@ def run(transform, x, h, dtype="float64", inverse=False):
 def knots_and_images(transform, h):
     with precision("float64"):
         prepared = transform.prepare(tensor(h, "float64"))
-        x, _, y = prepared[1:4] if isinstance(transform, CircularRationalQuadratic) else prepared[:3]
+        x, y = prepared[1:3] if isinstance(transform, CircularRationalQuadratic) else prepared[:2]
         return array(x)[0, :, 0], array(y)[0, :, 0]
 
 
+@pytest.mark.wide("transform")
 @pytest.mark.parametrize("transform", [*CONTINUOUS, LINEAR_TAILS[2]], ids=repr)
 @pytest.mark.parametrize("inverse", [False, True])
 def test_it_is_continuous_at_its_knots(transform, inverse):
@@ -64,6 +68,7 @@ def test_the_slope_of_lines_jumps():
     assert abs(slopes[0, 0] - slopes[1, 0]) > 0.1
 
 
+@pytest.mark.wide("dtype")
 @pytest.mark.parametrize("transform", AFFINE_TAILS, ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_affine_tails_are_lines_of_the_slopes_at_the_ends(transform, dtype):
@@ -81,6 +86,7 @@ def test_affine_tails_are_lines_of_the_slopes_at_the_ends(transform, dtype):
         np.testing.assert_allclose(log_back, -log_slope, atol=64 * eps)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("transform", LINEAR_TAILS, ids=repr)
 def test_linear_tails_are_the_identity(transform):
     h, x = raw(transform, 6.0), np.array([-1e4, -5.5, 5.5, 1e4])
@@ -88,6 +94,31 @@ def test_linear_tails_are_the_identity(transform):
         moved, log_slope = run(transform, x, h, "float32", inverse=inverse)
         np.testing.assert_allclose(moved[:, 0], x, rtol=2e-7)
         np.testing.assert_allclose(log_slope, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("transform", [*CONTINUOUS, LINEAR_TAILS[2]], ids=repr)
+def test_what_is_not_finite_goes_on_and_stays_with_its_row(transform, inverse):
+    """A bin is picked by products with 0 and 1, and 0 times infinity would be NaN."""
+    h = raw(transform, 2.0)
+    moved, log_slope = run(transform, [np.nan, np.inf, -np.inf, 0.5], h, inverse=inverse)
+    assert np.isnan(moved[0, 0])
+    assert list(moved[1:3, 0]) == [np.inf, -np.inf]
+    alone = run(transform, [0.5], h, inverse=inverse)
+    assert (moved[3, 0], log_slope[3, 0]) == (alone[0][0, 0], alone[1][0, 0])
+
+
+def test_a_knot_is_in_the_bin_above_it_and_what_is_outside_in_the_nearest():
+    knots = np.array([-5.0, -1.0, 0.25, 5.0])
+    at = np.array([-9.0, -5.0, np.nextafter(-1, -9), -1.0, 0.0, 0.25, 4.0, 5.0, 9.0, np.nan])
+    with precision("float64"):
+        start, end = bin_of(tensor(at[:, None], "float64"), tensor(knots[None, :, None], "float64"))
+    starts, ends = array(start)[..., 0], array(end)[..., 0]
+    assert list(np.argmax(starts, axis=1)) == [0, 0, 0, 1, 1, 2, 2, 2, 2, 0]
+    for rows in (starts, ends):
+        assert set(rows.ravel()) == {0.0, 1.0}
+        np.testing.assert_array_equal(rows.sum(axis=1), 1)
+    np.testing.assert_array_equal(ends[:, 1:], starts[:, :-1])
 
 
 @pytest.mark.parametrize("transform", [QuadraticSpline(8), QuadraticSpline(8, tails="affine")], ids=repr)
@@ -126,6 +157,7 @@ def test_float32_keeps_its_digits_at_bins_that_are_far_from_even(transform):
 class TestOnTheCircle:
     spline = CircularRationalQuadratic(6)
 
+    @pytest.mark.one_engine
     def test_density_is_continuous_across_the_seam_and_learned_there(self):
         h = raw(self.spline, 1.5)
         for inverse in (False, True):
@@ -193,6 +225,7 @@ def test_a_monotone_network_is_the_integral_of_its_slope():
     np.testing.assert_allclose((y[0] + y[-1]) / 2, h[0, -1], atol=1e-9)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -215,5 +248,6 @@ def test_what_it_cannot_be_is_refused(make, message):
         make()
 
 
+@pytest.mark.one_engine
 def test_files_from_before_tails_were_an_option_keep_their_map():
     assert RationalQuadratic.from_config({"bins": 4, "bound": 5.0}) == RationalQuadratic(4, tails="linear")

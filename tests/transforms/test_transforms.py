@@ -33,6 +33,7 @@ TRANSFORMS = [
     Affine(order="scale-shift"),
     ScaleShift(),
     ScaleShift("softplus", least=0.1),
+    ScaleShift("sigmoid"),
     SoftClippedSpline(),
     SoftClippedSpline(3, bound=1.5, least=0.01),
     Gaussian(),
@@ -80,6 +81,7 @@ def slopes(f, x):
     return ops.convert_to_numpy(backends.gradients(lambda given: ops.sum(f(given[0])), [x])[1][0])
 
 
+@pytest.mark.wide("transform")
 @every
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
@@ -91,6 +93,7 @@ def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
         np.testing.assert_allclose(ops.convert_to_numpy(log_slope + 0 * x), np.log(by_hand), atol=1e-7)
 
 
+@pytest.mark.wide("transform", "dtype")
 @every
 @pytest.mark.parametrize(("dtype", "scale", "tolerance"), [("float64", 2.0, 1e-9), ("float32", 1.0, 2e-3)])
 def test_the_inverse_comes_back_and_its_slope_is_the_reciprocal(transform, dtype, scale, tolerance):
@@ -107,6 +110,7 @@ def test_the_inverse_comes_back_and_its_slope_is_the_reciprocal(transform, dtype
         )
 
 
+@pytest.mark.wide("transform")
 @every
 def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
     with backends.float64():
@@ -125,6 +129,8 @@ def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
         np.testing.assert_allclose(np.sum(gradient * direction), difference / 2e-5, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.two_engines
+@pytest.mark.wide("transform")
 @every
 def test_it_increases(transform):
     with backends.float64():
@@ -139,6 +145,8 @@ def test_it_increases(transform):
         assert np.all(rise > 0)
 
 
+@pytest.mark.two_engines
+@pytest.mark.wide("transform")
 @every
 def test_raw_numbers_of_zero_are_the_identity_or_what_is_documented(transform):
     x = transform.domain.from_real(ops.convert_to_tensor(np.linspace(-7, 7, 29)[:, None], dtype="float32"))
@@ -146,8 +154,9 @@ def test_raw_numbers_of_zero_are_the_identity_or_what_is_documented(transform):
     expected = x
     if isinstance(transform, Affine) and transform.scale == "sigmoid":
         expected = x * (transform.min_scale + (1 - transform.min_scale) * ops.sigmoid(2.0))
-    if isinstance(transform, ScaleShift) and transform.scale == "softplus":
-        expected = x * (np.log(2) + transform.least)
+    if isinstance(transform, ScaleShift) and transform.scale != "softclip":
+        first = np.log(2) if transform.scale == "softplus" else 1 / (1 + np.exp(-2))
+        expected = x * (first + transform.least)
     if isinstance(transform, (SigmoidMixture, MixtureOfLogistics)) and transform.parameters > 5:
         units = transform.parameters // 3
         steps = np.linspace(-transform.spread, transform.spread, units)
@@ -156,6 +165,7 @@ def test_raw_numbers_of_zero_are_the_identity_or_what_is_documented(transform):
     np.testing.assert_allclose(ops.convert_to_numpy(y), np.asarray(expected), atol=5e-6)
 
 
+@pytest.mark.one_engine
 @every
 def test_it_is_known_by_its_arguments(transform):
     config = keras.saving.serialize_keras_object(transform)
@@ -166,6 +176,7 @@ def test_it_is_known_by_its_arguments(transform):
     assert again != RationalQuadratic(3)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -175,7 +186,7 @@ def test_it_is_known_by_its_arguments(transform):
         (lambda: Affine(order="shift"), "Affine's order expects one of"),
         (
             lambda: ScaleShift("exp"),
-            "ScaleShift's scale expects one of 'softclip', 'softplus', received 'exp'",
+            "ScaleShift's scale expects one of 'softclip', 'softplus', 'sigmoid', received 'exp'",
         ),
         (lambda: ScaleShift(least=0.0), "least between 0 and 1, received 0.0"),
         (lambda: SoftClippedSpline(least=1.0), "least between 0 and 1, received 1.0"),
@@ -192,6 +203,7 @@ def test_what_it_cannot_be_is_refused(make, message):
         make()
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("method", ["prepare", "forward", "inverse"])
 def test_an_author_is_told_what_is_missing(method):
     class Nothing(Transform):

@@ -7,6 +7,8 @@ from keras import ops
 
 from flowkit import backends, zoo
 
+pytestmark = pytest.mark.one_engine
+
 EPS = 2.0**-23
 ROUNDINGS = 64  # of the worst kind, as in flowkit.testing.given.tolerances
 SHAPE = (16, 16, 3)

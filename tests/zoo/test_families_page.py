@@ -9,6 +9,8 @@ import pytest
 from flowkit import zoo
 from flowkit.zoo.comparison import comparison, with_variants
 
+pytestmark = pytest.mark.one_engine
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "families.md").read_text(encoding="utf-8")
 COMPARED = with_variants(zoo.VECTORS)
@@ -29,7 +31,6 @@ def test_every_family_that_it_names_is_there():
     assert zoo.VECTORS.keys() <= named
 
 
-@pytest.mark.one_engine
 def test_its_example_runs():
     (source,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     scope = {}

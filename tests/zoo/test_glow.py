@@ -118,6 +118,7 @@ def uniform_noise():
     return counted((Need("uniform", math.prod(SHAPE)),), 0, 3).reshape(3, *SHAPE)
 
 
+@pytest.mark.wide("permutation")
 @pytest.mark.parametrize("classes", [None, 3])
 @pytest.mark.parametrize("permutation", ["conv1x1", "plain", "shuffle", "reverse"])
 @pytest.mark.parametrize("coupling", ["affine", "additive"])
@@ -166,6 +167,7 @@ def test_latents_have_the_published_shapes():
     assert flow.bijector.latent_events == [(side, side, c) for side, c in sides]
 
 
+@pytest.mark.one_engine
 def test_by_default_it_is_the_published_model():
     flow = zoo.glow(levels=3)
     scales = flow.bijector.scales
@@ -189,6 +191,7 @@ def test_before_any_size_is_known_it_is_made_and_says_what_it_needs():
             call()
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("option", ["levels", "steps", "width", "num_classes"])
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "8", 10**22])
 def test_numbers_of_parts_are_whole_and_can_be_held(option, value):
@@ -198,6 +201,7 @@ def test_numbers_of_parts_are_whole_and_can_be_held(option, value):
         zoo.glow(**{option: value})
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -214,12 +218,14 @@ def test_other_arguments_out_of_range_are_named(arguments):
         zoo.glow(**arguments)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(("option", "value"), [("coupling", "linear"), ("permutation", "rotate")])
 def test_an_unknown_word_is_refused(option, value):
     with pytest.raises(ValueError, match=f"glow's {option} expects one of .*, received '{value}'"):
         zoo.glow(**{option: value})
 
 
+@pytest.mark.one_engine
 def test_too_many_levels_for_the_image():
     with pytest.raises(ContractError, match="Use at most 3 levels"):
         zoo.glow(levels=4, steps=1, width=8, input_shape=(8, 8, 1))

@@ -43,6 +43,7 @@ def card_rows():
     return {re.match(r"\[`(.*?)`\]", row[0])[1]: row[1:] for row in rows}
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("name", BUILT)
 def test_the_card_says_how_many_parameters_a_recipe_has(name):
     """Steps are alike, so two small models give the count of a large one without making its weights.
@@ -62,6 +63,7 @@ def test_the_card_says_how_many_parameters_a_recipe_has(name):
     assert card_rows()[name][2] == f"{count:,}"
 
 
+@pytest.mark.one_engine
 def test_the_card_has_the_published_counts():
     assert {name: card_rows()[f"glow/{name}"][2] for name in
             ("cifar10", "cifar10-additive", "imagenet32", "imagenet64", "celeba-hq-256")} == {
@@ -73,6 +75,7 @@ def test_the_card_has_the_published_counts():
     }  # fmt: skip
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_it_is_trained_as_published(name):
     recipe = recipes.read_recipe(name)
@@ -134,6 +137,7 @@ def small(tmp_path):
 EVERYWHERE = ("glow/cifar10", "glow/cifar10-conditional")
 
 
+@pytest.mark.two_engines
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name in EVERYWHERE else pytest.mark.one_engine) for name in TRIED],

@@ -7,10 +7,13 @@ from flowkit import Flow, data, presets, recipes, zoo
 from flowkit.cli import main
 from flowkit.presets.folder import read_preset
 
+pytestmark = pytest.mark.two_engines
+
 # Test bits/dim over the first 100 images of the embedded test split, as each came from its training.
 REACHED = {"glow/digits": 2.2832162, "glow/fashion-mnist": 3.5219081}
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("name", zoo.pretrained())
 def test_a_trained_flow_answers_as_it_did_when_it_was_saved(name):
     kept = np.load(presets.find_preset(name) / "check.npz")
@@ -50,6 +53,7 @@ def test_a_trained_flow_scores_what_it_reached(name):
     np.testing.assert_allclose(bits.mean(), REACHED[name], rtol=1e-5)
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("name", REACHED)
 def test_a_trained_flow_is_what_its_recipe_builds(name):
     recipe = recipes.read_recipe(name)
@@ -71,6 +75,7 @@ def test_samples_at_temperature_1_are_finite(recwarn):
     assert images.std() > 50  # clothes on black, not a constant
 
 
+@pytest.mark.one_engine
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(
         ValueError, match="no trained flow 'glow/fashion'; the nearest are glow/fashion-mnist"
@@ -78,6 +83,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         zoo.load("glow/fashion")
 
 
+@pytest.mark.one_engine
 def test_the_commands_take_a_name(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["sample", "glow/digits", "-n", "4"]) == 0

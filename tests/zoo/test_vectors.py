@@ -12,8 +12,9 @@ from flowkit import backends, zoo
 from flowkit.bijectors import Pointwise
 from flowkit.contract import ContractError
 from flowkit.distributions import Mixture, StudentT
-from flowkit.testing import check_bijector
 from flowkit.transforms import Affine, MixtureOfLogistics
+
+pytestmark = pytest.mark.one_engine
 
 SMALL = {"features": 3, "layers": 2, "hidden": [8]}
 MORE = {
@@ -64,6 +65,7 @@ def test_an_argument_that_is_not_there_is_told_with_what_was_meant(family):
 
 @pytest.mark.parametrize("family", zoo.VECTORS)
 class TestEveryFamily:
+    @pytest.mark.two_engines
     def test_scores_draws_and_is_saved_given_a_context(self, family, perturb, tmp_path):
         x, c = rows(family)[:8], contexts(8)
         flow = small(family, context=2)
@@ -142,6 +144,7 @@ def test_words_and_numbers_of_their_own(call, says):
         call()
 
 
+@pytest.mark.two_engines
 def test_a_base_and_an_embedding_are_handed_on():
     flow = small("realnvp", context=5, base=StudentT(), embedding=keras.layers.Dense(2))
     flow.adapt(rows("realnvp"), contexts(size=5))
@@ -151,6 +154,7 @@ def test_a_base_and_an_embedding_are_handed_on():
     assert labels.num_classes == 4
 
 
+@pytest.mark.two_engines
 def test_contexts_far_from_0_are_read_as_others_are(perturb):
     far = 1e4 + 1e3 * contexts()
     flow = small("nsf", context=2).adapt(rows("nsf"), far)
@@ -181,6 +185,7 @@ def test_a_model_as_the_embedding_says_the_shapes_of_its_inputs():
     assert small("nsf", context=1, embedding=steps).built
 
 
+@pytest.mark.two_engines
 def test_samples_keep_to_the_domains_of_the_features():
     x = np.abs(rows("maf")) / [1.0, 1.0, 1000.0]
     flow = small("radial", domains=["positive", "real", (0, 1)]).adapt(x)
@@ -194,22 +199,7 @@ def test_the_cheap_direction_can_be_that_of_samples():
     assert (spec.forward, spec.inverse) == ("iterative", "analytic")
 
 
-# The other families are the same parts in other numbers, which tests/cases.py has in all their options.
-@pytest.mark.parametrize(
-    ("family", "context"),
-    [
-        ("gaussianization", 3),
-        ("circular_nsf", 0),
-        *(pytest.param(family, context, marks=on_torch) for family in ("nsf", "maf") for context in (0, 3)),
-    ],
-)
-def test_keeps_every_promise(family, context):
-    def make():
-        return small(family, features=None, context=context).bijector
-
-    check_bijector(make, event_shapes=[(3,)], profile="fast", examples=3)
-
-
+@pytest.mark.two_engines
 def test_gaussianization_is_fitted_by_adapt_alone():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * np.pi, 4000)
@@ -227,6 +217,7 @@ def test_gaussianization_is_fitted_by_adapt_alone():
     assert flow.log_prob(test).mean() > gaussian.mean() + 0.3
 
 
+@pytest.mark.two_engines
 def test_a_mixture_fitted_to_normal_rows_is_near_to_the_identity():
     """Tails too: a layer that stretched them would, with others, carry outliers away."""
     x = np.random.default_rng(0).normal(size=(2000, 1))
@@ -250,7 +241,6 @@ def test_features_of_other_domains_are_taken_by_name_and_drawn_inside():
         flow.log_prob(np.array([[1.0, 1e5, 0.5], [-1.0, 1e5, 0.5]]))
 
 
-@pytest.mark.one_engine
 def test_places_of_columns_may_be_text_as_in_toml_and_names_are_told_apart():
     given = small("nsf", domains={"0": "positive"}).bijector.parts[0].get_config()
     assert given["domains"] == small("nsf", domains={0: "positive"}).bijector.parts[0].get_config()["domains"]
@@ -258,14 +248,12 @@ def test_places_of_columns_may_be_text_as_in_toml_and_names_are_told_apart():
         small("nsf", domains={"income": "positive"})
 
 
-@pytest.mark.one_engine
 def test_a_context_of_another_width_is_told_in_numbers():
     flow = small("nsf", context=3)
     with pytest.raises(ContractError, match=r"expected vectors \(batch, 3\), received shape \(9, 2\)"):
         flow.adapt(np.ones((9, flow.event_shape[0] if flow.built else 3)), np.ones((9, 2)))
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("features", [1, 2, 500])
 def test_few_features_and_many_stay_finite_and_come_back(features):
     x = np.random.default_rng(0).standard_t(2.0, (1200, features)).astype("float32")
@@ -278,7 +266,6 @@ def test_few_features_and_many_stay_finite_and_come_back(features):
     assert flow.round_trip_error(x[1000:]).max() < 1e-3
 
 
-@pytest.mark.one_engine
 def test_deep_flows_of_heavy_tails_can_be_undone():
     """With scales of up to e^2 in each of 32 layers nothing would be left of rows far out: errors of 1e13 were seen."""
     x = np.random.default_rng(0).standard_t(2.0, (20_000, 19)).astype("float32")

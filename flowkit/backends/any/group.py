@@ -2,6 +2,8 @@
 
 import contextlib
 
+import keras
+
 
 def join(address, count, rank, local_rank, seconds):
     """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
@@ -53,6 +55,14 @@ def drawing_apart(states):
     Process 0 draws what the seeds say. Nothing changes if one program draws for all.
     """
     return contextlib.nullcontext()
+
+
+def draw_alone(draw, layer, seed):
+    """`draw(generator)`, with a `SeedGenerator` of `seed`, made of this process's own copy of `layer`'s weights.
+
+    So no other process has to draw at the same time.
+    """
+    return draw(keras.random.SeedGenerator(seed, name="latents"))
 
 
 def use_devices():

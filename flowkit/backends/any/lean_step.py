@@ -13,6 +13,11 @@ def add_to_means(means, totals, count):
         mean.count.assign_add(count)
 
 
+def around_steps(step, model):
+    """`step`, Keras's function for training steps of `model`, with what an engine does before and after them."""
+    return step
+
+
 def several_steps(own, step, count):
     """`own(state, iterator)`, Keras's function for `count` of its steps, or the same with less between them."""
     return own

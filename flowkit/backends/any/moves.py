@@ -13,9 +13,15 @@ def cut(x, at):
     return x[..., :at], x[..., at:]
 
 
-def entries_at(x, index):
-    """The entries x[..., index, :], one for each number of `index`, whose last axis but one is 1; `x` may be shared."""
-    return keras.ops.squeeze(keras.ops.take_along_axis(x, index, axis=-2), axis=-2)
+def cut_rows(x, sizes):
+    """`x` cut along the axis before the last, into parts of these sizes."""
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(x[..., start : start + size, :] for start, size in zip(starts, sizes, strict=True))
+
+
+def reaches(x, edges):
+    """1.0 where x >= edge, 0.0 elsewhere and for NaN; without gradients."""
+    return keras.ops.cast(x >= edges, x.dtype)
 
 
 def log_sigmoid_and_sigmoid(x):

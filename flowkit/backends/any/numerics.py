@@ -47,6 +47,11 @@ def sin(x):
     return keras.ops.sin(x)
 
 
+def softplus(x):
+    """log(1 + exp(x)) for each entry, exact in both tails."""
+    return -keras.ops.log_sigmoid(-x)
+
+
 def tanh(x):
     """tanh x for each entry."""
     return keras.ops.tanh(x)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import keras
 
+from flowkit.backends.jax import drift, stacks
+
 
 def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
@@ -18,6 +20,7 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     of x, one block is compiled for all of them, in both passes.
     """
     runs = _planned(runs, x, context, inverse)
+    probe = drift.probe(on_drift) if invert else None
 
     def forward(learned, fixed, x, context):
         first, total, kept = x, jnp.zeros((), x.dtype), []
@@ -28,10 +31,10 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
         return (x, total), (first, x, kept)
 
     @jax.custom_vjp
-    def whole(learned, fixed, x, context):
+    def whole(learned, fixed, x, context, probe):
         return forward(learned, fixed, x, context)[0]
 
-    def keep(learned, fixed, x, context):
+    def keep(learned, fixed, x, context, probe):
         outputs, kept = forward(learned, fixed, x, context)
         if not invert:
             kept = (None, None, kept[2])
@@ -50,12 +53,13 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
                 pull_block, (y, grad, shared_grads), own, constants, inputs
             )
             learned_grads.append(own_grads)
-        if invert:
-            _look(y, first, last, tolerance, on_drift)
-        return learned_grads[::-1], None, grad, shared_grads
+        error = _drift(y, first, last, tolerance) if invert else None
+        if invert and probe is None:
+            _tell(error, on_drift)
+        return learned_grads[::-1], None, grad, shared_grads, None if probe is None else error
 
     whole.defvjp(keep, pull)
-    return whole([run.values(True) for run in runs], [run.values(False) for run in runs], x, context)
+    return whole([run.values(True) for run in runs], [run.values(False) for run in runs], x, context, probe)
 
 
 class _Block:
@@ -64,12 +68,15 @@ class _Block:
     def __init__(self, parts):
         self.parts = parts
 
-    def values(self, trainable):
+    def variables(self, trainable):
         """Of each part those of its variables that are trainable, or are not."""
         return [
-            [v.value for v in (part.trainable_variables if trainable else part.non_trainable_variables)]
-            for part in self.parts
+            part.trainable_variables if trainable else part.non_trainable_variables for part in self.parts
         ]
+
+    def values(self, trainable):
+        """The values of `variables`."""
+        return [[variable.value for variable in own] for own in self.variables(trainable)]
 
     def forward(self, learned, fixed, x, context, inverse):
         """(y, log_det, the input of each part)."""
@@ -94,7 +101,7 @@ class _Loop:
 
     def values(self, trainable):
         return jax.tree.map(
-            lambda *each: jnp.stack(each), *(block.values(trainable) for block in self.blocks)
+            lambda *alike: stacks.on_top(alike), *(block.variables(trainable) for block in self.blocks)
         )
 
     def forward(self, learned, fixed, x, context, inverse):
@@ -211,14 +218,19 @@ def _zeros_before(part, y, inverse):
     return jnp.zeros(before(y.shape), y.dtype)
 
 
-def _look(found, known, y, tolerance, on_drift):
-    """Report drift, unless the numbers had broken before. The host hears of nothing else."""
+def _drift(found, known, y, tolerance):
+    """The relative error of the first input as found; 0 if it is in tolerance, or the numbers had broken before."""
     size = jnp.maximum(jnp.linalg.norm(jnp.ravel(known)), jnp.finfo(known.dtype).tiny)
     error = jnp.linalg.norm(jnp.ravel(found - known)) / size
     error = jnp.where(jnp.isfinite(jnp.sum(y)), error, 0)
+    return jnp.where(error <= tolerance, 0, error).astype("float32")
+
+
+def _tell(error, on_drift):
+    """Tell the host of drift, and of nothing else, outside of steps that answer with it."""
 
     def report(error):
-        if not error <= tolerance:  # `vmap` takes both branches
+        if not error <= 0:  # `vmap` takes both branches
             on_drift(float(error))
 
-    jax.lax.cond(error <= tolerance, lambda _: None, lambda e: jax.debug.callback(report, e), error)
+    jax.lax.cond(error <= 0, lambda _: None, lambda e: jax.debug.callback(report, e), error)

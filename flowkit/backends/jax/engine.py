@@ -17,6 +17,11 @@ def devices():
     return [f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices()]
 
 
+def gpu_build():
+    """What GPUs this build of the engine is for, as text; None for none, or if the engine itself tells of a lack."""
+    return None
+
+
 def no_grad():
     """A scope in which no gradient is recorded."""
     return contextlib.nullcontext()  # JAX records nothing unless asked

@@ -15,6 +15,7 @@ from flowkit.backends.any.group import copy_from_main, drawing_apart, left_to_ma
 
 __all__ = [
     "copy_from_main",
+    "draw_alone",
     "drawing_apart",
     "exchange",
     "is_lost",
@@ -54,6 +55,24 @@ def join(address, count, rank, local_rank, seconds):
         shutdown_timeout_seconds=_DAYS,
     )
     use_devices()
+
+
+def draw_alone(draw, layer, seed):
+    """`draw(generator)`, with a `SeedGenerator` of `seed`, made of this process's own copy of `layer`'s weights.
+
+    So no other process has to draw at the same time.
+    """
+    if processes() == 1:
+        return draw(keras.random.SeedGenerator(seed, name="latents"))
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)  # of this thread: or the generator would be the group's
+    try:
+        generator = keras.random.SeedGenerator(seed, name="latents")
+        own = [(variable, variable.value.addressable_data(0)) for variable in layer.variables]
+        with keras.StatelessScope([*own, (generator.state, generator.state.value)]):
+            return draw(generator)
+    finally:
+        keras.distribution.set_distribution(distribution)
 
 
 def use_devices():

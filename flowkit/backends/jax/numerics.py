@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from flowkit.backends.any.numerics import cumsum, matmul  # noqa: F401  (exact as they are)
+from flowkit.backends.any.numerics import cumsum, matmul, softplus  # noqa: F401  (exact as they are)
 from flowkit.backends.any.numerics import iterate as any_iterate
 
 

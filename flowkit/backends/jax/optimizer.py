@@ -12,12 +12,12 @@ import keras
 
 from flowkit.backends.any import optimizer as one_by_one
 from flowkit.backends.any.optimizer import step_if  # noqa: F401  (a compiled step has a choice of its own)
-from flowkit.backends.jax import parts
+from flowkit.backends.jax import parts, stacks
 
 
 def all_finite(tensors):
     """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
-    if not parts.scans():
+    if not _by_shape():
         return one_by_one.all_finite(tensors)
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(stack)) for _, stack in _stacks(tensors)]))
 
@@ -43,7 +43,7 @@ def update_alike(optimizer, own, grads, variables, learning_rate):
     Here as one for all weights of a shape: the step of one weight is mapped over their stack, so it is the
     optimizer's own. Those that look at a weight's name take it weight by weight.
     """
-    if not parts.scans() or type(optimizer).update_step.__module__ not in _TAKE_ALL_ALIKE:
+    if not _by_shape() or type(optimizer).update_step.__module__ not in _TAKE_ALL_ALIKE:
         own(grads, variables, learning_rate)
         return
     slots = _slots(optimizer)
@@ -89,6 +89,11 @@ def _update_model_variables_moving_average(optimizer, weights):
         averages = [pairs[place][0] for place in places]
         share = jnp.asarray(momentum, stack.dtype)
         _assign([averages], [share * jnp.stack([a.value for a in averages]) + (1 - share) * stack])
+
+
+def _by_shape():
+    """Whether weights are stacked here: where chains are loops, unless a step was handed stacks."""
+    return parts.scans() and not stacks.held()
 
 
 def _stacks(tensors):

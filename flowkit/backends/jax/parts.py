@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import keras
 
 from flowkit.backends.any.parts import compiling_parts, run_part  # noqa: F401  (a whole step is compiled)
+from flowkit.backends.jax import stacks
 
 
 def scans():
@@ -16,7 +17,6 @@ def scans():
 def scan(run, blocks, x, context, inverse):
     """`run(parts, x, context, inverse)` of all blocks' parts; blocks are alike but for their weights: (y, log_det)."""
     variables = [[variable for part in block for variable in part.variables] for block in blocks]
-    values = [[variable.value for variable in own] for own in variables]
 
     def body(x, own):
         with keras.StatelessScope(list(zip(variables[0], own, strict=True))):
@@ -24,11 +24,11 @@ def scan(run, blocks, x, context, inverse):
         return y, jnp.asarray(log_det, x.dtype)
 
     def keeps_shape():
-        y, _ = jax.eval_shape(body, x, values[0])
+        y, _ = jax.eval_shape(body, x, [variable.value for variable in variables[0]])
         return (y.shape, y.dtype) == (x.shape, x.dtype)
 
     if len(blocks) == 1 or not keeps_shape():
         return run([part for block in blocks for part in block], x, context, inverse)
-    stacked = [jnp.stack(each) for each in zip(*values, strict=True)]
+    stacked = [stacks.on_top(alike) for alike in zip(*variables, strict=True)]
     y, log_dets = jax.lax.scan(body, x, stacked, reverse=inverse)
     return y, jnp.sum(log_dets, axis=0)

@@ -17,6 +17,11 @@ def devices():
     return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
 
 
+def gpu_build():
+    """What GPUs this build of the engine is for, as text; None for none, or if the engine itself tells of a lack."""
+    return None
+
+
 def no_grad():
     """A scope in which no gradient is recorded."""
     return contextlib.nullcontext()  # TensorFlow records only inside a GradientTape

@@ -18,6 +18,13 @@ def devices():
     return [*found, f"cpu ({torch.get_num_threads()} threads)"]
 
 
+def gpu_build():
+    """What GPUs this build of the engine is for, as text; None for none, or if the engine itself tells of a lack."""
+    if torch.version.cuda:
+        return f"CUDA {torch.version.cuda}"
+    return f"ROCm {torch.version.hip}" if torch.version.hip else None
+
+
 def no_grad():
     """A scope in which no gradient is recorded."""
     return torch.no_grad()  # puts the global mode back at its end

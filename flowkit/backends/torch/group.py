@@ -9,10 +9,11 @@ import uuid
 import numpy as np
 import torch
 
-from flowkit.backends.any.group import use_devices
+from flowkit.backends.any.group import draw_alone, use_devices
 
 __all__ = [
     "copy_from_main",
+    "draw_alone",
     "drawing_apart",
     "exchange",
     "is_lost",

@@ -4,11 +4,11 @@ import keras
 import torch
 from keras import tree
 
-from flowkit.backends.any.lean_step import several_steps
+from flowkit.backends.any.lean_step import around_steps, several_steps
 from flowkit.backends.torch.group import processes, summed
 from flowkit.backends.torch.values import values
 
-__all__ = ["add_to_means", "lean_train_step", "several_steps"]
+__all__ = ["add_to_means", "around_steps", "lean_train_step", "several_steps"]
 
 
 def lean_train_step(model, own, *given):

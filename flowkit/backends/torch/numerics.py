@@ -1,5 +1,7 @@
 """PyTorch's own functions for float64, which `keras.ops` rounds to float32 there; all else goes to `keras.ops`."""
 
+import itertools
+
 import keras
 import torch
 
@@ -9,9 +11,16 @@ from flowkit.backends.any.numerics import arctan, cos, sin, tanh  # noqa: F401  
 def cumsum(x, axis=None):
     """Sums of the first entries along an axis; None: of all entries, flattened."""
     x = keras.ops.convert_to_tensor(x)
+    if axis is not None and x.is_cpu and x.is_floating_point() and 1 < x.shape[axis] <= _FEW:
+        # One after another: what PyTorch does of itself turns gradients round twice, each time in memory of their own.
+        parts = x.unbind(axis)
+        return torch.stack(list(itertools.accumulate(parts)), axis)
     if x.dtype != torch.float64:
         return keras.ops.cumsum(x, axis=axis)
     return torch.cumsum(x.flatten(), 0) if axis is None else torch.cumsum(x, axis)
+
+
+_FEW = 32
 
 
 def iterate(step, times, state, alive=None):
@@ -48,3 +57,8 @@ def mean(x, axis=None, keepdims=False):
     if x.dtype != torch.float64 or axis in ((), []):  # to torch no axis is all of them
         return keras.ops.mean(x, axis=axis, keepdims=keepdims)
     return torch.mean(x, axis, keepdims)
+
+
+def softplus(x):
+    """log(1 + exp(x)) for each entry, exact in both tails."""
+    return torch.nn.functional.softplus(x, threshold=50.0)  # beyond it, float64 too rounds to x

@@ -40,8 +40,11 @@ def sample(
     ] = None,
     backend: Backend = None,
 ):
-    """Draw samples of a trained flow, as one picture; of a table, as one more table."""
-    use(backend)
+    """Draw samples of a trained flow, as one picture; of a table, as one more table.
+
+    In several processes, torchrun -m flowkit sample ..., each draws its part.
+    """
+    use(backend, shares=True)
     from flowkit.cli.sample import run as draw
 
     draw(run, count=count, temperature=temperature, output=output, seed=seed, zoom=zoom)

@@ -21,8 +21,11 @@ def evaluate(
     ] = False,
     backend: Backend = None,
 ):
-    """Bits per dimension on the test split, with the standard error over images; of a table, nats."""
-    use(backend)
+    """Bits per dimension on the test split, with the standard error over images; of a table, nats.
+
+    In several processes, torchrun -m flowkit evaluate ..., each scores its part.
+    """
+    use(backend, shares=True)
     from flowkit.cli.evaluate import run as measure
 
     measure(run, source=data, samples=samples, levels=levels)

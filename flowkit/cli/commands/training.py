@@ -44,7 +44,7 @@ def train(
 
     In several processes: torchrun --nproc-per-node 8 -m flowkit train ...
     """
-    use(backend, in_a_group=True)
+    use(backend, trains=True)
     from flowkit.cli.train import run
 
     run(

@@ -33,7 +33,7 @@ def jacobian(trial, inverse, joint):
     # At an exact zero there may be a kink, where a slope is a matter of taste: it shows in one that
     # differs on both sides. (One that is wrong at the zero alone agrees on both.)
     aside = np.where(x == 0, np.sqrt(eps) / 1024, 0.0)
-    pieces += [x + aside, x - aside] if domain.kind == "interval" else [x, x]
+    pieces += [x + aside, x - aside] if domain.kind == "interval" or domain.columns else [x, x]
     jac = _run(trial, inverse, joint, np.concatenate(pieces), points.shape[1:])
     base, *others, right, left = [jac[i : i + ROWS] for i in range(0, len(jac), ROWS)]
     with np.errstate(all="ignore"):

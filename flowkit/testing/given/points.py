@@ -1,11 +1,30 @@
 """Points of a domain, from real numbers, as numpy arrays."""
 
+import functools
+
 import numpy as np
 from keras import ops
 
 from flowkit.contract import Domain
 
 
+def _by_column(function):
+    """`function(domain, x, ...)`, of each column for itself where a domain has intervals and circles side by side."""
+
+    @functools.wraps(function)
+    def over_columns(domain, *arrays):
+        if not isinstance(domain.kind, tuple):
+            return function(domain, *arrays)
+        parts = [
+            function(column, *(a[..., i] if np.ndim(a) else a for a in arrays))
+            for i, column in enumerate(domain.columns)
+        ]
+        return np.stack(parts, axis=-1)
+
+    return over_columns
+
+
+@_by_column
 def points_of(domain, t):
     """Points of `domain` for an array of real numbers of the same shape, strictly inside.
 
@@ -28,6 +47,7 @@ def points_of(domain, t):
     return np.clip(x, low, high).astype("float64")
 
 
+@_by_column
 def room(domain, x):
     """How far each entry of `x` is from the edge of an interval; infinity without one, 0 among whole numbers."""
     if domain.kind == "whole":
@@ -49,6 +69,7 @@ def within(domain, x, step, rng):
     return signs * np.minimum(step, x / 4).min(axis=-1, keepdims=True)
 
 
+@_by_column
 def inside(domain, x, slack=0.0):
     """For each entry of `x`: whether it lies in the domain, up to `slack`."""
     with np.errstate(invalid="ignore"):
@@ -65,6 +86,7 @@ def inside(domain, x, slack=0.0):
         return (x >= np.asarray(domain.low) - slack) & (x <= np.asarray(domain.high) + slack)
 
 
+@_by_column
 def difference(domain, one, other):
     """|one - other|, on the circle the short way round."""
     gap = np.abs(one - other)

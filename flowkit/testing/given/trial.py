@@ -248,11 +248,12 @@ class Trial:
 
     def resolved(self, z, error, domain):
         """For each sample: whether all of `z` is not too large, and farther from the domain's edge than its error."""
+        edged = [column.kind == "interval" for column in domain.columns or [domain]]
         with np.errstate(invalid="ignore"):
             good = (
                 (np.abs(z) < large(self.eps))  # NaN is not
                 & np.isfinite(error)
-                & inside(domain, z, -error if domain.kind == "interval" else error)
+                & inside(domain, z, np.where(edged, -error, error))
             )
         return good.reshape(len(z), -1).all(axis=1)
 

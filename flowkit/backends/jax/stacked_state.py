@@ -1,0 +1,138 @@
+"""Training steps that are handed stacks of weights, moments and averages, and hand them on, on JAX."""
+
+import itertools
+
+import jax
+import keras
+
+from flowkit.backends.jax import parts, stacks
+from flowkit.backends.jax.stacks import Layout, Stacked
+from flowkit.backends.jax.twin import may_lie_together, moves_entries, twin
+
+
+class Stacking:
+    """`step(state, iterator)` of Keras's trainer, for which the values of alike parts lie in stacks between two steps.
+
+    Keras gives lists of values when an epoch begins, and after each time that it has put them back into the model.
+    """
+
+    def __init__(self, step, model):
+        self._step, self._model = step, model
+        self._plan = self._made_for = None
+
+    def __call__(self, state, iterator):
+        if not isinstance(state[0], Stacked):
+            state, iterator = self._entered(state, iterator)
+        return self._step(state, iterator)
+
+    def look(self):
+        """Wait for what is left to be told."""
+        self._step.look()
+
+    def _entered(self, state, iterator):
+        model = self._model
+        compiled = parts.scans() and model.jit_compile and not model.run_eagerly
+        # A distribution knows where each weight is to lie.
+        if not compiled or not model.takes_stacks or keras.distribution.distribution() is not None:
+            return state, iterator
+        made_for = model.optimizer, [id(weight) for weight in model.trainable_variables]
+        if self._made_for != made_for:
+            batch = next(iterator, None)
+            if batch is None:  # who steps will notice
+                return state, iterator
+            iterator = itertools.chain([batch], iterator)
+            self._plan, self._made_for = planned(model, state, batch), made_for
+        return (state if self._plan is None else self._plan.pack(state)), iterator
+
+
+class Plan:
+    """What of a model's state lies on top of each other, and the optimizer that moves it so."""
+
+    def __init__(self, model, groups, optimizer, of_slots):
+        self._variables = [model.trainable_variables, model.non_trainable_variables]
+        self.layouts = [Layout(of_kind, self) for of_kind in (*groups, of_slots)]
+        self.optimizer = optimizer
+
+    def pack(self, state):
+        """Keras's state with stacks in it; its lists of values are emptied."""
+        *kinds, metrics = state
+        packed = [
+            Stacked(layout.pack(values), layout) for layout, values in zip(self.layouts, kinds, strict=True)
+        ]
+        return (*packed, metrics)
+
+    def holding(self, stacked, values):
+        """A scope in which loops over alike parts find the stacks whose values are in use."""
+        found = []
+        for variables, whole, each in zip(self._variables, stacked, values, strict=True):
+            for group, stack in zip(whole.layout.groups, whole.entries, strict=True):
+                if len(group) > 1:
+                    found.append(
+                        ([variables[place] for place in group], [each[place] for place in group], stack)
+                    )
+        return stacks.holding(found)
+
+    def step(self, slots, grads, weights):
+        """(weights, slots) after a step of the optimizer, all in stacks."""
+        with stacks.holding([]):
+            entries = self.optimizer.stateless_apply(slots.entries, grads.entries, weights.entries)
+        return tuple(Stacked(new, old.layout) for new, old in zip(entries, (weights, slots), strict=True))
+
+
+def planned(model, state, batch):
+    """The `Plan` for a model whose step is about to be compiled; None if there is nothing to stack."""
+    if not moves_entries(model.optimizer) or _ids(model.optimizer) != [
+        id(v) for v in model.trainable_variables
+    ]:
+        return None
+    kinds = model.trainable_variables, model.non_trainable_variables
+    weights, others = _groups(kinds, _asked(model, state, batch))
+    weights = [
+        part
+        for group in weights
+        for part in (
+            [group]
+            if len(group) == 1 or may_lie_together(model.optimizer, [kinds[0][place] for place in group])
+            else [(place,) for place in group]
+        )
+    ]
+    if all(len(group) == 1 for group in weights):
+        return None
+    optimizer, slots = twin(model.optimizer, weights)
+    return None if optimizer is None else Plan(model, (weights, others), optimizer, slots)
+
+
+def _asked(model, state, batch):
+    """The lists of variables whose values the model wants on top of each other in a step."""
+    asked = []
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+
+    def loss(weights, others, slots, metrics):
+        return model.compute_loss_and_updates(
+            weights, others, metrics, x, y, sample_weight, training=True, optimizer_variables=slots
+        )[0]
+
+    try:
+        with stacks.noting(asked):
+            jax.eval_shape(loss, *state)
+    except Exception:  # the step will raise it, where weights are given back to the model
+        return []
+    return asked
+
+
+def _groups(kinds, asked):
+    """For each kind of variables the places that lie on top of each other, or are alone, in order."""
+    groups = []
+    for variables in kinds:
+        places, taken = {id(variable): place for place, variable in enumerate(variables)}, {}
+        for wanted in asked:
+            group = tuple(places.get(id(variable), -1) for variable in wanted)
+            if len(set(group)) == len(group) > 1 and -1 not in group and not taken.keys() & set(group):
+                taken |= dict.fromkeys(group, group)
+        found = (taken.get(place, (place,)) for place in range(len(variables)))
+        groups.append(list(dict.fromkeys(found)))
+    return groups
+
+
+def _ids(optimizer):
+    return [id(weight) for weight in optimizer._trainable_variables]

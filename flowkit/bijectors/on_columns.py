@@ -1,0 +1,130 @@
+"""A bijector of some columns."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from flowkit.bijectors.unconstrain import domain_of_column
+from flowkit.contract import Bijector, ContractError, Domain, FlowLayer
+from flowkit.contract.arguments import shown
+from flowkit.contract.columns import ColumnError
+from flowkit.contract.pick import join, pick
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class OnColumns(Bijector):
+    """z_a = f(x_a) for the columns a that `columns` marks, z_b = x_b for the others; the log-det is that of f.
+
+    - `columns`: True or False for each column, the entries of a vector.
+    - `others`: what the other columns may be, as in `Unconstrain`: "real", or "circular" for angles in [-pi, pi).
+
+    A matrix for the real columns of a table of which others are angles, for example. Raises TypeError for no bijector,
+    ValueError if no column is marked, ContractError for f of which a direction draws random numbers, for one that
+    changes the number of columns, and for data of another number of columns.
+
+    >>> from flowkit.bijectors import Scale
+    >>> from keras import ops
+    >>> z, _ = OnColumns(Scale(np.log(2.0)), [True, False])(ops.ones((1, 2)))
+    >>> ops.convert_to_numpy(z).round(4).tolist()
+    [[2.0, 1.0]]
+    """
+
+    pure = True
+
+    def __init__(
+        self, bijector: Any, columns: Sequence[bool], *, others: Any = "real", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(bijector, FlowLayer):
+            raise TypeError(f"OnColumns expects a bijector, received {bijector!r}.")
+        marks = np.asarray(columns)
+        if marks.dtype != bool or marks.ndim != 1 or not marks.any():
+            raise ValueError(
+                f"OnColumns expects columns as True or False for each, at least one of them True, received "
+                f"{shown(columns)}."
+            )
+        if bijector.spec.noise != "none":
+            raise ContractError(
+                "noise", self, expected="a bijector that draws nothing", received=f"{bijector!r}"
+            )
+        self.bijector, self.columns, self.others = bijector, marks.tolist(), others
+        self._groups = [np.flatnonzero(marks).tolist(), np.flatnonzero(~marks).tolist()]
+        other = domain_of_column(others, self._groups[1][0] if self._groups[1] else 0)
+        ends = (bijector.spec.domain, bijector.spec.codomain)
+        domain, codomain = (Domain.each(*self._domains(end, other)) for end in ends)
+        self.spec = replace(
+            bijector.spec,
+            domain=domain,
+            codomain=codomain,
+            rearranges=False,
+            event_rank=1,
+            event_multiple=None,
+        )
+
+    def _domains(self, inner, other):
+        """The set of each column, of which those marked have `inner`."""
+        own = iter(inner.columns or [inner] * len(self._groups[0]))
+        return [next(own) if marked else other for marked in self.columns]
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.bijector.num_classes
+
+    def _check_shape(self, x_shape):
+        super()._check_shape(x_shape)
+        if x_shape[-1] != len(self.columns):
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"{len(self.columns)} columns, as many as were told",
+                received=f"shape {tuple(x_shape)}",
+            )
+        self.bijector._check_shape(self._inner(x_shape))
+
+    def _inner(self, shape):
+        return (*shape[:-1], len(self._groups[0]))
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        inner = self._inner(x_shape)
+        self.bijector.build_for(inner, context_shape)
+        if tuple(self.bijector.compute_output_shape(inner)) != tuple(inner):
+            raise ContractError(
+                "event shape", self, expected="a bijector that keeps the shape", received=f"{self.bijector!r}"
+            )
+
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+        own, others = (pick(x, places) if places else None for places in self._groups)
+        moved, log_det = self.bijector.run(own, context, inverse=inverse)
+        return moved if others is None else join([moved, others], self._groups), log_det
+
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self._adapted_by(self.bijector.run_adapt, x, context, again)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self._adapted_by(self.bijector.run_adapt_inverse, z, context, again)
+
+    def _adapted_by(self, adapt, x, context, again):
+        try:
+            adapt(pick(x, self._groups[0]), context, again)
+        except ColumnError as error:  # whose column is one of those marked
+            named: dict[str, Any] = {"expected": error.expected, "hint": error.hint}
+            place = self._groups[0][error.column]
+            raise ColumnError(error.clause, self, place, error.fault, **named) from None
+
+    @property
+    def refreshes(self) -> bool:
+        return self.bijector.refreshes
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        self.bijector.run_refresh(pick(x, self._groups[0]), context)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"columns": self.columns, "others": self.others}
+        return {**super().get_config(), **own, "bijector": keras.saving.serialize_keras_object(self.bijector)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**config | {"bijector": keras.saving.deserialize_keras_object(config["bijector"])})

@@ -1,0 +1,50 @@
+"""A masked network of which some entries are angles."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from flowkit.conditioners.angular_mlp import places_of_angles, without_seam
+from flowkit.conditioners.made import MADE
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class AngularMADE(MADE):
+    """A `MADE` that sees the cosines and sines of the entries that are angles: what it answers has no jump at -pi.
+
+    `angles` are their places, from 0, in the order in which it is given entries; None: all are. The other arguments
+    and what is raised are those of `MADE`. The inverse of `Autoregressive` asks it for all entries until nothing
+    changes.
+
+    >>> import math
+    >>> from keras import ops
+    >>> net = AngularMADE([8], angles=[0], features=2)
+    >>> h = net(ops.convert_to_tensor([[-math.pi, 1.0], [math.pi, 1.0]]))
+    >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
+    True
+    """
+
+    pure = True
+
+    def __init__(
+        self, hidden: Sequence[int] = (64, 64), *, angles: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(hidden, **kwargs)
+        self.angles = None if angles is None else places_of_angles(angles, "AngularMADE")
+
+    def _degrees_seen(self, size):
+        # In the order of `without_seam`.
+        angles = list(range(size)) if self.angles is None else self.angles
+        others = [place for place in range(size) if place not in angles]
+        return tuple(1 + place for place in (*others, *angles, *angles))
+
+    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+        return super().call(without_seam(x, self.angles), context, derived)
+
+    def _derive(self, x_shape: Any) -> dict[str, Any]:
+        # Beside `call`, so that what is derived is handed to it.
+        return super()._derive(x_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "angles": self.angles}

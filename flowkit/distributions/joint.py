@@ -1,0 +1,106 @@
+"""Densities of groups of columns that are independent of each other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from flowkit.contract import ContractError, Domain
+from flowkit.contract.arguments import whole_number
+from flowkit.contract.building import build_for
+from flowkit.contract.pick import join, pick
+from flowkit.contract.spec import BijectorSpec, weakest
+from flowkit.distributions.distribution import Distribution
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Joint(Distribution):
+    """log p(z) = sum_i log p_i(z_i): `parts[i]` is the density of the columns at `places[i]`.
+
+    A normal density of real columns beside a uniform one of angles, for example. `temperature` is handed to each part,
+    so that one without a scale refuses it. Raises TypeError for a part that is no `Distribution`, ValueError for places
+    that are not each column once, ContractError for vectors of another length.
+
+    >>> from keras import ops
+    >>> from flowkit.distributions import Normal, Uniform
+    >>> joint = Joint([Normal(), Uniform(0.0, 2.0)], [[0, 2], [1]])
+    >>> round(float(joint.log_prob(ops.convert_to_tensor([[0.0, 1.0, 0.0]]))[0]), 4)  # -ln(2 pi) - ln 2
+    -2.531
+    """
+
+    def __init__(self, parts: Sequence[Any], places: Sequence[Sequence[int]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for part in parts:
+            if not isinstance(part, Distribution):
+                raise TypeError(f"Joint expects a list of distributions, received {part!r} in it.")
+        self.parts = list(parts)
+        self.places = [[whole_number(i, "Joint's places", least=0) for i in some] for some in places]
+        told = sorted(place for some in self.places for place in some)
+        if len(self.parts) != len(self.places) or not all(self.places) or told != list(range(len(told))):
+            raise ValueError(
+                f"Joint expects the places of the columns of each part, together each column once, received {places!r} "
+                f"for {len(self.parts)} parts."
+            )
+        self.context = weakest([BijectorSpec(context=part.context) for part in self.parts], "context")
+        self.reparameterized = all(part.reparameterized for part in self.parts)
+        sets = {
+            place: part.domain for part, some in zip(self.parts, self.places, strict=True) for place in some
+        }
+        self.domain = Domain.each(*(sets[place] for place in range(len(told))))
+
+    @property
+    def num_classes(self) -> int | None:
+        return next((part.num_classes for part in self.parts if part.num_classes is not None), None)
+
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+        columns = sum(map(len, self.places))
+        if len(z_shape) != 2 or z_shape[-1] != columns:
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"vectors of {columns} columns",
+                received=f"shape {tuple(z_shape)}",
+            )
+        for part, some in zip(self.parts, self.places, strict=True):
+            build_for(part, (*z_shape[:-1], len(some)), context_shape)
+
+    def log_prob(self, z: Any, context: Any = None) -> Any:
+        """log p(z | context) in nats, (batch,), for z of shape (batch, columns)."""
+        total = 0.0
+        for part, some in zip(self.parts, self.places, strict=True):
+            total = total + part.log_prob(pick(z, some), self._heard(part, context))
+        return total
+
+    def sample(
+        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
+    ) -> Any:
+        """Draws of `shape` = (batch, columns)."""
+        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed  # parts must differ
+        drawn = [
+            part.sample(
+                (*shape[:-1], len(some)),
+                temperature=temperature,
+                seed=seed,
+                context=self._heard(part, context),
+            )
+            for part, some in zip(self.parts, self.places, strict=True)
+        ]
+        return join(drawn, self.places)
+
+    def adapt(self, z: Any, context: Any = None) -> "Joint":
+        """Hand the columns of each part on, if something in it depends on data. Returns `self`."""
+        for part, some in zip(self.parts, self.places, strict=True):
+            if hasattr(part, "adapt"):
+                part.adapt(pick(z, some), self._heard(part, context))
+        return self
+
+    def _heard(self, part, context):
+        return None if part.context == "none" else context
+
+    def get_config(self) -> dict[str, Any]:
+        parts = [keras.saving.serialize_keras_object(part) for part in self.parts]
+        return {**super().get_config(), "parts": parts, "places": self.places}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Joint":
+        return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})

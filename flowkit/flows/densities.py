@@ -1,0 +1,133 @@
+"""What a fitted flow says of the density of data: numpy, batch by batch."""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from keras import tree
+
+from flowkit import distributed
+from flowkit.contract.arguments import whole_number
+from flowkit.contract.shapes import event_size
+from flowkit.data.lazy_images import LazyImages
+from flowkit.flows.context import classes_of
+from flowkit.flows.in_batches import run_in_batches
+from flowkit.flows.noise import counted_for, dequantized
+from flowkit.flows.ready import Ready
+from flowkit.flows.turns import answers
+
+
+class Densities(Ready):
+    """The part of `flowkit.Flow` that answers with densities, as numpy arrays."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes the labels of a class-conditional flow may name; None for no labels."""
+        if self.embedding is not None:
+            return classes_of(self.embedding)
+        classes = self.bijector.num_classes
+        return getattr(self.base, "num_classes", None) if classes is None else classes
+
+    @property
+    def exact(self) -> str:
+        """What `log_prob` is: "exact", an "estimate" or a "bound".
+
+        One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
+        dequantised data. A bound that is also estimated counts as a bound.
+        """
+        likelihood = self.bijector.spec.likelihood
+        if self.dequantize is not None or "bound" in likelihood:
+            return "bound"
+        return "exact" if likelihood == "exact" else "estimate"
+
+    def _answered(self, y, context, noise):
+        """What the flow answers when it is called."""
+        return self._log_density(y, context, noise)
+
+    def _log_density(self, y, context, noise=None):
+        return self._encode_and_score(y, context, noise)[1]
+
+    def _encode_and_score(self, y, context, noise=None):
+        z, log_det = self._through(y, context, noise)
+        log_prob = self.base.log_prob(z, context=context) + log_det
+        if self.dequantize is not None:
+            log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
+        return z, log_prob
+
+    @answers
+    def log_prob(
+        self, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+    ) -> np.ndarray:
+        """log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
+
+        The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
+        engine changes the answer.
+        """
+        x, context = self._prepare(x, context, batch_size)
+        return self._scored(self._log_density, x, context, batch_size, seed)
+
+    def _scored(self, function, x, context, batch_size, seed, draw=0, first=0):
+        """`function(y, context)` of the dequantised data, checked before, in batches, as numpy.
+
+        `first` is the index of the first row among all whose noise differs.
+        """
+
+        def score(start, stop, piece):
+            x, context = piece
+            y = dequantized(self, x, first + start, seed=seed, draw=draw)
+            noise = counted_for(self, y.shape, first + start, inverse=False, seed=seed, draw=draw)
+            return self._run(function, y, context, noise)
+
+        return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
+
+    @answers
+    def bits_per_dim(
+        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
+    ) -> np.ndarray:
+        """-log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
+
+        `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
+        (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
+        exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
+        """
+        x, context = self._prepare(x, context, batch_size)
+        return _in_bits(self._log_prob_of_draws(x, context, batch_size, seed, samples), x.shape)
+
+    def _log_prob_of_draws(self, x, context, batch_size, seed, samples, first=0):
+        """What `samples` draws of the noise say of log p together, float64 (batch,): see `bits_per_dim`."""
+        if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
+            raise ValueError(
+                f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
+            )
+        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed, first=first)
+        draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
+        if "estimated" in self.bijector.spec.likelihood:
+            return draws.mean(axis=0)
+        return functools.reduce(np.logaddexp, draws) - math.log(samples)
+
+    @answers
+    def _score_in_a_group(self, x, context=None, samples=1):
+        """("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
+
+        All processes have `x`. Each reads and scores its part, and is told of all. A row's noise is that of its place
+        among all, so the answer is one process's.
+        """
+        x = self._as_array(x)
+        rows = distributed.mine(np.arange(len(x)))
+        log_prob = np.zeros(0)  # of no rows, if there are fewer than processes
+        if len(rows):
+            first, stop = int(rows[0]), int(rows[-1]) + 1
+            mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
+            context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
+            mine, context = self._prepare(mine, context)
+            log_prob = self._log_prob_of_draws(mine, context, None, 0, samples, first)
+        log_prob = distributed.gather(log_prob)
+        if self.dequantize is None:
+            return "nll", -log_prob
+        return "bits_per_dim", _in_bits(log_prob, x.shape)
+
+
+def _in_bits(log_prob, shape):
+    """-log_prob / (D ln 2), D the entries of an event of data of this shape."""
+    return -log_prob / (event_size(shape) * math.log(2))

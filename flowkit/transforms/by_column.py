@@ -1,0 +1,95 @@
+"""A transform of its own for each column."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit.contract import Domain
+from flowkit.contract.pick import join, pick
+from flowkit.contract.spec import BijectorSpec, weakest
+from flowkit.transforms.transform import Transform
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ByColumn(Transform):
+    """y_i = f_i(x_i; h_i), f_i the i-th of `transforms`: angles beside real numbers, for example.
+
+    Columns are entries of the last axis. Each is given as many raw numbers as the transform that asks for most, and
+    leaves those that it does not ask for. Columns with equal transforms are moved together.
+
+    Raises TypeError for what is no transform, ValueError for none, for one whose columns differ themselves, and for
+    data of another number of columns.
+
+    >>> from flowkit.transforms import CircularRationalQuadratic, RationalQuadratic
+    >>> mixed = ByColumn([RationalQuadratic(4), CircularRationalQuadratic(4)])
+    >>> mixed.parameters, str(mixed.domain)
+    (13, 'Domain.each(Domain.REAL, Domain.CIRCLE)')
+    """
+
+    by_column = True
+
+    def __init__(self, transforms: Iterable[Transform]) -> None:
+        self.transforms = list(transforms)
+        for transform in self.transforms:
+            if not isinstance(transform, Transform):
+                raise TypeError(f"ByColumn expects a list of transforms, received {transform!r} in it.")
+        if not self.transforms or any(transform.by_column for transform in self.transforms):
+            raise ValueError(
+                f"ByColumn expects one transform for each column, the same for all numbers in it, received "
+                f"{self.transforms!r}."
+            )
+        self.domain = Domain.each(*(transform.domain for transform in self.transforms))
+        self.codomain = Domain.each(*(transform.codomain for transform in self.transforms))
+        specs = [BijectorSpec(log_det=t.log_det, inverse=t.inverse_kind) for t in self.transforms]
+        self.log_det, self.inverse_kind = weakest(specs, "log_det"), weakest(specs, "inverse")
+        self._groups: dict[Transform, list[int]] = {}
+        for place, transform in enumerate(self.transforms):
+            self._groups.setdefault(transform, []).append(place)
+
+    @property
+    def parameters(self) -> int:
+        return max(transform.parameters for transform in self.transforms)
+
+    def in_order(self, order: Any) -> "ByColumn":
+        """The same for columns that come in another order: None, "reversed", or the indices of the first, second ..."""
+        if order is None:
+            return self
+        if order == "reversed":
+            return ByColumn(self.transforms[::-1])
+        if len(order) != len(self.transforms):
+            raise ValueError(
+                f"ByColumn expects an order of {len(self.transforms)} columns, received {order}."
+            )
+        return ByColumn([self.transforms[place] for place in order])
+
+    def prepare(self, h: Any) -> Any:
+        # How many tensors a transform prepares only it knows: each direction has it prepare its own.
+        if h.shape[-1] != len(self.transforms):
+            raise ValueError(f"ByColumn expects {len(self.transforms)} columns, received {h.shape[-1]}.")
+        return (h,)
+
+    def forward(self, x: Any, h: Any) -> tuple[Any, Any]:
+        return self._each(x, h, inverse=False)
+
+    def inverse(self, y: Any, h: Any) -> tuple[Any, Any]:
+        return self._each(y, h, inverse=True)
+
+    def _each(self, x, h, inverse):
+        moved, log_slopes = [], []
+        for transform, places in self._groups.items():
+            raw = pick(h, places)[..., : transform.parameters, :]
+            part = pick(x, places)
+            y, log_slope = transform.run(part, transform.prepare(raw), inverse=inverse)
+            moved.append(y)
+            log_slopes.append(log_slope + ops.zeros_like(y))  # a transform may answer 0.0
+        groups = list(self._groups.values())
+        return join(moved, groups), join(log_slopes, groups)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"transforms": [keras.saving.serialize_keras_object(t) for t in self.transforms]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ByColumn":
+        return cls([keras.saving.deserialize_keras_object(t) for t in config["transforms"]])

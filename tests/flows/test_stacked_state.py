@@ -1,0 +1,239 @@
+"""Weights, moments and averages of alike steps that lie in stacks while an epoch lasts: the same training on JAX."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import Flow, backends, training
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling
+from flowkit.conditioners import MLP
+
+pytestmark = pytest.mark.skipif(backends.name() != "jax", reason="other engines keep each weight where it is")
+
+X = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+EPS = np.finfo("float32").eps
+
+OPTIMIZERS = {
+    "Adam": lambda: keras.optimizers.Adam(0.01),
+    "AdamW, averaged": lambda: keras.optimizers.AdamW(0.01, use_ema=True),
+    "guarded, clipped": lambda: training.GuardedOptimizer(keras.optimizers.Adam(0.01, global_clipnorm=0.5)),
+    "GlowAdamax, guarded and averaged": lambda: training.GuardedOptimizer(
+        training.GlowAdamax(0.01, use_ema=True, ema_momentum=0.9)
+    ),
+    "scaled, guarded and summed up": lambda: keras.optimizers.LossScaleOptimizer(
+        training.GuardedOptimizer(keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2))
+    ),
+}
+
+
+class Look(keras.callbacks.Callback):
+    """Reads the weights in the middle of an epoch, as checkpoints do."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            self.model.jax_state_sync()
+            self.seen.append([ops.convert_to_numpy(v) for v in self.model.weights])
+
+
+@pytest.fixture
+def looping(monkeypatch):
+    """Chains are loops, as where JAX does not compute on CPU."""
+    from flowkit.backends.jax import parts
+
+    monkeypatch.setattr(backends, "scans", lambda: True)
+    monkeypatch.setattr(parts, "scans", lambda: True)
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    """What is in the state of each step that is compiled: "stacks" or "values"."""
+    from flowkit.backends.jax import lean_step, stacks
+
+    kinds, step = [], lean_step.lean_train_step
+
+    def noted(model, own, state, data):
+        kinds.append("stacks" if isinstance(state[0], stacks.Stacked) else "values")
+        return step(model, own, state, data)
+
+    monkeypatch.setattr(backends, "lean_train_step", noted)
+    return kinds
+
+
+def flow(backprop="stored", depth=3):
+    keras.utils.set_random_seed(0)
+    steps = [(ActNorm(), Conv1x1(), Coupling(MLP(hidden=[8]))) for _ in range(depth)]
+    return Flow(Chain([part for step in steps for part in step], backprop=backprop))
+
+
+def fitted(optimizer, *, stacked, model=None, callbacks=(), compiled=None, **options):
+    """(weights and the optimizer's state, losses, what a look at the middle of each epoch saw)."""
+    model = model or flow()
+    model.compile(OPTIMIZERS[optimizer](), **compiled or {})
+    look = Look()
+    with pytest.MonkeyPatch.context() as patch:
+        if not stacked:
+            patch.setattr(type(model), "takes_stacks", False)
+        history = model.fit(
+            X, batch_size=8, epochs=2, verbose=0, callbacks=[look, *callbacks], **options
+        ).history
+    state = [ops.convert_to_numpy(v) for v in model.weights + model.optimizer.variables]
+    return state, history, look.seen
+
+
+def same(one, other, rounding=0.0):
+    assert len(one[2]) == len(other[2]) > 0
+    for a, b in zip(
+        [*one[0], *itertools.chain(*one[2])], [*other[0], *itertools.chain(*other[2])], strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
+    for name in one[1]:
+        np.testing.assert_allclose(one[1][name], other[1][name], rtol=rounding)
+
+
+@pytest.mark.optimized
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_is_the_same(looping, handed, optimizer):
+    stacked = fitted(optimizer, stacked=True)
+    assert set(handed) == {"stacks"}
+    # The norm of all gradients is a sum, in another order; the steps after it hand on how it was rounded.
+    same(stacked, fitted(optimizer, stacked=False), rounding=64 * EPS if "clipped" in optimizer else 0.0)
+    assert handed[-1] == "values"
+
+
+@pytest.mark.optimized
+@pytest.mark.parametrize("backprop", ["recompute", "reversible"])
+def test_chains_that_save_memory_find_their_stacks_too(looping, handed, backprop):
+    stacked = fitted("Adam", stacked=True, model=flow(backprop), validation_data=X[:8])
+    assert set(handed) == {"stacks"}
+    same(stacked, fitted("Adam", stacked=False, model=flow(backprop), validation_data=X[:8]))
+
+
+@pytest.mark.optimized
+def test_several_steps_at_once_take_stacks(looping, handed):
+    stacked = fitted("Adam", stacked=True, compiled={"steps_per_execution": 3})
+    assert set(handed) == {"stacks"}
+    stacked[2].clear()  # looks come after other batches
+    single = fitted("Adam", stacked=False)
+    same((*stacked[:2], single[2]), single)
+
+
+def test_a_checkpoint_is_taken_and_resumed_between_stacks(looping, tmp_path):
+    def trained(path, epochs):
+        keras.utils.set_random_seed(0)
+        model = flow()
+        model.compile(OPTIMIZERS["GlowAdamax, guarded and averaged"]())
+        model.adapt(X)
+        resume = training.Resume(path)
+        start = resume.load(model)
+        model.fit(
+            X, batch_size=8, shuffle=False, epochs=epochs, initial_epoch=start, verbose=0, callbacks=[resume]
+        )
+        return [ops.convert_to_numpy(v) for v in model.weights + model.optimizer.variables]
+
+    whole = trained(tmp_path / "whole.npz", 3)
+    trained(tmp_path / "parts.npz", 1)
+    for one, other in zip(whole, trained(tmp_path / "parts.npz", 3), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_optimizer_that_looks_at_whole_weights_gets_them_one_by_one(looping, handed):
+    model = flow(depth=2)
+    for optimizer in (keras.optimizers.Lamb(0.01), keras.optimizers.Adam(0.01, clipnorm=0.5)):
+        model.compile(optimizer)
+        model.fit(X, batch_size=40, verbose=0)
+    assert set(handed) == {"values"}
+
+
+def test_the_guard_is_asked_for_its_counts_and_the_stacks_stay(looping, monkeypatch):
+    counts, synced = [], []
+
+    class Count(training.StopWhenDiverged):
+        def on_train_batch_begin(self, batch, logs=None):
+            synced.clear()
+            counts.append(self._count("skipped"))
+            assert not synced
+
+    model = flow(depth=2)
+    model.compile(OPTIMIZERS["guarded, clipped"]())
+    sync = type(model).jax_state_sync
+    monkeypatch.setattr(type(model), "jax_state_sync", lambda self: synced.append(0) or sync(self))
+    weights = np.ones(len(X), "float32")
+    weights[:8] = np.nan
+    model.fit(X, sample_weight=weights, batch_size=8, shuffle=False, verbose=0, callbacks=[Count()])
+    assert synced
+    assert counts == [0, 1, 1, 1, 1]
+
+
+def test_a_step_of_ones_own_gets_keras_lists(looping):
+    class Own(Flow):
+        def train_step(self, state, data):
+            assert all(isinstance(values, list) for values in state)
+            return super().train_step(state, data)
+
+    model = Own(flow(depth=2).bijector)
+    model.compile("adam")
+    model.fit(X, batch_size=40, verbose=0)
+
+
+def test_weights_that_are_excluded_from_decay_stay_apart_from_the_others():
+    from flowkit.backends.jax import twin
+
+    weights = [keras.Variable(np.ones(3, "float32"), name=name) for name in ("kernel", "bias", "bias")]
+    optimizer = keras.optimizers.AdamW(0.01)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    assert twin.may_lie_together(optimizer, weights[1:])
+    assert not twin.may_lie_together(optimizer, weights[:2])
+
+
+def test_weights_are_given_back_when_training_is_broken_off(looping):
+    model = flow(depth=2)
+    model.compile("adam")
+    model.fit(X, batch_size=20, verbose=0)
+    step = model.train_function._step
+
+    def broken(state, iterator):
+        raise MemoryError("no memory left")
+
+    before = [ops.convert_to_numpy(v) for v in model.weights]
+    model.train_function._step = backends.giving_back(broken, model)
+    with pytest.raises(MemoryError, match="no memory left"):
+        model.fit(X, batch_size=20, verbose=0)
+    for value, weight in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(value, ops.convert_to_numpy(weight))
+    model.train_function._step = step
+    model.fit(X, batch_size=20, verbose=0)
+
+    def lost(state, iterator):
+        for values in state[:3]:
+            for entry in values.entries:
+                entry.delete()
+        raise MemoryError("no memory left")
+
+    model.train_function._step = backends.giving_back(lost, model)
+    with pytest.raises(MemoryError, match="no memory left"):
+        model.fit(X, batch_size=20, verbose=0)
+    with pytest.raises(RuntimeError, match="were lost"):
+        model.log_prob(X)
+
+
+def test_what_is_put_back_is_not_held_twice():
+    import jax.numpy as jnp
+
+    from flowkit.backends.jax.stacks import Layout, Stacked
+
+    layout = Layout([(0, 2), (1,)], None)
+    values = [jnp.zeros(3), jnp.ones(2), jnp.ones(3)]
+    stacked = Stacked(layout.pack(values), layout)
+    assert values == []  # nor before
+    assert [v.shape for v in stacked.entries] == [(2, 3), (2,)]
+    assert [float(stacked[place][0]) for place in range(3)] == [0.0, 1.0, 1.0]
+    assert [float(v[0]) for v in stacked] == [0.0, 1.0, 1.0]
+    assert stacked.entries is None
+    assert len(stacked) == 3

@@ -1,0 +1,104 @@
+"""Which engines `make test` asks a test: by the nearest mark, and never none of those that can answer."""
+
+import ast
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests import conftest
+
+pytestmark = pytest.mark.one_engine
+
+ROOT = Path(__file__).parents[1]
+
+
+def item(*marks, file="flows/test_a.py", name="test", **params):
+    """What pytest would collect, the nearest mark first."""
+    marks = [getattr(mark, "mark", mark) for mark in marks]
+    return SimpleNamespace(
+        path=ROOT / "tests" / file,
+        nodeid=f"{file}::{name}[{params}]",
+        callspec=SimpleNamespace(params=params),
+        iter_markers=lambda: iter(marks),
+        get_closest_marker=lambda name: next((mark for mark in marks if mark.name == name), None),
+        add_marker=lambda name: given.append(name),
+        given=(given := []),
+    )
+
+
+def asked(*items):
+    conftest.pytest_collection_modifyitems(list(items))
+    return [each.given for each in items]
+
+
+def test_the_nearest_mark_says_how_many_are_asked_and_else_the_room():
+    one, two, every = pytest.mark.one_engine, pytest.mark.two_engines, pytest.mark.every_engine
+    assert asked(item(), item(two), item(one)) == [["jax", "tensorflow"], ["jax"], []]
+    assert asked(item(every, one), item(one, every)) == [["jax", "tensorflow"], []]
+    of_two = "cli/test_a.py"
+    assert asked(item(file=of_two), item(every, file=of_two)) == [["jax"], ["jax", "tensorflow"]]
+
+
+def test_the_first_of_each_kind_is_asked_of_all():
+    wide = pytest.mark.wide
+    assert asked(*(item(wide, n=n) for n in range(3))) == [["jax", "tensorflow"], [], []]
+    kinds = [item(wide("of", "word"), of=of, word=word) for of in (1.5j, 2.5j, b"") for word in "ab"]
+    assert [bool(given) for given in asked(*kinds)] == [True, True, False, False, True, True]
+    odd = wide.with_args(lambda case: case["n"] % 2)
+    assert [bool(given) for given in asked(*(item(odd, n=n) for n in range(4)))] == [True, True, False, False]
+    assert asked(item(wide, n=0, name="test_a"), item(wide, n=0, name="test_b"))[1] != []
+
+
+def test_rooms_are_there():
+    assert [room for room in conftest.ROOMS_OF_TWO if not (ROOT / "tests" / room).is_dir()] == []
+
+
+def recipe(target):
+    text = (ROOT / "Makefile").read_text("utf-8")
+    return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", text, flags=re.MULTILINE)[1]
+
+
+def test_one_engine_is_asked_all_and_make_check_asks_all_of_the_others():
+    choice = r"EACH|--ignore|--deselect|-k |-m |tests/"
+    assert not re.search(choice, recipe("test-torch"))
+    others = re.search(r"for engine in (.*); do .*Every test.*\n((?:.*\\\n)*.*)", recipe("check"))
+    assert set(others[1].split()) == {"jax", "tensorflow"}
+    assert not re.search(choice, others[2])
+
+
+def texts(nodes, names):
+    """Decorators as text, names of the module replaced by what they stand for."""
+    return [names.get(ast.unparse(node), ast.unparse(node)) for node in nodes]
+
+
+def each_test(path):
+    """(name, its decorators, its class's, the module's marks) of each test of a file."""
+    body = ast.parse(path.read_text("utf-8")).body
+    names = {
+        ast.unparse(node.targets[0]): ast.unparse(node.value) for node in body if isinstance(node, ast.Assign)
+    }
+    for top in body:
+        inside = top.body if isinstance(top, ast.ClassDef) else [top]
+        around = texts(top.decorator_list, names) if isinstance(top, ast.ClassDef) else []
+        for node in inside:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test"):
+                yield node.name, [*texts(node.decorator_list, names), *around, names.get("pytestmark", "")]
+
+
+def test_what_one_engine_alone_can_answer_it_is_asked():
+    nowhere, seen = [], 0
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        room = path.relative_to(ROOT / "tests").parts[0]
+        for name, marks in each_test(path):
+            near = [word for mark in marks for word in conftest.ASKED if f"mark.{word}" in mark]
+            engines = conftest.ASKED[near[0]] if near else 2 if room in conftest.ROOMS_OF_TWO else 3
+            for engine, least in (("jax", 2), ("tensorflow", 3)):
+                alone = rf"backends\.name\(\) != '{engine}'|engine_is\['{engine}'\]"
+                if any(re.search(alone, mark) for mark in marks):
+                    seen += 1
+                    if engines < least:
+                        nowhere.append(f"{path.name}::{name}")
+    assert seen >= 10
+    assert nowhere == []

@@ -1,0 +1,214 @@
+"""Angles beside other columns: mass 1, no jump where a circle closes, draws inside, and who takes them."""
+
+import inspect
+import itertools
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from flowkit import backends, zoo
+from flowkit.bijectors import Coupling, Standardize
+from flowkit.contract import ContractError
+from flowkit.distributions import Joint, Logistic, Normal, StudentT, Uniform
+
+pytestmark = pytest.mark.two_engines
+
+DOMAINS = ["real", "circular", ("circular", 0, 24)]
+FAMILIES = ["nsf", "nsf_autoregressive"]
+every = pytest.mark.parametrize("family", FAMILIES)
+
+
+def small(family="nsf", **options):
+    return zoo.VECTORS[family](**{"domains": DOMAINS, "layers": 2, "hidden": [8], "bins": 4, **options})
+
+
+def rows(count=256):
+    """A number far from 0 that goes with an angle around pi, and the hour, around midnight."""
+    rng = np.random.default_rng(0)
+    angle = rng.vonmises(math.pi, 3.0, count)
+    angle = np.where(angle >= np.float32(math.pi), -math.pi, angle)
+    number = 50 + 5 * np.cos(angle) + rng.normal(0, 1, count)
+    hour = (rng.normal(0, 2, count) + 2 * np.sin(angle)) % 24
+    return np.stack([number, angle, np.minimum(hour, 23.999)], axis=1).astype("float32")
+
+
+def contexts(count=256):
+    return np.random.default_rng(2).normal(size=(count, 2)).astype("float32")
+
+
+@every
+@pytest.mark.parametrize(("column", "low", "high"), [(1, -math.pi, math.pi), (2, 0.0, 24.0)])
+def test_the_density_has_no_jump_where_a_circle_closes(family, column, low, high, perturb):
+    x, c = rows(64).astype("float64"), contexts(64)
+    at = [low + share * (high - low) for share in (1e-12, 1 - 1e-12, 0.25, 0.5, 0.75)]
+    scores = []
+    with backends.float64():  # so that the two sides are so near that a slope of 10^5 is no jump
+        flow = small(family, context=2, layers=3).adapt(rows(), contexts())
+        perturb(flow, scale=0.5)
+        for place in at:
+            moved = x.copy()
+            moved[:, column] = place
+            scores.append(flow.log_prob(moved, context=c))
+    assert scores[0].dtype == "float64"
+    assert np.abs(scores[0] - scores[1]).max() < 1e-6
+    assert np.std(scores, axis=0).mean() > 0.3  # elsewhere it varies
+
+
+@pytest.mark.one_engine
+@every
+@pytest.mark.parametrize(
+    ("domains", "real", "volume"),
+    [
+        (["real", ("circular", 0, 24)], lambda t: 50 + 60 * t, lambda t: np.full_like(t, 60)),
+        (["positive", ("circular", -1, 1)], lambda t: 50 * np.exp(t), lambda t: 50 * np.exp(t)),
+    ],
+)
+def test_the_mass_is_1(family, domains, real, volume, perturb):
+    (_, low, high) = domains[1]
+    x = rows()[:, [0, 2]] * [1, (high - low) / 24] + [0, low]
+    flow = small(family, domains=domains, layers=2).adapt(x)
+    perturb(flow, scale=0.3)
+    t = np.linspace(-1, 1, 801)
+    # With 64 places on the circle, whose splines' slopes bend at knots, the sum itself is off by 4e-3.
+    turns = low + (high - low) * np.arange(512) / 512
+    grid = np.stack([a.ravel() for a in np.meshgrid(real(t), turns, indexing="ij")], axis=1)
+    density = np.exp(flow.log_prob(grid).astype("float64")).reshape(801, 512)
+    assert density[[0, -1]].max() < 1e-6 * density.max()  # the grid is wide enough
+    mass = (density.mean(axis=1) * (high - low) * volume(t)).sum() * (t[1] - t[0])
+    assert abs(mass - 1) < 1e-3
+
+
+@every
+def test_rows_come_back_draws_stay_inside_and_a_file_keeps_all(family, perturb, tmp_path):
+    x = rows()
+    flow = small(family).adapt(x)
+    perturb(flow)
+    assert flow.round_trip_error(x).max() < 1e-4
+    drawn, log_q = flow.sample_and_log_prob(500, seed=0)
+    for column, low, high in ((1, -math.pi, math.pi), (2, 0.0, 24.0)):
+        assert drawn[:, column].astype("float64").min() >= low
+        assert drawn[:, column].astype("float64").max() < high
+        assert np.ptp(drawn[:, column]) > 0.9 * (high - low)
+    np.testing.assert_allclose(flow.log_prob(drawn), log_q, atol=2e-3)
+    flow.save(tmp_path / "flow.keras")
+    again = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(again.log_prob(x), flow.log_prob(x))
+    np.testing.assert_array_equal(again.sample(5, seed=1), flow.sample(5, seed=1))
+
+
+def test_what_lies_outside_is_refused_by_the_name_of_its_column():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rows().astype("float64"), columns=["power", "wind", "hour"])
+    flow = small().adapt(frame)
+    ends = frame[:2].assign(wind=[-math.pi, math.pi], hour=[0.0, 24.0])  # one place, by both of its names
+    first, last = flow.log_prob(ends.assign(power=50.0))
+    assert abs(first - last) < 1e-5
+    for column, value, inside in (("hour", 25.0, "0 + (x - 0) % 24"), ("wind", -3.2, "% 6.28")):
+        with pytest.raises(ValueError, match=f"in row 0 of column '{column}'") as caught:
+            flow.log_prob(frame.assign(**{column: value}))
+        assert inside in str(caught.value)
+    assert list(flow.sample(3, seed=0).columns) == ["power", "wind", "hour"]
+
+
+def test_a_column_that_does_not_vary_is_named_among_all():
+    x = rows()
+    x[:, 1] = 7.0
+    flow = small(domains=["circular", "real", "circular"])
+    x[:, [0, 2]] /= 24
+    with pytest.raises(ContractError, match=r"received column 1: all 256 entries are 7"):
+        flow.adapt(x)
+
+
+def turning(count):
+    """An angle that may be any, a second one at a von Mises distance from it, and a number that goes with the first."""
+    rng = np.random.default_rng(0)
+    one = rng.uniform(-3.14159, 3.14159, count)
+    other = (one + rng.vonmises(0, 8.0, count) + math.pi) % (2 * math.pi) - math.pi
+    number = 50 + 2 * np.cos(one) + rng.normal(size=count)
+    return np.stack([number, one, np.clip(other, -3.14159, 3.14159)], axis=1).astype("float32")
+
+
+@pytest.mark.one_engine
+def test_angles_are_learned_better_on_a_circle_than_on_an_interval():
+    train, test = np.split(turning(4000), 2)
+    scores = {}
+    for domain in ("circular", (-math.pi, math.pi)):
+        keras.utils.set_random_seed(0)
+        flow = small(domains=["real", domain, domain], hidden=[16], bins=8)
+        flow.compile(keras.optimizers.Adam(1e-2))
+        flow.fit(train, batch_size=100, epochs=6, verbose=0)
+        scores[domain] = flow.log_prob(test)
+    gain = scores["circular"] - scores[-math.pi, math.pi]
+    assert gain.mean() > 3 * gain.std() / math.sqrt(len(gain))
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("features", range(2, 10))
+def test_all_columns_are_changed_given_each_other(features):
+    digits = math.ceil(math.log2(features))
+    flow = small(domains=["circular", *["real"] * (features - 1)], layers=2 * digits, hidden=[2])
+    masks = [part.split for part in flow.bijector.parts if isinstance(part, Coupling)]
+    for one, other in itertools.combinations(range(features), 2):
+        assert any(mask[one] != mask[other] for mask in masks)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("family", [name for name in zoo.VECTORS if name not in FAMILIES])
+def test_other_families_say_who_takes_angles(family):
+    if "domains" not in inspect.signature(zoo.VECTORS[family]).parameters:
+        assert family == "circular_nsf"
+        return
+    with pytest.raises(ValueError, match=r"column 1: .*nsf and nsf_autoregressive take circular columns"):
+        zoo.VECTORS[family](domains=DOMAINS, features=3)
+
+
+@pytest.mark.one_engine
+def test_bases_are_of_the_other_columns():
+    flow = small(base=StudentT(3.0))
+    assert [type(part) for part in flow.base.parts] == [StudentT, Uniform]
+    assert flow.base.places == [[0], [1, 2]]
+    whole = Joint([Logistic(), Uniform(-math.pi, math.pi)], [[0], [2, 1]])
+    assert small(base=whole).base is whole
+    assert isinstance(small(domains=["circular", "circular"]).base, Uniform)
+    assert isinstance(small(domains=["real", "real"], features=2).base, Normal)
+
+
+@pytest.mark.one_engine
+def test_angles_alone_and_one_angle_alone():
+    x = rows()[:, 1:]
+    for flow in (
+        small(domains=DOMAINS[1:]),
+        small("nsf_autoregressive", domains={0: "circular", "1": ("circular", 0, 24)}, features=2),
+    ):
+        assert np.isfinite(flow.adapt(x).log_prob(x)).all()
+        assert flow.round_trip_error(x).max() < 1e-4
+        with pytest.raises(ValueError, match="in row 0 of column 1"):
+            flow.log_prob(np.add(x, [0, 24]))
+    one = small("nsf_autoregressive", domains=["circular"], context=2).adapt(x[:, :1], contexts())
+    assert np.isfinite(one.log_prob(x[:, :1], context=contexts())).all()
+    with pytest.raises(ValueError, match="For one feature take nsf_autoregressive"):
+        small(domains=["circular"])
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domains": [*DOMAINS, ("circular", 1)]}, "the domain of column 3: expected"),
+        ({"features": 2}, "one for each of 2 columns, received 3"),
+        ({"linear": "svd"}, "nsf's linear expects one of"),
+        ({"layers": 0}, "nsf's layers: expected a whole number"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(options, message):
+    with pytest.raises(ValueError, match=message):
+        small(**options)
+
+
+@pytest.mark.one_engine
+def test_without_circular_columns_a_flow_is_made_of_what_it_was_made_of():
+    plain = small(domains=["real", "positive", (0, 1)], features=3)
+    assert "OnColumns" not in {type(part).__name__ for part in plain.bijector.parts}
+    assert sum(isinstance(part, Standardize) for part in plain.bijector.parts) == 1
