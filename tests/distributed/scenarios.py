@@ -291,7 +291,7 @@ SCENARIOS = {
     "trained": trained,
     "left": left,
 }
-OF_SEVERAL = ("moved", "again", "refused", "terminated")
+OF_SEVERAL = ("moved", "again", "noise", "left", "refused", "terminated")
 
 for name in NAMES or SCENARIOS:
     if distributed.world() > 1 or name not in OF_SEVERAL:
