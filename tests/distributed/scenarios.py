@@ -20,9 +20,10 @@ distributed.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from flowkit import Flow, backends, data, distributions, surjections, training  # noqa: E402
+from flowkit import backends, data, training  # noqa: E402
 from flowkit.cli import main  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
+from tests.distributed.spread import spread, table_flow  # noqa: E402
 
 backends.spare_tensorflow()
 
@@ -126,54 +127,6 @@ def answers():
     if distributed.is_main():
         told["sample"] = asked.sample(2, seed=0)
     np.savez(FOLDER / f"answers-{RANK}", **told)
-
-
-def moved(made, by=0.02):
-    """A flow whose networks do not answer with constants, as they do in the beginning."""
-    rng = np.random.default_rng(0)
-    for weight in made.trainable_variables:
-        weight.assign(keras.ops.convert_to_numpy(weight) + by * rng.normal(size=weight.shape))
-    return made
-
-
-def table_flow():
-    """A flow of tables that draws on its way back, and whose base has weights and draws twice."""
-    keras.utils.set_random_seed(0)
-    made = Flow(surjections.Slice(1), distributions.Mixture(3))
-    made.adapt(distributed.mine(X[:, 0, 0]))
-    return moved(made)
-
-
-def spread():
-    """Samples that all draw together, and how many of them each has decoded."""
-    labelled, table, told = flow(num_classes=3), table_flow(), {}
-    mine = distributed.mine(np.arange(len(X)))
-    moved(labelled.adapt(X[mine], LABELS[mine]))
-    for name, asked, given in (
-        ("labels", labelled, {"n": 3, "context": np.arange(3), "temperature": 0.5}),
-        ("table", table, {"n": 7}),
-        ("one", table, {"n": 1}),
-    ):
-        given["check"] = None  # which would look at rows, and they are counted
-        if distributed.is_main():
-            told[f"{name}_alone"] = asked.sample(**given, seed=4)  # for which no other is needed
-            if backends.name() == "torch":
-                asked.sample(**given)  # its generator moves on; on JAX it is the group's
-        run, told[f"{name}_rows"] = asked._run, []
-
-        def counting(function, *args, run=run, rows=told[f"{name}_rows"]):
-            rows.append(len(args[0]))
-            return run(function, *args)
-
-        asked._run = counting
-        told[name] = asked.sample(**given, seed=4, spread=True)
-        asked._run = run
-        told[f"{name}_next"] = asked.sample(**given, spread=True)
-    try:
-        asked.sample(2 + RANK, seed=4, spread=True)
-    except ValueError as error:
-        told["refused"] = str(error)
-    np.savez(FOLDER / f"spread-{RANK}", **told)
 
 
 def validated():
@@ -283,7 +236,7 @@ SCENARIOS = {
     "again": lambda: train("again", flow(), data.batches(X, batch_size=8), handed=DEAD / "again"),
     "noise": noise,
     "answers": answers,
-    "spread": spread,
+    "spread": lambda: spread(FOLDER / f"spread-{RANK}"),
     "commands": commands,
     "validated": validated,
     "refused": refused,
@@ -291,7 +244,7 @@ SCENARIOS = {
     "trained": trained,
     "left": left,
 }
-OF_SEVERAL = ("moved", "again", "refused", "terminated")
+OF_SEVERAL = ("moved", "again", "noise", "refused", "terminated")
 
 for name in NAMES or SCENARIOS:
     if distributed.world() > 1 or name not in OF_SEVERAL:
