@@ -34,7 +34,7 @@ def table():
     rows = _ROW.findall(PAGE.read_text(encoding="utf-8"))
 
     def cell(text):
-        named = [] if text in ("none", "not tried") else text.split(", ")
+        named = [] if text == "none" else text.split(", ")
         return {name.strip("*"): name.startswith("*") for name in named}
 
     return {
