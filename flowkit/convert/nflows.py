@@ -31,7 +31,8 @@ def from_nflows(
 
     So is the arrangement of Neural Spline Flows (2019). Sizes and bins follow from names and shapes. What the weights
     do not tell are arguments: the `activation` of the networks, and `bound`, which is there the `tail_bound` of
-    splines, whose tails are linear; None says that there are none.
+    splines, whose tails are linear; None says that there are none. Nor do they tell which kind of spline they are of: a
+    quadratic one with as many numbers would be read as rational-quadratic, so compare the density of a few rows.
 
     The densities and latents are those of nflows, and samples of the same latents. Raises ValueError that names what
     cannot be expressed: other transforms and networks, batch norm, and of masked networks residual blocks and a context
