@@ -42,6 +42,7 @@ help:
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
 	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
 	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
+	@echo "                           (FLOWKIT_DOCS_SLOWER=3 where pictures may take three times 20 s: a busy machine)"
 	@echo "make lock                  backends/*/lock.txt: the versions that the tests run with, which container files install"
 	@echo "make clean                 remove environments and caches; runs/ stays"
 
@@ -122,8 +123,8 @@ test-keras: .venv-test/.installed
 	  tests/flows/test_failed_step.py
 
 # What `make test` leaves out: every test on JAX and on TensorFlow too, compiled as users compile it; all that the checker
-# knows to ask of our own layers, where each answers the fast profile alone in `make test`; and a group of two whose
-# processes are killed at ten random moments, where `make test` kills once. Takes more than an hour.
+# knows to ask of our own layers, where each answers the fast profile alone in `make test`; a group of two whose processes
+# are killed at ten random moments, where `make test` kills once; and exports that take minutes. Takes more than an hour.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
 check: .venv-test/.installed
 	rm -rf .jax_cache
@@ -136,6 +137,8 @@ check: .venv-test/.installed
 	@for engine in torch jax; do echo; echo "Ten kills on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --capture no tests/distributed/ten_kills.py || exit; \
 	done
+	@echo; echo "Exports that take minutes, on PyTorch"; \
+	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST) tests/flows/slow_exports.py
 
 # The small set, about ten minutes on two idle cores, and what is slower than at the last release: ARGS=--keep makes this
 # run the one that later ones are compared with. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.

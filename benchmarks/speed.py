@@ -41,6 +41,7 @@ def main():
     add("--depths", type=int, nargs="+", default=[], help="first steps with so many steps per level")
     add("--compiled", action="store_true", help="flowkit on torch also with jit_compile=True")
     add("--cuda-graph", action="store_true", help="flowkit on torch also with cuda_graph=True")
+    add("--at-once", type=int, metavar="N", help="flowkit's vectors on JAX also with N steps as one program")
     add("--reversible", action="store_true", help="flowkit's Glow also with backprop='reversible'")
     add("--limit", type=float, metavar="SECONDS", help="who takes longer for one answer is left out")
     add("--precision", choices=["default", "float32", "tf32", "bfloat16"], default="default")
@@ -106,7 +107,7 @@ def compare(preset, work, options, where):
     deep = []
     if work["kind"] == "images":
         for depth in options.depths:
-            for contender in contenders:
+            for contender in (c for c in contenders if c[0] != "twin"):  # which has nothing to compile less
                 (row,) = measure([contender], work | {"steps": depth}, **turns, repeats=0)
                 deep.append({**row, "steps": depth})
         if deep:

@@ -94,6 +94,22 @@ def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
     assert "| torch | flowkit |" in printed
 
 
+@pytest.mark.skipif(backends.name() != "jax", reason="both are there on JAX alone")
+def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
+    asked = ["--contender", "twin", "flowkit 3 at once", "--at-once", "3"]
+    printed, written = speed(tmp_path, "--preset", "small", "vectors", *asked)
+    for comparison, names in zip(
+        written["comparisons"],
+        (["flowkit", "twin"], ["flowkit", "twin", "flowkit 3 at once"]),
+        strict=True,
+    ):
+        assert [row["contender"] for row in comparison["rows"]] == names
+        for row in comparison["rows"]:
+            assert "left_out" not in row, row["left_out"]
+            assert min(row["median"][task] for task in ("train", "log_prob", "sample")) > 0
+    assert "twin" not in printed.split("small:")[0]  # among the versions: it is the engine alone
+
+
 @pytest.mark.one_engine
 def test_splines_and_a_maf_are_measured_too(tmp_path):
     _, written = speed(tmp_path, "--preset", "splines", "maf", "--contender", "floor")

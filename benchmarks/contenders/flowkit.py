@@ -56,11 +56,13 @@ def sizes(work):
 class Fitted:
     def __init__(self, work, flow, x, **compiling):
         self.work, self.flow, self.x = work, flow, x
+        self.at_once = compiling.get("steps_per_execution", 1)
         flow.compile(optimizer=keras.optimizers.Adam(1e-4), **compiling)
         flow.adapt(x)  # makes the weights, which belongs to construction; `fit` would do it
 
     def train(self, steps, lap):
-        self.flow.fit(Repeated(self.x, steps), verbose=0, callbacks=[Laps(lap)])
+        # A lap for each program; its steps have no ends of their own.
+        self.flow.fit(Repeated(self.x, steps * self.at_once), verbose=0, callbacks=[Laps(lap)])
 
     def log_prob(self):
         return self.flow.log_prob(self.x, batch_size=len(self.x))

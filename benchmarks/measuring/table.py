@@ -9,7 +9,7 @@ def heading(machine, rows):
     for row in rows:
         if "version" in row:
             versions[row["engine"]] = row["engine_version"]
-            if row["contender"] != "floor":
+            if row["contender"] not in ("floor", "twin"):  # which are the engine alone
                 versions[row["contender"].split()[0]] = row["version"]
             threads = f", {row['threads']} threads" if row["threads"] else ""
             devices[f"{row['engine']} on {row['device']}{threads}"] = None

@@ -29,6 +29,7 @@ CONTENDERS = {
         ("normflows", "torch", "normflows", {}),
         ("floor", "jax", "floor_jax", {}),
         ("flowkit", "jax", "flowkit", {}),
+        ("twin", "jax", "twin_jax", {}),
     ],
     "vectors": [
         ("floor", "torch", "floor_torch", {}),
@@ -38,6 +39,7 @@ CONTENDERS = {
         ("normflows", "torch", "normflows", {}),
         ("floor", "jax", "floor_jax", {}),
         ("flowkit", "jax", "flowkit", {}),
+        ("twin", "jax", "twin_jax", {}),
         ("flowjax", "jax", "flowjax", {}),
         ("distrax", "jax", "distrax", {}),
     ],
@@ -106,6 +108,9 @@ def portions(work):
 def chosen(work, options):
     """The contenders that the command line asks for; with others goes flowkit, which they are compared with."""
     found, wanted = list(CONTENDERS[work["kind"]]), options.contender
+    if options.at_once and not is_images(work):
+        several = {"steps_per_execution": options.at_once}
+        found.append((f"flowkit {options.at_once} at once", "jax", "flowkit", several))
     if work["kind"] != "large images":
         found[2:2] = [RECORDED] if options.cuda_graph else []
         found[2:2] = [COMPILED] if options.compiled else []

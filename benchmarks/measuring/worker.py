@@ -107,7 +107,7 @@ class Measured:
             times.append(time.perf_counter())
 
         self.contender.train(1 + calls, lap)
-        return (times[-1] - times[0]) / calls
+        return (times[-1] - times[0]) / (calls * getattr(self.contender, "at_once", 1))
 
     def peaks(self):
         """Peak memory in bytes, of the process and where there is one of the device."""

@@ -72,6 +72,7 @@ convolve_in_turn = _convolution.convolve_in_turn
 copy_from_main = _group.copy_from_main
 cos = _numerics.cos
 cumsum = _numerics.cumsum
+current = _steps.current
 cut = _moves.cut
 cut_rows = _moves.cut_rows
 dealt_dense = _dense.dealt_dense

@@ -96,12 +96,32 @@ def _told(preset):
         "preset": preset.folder,
         "event": " x ".join(map(str, known.get("event_shape") or ())),
         **({"classes": known["num_classes"]} if known.get("num_classes") else {}),
-        "parameters": f"{known.get('parameters', 0):,}",
+        "parameters": _number(known.get("parameters", 0)),
         "data": f"{data.get('name', 'not told')} {data.get('sha256') or ''}".strip(),
-        **{name: value for name, value in preset.measured.items() if value is not None},
+        **_measured(preset.measured),
         "written by": ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items()),
         "license": known.get("license", "not told"),
     }
+
+
+def _measured(numbers):
+    """What a run has measured, a score with its standard error in one line."""
+    told = {
+        name: _number(value) for name, value in numbers.items() if value is not None and name != "parameters"
+    }
+    for split in ("test", "validation"):
+        error = told.pop(f"{split}_standard_error", None)
+        score = next((name for name in told if name in (f"{split}_bits_per_dim", f"{split}_log_prob")), None)
+        if error is not None and score is not None:
+            told[score] = f"{numbers[score]:.4f} +- {numbers[f'{split}_standard_error']:.4f}"
+    return told
+
+
+def _number(value):
+    """As many digits as one reads."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def facts():

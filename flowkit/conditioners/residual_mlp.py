@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from flowkit.conditioners.dense import activate
 from flowkit.conditioners.dense_network import DenseNetwork
@@ -17,8 +18,11 @@ class ResidualMLP(DenseNetwork):
     identity. `context` ("none", "optional", "required") enters as a bias of the first layer: labels (batch,) with
     `num_classes`, or vectors (batch, k).
 
-    He, Zhang, Ren & Sun, Identity Mappings in Deep Residual Networks (2016); as used by Durkan, Bekasov, Murray &
-    Papamakarios, Neural Spline Flows (2019).
+    - `gated`: what a block adds is multiplied by a sigmoid of a linear map of the context as well, as in nflows.
+    - `activate_last`: f comes before the last layer too.
+
+    Raises ValueError for `gated` without a context. He, Zhang, Ren & Sun, Identity Mappings in Deep Residual Networks
+    (2016); as used by Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
 
     >>> from keras import ops
     >>> tuple(ResidualMLP(32, features=4)(ops.ones((8, 3))).shape)
@@ -36,11 +40,18 @@ class ResidualMLP(DenseNetwork):
         activation: Any = "relu",
         context: str = "none",
         num_classes: int | None = None,
+        gated: bool = False,
+        activate_last: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             features=features, activation=activation, context=context, num_classes=num_classes, **kwargs
         )
+        if gated and context == "none":
+            raise ValueError(
+                "ResidualMLP's gated: expected a context to make the gates of, received context='none'."
+            )
+        self.gated, self.activate_last = bool(gated), bool(activate_last)
         self.width = whole_number(width, "width", least=1)
         self.blocks = whole_number(blocks, "blocks", least=1)
         self.first = self._dense(width)
@@ -50,6 +61,15 @@ class ResidualMLP(DenseNetwork):
             for second in (False, True)
         ]
         self.bias = self._context_bias(width)
+        self.gates = [self._context_bias(width) for _ in range(blocks)] if gated else []
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        super().build(x_shape, context_shape)
+        self.gate_biases = []
+        for number, gate in enumerate(self.gates):
+            gate.build(context_shape)
+            name = f"gate_{number}"
+            self.gate_biases.append(self.add_weight(shape=(self.width,), initializer="zeros", name=name))
 
     def _build_hidden(self, x_shape):
         self.first.build(x_shape)
@@ -59,9 +79,19 @@ class ResidualMLP(DenseNetwork):
 
     def _hidden(self, x, context):
         h = self._steered(self.first.call(x), context)
-        for one, two in zip(self.inner[::2], self.inner[1::2], strict=True):
-            h = h + two.call(activate(self.activation, one.call(self.activation(h))))
-        return activate(self.activation, h)
+        for number, (one, two) in enumerate(zip(self.inner[::2], self.inner[1::2], strict=True)):
+            h = h + self._let_through(
+                two.call(activate(self.activation, one.call(self.activation(h)))), number, context
+            )
+        return activate(self.activation, h) if self.activate_last else h
+
+    def _let_through(self, more, number, context):
+        """What a block adds, by its gate if there is one."""
+        if not self.gates or context is None:
+            return more
+        gate = self.gates[number].call(context, rank=len(more.shape))
+        return more * ops.sigmoid(gate + ops.cast(self.gate_biases[number], gate.dtype))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "width": self.width, "blocks": self.blocks}
+        own = {"width": self.width, "blocks": self.blocks}
+        return {**super().get_config(), **own, "gated": self.gated, "activate_last": self.activate_last}

@@ -2,7 +2,7 @@
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,19 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
     found.append(Row("", base, 1, latents[1:], _count(flow.base), "", "", ""))
     if flow.embedding is not None:
         found.insert(0, Row("", argument(flow.embedding, 2), 1, None, _count(flow.embedding), "", "", ""))
-    return found
+    return found if expand_nested else _together(found)
+
+
+def _together(found):
+    """Rows that say the same one after the other as one; what a chain keeps stands in its first."""
+    told: list[Row] = []
+    for row in found:
+        last = told[-1] if told else None
+        if last and row == replace(last, times=1, parameters=last.parameters // last.times, kept=row.kept):
+            told[-1] = replace(last, times=last.times + 1, parameters=last.parameters + row.parameters)
+        else:
+            told.append(row)
+    return told
 
 
 def table(flow: Any, expand_nested: bool = False) -> Table:
@@ -67,7 +79,9 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
     told = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}')
     found = rows(flow, expand_nested)
     solved = any(row.inverse not in ("", "analytic") for row in found)
-    told.add_column("level", justify="right")
+    levels = any(row.level for row in found)
+    if levels:
+        told.add_column("level", justify="right")
     told.add_column("part", overflow="fold")
     told.add_column("gives", justify="right", no_wrap=True)
     told.add_column("parameters", justify="right", no_wrap=True)
@@ -81,7 +95,7 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
             level = row.level
         times = f"{row.times} x " if row.times > 1 else ""
         told.add_row(
-            row.level,
+            *([row.level] if levels else []),
             times + row.part,
             "" if row.shape is None else _shown(row.shape),
             f"{row.parameters:,}" if row.parameters else "",
@@ -170,7 +184,7 @@ def _kept(chain, shape):
 
 def _memory(count):
     for unit in ("B", "KB", "MB"):
-        if count < 1024:
+        if count < 1000:  # of three digits at most
             return f"{count:.3g} {unit}"
         count /= 1024
     return f"{count:.3g} GB"

@@ -204,7 +204,8 @@ class StopWhenDiverged(keras.callbacks.Callback):
         self.patience = patience
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._optimizer = guarded(self.model.optimizer)
+        self._trained = self.model  # asked in the middle of an epoch, Keras would put all weights back on JAX
+        self._optimizer = guarded(self._trained.optimizer)
         if self._optimizer is None:
             raise ValueError(
                 "StopWhenDiverged counts the steps that GuardedOptimizer skipped: expected a model "
@@ -248,9 +249,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
     def _count(self, name):
         if not self._optimizer.built:
             return 0
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # between two steps, JAX holds the state outside the model
-        return int(ops.convert_to_numpy(getattr(self._optimizer, name)))
+        return int(ops.convert_to_numpy(backends.current(self._trained, getattr(self._optimizer, name))))
 
 
 def guarded(optimizer):

@@ -58,7 +58,7 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         self._epoch_began = self._timed_from = self._said = time.monotonic()
-        self._timed_steps, self._latest = 0, -1
+        self._timed_after, self._latest = 0, -1
         if self._bar:
             self._bar.begin(self._title())
 
@@ -67,22 +67,26 @@ class ProgressBar(keras.callbacks.Callback):
             self._step_ended(batch, logs)
 
     def _step_ended(self, batch, logs):
-        now = time.monotonic()
+        now, steps = time.monotonic(), self.params["steps"]
+        if steps:  # several steps may be one to Keras, and what is left at the end as many
+            batch = min(batch, steps - 1)
+        late, self._latest = batch < self._latest, max(batch, self._latest)
         if self.first_step is None:
             self.first_step = now - self._epoch_began
-            self._timed_from = now
+            self._timed_from, self._timed_after = now, batch + 1
             return
-        self._timed_steps += 1
+        timed = self._latest + 1 - self._timed_after
+        if timed < 1:
+            return
         seconds = now - self._timed_from
-        self.images_per_second = self._timed_steps * self.batch_size / max(seconds, 1e-9)
-        late, self._latest = batch < self._latest, max(batch, self._latest)
+        self.images_per_second = timed * self.batch_size / max(seconds, 1e-9)
         if late or (not self._bar and now - self._said < _QUIET):
             return
         self._said = now
-        state, steps = self._state(logs), self.params["steps"]
+        state = self._state(logs)
         if steps:  # a generator does not say how long it is
             left = steps - batch - 1 + (self.params["epochs"] - self._epoch - 1) * steps
-            state += f"  {_clock(left * seconds / self._timed_steps)} left"
+            state += f"  {_clock(left * seconds / timed)} left"
         if self._bar:
             self._bar.move(batch + 1, state)
         else:

@@ -16,8 +16,9 @@ class ScaleShift(Transform):
     """y = x * scale + shift, log dy/dx = log scale, with raw numbers (shift, s).
 
     `scale` is "softclip", exp(s / (1 + |s| / log(1 / least))), between `least` and 1 / `least`: raw numbers of 0 are
-    the identity; or "softplus", log(1 + exp(s)) + `least`, of which no number is the identity at 0. These are the maps
-    of masked autoregressive flows in zuko and nflows; `Affine` is what flowkit takes by itself.
+    the identity; or "softplus", log(1 + exp(s)) + `least`, or "sigmoid", sigmoid(s + 2) + `least`, of which no raw
+    number is the identity at 0. These are the maps of masked autoregressive flows in zuko and nflows, and of couplings
+    in nflows; `Affine` is what flowkit takes by itself.
 
     Raises ValueError for other words, and for a `least` outside (0, 1). Papamakarios, Pavlakou & Murray, Masked
     Autoregressive Flow (2017).
@@ -31,7 +32,7 @@ class ScaleShift(Transform):
     parameters = 2
 
     def __init__(self, scale: str = "softclip", *, least: float = 1e-3) -> None:
-        self.scale = one_of("ScaleShift's scale", scale, ("softclip", "softplus"))
+        self.scale = one_of("ScaleShift's scale", scale, ("softclip", "softplus", "sigmoid"))
         if not 0 < least < 1:
             raise ValueError(f"ScaleShift expects least between 0 and 1, received {least!r}.")
         self.least = float(least)
@@ -41,7 +42,7 @@ class ScaleShift(Transform):
         if self.scale == "softclip":
             log_scale = soft_clipped(s, -math.log(self.least))
             return shift, log_scale, ops.exp(log_scale)
-        scale = softplus(s) + self.least
+        scale = (softplus(s) if self.scale == "softplus" else ops.sigmoid(s + 2)) + self.least
         return shift, ops.log(scale), scale
 
     def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:

@@ -91,3 +91,26 @@ def test_gradients_are_those_of_the_answers_dealt_out(perturb):
     wanted, received = backends.gradients(plain, weights)[1], backends.gradients(dealt, weights)[1]
     for one, other in zip(wanted, received, strict=True):
         same(other, one, 64)
+
+
+def test_gates_of_the_context_and_no_activation_before_the_last_layer(perturb):
+    net = ResidualMLP(5, blocks=2, features=3, context="required", gated=True, activate_last=False)
+    x, c = np.random.default_rng(0).normal(size=(2, 4, 2)).astype("float32")
+    net(x, c)
+    perturb(net, scale=1.0)
+
+    def value(variable):
+        return np.asarray(ops.convert_to_numpy(variable), "float64")
+
+    def dense(layer, h):
+        return h @ value(layer.kernel) + value(layer.bias)
+
+    h = dense(net.first, x) + c @ value(net.bias.kernel)
+    for block, (one, two) in enumerate([net.inner[:2], net.inner[2:]]):
+        gate = c @ value(net.gates[block].kernel) + value(net.gate_biases[block])
+        more = dense(two, np.maximum(dense(one, np.maximum(h, 0)), 0))
+        h = h + more / (1 + np.exp(-gate))
+    np.testing.assert_allclose(value(net(x, c)), dense(net.last, h), rtol=1e-4, atol=1e-5)
+    assert ResidualMLP.from_config(net.get_config()).get_config() == net.get_config()
+    with pytest.raises(ValueError, match="expected a context to make the gates of"):
+        ResidualMLP(5, gated=True)

@@ -100,6 +100,108 @@ def test_nflows(random_mask):
     )
 
 
+def nflows_of(*parts):
+    from nflows.distributions import StandardNormal
+    from nflows.flows import Flow
+    from nflows.transforms import CompositeTransform
+
+    return trained(Flow(CompositeTransform(list(parts)), StandardNormal([5])))
+
+
+def residual(context=None, **options):
+    nets = pytest.importorskip("nflows.nn.nets")
+    torch.manual_seed(0)
+
+    def make(inputs, outputs):
+        return nets.ResidualNet(inputs, outputs, hidden_features=12, context_features=context, **options)
+
+    return make
+
+
+def agree_with_nflows(model, context=None):
+    agree(
+        from_nflows(model.state_dict(), bound=3.0),
+        lambda x, *c: model._transform(x, *c)[0],
+        model.log_prob,
+        lambda z, *c: model._transform.inverse(z, *c)[0],
+        5,
+        context,
+    )
+
+
+@pytest.mark.parametrize("context", [None, 2])
+@pytest.mark.parametrize("kind", ["Affine", "Additive", "PiecewiseRationalQuadratic"])
+def test_couplings_of_nflows(kind, context):
+    transforms = pytest.importorskip("nflows.transforms")
+    coupling = getattr(transforms, f"{kind}CouplingTransform")
+    spline = {"num_bins": 4, "tails": "linear", "tail_bound": 3.0} if "Piecewise" in kind else {}
+    masks = ([0, 1, 0, 1, 1], [1, 0, 1, 0, 0])
+    parts = [coupling(torch.tensor(mask), residual(context), **spline) for mask in masks]
+    agree_with_nflows(nflows_of(*parts), context)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda transforms: transforms.LULinear(5, identity_init=False),
+        lambda transforms: transforms.QRLinear(5, num_householder=3),
+        lambda transforms: transforms.SVDLinear(5, num_householder=4, identity_init=False),
+    ],
+    ids=["LU", "QR", "SVD"],
+)
+def test_matrices_of_nflows(make):
+    transforms = pytest.importorskip("nflows.transforms")
+    torch.manual_seed(0)
+    model = nflows_of(make(transforms))
+    if hasattr(torch, "triangular_solve"):
+        agree_with_nflows(model)
+        return
+    flow = from_nflows(model.state_dict())  # its own inverses call what torch no longer has
+    x = np.random.default_rng(0).normal(size=(20, 5))
+    with torch.no_grad():
+        z, score = model._transform(torch.tensor(x))[0].numpy(), model.log_prob(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(array(flow.bijector(x)[0]), z, **ALIKE)
+    np.testing.assert_allclose(flow.log_prob(x), score, **ALIKE)
+    np.testing.assert_allclose(array(flow.bijector.inverse(z)[0]), x, **ALIKE)
+
+
+@pytest.mark.parametrize("context", [None, 2])
+def test_the_arrangement_of_neural_spline_flows(context):
+    """Permutation and matrix, then a coupling with splines of what it keeps, twice; and one more matrix."""
+    transforms = pytest.importorskip("nflows.transforms")
+    torch.manual_seed(0)
+
+    def mixed():
+        return transforms.CompositeTransform([transforms.RandomPermutation(5), transforms.LULinear(5)])
+
+    parts = []
+    for mask in ([0, 1, 0, 1, 0], [1, 0, 1, 0, 1]):
+        spline = {"num_bins": 4, "tails": "linear", "tail_bound": 3.0, "apply_unconditional_transform": True}
+        coupling = transforms.PiecewiseRationalQuadraticCouplingTransform
+        parts.append(
+            transforms.CompositeTransform(
+                [mixed(), coupling(torch.tensor(mask), residual(context), **spline)]
+            )
+        )
+    agree_with_nflows(nflows_of(*parts, mixed()), context)
+
+
+def test_couplings_of_nflows_that_cannot_be_expressed_are_named():
+    transforms = pytest.importorskip("nflows.transforms")
+    mask = torch.tensor([0, 1, 0, 1, 0])
+    spline = {"num_bins": 4, "tails": "linear", "tail_bound": 3.0}
+    named = r"^_transform._transforms.0: expected "
+    normed = transforms.AffineCouplingTransform(mask, residual(use_batch_norm=True))
+    with pytest.raises(ValueError, match=named + "a coupling by a ResidualNet without batch norm"):
+        from_nflows(nflows_of(normed).state_dict())
+    splines = transforms.PiecewiseRationalQuadraticCouplingTransform(mask, residual(), **spline)
+    with pytest.raises(ValueError, match=named + ".*bound=.*received 11 parameters"):
+        from_nflows(nflows_of(splines).state_dict())
+    other = transforms.PiecewiseQuadraticCouplingTransform(mask, residual(), **spline)
+    with pytest.raises(ValueError, match=named + ".*received 7 parameters"):
+        from_nflows(nflows_of(other).state_dict(), bound=3.0)
+
+
 def test_what_cannot_be_expressed_is_named():
     with pytest.raises(ValueError, match=r"linear_layers.*expected networks without residual blocks"):
         from_nflows(nflows_model(use_residual_blocks=True).state_dict())

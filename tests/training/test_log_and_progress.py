@@ -194,3 +194,26 @@ def test_a_notebook_has_a_bar_and_the_lines_stay(monkeypatch):
     assert any('max="4" value="4"' in picture for picture in shown)
     assert shown[-1] == ""
     assert [line.split()[1] for line in printed] == ["1/2", "2/2"]
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_several_steps_at_once_count_as_many(monkeypatch, at_once):
+    """10 steps of 1 s, of which Keras tells the number of the last one of each call, beyond the epoch's end too."""
+    now = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("flowkit.training.progress.time", clock)
+    text = io.StringIO()
+    bar = training.ProgressBar(8, console=Console(file=text, force_terminal=False, width=200))
+    bar.set_params({"steps": 10, "epochs": 2})
+    bar.on_train_begin()
+    bar.on_epoch_begin(0)
+    for begun in range(0, 10, at_once):
+        now[0] = min(begun + at_once, 10)
+        bar.on_train_batch_end(begun + at_once - 1, {"loss": 1.0})
+        if begun:
+            assert bar.images_per_second == 8.0
+    bar.on_epoch_begin(1)
+    now[0] += at_once
+    bar.on_train_batch_end(at_once - 1, {"loss": 1.0})
+    assert bar.images_per_second == 8.0
+    assert bar.first_step == at_once

@@ -33,6 +33,7 @@ TRANSFORMS = [
     Affine(order="scale-shift"),
     ScaleShift(),
     ScaleShift("softplus", least=0.1),
+    ScaleShift("sigmoid"),
     SoftClippedSpline(),
     SoftClippedSpline(3, bound=1.5, least=0.01),
     Gaussian(),
@@ -153,8 +154,9 @@ def test_raw_numbers_of_zero_are_the_identity_or_what_is_documented(transform):
     expected = x
     if isinstance(transform, Affine) and transform.scale == "sigmoid":
         expected = x * (transform.min_scale + (1 - transform.min_scale) * ops.sigmoid(2.0))
-    if isinstance(transform, ScaleShift) and transform.scale == "softplus":
-        expected = x * (np.log(2) + transform.least)
+    if isinstance(transform, ScaleShift) and transform.scale != "softclip":
+        first = np.log(2) if transform.scale == "softplus" else 1 / (1 + np.exp(-2))
+        expected = x * (first + transform.least)
     if isinstance(transform, (SigmoidMixture, MixtureOfLogistics)) and transform.parameters > 5:
         units = transform.parameters // 3
         steps = np.linspace(-transform.spread, transform.spread, units)
@@ -184,7 +186,7 @@ def test_it_is_known_by_its_arguments(transform):
         (lambda: Affine(order="shift"), "Affine's order expects one of"),
         (
             lambda: ScaleShift("exp"),
-            "ScaleShift's scale expects one of 'softclip', 'softplus', received 'exp'",
+            "ScaleShift's scale expects one of 'softclip', 'softplus', 'sigmoid', received 'exp'",
         ),
         (lambda: ScaleShift(least=0.0), "least between 0 and 1, received 0.0"),
         (lambda: SoftClippedSpline(least=1.0), "least between 0 and 1, received 1.0"),

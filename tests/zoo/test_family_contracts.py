@@ -17,7 +17,7 @@ MORE = {
     "bernstein": {"degree": 4},
     "sos": {"terms": 2, "degree": 2},
     "gaussianization": {"components": 2},
-    "residual": {"lipschitz": 0.5},
+    "residual": {"lipschitz": 0.3},
     "circular_nsf": {"bins": 3},
 }
 MIXED = {"domains": ["positive", "circular", ("circular", 0, 24)]}

@@ -33,6 +33,15 @@ def settle(model):
         )
 
 
+def current(model, variable):
+    """The value of a variable of `model`'s optimizer, also between two steps; the other weights stay where they are."""
+    held = None if model._jax_state_synced else model._jax_state
+    slots = (held or {}).get("optimizer_variables")
+    if not slots:
+        return variable.value
+    return slots[next(i for i, one in enumerate(model.optimizer.variables) if one is variable)]
+
+
 def _put_back(model, state):
     kinds = [model.trainable_variables, model.non_trainable_variables]
     if len(state) == 4:

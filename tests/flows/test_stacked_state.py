@@ -18,7 +18,8 @@ EPS = np.finfo("float32").eps
 
 OPTIMIZERS = {
     "Adam": lambda: keras.optimizers.Adam(0.01),
-    "AdamW, averaged and clipped": lambda: keras.optimizers.AdamW(0.01, use_ema=True, global_clipnorm=0.5),
+    "AdamW, averaged": lambda: keras.optimizers.AdamW(0.01, use_ema=True),
+    "guarded, clipped": lambda: training.GuardedOptimizer(keras.optimizers.Adam(0.01, global_clipnorm=0.5)),
     "GlowAdamax, guarded and averaged": lambda: training.GuardedOptimizer(
         training.GlowAdamax(0.01, use_ema=True, ema_momentum=0.9)
     ),
@@ -86,25 +87,27 @@ def fitted(optimizer, *, stacked, model=None, callbacks=(), compiled=None, **opt
     return state, history, look.seen
 
 
-def same(one, other):
-    """Up to rounding: XLA fuses the two programs otherwise, and sums of squares have another order."""
-    for a, b in zip(one[0], other[0], strict=True):
-        np.testing.assert_allclose(a, b, rtol=64 * EPS, atol=8 * EPS)
-    for name in one[1]:
-        np.testing.assert_allclose(one[1][name], other[1][name], rtol=16 * EPS)
+def same(one, other, rounding=0.0):
     assert len(one[2]) == len(other[2]) > 0
-    for a, b in zip(itertools.chain(*one[2]), itertools.chain(*other[2]), strict=True):
-        np.testing.assert_allclose(a, b, rtol=64 * EPS, atol=8 * EPS)
+    for a, b in zip(
+        [*one[0], *itertools.chain(*one[2])], [*other[0], *itertools.chain(*other[2])], strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
+    for name in one[1]:
+        np.testing.assert_allclose(one[1][name], other[1][name], rtol=rounding)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_is_the_same(looping, handed, optimizer):
     stacked = fitted(optimizer, stacked=True)
     assert set(handed) == {"stacks"}
-    same(stacked, fitted(optimizer, stacked=False))
+    # The norm of all gradients is a sum, in another order; the steps after it hand on how it was rounded.
+    same(stacked, fitted(optimizer, stacked=False), rounding=64 * EPS if "clipped" in optimizer else 0.0)
     assert handed[-1] == "values"
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("backprop", ["recompute", "reversible"])
 def test_chains_that_save_memory_find_their_stacks_too(looping, handed, backprop):
     stacked = fitted("Adam", stacked=True, model=flow(backprop), validation_data=X[:8])
@@ -112,6 +115,7 @@ def test_chains_that_save_memory_find_their_stacks_too(looping, handed, backprop
     same(stacked, fitted("Adam", stacked=False, model=flow(backprop), validation_data=X[:8]))
 
 
+@pytest.mark.optimized
 def test_several_steps_at_once_take_stacks(looping, handed):
     stacked = fitted("Adam", stacked=True, compiled={"steps_per_execution": 3})
     assert set(handed) == {"stacks"}
@@ -145,6 +149,26 @@ def test_an_optimizer_that_looks_at_whole_weights_gets_them_one_by_one(looping, 
         model.compile(optimizer)
         model.fit(X, batch_size=40, verbose=0)
     assert set(handed) == {"values"}
+
+
+def test_the_guard_is_asked_for_its_counts_and_the_stacks_stay(looping, monkeypatch):
+    counts, synced = [], []
+
+    class Count(training.StopWhenDiverged):
+        def on_train_batch_begin(self, batch, logs=None):
+            synced.clear()
+            counts.append(self._count("skipped"))
+            assert not synced
+
+    model = flow(depth=2)
+    model.compile(OPTIMIZERS["guarded, clipped"]())
+    sync = type(model).jax_state_sync
+    monkeypatch.setattr(type(model), "jax_state_sync", lambda self: synced.append(0) or sync(self))
+    weights = np.ones(len(X), "float32")
+    weights[:8] = np.nan
+    model.fit(X, sample_weight=weights, batch_size=8, shuffle=False, verbose=0, callbacks=[Count()])
+    assert synced
+    assert counts == [0, 1, 1, 1, 1]
 
 
 def test_a_step_of_ones_own_gets_keras_lists(looping):
@@ -209,6 +233,7 @@ def test_what_is_put_back_is_not_held_twice():
     stacked = Stacked(layout.pack(values), layout)
     assert values == []  # nor before
     assert [v.shape for v in stacked.entries] == [(2, 3), (2,)]
+    assert [float(stacked[place][0]) for place in range(3)] == [0.0, 1.0, 1.0]
     assert [float(v[0]) for v in stacked] == [0.0, 1.0, 1.0]
     assert stacked.entries is None
     assert len(stacked) == 3

@@ -1,0 +1,191 @@
+"""Couplings and matrices of nflows."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from flowkit.bijectors import Coupling, LULinear, OnColumns, Pointwise
+from flowkit.bijectors.conv1x1 import plu
+from flowkit.bijectors.scales import FLOOR, raw_scale
+from flowkit.conditioners import ResidualMLP
+from flowkit.transforms import Additive, RationalQuadratic, ScaleShift, Transform
+
+SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))  # what flowkit adds to raw slopes, and nflows does not
+_CDF = tuple(f"unconditional_transform.unnormalized_{kind}" for kind in ("widths", "heights", "derivatives"))
+
+Own = Mapping[str, np.ndarray]
+Made = tuple[list, Callable[[], None]]
+
+
+def is_linear(own: Own) -> bool:
+    """Whether these are the weights of an LULinear, QRLinear or SVDLinear."""
+    return "bias" in own and bool(
+        {"unconstrained_upper_diag", "log_upper_diag", "unconstrained_diagonal"} & set(own)
+    )
+
+
+def linear_layer(name: str, own: Own) -> Made:
+    """An `LULinear` of the same matrix, and what fills it, of nflows' LULinear, QRLinear or SVDLinear.
+
+    Theirs multiplies columns, ours rows: it is theirs transposed, factored anew. Raises ValueError for a matrix that
+    has a pivot below 1e-3, which ours cannot have.
+    """
+    size = len(own["bias"])
+    lower, upper, permutation = np.eye(size), np.eye(size), np.eye(size)
+    if "unconstrained_upper_diag" in own:
+        their_lower, their_upper = np.eye(size), np.zeros((size, size))
+        their_lower[np.tril_indices(size, -1)] = own["lower_entries"]
+        their_upper[np.triu_indices(size, 1)] = own["upper_entries"]
+        diagonal = _softplus(own["unconstrained_upper_diag"]) + 1e-3
+        # (L U)^T = (U^T D^-1) (D L^T), with D the diagonal of U: no pivot is smaller than theirs.
+        lower = np.tril((their_upper / diagonal[:, None]).T, -1) + np.eye(size)
+        upper = diagonal[:, None] * their_lower.T
+    else:
+        permutation, lower, upper = plu(_matrix(own, size).T)
+    pivots = np.diag(upper)
+    if np.abs(pivots).min() <= FLOOR:
+        raise ValueError(
+            f"{name}: expected a matrix with pivots above {FLOOR}, received one with {np.abs(pivots).min():g}"
+        )
+    layer = LULinear(bias=True)
+
+    def fill():
+        layer.lower.assign(np.tril(lower, -1))
+        layer.upper.assign(np.triu(upper, 1))
+        layer.raw.assign(raw_scale(np.abs(pivots)))
+        layer.permutation.assign(permutation)
+        layer.sign.assign(np.sign(pivots))
+        layer.bias.assign(own["bias"])
+
+    return [layer], fill
+
+
+def _matrix(own, size):
+    """The matrix that columns are multiplied with: Q R, or U S V."""
+    if "log_upper_diag" in own:
+        upper = np.diag(np.exp(own["log_upper_diag"].astype("float64")))
+        upper[np.triu_indices(size, 1)] = own["upper_entries"]
+        return _reflected(own["orthogonal.q_vectors"]) @ upper
+    diagonal = _softplus(own["unconstrained_diagonal"]) + 1e-3
+    first, second = (_reflected(own[f"orthogonal_{which}.q_vectors"]) for which in (1, 2))
+    return first @ np.diag(diagonal) @ second
+
+
+def _reflected(vectors):
+    """The matrix of reflections one after another, the first vector's first."""
+    matrix = np.eye(vectors.shape[1])
+    for v in vectors.astype("float64"):
+        matrix = matrix - np.outer(v, v @ matrix) * (2 / (v @ v))
+    return matrix
+
+
+def _softplus(x):
+    return np.logaddexp(0, x.astype("float64"))
+
+
+def coupling_layer(name: str, own: Own, activation: str, bound: float | None) -> Made:
+    """A `Coupling` by a residual network, then the splines of what it keeps if there are some; and what fills them.
+
+    Raises ValueError, with the name, for another network than a ResidualNet without batch norm, and for transforms
+    that are neither additive nor affine nor, given a `bound`, rational-quadratic splines with linear tails.
+    """
+    kept = own["identity_features"]
+    size = len(kept) + len(own["transform_features"])
+    network = {
+        key.removeprefix("transform_net."): own[key] for key in own if key.startswith("transform_net.")
+    }
+    blocks = sum(key.endswith("linear_layers.0.weight") for key in network)
+    gated = "blocks.0.context_layer.weight" in network
+    layers = [f"blocks.{j}.linear_layers.{k}" for j in range(blocks) for k in (0, 1)]
+    gates = [f"blocks.{j}.context_layer" for j in range(blocks)] if gated else []
+    known = {
+        f"{layer}.{kind}"
+        for layer in ("initial_layer", *layers, *gates, "final_layer")
+        for kind in ("weight", "bias")
+    }
+    odd = sorted(
+        (set(network) ^ known)
+        | (
+            set(own)
+            - {f"transform_net.{key}" for key in known}
+            - set(_CDF)
+            - {"identity_features", "transform_features"}
+        )
+    )
+    if odd or not blocks:
+        raise ValueError(
+            f"{name}: expected a coupling by a ResidualNet without batch norm, received {odd[:1] or own}"
+        )
+    moved, width = own["transform_features"], len(network["initial_layer.bias"])
+    count = len(network["final_layer.bias"]) // len(moved)
+    transform = _transform(name, count, bound)
+    last = _dealt(network["final_layer.weight"].astype("float64"), len(moved), transform)
+    shift = _dealt(network["final_layer.bias"].astype("float64"), len(moved), transform)
+    if isinstance(transform, RationalQuadratic):
+        for raw in (last, shift):  # there softmaxes are of what the network says by the root of its width
+            raw[:, : 2 * transform.bins] /= math.sqrt(width)
+        shift[:, 2 * transform.bins :] -= SLOPE_OF_ONE
+    conditioner = ResidualMLP(
+        width,
+        blocks=blocks,
+        activation=activation,
+        context="required" if gated else "none",
+        gated=gated,
+        activate_last=False,
+    )
+    mask = np.zeros(size, bool)
+    mask[kept] = True
+    parts: list = [Coupling(conditioner, transform, split=mask)]
+    splines = None
+    if _CDF[0] in own:
+        widths, heights, slopes = (own[key].astype("float64") for key in _CDF)
+        bins = widths.shape[-1]
+        if bound is None or slopes.shape[-1] != bins - 1:
+            raise ValueError(f"{name}: expected bound=, the tail_bound of its splines, and linear tails")
+        splines = Pointwise(RationalQuadratic(bins, bound=bound))
+        parts.append(OnColumns(splines, mask.tolist()))
+        raw_splines = np.concatenate([widths, heights, slopes - SLOPE_OF_ONE], axis=-1).T
+
+    def fill():
+        first = network["initial_layer.weight"].T
+        seen = np.zeros((size, width))
+        seen[kept] = first[: len(kept)]
+        whole, offsets = np.zeros((size, count, width)), np.zeros((size, count))
+        whole[moved], offsets[moved] = last, shift
+        conditioner.first.kernel.assign(seen)
+        conditioner.first.bias.assign(network["initial_layer.bias"])
+        for dense, layer in zip(conditioner.inner, layers, strict=True):
+            dense.kernel.assign(network[f"{layer}.weight"].T)
+            dense.bias.assign(network[f"{layer}.bias"])
+        conditioner.last.kernel.assign(whole.reshape(-1, width).T)
+        conditioner.last.bias.assign(offsets.reshape(-1))
+        if gated:
+            conditioner.bias.kernel.assign(first[len(kept) :])
+        for gate, bias, layer in zip(conditioner.gates, conditioner.gate_biases, gates, strict=True):
+            gate.kernel.assign(network[f"{layer}.weight"].T)
+            bias.assign(network[f"{layer}.bias"])
+        if splines is not None:
+            splines.raw.assign(raw_splines)
+
+    return parts, fill
+
+
+def _transform(name, count, bound) -> Transform:
+    if count == 1:
+        return Additive()
+    if count == 2:
+        return ScaleShift("sigmoid")
+    if bound is None or count % 3 != 2:
+        raise ValueError(
+            f"{name}: expected an additive or affine coupling, or with bound=, their tail_bound, rational-quadratic "
+            f"splines of 3 K - 1 parameters, received {count} parameters for each entry"
+        )
+    return RationalQuadratic((count + 1) // 3, bound=bound)
+
+
+def _dealt(raw, entries, transform):
+    """The network's last weights as (entries, parameters, ...): of affine couplings all shifts come first."""
+    if isinstance(transform, RationalQuadratic):
+        return raw.reshape(entries, transform.parameters, *raw.shape[1:]).copy()
+    return np.moveaxis(raw.reshape(transform.parameters, entries, *raw.shape[1:]), 0, 1).copy()

@@ -1,0 +1,62 @@
+"""The table of docs/export.md: which functions of which family are written, and small flows to write."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from flowkit import backends, zoo
+
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+WHAT = ("decode", "encode", "log_prob")
+_ROW = re.compile(r"^\| `(\w+)` \| ([\w, *]+) \| ([\w, *]+) \|$", re.MULTILINE)
+_MORE = {
+    "nsf": {"bins": 2},
+    "nsf_autoregressive": {"bins": 2},
+    "naf": {"units": 2},
+    "bnaf": {
+        "units": 3,
+        "features": 3,
+        "layers": 2,
+    },  # of two units log p changes by 1e-5 with an input's rounding
+    "umnn": {"units": 2, "nodes": 5},
+    "bernstein": {"degree": 3},
+    "sos": {"terms": 1, "degree": 1},
+    "gaussianization": {"components": 2},
+    "residual": {"lipschitz": 0.5},
+    "circular_nsf": {"bins": 2},
+}
+
+
+def table():
+    """{engine: {family: {what the page says is written: whether that takes minutes}}}."""
+    rows = _ROW.findall(PAGE.read_text(encoding="utf-8"))
+
+    def cell(text):
+        named = [] if text in ("none", "not tried") else text.split(", ")
+        return {name.strip("*"): name.startswith("*") for name in named}
+
+    return {
+        engine: {family: cell(cells[column]) for family, *cells in rows}
+        for column, engine in enumerate(("torch", "jax"))
+    }
+
+
+def written(family, slow):
+    """What the page says of this engine: that which takes minutes, or that which does not."""
+    named = table().get(backends.name(), {}).get(family, {})
+    return [what for what, takes_minutes in named.items() if takes_minutes is slow]
+
+
+def small(family, perturb):
+    """A small flow of a family, off its start."""
+    if family == "glow":
+        return perturb(zoo.glow(levels=2, steps=1, width=4, min_scale=0.5, input_shape=(4, 4, 1)))
+    options = {"features": 2, "layers": 1, "hidden": [4], **_MORE.get(family, {})}
+    keras.utils.set_random_seed(0)
+    return perturb(
+        zoo.VECTORS[family](**options).adapt(
+            np.random.default_rng(0).normal(size=(64, options["features"])).astype("float32")
+        )
+    )
