@@ -142,6 +142,18 @@ def test_a_file_that_differs_is_not_left(wrong, vector_flow, monkeypatch, tmp_pa
     assert [made.read_text() for made in tmp_path.iterdir()] == ["of an earlier export"]
 
 
+@pytest.mark.skipif(
+    backends.name() != "torch", reason="its exporters stay in a derivative in which they fail"
+)
+def test_a_flow_answers_after_an_exporter_has_failed_in_a_derivative(x, tmp_path):
+    flow = zoo.residual(features=x.shape[1], layers=1, hidden=(4,)).adapt(x)
+    before = flow.log_prob(x)
+    with pytest.raises(ContractError, match="export"):
+        flow.export(tmp_path / "density.onnx", what="log_prob", format="onnx")
+    np.testing.assert_array_equal(flow.log_prob(x), before)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.one_engine
 def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     flow = Flow(Scale(0.0))

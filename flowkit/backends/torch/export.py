@@ -3,6 +3,7 @@
 Keras traces at a batch of one row, where what each row has of its own cannot be told from what all rows share.
 """
 
+import contextlib
 import functools
 import warnings
 from typing import Any
@@ -21,7 +22,7 @@ def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any], way:
     Of several inputs the model is given a list.
     """
     module, given = _OfSeveral(model), tuple(torch.as_tensor(array) for array in inputs.values())
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), _derivatives_left(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that numbers are constants: the file is compared with the flow
         if format == "torch":
             torch.export.save(_program(module, given), path)
@@ -44,6 +45,19 @@ def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any], way:
                 input_names=list(inputs),
                 dynamic_axes={name: {0: "batch"} for name in inputs},
             )
+
+
+@contextlib.contextmanager
+def _derivatives_left():
+    """A scope after which PyTorch is inside no derivative: an exporter that fails in one does not leave it itself."""
+    depth = torch._C._functorch.get_dynamic_layer_stack_depth()
+    try:
+        yield
+    except BaseException:
+        torch._C._functorch.pop_dynamic_layer_stack_and_undo_to_depth(depth)
+        with contextlib.suppress(RuntimeError):  # which says that none was entered
+            torch._C._exit_dual_level(level=torch.autograd.forward_ad._current_level + 1)
+        raise
 
 
 def _program(module, given):
