@@ -90,7 +90,7 @@ UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=
 doctest test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
   'import jax; jax.devices()' 2>/dev/null && echo '$(UNOPTIMIZED)')
 
-# What any engine finds PyTorch finds soonest: tests/conftest.py tells whom else a test is asked, and why. Steps that are
+# What any engine finds PyTorch finds soonest: tests/engines_asked.py tells whom else a test is asked, and why. Steps that are
 # to be equal bit for bit are compiled as users compile them.
 test-jax: EACH := -m 'jax and not optimized'
 test-tensorflow: EACH := -m tensorflow

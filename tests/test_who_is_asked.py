@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests import conftest
+from tests import engines_asked
 
 pytestmark = pytest.mark.one_engine
 
@@ -29,7 +29,7 @@ def item(*marks, file="flows/test_a.py", name="test", **params):
 
 
 def asked(*items):
-    conftest.pytest_collection_modifyitems(list(items))
+    engines_asked.mark_engines(list(items))
     return [each.given for each in items]
 
 
@@ -52,7 +52,7 @@ def test_the_first_of_each_kind_is_asked_of_all():
 
 
 def test_rooms_are_there():
-    assert [room for room in conftest.ROOMS_OF_TWO if not (ROOT / "tests" / room).is_dir()] == []
+    assert [room for room in engines_asked.ROOMS_OF_TWO if not (ROOT / "tests" / room).is_dir()] == []
 
 
 def recipe(target):
@@ -92,8 +92,8 @@ def test_what_one_engine_alone_can_answer_it_is_asked():
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         room = path.relative_to(ROOT / "tests").parts[0]
         for name, marks in each_test(path):
-            near = [word for mark in marks for word in conftest.ASKED if f"mark.{word}" in mark]
-            engines = conftest.ASKED[near[0]] if near else 2 if room in conftest.ROOMS_OF_TWO else 3
+            near = [word for mark in marks for word in engines_asked.ASKED if f"mark.{word}" in mark]
+            engines = engines_asked.ASKED[near[0]] if near else 2 if room in engines_asked.ROOMS_OF_TWO else 3
             for engine, least in (("jax", 2), ("tensorflow", 3)):
                 alone = rf"backends\.name\(\) != '{engine}'|engine_is\['{engine}'\]"
                 if any(re.search(alone, mark) for mark in marks):
