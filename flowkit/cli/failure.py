@@ -44,27 +44,27 @@ def report(error):
     """
     if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
         traceback.print_exception(error)
+    message, code = words(error)
+    if message:
+        say(message)
+    return code
+
+
+def words(error):
+    """(what is said of `error`, the exit code)."""
     if isinstance(error, CommandError):
-        if str(error):
-            say(str(error))
-        return error.code
+        return str(error), error.code
     if isinstance(error, OSError) and error.errno in _REASONS:
-        place = error.filename2 or error.filename
-        say(f"{place}: {_REASONS[error.errno]}" if place else _REASONS[error.errno])
-        return BAD_INPUT
+        place, reason = error.filename2 or error.filename, _REASONS[error.errno]
+        return f"{place}: {reason}" if place else reason, BAD_INPUT
     if isinstance(error, _REFUSALS):
-        say(str(error) or type(error).__name__)
-        return BAD_INPUT
+        return str(error) or type(error).__name__, BAD_INPUT
     if hasattr(error, "exit_code"):
-        say(str(error))
-        return error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, MemoryError):
-        say(
-            f"not enough memory ({error or 'the system gave no more'}): a smaller batch, model or data set takes less"
-        )
-        return FAILED
-    say(f"{type(error).__name__}: {error} (FLOWKIT_DEBUG=1 shows where)")
-    return FAILED
+        told = error or "the system gave no more"
+        return f"not enough memory ({told}): a smaller batch, model or data set takes less", FAILED
+    return f"{type(error).__name__}: {error} (FLOWKIT_DEBUG=1 shows where)", FAILED
 
 
 def say(message):

@@ -3,8 +3,6 @@
 import os
 import warnings
 
-import numpy as np
-
 from flowkit.cli import failure
 
 
@@ -46,34 +44,24 @@ def main_alone():
 
 
 def alike(function):
-    """`function()` in all processes. What all of them refuse the main one says; no other waits for one that failed."""
+    """`function()` in all processes, which may gather. What one of them refuses ends all, and the main one says it."""
     from flowkit import distributed
+    from flowkit.distributed.failed import failing_together
+    from flowkit.distributed.lost import ProcessLost
 
-    answer, error = None, None
     try:
-        answer = function()
-    except Exception as raised:
-        error = raised
-    failed = distributed.gather(np.array([error is not None]))
-    if error is not None and (distributed.is_main() or not failed[0]):
-        raise error
-    if failed.any():
-        raise failure.CommandError("")
-    return answer
+        with failing_together(failure.words):
+            return function()
+    except ProcessLost:
+        raise
+    except Exception as error:
+        if distributed.is_main():
+            raise
+        raise failure.CommandError("", failure.words(error)[1]) from error
 
 
 def on_main(function):
     """Call `function()` in the main process alone. What it raises there ends the others too, without a word."""
     from flowkit import distributed
 
-    error = None
-    if distributed.is_main():
-        try:
-            function()
-        except Exception as raised:
-            error = raised
-    failed = distributed.gather(np.array([error is not None])).any()
-    if error is not None:
-        raise error
-    if failed:
-        raise failure.CommandError("")
+    alike(lambda: function() if distributed.is_main() else None)

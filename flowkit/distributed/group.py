@@ -10,6 +10,7 @@ import numpy as np
 
 from flowkit import backends
 from flowkit.contract.arguments import whole_number
+from flowkit.distributed.failed import exchanged
 from flowkit.distributed.launcher import launched
 from flowkit.distributed.lost import end_if_failed, end_on_errors, naming_the_lost
 
@@ -138,8 +139,7 @@ def gather(rows: Any) -> np.ndarray:
         return rows
     file = io.BytesIO()
     np.save(file, rows, allow_pickle=False)
-    with naming_the_lost():
-        given = backends.exchange(file.getvalue())
+    given = exchanged(file.getvalue())
     return np.concatenate([np.load(io.BytesIO(data), allow_pickle=False) for data in given])
 
 

@@ -1,5 +1,6 @@
 """Samples and latents of a fitted flow: answered in numpy, batch by batch."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple
+from flowkit.distributed.failed import failing_together
 from flowkit.flows.context import check_context
 from flowkit.flows.densities import Densities
 from flowkit.flows.drawing import Entropy, Latents, Repeated, entropy
@@ -45,11 +47,14 @@ class Inference(Densities):
         `spread=True` shares the work in a group of processes (`flowkit.distributed`), and changes nothing without one.
         All of them call it with the same arguments, at the same time; each decodes its part of the rows, and all get
         all rows. They are those of one process but for rounding, since networks round by how many rows they are given.
-        Without a seed all draw from the main process's. Raises ValueError, in all, if they do not come with the same.
-        Each looks at what `check` says: "raise" takes as long as without `spread`.
+        Without a seed all draw from the main process's. Each looks at what `check` says: "raise" takes as long as
+        without `spread`. Raises ValueError, in all, if they do not come with the same. Whatever else one of them
+        raises, for a refused argument or in decoding, is a `flowkit.distributed.ProcessFailed` in the others.
         """
-        z, context, lead = self._draw(n, context, temperature, seed, batch_size, spread)
-        x = self._decode(z, context, batch_size, check, z.seed, spread)
+        with failing_together() if spread else contextlib.nullcontext():
+            one_check(check)
+            z, context, lead = self._draw(n, context, temperature, seed, batch_size, spread, check)
+            x = self._decode(z, context, batch_size, check, z.seed, spread)
         return self._as_frame(x.reshape(*lead, *x.shape[1:]))
 
     @answers
@@ -180,21 +185,21 @@ class Inference(Densities):
         x, log_det = self._through(z, context, noise, inverse=True)
         return x, self.base.log_prob(z, context=context) - log_det
 
-    def _draw(self, n, context, temperature, seed, batch_size, spread=False):
+    def _draw(self, n, context, temperature, seed, batch_size, spread=False, check=None):
         n = whole_number(n, "n", least=0)
         given, context = context, self._ready(context, batch_size)
         if spread and distributed.world() > 1:
-            seed = self._agreed_seed(n, given, temperature, seed)
+            seed = self._agreed_seed(n, given, temperature, seed, check)
         lead: tuple[int, ...] = (n,)
         if context is not None:
             lead = (n, count(context))
             context = tree.map_structure(lambda c: Repeated(c, n), context)
         return self._latents(math.prod(lead), context, temperature, seed), context, lead
 
-    def _agreed_seed(self, n, context, temperature, seed):
+    def _agreed_seed(self, n, context, temperature, seed, check):
         """The seed of all processes; ValueError in all of them unless they have come with the same question."""
         given, seed = seed is not None, self._entropy(seed)
-        told = {"n": n, "context": check_context(self, context), "temperature": temperature}
+        told = {"n": n, "context": check_context(self, context), "temperature": temperature, "check": check}
         check_same_question({**told, "seed": seed if given else None})
         # Where a process has drawn alone, its own generator is elsewhere.
         return seed if given else Entropy(distributed.gather(np.array(seed, "uint64"))[: len(seed)].tolist())

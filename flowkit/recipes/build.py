@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from flowkit import data, distributed, zoo
+from flowkit.distributed.failed import failing_together
 from flowkit.recipes.ends import check_ends
 from flowkit.recipes.hold_out import hold_out
 from flowkit.recipes.images import augmentations, cropped, image_shape, load_data, load_uncropped
@@ -83,8 +84,9 @@ def prepare(recipe: Recipe) -> Experiment:
     keras.utils.set_random_seed(table.seed)
     if of_tables(recipe):
         return _prepare_table(recipe)
-    train, held_out = hold_out(recipe, load_uncropped(recipe, "train"))
-    test = load_data(recipe, "test")
+    with failing_together():  # a process may not see the files
+        train, held_out = hold_out(recipe, load_uncropped(recipe, "train"))
+        test = load_data(recipe, "test")
     _check_batch(table, train, "images")
     flow = build_flow(recipe, train)
     check_ends(recipe, flow, train, test)
@@ -112,8 +114,9 @@ def prepare(recipe: Recipe) -> Experiment:
 
 def _prepare_table(recipe):
     table = recipe.training
-    train, held_out = hold_out(recipe, load_whole(recipe, "train"))
-    test = load_table(recipe, "test")
+    with failing_together():
+        train, held_out = hold_out(recipe, load_whole(recipe, "train"))
+        test = load_table(recipe, "test")
     _check_batch(table, train, "rows")
     check_tables(train, test)
     flow = build_flow(recipe, train)

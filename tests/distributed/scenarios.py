@@ -21,7 +21,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from flowkit import backends, data, training  # noqa: E402
-from flowkit.cli import main  # noqa: E402
+from flowkit.cli import failure, main  # noqa: E402
+from flowkit.cli.group import alike  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
 
@@ -216,6 +217,24 @@ def commands():
     np.savez(FOLDER / f"commands-{RANK}", **told)
 
 
+def lacking():
+    """A folder of images that the last process does not see, whose files processes would look at together."""
+    folder = FOLDER / "photos"
+    if distributed.is_main():
+        folder.mkdir()
+        for name in range(20):
+            keras.utils.save_img(folder / f"{name}.png", np.full((4, 4, 3), name), scale=False)
+    distributed.barrier()
+    if distributed.world() - 1 == RANK:
+        folder = folder.with_name("gone")
+    try:
+        alike(lambda: data.load(folder, in_memory=False))
+        told = ["", 0]
+    except Exception as error:
+        told = failure.words(error)
+    np.savez(FOLDER / f"lacking-{RANK}", told=told[0], code=told[1])
+
+
 def left():
     """What a process knows of itself once all have left the group."""
     np.savez(
@@ -238,6 +257,7 @@ SCENARIOS = {
     "answers": answers,
     "spread": lambda: spread(FOLDER / f"spread-{RANK}"),
     "commands": commands,
+    "lacking": lacking,
     "validated": validated,
     "refused": refused,
     "terminated": terminated,

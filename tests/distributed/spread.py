@@ -48,8 +48,24 @@ def spread(file):
         told[name] = asked.sample(**given, seed=4, spread=True)
         asked._run = run
         told[f"{name}_next"] = asked.sample(**given, spread=True)
-    try:
-        asked.sample(2 + distributed.rank(), seed=4, spread=True)
-    except ValueError as error:
-        told["refused"] = str(error)
+    last = distributed.rank() == distributed.world() - 1
+    told["refused"] = _refused(asked, n=2 + distributed.rank())
+    told["refused_check"] = _refused(asked, n=2, check="no such" if last else "warn")
+    told["refused_n"] = _refused(asked, n=-1 if last else 2)
+    asked._run = _no_memory if last else run
+    told["refused_decode"] = _refused(asked, n=2)
+    asked._run = run
     np.savez(file, **told)
+
+
+def _refused(asked, **given):
+    """What `sample` raises, in words; "" for nothing."""
+    try:
+        asked.sample(**given, seed=4, spread=True)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _no_memory(*args):
+    raise MemoryError("pretended")

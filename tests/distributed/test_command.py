@@ -75,6 +75,14 @@ def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, c
     np.testing.assert_allclose(*drawn, rtol=1e-4, atol=1e-5)
 
 
+def test_data_that_one_process_lacks_are_named_by_the_main_one(came_of):
+    one, main, other = (came_of("lacking", *who) for who in ((1, 0), (2, 0), (2, 1)))
+    assert [int(run["code"]) for run in (one, main, other)] == [2, 2, 2]
+    assert "gone: expected" in str(one["told"])
+    assert str(main["told"]) == f"process 1 of 2: {one['told']}".replace("scenarios-by-1", "scenarios-by-2")
+    assert str(other["told"]) == ""
+
+
 def test_both_are_refused_together(scenarios, came_of, words):
     assert codes(came_of, "refused") == [2, 2]
     (line,) = words("refused", 0)

@@ -38,4 +38,12 @@ def test_without_it_one_process_draws_while_the_other_does_not(came_of, name):
 def test_processes_that_ask_for_something_else_are_all_refused(came_of):
     for rank in (0, 1):
         assert "same of all 2, received another n in" in str(came_of("spread", 2, rank)["refused"])
-    assert "refused" not in came_of("spread", 1, 0).files
+    assert str(came_of("spread", 1, 0)["refused"]) == ""
+
+
+@pytest.mark.parametrize("what", ["check", "n", "decode"])
+def test_what_one_process_raises_ends_all_and_they_draw_on(came_of, what):
+    one, main, other = (str(came_of("spread", *who)[f"refused_{what}"]) for who in ((1, 0), (2, 0), (2, 1)))
+    assert one.startswith(("ValueError: ", "MemoryError: "))
+    assert other == one
+    assert main == f"ProcessFailed: process 1 of 2: {one}"

@@ -1,0 +1,126 @@
+"""An error of one process reaches those that wait, whichever of their questions it meets: asked of three threads."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from flowkit import backends
+from flowkit.cli import failure
+from flowkit.cli.group import alike, on_main
+from flowkit.distributed import ProcessFailed, gather, lost
+from flowkit.distributed.failed import failing_together
+
+pytestmark = pytest.mark.one_engine
+
+
+@pytest.fixture
+def group(monkeypatch):
+    """`function(rank)` in three threads that hand each other messages as processes do: what each returns or raises."""
+    own, given, meet = threading.local(), [b""] * 3, threading.Barrier(3, timeout=10)
+
+    def exchange(data):
+        given[own.rank] = data
+        meet.wait()
+        all_of_them = list(given)
+        meet.wait()
+        return all_of_them
+
+    monkeypatch.setattr(backends, "exchange", exchange)
+    monkeypatch.setattr(backends, "processes", lambda: 3)
+    monkeypatch.setattr(backends, "process_rank", lambda: own.rank)
+    monkeypatch.setattr(backends, "is_lost", lambda error: False)
+
+    def run(function):
+        came = [None] * 3
+
+        def one(rank):
+            own.rank = rank
+            try:
+                came[rank] = function(rank)
+            except Exception as error:
+                came[rank] = error
+            assert gather(np.array([rank])).tolist() == [
+                0,
+                1,
+                2,
+            ]  # the group lives, and nobody is a question ahead
+
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not meet.broken
+        return came
+
+    return run
+
+
+def broken(when):
+    raise ValueError(f"broken {when}")
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after", "inside"])
+def test_whenever_one_fails_all_end(group, when):
+    def work(rank):
+        with failing_together():
+            for place in ("before", "between", "after"):
+                if when == place and rank == 1:
+                    broken(when)
+                if place != "after":
+                    gather(np.zeros(2))
+            with failing_together():
+                if rank == 1:
+                    broken(when)
+        return "not reached"
+
+    first, own, last = group(work)
+    assert type(own) is ValueError
+    for other in (first, last):
+        assert type(other) is ProcessFailed
+        assert str(other) == f"process 1 of 3: ValueError: broken {when}"
+
+
+def test_what_all_raise_each_says_itself(group):
+    def work(rank):
+        with failing_together():
+            raise KeyError(rank)
+
+    assert [type(error) for error in group(work)] == [KeyError] * 3
+
+
+def test_what_is_well_returns(group):
+    def work(rank):
+        with failing_together():
+            return rank
+
+    assert group(work) == [0, 1, 2]
+
+
+def test_a_lost_process_is_told_nothing(monkeypatch):
+    monkeypatch.setattr(backends, "processes", lambda: 2)
+    monkeypatch.setattr(backends, "exchange", lambda data: pytest.fail("nobody is there"))
+    with pytest.raises(lost.ProcessLost), failing_together():
+        raise lost.ProcessLost("gone")
+
+
+@pytest.mark.parametrize("failing", [{1}, {0, 2}, {0, 1, 2}])
+def test_the_main_process_has_the_word_of_a_command(group, failing):
+    def work(rank):
+        return alike(lambda: FileNotFoundError if rank not in failing else open(f"/nowhere/{rank}"))
+
+    told = [failure.words(error) for error in group(work)]
+    lacks = "expected a file or folder, found none"
+    said = f"/nowhere/0: {lacks}" if 0 in failing else f"process 1 of 3: /nowhere/1: {lacks}"
+    assert told == [(said, 2), ("", 2), ("", 2)]
+
+
+def test_what_the_main_process_alone_does_ends_all(group):
+    asked = []
+
+    def work(rank):
+        on_main(lambda: asked.append(rank) or broken("there"))
+
+    assert [failure.words(error) for error in group(work)] == [("broken there", 2), ("", 2), ("", 2)]
+    assert asked == [0]
