@@ -6,7 +6,7 @@ import math
 import keras
 import numpy as np
 
-from flowkit import data, recipes, training
+from flowkit import data, training
 from flowkit.cli import epoch_log, positive_columns
 from flowkit.cli.failure import FAILED, CommandError, say
 from flowkit.cli.info import facts
@@ -37,18 +37,14 @@ def in_order(flow, table):
     return table.values[:, [table.names.index(name) for name in flow.columns.names]]
 
 
-def finish(experiment, folder, progress, held_out, scores):
+def finish(experiment, folder, flow, progress, held_out, scores):
     """Save the flow, its pictures and its numbers, `scores` among them."""
     recipe, train, test = experiment.recipe, experiment.train, experiment.test
-    # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
-    flow = recipes.build_flow(recipe, train)
-    flow.set_weights(experiment.flow.get_weights())
     folder.save_flow(flow)
     log = training.read_log(folder.log)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     training.save_curves(folder.curves, *epoch_log.curves(log, "nll", held_out), ylabel="-log p(x), nats")
-    _draw(recipe, folder, flow, train, test)
     nll, error = scores["test"]
     told, loss = epoch_log.told(recipe, log, held_out), epoch_log.kept(log, held_out).get("nll")
     if held_out is not None:
@@ -76,6 +72,7 @@ def finish(experiment, folder, progress, held_out, scores):
         }
     )
     print(f"test log-likelihood {-nll:.4f} +- {error:.4f} nats")
+    _draw(recipe, folder, flow, train, test)
     if recipe.sampling.count:
         print(f"pairs {folder.pairs}")
     if not math.isfinite(nll):

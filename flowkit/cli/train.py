@@ -1,6 +1,7 @@
 """`flowkit train`: from a recipe to a folder with everything that came of it."""
 
 import contextlib
+import functools
 import math
 from pathlib import Path
 
@@ -8,13 +9,13 @@ from flowkit import data, distributed, recipes, training
 from flowkit.cli import epoch_log, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import check_fits
-from flowkit.cli.failure import FAILED, CommandError, say
+from flowkit.cli.failure import FAILED, CommandError, say, words
 from flowkit.cli.group import on_main
 from flowkit.cli.info import facts
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
-from flowkit.distributed.lost import naming_the_lost
+from flowkit.distributed.lost import ProcessLost, naming_the_lost
 from flowkit.training.targets import TARGETS, require
 
 _LATENTS = 256  # images or rows whose latents a --log shows
@@ -52,15 +53,21 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             note_missing_card()
             note_busy_processors()
         progress = fit(experiment, folder, checkpoint, resumed=resume, logs=logs)
-        scores, picture = scored(experiment), drawn(experiment)
+        scores, draw = scored(experiment), functools.partial(drawn, experiment)
+        if distributed.world() > 1:
+            flow = kept(experiment)  # in all, since it may be the group's
+            on_main(lambda: folder.save_flow(flow))  # now, since one that is lost while they draw ends all
+            picture = draw()
+            draw = lambda: picture  # noqa: E731
+            del flow
         main = distributed.is_main()
         distributed.stop()  # what is left is the work of one process, and nobody waits for it
         if not main:
             return
         if recipes.of_tables(recipe):
-            table_run.finish(experiment, folder, progress, held_out, scores)
+            table_run.finish(experiment, folder, kept(experiment), progress, held_out, scores)
         else:
-            finish(experiment, folder, progress, held_out, scores, picture)
+            finish(experiment, folder, progress, held_out, scores, draw)
 
 
 def overrides(settings, source, epochs, precision):
@@ -159,25 +166,38 @@ def scored(experiment):
 
 
 def drawn(experiment):
-    """The grid of samples at the end, of which each process decodes its part; None if there is to be none."""
+    """The grid of samples at the end, of which each process decodes its part; None if there is to be none.
+
+    If it fails there is a note and no picture: what was trained for days does not hang on it.
+    """
     if recipes.of_tables(experiment.recipe) or not experiment.recipe.sampling.count:
         return None
-    return training.sample_grid(experiment.flow, **_picture(experiment), spread=True)
+    try:
+        return training.sample_grid(experiment.flow, **_picture(experiment), spread=True)
+    except ProcessLost:
+        raise
+    except Exception as error:
+        interrupt.check()  # an engine may make another error of Ctrl-C
+        if distributed.is_main():
+            say(f"note: there is no picture of samples: {words(error)[0]}")
+        return None
 
 
-def finish(experiment, folder, progress, held_out, scores, picture):
-    """Save the flow, its pictures and its numbers, `scores` among them."""
-    recipe, test = experiment.recipe, experiment.test
-    # A flow of its own, since a compiled one would carry the optimizer's moments: three times the size.
-    flow = recipes.build_flow(recipe, experiment.train)
+def kept(experiment):
+    """The flow to keep, of its own: a compiled one would carry the optimizer's moments, three times the size."""
+    flow = recipes.build_flow(experiment.recipe, experiment.train)
     flow.set_weights(experiment.flow.get_weights())
+    return flow
+
+
+def finish(experiment, folder, progress, held_out, scores, draw):
+    """Save the flow, its numbers, `scores` among them, and its pictures: last what `draw()` gives, or None."""
+    recipe, test, flow = experiment.recipe, experiment.test, kept(experiment)
     folder.save_flow(flow)
     log = training.read_log(folder.log)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     training.save_curves(folder.curves, *epoch_log.curves(log, "bits_per_dim", held_out))
-    if picture is not None:
-        training.save_png(folder.samples, training.enlarged(picture))
     mean, error = scores["test"]
     told = epoch_log.told(recipe, log, held_out)
     if held_out is not None:
@@ -205,7 +225,8 @@ def finish(experiment, folder, progress, held_out, scores, picture):
         }
     )
     print(f"test bits/dim {mean:.4f} +- {error:.4f}")
-    if picture is not None:
+    if (picture := draw()) is not None:
+        training.save_png(folder.samples, training.enlarged(picture))
         print(f"samples {folder.samples}")
     if not math.isfinite(mean):
         raise CommandError(
