@@ -87,6 +87,64 @@ def each_test(path):
                 yield node.name, [*texts(node.decorator_list, names), *around, names.get("pytestmark", "")]
 
 
+NAMED = re.compile(r"backends\.name\(\) (==|!=|in|not in) (.*)")
+
+
+def skips(expression, engine):
+    """Whether a condition on `backends.name()` and nothing else is true of an engine; False for other conditions."""
+    found = NAMED.fullmatch(expression)
+    if found is None:
+        return False
+    try:
+        names = ast.literal_eval(found[2])
+    except ValueError:
+        return False
+    names = (names,) if isinstance(names, str) else names
+    return (engine in names) is (found[1] in ("==", "in"))
+
+
+def conditions(path):
+    """{test: the conditions on which it is skipped}, of its marks and of an `if` with a skip in its body."""
+    tree = ast.parse(path.read_text("utf-8"))
+    found = {
+        name: re.findall(r"skipif\((backends\.name\(\)[^,]*(?:\([^)]*\))?), reason", " ".join(marks))
+        for name, marks in each_test(path)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name in found:
+            found[node.name] += [
+                ast.unparse(inner.test)
+                for inner in ast.walk(node)
+                if isinstance(inner, ast.If) and "pytest.skip(" in "".join(map(ast.unparse, inner.body))
+            ]
+    return found
+
+
+def test_conditions_are_read():
+    assert [skips("backends.name() != 'jax'", engine) for engine in ("torch", "jax")] == [True, False]
+    assert [skips("backends.name() in ('torch', 'jax')", engine) for engine in ("jax", "tensorflow")] == [
+        True,
+        False,
+    ]
+    assert not skips("backends.name() == other", "jax")
+
+
+def test_what_is_skipped_on_each_engine_that_is_asked_is_asked_of_another():
+    nowhere, seen = [], 0
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        room, found = path.relative_to(ROOT / "tests").parts[0], conditions(path)
+        for name, marks in each_test(path):
+            near = [word for mark in marks for word in engines_asked.ASKED if f"mark.{word}" in mark]
+            asked = engines_asked.ASKED[near[0]] if near else 2 if room in engines_asked.ROOMS_OF_TWO else 3
+            engines = ("torch", "jax", "tensorflow")
+            answer = [not any(skips(one, engine) for one in found[name]) for engine in engines]
+            seen += not all(answer)
+            if any(answer) and not any(answer[:asked]):
+                nowhere.append(f"{path.name}::{name}")
+    assert seen >= 20
+    assert nowhere == []
+
+
 def test_what_one_engine_alone_can_answer_it_is_asked():
     nowhere, seen = [], 0
     for path in sorted((ROOT / "tests").rglob("test_*.py")):

@@ -5,7 +5,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from flowkit import distributed, evaluation, recipes
+from flowkit import distributed, recipes
 from flowkit.bijectors.levels import find_levels
 from flowkit.cli import evaluate_table
 from flowkit.cli.failure import CommandError
@@ -13,6 +13,7 @@ from flowkit.cli.group import alike
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.trained import trained
 from flowkit.distributed.lost import naming_the_lost
+from flowkit.evaluation.levels import level_bits_in_a_group
 
 
 def run(path, *, source, samples, levels):
@@ -84,9 +85,12 @@ def check_fits(flow, dataset):
 
 
 def level_table(flow, dataset, classes):
-    """What each level carries of the bits/dim of one draw of noise; the rows add up to the last one."""
+    """What each level carries of the bits/dim of one draw of noise; the rows add up to the last one.
+
+    Each process scores its part of the images.
+    """
     events = find_levels(flow.bijector, "--levels")[1].latent_events
-    bits = evaluation.level_bits(flow, dataset.images, _context(dataset, classes))
+    bits = level_bits_in_a_group(flow, dataset.images, _context(dataset, classes))
     size = math.prod(flow.event_shape)
     table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
     for column in table.columns[1:]:

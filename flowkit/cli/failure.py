@@ -45,7 +45,7 @@ def report(error):
     if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
         traceback.print_exception(error)
     message, code = words(error)
-    if message:
+    if message and not (process and getattr(error, "told_by_main", False)):
         say(message)
     return code
 

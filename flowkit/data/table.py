@@ -12,7 +12,7 @@ from flowkit.data.csv_file import read_csv
 from flowkit.data.frame import Columns
 from flowkit.data.npy_file import map_npy
 from flowkit.data.npz_file import NpzFile
-from flowkit.data.source import existing_path
+from flowkit.data.source import NAMES, existing_path
 from flowkit.data.split import check_split, split_rows
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
@@ -80,7 +80,13 @@ def load_table(
         ('age', 'height')
     """
     check_split(split)
-    path, key = existing_path(source)
+    try:
+        path, key = existing_path(source)
+    except ValueError:
+        kind = "a name of images" if source in NAMES else "no path that exists"
+        raise ValueError(
+            f"source: expected the path of a table, .csv, .parquet, .npy or .npz, received {source!r}, {kind}."
+        ) from None
     if path.is_dir():
         raise FileError(
             f"{path}: expected a file with a table, .csv, .parquet, .npy or .npz, received a folder."

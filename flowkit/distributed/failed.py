@@ -13,6 +13,8 @@ _MARK = b"failed "  # what a message begins with that is an error; no array's do
 class ProcessFailed(RuntimeError):
     """Another process of the group has failed in what all of them do together. It lives, and so does the group."""
 
+    told_by_main = True
+
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # of a command that ends with it, of which the main process has the word

@@ -46,10 +46,30 @@ def level_bits(
     ((8, 2), True)
     """
     check_scored_by_level(flow, "level_bits")
-    score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.turns.answer("level_bits"):
-        nats = flow._scored(score, *flow._prepare(x, context, batch_size), batch_size, seed).astype("float64")
-    return -nats / (math.prod(flow.event_shape) * math.log(2))
+        nats = _scored(flow, *flow._prepare(x, context, batch_size), batch_size, seed)
+    return _in_bits(flow, nats)
+
+
+def level_bits_in_a_group(flow: Any, x: Any, context: Any = None) -> np.ndarray:
+    """`level_bits` of rows that all processes have: each scores its part, and is told of all."""
+    check_scored_by_level(flow, "level_bits")
+    with flow.turns.answer("level_bits"):
+        nats = flow._shared(
+            lambda x, context, first: _scored(flow, x, context, None, 0, first),
+            x,
+            context,
+        )
+    return _in_bits(flow, nats)
+
+
+def _scored(flow, x, context, batch_size, seed, first=0):
+    score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
+    return flow._scored(score, x, context, batch_size, seed, first=first)
+
+
+def _in_bits(flow, nats):
+    return -nats.astype("float64") / (math.prod(flow.event_shape) * math.log(2))
 
 
 def check_scored_by_level(flow: Any, wanted: str) -> None:

@@ -11,6 +11,7 @@ from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import event_size
 from flowkit.data.lazy_images import LazyImages
+from flowkit.distributed.failed import failing_together
 from flowkit.flows.context import classes_of
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.noise import counted_for, dequantized
@@ -96,36 +97,51 @@ class Densities(Ready):
 
     def _log_prob_of_draws(self, x, context, batch_size, seed, samples, first=0):
         """What `samples` draws of the noise say of log p together, float64 (batch,): see `bits_per_dim`."""
-        if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
-            raise ValueError(
-                f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
-            )
+        self._check_draws(samples)
         score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed, first=first)
         draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
         if "estimated" in self.bijector.spec.likelihood:
             return draws.mean(axis=0)
         return functools.reduce(np.logaddexp, draws) - math.log(samples)
 
+    def _check_draws(self, samples):
+        if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
+            raise ValueError(
+                f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
+            )
+
     @answers
     def _score_in_a_group(self, x, context=None, samples=1):
         """("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
 
-        All processes have `x`. Each reads and scores its part, and is told of all. A row's noise is that of its place
-        among all, so the answer is one process's.
+        All processes have `x`. Each reads and scores its part, and is told of all.
         """
+        self._check_draws(samples)
         x = self._as_array(x)
-        rows = distributed.mine(np.arange(len(x)))
-        log_prob = np.zeros(0)  # of no rows, if there are fewer than processes
-        if len(rows):
-            first, stop = int(rows[0]), int(rows[-1]) + 1
-            mine = x.taken(rows) if isinstance(x, LazyImages) else x[first:stop]
-            context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
-            mine, context = self._prepare(mine, context)
-            log_prob = self._log_prob_of_draws(mine, context, None, 0, samples, first)
-        log_prob = distributed.gather(log_prob)
+
+        def score(x, context, first):
+            return self._log_prob_of_draws(x, context, None, 0, samples, first)
+
+        log_prob = self._shared(score, x, context)
         if self.dequantize is None:
             return "nll", -log_prob
         return "bits_per_dim", _in_bits(log_prob, x.shape)
+
+    def _shared(self, score, x, context):
+        """`score(x, context, first)` of all rows of `x`, each process having asked for its part, from row `first` on.
+
+        A row's noise is that of its place among all, so the answer is one process's.
+        """
+        with failing_together():  # a row may be refused, or its file be damaged
+            rows = distributed.mine(np.arange(len(x)))
+            asked = (
+                rows if len(rows) else np.arange(1)
+            )  # fewer rows than processes: it tells the shape of an answer
+            first, stop = int(asked[0]), int(asked[-1]) + 1
+            part = x.taken(asked) if isinstance(x, LazyImages) else x[first:stop]
+            context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
+            part, context = self._prepare(part, context)
+            return distributed.gather(score(part, context, first)[: len(rows)])
 
 
 def _in_bits(log_prob, shape):

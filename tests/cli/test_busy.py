@@ -51,6 +51,13 @@ def test_it_is_said_that_training_is_on_cpu_where_a_card_was_looked_for(
     assert all(f"training is on CPU: {backends.name()}" in line and build in line for line in lines)
 
 
-def test_a_build_for_gpus_says_for_which():
-    build = backends.gpu_build()
-    assert build is None or build.startswith(("CUDA ", "ROCm "))
+@pytest.mark.skipif(backends.name() != "torch", reason="PyTorch's builds")
+@pytest.mark.parametrize(
+    ("cuda", "hip", "told"), [("12.6", None, "CUDA 12.6"), (None, "6.2", "ROCm 6.2"), (None, None, None)]
+)
+def test_a_build_for_gpus_says_for_which(monkeypatch, cuda, hip, told):
+    import torch
+
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert backends.gpu_build() == told

@@ -122,3 +122,11 @@ def test_what_is_no_table(tmp_path, name, array, message):
         path.mkdir()
     with pytest.raises(ValueError, match=message):
         load_table(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"), [("digits", "a name of images"), ("digitz", "no path that exists")]
+)
+def test_a_name_is_no_table(source, kind):
+    with pytest.raises(ValueError, match=f"expected the path of a table, .*received '{source}', {kind}"):
+        load_table(source)

@@ -217,6 +217,16 @@ def commands():
     np.savez(FOLDER / f"commands-{RANK}", **told)
 
 
+def pieces():
+    """Rows of which each process has another number, in more pieces than one where an engine hands on pieces."""
+    if backends.name() == "jax":
+        from flowkit.backends.jax import group
+
+        group._PIECE = 1000
+    mine = np.arange([0, 700][RANK]) + 0.5  # of the main process none
+    np.savez(FOLDER / f"pieces-{RANK}", given=distributed.gather(mine), none=distributed.gather(np.zeros(0)))
+
+
 def lacking():
     """A folder of images that the last process does not see, whose files processes would look at together."""
     folder = FOLDER / "photos"
@@ -257,6 +267,7 @@ SCENARIOS = {
     "answers": answers,
     "spread": lambda: spread(FOLDER / f"spread-{RANK}"),
     "commands": commands,
+    "pieces": pieces,
     "lacking": lacking,
     "validated": validated,
     "refused": refused,

@@ -65,6 +65,7 @@ def test_no_file_is_written_by_a_process_that_is_not_the_main_one(scenarios):
 
 def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, came_of, all_words):
     one, main, other = (came_of("commands", *who) for who in ((1, 0), (2, 0), (2, 1)))
+    assert "path of a table" in all_words("unfit", 1, 0)[0]
     for name, code in {"sampled": 0, "evaluated": 0, "nowhere": 2, "unfit": 2}.items():
         assert [int(run[name]) for run in (one, main, other)] == [code] * 3
         (line,), (same,) = all_words(name, 1, 0), all_words(name, 2, 0)
@@ -73,6 +74,13 @@ def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, c
     drawn = [np.loadtxt(scenarios[count] / "drawn.csv", delimiter=",") for count in (1, 2)]
     assert drawn[0].shape == (11, 2)
     np.testing.assert_allclose(*drawn, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_are_handed_on_whatever_their_number(came_of):
+    for rank in (0, 1):
+        came = came_of("pieces", 2, rank)
+        np.testing.assert_array_equal(came["given"], np.arange(700) + 0.5)
+        assert came["none"].shape == (0,)
 
 
 def test_data_that_one_process_lacks_are_named_by_the_main_one(came_of):

@@ -73,9 +73,9 @@ def test_start_comes_before_the_model(monkeypatch):
         distributed.start()
 
 
+@pytest.mark.every_engine
+@pytest.mark.skipif(backends.name() in ("torch", "jax"), reason="this engine trains in several")
 def test_an_engine_of_one_process_refuses_a_group():
-    if backends.name() in ("torch", "jax"):
-        pytest.skip("this engine trains in several")
     with pytest.raises(NotImplementedError, match="on PyTorch and JAX"):
         backends.join("localhost:1", 2, 0, 0, 1)
 

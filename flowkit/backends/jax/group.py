@@ -32,6 +32,7 @@ __all__ = [
 
 _HEARTBEAT = 45  # seconds without one after which a process counts as lost
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
+_PIECE = 64 * 2**20  # bytes of each process that are handed on at once
 _WAIT = 3.0  # seconds in which processes that are left say so
 
 
@@ -104,11 +105,18 @@ def exchange(data):
     """The bytes that each process gives, in the order of their ranks."""
     if processes() == 1:
         return [data]
-    sizes = multihost_utils.process_allgather(np.array([len(data)], "int32"))[:, 0]
-    padded = np.zeros(int(sizes.max()) + 1, "uint8")
-    padded[: len(data)] = np.frombuffer(data, "uint8")
-    given = np.asarray(multihost_utils.process_allgather(padded))
-    return [row[:size].tobytes() for row, size in zip(given, sizes, strict=True)]
+    # Bytes, since JAX makes an int32 of an int64.
+    size = np.array([len(data)], "int64").view("uint8")
+    sizes = np.asarray(multihost_utils.process_allgather(size)).view("int64")[:, 0]
+    given = [bytearray() for _ in sizes]
+    # They go through the memory of the devices, from each process as many as the longest has.
+    for start in range(0, int(sizes.max()), _PIECE):
+        mine = np.frombuffer(data[start : start + _PIECE], "uint8")
+        padded = np.zeros(min(_PIECE, int(sizes.max()) - start), "uint8")
+        padded[: len(mine)] = mine
+        for whole, size, part in zip(given, sizes, multihost_utils.process_allgather(padded), strict=True):
+            whole += part[: max(0, int(size) - start)].tobytes()
+    return [bytes(whole) for whole in given]
 
 
 def trains_apart():
