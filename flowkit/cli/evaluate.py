@@ -11,14 +11,15 @@ from flowkit.cli import evaluate_table
 from flowkit.cli.failure import CommandError
 from flowkit.cli.group import alike
 from flowkit.cli.mean_and_error import mean_and_error
-from flowkit.cli.trained import trained
+from flowkit.cli.trained import trained_in_all
 from flowkit.distributed.lost import naming_the_lost
 from flowkit.evaluation.levels import level_bits_in_a_group
 
 
 def run(path, *, source, samples, levels):
     with naming_the_lost():
-        flow, rows, of = alike(lambda: _asked(path, source, samples, levels))
+        folder = trained_in_all(path)
+        flow, rows, of = alike(lambda: _asked(folder, source, samples, levels))
         if of_tables(flow):
             told, table = evaluate_table.in_words(flow, rows, of), None
         else:
@@ -32,9 +33,8 @@ def run(path, *, source, samples, levels):
             Console().print(table)
 
 
-def _asked(path, source, samples, levels):
+def _asked(folder, source, samples, levels):
     """(the flow, what to score, and of tables whether they are test rows, of images how many classes or None)."""
-    folder = trained(path)
     flow = folder.load_flow()
     if of_tables(flow):
         _refuse_options_of_images(samples, levels)

@@ -13,13 +13,7 @@ from flowkit.cli.failure import CommandError
 
 def read_flow(path):
     """The flow in the file at `path`. Raises a CommandError if there is none, or not one that can be read."""
-    if not path.is_file():
-        raise CommandError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise CommandError(
-                f"{path}: expected a .keras file, received one that is damaged or something else"
-            )
+    check_file(path)
     try:
         flow = keras.saving.load_model(path)
     except Exception as error:  # what a damaged or foreign file leads Keras to
@@ -31,6 +25,17 @@ def read_flow(path):
     if not isinstance(flow, flowkit.Flow):
         raise CommandError(f"{path}: expected a Flow, found a {type(flow).__name__}")
     return flow
+
+
+def check_file(path):
+    """Raise a CommandError if there is no .keras file at `path`."""
+    if not path.is_file():
+        raise CommandError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise CommandError(
+                f"{path}: expected a .keras file, received one that is damaged or something else"
+            )
 
 
 def _versions(path):

@@ -57,7 +57,9 @@ def alike(function):
     except Exception as error:
         if distributed.is_main():
             raise
-        raise failure.CommandError("", failure.words(error)[1]) from error
+        silent = failure.CommandError("", failure.words(error)[1])
+        silent.told_to_all = True
+        raise silent from error
 
 
 def on_main(function):

@@ -8,7 +8,7 @@ from pathlib import Path
 from flowkit import data, recipes
 from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
-from flowkit.cli.flow_file import read_flow
+from flowkit.cli.flow_file import check_file, read_flow
 from flowkit.cli.nearby import hint, meant_by
 from flowkit.distributed.launcher import starts_again
 from flowkit.training import atomic_path
@@ -131,14 +131,19 @@ class RunFolder:
         with atomic_path(self.flow_path) as temporary:
             flow.save(temporary)
 
-    def load_flow(self):
-        """The trained flow. Raises a CommandError if training has not come to its end."""
+    def check_flow(self):
+        """Raise a CommandError if training has not come to its end, or never begun."""
         self._exists()
         if not self.flow_path.exists():
             raise CommandError(
                 f"{self.path} holds no flow.keras: training has not come to its end; `flowkit train` goes on "
                 "with --resume"
             )
+        check_file(self.flow_path)
+
+    def load_flow(self):
+        """The trained flow. Raises a CommandError if training has not come to its end."""
+        self.check_flow()
         return read_flow(self.flow_path)
 
     def data_sha256(self):

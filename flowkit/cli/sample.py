@@ -6,7 +6,7 @@ from flowkit import distributed, recipes
 from flowkit.cli.failure import CommandError
 from flowkit.cli.group import alike, on_main
 from flowkit.cli.table_run import save_samples
-from flowkit.cli.trained import LoneFlow, trained
+from flowkit.cli.trained import LoneFlow, trained_in_all
 from flowkit.distributed.lost import naming_the_lost
 from flowkit.training import enlarged, sample_grid, save_png
 
@@ -23,7 +23,8 @@ def _of_tables(flow, path):
 
 def run(path, *, count, temperature, output, seed, zoom):
     with naming_the_lost():
-        flow, output, temperature = alike(lambda: _asked(path, temperature, output, zoom))
+        folder = trained_in_all(path)
+        flow, output, temperature = alike(lambda: _asked(folder, path, temperature, output, zoom))
         how = {"temperature": temperature, "seed": seed, "spread": True}
         if flow.dequantize is None:
             rows = np.asarray(flow.sample(count, **how))
@@ -36,9 +37,8 @@ def run(path, *, count, temperature, output, seed, zoom):
         print(f"samples {output}")
 
 
-def _asked(path, temperature, output, zoom):
+def _asked(folder, path, temperature, output, zoom):
     """(the flow, where its samples go, their temperature). Raises a CommandError for options that do not fit it."""
-    folder = trained(path)
     flow, recipe = (folder.load_flow(), None) if isinstance(folder, LoneFlow) else (None, folder.recipe())
     table = _of_tables(flow, path) if recipe is None else recipes.of_tables(recipe)
     output = output or folder.path / ("samples.csv" if table else "grid.png")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from flowkit import presets, recipes
 from flowkit.cli.failure import CommandError
-from flowkit.cli.flow_file import read_flow
+from flowkit.cli.flow_file import check_file, read_flow
+from flowkit.cli.group import alike
 from flowkit.cli.run_folder import RunFolder, with_source
 from flowkit.flows import Flow
 from flowkit.presets.find import shipped_preset
@@ -35,6 +36,9 @@ class FromPreset:
         """The sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
         return (presets.read_preset(self._folder).metadata.get("data") or {}).get("sha256")
 
+    def check_flow(self):
+        """It is there, or would not have been found."""
+
     def load_flow(self):
         """The trained flow. Raises a PresetError if one of its files is damaged."""
         return Flow.from_preset(self._folder)
@@ -55,6 +59,10 @@ class LoneFlow:
             "only `flowkit sample`, and of tables `evaluate --data`, need no more"
         )
 
+    def check_flow(self):
+        """Raise a CommandError if there is no such file."""
+        check_file(self._file)
+
     def load_flow(self):
         """The flow. Raises a CommandError if its file is damaged, or holds something else."""
         return read_flow(self._file)
@@ -70,3 +78,14 @@ def trained(run):
     if path.suffix == ".keras" and not path.is_dir():
         return LoneFlow(path)
     return RunFolder(path)
+
+
+def trained_in_all(run):
+    """`trained(run)` in all processes, once each sees the flow there: JAX's need each other to load it."""
+
+    def there():
+        found = trained(run)
+        found.check_flow()
+        return found
+
+    return alike(there)

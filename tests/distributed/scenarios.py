@@ -198,17 +198,18 @@ def trained():
 
 
 def commands():
-    """Commands that ask a trained flow, which all share: samples and a score, and two that are refused."""
+    """Commands that ask a trained flow, which all share: samples and a score, and three that are refused."""
     table, drawn = FOLDER / "table.keras", FOLDER / "drawn.csv"
     asked = table_flow()
     if distributed.is_main():
         asked.save(table)
     distributed.barrier()
-    told = {}
+    told, last = {}, distributed.world() - 1 == RANK
     for name, words in {
         "sampled": ["sample", table, "-n", 11, "-o", drawn],
         "evaluated": ["evaluate", table, "--data", drawn],
         "nowhere": ["sample", FOLDER / "nowhere.keras"],
+        "gone": ["sample", FOLDER / "gone.keras" if last else table, "-o", drawn],
         "unfit": ["evaluate", table, "--data", "digits"],
     }.items():
         print(f"> {name}", flush=True)
