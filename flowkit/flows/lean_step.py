@@ -28,15 +28,6 @@ class LeanStep(FailedStep):
         self.looked_up.weights = None
         super().reset_metrics()
 
-    def make_train_function(self, force: bool = False) -> Any:
-        """Keras's; a step that is recorded is another function, and so is one that has drift to report."""
-        before = self.train_function
-        super().make_train_function(force)
-        if self.train_function is not before:
-            self.train_function = backends.around_steps(self.train_function, self)
-            if self.cuda_graph:
-                self.train_function = backends.captured(self.train_function, self)
-
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras's. What the device still has to report is waited for at the end."""
         history = super().fit(*args, **kwargs)
@@ -58,6 +49,11 @@ class LeanStep(FailedStep):
     def drift_reports(self) -> list[Callable[[float], None]]:
         """Whom to tell how inexactly reversible chains have found their inputs, in their order."""
         return drift_reports(self)
+
+    def _around_training(self, step):
+        # A step that is recorded is another function, and so is one that has drift to report.
+        step = backends.around_steps(step, self)
+        return backends.captured(step, self) if self.cuda_graph else step
 
     def _look(self):
         look = getattr(self.train_function, "look", None)

@@ -193,21 +193,26 @@ def test_weights_that_are_excluded_from_decay_stay_apart_from_the_others():
 
 
 def test_weights_are_given_back_when_training_is_broken_off(looping):
+    from flowkit.backends.jax import stacks
+
     model = flow(depth=2)
     model.compile("adam")
     model.fit(X, batch_size=20, verbose=0)
-    step = model.train_function._step
+    step = model.train_function
+
+    def failing(step):
+        model.train_function = backends.giving_back(backends.around_steps(step, model), model)
+        with pytest.raises(MemoryError, match="no memory left"):
+            model.fit(X, batch_size=20, verbose=0)
 
     def broken(state, iterator):
+        assert isinstance(state[0], stacks.Stacked)
         raise MemoryError("no memory left")
 
-    before = [ops.convert_to_numpy(v) for v in model.weights]
-    model.train_function._step = backends.giving_back(broken, model)
-    with pytest.raises(MemoryError, match="no memory left"):
-        model.fit(X, batch_size=20, verbose=0)
-    for value, weight in zip(before, model.weights, strict=True):
-        np.testing.assert_array_equal(value, ops.convert_to_numpy(weight))
-    model.train_function._step = step
+    before = state_of(model)
+    failing(broken)
+    unchanged(before, model)
+    model.train_function = step
     model.fit(X, batch_size=20, verbose=0)
 
     def lost(state, iterator):
@@ -216,11 +221,78 @@ def test_weights_are_given_back_when_training_is_broken_off(looping):
                 entry.delete()
         raise MemoryError("no memory left")
 
-    model.train_function._step = backends.giving_back(lost, model)
-    with pytest.raises(MemoryError, match="no memory left"):
-        model.fit(X, batch_size=20, verbose=0)
+    failing(lost)
     with pytest.raises(RuntimeError, match="were lost"):
         model.log_prob(X)
+
+
+class Disk(keras.utils.PyDataset):
+    """Batches of a disk that may fail."""
+
+    reads = 99  # that succeed
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        self.reads -= 1
+        if self.reads < 0:
+            raise OSError("no such disk")
+        return X[20 * index : 20 * index + 20]
+
+
+def state_of(model):
+    return [ops.convert_to_numpy(v) for v in model.weights + model.optimizer.variables]
+
+
+def unchanged(before, model):
+    for one, other in zip(before, state_of(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before any step", "after an epoch"])
+def test_weights_are_given_back_when_the_first_batch_does_not_come(looping, first):
+    model, disk = flow(depth=2), Disk()
+    model.adapt(X)
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    if not first:
+        model.fit(disk, verbose=0)
+    before, disk.reads = state_of(model), 1  # before training `fit` looks at a batch
+    with pytest.raises(OSError, match="no such disk"):
+        model.fit(disk, verbose=0)
+    unchanged(before, model)
+    disk.reads = 99
+    model.fit(disk, verbose=0)
+
+
+@pytest.mark.parametrize("made", ["no plan", 0, 3, 15])
+def test_weights_are_given_back_when_stacks_are_not_made(looping, monkeypatch, made):
+    from flowkit.backends.jax import stacked_state, stacks
+
+    left, on_top = [made], stacks._on_top
+
+    def interrupted(*values):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return on_top(*values)
+
+    model = flow(depth=2)
+    model.adapt(X)
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    before = state_of(model)
+    if made == "no plan":
+        left[0] = 0
+        monkeypatch.setattr(stacked_state, "planned", interrupted)
+    else:
+        monkeypatch.setattr(stacks, "_on_top", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, batch_size=20, verbose=0)
+    unchanged(before, model)
+    monkeypatch.undo()
+    model.fit(X, batch_size=20, verbose=0)
 
 
 def test_what_is_put_back_is_not_held_twice():
@@ -230,8 +302,9 @@ def test_what_is_put_back_is_not_held_twice():
 
     layout = Layout([(0, 2), (1,)], None)
     values = [jnp.zeros(3), jnp.ones(2), jnp.ones(3)]
-    stacked = Stacked(layout.pack(values), layout)
-    assert values == []  # nor before
+    stacked = Stacked([], layout)
+    layout.pack(values, stacked.entries)
+    assert values == [None] * 3  # nor before
     assert [v.shape for v in stacked.entries] == [(2, 3), (2,)]
     assert [float(stacked[place][0]) for place in range(3)] == [0.0, 1.0, 1.0]
     assert [float(v[0]) for v in stacked] == [0.0, 1.0, 1.0]

@@ -1,5 +1,6 @@
 """Training steps that are handed stacks of weights, moments and averages, and hand them on, on JAX."""
 
+import contextlib
 import itertools
 
 import jax
@@ -21,28 +22,34 @@ class Stacking:
         self._plan = self._made_for = None
 
     def __call__(self, state, iterator):
-        if not isinstance(state[0], Stacked):
-            state, iterator = self._entered(state, iterator)
-        return self._step(state, iterator)
+        if isinstance(state[0], Stacked):
+            return self._step(state, iterator)
+        iterator = self._enter(state, iterator)
+        if self._plan is None:
+            return self._step(state, iterator)
+        with self._plan.packed(state) as stacked:
+            return self._step(stacked, iterator)
 
     def look(self):
         """Wait for what is left to be told."""
         self._step.look()
 
-    def _entered(self, state, iterator):
+    def _enter(self, state, iterator):
+        """Find the plan for lists of values; the answer is the iterator, whose next batch it may have looked at."""
         model = self._model
         compiled = parts.scans() and model.jit_compile and not model.run_eagerly
         # A distribution knows where each weight is to lie.
         if not compiled or not model.takes_stacks or keras.distribution.distribution() is not None:
-            return state, iterator
+            self._plan = self._made_for = None
+            return iterator
         made_for = model.optimizer, [id(weight) for weight in model.trainable_variables]
         if self._made_for != made_for:
+            self._plan = self._made_for = None
             batch = next(iterator, None)
-            if batch is None:  # who steps will notice
-                return state, iterator
-            iterator = itertools.chain([batch], iterator)
-            self._plan, self._made_for = planned(model, state, batch), made_for
-        return (state if self._plan is None else self._plan.pack(state)), iterator
+            if batch is not None:  # else who steps will notice
+                iterator = itertools.chain([batch], iterator)
+                self._plan, self._made_for = planned(model, state, batch), made_for
+        return iterator
 
 
 class Plan:
@@ -53,13 +60,20 @@ class Plan:
         self.layouts = [Layout(of_kind, self) for of_kind in (*groups, of_slots)]
         self.optimizer = optimizer
 
-    def pack(self, state):
-        """Keras's state with stacks in it; its lists of values are emptied."""
+    @contextlib.contextmanager
+    def packed(self, state):
+        """A scope for one step: Keras's state in stacks. Its lists have no values then, but again if an error comes."""
         *kinds, metrics = state
-        packed = [
-            Stacked(layout.pack(values), layout) for layout, values in zip(self.layouts, kinds, strict=True)
-        ]
-        return (*packed, metrics)
+        packed = []
+        try:
+            for layout, values in zip(self.layouts, kinds, strict=True):
+                packed.append(Stacked([], layout))
+                layout.pack(values, packed[-1].entries)
+            yield *packed, metrics
+        except BaseException:
+            for values, stacked in zip(kinds, packed, strict=False):  # of the others nothing was moved
+                values[:] = [new if old is None else old for old, new in zip(values, stacked, strict=True)]
+            raise
 
     def holding(self, stacked, values):
         """A scope in which loops over alike parts find the stacks whose values are in use."""

@@ -20,6 +20,8 @@ def giving_back(step, model):
             _put_back(model, state)
             raise
 
+    if hasattr(step, "look"):
+        guarded.look = step.look
     return guarded
 
 
