@@ -30,7 +30,11 @@ class LeanStep(FailedStep):
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras's. What the device still has to report is waited for at the end."""
-        history = super().fit(*args, **kwargs)
+        try:
+            history = super().fit(*args, **kwargs)
+        except BaseException:
+            self._forget()
+            raise
         self._look()
         return history
 
@@ -59,6 +63,12 @@ class LeanStep(FailedStep):
         look = getattr(self.train_function, "look", None)
         if look is not None:
             look()
+
+    def _forget(self):
+        # Of a `fit` that failed the next one tells nothing.
+        forget = getattr(self.train_function, "forget", None)
+        if forget is not None:
+            forget()
 
     def __setattr__(self, name, value):
         # What Keras holds between two steps on JAX: its tracker would look at each array after each step.

@@ -266,6 +266,34 @@ def test_weights_are_given_back_when_the_first_batch_does_not_come(looping, firs
     model.fit(disk, verbose=0)
 
 
+def test_a_plan_is_made_anew_for_other_variables_of_an_optimizer(looping, handed):
+    states = []
+    for stacked in (True, False):
+        model = flow(depth=2)
+        with pytest.MonkeyPatch.context() as patch:
+            if not stacked:
+                patch.setattr(Flow, "takes_stacks", False)
+            model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+            model.fit(X, batch_size=20, verbose=0)
+            # The variable of the rate is none of the optimizer's any more.
+            model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
+            model.fit(X, batch_size=20, verbose=0)
+        states.append(state_of(model))
+    assert handed == ["stacks", "stacks", "values", "values"]
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_values_that_do_not_fit_a_layout_stay_where_they_are():
+    from flowkit.backends.jax.stacks import Layout
+
+    values, entries = [np.zeros(3), np.ones(3)], []
+    with pytest.raises(ValueError, match="expected 3 values to be stacked, received 2"):
+        Layout([(0, 2), (1,)], None).pack(values, entries)
+    assert entries == []
+    assert [v[0] for v in values] == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("made", ["no plan", 0, 3, 15])
 def test_weights_are_given_back_when_stacks_are_not_made(looping, monkeypatch, made):
     from flowkit.backends.jax import stacked_state, stacks

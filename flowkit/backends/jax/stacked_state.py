@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import operator
 
 import jax
 import keras
@@ -34,6 +35,10 @@ class Stacking:
         """Wait for what is left to be told."""
         self._step.look()
 
+    def forget(self):
+        """Tell nothing of what is left."""
+        self._step.forget()
+
     def _enter(self, state, iterator):
         """Find the plan for lists of values; the answer is the iterator, whose next batch it may have looked at."""
         model = self._model
@@ -42,8 +47,10 @@ class Stacking:
         if not compiled or not model.takes_stacks or keras.distribution.distribution() is not None:
             self._plan = self._made_for = None
             return iterator
-        made_for = model.optimizer, [id(weight) for weight in model.trainable_variables]
-        if self._made_for != made_for:
+        kinds = model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
+        # They themselves, not their ids, which others have when they are gone.
+        made_for = [[model.optimizer], *map(list, kinds)]
+        if self._made_for is None or not all(map(_are, self._made_for, made_for)):
             self._plan = self._made_for = None
             batch = next(iterator, None)
             if batch is not None:  # else who steps will notice
@@ -146,6 +153,10 @@ def _groups(kinds, asked):
         found = (taken.get(place, (place,)) for place in range(len(variables)))
         groups.append(list(dict.fromkeys(found)))
     return groups
+
+
+def _are(those, these):
+    return len(those) == len(these) and all(map(operator.is_, those, these))
 
 
 def _ids(optimizer):
