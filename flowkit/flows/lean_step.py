@@ -80,11 +80,11 @@ class LeanStep(FailedStep):
     def _make_function(self, step, **options):
         # Keras's, for `steps_per_execution` steps of training or evaluation; with options, of `predict`.
         own = super()._make_function(step, **options)
-        if options or self.steps_per_execution == 1 or self.run_eagerly or not self.jit_compile:
+        if options or self.steps_per_execution == 1:
             return own
-        if keras.distribution.distribution() is not None:
-            return own
-        return backends.several_steps(own, step, self.steps_per_execution)
+        compiled = self.jit_compile and not self.run_eagerly
+        at_once = compiled and keras.distribution.distribution() is None
+        return backends.several_steps(own, step, self.steps_per_execution, at_once)
 
     def _get_regularization_losses(self):
         # Keras looks all weights up for it, in each step.

@@ -1,6 +1,7 @@
 """Weights, moments and averages of alike steps that lie in stacks while an epoch lasts: the same training on JAX."""
 
 import itertools
+import warnings
 
 import keras
 import numpy as np
@@ -149,6 +150,50 @@ def test_an_optimizer_that_looks_at_whole_weights_gets_them_one_by_one(looping, 
         model.compile(optimizer)
         model.fit(X, batch_size=40, verbose=0)
     assert set(handed) == {"values"}
+
+
+def test_without_a_plan_lists_are_looked_at_when_keras_makes_them(looping, monkeypatch):
+    from flowkit.backends.jax.stacked_state import Stacking
+
+    entered, enter = [], Stacking._enter
+    monkeypatch.setattr(Stacking, "_enter", lambda *given: entered.append(0) or enter(*given))
+    model = flow(depth=2)
+    model.compile(keras.optimizers.Lamb(0.01))
+    model.fit(X, batch_size=8, epochs=2, verbose=0)
+    assert len(entered) == 2
+    model.fit(X, batch_size=8, verbose=0, callbacks=[Look()])  # puts weights back after three of five steps
+    assert len(entered) == 4
+
+
+def test_a_flow_that_cannot_be_asked_says_so_and_trains(looping, handed, monkeypatch):
+    from flowkit.backends.jax import stacks
+
+    def broken(asked):
+        raise RuntimeError("nobody notes")
+
+    monkeypatch.setattr(stacks, "noting", broken)
+    model = flow(depth=2)
+    model.compile("adam")
+    with pytest.warns(UserWarning, match=r"not kept in stacks.*RuntimeError: nobody notes"):
+        model.fit(X, batch_size=20, verbose=0)
+    assert set(handed) == {"values"}
+
+
+def test_what_a_flow_raises_when_it_is_asked_comes_through(looping):
+    class Failing(Flow):
+        def compute_loss(self, *args, **kwargs):
+            raise LookupError("no such loss")
+
+    model = Failing(flow(depth=2).bijector)
+    model.adapt(X)
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    before = state_of(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(LookupError, match="no such loss"):
+            model.fit(X, batch_size=20, verbose=0)
+    unchanged(before, model)
 
 
 def test_the_guard_is_asked_for_its_counts_and_the_stacks_stay(looping, monkeypatch):

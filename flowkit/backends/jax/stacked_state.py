@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import operator
+import warnings
 
 import jax
 import keras
@@ -21,22 +22,28 @@ class Stacking:
     def __init__(self, step, model):
         self._step, self._model = step, model
         self._plan = self._made_for = None
+        self._given = None  # the list of weights that the last step gave, if there is no plan
 
     def __call__(self, state, iterator):
-        if isinstance(state[0], Stacked):
-            return self._step(state, iterator)
-        iterator = self._enter(state, iterator)
-        if self._plan is None:
-            return self._step(state, iterator)
-        with self._plan.packed(state) as stacked:
-            return self._step(stacked, iterator)
+        known = isinstance(state[0], Stacked) or state[0] is self._given
+        if not known:
+            iterator = self._enter(state, iterator)
+        if known or self._plan is None:
+            logs, state = self._step(state, iterator)
+        else:
+            with self._plan.packed(state) as stacked:
+                logs, state = self._step(stacked, iterator)
+        self._given = state[0] if self._plan is None else None
+        return logs, state
 
     def look(self):
-        """Wait for what is left to be told."""
+        """After the last step: wait for what is left to be told."""
+        self._given = None
         self._step.look()
 
     def forget(self):
-        """Tell nothing of what is left."""
+        """After the last step: tell nothing of what is left."""
+        self._given = None
         self._step.forget()
 
     def _enter(self, state, iterator):
@@ -126,17 +133,23 @@ def planned(model, state, batch):
 def _asked(model, state, batch):
     """The lists of variables whose values the model wants on top of each other in a step."""
     asked = []
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
 
-    def loss(weights, others, slots, metrics):
+    def loss(weights, others, slots, metrics, batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         return model.compute_loss_and_updates(
             weights, others, metrics, x, y, sample_weight, training=True, optimizer_variables=slots
         )[0]
 
     try:
         with stacks.noting(asked):
-            jax.eval_shape(loss, *state)
-    except Exception:  # the step will raise it, where weights are given back to the model
+            jax.eval_shape(loss, *state, batch)
+    except Exception as error:
+        jax.eval_shape(model.train_step, state, batch)  # most likely raises the same
+        warnings.warn(
+            f"{model.name!r}: weights of alike steps are not kept in stacks, since it failed to ask the flow for them: "
+            f"{type(error).__name__}: {error}. It trains all the same, with a longer program.",
+            stacklevel=2,
+        )
         return []
     return asked
 
