@@ -43,4 +43,10 @@ class FailedStep(keras.Model):
         make(force=force)
         made = getattr(self, name)
         if made is not before:
+            made = self._around_training(made) if name == "train_function" else made
+            # Outermost: what is done before a step may fail too.
             setattr(self, name, backends.giving_back(made, self))
+
+    def _around_training(self, step):
+        """`step`, Keras's function for training steps, with what is done before and after them."""
+        return step

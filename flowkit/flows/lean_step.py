@@ -28,18 +28,13 @@ class LeanStep(FailedStep):
         self.looked_up.weights = None
         super().reset_metrics()
 
-    def make_train_function(self, force: bool = False) -> Any:
-        """Keras's; a step that is recorded is another function, and so is one that has drift to report."""
-        before = self.train_function
-        super().make_train_function(force)
-        if self.train_function is not before:
-            self.train_function = backends.around_steps(self.train_function, self)
-            if self.cuda_graph:
-                self.train_function = backends.captured(self.train_function, self)
-
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras's. What the device still has to report is waited for at the end."""
-        history = super().fit(*args, **kwargs)
+        try:
+            history = super().fit(*args, **kwargs)
+        except BaseException:
+            self._forget()
+            raise
         self._look()
         return history
 
@@ -59,10 +54,21 @@ class LeanStep(FailedStep):
         """Whom to tell how inexactly reversible chains have found their inputs, in their order."""
         return drift_reports(self)
 
+    def _around_training(self, step):
+        # A step that is recorded is another function, and so is one that has drift to report.
+        step = backends.around_steps(step, self)
+        return backends.captured(step, self) if self.cuda_graph else step
+
     def _look(self):
         look = getattr(self.train_function, "look", None)
         if look is not None:
             look()
+
+    def _forget(self):
+        # Of a `fit` that failed the next one tells nothing.
+        forget = getattr(self.train_function, "forget", None)
+        if forget is not None:
+            forget()
 
     def __setattr__(self, name, value):
         # What Keras holds between two steps on JAX: its tracker would look at each array after each step.
@@ -74,11 +80,11 @@ class LeanStep(FailedStep):
     def _make_function(self, step, **options):
         # Keras's, for `steps_per_execution` steps of training or evaluation; with options, of `predict`.
         own = super()._make_function(step, **options)
-        if options or self.steps_per_execution == 1 or self.run_eagerly or not self.jit_compile:
+        if options or self.steps_per_execution == 1:
             return own
-        if keras.distribution.distribution() is not None:
-            return own
-        return backends.several_steps(own, step, self.steps_per_execution)
+        compiled = self.jit_compile and not self.run_eagerly
+        at_once = compiled and keras.distribution.distribution() is None
+        return backends.several_steps(own, step, self.steps_per_execution, at_once)
 
     def _get_regularization_losses(self):
         # Keras looks all weights up for it, in each step.

@@ -1,6 +1,7 @@
 """Weights, moments and averages of alike steps that lie in stacks while an epoch lasts: the same training on JAX."""
 
 import itertools
+import warnings
 
 import keras
 import numpy as np
@@ -151,6 +152,50 @@ def test_an_optimizer_that_looks_at_whole_weights_gets_them_one_by_one(looping, 
     assert set(handed) == {"values"}
 
 
+def test_without_a_plan_lists_are_looked_at_when_keras_makes_them(looping, monkeypatch):
+    from flowkit.backends.jax.stacked_state import Stacking
+
+    entered, enter = [], Stacking._enter
+    monkeypatch.setattr(Stacking, "_enter", lambda *given: entered.append(0) or enter(*given))
+    model = flow(depth=2)
+    model.compile(keras.optimizers.Lamb(0.01))
+    model.fit(X, batch_size=8, epochs=2, verbose=0)
+    assert len(entered) == 2
+    model.fit(X, batch_size=8, verbose=0, callbacks=[Look()])  # puts weights back after three of five steps
+    assert len(entered) == 4
+
+
+def test_a_flow_that_cannot_be_asked_says_so_and_trains(looping, handed, monkeypatch):
+    from flowkit.backends.jax import stacks
+
+    def broken(asked):
+        raise RuntimeError("nobody notes")
+
+    monkeypatch.setattr(stacks, "noting", broken)
+    model = flow(depth=2)
+    model.compile("adam")
+    with pytest.warns(UserWarning, match=r"not kept in stacks.*RuntimeError: nobody notes"):
+        model.fit(X, batch_size=20, verbose=0)
+    assert set(handed) == {"values"}
+
+
+def test_what_a_flow_raises_when_it_is_asked_comes_through(looping):
+    class Failing(Flow):
+        def compute_loss(self, *args, **kwargs):
+            raise LookupError("no such loss")
+
+    model = Failing(flow(depth=2).bijector)
+    model.adapt(X)
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    before = state_of(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(LookupError, match="no such loss"):
+            model.fit(X, batch_size=20, verbose=0)
+    unchanged(before, model)
+
+
 def test_the_guard_is_asked_for_its_counts_and_the_stacks_stay(looping, monkeypatch):
     counts, synced = [], []
 
@@ -193,21 +238,26 @@ def test_weights_that_are_excluded_from_decay_stay_apart_from_the_others():
 
 
 def test_weights_are_given_back_when_training_is_broken_off(looping):
+    from flowkit.backends.jax import stacks
+
     model = flow(depth=2)
     model.compile("adam")
     model.fit(X, batch_size=20, verbose=0)
-    step = model.train_function._step
+    step = model.train_function
+
+    def failing(step):
+        model.train_function = backends.giving_back(backends.around_steps(step, model), model)
+        with pytest.raises(MemoryError, match="no memory left"):
+            model.fit(X, batch_size=20, verbose=0)
 
     def broken(state, iterator):
+        assert isinstance(state[0], stacks.Stacked)
         raise MemoryError("no memory left")
 
-    before = [ops.convert_to_numpy(v) for v in model.weights]
-    model.train_function._step = backends.giving_back(broken, model)
-    with pytest.raises(MemoryError, match="no memory left"):
-        model.fit(X, batch_size=20, verbose=0)
-    for value, weight in zip(before, model.weights, strict=True):
-        np.testing.assert_array_equal(value, ops.convert_to_numpy(weight))
-    model.train_function._step = step
+    before = state_of(model)
+    failing(broken)
+    unchanged(before, model)
+    model.train_function = step
     model.fit(X, batch_size=20, verbose=0)
 
     def lost(state, iterator):
@@ -216,11 +266,106 @@ def test_weights_are_given_back_when_training_is_broken_off(looping):
                 entry.delete()
         raise MemoryError("no memory left")
 
-    model.train_function._step = backends.giving_back(lost, model)
-    with pytest.raises(MemoryError, match="no memory left"):
-        model.fit(X, batch_size=20, verbose=0)
+    failing(lost)
     with pytest.raises(RuntimeError, match="were lost"):
         model.log_prob(X)
+
+
+class Disk(keras.utils.PyDataset):
+    """Batches of a disk that may fail."""
+
+    reads = 99  # that succeed
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        self.reads -= 1
+        if self.reads < 0:
+            raise OSError("no such disk")
+        return X[20 * index : 20 * index + 20]
+
+
+def state_of(model):
+    return [ops.convert_to_numpy(v) for v in model.weights + model.optimizer.variables]
+
+
+def unchanged(before, model):
+    for one, other in zip(before, state_of(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before any step", "after an epoch"])
+def test_weights_are_given_back_when_the_first_batch_does_not_come(looping, first):
+    model, disk = flow(depth=2), Disk()
+    model.adapt(X)
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    if not first:
+        model.fit(disk, verbose=0)
+    before, disk.reads = state_of(model), 1  # before training `fit` looks at a batch
+    with pytest.raises(OSError, match="no such disk"):
+        model.fit(disk, verbose=0)
+    unchanged(before, model)
+    disk.reads = 99
+    model.fit(disk, verbose=0)
+
+
+def test_a_plan_is_made_anew_for_other_variables_of_an_optimizer(looping, handed):
+    states = []
+    for stacked in (True, False):
+        model = flow(depth=2)
+        with pytest.MonkeyPatch.context() as patch:
+            if not stacked:
+                patch.setattr(Flow, "takes_stacks", False)
+            model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+            model.fit(X, batch_size=20, verbose=0)
+            # The variable of the rate is none of the optimizer's any more.
+            model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
+            model.fit(X, batch_size=20, verbose=0)
+        states.append(state_of(model))
+    assert handed == ["stacks", "stacks", "values", "values"]
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_values_that_do_not_fit_a_layout_stay_where_they_are():
+    from flowkit.backends.jax.stacks import Layout
+
+    values, entries = [np.zeros(3), np.ones(3)], []
+    with pytest.raises(ValueError, match="expected 3 values to be stacked, received 2"):
+        Layout([(0, 2), (1,)], None).pack(values, entries)
+    assert entries == []
+    assert [v[0] for v in values] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("made", ["no plan", 0, 3, 15])
+def test_weights_are_given_back_when_stacks_are_not_made(looping, monkeypatch, made):
+    from flowkit.backends.jax import stacked_state, stacks
+
+    left, on_top = [made], stacks._on_top
+
+    def interrupted(*values):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return on_top(*values)
+
+    model = flow(depth=2)
+    model.adapt(X)
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    before = state_of(model)
+    if made == "no plan":
+        left[0] = 0
+        monkeypatch.setattr(stacked_state, "planned", interrupted)
+    else:
+        monkeypatch.setattr(stacks, "_on_top", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, batch_size=20, verbose=0)
+    unchanged(before, model)
+    monkeypatch.undo()
+    model.fit(X, batch_size=20, verbose=0)
 
 
 def test_what_is_put_back_is_not_held_twice():
@@ -230,8 +375,9 @@ def test_what_is_put_back_is_not_held_twice():
 
     layout = Layout([(0, 2), (1,)], None)
     values = [jnp.zeros(3), jnp.ones(2), jnp.ones(3)]
-    stacked = Stacked(layout.pack(values), layout)
-    assert values == []  # nor before
+    stacked = Stacked([], layout)
+    layout.pack(values, stacked.entries)
+    assert values == [None] * 3  # nor before
     assert [v.shape for v in stacked.entries] == [(2, 3), (2,)]
     assert [float(stacked[place][0]) for place in range(3)] == [0.0, 1.0, 1.0]
     assert [float(v[0]) for v in stacked] == [0.0, 1.0, 1.0]

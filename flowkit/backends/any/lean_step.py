@@ -18,6 +18,6 @@ def around_steps(step, model):
     return step
 
 
-def several_steps(own, step, count):
+def several_steps(own, step, count, at_once):
     """`own(state, iterator)`, Keras's function for `count` of its steps, or the same with less between them."""
     return own

@@ -40,7 +40,8 @@ def probe(report):
 class Listening:
     """`step(state, iterator)` of Keras's trainer, whose logs keep their drift from Keras and tell `reports` of it.
 
-    The host does not wait for it: it looks at the drift of steps that are done.
+    The host does not wait for it: it looks at the drift of steps that are done. It does so before a step, which may
+    write over the state that it is given: a report may raise, as warnings do that are errors.
     """
 
     def __init__(self, step, reports):
@@ -48,18 +49,25 @@ class Listening:
         self._left = collections.deque()
 
     def __call__(self, state, iterator):
+        while self._left and self._left[0].is_ready():
+            self._tell(self._left.popleft())
         logs, state = self._step(state, iterator)
         if NAME in logs:
             logs = dict(logs)
             self._left.append(logs.pop(NAME))
-        while self._left and self._left[0].is_ready():
-            self._tell(self._left.popleft())
         return logs, state
 
     def look(self):
         """Wait for what is left to be told."""
-        while self._left:
-            self._tell(self._left.popleft())
+        try:
+            for drift in self._left:
+                self._tell(drift)
+        finally:
+            self.forget()
+
+    def forget(self):
+        """Tell nothing of what is left."""
+        self._left.clear()
 
     def _tell(self, drift):
         errors = np.asarray(drift)

@@ -71,12 +71,12 @@ def around_steps(step, model):
     return Stacking(drift.Listening(step, model.drift_reports), model)
 
 
-def several_steps(own, step, count):
+def several_steps(own, step, count, at_once):
     """`own(state, iterator)`, Keras's function for `count` of its steps, or the same with less between them.
 
     `step(state, batch)` gives (logs, state). The batches are stacked, and a loop of XLA's takes one after another: the
     host starts one program where it started many, and arrays stay where they are. What is left at the end of an epoch
-    is taken step by step.
+    is taken step by step, and all of it if not `at_once`. Logs are the last step's, drift is the worst of all.
     """
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -97,6 +97,8 @@ def several_steps(own, step, count):
         batches = list(itertools.islice(iterator, count))
         if not batches:
             raise StopIteration
+        if not at_once:
+            return _in_turn(step, state, batches)
         shapes = {str(jax.tree.map(lambda a: (a.shape, str(a.dtype)), batch)) for batch in batches}
         if len(batches) == count and len(shapes) == 1:
             stacked = jax.tree.map(_stack, *batches)
@@ -105,15 +107,19 @@ def several_steps(own, step, count):
                 fits[shape] = _may_loop(whole, state, stacked)
             if fits[shape]:
                 return whole(state, stacked)
-        each = []
-        for batch in batches:
-            logs, state = step(state, batch)
-            each.append(logs)
-        if drift.NAME in logs:
-            logs[drift.NAME] = functools.reduce(jnp.maximum, [one[drift.NAME] for one in each])
-        return logs, state
+        return _in_turn(step, state, batches)
 
     return run
+
+
+def _in_turn(step, state, batches):
+    each = []
+    for batch in batches:
+        logs, state = step(state, batch)
+        each.append(logs)
+    if drift.NAME in logs:
+        logs = {**logs, drift.NAME: functools.reduce(jnp.maximum, [one[drift.NAME] for one in each])}
+    return logs, state
 
 
 def _stack(*arrays):

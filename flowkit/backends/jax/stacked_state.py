@@ -1,6 +1,9 @@
 """Training steps that are handed stacks of weights, moments and averages, and hand them on, on JAX."""
 
+import contextlib
 import itertools
+import operator
+import warnings
 
 import jax
 import keras
@@ -19,30 +22,48 @@ class Stacking:
     def __init__(self, step, model):
         self._step, self._model = step, model
         self._plan = self._made_for = None
+        self._given = None  # the list of weights that the last step gave, if there is no plan
 
     def __call__(self, state, iterator):
-        if not isinstance(state[0], Stacked):
-            state, iterator = self._entered(state, iterator)
-        return self._step(state, iterator)
+        known = isinstance(state[0], Stacked) or state[0] is self._given
+        if not known:
+            iterator = self._enter(state, iterator)
+        if known or self._plan is None:
+            logs, state = self._step(state, iterator)
+        else:
+            with self._plan.packed(state) as stacked:
+                logs, state = self._step(stacked, iterator)
+        self._given = state[0] if self._plan is None else None
+        return logs, state
 
     def look(self):
-        """Wait for what is left to be told."""
+        """After the last step: wait for what is left to be told."""
+        self._given = None
         self._step.look()
 
-    def _entered(self, state, iterator):
+    def forget(self):
+        """After the last step: tell nothing of what is left."""
+        self._given = None
+        self._step.forget()
+
+    def _enter(self, state, iterator):
+        """Find the plan for lists of values; the answer is the iterator, whose next batch it may have looked at."""
         model = self._model
         compiled = parts.scans() and model.jit_compile and not model.run_eagerly
         # A distribution knows where each weight is to lie.
         if not compiled or not model.takes_stacks or keras.distribution.distribution() is not None:
-            return state, iterator
-        made_for = model.optimizer, [id(weight) for weight in model.trainable_variables]
-        if self._made_for != made_for:
+            self._plan = self._made_for = None
+            return iterator
+        kinds = model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
+        # They themselves, not their ids, which others have when they are gone.
+        made_for = [[model.optimizer], *map(list, kinds)]
+        if self._made_for is None or not all(map(_are, self._made_for, made_for)):
+            self._plan = self._made_for = None
             batch = next(iterator, None)
-            if batch is None:  # who steps will notice
-                return state, iterator
-            iterator = itertools.chain([batch], iterator)
-            self._plan, self._made_for = planned(model, state, batch), made_for
-        return (state if self._plan is None else self._plan.pack(state)), iterator
+            if batch is not None:  # else who steps will notice
+                iterator = itertools.chain([batch], iterator)
+                self._plan, self._made_for = planned(model, state, batch), made_for
+        return iterator
 
 
 class Plan:
@@ -53,13 +74,20 @@ class Plan:
         self.layouts = [Layout(of_kind, self) for of_kind in (*groups, of_slots)]
         self.optimizer = optimizer
 
-    def pack(self, state):
-        """Keras's state with stacks in it; its lists of values are emptied."""
+    @contextlib.contextmanager
+    def packed(self, state):
+        """A scope for one step: Keras's state in stacks. Its lists have no values then, but again if an error comes."""
         *kinds, metrics = state
-        packed = [
-            Stacked(layout.pack(values), layout) for layout, values in zip(self.layouts, kinds, strict=True)
-        ]
-        return (*packed, metrics)
+        packed = []
+        try:
+            for layout, values in zip(self.layouts, kinds, strict=True):
+                packed.append(Stacked([], layout))
+                layout.pack(values, packed[-1].entries)
+            yield *packed, metrics
+        except BaseException:
+            for values, stacked in zip(kinds, packed, strict=False):  # of the others nothing was moved
+                values[:] = [new if old is None else old for old, new in zip(values, stacked, strict=True)]
+            raise
 
     def holding(self, stacked, values):
         """A scope in which loops over alike parts find the stacks whose values are in use."""
@@ -105,17 +133,23 @@ def planned(model, state, batch):
 def _asked(model, state, batch):
     """The lists of variables whose values the model wants on top of each other in a step."""
     asked = []
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
 
-    def loss(weights, others, slots, metrics):
+    def loss(weights, others, slots, metrics, batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         return model.compute_loss_and_updates(
             weights, others, metrics, x, y, sample_weight, training=True, optimizer_variables=slots
         )[0]
 
     try:
         with stacks.noting(asked):
-            jax.eval_shape(loss, *state)
-    except Exception:  # the step will raise it, where weights are given back to the model
+            jax.eval_shape(loss, *state, batch)
+    except Exception as error:
+        jax.eval_shape(model.train_step, state, batch)  # most likely raises the same
+        warnings.warn(
+            f"{model.name!r}: weights of alike steps are not kept in stacks, since it failed to ask the flow for them: "
+            f"{type(error).__name__}: {error}. It trains all the same, with a longer program.",
+            stacklevel=2,
+        )
         return []
     return asked
 
@@ -132,6 +166,10 @@ def _groups(kinds, asked):
         found = (taken.get(place, (place,)) for place in range(len(variables)))
         groups.append(list(dict.fromkeys(found)))
     return groups
+
+
+def _are(those, these):
+    return len(those) == len(these) and all(map(operator.is_, those, these))
 
 
 def _ids(optimizer):

@@ -22,22 +22,21 @@ class Layout:
         self.groups, self.plan = groups, plan
         self.size = sum(len(group) for group in groups)
 
-    def pack(self, values):
-        """The entries of a list of values, which is emptied: no more than one stack is there twice."""
-        entries = []
+    def pack(self, values, entries):
+        """Move the values of a list to `entries`, which is empty, one by one: no more than one stack is there twice."""
+        if len(values) != self.size:
+            raise ValueError(f"expected {self.size} values to be stacked, received {len(values)}.")
         for group in self.groups:
             entries.append(
                 values[group[0]] if len(group) == 1 else _on_top(*(values[place] for place in group))
             )
             for place in group:
                 values[place] = None
-        values.clear()
-        return entries
 
     def unpack(self, entries):
-        """The values, one by one."""
+        """The values, one by one; None for those whose entry was not made yet."""
         values = [None] * self.size
-        for group, entry in zip(self.groups, entries, strict=True):
+        for group, entry in zip(self.groups, entries, strict=False):
             for place, value in zip(group, [entry] if len(group) == 1 else _apart(entry), strict=True):
                 values[place] = value
         return values

@@ -20,6 +20,9 @@ def giving_back(step, model):
             _put_back(model, state)
             raise
 
+    for name in ("look", "forget"):  # of what is around Keras's function for training steps
+        if hasattr(step, name):
+            setattr(guarded, name, getattr(step, name))
     return guarded
 
 
