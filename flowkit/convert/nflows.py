@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.bijectors import Chain, Permute
+from flowkit.contract.arguments import whole_number
 from flowkit.convert.files import read_variables
 from flowkit.convert.inventory import as_arrays
 from flowkit.convert.masked import Masked, masked_layer
@@ -51,7 +52,7 @@ def from_nflows(
     ...
     ValueError: _transform._transforms.0.weight: expected permutations, matrices, couplings or masked networks
     """
-    if bins is not None and bins < _LEAST_BINS:
+    if bins is not None and whole_number(bins, "bins", least=1) < _LEAST_BINS:
         raise ValueError(
             f"bins: expected {_LEAST_BINS} or more, received {bins}. Of fewer bins splines of other kinds have as many "
             "parameters, so that one could be taken for another"
