@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flowkit.bijectors import Chain, Permute
-from flowkit.contract.arguments import whole_number
 from flowkit.convert.files import read_variables
 from flowkit.convert.inventory import as_arrays
 from flowkit.convert.masked import Masked, masked_layer
@@ -52,9 +52,9 @@ def from_nflows(
     ...
     ValueError: _transform._transforms.0.weight: expected permutations, matrices, couplings or masked networks
     """
-    if bins is not None and whole_number(bins, "bins", least=1) < _LEAST_BINS:
+    if bins is not None and not (isinstance(bins, Integral) and bins >= _LEAST_BINS):
         raise ValueError(
-            f"bins: expected {_LEAST_BINS} or more, received {bins}. Of fewer bins splines of other kinds have as many "
+            f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines of other kinds have as many "
             "parameters, so that one could be taken for another"
         )
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
