@@ -54,8 +54,8 @@ def from_nflows(
     """
     if bins is not None and not (isinstance(bins, Integral) and bins >= _LEAST_BINS):
         raise ValueError(
-            f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines of other kinds have as many "
-            "parameters, so that one could be taken for another"
+            f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines "
+            "of other kinds have as many parameters, so that one could be taken for another"
         )
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
     groups: dict[tuple[int, ...], dict[str, np.ndarray]] = {}
