@@ -75,6 +75,7 @@ class Autoregressive(Steered):
                 expected=f"{len(self.order)} entries, for its order",
                 received=f"shape {as_tuple(x_shape)}",
             )
+        self.transform.check_columns(self, size)
         if not getattr(
             self.conditioner, "autoregressive", True
         ):  # a layer of Keras's cannot say, and the checker can

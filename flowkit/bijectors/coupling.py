@@ -38,7 +38,8 @@ class Coupling(Steered):
     The conditioner is a `Conditioner`, or any Keras layer from a to h.
 
     Raises ContractError for an event of which nothing is kept or nothing changed, for a transform between two
-    different sets, and if the conditioner's answer has the wrong shape. Dinh, Krueger & Bengio, NICE (2014); Dinh,
+    different sets, for a `ByColumn` of another number of columns, and if the conditioner's answer has the wrong shape.
+    Dinh, Krueger & Bengio, NICE (2014); Dinh,
     Sohl-Dickstein & Bengio, Real NVP (2017).
 
     >>> from flowkit.conditioners import MLP
@@ -88,8 +89,24 @@ class Coupling(Steered):
                 else None,
             )
         seen, changed = self._parts.sizes(event)
+        self._check_columns(event[-1], changed)
         given = (*as_tuple(x_shape)[:-1], seen)
         build_conditioner(self, self.conditioner, changed * self.transform.parameters, given, context_shape)
+
+    def _check_columns(self, columns, changed):
+        if not isinstance(self.split, str) or self.split != "channels":
+            self.transform.check_columns(self, changed)
+            return
+        hint = "Of halves it moves those that change alone: take a transform for each column, and a mask as split."
+        self.transform.check_columns(self, changed, hint)
+        if self.transform.domain.columns is not None:  # of some columns, where the layer's own is of all
+            raise ContractError(
+                "domain",
+                self,
+                expected=f"a transform that says the domain of all {columns} columns",
+                received=f"that of {changed}: {self.transform.domain}",
+                hint=hint,
+            )
 
     def _seen(self, x, context):
         return self._parts.part(x)[0], context

@@ -52,6 +52,7 @@ class Pointwise(Steered):
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         channels, parameters = x_shape[-1], self.transform.parameters
+        self.transform.check_columns(self, channels)
         if self.conditioner is None or self.init == "data":
             self.raw = self.add_weight(shape=(parameters, channels), initializer="zeros", name="raw")
         if self.init == "data":

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from flowkit.conditioners.angular_mlp import places_of_angles, without_seam
+from flowkit.conditioners.angular_mlp import check_places, places_of_angles, without_seam
 from flowkit.conditioners.made import MADE
 
 
@@ -14,8 +14,8 @@ class AngularMADE(MADE):
     """A `MADE` that sees the cosines and sines of the entries that are angles: what it answers has no jump at -pi.
 
     `angles` are their places, from 0, in the order in which it is given entries; None: all are. The other arguments
-    and what is raised are those of `MADE`. The inverse of `Autoregressive` asks it for all entries until nothing
-    changes.
+    and what is raised are those of `MADE`; a place beyond the entries is a ContractError too. The inverse of
+    `Autoregressive` asks it for all entries until nothing changes.
 
     >>> import math
     >>> from keras import ops
@@ -32,6 +32,10 @@ class AngularMADE(MADE):
     ) -> None:
         super().__init__(hidden, **kwargs)
         self.angles = None if angles is None else places_of_angles(angles, "AngularMADE")
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        check_places(self, self.angles, x_shape[-1])
+        super().build(x_shape, context_shape)
 
     def _degrees_seen(self, size):
         # In the order of `without_seam`.

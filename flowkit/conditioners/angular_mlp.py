@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.mlp import MLP
+from flowkit.contract import ContractError
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.pick import pick
 from flowkit.numerics import cos, sin
@@ -17,7 +18,7 @@ class AngularMLP(MLP):
     """An `MLP` that is given angles and sees their cosines and sines: what it answers has no jump at -pi.
 
     `angles` are the places of the columns that are angles, from 0; others it sees as they are. None: all are. The other
-    arguments are those of `MLP`.
+    arguments are those of `MLP`. Raises ContractError, when it is built, for a place beyond the columns.
 
     >>> import math
     >>> net = AngularMLP([8], features=2)
@@ -36,6 +37,7 @@ class AngularMLP(MLP):
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
+        check_places(self, self.angles, size)
         seen = size + len(range(size) if self.angles is None else self.angles)
         super().build((*x_shape[:-1], seen), context_shape)
 
@@ -49,6 +51,20 @@ class AngularMLP(MLP):
 def places_of_angles(angles: Sequence[int], owner: str) -> list[int]:
     """Places of columns, in their order. Raises ValueError for what is none."""
     return sorted({whole_number(place, f"{owner}'s angles", least=0) for place in angles})
+
+
+def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
+    """Raise ContractError of `owner`, a network, for angles beyond the `size` columns that it is given."""
+    if angles and angles[-1] >= size:
+        raise ContractError(
+            "event shape",
+            owner,
+            expected=f"angles at places from 0 to {size - 1}, for {size} columns",
+            received=f"the place {angles[-1]}",
+            hint="In a coupling of halves a network is given those that are kept alone."
+            if isinstance(owner, AngularMLP)
+            else None,
+        )
 
 
 def without_seam(x: Any, angles: Sequence[int] | None) -> Any:

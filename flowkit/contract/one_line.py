@@ -75,6 +75,8 @@ def argument(value: Any, deep: int = _DEEP) -> str:
     """A value as one of the arguments of such a call."""
     if getattr(type(value), "__repr__", None) is one_line:
         return one_line(value, deep)
+    if value is ...:  # what an object could not read of itself
+        return "..."
     if isinstance(value, str | bool | int | float):
         return repr(value)
     if hasattr(value, "__fspath__"):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,20 @@ from flowkit.bijectors import Chain, Permute
 from flowkit.convert.files import read_variables
 from flowkit.convert.inventory import as_arrays
 from flowkit.convert.masked import Masked, masked_layer
-from flowkit.convert.nflows_parts import SLOPE_OF_ONE, coupling_layer, is_linear, linear_layer
+from flowkit.convert.nflows_parts import SLOPE_OF_ONE, coupling_layer, is_linear, linear_layer, spline
 from flowkit.distributions import Normal
 from flowkit.flows.flow import Flow
-from flowkit.transforms import RationalQuadratic, ScaleShift
+from flowkit.transforms import ScaleShift
+
+_LEAST_BINS = 4  # of 2 a quadratic spline, of 3 a cubic one has as many numbers as a rational-quadratic one
 
 
 def from_nflows(
-    variables: Mapping[str, Any] | str | Path, *, activation: str = "relu", bound: float | None = None
+    variables: Mapping[str, Any] | str | Path,
+    *,
+    activation: str = "relu",
+    bound: float | None = None,
+    bins: int | None = None,
 ) -> Flow:
     """A `Flow` with the weights of an nflows `Flow`, given as its state dict or the file of one.
 
@@ -29,20 +36,27 @@ def from_nflows(
     - `AdditiveCouplingTransform`, `AffineCouplingTransform` and `PiecewiseRationalQuadraticCouplingTransform` whose
       network is a `ResidualNet`, with a context or without, `apply_unconditional_transform` or not.
 
-    So is the arrangement of Neural Spline Flows (2019). Sizes and bins follow from names and shapes. What the weights
-    do not tell are arguments: the `activation` of the networks, and `bound`, which is there the `tail_bound` of
-    splines, whose tails are linear; None says that there are none. Nor do they tell which kind of spline they are of: a
-    quadratic one with as many numbers would be read as rational-quadratic, so compare the density of a few rows.
+    So is the arrangement of Neural Spline Flows (2019). Sizes follow from names and shapes. What the weights do not
+    tell are arguments: the `activation` of the networks, and, None if there are no splines, `bound` and `bins`, which
+    are there `tail_bound` and `num_bins`. Tails are linear. `bins` is asked since weights do not say of which kind a
+    spline is: 11 numbers are those of a rational-quadratic one of 4 bins, and of a quadratic one of 6. With it another
+    kind has too few or too many, and is refused. Of fewer than 4 bins that would not be so, and they are refused.
 
     The densities and latents are those of nflows, and samples of the same latents. Raises ValueError that names what
     cannot be expressed: other transforms and networks, batch norm, and of masked networks residual blocks and a context
-    (there it does not reach the first entry, here it must).
+    (there it does not reach the first entry, here it must); and for splines without `bound` and `bins`, or with another
+    number of bins.
 
     >>> from_nflows({"_transform._transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
     ...
     ValueError: _transform._transforms.0.weight: expected permutations, matrices, couplings or masked networks
     """
+    if bins is not None and not (isinstance(bins, Integral) and bins >= _LEAST_BINS):
+        raise ValueError(
+            f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines "
+            "of other kinds have as many parameters, so that one could be taken for another"
+        )
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
     groups: dict[tuple[int, ...], dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
@@ -59,24 +73,20 @@ def from_nflows(
         if set(own) == {"_permutation"}:
             parts.append(Permute(own["_permutation"].tolist()))
             continue
-        if is_linear(own) or "transform_features" in own:
-            made, fill = (
-                linear_layer(name, own) if is_linear(own) else coupling_layer(name, own, activation, bound)
-            )
-            size = (
-                len(own["bias"])
-                if is_linear(own)
-                else len(own["identity_features"]) + len(own["transform_features"])
-            )
+        if is_linear(own):
+            size = len(own["bias"])
+            made, fill = linear_layer(name, own)
+        elif "transform_features" in own:
+            size = len(own["identity_features"]) + len(own["transform_features"])
             gate = own.get("transform_net.blocks.0.context_layer.weight")
             context = context if gate is None else gate.shape[1]
-            parts += made
-            fills.append(fill)
-            continue
-        network = _network(name, own)
-        size = network.kernels[0].shape[1]
-        layer, fill = _layer(name, network, size, activation, bound)
-        parts.append(layer)
+            made, fill = coupling_layer(name, own, activation, bound, bins)
+        else:
+            network = _network(name, own)
+            size = network.kernels[0].shape[1]
+            layer, fill = _layer(name, network, size, activation, bound, bins)
+            made = [layer]
+        parts += made
         fills.append(fill)
     if size is None:
         raise ValueError("expected matrices, couplings or masked autoregressive transforms, received none")
@@ -105,19 +115,12 @@ def _network(name, own):
     return Masked(*([own[f"autoregressive_net.{layer}.{kind}"] for layer in linear] for kind in kinds))
 
 
-def _layer(name, network, size, activation, bound):
+def _layer(name, network, size, activation, bound, bins):
     order, parameters = np.arange(size), len(network.biases[-1]) // size
     if parameters == 2:  # there the scale comes first
         return masked_layer(name, network, order, ScaleShift("softplus"), activation, places=[1, 0])
-    if bound is None or parameters % 3 != 2:
-        known = (
-            "2 parameters for each entry (for splines pass bound=, their tail_bound)"
-            if bound is None
-            else "3 K - 1"
-        )
-        raise ValueError(f"{name}: expected {known}, received {parameters}")
-    bins = (parameters + 1) // 3
+    transform = spline(name, parameters, bound, bins)
     biases = network.biases[-1].astype("float64").reshape(size, parameters)
-    biases[:, 2 * bins :] -= SLOPE_OF_ONE
+    biases[:, 2 * transform.bins :] -= SLOPE_OF_ONE
     network = Masked(network.kernels, [*network.biases[:-1], biases.reshape(-1)], network.masks)
-    return masked_layer(name, network, order, RationalQuadratic(bins, bound=bound), activation)
+    return masked_layer(name, network, order, transform, activation)

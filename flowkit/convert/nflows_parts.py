@@ -84,11 +84,32 @@ def _softplus(x):
     return np.logaddexp(0, x.astype("float64"))
 
 
-def coupling_layer(name: str, own: Own, activation: str, bound: float | None) -> Made:
+def spline(name: str, numbers: int, bound: float | None, bins: int | None) -> RationalQuadratic:
+    """The spline of a layer that has so many numbers for each entry.
+
+    Raises ValueError, with the name, if `bound` or `bins` is None, and for another number than a rational-quadratic
+    spline with linear tails has: another kind of spline of as many bins, if they are 4 or more, has fewer or more.
+    """
+    if bound is None or bins is None:
+        raise ValueError(
+            f"{name}: expected 1 or 2 parameters for each entry, received {numbers}. For splines pass bound=, their "
+            "tail_bound, and bins=, their num_bins, which the weights do not tell: 11 parameters are those of a "
+            "rational-quadratic spline of 4 bins, and of a quadratic one of 6"
+        )
+    if numbers != 3 * bins - 1:
+        raise ValueError(
+            f"{name}: expected rational-quadratic splines with linear tails, of {bins} bins and so 3 * {bins} - 1 = "
+            f"{3 * bins - 1} parameters for each entry, received {numbers}. Splines of another kind do not convert; "
+            "if these are of that kind, pass their num_bins as bins="
+        )
+    return RationalQuadratic(bins, bound=bound)
+
+
+def coupling_layer(name: str, own: Own, activation: str, bound: float | None, bins: int | None) -> Made:
     """A `Coupling` by a residual network, then the splines of what it keeps if there are some; and what fills them.
 
     Raises ValueError, with the name, for another network than a ResidualNet without batch norm, and for transforms
-    that are neither additive nor affine nor, given a `bound`, rational-quadratic splines with linear tails.
+    that are neither additive nor affine nor, given `bound` and `bins`, rational-quadratic splines with linear tails.
     """
     kept = own["identity_features"]
     size = len(kept) + len(own["transform_features"])
@@ -114,12 +135,13 @@ def coupling_layer(name: str, own: Own, activation: str, bound: float | None) ->
         )
     )
     if odd or not blocks:
+        received = odd[0] if odd else "one of no blocks"
         raise ValueError(
-            f"{name}: expected a coupling by a ResidualNet without batch norm, received {odd[:1] or own}"
+            f"{name}: expected a coupling by a ResidualNet without batch norm, received {received}"
         )
     moved, width = own["transform_features"], len(network["initial_layer.bias"])
     count = len(network["final_layer.bias"]) // len(moved)
-    transform = _transform(name, count, bound)
+    transform = _transform(name, count, bound, bins)
     last = _dealt(network["final_layer.weight"].astype("float64"), len(moved), transform)
     shift = _dealt(network["final_layer.bias"].astype("float64"), len(moved), transform)
     if isinstance(transform, RationalQuadratic):
@@ -140,10 +162,8 @@ def coupling_layer(name: str, own: Own, activation: str, bound: float | None) ->
     splines = None
     if _CDF[0] in own:
         widths, heights, slopes = (own[key].astype("float64") for key in _CDF)
-        bins = widths.shape[-1]
-        if bound is None or slopes.shape[-1] != bins - 1:
-            raise ValueError(f"{name}: expected bound=, the tail_bound of its splines, and linear tails")
-        splines = Pointwise(RationalQuadratic(bins, bound=bound))
+        numbers = sum(array.shape[-1] for array in (widths, heights, slopes))
+        splines = Pointwise(spline(f"{name}.unconditional_transform", numbers, bound, bins))
         parts.append(OnColumns(splines, mask.tolist()))
         raw_splines = np.concatenate([widths, heights, slopes - SLOPE_OF_ONE], axis=-1).T
 
@@ -171,17 +191,12 @@ def coupling_layer(name: str, own: Own, activation: str, bound: float | None) ->
     return parts, fill
 
 
-def _transform(name, count, bound) -> Transform:
+def _transform(name, count, bound, bins) -> Transform:
     if count == 1:
         return Additive()
     if count == 2:
         return ScaleShift("sigmoid")
-    if bound is None or count % 3 != 2:
-        raise ValueError(
-            f"{name}: expected an additive or affine coupling, or with bound=, their tail_bound, rational-quadratic "
-            f"splines of 3 K - 1 parameters, received {count} parameters for each entry"
-        )
-    return RationalQuadratic((count + 1) // 3, bound=bound)
+    return spline(name, count, bound, bins)
 
 
 def _dealt(raw, entries, transform):

@@ -54,10 +54,16 @@ class GlowAdamax(_EnginesAdamax):
 
     @property
     def _shown_rate(self):
-        """The schedule, or the number that float32 stands for."""
+        """The schedule or function, or the number that float32 stands for; dots where it cannot be read."""
         rate = self._learning_rate
-        scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
-        return rate if scheduled else float(f"{float(rate):.6g}")
+        if callable(rate):
+            return rate
+        try:
+            return float(f"{float(rate):.6g}")
+        except (
+            Exception
+        ):  # within a step that JAX is tracing, and within `fit`, where the weights are elsewhere
+            return ...
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         # 1 - b2^t as -expm1(t ln b2): float32 would lose four digits of 1 - 0.9987.

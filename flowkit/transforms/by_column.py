@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import Domain
+from flowkit.contract import ContractError, Domain
 from flowkit.contract.pick import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.transforms.transform import Transform
@@ -19,8 +19,8 @@ class ByColumn(Transform):
     Columns are entries of the last axis. Each is given as many raw numbers as the transform that asks for most, and
     leaves those that it does not ask for. Columns with equal transforms are moved together.
 
-    Raises TypeError for what is no transform, ValueError for none, for one whose columns differ themselves, and for
-    data of another number of columns.
+    Raises TypeError for what is no transform, ValueError for none and for one whose columns differ themselves. Layers
+    raise ContractError, when they are built, for another number of columns.
 
     >>> from flowkit.transforms import CircularRationalQuadratic, RationalQuadratic
     >>> mixed = ByColumn([RationalQuadratic(4), CircularRationalQuadratic(4)])
@@ -63,6 +63,16 @@ class ByColumn(Transform):
                 f"ByColumn expects an order of {len(self.transforms)} columns, received {order}."
             )
         return ByColumn([self.transforms[place] for place in order])
+
+    def check_columns(self, owner: Any, columns: int, hint: str | None = None) -> None:
+        if columns != len(self.transforms):
+            raise ContractError(
+                "event shape",
+                owner,
+                expected=f"{len(self.transforms)} columns, one for each transform of its ByColumn",
+                received=str(columns),
+                hint=hint,
+            )
 
     def prepare(self, h: Any) -> Any:
         # How many tensors a transform prepares only it knows: each direction has it prepare its own.

@@ -65,6 +65,12 @@ class Transform:
         """One direction or the other."""
         return (self.inverse if inverse else self.forward)(x, *prepared)
 
+    def check_columns(self, owner: Any, columns: int, hint: str | None = None) -> None:
+        """Raise ContractError of `owner`, the layer that is built, for a number of columns that it cannot move.
+
+        What is the same for each entry moves any number; what differs by column has it. `hint` says what to do.
+        """
+
     def fitted(self, x: Any) -> Any:
         """Raw numbers (parameters, channels) that make each channel of `x`, numpy rows, near to standard normal.
 

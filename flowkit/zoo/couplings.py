@@ -1,19 +1,18 @@
 """Families made of couplings: one pass of a network, in both directions."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from flowkit.bijectors import Coupling, Pointwise, Scale
+from flowkit.bijectors import Coupling, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
 from flowkit.flows.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
-from flowkit.zoo.mixed import Mixed
-from flowkit.zoo.table_front import angular_columns
+from flowkit.zoo.mixed import Mixed, spline_flow
 from flowkit.zoo.vectors import (
-    MIXING,
     check_sizes,
     gentle,
     mixing,
@@ -130,7 +129,8 @@ def nsf(
     - `domains`: beside those of `table_front` also "circular", an angle in [-pi, pi), and ("circular", low, high), a
       circle on which high is low again, such as the hour of the day. Circular splines move such columns, networks
       see their cosines and sines, and they are uniform at the end: densities have no jump where a circle closes. `base`
-      is then that of the other columns.
+      is then that of the other columns. What `linear` permutes is then which columns are kept, and its matrix mixes
+      real columns alone.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
     and for a number or a word out of range. Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
@@ -141,21 +141,22 @@ def nsf(
     >>> flow.adapt(x).sample(5, seed=0).shape
     (5, 3)
     """
-    spline = RationalQuadratic(bins, bound=bound, tails=tails)
     take = "nsf_autoregressive"
-    if any(angular_columns(domains, features)):
-        check_sizes(
-            "nsf", features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-        )
-        one_of("nsf's linear", linear, MIXING)
-        mixed = Mixed(domains, spline, features)
-        refuse_one_feature("nsf", mixed.features, take)
-        own = [mixed.coupling(layer, hidden, context, linear) for layer in range(layers)]
-        return mixed.flow("nsf", [[mixed.marginals()] if marginals else [], *own], context, base, embedding)
-    steps = _couplings("nsf", spline, features, context, layers, hidden, linear, embedding, take=take)
-    steps = [Pointwise(spline), *steps] if marginals else steps
-    return vector_flow(
-        "nsf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    return spline_flow(
+        "nsf",
+        RationalQuadratic(bins, bound=bound, tails=tails),
+        partial(_couplings, take=take),
+        Mixed.coupling,
+        features=features,
+        context=context,
+        layers=layers,
+        hidden=hidden,
+        linear=linear,
+        domains=domains,
+        base=base,
+        embedding=embedding,
+        marginals=marginals,
+        take=take,
     )
 
 

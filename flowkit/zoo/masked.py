@@ -5,13 +5,11 @@ from typing import Any
 
 from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE
-from flowkit.contract.arguments import one_of
 from flowkit.flows.flow import Flow
 from flowkit.transforms import RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
-from flowkit.zoo.mixed import Mixed
-from flowkit.zoo.table_front import angular_columns
-from flowkit.zoo.vectors import MIXING, check_sizes, gentle, mixing, network_context, vector_flow
+from flowkit.zoo.mixed import Mixed, spline_flow
+from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
 
 
 @told_if_misspelt
@@ -115,7 +113,8 @@ def nsf_autoregressive(
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
     - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
     - `domains`: as for `nsf`, circular columns among them; then samples take passes of the networks until nothing
-      changes, at most as many as there are features.
+      changes, at most as many as there are features. What `linear` permutes is then the order in which layers take
+      the columns, and its matrix mixes real columns alone.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
     word out of range, ContractError for networks that are too narrow. Durkan, Bekasov, Murray & Papamakarios,
@@ -124,18 +123,19 @@ def nsf_autoregressive(
     >>> nsf_autoregressive(features=1, layers=1, hidden=[8]).event_shape
     (1,)
     """
-    family, spline = "nsf_autoregressive", RationalQuadratic(bins, bound=bound, tails=tails)
-    if any(angular_columns(domains, features)):
-        check_sizes(
-            family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-        )
-        one_of(f"{family}'s linear", linear, MIXING)
-        mixed = Mixed(domains, spline, features)
-        own = [mixed.autoregressive(layer, hidden, context, linear) for layer in range(layers)]
-        return mixed.flow(family, own, context, base, embedding)
-    steps = masked_layers(family, spline, features, context, layers, hidden, linear, embedding)
-    return vector_flow(
-        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+    return spline_flow(
+        "nsf_autoregressive",
+        RationalQuadratic(bins, bound=bound, tails=tails),
+        masked_layers,
+        Mixed.autoregressive,
+        features=features,
+        context=context,
+        layers=layers,
+        hidden=hidden,
+        linear=linear,
+        domains=domains,
+        base=base,
+        embedding=embedding,
     )
 
 

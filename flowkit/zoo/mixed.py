@@ -16,11 +16,59 @@ from flowkit.bijectors import (
     Unconstrain,
 )
 from flowkit.conditioners import AngularMADE, AngularMLP
+from flowkit.contract.arguments import one_of
 from flowkit.distributions import Joint, Normal, Uniform
 from flowkit.flows.flow import Flow
 from flowkit.transforms import ByColumn, CircularRationalQuadratic, RationalQuadratic
 from flowkit.zoo.table_front import angular_columns, each_domain
-from flowkit.zoo.vectors import network_context, vector_flow
+from flowkit.zoo.vectors import MIXING, check_sizes, network_context, refuse_one_feature, vector_flow
+
+
+def spline_flow(
+    family: str,
+    spline: RationalQuadratic,
+    plain: Callable[..., list[Any]],
+    mixed_layer: Callable[..., list[Any]],
+    *,
+    features: int | None,
+    context: int,
+    layers: int,
+    hidden: Sequence[int],
+    linear: str,
+    domains: Any,
+    base: Any,
+    embedding: Any,
+    marginals: bool = False,
+    take: str | None = None,
+) -> Flow:
+    """The flow of `plain` layers, or if columns are circular of `mixed_layer`, which is a method of `Mixed`.
+
+    `take` is who takes one feature, None if the family does.
+    """
+    if not any(angular_columns(domains, features)):
+        own = plain(family, spline, features, context, layers, hidden, linear, embedding)
+        first, front = [Pointwise(spline)], None
+    else:
+        check_sizes(
+            family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
+        )
+        one_of(f"{family}'s linear", linear, MIXING)
+        mixed = Mixed(domains, spline, features)
+        if take is not None:
+            refuse_one_feature(family, mixed.features, take)
+        own = [part for i in range(layers) for part in mixed_layer(mixed, i, hidden, context, linear)]
+        first, front = [mixed.marginals()], mixed.front()
+        features, base = mixed.features, mixed.base(base)
+    return vector_flow(
+        family,
+        [*first, *own] if marginals else own,
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
+        front=front,
+    )
 
 
 class Mixed:
@@ -43,6 +91,11 @@ class Mixed:
         """How many columns there are."""
         return len(self.circular)
 
+    @property
+    def _digits(self):
+        """How many digits the places of columns have in binary."""
+        return max(1, (self.features - 1).bit_length())
+
     def front(self) -> list[Any]:
         """What brings each column to the scale that layers are made for."""
         scaled = self._of_real(lambda: Chain([Standardize(), ActNorm(factor=1.0)]))
@@ -59,20 +112,29 @@ class Mixed:
         another for each two: after log2 of so many columns all have been changed given each other. With `linear`
         "none" it is always the last digit.
         """
-        digits = max(1, (self.features - 1).bit_length())
-        digit = 0 if linear == "none" else layer // 2 % digits
+        digit = 0 if linear == "none" else layer // 2 % self._digits
         kept = [not place >> digit & 1 for place in range(self.features)]
         network = AngularMLP(hidden, angles=self._places(self.circular), context=network_context(context))
         step = Coupling(network, ByColumn(self.splines), split=kept, swap=bool(layer % 2))
         return [*self._mixing(linear, layer), step]
 
     def autoregressive(self, layer: int, hidden: Sequence[int], context: int, linear: str) -> list[Any]:
-        """The autoregressive layer of that number, in one order or the other, and what stands before it."""
+        """The autoregressive layer of that number, in one order or the other, and what stands before it.
+
+        Each two layers have an order of their own: those first whose places have a 0 as the last digit in binary, then
+        those with a 1; by the last two digits for the next two layers; and so on, which after log2 of so many columns
+        begins anew. With `linear` "none" it is always that of the columns. So a domain stays at its place, and
+        latents come at the places of what they are of.
+        """
+        last = 1 << (0 if linear == "none" else layer // 2 % self._digits)  # 1 or 2, 4, ...
+        order = sorted(range(self.features), key=lambda place: (place % last, place))
+        order = order[::-1] if layer % 2 else order
         # The network sees the columns in order, where the transform knows them by their places.
-        angles = self._places(self.circular[::-1] if layer % 2 else self.circular)
+        angles = self._places([self.circular[place] for place in order])
         network = AngularMADE(hidden, angles=angles, context=network_context(context))
-        order = "reversed" if layer % 2 else None
-        return [*self._mixing(linear, layer), Autoregressive(network, ByColumn(self.splines), order=order)]
+        plain = list(range(self.features))
+        told = None if order == plain else "reversed" if order == plain[::-1] else order
+        return [*self._mixing(linear, layer), Autoregressive(network, ByColumn(self.splines), order=told)]
 
     def base(self, base: Any) -> Any:
         """The density of the latents: `base`, None for the standard normal, of real columns; uniform of the others."""
@@ -83,18 +145,6 @@ class Mixed:
             return uniform if base is None else base
         real = Normal() if base is None else base
         return Joint([real, uniform], [self._places(self.real), self._places(self.circular)])
-
-    def flow(self, family: str, steps: Sequence[Any], context: int, base: Any, embedding: Any) -> Flow:
-        """The flow of `steps`, lists of bijectors, after `front`."""
-        return vector_flow(
-            family,
-            [part for some in steps for part in some],
-            features=self.features,
-            context=context,
-            base=self.base(base),
-            embedding=embedding,
-            front=self.front(),
-        )
 
     def _mixing(self, linear, layer):
         if linear == "lu" and layer:

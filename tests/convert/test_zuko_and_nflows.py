@@ -92,7 +92,7 @@ def nflows_model(**options):
 def test_nflows(random_mask):
     model = nflows_model(random_mask=random_mask)
     agree(
-        from_nflows(model.state_dict(), bound=3.0),
+        from_nflows(model.state_dict(), bound=3.0, bins=4),
         lambda x: model._transform(x)[0],
         model.log_prob,
         lambda z: model._transform.inverse(z)[0],
@@ -120,7 +120,7 @@ def residual(context=None, **options):
 
 def agree_with_nflows(model, context=None):
     agree(
-        from_nflows(model.state_dict(), bound=3.0),
+        from_nflows(model.state_dict(), bound=3.0, bins=4),
         lambda x, *c: model._transform(x, *c)[0],
         model.log_prob,
         lambda z, *c: model._transform.inverse(z, *c)[0],
@@ -195,11 +195,61 @@ def test_couplings_of_nflows_that_cannot_be_expressed_are_named():
     with pytest.raises(ValueError, match=named + "a coupling by a ResidualNet without batch norm"):
         from_nflows(nflows_of(normed).state_dict())
     splines = transforms.PiecewiseRationalQuadraticCouplingTransform(mask, residual(), **spline)
-    with pytest.raises(ValueError, match=named + ".*bound=.*received 11 parameters"):
+    with pytest.raises(ValueError, match=named + ".*received 11.*bound="):
         from_nflows(nflows_of(splines).state_dict())
-    other = transforms.PiecewiseQuadraticCouplingTransform(mask, residual(), **spline)
-    with pytest.raises(ValueError, match=named + ".*received 7 parameters"):
-        from_nflows(nflows_of(other).state_dict(), bound=3.0)
+    with pytest.raises(ValueError, match=named + ".*bins=, their num_bins, .* do not tell"):
+        from_nflows(nflows_of(splines).state_dict(), bound=3.0)
+    with pytest.raises(ValueError, match=r"received one of no blocks$"):
+        from_nflows(nflows_of(transforms.AffineCouplingTransform(mask, residual(num_blocks=0))).state_dict())
+
+
+@pytest.mark.parametrize("tails", ["linear", None])
+@pytest.mark.parametrize(
+    ("kind", "bins"),
+    # 6 quadratic and 8 linear bins have the numbers of 4 and 3 rational-quadratic ones.
+    [("Quadratic", 6), ("Quadratic", 4), ("Linear", 8), ("Linear", 11), ("Cubic", 4), ("Cubic", 5)],
+)
+def test_a_spline_of_another_kind_is_not_taken_for_a_rational_quadratic_one(kind, bins, tails):
+    transforms = pytest.importorskip("nflows.transforms")
+    coupling = getattr(transforms, f"Piecewise{kind}CouplingTransform")
+    mask = torch.tensor([0, 1, 0, 1, 0])
+    model = nflows_of(coupling(mask, residual(), num_bins=bins, tails=tails, tail_bound=3.0))
+    with pytest.raises(ValueError, match=r"^_transform._transforms.0: expected rational-quadratic splines"):
+        from_nflows(model.state_dict(), bound=3.0, bins=bins)
+
+
+@pytest.mark.parametrize(("kind", "bins"), [("Quadratic", 6), ("Linear", 8), ("RationalQuadratic", 4)])
+def test_nor_is_a_masked_network_of_another_kind_or_without_tails(kind, bins):
+    transforms = pytest.importorskip("nflows.transforms")
+    masked = getattr(transforms, f"MaskedPiecewise{kind}AutoregressiveTransform")
+    model = nflows_of(
+        masked(bins, 5, 33, use_residual_blocks=False)
+        if kind == "Linear"
+        else masked(5, 33, num_bins=bins, use_residual_blocks=False)
+    )
+    with pytest.raises(ValueError, match=r"^_transform._transforms.0: expected rational-quadratic splines"):
+        from_nflows(model.state_dict(), bound=3.0, bins=bins)
+
+
+def test_splines_of_so_few_bins_that_their_kind_stays_open_are_refused():
+    for bins, received in ((3, "3"), (4.0, "4.0"), ("8", "'8'")):
+        with pytest.raises(
+            ValueError, match=f"bins: expected a whole number, 4 or more, received {received}"
+        ):
+            from_nflows({}, bound=3.0, bins=bins)
+
+
+def test_splines_of_what_a_coupling_keeps_have_the_same_bins():
+    transforms = pytest.importorskip("nflows.transforms")
+    spline = {"num_bins": 4, "tails": "linear", "tail_bound": 3.0, "apply_unconditional_transform": True}
+    mask = torch.tensor([0, 1, 0, 1, 0])
+    weights = nflows_of(
+        transforms.PiecewiseRationalQuadraticCouplingTransform(mask, residual(), **spline)
+    ).state_dict()
+    name = "_transform._transforms.0.unconditional_transform"
+    weights[f"{name}.unnormalized_widths"] = torch.zeros(3, 3)
+    with pytest.raises(ValueError, match=f"^{name}: expected .* 11 parameters for each entry, received 10"):
+        from_nflows(weights, bound=3.0, bins=4)
 
 
 def test_what_cannot_be_expressed_is_named():
@@ -215,7 +265,7 @@ def test_what_cannot_be_expressed_is_named():
     with pytest.raises(ValueError, match=r"expected 3 K - 1 for K bins, received 16"):
         from_zuko(zuko.flows.NAF(4).state_dict(), bound=5.0)
     with pytest.raises(
-        ValueError, match=r"expected 2 parameters .*pass bound=, their tail_bound.*received 11"
+        ValueError, match=r"expected 1 or 2 parameters .*received 11.*pass bound=, their tail_bound"
     ):
         from_nflows(nflows_model().state_dict())
 
