@@ -19,6 +19,7 @@ class FailedStep(keras.Model):
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras's `fit`. Raises what the step raised."""
+        self._step_error = None  # of an `evaluate` before, for example
         try:
             return super().fit(*args, **kwargs)
         except BaseException as raised:

@@ -63,6 +63,18 @@ def test_a_failed_evaluation_leaves_the_weights():
         np.testing.assert_array_equal(flow.log_prob(X[:2]), before)
 
 
+def test_a_later_fit_raises_what_is_wrong_with_it_alone():
+    flow = fitting("adam")
+    with pytest.raises(MemoryError):
+        flow.evaluate(X, batch_size=4, verbose=0)
+
+    def broken(logs):
+        raise LookupError("a callback")
+
+    with pytest.raises(LookupError, match="a callback"):
+        flow.fit(X, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train_begin=broken)])
+
+
 @pytest.mark.skipif(backends.name() != "jax", reason="only JAX writes over the weights in a step")
 def test_weights_that_are_lost_are_told():
     flow = fitting("adam", at=99)
