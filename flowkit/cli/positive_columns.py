@@ -22,13 +22,15 @@ def hint(recipe, data, samples, names):
     ]
     if not columns:
         return None
-    first, more = columns[0], f" and {len(columns) - 1} more columns" if columns[1:] else ""
-    name = repr(names[first]) if names is not None else str(first)
+    shown = [repr(names[place]) if names is not None else str(place) for place in columns[:3]]
+    more = f" and {len(columns) - 3} more" if columns[3:] else ""
     domains = told | dict.fromkeys(columns, "positive")
     listed = ", ".join(f"{place} = {json.dumps(domain)}" for place, domain in sorted(domains.items()))
+    where = f"column {shown[0]}" if len(columns) == 1 else f"columns {', '.join(shown)}{more}"
     return (
-        f"note: {below[first]} of {len(samples)} samples are not above 0 in column {name}{more}, as all data are: "
-        f"--set 'model.domains={{{listed}}}' keeps samples there"
+        f"note: all data are above 0 in {where}, and {below[columns].max()} of {len(samples)} samples are not: "
+        f"--set 'model.domains={{{listed}}}' keeps them there; for what comes round, such as hours, say "
+        '["circular", 0, 24]'
     )
 
 

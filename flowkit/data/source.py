@@ -142,9 +142,8 @@ def existing_path(source):
     names = ", ".join(NAMES)
     looks_like_path = not isinstance(source, str) or os.sep in source or "/" in source
     if looks_like_path or path.suffix:
-        raise FileNotFoundError(
-            f"{path}: expected a file or folder, found none. Check the path, or use one of the names {names}."
-        )
+        or_named = "" if path.suffix.lower() in (".csv", ".parquet") else f", or use one of the names {names}"
+        raise FileNotFoundError(f"{path}: expected a file or folder, found none. Check the path{or_named}.")
     near = difflib.get_close_matches(source.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}")

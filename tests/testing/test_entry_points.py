@@ -324,11 +324,19 @@ def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys):
     assert "has the name of another module" in capsys.readouterr().err
 
 
+def test_a_check_that_stops_says_where(tmp_path, capsys):
+    file = tmp_path / "stopping.py"
+    file.write_text("import math\n\nmath.gone\n")
+    assert check_command(f"{file}:Right", backends=[backends.name()]) == USAGE
+    assert f"has no attribute 'gone' ({file}, line 3)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("target", "engine", "message"),
     [
         ("tests/testing/things.py:Thing", None, "flowkit: 'tests/testing/things.py' has no 'Thing'"),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
+        ("nowhere.py:b", None, "flowkit: no file 'nowhere.py'"),
     ],
 )
 def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, message, capsys):

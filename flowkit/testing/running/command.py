@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 
 from flowkit.testing.running.worker import run_on
@@ -24,9 +25,14 @@ def check_command(target, *, backends=None, as_json=False, out=None, **options):
     out = out or sys.stdout
     engines = list(backends) if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
     for engine in engines:
-        if engine not in ENGINES or not installed(engine):
+        if engine not in ENGINES:
+            return _misused(f"cannot check on {engine!r}: expected one of {', '.join(ENGINES)}")
+        if not installed(engine):
             known = ", ".join(name for name in ENGINES if installed(name))
-            return _misused(f"cannot check on {engine!r}: expected one of {known}")
+            return _misused(f"cannot check on {engine!r}, which is not installed: expected one of {known}")
+    file = target.rpartition(":")[0]
+    if file.endswith(".py") and not os.path.isfile(file):  # before an engine is started
+        return _misused(f"no file {file!r}")
     reports = []
     for engine in engines:
         done = _run(engine, target, options)
@@ -34,8 +40,9 @@ def check_command(target, *, backends=None, as_json=False, out=None, **options):
         if answer is None or "misused" in answer:
             if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
                 print(done.stderr, file=sys.stderr)
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return _misused(answer["misused"] if answer else f"the check on {engine} stopped: {last}")
+            return _misused(
+                answer["misused"] if answer else f"the check on {engine} stopped: {_end(done.stderr)}"
+            )
         reports.append(answer)
     kept = all(report["kept"] for report in reports)
     if as_json:
@@ -82,6 +89,13 @@ def one_engine(target, options):
 
 def _run(engine, target, options):
     return run_on(engine, _WORKER, [target, json.dumps(options)], [os.getcwd(), *filter(None, sys.path)])
+
+
+def _end(errors):
+    """The last line of a traceback, and where it was raised: a file may have the name of a package's module."""
+    lines = errors.strip().splitlines() or ["no message"]
+    places = re.findall(r'^ *File "([^"<]+)", line (\d+)', errors, re.MULTILINE)
+    return lines[-1] + (" ({}, line {})".format(*places[-1]) if places else "")
 
 
 def _misused(message):
