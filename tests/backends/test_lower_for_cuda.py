@@ -34,7 +34,8 @@ def program(monkeypatch, steps, backprop):
     values = tuple([variable.value for variable in some] for some in state)
     batch = (images, None, None)
     plan = stacked_state.planned(flow, values, batch)  # as `fit` does when an epoch begins
-    traced = jax.jit(flow.train_step).trace(plan.pack(values), batch)
+    with plan.packed(values) as stacked:
+        traced = jax.jit(flow.train_step).trace(stacked, batch)
     return traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
