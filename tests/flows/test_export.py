@@ -97,9 +97,13 @@ def test_a_file_answers_as_the_flow_or_is_refused(format, context_flow, x, conte
         assert {made.stem for made in tmp_path.iterdir()} == {"flow"}
 
 
-def test_images_come_back_from_their_file(image_flow, images, tmp_path):
+def test_images_come_back_from_their_file_which_is_written_without_a_word(
+    image_flow, images, tmp_path, caplog, capfd
+):
     needs("onnx")
     image_flow.export(tmp_path / "decode.onnx")
+    assert [record.message for record in caplog.records if record.name.startswith("onnx")] == []
+    assert "not known" not in capfd.readouterr().err
     (y,) = FORMATS["onnx"].read(tmp_path / "decode.onnx")({"z": image_flow.encode(images)})
     assert (image_flow.dequantize.as_stored(y) == images).all()
 

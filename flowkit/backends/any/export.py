@@ -1,5 +1,7 @@
 """A function of tensors as a file that needs no flowkit: as Keras writes it, and read back."""
 
+import contextlib
+import logging
 from typing import Any
 
 
@@ -19,7 +21,22 @@ def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any], way:
         keras.InputSpec(shape=(None, *array.shape[1:]), dtype=array.dtype.name, name=name)
         for name, array in inputs.items()
     ]
-    model.export(path, format=format, input_signature=[specs] if len(specs) > 1 else specs, verbose=False)
+    with _quiet(
+        "onnx_ir"
+    ):  # a line for each scalar that JAX leaves untyped: the file is compared with the flow
+        model.export(path, format=format, input_signature=[specs] if len(specs) > 1 else specs, verbose=False)
+
+
+@contextlib.contextmanager
+def _quiet(name):
+    """A scope in which a package's log has errors alone."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def read_graph(path: str, format: str) -> Any:
