@@ -83,7 +83,7 @@ def areas_of(widths, slopes):
 
 def integral(x, knots, images, slopes):
     """(y, log dy/dx): y has these `images` and `slopes` at the `knots`; its slope is linear between them."""
-    inside = minimum(maximum(x, knots[..., 0, :]), knots[..., -1, :])
+    inside, within = _clipped(x, knots)
     start, end = bin_of(inside, knots)
     (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
     w = x1 - x0
@@ -91,12 +91,12 @@ def integral(x, knots, images, slopes):
     y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
     beyond = x - inside
     tail = _tail(beyond, slopes)
-    return y + tail * beyond, ops.log(ops.where(beyond == 0, v0 * rest + v1 * xi, tail))
+    return y + tail * beyond, ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
 
 
 def integral_inverse(y, knots, images, slopes):
     """(x, log dx/dy) of `integral`."""
-    inside = minimum(maximum(y, images[..., 0, :]), images[..., -1, :])
+    inside, within = _clipped(y, images)
     start, end = bin_of(inside, images)
     (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
     w = x1 - x0
@@ -106,7 +106,18 @@ def integral_inverse(y, knots, images, slopes):
     x = x0 + w * t * (v0 + v1) / (v0 + slope)
     beyond = y - inside
     tail = _tail(beyond, slopes)
-    return x + beyond / tail, -ops.log(ops.where(beyond == 0, slope, tail))
+    return x + beyond / tail, -ops.log(ops.where(within, slope, tail))
+
+
+def _clipped(given, ends):
+    """Entries no further out than the first and the last of `ends`, and which of them had not to be moved.
+
+    Not those that clipping leaves equal: a compiler may add to the product that an entry is without rounding it first,
+    and then no difference of the two is 0.
+    """
+    low, high = ends[..., 0, :], ends[..., -1, :]
+    within = ops.logical_and(given >= low, given <= high)
+    return minimum(maximum(given, low), high), within
 
 
 def _tail(beyond, slopes):

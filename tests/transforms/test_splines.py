@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from arrays import array, f64, precision, tensor
 
+from flowkit import backends
+from flowkit.bijectors import Chain, Inverse, Pointwise, Scale, Shift
 from flowkit.contract import Domain
 from flowkit.transforms import (
     CircularRationalQuadratic,
@@ -106,6 +108,23 @@ def test_what_is_not_finite_goes_on_and_stays_with_its_row(transform, inverse):
     assert list(moved[1:3, 0]) == [np.inf, -np.inf]
     alone = run(transform, [0.5], h, inverse=inverse)
     assert (moved[3, 0], log_slope[3, 0]) == (alone[0][0, 0], alone[1][0, 0])
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("transform", [*CONTINUOUS, LINEAR_TAILS[2]], ids=repr)
+def test_a_compiler_that_rounds_less_changes_no_slope(transform, inverse):
+    """What comes before may be added to without being rounded: then x and x clipped differ by its rounding."""
+    spline = Pointwise(transform)
+    chain = Chain([Shift(0.1), Scale(0.3), Inverse(spline) if inverse else spline])
+    chain.build((None, 3))
+    spline.raw.assign(raw(transform)[0].repeat(3, axis=1))
+    x = np.linspace(-6, 6, 96).reshape(-1, 3).astype("float32")
+
+    def log_slopes(x):
+        return chain.run(x, None, inverse=False)[1]
+
+    compiled = backends.compile_inference(log_slopes, chain)(backends.as_input(x))
+    np.testing.assert_allclose(f64(compiled), f64(log_slopes(tensor(x, "float32"))), atol=1e-5)
 
 
 def test_a_knot_is_in_the_bin_above_it_and_what_is_outside_in_the_nearest():
