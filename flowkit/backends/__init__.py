@@ -103,7 +103,6 @@ lowest_float = _precision.lowest_float
 map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
-missing = _group.missing
 no_grad = _engine.no_grad
 process_rank = _group.process_rank
 processes = _group.processes
@@ -193,7 +192,6 @@ __all__ = [
     "map_rows",
     "matmul",
     "mean",
-    "missing",
     "name",
     "no_grad",
     "plain_array",
