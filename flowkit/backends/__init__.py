@@ -46,6 +46,7 @@ _replicas = _file("replicas")
 _rows = _file("rows")
 _seeds = _file("seeds")
 _steps = _file("steps")
+_values = _file("values")
 
 Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
@@ -131,6 +132,7 @@ unbind = _moves.unbind
 update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
 use_multi_tensor = _optimizer.use_multi_tensor
+values = _values.values
 version = _engine.version
 ways_to_write = _export.ways
 write_graph = _export.write_graph
@@ -226,6 +228,7 @@ __all__ = [
     "update_alike",
     "use_devices",
     "use_multi_tensor",
+    "values",
     "version",
     "ways_to_write",
     "write_graph",
