@@ -129,6 +129,7 @@ tanh = _numerics.tanh
 trains_apart = _group.trains_apart
 transpose = _moves.transpose
 unbind = _moves.unbind
+unshare = _steps.unshare
 update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
 use_multi_tensor = _optimizer.use_multi_tensor
@@ -225,6 +226,7 @@ __all__ = [
     "trains_apart",
     "transpose",
     "unbind",
+    "unshare",
     "update_alike",
     "use_devices",
     "use_multi_tensor",

@@ -150,9 +150,22 @@ class Saved(keras.Model):
         flow.columns, flow.context_columns = _restored(columns), _restored(of_context)
         return flow
 
+    # Weights as a whole may be asked for from a callback, in the middle of an epoch
+
+    def get_weights(self) -> Any:
+        """Keras's."""
+        backends.settle(self)
+        return super().get_weights()
+
+    def set_weights(self, weights: Any) -> None:
+        """Keras's."""
+        backends.settle(self)
+        super().set_weights(weights)
+
     def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):
             self._refuse_late()
+            backends.settle(self)
             super().save_own_variables(store)
 
     def _refuse_late(self):
@@ -162,6 +175,7 @@ class Saved(keras.Model):
 
     def load_own_variables(self, store: Any) -> None:
         refuse_late(self.base, self._late)
+        backends.settle(self)
         super().load_own_variables(store)
 
 

@@ -210,6 +210,7 @@ class Training(LeanStep):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
+        backends.settle(self)  # the rate of the optimizer is one of its variables
         config = super().get_compile_config()
         return config and engine_neutral(config) | stored(self.objective)
 
