@@ -51,7 +51,6 @@ Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
-all_finite = _optimizer.all_finite
 answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _inference.as_input
@@ -105,6 +104,7 @@ matmul = _numerics.matmul
 mean = _numerics.mean
 missing = _group.missing
 no_grad = _engine.no_grad
+norm_is_finite = _optimizer.norm_is_finite
 process_rank = _group.process_rank
 processes = _group.processes
 reaches = _moves.reaches
@@ -143,7 +143,6 @@ __all__ = [
     "Rows",
     "add_to_means",
     "add_up",
-    "all_finite",
     "answering",
     "arctan",
     "as_input",
@@ -197,6 +196,7 @@ __all__ = [
     "missing",
     "name",
     "no_grad",
+    "norm_is_finite",
     "plain_array",
     "process_rank",
     "processes",
