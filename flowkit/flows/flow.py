@@ -94,7 +94,7 @@ class Flow(Saved, Fitting, Exported):
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
         self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
-        self._scoring = False  # inside `evaluate`
+        self._scoring = False  # inside an evaluation
 
     # What Keras calls
 
