@@ -20,7 +20,7 @@ from flowkit.flows.lean_step import LeanStep
 from flowkit.flows.metrics import MeanOfCounted, report
 from flowkit.flows.reparameterized import drawn_with_score
 from flowkit.flows.stored_objective import restored, stored
-from flowkit.flows.turns import alone
+from flowkit.flows.turns import Turns, alone
 from flowkit.flows.without_data import refuse_data
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
@@ -39,6 +39,7 @@ class Training(LeanStep):
     noise: keras.random.SeedGenerator | None
     nll: MeanOfCounted
     bits: MeanOfCounted
+    turns: Turns
     _scoring: bool  # inside an evaluation
 
     def compile(
@@ -226,8 +227,9 @@ class Training(LeanStep):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
-        backends.settle(self)  # the rate of the optimizer is one of its variables
-        config = super().get_compile_config()
+        with self.turns.answer("save"):
+            backends.settle(self)  # the rate of the optimizer is one of its variables
+            config = super().get_compile_config()
         return config and engine_neutral(config) | stored(self.objective)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
