@@ -52,7 +52,6 @@ Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
-all_finite = _optimizer.all_finite
 answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _inference.as_input
@@ -105,6 +104,7 @@ map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
+norm_is_finite = _optimizer.norm_is_finite
 process_rank = _group.process_rank
 processes = _group.processes
 reaches = _moves.reaches
@@ -129,6 +129,7 @@ tanh = _numerics.tanh
 trains_apart = _group.trains_apart
 transpose = _moves.transpose
 unbind = _moves.unbind
+unshare = _steps.unshare
 update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
 use_multi_tensor = _optimizer.use_multi_tensor
@@ -143,7 +144,6 @@ __all__ = [
     "Rows",
     "add_to_means",
     "add_up",
-    "all_finite",
     "answering",
     "arctan",
     "as_input",
@@ -196,6 +196,7 @@ __all__ = [
     "mean",
     "name",
     "no_grad",
+    "norm_is_finite",
     "plain_array",
     "process_rank",
     "processes",
@@ -225,6 +226,7 @@ __all__ = [
     "trains_apart",
     "transpose",
     "unbind",
+    "unshare",
     "update_alike",
     "use_devices",
     "use_multi_tensor",

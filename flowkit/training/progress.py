@@ -132,6 +132,17 @@ class ProgressBar(keras.callbacks.Callback):
         return f"{shown} {value}{held_out}{speed}"
 
 
+class EpochsInAll(keras.callbacks.Callback):
+    """Tells the callbacks after it how many epochs there will be, if a `fit` is for some of them."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.params["epochs"] = self.epochs
+
+
 def _clock(seconds):
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
