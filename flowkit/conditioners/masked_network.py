@@ -49,7 +49,7 @@ class MaskedNetwork(Conditioner):
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
-        if self.features % size:
+        if not self.features or self.features % size:
             raise ContractError(
                 "conditioner",
                 self,
