@@ -14,6 +14,7 @@ from flowkit.conditioners import (
     ConvNet,
     LipschitzMLP,
     PlacePrior,
+    ResidualMADE,
     ScaledConv,
     TopPrior,
 )
@@ -214,6 +215,7 @@ COUPLINGS = [
 
 ONE_BY_ONE = [
     Case("Autoregressive", lambda: fb.Autoregressive(MADE([6])), ((1,), (4,))),
+    Case("Autoregressive(blocks)", lambda: fb.Autoregressive(ResidualMADE(6, blocks=1)), VECTOR),
     Case("Autoregressive(spline)", lambda: fb.Autoregressive(MADE([6]), RationalQuadratic(3)), VECTOR),
     Case("Autoregressive(mixture)", lambda: fb.Autoregressive(MADE([6]), SigmoidMixture(2)), ((2,),)),
     Case(

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from flowkit import Flow
-from flowkit.bijectors import ActNorm, Chain, Coupling
-from flowkit.conditioners import MADE, MLP
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Scale, Shift
+from flowkit.conditioners import MADE, MLP, ConvNet
+from flowkit.convert import from_zuko
 from flowkit.distributions import Normal, StudentT
 from flowkit.testing import check_bijector, check_distribution
 
@@ -19,6 +20,12 @@ def flow():
     return made
 
 
+def singular():
+    layer = Conv1x1()
+    layer.build((None, 2))
+    layer.assign([[1.0, 1.0], [1.0, 1.0]])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
@@ -27,6 +34,23 @@ def flow():
         (lambda: Coupling("mlp"), TypeError, "expects a Conditioner or a Keras layer"),
         (lambda: MLP(64), ValueError, "a list of widths, such as [64, 64], received 64"),
         (lambda: MADE(3), ValueError, "a list of widths, such as [64, 64], received 3"),
+        (lambda: MADE([8]).build((None, 3)), ValueError, "a multiple of 3 entries, received None"),
+        (lambda: ConvNet(0), ValueError, "ConvNet's width: expected a whole number from 1 up, received 0"),
+        (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: expected a finite number above 0"),
+        (lambda: Shift("a"), ValueError, "Shift's shift: expected a finite number, a list of them"),
+        (lambda: Scale([1.0, float("nan")]), ValueError, "Scale's log_scale: expected a finite number"),
+        (singular, ValueError, "a matrix that can be inverted"),
+        (
+            lambda: Coupling(MLP([4]), split="checkerboard").build((None, 1, 1, 3)),
+            ValueError,
+            "at least 2 places, one to keep and one to change, received shape (None, 1, 1, 3). Of one place",
+        ),
+        (lambda: from_zuko({}), ValueError, "variables such as transform.transforms.0.hyper.0.weight"),
+        (
+            lambda: from_zuko({"flow.transform.transforms.0.order": [0]}),
+            ValueError,
+            "received flow.transform.transforms.0.order",
+        ),
         (lambda: MLP([8, 0.5]), ValueError, "a whole number from 1 up, received 0.5"),
         (lambda: Chain(ActNorm()), TypeError, "expects a list of bijectors"),
         (lambda: StudentT(df="3"), ValueError, "a finite number above 0, received '3'"),

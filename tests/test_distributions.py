@@ -1,5 +1,7 @@
 """Base densities: formulas against SciPy's, draws against densities, context, files."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -124,6 +126,24 @@ def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
 
 
 @pytest.mark.one_engine
+@pytest.mark.one_engine
+@pytest.mark.parametrize("base", [Normal, functools.partial(Mixture, 2)])
+def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
+    """Labels of a batch passed for one vector, of which all rows had their density."""
+    x, flow = np.zeros((4, 2), "float32"), Flow(Shift(0.0), base(conditioner=MLP([4])))
+    with pytest.raises(ContractError, match=r"vectors \(batch, k\), received shape \(4,\).*one_hot"):
+        flow.log_prob(x, context=np.zeros(4, "int32"))
+    flow = Flow(Shift(0.0), base(conditioner=MLP([4])))
+    with pytest.raises(
+        ContractError, match=r"one vector for each sample, received .*\(4, 5, 3\).*embedding="
+    ):
+        flow.log_prob(x, context=np.zeros((4, 5, 3), "float32"))
+    with pytest.raises(ContractError, match="given the context as its input"):
+        base(conditioner=MLP([4], context="required"))
+    with pytest.raises(TypeError, match="expects a Conditioner or a Keras layer"):
+        base(conditioner="mlp")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -8,6 +8,7 @@ from keras import ops
 from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
+from flowkit.contract.arguments import positive
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -18,7 +19,7 @@ class ActNorm(Bijector):
     layer refuses to work. Without data, by `Flow.adapt()`, it is what leaves the inverse. `factor` = 3,
     as published, makes a step on `logs` count three times.
 
-    Kingma & Dhariwal, Glow (2018), section 3.1.
+    Raises ValueError for a factor that is not above 0. Kingma & Dhariwal, Glow (2018), section 3.1.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(5, 2, (64, 3)).astype("float32")
@@ -32,7 +33,7 @@ class ActNorm(Bijector):
 
     def __init__(self, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.factor = factor
+        self.factor = positive(factor, "ActNorm's factor")
 
     def build(self, x_shape: Any) -> None:
         channels = x_shape[-1]

@@ -5,15 +5,19 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from flowkit.bijectors.fixed import fixed_weight
 from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import shown
 
 
 @keras.saving.register_keras_serializable("flowkit")
 class Shift(Bijector):
     """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0).
+
+    Raises ValueError for other words and for NaN and infinity, ContractError for a list of another length.
 
     >>> z, log_det = Shift([1.0, -1.0])(ops.zeros((1, 2)))
     >>> ops.convert_to_numpy(z).tolist(), float(log_det[0])
@@ -24,9 +28,9 @@ class Shift(Bijector):
     spec = BijectorSpec(log_det="zero")
     _kept_as: ClassVar = {"shift": "given"}
 
-    def __init__(self, shift: float | None = None, **kwargs: Any) -> None:
+    def __init__(self, shift: ArrayLike | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.given = _plain(shift)
+        self.given = _plain(shift, "Shift's shift")
 
     def build(self, x_shape: Any) -> None:
         self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
@@ -45,7 +49,7 @@ class Shift(Bijector):
 class Scale(Bijector):
     """z = x exp(log_scale): `log_scale` is a number, a list with one for each channel, or None to learn them.
 
-    A scale in logarithms can neither vanish nor change sign while it is learned.
+    A scale in logarithms can neither vanish nor change sign while it is learned. Raises what `Shift` does.
 
     >>> z, log_det = Scale([1.0, -1.0])(ops.ones((1, 2)))
     >>> [round(float(entry), 4) for entry in z[0]], float(log_det[0])
@@ -57,9 +61,9 @@ class Scale(Bijector):
 
     _kept_as: ClassVar = {"log_scale": "given"}
 
-    def __init__(self, log_scale: float | None = None, **kwargs: Any) -> None:
+    def __init__(self, log_scale: ArrayLike | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.given = _plain(log_scale)
+        self.given = _plain(log_scale, "Scale's log_scale")
 
     def build(self, x_shape: Any) -> None:
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
@@ -80,9 +84,19 @@ class Scale(Bijector):
         return {**super().get_config(), "log_scale": self.given}
 
 
-def _plain(given):
-    """A number or a list of them, which a file can hold, from whatever was given."""
-    return None if given is None else np.asarray(ops.convert_to_numpy(given), "float64").tolist()
+def _plain(given, name):
+    """A number or a list of them, which a file can hold, of what was given. Raises ValueError for what is none."""
+    if given is None:
+        return None
+    try:
+        value = np.asarray(ops.convert_to_numpy(given), "float64")
+    except (TypeError, ValueError):
+        value = np.array(np.nan)
+    if not np.isfinite(value).all():
+        raise ValueError(
+            f"{name}: expected a finite number, a list of them or None to learn it, received {shown(given)}."
+        )
+    return value.tolist()
 
 
 def _channel_weight(layer, name, given, channels):

@@ -14,7 +14,14 @@ from flowkit.bijectors.planar import bend
 from flowkit.bijectors.scales import scale
 from flowkit.contract import Bijector, BijectorSpec, sum_event
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_on_context, refuse_second_input
+from flowkit.contract.conditioner import (
+    adapt_conditioner,
+    ask,
+    build_on_context,
+    refresh_conditioner,
+    refreshes,
+    refuse_second_input,
+)
 from flowkit.numerics import matmul, solve_increasing
 
 LEAK = 0.01
@@ -167,6 +174,13 @@ class BlockAutoregressive(Bijector):
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         self.run_adapt(z, context, again)
+
+    @property
+    def refreshes(self) -> bool:
+        return refreshes(self.conditioner)
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        refresh_conditioner(self.conditioner, context, None)
 
     def get_config(self) -> dict[str, Any]:
         network = keras.saving.serialize_keras_object(self.conditioner)

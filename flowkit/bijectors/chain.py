@@ -11,12 +11,12 @@ from flowkit import backends
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.derivation import Derivations
 from flowkit.bijectors.repeats import repeats
-from flowkit.contract import Bijector, ContractError, FlowLayer
+from flowkit.bijectors.replay import drift_tolerance, refuse_backprop, refuse_unrepeatable, smallest
+from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.errors import label
 from flowkit.contract.frozen import freezes
 from flowkit.contract.noise import deal, given
-from flowkit.contract.precision import rounding_unit
 from flowkit.contract.shapes import as_tuple
 
 
@@ -63,23 +63,8 @@ class Chain(Bijector):
             raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
         self.spec = compose(self, self.parts)
         self._derivations = Derivations()
-        self._drift_tolerance, self._worst_drift = self._find_drift_tolerance(), 0.0
-        if backprop == "reversible" and self.spec.inverse != "analytic":
-            raise ContractError(
-                "backprop",
-                self,
-                expected="inverses in closed form, for backprop='reversible'",
-                received=f"a part whose inverse is {self.spec.inverse}",
-                hint="Use backprop='recompute'.",
-            )
-        if backprop != "stored" and self.spec.noise != "none":
-            raise ContractError(
-                "backprop",
-                self,
-                expected=f"parts without noise, for backprop={backprop!r}",
-                received=f"a part with noise={self.spec.noise!r}",
-                hint="Put it beside this chain, in one with backprop='stored'.",
-            )
+        self._drift_tolerance, self._worst_drift = drift_tolerance(self), 0.0
+        refuse_backprop(self)
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         if not self.parts:
@@ -102,7 +87,7 @@ class Chain(Bijector):
             part.build_for(x_shape, context_shape)
             x_shape = part.compute_output_shape(x_shape)
         if self.backprop != "stored":
-            self._check_repeatable()
+            refuse_unrepeatable(self)
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -168,7 +153,7 @@ class Chain(Bijector):
 
     def _backprop(self, x, context, inverse):
         invert = self.backprop == "reversible"
-        parts = _flat(self.parts) if invert else self.parts
+        parts = smallest(self.parts) if invert else self.parts
         parts = parts[::-1] if inverse else parts
         return backends.backprop(
             repeats(parts) if backends.scans() else [[tuple(parts)]],
@@ -179,15 +164,6 @@ class Chain(Bijector):
             tolerance=self._drift_tolerance,
             on_drift=self.tell_drift,
         )
-
-    def _find_drift_tolerance(self):
-        """The relative error of a rebuilt input that passes: that of gradients was seen to be as large.
-
-        Nine bits of rounding, which is 6e-5 in float32; and no less than the rounding of the networks.
-        """
-        dtypes = {layer.compute_dtype for layer in self._flatten_layers()}
-        networks = [rounding_unit(dtype) for dtype in dtypes if "float" in dtype]
-        return max(2**9 * rounding_unit(self.compute_dtype), *networks)
 
     def tell_drift(self, error: float) -> None:
         """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
@@ -200,19 +176,6 @@ class Chain(Bijector):
                 "backprop='recompute', or several shorter chains in place of this one.",
                 stacklevel=2,
             )
-
-    def _check_repeatable(self):
-        """Raise for a part that does not answer the same when it is run once more."""
-        for layer in self._flatten_layers():
-            seeds = [v for v in layer.variables if v.name == "seed_generator_state"]
-            if seeds or getattr(layer, "activity_regularizer", None) is not None:
-                raise ContractError(
-                    "backprop",
-                    self,
-                    expected=f"parts that give the same each time they run, for backprop={self.backprop!r}",
-                    received=f"{label(layer)}, which {'draws random numbers' if seeds else 'adds to the loss'}",
-                    hint="Leave it out, or use backprop='stored'.",
-                )
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         for part, share in self._one_by_one(x, noise):
@@ -265,11 +228,3 @@ class Chain(Bijector):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})
-
-
-def _flat(parts):
-    """The parts, and in place of a composite its parts: the smaller a part, the less is held at a time."""
-    flat = []
-    for part in parts:
-        flat += _flat(part.parts) if part.composite else [part]
-    return flat

@@ -71,7 +71,9 @@ class Conv1x1(Bijector):
         return matmul(self.permutation.value, matmul(lower, upper))
 
     def assign(self, matrix: Any) -> None:
-        """Set W to `matrix`, (channels, channels), factored anew if `lu`."""
+        """Set W to `matrix`, (channels, channels), factored anew if `lu`. Raises ValueError for a singular one."""
+        if not np.isfinite(np.linalg.slogdet(ops.convert_to_numpy(matrix).astype("float64"))[1]):
+            raise ValueError("Conv1x1.assign expects a matrix that can be inverted, received a singular one.")
         if not self.lu:
             self.kernel.assign(matrix)
             return

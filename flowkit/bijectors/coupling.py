@@ -77,21 +77,24 @@ class Coupling(Steered):
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         event = as_tuple(x_shape)[1:]
         if not self._parts.divides(event):
-            raise ContractError(
-                "event shape",
-                self,
-                expected="at least 2 channels, one to keep and one to change"
-                if isinstance(self.split, str)
-                else f"an event for its mask of shape {self.split.shape}",
-                received=f"shape {as_tuple(x_shape)}",
-                hint="For one channel take Autoregressive, or Pointwise with a network of the context."
-                if isinstance(self.split, str)
-                else None,
-            )
+            self._refuse_undivided(as_tuple(x_shape))
         seen, changed = self._parts.sizes(event)
         self._check_columns(event[-1], changed)
         given = (*as_tuple(x_shape)[:-1], seen)
         build_conditioner(self, self.conditioner, changed * self.transform.parameters, given, context_shape)
+
+    def _refuse_undivided(self, shape):
+        """Raise ContractError for an event of which nothing would be kept, or nothing changed."""
+        expected, hint = f"an event for its mask of shape {np.shape(self.split)}", None
+        if isinstance(self.split, str):
+            parts = "places" if self.split == "checkerboard" and len(shape) > 2 else "channels"
+            expected = f"at least 2 {parts}, one to keep and one to change"
+            hint = (
+                "Of one place split='channels' divides the channels."
+                if parts == "places"
+                else "For one channel take Autoregressive, or Pointwise with a network of the context."
+            )
+        raise ContractError("event shape", self, expected=expected, received=f"shape {shape}", hint=hint)
 
     def _check_columns(self, columns, changed):
         if not isinstance(self.split, str) or self.split != "channels":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -86,6 +86,7 @@ class Flatten(Reshape):
     """
 
     pure = True
+    _kept_as: ClassVar = {"target": ""}  # an argument that it does not have
 
     def __init__(self, *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)

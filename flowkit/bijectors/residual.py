@@ -10,7 +10,15 @@ from flowkit import backends
 from flowkit.bijectors.log_det_series import LogDetSeries
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import one_of, whole_number
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner, context_of, derive
+from flowkit.contract.conditioner import (
+    adapt_conditioner,
+    ask,
+    build_conditioner,
+    context_of,
+    derive,
+    refresh_conditioner,
+    refreshes,
+)
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import SOLVED
 from flowkit.numerics import matmul
@@ -154,10 +162,10 @@ class Residual(Bijector):
 
     @property
     def refreshes(self) -> bool:
-        return hasattr(self.conditioner, "refresh")
+        return refreshes(self.conditioner)
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        self.conditioner.refresh(*(x,) if context_of(self.conditioner) == "none" else (x, context))
+        refresh_conditioner(self.conditioner, x, context)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,14 @@ from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import shown
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_on_context, refuse_second_input
+from flowkit.contract.conditioner import (
+    adapt_conditioner,
+    ask,
+    build_on_context,
+    refresh_conditioner,
+    refreshes,
+    refuse_second_input,
+)
 
 
 class SteeredByContext(Bijector):
@@ -77,10 +84,10 @@ class SteeredByContext(Bijector):
 
     @property
     def refreshes(self) -> bool:
-        return hasattr(self.conditioner, "refresh")
+        return refreshes(self.conditioner)
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        self.conditioner.refresh(context)
+        refresh_conditioner(self.conditioner, context, None)
 
     def get_config(self) -> dict[str, Any]:
         network = keras.saving.serialize_keras_object(self.conditioner)

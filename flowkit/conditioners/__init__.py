@@ -12,6 +12,7 @@ from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE
 from flowkit.conditioners.mlp import MLP
 from flowkit.conditioners.place_prior import PlacePrior
+from flowkit.conditioners.residual_made import ResidualMADE
 from flowkit.conditioners.residual_mlp import ResidualMLP
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.conditioners.scaled_dense import ScaledDense
@@ -26,6 +27,7 @@ __all__ = [
     "ConvNet",
     "LipschitzMLP",
     "PlacePrior",
+    "ResidualMADE",
     "ResidualMLP",
     "ScaledConv",
     "ScaledDense",

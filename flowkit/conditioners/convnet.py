@@ -9,6 +9,7 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.contract import Conditioner
+from flowkit.contract.arguments import whole_number
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword
 from flowkit.contract.frozen import derive_from
@@ -20,7 +21,8 @@ class ConvNet(Conditioner):
 
     (batch, h, w, c) -> (batch, h, w, features). `context` ("none", "optional", "required") enters as a bias
     of the first hidden layer: labels (batch,) with `num_classes`, vectors (batch, k), or maps
-    (batch, h, w, k). Kingma & Dhariwal, Glow (2018), section B.
+    (batch, h, w, k). Raises ValueError for a width that is no whole number from 1 up. Kingma & Dhariwal, Glow (2018),
+    section B.
 
     >>> net = ConvNet(16, features=6).adapt(keras.random.normal((8, 4, 4, 3)))
     >>> float(ops.max(ops.abs(net(ops.ones((1, 4, 4, 3))))))
@@ -40,7 +42,7 @@ class ConvNet(Conditioner):
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        self.width, self.edge_bias = width, edge_bias
+        self.width, self.edge_bias = whole_number(width, "ConvNet's width", least=1), edge_bias
         common = {"edge_bias": edge_bias, "dtype": self.dtype_policy}
         self.first = ScaledConv(width, 3, **common, name="l_1")
         self.second = ScaledConv(width, 1, **common, name="l_2")

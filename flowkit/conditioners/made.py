@@ -1,23 +1,17 @@
 """A masked network whose answer for each entry depends on those before it."""
 
-import functools
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from flowkit import backends
-from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.made_in_turn import MADEInTurn
-from flowkit.contract import Conditioner, ContractError
+from flowkit.conditioners.masked_network import MaskedNetwork
 from flowkit.contract.arguments import shown, widths
-from flowkit.contract.frozen import derive_from
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class MADE(Conditioner):
+class MADE(MaskedNetwork):
     """Dense layers with masks: what is answered for entry i depends on entries 1 to i - 1, and on the context.
 
     (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i answers for entry i. The last
@@ -36,7 +30,6 @@ class MADE(Conditioner):
     """
 
     pure = True
-    autoregressive = True
 
     def __init__(
         self,
@@ -49,134 +42,30 @@ class MADE(Conditioner):
         degrees: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        self.hidden = widths(hidden, "MADE's hidden")
-        self.degrees = None
+        hidden = widths(hidden, "MADE's hidden")
         if degrees is not None:
-            self.degrees = [[int(degree) for degree in some] for some in degrees]
-            lengths = [len(some) for some in self.degrees]
-            if lengths != self.hidden or any(some != sorted(some) for some in self.degrees):
+            told, degrees = degrees, [[int(degree) for degree in some] for some in degrees]
+            lengths = [len(some) for some in degrees]
+            if lengths != hidden or any(some != sorted(some) for some in degrees):
                 raise ValueError(
-                    f"MADE expects degrees that never fall along a layer, as many as hidden={self.hidden} says, "
-                    f"received {shown(degrees)}."
+                    f"MADE expects degrees that never fall along a layer, as many as hidden={hidden} says, "
+                    f"received {shown(told)}."
                 )
-        self.activation = keras.activations.get(activation)
-        self.bias = None
-        if context != "none":
-            self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
+        super().__init__(
+            hidden,
+            degrees,
+            features=features,
+            activation=activation,
+            context=context,
+            num_classes=num_classes,
+            **kwargs,
+        )
+        self.hidden, self.degrees = hidden, degrees
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
-        size = x_shape[-1]
-        if self.features % size:
-            raise ContractError(
-                "conditioner",
-                self,
-                expected=f"features to be a multiple of {size} entries",
-                received=str(self.features),
-            )
-        least = 0 if self.bias is not None else min(1, size - 1)
-        degrees = [self._degrees_seen(size)]
-        for width in self.hidden:
-            degrees.append(tuple(least + unit * (size - least) // width for unit in range(width)))
-        if self.degrees is not None:
-            degrees[1:] = map(tuple, self.degrees)
-        self._check(degrees, size)
-        # An output hears what comes before its entry: it is one degree below it.
-        outputs = tuple(range(size)) * (self.features // size)
-        self.layers = [
-            _Masked(before, after, zeros=False, dtype=self.dtype_policy)
-            for before, after in itertools.pairwise(degrees)
-        ]
-        self.layers.append(_Masked(degrees[-1], outputs, zeros=True, dtype=self.dtype_policy))
-        for layer in self.layers:
-            layer.build()
-        if self.bias is not None:
-            self.bias.build(context_shape)
-
-    def _degrees_seen(self, size):
-        """The degree of each number that the first layer sees, that of its entry, for so many entries."""
-        return tuple(range(1, size + 1))
-
-    def _check(self, degrees, size):
-        """Raise unless each entry hears all those before it, and the context."""
-        if any(not 0 <= degree < size for layer in degrees[1:] for degree in layer):
-            raise ContractError(
-                "conditioner",
-                self,
-                expected=f"degrees from 0 to {size - 1}, for {size} entries",
-                received=str(self.degrees),
-            )
-        # What reaches each unit: the context, then the entries.
-        hears = np.eye(1 + size, dtype=bool)[list(degrees[0])]
-        for layer, (before, after) in enumerate(itertools.pairwise(degrees)):
-            hears = mask(before, after).T.astype(bool) @ hears
-            if layer == 0 and self.bias is not None:
-                hears[:, 0] = True
-        hears = mask(degrees[-1], tuple(range(size))).T.astype(bool) @ hears
-        wanted = np.tril(np.ones((size, 1 + size), dtype=bool))
-        wanted[:, 0] = self.bias is not None
-        if (hears != wanted).any():
-            raise ContractError(
-                "conditioner",
-                self,
-                expected=f"hidden layers in which each of {size} entries hears all before it",
-                received=f"widths {self.hidden}",
-                hint=f"Make them at least {size} wide.",
-            )
-
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
-        return {"layers": [layer._derive() for layer in self.layers]}
-
-    @functools.cached_property
-    def in_turn(self) -> MADEInTurn | None:
-        """The answers one after another; None if they might not be those of `call`, to the last bits."""
-        # An activation with weights may have one for each unit; half precision rounds by too much to do it twice.
-        exact = self.compute_dtype in ("float32", "float64")
-        return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
-
-    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
-        derived = derive_from(self, x.shape) if derived is None else derived
-        first, *others = derived["layers"]
-        h = backends.dense(x, **first)
-        if context is not None and self.bias is not None:
-            h = h + self.bias.call(context, rank=len(h.shape))
-        for own in others:
+    def _through(self, h, layers):
+        for own in layers:
             h = backends.dense(self.activation(h), **own)
-        return h
-
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
-        return (*x_shape[:-1], self.features)
+        return self.activation(h)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "hidden": self.hidden,
-            "degrees": self.degrees,
-            "activation": keras.activations.serialize(self.activation),
-        }
-
-
-class _Masked(keras.Layer):
-    """A dense layer of which a unit hears those units before it whose degree is not above its own."""
-
-    pure = True
-
-    def __init__(self, before, after, *, zeros, **kwargs):
-        super().__init__(**kwargs)
-        self.before, self.after, self.zeros = before, after, zeros
-
-    def build(self, input_shape=None):
-        shape = (len(self.before), len(self.after))
-        start = "zeros" if self.zeros else "glorot_uniform"
-        self.kernel = self.add_weight(shape=shape, initializer=start, name="kernel")
-        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
-
-    def _derive(self):
-        kernel = keras.ops.cast(self.kernel, self.compute_dtype)
-        kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
-        return {"kernel": kernel, "bias": keras.ops.cast(self.bias, self.compute_dtype)}
-
-
-def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:
-    """1 if a unit may hear one before it, whose degree is not above its own: (len(before), len(after))."""
-    return (np.array(before)[:, None] <= np.array(after)).astype("float32")
+        return {**super().get_config(), "hidden": self.hidden, "degrees": self.degrees}

@@ -1,4 +1,4 @@
-"""The answers of a MADE one entry after another, at the cost of one pass for all."""
+"""The answers of a masked network one entry after another, at the cost of one pass for all."""
 
 from keras import ops
 
@@ -7,11 +7,12 @@ from flowkit.conditioners.dense import activate
 
 
 class MADEInTurn:
-    """What a built `MADE` answers for each entry as soon as those before it are known.
+    """What a built `MADE` or `ResidualMADE` answers for each entry as soon as those before it are known.
 
     A unit of degree k hears entries 1 to k, so its number is final when they are known: before the answer for entry
     k + 1 the units of degree k are computed, in each layer, and no others. All steps together multiply as often as one
-    pass. Degrees never fall along a layer, so the units of a step lie together: tensors are (units, batch).
+    pass. Degrees never fall along a layer, so the units of a step lie together: tensors are (units, batch). Where
+    blocks are added up, all layers have the same degrees, so that what is added belongs to the same units.
     """
 
     def __init__(self, made):
@@ -61,18 +62,28 @@ class MADEInTurn:
 
         def answer(k, x, state):
             units = x if own == dtype else ops.cast(x, own)
-            after = ()
+            after, total = (), None
             for i, rows in enumerate(due):
                 heard = self.rows[i].known(units, k)
-                place = rows.place(state[i], k) if i < len(state) else None
+                sums = self.made.skips and not i % 2  # a layer whose answer is added to what came before
+                place = None if sums or i == len(state) else rows.place(state[i], k)
                 h = backends.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k), place)
                 if i == len(state):
                     return h if own == dtype else ops.cast(h, dtype), after
-                units = rows.written(state[i], k, activate(self.made.activation, h))
+                if sums:
+                    h = total = h if total is None else total + h
+                units = rows.written(state[i], k, self._bent(h, i, keep=sums))
                 after = (*after, units)
 
         sizes = [layer["bias"].shape[0] for layer in derived["layers"][:-1]]
         return tuple(ops.zeros((size, batch), dtype=own) for size in sizes), answer
+
+    def _bent(self, h, layer, keep):
+        """What the next layer hears of `h`, which is written over unless it is to be kept."""
+        last = layer == len(self.made.layers) - 2
+        if last and not self.made.activate_last:
+            return h
+        return self.made.activation(h) if keep else activate(self.made.activation, h)
 
 
 def _not_above(steps, degrees):

@@ -1,4 +1,4 @@
-"""Masked networks of other libraries as a MADE: the same numbers, units in another order."""
+"""Masked networks of other libraries as a MADE or ResidualMADE: the same numbers, units in another order."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,16 +6,20 @@ from typing import NamedTuple
 import numpy as np
 
 from flowkit.bijectors import Autoregressive
-from flowkit.conditioners import MADE
+from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.transforms import Transform
 
 
 class Masked(NamedTuple):
-    """Linear layers of a masked network: kernels and masks are (units, units before), as in torch."""
+    """Linear layers of a masked network: kernels and masks are (units, units before), as in torch.
+
+    With `blocks` all hidden layers but the first stand in twos, of which each is added to what came before it.
+    """
 
     kernels: list[np.ndarray]
     biases: list[np.ndarray]
     masks: list[np.ndarray]
+    blocks: bool = False
 
 
 def masked_layer(
@@ -42,7 +46,7 @@ def masked_layer(
         _require(name, own == (np.arange(size) < degree[:, None]))
         units.append(np.argsort(degree, kind="stable"))
         degrees.append(np.sort(degree))
-    kernels, biases, masks = (list(part) for part in network)
+    kernels, biases, masks = (list(part) for part in network[:3])
     count = transform.parameters
     theirs = np.arange(count) if places is None else np.array(places)
     # Channel k D + i is the k-th parameter of the entry that comes as the i-th.
@@ -55,12 +59,21 @@ def masked_layer(
         biases[i] = biases[i][rows]
         kernels[i] = (kernels[i] * masks[i])[rows]
     context = kernels[0][:, size:].T
-    conditioner = MADE(
-        [len(some) for some in degrees],
-        activation=activation,
-        context="none" if width == size else "required",
-        degrees=[some.tolist() for some in degrees],
-    )
+    words = {"activation": activation, "context": "none" if width == size else "required"}
+    conditioner: MADE | ResidualMADE
+    if network.blocks:
+        _require(name, [np.array_equal(some, degrees[0]) for some in degrees])  # what is added is heard alike
+        conditioner = ResidualMADE(
+            len(degrees[0]),
+            blocks=len(degrees) // 2,
+            degrees=degrees[0].tolist(),
+            activate_last=False,
+            **words,
+        )
+    else:
+        conditioner = MADE(
+            [len(some) for some in degrees], degrees=[some.tolist() for some in degrees], **words
+        )
     identity = np.arange(size)
     same = None if (order == identity).all() else order.tolist()
     layer = Autoregressive(

@@ -32,7 +32,8 @@ def from_nflows(
     Its base is a `StandardNormal`, its transform a `CompositeTransform`, of others if need be, of
 
     - permutations; `LULinear`, `QRLinear` and `SVDLinear`, as an `LULinear` of the same matrix;
-    - `MaskedAffineAutoregressiveTransform` and `MaskedPiecewiseRationalQuadraticAutoregressiveTransform`;
+    - `MaskedAffineAutoregressiveTransform` and `MaskedPiecewiseRationalQuadraticAutoregressiveTransform`, with residual
+      blocks, as there by default, or without;
     - `AdditiveCouplingTransform`, `AffineCouplingTransform` and `PiecewiseRationalQuadraticCouplingTransform` whose
       network is a `ResidualNet`, with a context or without, `apply_unconditional_transform` or not.
 
@@ -43,9 +44,8 @@ def from_nflows(
     kind has too few or too many, and is refused. Of fewer than 4 bins that would not be so, and they are refused.
 
     The densities and latents are those of nflows, and samples of the same latents. Raises ValueError that names what
-    cannot be expressed: other transforms and networks, batch norm, and of masked networks residual blocks and a context
-    (there it does not reach the first entry, here it must); and for splines without `bound` and `bins`, or with another
-    number of bins.
+    cannot be expressed: other transforms and networks, batch norm, and of masked networks a context (there it does not
+    reach the first entry, here it must); and for splines without `bound` and `bins`, or with another number of bins.
 
     >>> from_nflows({"_transform._transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
@@ -98,8 +98,11 @@ def from_nflows(
 
 
 def _network(name, own):
-    blocks = sum(key.endswith(".linear.weight") for key in own)
-    linear = ["initial_layer", *(f"blocks.{j}.linear" for j in range(blocks)), "final_layer"]
+    """The masked network of a layer, of plain layers or of residual blocks."""
+    residual = "autoregressive_net.blocks.0.linear_layers.0.weight" in own
+    each = ("linear_layers.0", "linear_layers.1") if residual else ("linear",)
+    blocks = sum(key.endswith(f".{each[0]}.weight") for key in own)
+    linear = ["initial_layer", *(f"blocks.{j}.{one}" for j in range(blocks) for one in each), "final_layer"]
     known = {
         f"autoregressive_net.{layer}.{kind}"
         for layer in linear
@@ -108,11 +111,12 @@ def _network(name, own):
     odd = sorted(set(own) - known)
     if odd:
         first = f"{name}.{odd[0]}"
-        if "linear_layers" in odd[0] or "batch_norm" in odd[0] or "context_layer" in odd[0]:
-            raise ValueError(f"{first}: expected networks without residual blocks, batch norm and context")
+        if "batch_norm" in odd[0] or "context_layer" in odd[0]:
+            raise ValueError(f"{first}: expected masked networks without batch norm and context")
         raise ValueError(f"{first}: expected permutations, matrices, couplings or masked networks")
     kinds = ("weight", "bias", "mask")
-    return Masked(*([own[f"autoregressive_net.{layer}.{kind}"] for layer in linear] for kind in kinds))
+    layers = ([own[f"autoregressive_net.{layer}.{kind}"] for layer in linear] for kind in kinds)
+    return Masked(*layers, blocks=residual)
 
 
 def _layer(name, network, size, activation, bound, bins):
@@ -122,5 +126,6 @@ def _layer(name, network, size, activation, bound, bins):
     transform = spline(name, parameters, bound, bins)
     biases = network.biases[-1].astype("float64").reshape(size, parameters)
     biases[:, 2 * transform.bins :] -= SLOPE_OF_ONE
-    network = Masked(network.kernels, [*network.biases[:-1], biases.reshape(-1)], network.masks)
+    all_biases = [*network.biases[:-1], biases.reshape(-1)]
+    network = Masked(network.kernels, all_biases, network.masks, network.blocks)
     return masked_layer(name, network, order, transform, activation)

@@ -40,12 +40,14 @@ def from_zuko(
     """
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
     _check_base(arrays)
-    names = sorted(
-        {name.split(".")[2] for name in arrays if name.startswith("transform.transforms.")}, key=int
-    )
-    parts = []
-    for i in names:
-        parts.append(_layer(f"transform.transforms.{i}", arrays, activation, bound, least))
+    found = [re.match(r"transform\.transforms\.(\d+)\.", name) for name in arrays]
+    names = sorted({int(match[1]) for match in found if match})
+    if not names:
+        shown = ", ".join(list(arrays)[:3]) or "none"
+        raise ValueError(
+            f"expected variables such as transform.transforms.0.hyper.0.weight, received {shown}"
+        )
+    parts = [_layer(f"transform.transforms.{i}", arrays, activation, bound, least) for i in names]
     flow = Flow(Chain([layer for layer, _ in parts]), base=Normal(), name="zuko")
     first = "transform.transforms.0."
     order, mask = arrays.get(f"{first}order"), arrays.get(f"{first}mask")
@@ -70,6 +72,8 @@ def _layer(name, arrays, activation, bound, least):
             f"{odd[0]}: expected networks of linear layers, without residual blocks or normalisation"
         )
     places = sorted({int(found[1]) for key in arrays if (found := pattern.fullmatch(key))})
+    if not places:
+        raise ValueError(f"{name}.hyper.0.weight: missing, expected a network of linear layers")
     layers = [[arrays[f"{name}.hyper.{place}.{kind}"] for place in places] for kind in kinds]
     mask = arrays[f"{name}.mask"].astype(bool) if coupling else None
     changed = np.sum(~mask) if coupling else len(arrays[f"{name}.order"])

@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import ContractError, sum_event
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner
+from flowkit.contract import sum_event
+from flowkit.contract.conditioner import adapt_conditioner, ask
+from flowkit.distributions.conditioned import build_network, check_network
 from flowkit.distributions.distribution import Distribution
 from flowkit.transforms import Gaussian
 
@@ -20,7 +21,9 @@ class LocationScale(Distribution):
     - `conditioner`: a network of the context, one vector for each sample, answers with them; the context is required.
 
     `min_scale` = m > 0 keeps the scales exp(logs) within (m, 1/m). Authors of a density write `standard_log_density`
-    and `standard_sample`. Raises ValueError for `learn` with a conditioner, which would learn the same twice.
+    and `standard_sample`. Raises ValueError for `learn` with a conditioner, which would learn the same twice; TypeError
+    for a conditioner that is no network; ContractError for one that expects a context beside its input or answers with
+    another shape, and for labels if it knows no classes.
 
     >>> class Laplace(LocationScale):
     ...     def standard_log_density(self, eps):
@@ -43,6 +46,7 @@ class LocationScale(Distribution):
                 f"{type(self).__name__} expects learn=True or a conditioner, received both: the network learns the "
                 "mean and the scale."
             )
+        check_network(self, conditioner)
         self.learn, self.conditioner = learn, conditioner
         self.min_scale = min_scale
         self._transform = Gaussian(min_scale=min_scale)
@@ -66,11 +70,7 @@ class LocationScale(Distribution):
         if self.learn:
             self.raw = self.add_weight(shape=(2, *event), initializer="zeros", name="raw")
         elif self.conditioner is not None:
-            if context_shape is None:
-                raise ContractError(
-                    "context", self, expected="a context to ask its conditioner with", received="none"
-                )
-            build_conditioner(self, self.conditioner, 2 * math.prod(event), context_shape)
+            build_network(self, self.conditioner, 2 * math.prod(event), context_shape)
 
     def _mean_and_logs(self, event, context):
         """Both, of shapes that broadcast to (batch, *event); None for the standard density."""

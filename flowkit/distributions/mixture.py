@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import ContractError
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.conditioner import adapt_conditioner, ask, build_conditioner
+from flowkit.contract.conditioner import adapt_conditioner, ask
+from flowkit.distributions.conditioned import build_network, check_network
 from flowkit.distributions.distribution import Distribution
 from flowkit.transforms import Gaussian
 
@@ -23,7 +23,8 @@ class Mixture(Distribution):
     `conditioner`, a network of the context answers with what is added to them; the context is required.
 
     `temperature` multiplies the scales, not the distances between means. `min_scale` = m > 0 keeps the scales within
-    (m, 1/m): without it, one component may narrow down to a single row. Raises ValueError for fewer than one component.
+    (m, 1/m): without it, one component may narrow down to a single row. Raises ValueError for fewer than one component,
+    and for a conditioner what `LocationScale` does.
 
     >>> from keras import ops
     >>> mixture = Mixture(1)
@@ -45,6 +46,7 @@ class Mixture(Distribution):
     ) -> None:
         super().__init__(**kwargs)
         self.components = whole_number(components, "components", least=1)
+        check_network(self, conditioner)
         self.conditioner, self.min_scale, self.seed = conditioner, min_scale, seed
         self._transform = Gaussian(min_scale=min_scale)
         if conditioner is not None:
@@ -64,12 +66,8 @@ class Mixture(Distribution):
         )
         self.logs = self.add_weight(shape=shape, initializer="zeros", name="logs")
         if self.conditioner is not None:
-            if context_shape is None:
-                raise ContractError(
-                    "context", self, expected="a context to ask its conditioner with", received="none"
-                )
             answers = self.components * (1 + 2 * self.size)
-            build_conditioner(self, self.conditioner, answers, context_shape)
+            build_network(self, self.conditioner, answers, context_shape)
 
     def _prepared(self, context):
         """(log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""

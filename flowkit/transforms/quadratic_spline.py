@@ -83,20 +83,18 @@ def areas_of(widths, slopes):
 
 def integral(x, knots, images, slopes):
     """(y, log dy/dx): y has these `images` and `slopes` at the `knots`; its slope is linear between them."""
-    inside, within = _clipped(x, knots)
+    inside, within, tail = _clipped(x, knots, slopes)
     start, end = bin_of(inside, knots)
     (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
     w = x1 - x0
     xi, rest = (inside - x0) / w, (x1 - inside) / w
     y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
-    beyond = x - inside
-    tail = _tail(beyond, slopes)
-    return y + tail * beyond, ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
+    return y + tail * (x - inside), ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
 
 
 def integral_inverse(y, knots, images, slopes):
     """(x, log dx/dy) of `integral`."""
-    inside, within = _clipped(y, images)
+    inside, within, tail = _clipped(y, images, slopes)
     start, end = bin_of(inside, images)
     (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
     w = x1 - x0
@@ -104,22 +102,16 @@ def integral_inverse(y, knots, images, slopes):
     t = minimum((inside - y0) / area, 1.0)  # the images are rounded
     slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
     x = x0 + w * t * (v0 + v1) / (v0 + slope)
-    beyond = y - inside
-    tail = _tail(beyond, slopes)
-    return x + beyond / tail, -ops.log(ops.where(within, slope, tail))
+    return x + (y - inside) / tail, -ops.log(ops.where(within, slope, tail))
 
 
-def _clipped(given, ends):
-    """Entries no further out than the first and the last of `ends`, and which of them had not to be moved.
+def _clipped(given, ends, slopes):
+    """Entries no further out than the first and the last of `ends`, which had not to be moved, and the tails' slopes.
 
-    Not those that clipping leaves equal: a compiler may add to the product that an entry is without rounding it first,
-    and then no difference of the two is 0.
+    It is asked of the entries, not of what clipping leaves of them: a compiler may add to the product that an entry is
+    without rounding it first, and then no difference of the two is 0. At the ends the gradients are those of the tails.
     """
     low, high = ends[..., 0, :], ends[..., -1, :]
     within = ops.logical_and(given >= low, given <= high)
-    return minimum(maximum(given, low), high), within
-
-
-def _tail(beyond, slopes):
-    """The slope of the line on the side of each entry; in the last bin rounding leaves something of its other end."""
-    return ops.where(beyond < 0, slopes[..., 0, :], slopes[..., -1, :])
+    tail = ops.where(given <= low, slopes[..., 0, :], slopes[..., -1, :])
+    return minimum(maximum(given, low), high), within, tail

@@ -70,16 +70,16 @@ class RationalQuadratic(Transform):
         y, log_slope = spline(inside, *prepared)
         if self.tails == "linear":
             return self._or_else(x, y, log_slope, x, ops.zeros_like(log_slope))
-        end = self._end(x, prepared[-1])
-        return self._or_else(x, y, log_slope, inside + end * (x - inside), ops.log(end))
+        end, edge = self._end(x, prepared[-1]), ops.stop_gradient(inside)
+        return self._or_else(x, y, log_slope, edge + end * (x - edge), ops.log(end))
 
     def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
         inside = ops.clip(y, -self.bound, self.bound)
         x, log_slope = spline_inverse(inside, *prepared)
         if self.tails == "linear":
             return self._or_else(y, x, log_slope, y, ops.zeros_like(log_slope))
-        end = self._end(y, prepared[-1])
-        return self._or_else(y, x, log_slope, inside + (y - inside) / end, -ops.log(end))
+        end, edge = self._end(y, prepared[-1]), ops.stop_gradient(inside)
+        return self._or_else(y, x, log_slope, edge + (y - edge) / end, -ops.log(end))
 
     def _end(self, given, slopes):
         """The slope of the tail on the side of each entry."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowkit.bijectors import Autoregressive, Chain, Inverse
-from flowkit.conditioners import MADE
+from flowkit.conditioners import MADE, ResidualMADE
+from flowkit.contract.arguments import one_of
 from flowkit.flows.flow import Flow
 from flowkit.transforms import RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
@@ -19,6 +20,7 @@ def maf(
     context: int = 0,
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
+    residual: bool = False,
     linear: str = "none",
     domains: Any = None,
     base: Any = None,
@@ -31,6 +33,8 @@ def maf(
 
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `residual`: whether each of `hidden`, which are then all the same, is a block of two layers that is added to what
+      came before it, as in the networks of Neural Spline Flows (2019).
     - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
       two.
 
@@ -45,7 +49,9 @@ def maf(
     >>> flow.adapt(y, x).log_prob(y, context=x).shape
     (64,)
     """
-    steps = masked_layers("maf", None, features, context, layers, hidden, linear, embedding)
+    steps = masked_layers(
+        "maf", None, features, context, layers, hidden, linear, embedding, residual=residual
+    )
     return vector_flow(
         "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )
@@ -58,6 +64,7 @@ def iaf(
     context: int = 0,
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
+    residual: bool = False,
     linear: str = "none",
     domains: Any = None,
     base: Any = None,
@@ -77,7 +84,9 @@ def iaf(
     >>> tuple(x.shape), tuple(log_q.shape)
     ((5, 3), (5,))
     """
-    steps = masked_layers("iaf", None, features, context, layers, hidden, linear, embedding)
+    steps = masked_layers(
+        "iaf", None, features, context, layers, hidden, linear, embedding, residual=residual
+    )
     return vector_flow(
         "iaf",
         [Inverse(Chain(steps))],
@@ -148,16 +157,27 @@ def masked_layers(
     hidden: Sequence[int],
     linear: str,
     embedding: Any,
+    *,
+    residual: bool = False,
 ) -> list[Any]:
     """Autoregressive layers in one order, then the other, and what mixes the features between them.
 
-    `transform` None is `gentle`.
+    `transform` None is `gentle`. Raises ValueError for residual blocks of several widths.
     """
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     transform = gentle(layers) if transform is None else transform
     steps: list[Any] = []
+    if one_of(f"{family}'s residual", residual, (False, True)) and len(set(hidden)) > 1:
+        raise ValueError(
+            f"{family}'s hidden: expected the same width for each block, for residual=True, received {list(hidden)}."
+        )
     for layer in range(layers):
-        network = MADE(hidden, context=network_context(context))
+        reads = network_context(context)
+        network = (
+            ResidualMADE(hidden[0], blocks=len(hidden), context=reads)
+            if residual
+            else MADE(hidden, context=reads)
+        )
         order = "reversed" if layer % 2 else None
         steps += [*mixing(family, linear, layer), Autoregressive(network, transform, order=order)]
     return steps

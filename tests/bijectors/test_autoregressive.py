@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit import Flow, backends
 from flowkit.bijectors import Autoregressive, Coupling, Inverse, Pointwise
-from flowkit.conditioners import MADE, MLP, ResidualMLP
+from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowkit.contract import ContractError, Domain
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture, Transform
 
@@ -32,9 +32,10 @@ def hears(function, size):
 
 
 @pytest.mark.wide
-@pytest.mark.parametrize("hidden", [[7], [9, 16], [5, 5, 5]])
+@pytest.mark.parametrize("hidden", [[7], [9, 16], [5, 5, 5], 5, 9])
 def test_an_entry_hears_all_those_before_it_and_no_other(hidden, perturb):
-    net = MADE(hidden, features=10, activation="tanh")
+    kind = MADE if isinstance(hidden, list) else ResidualMADE
+    net = kind(hidden, features=10, activation="tanh")
     net.build((None, 5))
     perturb(net, scale=1.0)
     below = np.tril(np.ones((5, 5), bool), -1)
@@ -42,9 +43,10 @@ def test_an_entry_hears_all_those_before_it_and_no_other(hidden, perturb):
 
 
 @pytest.mark.wide
+@pytest.mark.parametrize(("kind", "hidden"), [(MADE, [8]), (ResidualMADE, 8)])
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_the_context_reaches_every_entry(size, perturb):
-    net = MADE([8], features=size, activation="tanh", context="required")
+def test_the_context_reaches_every_entry(size, kind, hidden, perturb):
+    net = kind(hidden, features=size, activation="tanh", context="required")
     net.build((None, size), (None, 3))
     perturb(net, scale=1.0)
     x = np.zeros((2, size), "float32")
@@ -68,6 +70,40 @@ def test_layers_too_narrow_to_hear_all_are_refused():
             ValueError, match=r"degrees that never fall along a layer, as many as hidden=\[2\]"
         ):
             MADE([2], degrees=degrees)
+
+
+def test_masked_blocks_add_what_they_say_and_begin_as_the_identity(perturb):
+    rng = np.random.default_rng(0)
+    net = ResidualMADE(6, blocks=2, features=6, context="required", activate_last=False)
+    x, c = rng.normal(size=(4, 3)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
+    assert not array(net(x, c)).any()
+    for layer in (net.layers[2], net.layers[4], net.layers[5]):
+        assert not array(layer.kernel).any()
+    perturb(net, scale=1.0)
+
+    def dense(h, layer):
+        own = layer._derive()
+        return h @ array(own["kernel"]).astype("float64") + array(own["bias"]).astype("float64")
+
+    h = dense(x, net.layers[0]) + c @ array(net.bias.kernel).astype("float64")
+    for one, two in (net.layers[1:3], net.layers[3:5]):
+        h = h + dense(np.maximum(dense(np.maximum(h, 0), one), 0), two)
+    np.testing.assert_allclose(array(net(x, c)), dense(h, net.layers[5]), rtol=1e-4, atol=1e-4)
+    assert ResidualMADE.from_config(net.get_config()).get_config() == net.get_config()
+    assert repr(net) == "ResidualMADE(6, features=6, context='required', activate_last=False)"
+    assert repr(MADE([6], context="required")) == "MADE([6], context='required')"
+
+
+@pytest.mark.one_engine
+def test_masked_blocks_that_cannot_be_are_refused():
+    with pytest.raises(ContractError, match=r"each of 8 entries hears all before it.*at least 8 wide"):
+        ResidualMADE(4, features=8).build((None, 8))
+    with pytest.raises(
+        ValueError, match=r"ResidualMADE expects 3 degrees that never fall, .*received \[1, 2"
+    ):
+        ResidualMADE(3, degrees=[1, 2])
+    with pytest.raises(ValueError, match="ResidualMADE's blocks: expected a whole number from 1 up"):
+        ResidualMADE(3, blocks=0)
 
 
 @pytest.mark.wide("transform")

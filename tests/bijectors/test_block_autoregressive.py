@@ -5,7 +5,7 @@ import pytest
 from arrays import f64
 from keras import ops
 
-from flowkit.bijectors import BlockAutoregressive
+from flowkit.bijectors import BlockAutoregressive, Planar
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 
@@ -51,3 +51,23 @@ def test_what_it_does_not_take():
         BlockAutoregressive(conditioner=MLP([4], context="required"))
     with pytest.raises(ContractError, match="vectors"):
         BlockAutoregressive(conditioner=MLP([4]))(ops.ones((2, 3)), context=ops.ones((2, 3, 3)))
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("layer", [BlockAutoregressive, Planar])
+def test_the_network_of_the_context_is_refreshed_with_it(layer):
+    class Counting(MLP):
+        seen = None
+
+        def refresh(self, context):
+            self.seen = f64(context)
+
+    network = Counting([4])
+    steered = layer(conditioner=network)
+    x, context = ops.ones((5, 3)), ops.full((5, 2), 7.0)
+    steered(x, context)
+    assert steered.refreshes
+    assert network.seen is None
+    steered.run_refresh(x, context)
+    np.testing.assert_array_equal(network.seen, np.full((5, 2), 7.0))
+    assert not layer().refreshes

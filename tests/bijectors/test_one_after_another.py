@@ -9,7 +9,7 @@ from keras import ops
 from flowkit import Flow, backends
 from flowkit.bijectors import Autoregressive
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
-from flowkit.conditioners import MADE
+from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.contract import Conditioner
 from flowkit.contract.conditioner import in_turn_of
 from flowkit.numerics import tanh
@@ -43,9 +43,10 @@ class Plain(Conditioner):
 
 
 def built(size, hidden, transform, context="none", order=None, plain=False, scale=0.5, **options):
-    """A layer in float64 with weights as if trained, and data: (layer, x, context)."""
+    """A layer in float64 with weights as if trained, and data: (layer, x, context); `hidden` is a width for blocks."""
     rng = np.random.default_rng(size)
-    network = MADE(hidden, context=context, dtype="float64", **{"activation": tanh} | options)
+    kind = ResidualMADE if isinstance(hidden, int) else MADE
+    network = kind(hidden, context=context, dtype="float64", **{"activation": tanh} | options)
     network = Plain(network, dtype="float64") if plain else network
     layer = Autoregressive(network, transform, order=order, dtype="float64")
     layer.build_for((None, size), (None, 3) if context == "required" else None)
@@ -69,6 +70,10 @@ def passes(layer, z, context):
         (2, [1], Additive(), {"order": "reversed"}),
         (5, [9, 16, 5], RationalQuadratic(3), {"context": "required", "order": [2, 0, 4, 1, 3]}),
         (4, [11, 4], SigmoidMixture(2), {}),
+        (1, 3, Affine("tanh"), {"context": "required"}),
+        (5, 16, RationalQuadratic(3), {"context": "required", "order": [2, 0, 4, 1, 3]}),
+        (5, 9, Affine("tanh"), {"activation": "sigmoid", "activate_last": False, "blocks": 3}),
+        (4, 4, Affine("tanh"), {"activation": "relu", "degrees": [1, 1, 2, 3]}),
     ],
 )
 def test_in_turn_it_is_what_all_passes_give(size, hidden, transform, options):
@@ -81,8 +86,9 @@ def test_in_turn_it_is_what_all_passes_give(size, hidden, transform, options):
     np.testing.assert_allclose(array(log_det + ops.zeros((6,))), array(total).sum(1), rtol=1e-9, atol=1e-9)
 
 
-def test_in_turn_its_gradients_are_those_of_all_passes():
-    layer, z, context = built(4, [7, 5], RationalQuadratic(2), context="required", order="reversed")
+@pytest.mark.parametrize("hidden", [[7, 5], 7])
+def test_in_turn_its_gradients_are_those_of_all_passes(hidden):
+    layer, z, context = built(4, hidden, RationalQuadratic(2), context="required", order="reversed")
     weights = layer.trainable_weights
 
     def total(run):

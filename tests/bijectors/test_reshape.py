@@ -54,3 +54,8 @@ def test_another_event_than_the_first_is_refused():
 def test_a_target_that_is_no_shape_is_refused(target):
     with pytest.raises(ValueError, match="the sizes of an event"):
         Reshape(target)
+
+
+@pytest.mark.one_engine
+def test_flatten_is_shown_as_it_is_called():
+    assert (repr(Flatten()), repr(Flatten(source=(2, 3)))) == ("Flatten()", "Flatten(source=[2, 3])")

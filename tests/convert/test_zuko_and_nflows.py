@@ -71,7 +71,7 @@ def test_zuko(kind, context, options):
     )
 
 
-def nflows_model(**options):
+def nflows_model(size=5, **options):
     transforms = pytest.importorskip("nflows.transforms")
     from nflows.distributions import StandardNormal
     from nflows.flows import Flow
@@ -80,23 +80,33 @@ def nflows_model(**options):
     options = {"use_residual_blocks": False, "num_blocks": 2, "hidden_features": 33} | options
     spline = {"num_bins": 4, "tails": "linear", "tail_bound": 3.0}
     parts = [
-        transforms.MaskedAffineAutoregressiveTransform(5, **options),
-        transforms.ReversePermutation(5),
-        transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(5, **options, **spline),
-        transforms.RandomPermutation(5),
+        transforms.MaskedAffineAutoregressiveTransform(size, **options),
+        transforms.ReversePermutation(size),
+        transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(size, **options, **spline),
+        transforms.RandomPermutation(size),
     ]
-    return trained(Flow(transforms.CompositeTransform(parts), StandardNormal([5])))
+    return trained(Flow(transforms.CompositeTransform(parts), StandardNormal([size])))
 
 
-@pytest.mark.parametrize("random_mask", [False, True])
-def test_nflows(random_mask):
-    model = nflows_model(random_mask=random_mask)
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        (5, {}),
+        (5, {"random_mask": True}),
+        (5, {"use_residual_blocks": True}),
+        (1, {"use_residual_blocks": True, "hidden_features": 4}),
+        (5, {"use_residual_blocks": True, "num_blocks": 3, "hidden_features": 5, "activation": torch.tanh}),
+    ],
+)
+def test_nflows(size, options):
+    model = nflows_model(size, **options)
+    activation = "tanh" if "activation" in options else "relu"
     agree(
-        from_nflows(model.state_dict(), bound=3.0, bins=4),
+        from_nflows(model.state_dict(), bound=3.0, bins=4, activation=activation),
         lambda x: model._transform(x)[0],
         model.log_prob,
         lambda z: model._transform.inverse(z)[0],
-        5,
+        size,
     )
 
 
@@ -253,8 +263,10 @@ def test_splines_of_what_a_coupling_keeps_have_the_same_bins():
 
 
 def test_what_cannot_be_expressed_is_named():
-    with pytest.raises(ValueError, match=r"linear_layers.*expected networks without residual blocks"):
-        from_nflows(nflows_model(use_residual_blocks=True).state_dict())
+    for options in ({"use_batch_norm": True}, {"context_features": 2}):
+        model = nflows_model(use_residual_blocks=True, **options)
+        with pytest.raises(ValueError, match="expected masked networks without batch norm and context"):
+            from_nflows(model.state_dict())
     zuko = pytest.importorskip("zuko")
     with pytest.raises(ValueError, match=re.escape("0.order: expected a permutation, as without `passes`")):
         from_zuko(zuko.flows.MAF(4, passes=2).state_dict())

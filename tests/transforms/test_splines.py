@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from arrays import array, f64, precision, tensor
+from keras import ops
 
 from flowkit import backends
 from flowkit.bijectors import Chain, Inverse, Pointwise, Scale, Shift
@@ -89,6 +90,23 @@ def test_affine_tails_are_lines_of_the_slopes_at_the_ends(transform, dtype):
 
 
 @pytest.mark.wide
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("transform", CONTINUOUS, ids=repr)
+def test_gradients_at_the_ends_are_the_slopes_there(transform, inverse):
+    """Data are clipped to bounds: where a spline ends, they may lie in heaps."""
+    h = raw(transform, 2.0)
+    ends = np.array([side[[0, -1]] for side in knots_and_images(transform, h)])[int(inverse)]
+    with precision("float64"):
+        prepared = transform.prepare(tensor(h, "float64"))
+
+        def moved(tensors):
+            return ops.sum(transform.run(tensors[0], prepared, inverse)[0])
+
+        _, (slopes,) = backends.gradients(moved, [tensor(ends[:, None], "float64")])
+        slopes = f64(slopes)
+    np.testing.assert_allclose(np.log(slopes), run(transform, ends, h, inverse=inverse)[1], atol=1e-9)
+
+
 @pytest.mark.parametrize("transform", LINEAR_TAILS, ids=repr)
 def test_linear_tails_are_the_identity(transform):
     h, x = raw(transform, 6.0), np.array([-1e4, -5.5, 5.5, 1e4])

@@ -136,6 +136,11 @@ def test_couplings_of_one_number_say_what_to_take(family, take):
         (lambda: small("realnvp", scale="exp"), "scale expects one of"),
         (lambda: small("planar", direction="up"), "planar's direction expects one of 'density', 'sampling'"),
         (lambda: small("gaussianization", components=0), "gaussianization's components"),
+        (
+            lambda: small("maf", hidden=[8, 9], residual=True),
+            "maf's hidden: expected the same width for each block, for residual=True, received [8, 9]",
+        ),
+        (lambda: small("iaf", residual="no"), "iaf's residual expects one of False, True, received 'no'"),
         (lambda: Pointwise(Affine(), init="data"), "init='data' expects a transform with `fitted`"),
     ],
 )
@@ -192,6 +197,20 @@ def test_samples_keep_to_the_domains_of_the_features():
     samples = flow.sample(200, seed=0)
     assert samples[:, 0].min() > 0
     assert 0 < samples[:, 2].min() <= samples[:, 2].max() < 1
+
+
+@pytest.mark.parametrize("family", ["maf", "iaf"])
+def test_masked_networks_may_be_made_of_blocks(family, perturb, tmp_path):
+    flow = perturb(small(family, hidden=[9, 9], residual=True, context=2))
+    x, context = rows(family), np.random.default_rng(1).normal(size=(len(rows(family)), 2)).astype("float32")
+    back = flow.decode(flow.encode(x, context=context), context=context)
+    np.testing.assert_allclose(back, x, rtol=1e-4, atol=1e-3)
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    ours, theirs = (one.log_prob(x, context=context) for one in (flow, loaded))
+    np.testing.assert_array_equal(theirs, ours)
+    plain = perturb(small(family, hidden=[9, 9], context=2))
+    assert flow.count_params() - plain.count_params() == 2 * (3 * (9 * 9 + 9))
 
 
 def test_the_cheap_direction_can_be_that_of_samples():
