@@ -130,7 +130,9 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
     except training.TrainingStopped as stopped:
         told = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
-        raise CommandError(told if distributed.is_main() else "", interrupt.exit_code()) from None
+        ended = CommandError(told if distributed.is_main() else "", interrupt.exit_code())
+        ended.told_to_all = True
+        raise ended from None
     except KeyboardInterrupt:
         raise CommandError(
             f"{interrupt.words()}; --resume goes on from the last checkpoint in {folder.path}",
