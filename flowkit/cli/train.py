@@ -10,7 +10,7 @@ from flowkit.cli import epoch_log, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import FAILED, CommandError, say, words
-from flowkit.cli.group import on_main
+from flowkit.cli.group import alike, on_main
 from flowkit.cli.info import facts
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
@@ -45,7 +45,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             minutes=recipe.training.checkpoint_minutes,
             stop=interrupt.heard,
         )
-        checkpoint.load(experiment.flow)
+        alike(lambda: checkpoint.load(experiment.flow))
         on_main(
             lambda: folder.begin(recipe)
         )  # nothing in it has changed so far, since all of that may refuse

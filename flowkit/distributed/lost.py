@@ -63,8 +63,8 @@ def _told(error):
     if not ranks:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return (
-            f"the group of {backends.processes()} processes has broken, though none has ended: {reason}. If one "
-            "has something to do for which the others wait longer, give all flowkit.distributed.start(minutes=...)."
+            f"the group of {backends.processes()} processes has broken: {reason}. If one has something to do for "
+            "which the others wait longer, give all flowkit.distributed.start(minutes=...)."
         )
     watch_no_more()
     return _words(ranks)
