@@ -10,7 +10,7 @@ from flowkit.cli import epoch_log, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import FAILED, CommandError, say, words
-from flowkit.cli.group import on_main
+from flowkit.cli.group import alike, on_main
 from flowkit.cli.info import facts
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
@@ -45,7 +45,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             minutes=recipe.training.checkpoint_minutes,
             stop=interrupt.heard,
         )
-        checkpoint.load(experiment.flow)
+        alike(lambda: checkpoint.load(experiment.flow))
         on_main(
             lambda: folder.begin(recipe)
         )  # nothing in it has changed so far, since all of that may refuse
@@ -130,7 +130,9 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
     except training.TrainingStopped as stopped:
         told = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
-        raise CommandError(told if distributed.is_main() else "", interrupt.exit_code()) from None
+        ended = CommandError(told if distributed.is_main() else "", interrupt.exit_code())
+        ended.told_to_all = True
+        raise ended from None
     except KeyboardInterrupt:
         raise CommandError(
             f"{interrupt.words()}; --resume goes on from the last checkpoint in {folder.path}",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from flowkit import backends
-from flowkit.distributed.watch import Watch
+from flowkit.distributed.watch import GRACE, Watch
 
 
 class ProcessLost(RuntimeError):
@@ -25,7 +25,8 @@ _watch: Watch | None = None
 def watch_the_others(host: str, seconds: float) -> None:
     """Hear of each process that ends, whatever this one does then. All call it once they have joined."""
     global _watch
-    _watch = Watch(host, seconds, _end_late)
+    # JAX ends a process itself as soon as process 0 has ended, with a page of addresses: this comes before it.
+    _watch = Watch(host, seconds, _end_late, grace_of_main=0.0 if backends.name() == "jax" else GRACE)
 
 
 def watch_no_more() -> None:
@@ -34,6 +35,15 @@ def watch_no_more() -> None:
     if _watch is not None:
         _watch.close()
     _watch = None
+
+
+def end_together() -> None:
+    """Where all processes end, since all of them know why: then none is taken for lost, and the main one is the last.
+
+    On JAX it takes the others with it.
+    """
+    if _watch is not None:
+        _watch.end_together(_NOTICED)
 
 
 @contextlib.contextmanager
@@ -53,8 +63,8 @@ def _told(error):
     if not ranks:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return (
-            f"the group of {backends.processes()} processes has broken, though none has ended: {reason}. If one "
-            "has something to do for which the others wait longer, give all flowkit.distributed.start(minutes=...)."
+            f"the group of {backends.processes()} processes has broken: {reason}. If one has something to do for "
+            "which the others wait longer, give all flowkit.distributed.start(minutes=...)."
         )
     watch_no_more()
     return _words(ranks)
@@ -69,12 +79,10 @@ def _words(ranks):
     )
 
 
-def _end_late():
-    """End from a thread of its own, for a main one that may wait for ever."""
-    watch = _watch
-    if watch is not None:
-        print(f"flowkit: {_words(watch.ended(0))}", file=sys.stderr, flush=True)
-        os._exit(1)
+def _end_late(ranks):
+    """End from another thread than the main one, which may wait for ever."""
+    print(f"flowkit: {_words(ranks)}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 _left_with: object = None  # the status of the SystemExit by which the program has ended

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from flowkit import backends
 
-_GRACE = 20.0  # seconds in which a process may notice by itself that another one has ended
+GRACE = 20.0  # seconds in which a process may notice by itself that another one has ended
 _ALL = 0.3  # seconds in which those that end at the same moment, with their host, are all known
 _MESSAGE = struct.Struct(">i")  # the rank of a process that has ended; or
 _FAREWELL = -1  # whoever says so goes in order, or because of another one
@@ -32,14 +32,24 @@ class Watch:
     Args:
         host: where the others reach process 0.
         seconds: how long to wait for them.
-        end: called in a thread of its own if another process has ended, and this one has not noticed for `grace`
-            seconds: it may wait for it in the engine, which some of them do in silence.
+        end: called with those that have ended, in a thread of its own, if this process has not noticed for `grace`
+            seconds: it may wait for them in the engine, which some of them do in silence.
+        grace_of_main: the same if it is process 0 that has ended.
     """
 
-    def __init__(self, host: str, seconds: float, end: Callable[[], None], grace: float = _GRACE) -> None:
-        self._rank, self._end, self._grace = backends.process_rank(), end, grace
+    def __init__(
+        self,
+        host: str,
+        seconds: float,
+        end: Callable[[list[int]], None],
+        grace: float = GRACE,
+        grace_of_main: float = GRACE,
+    ) -> None:
+        self._rank, self._end = backends.process_rank(), end
+        self._grace, self._grace_of_main = grace, grace_of_main
         self._changed = threading.Condition()
         self._ended: list[int] = []
+        self._left: set[int] = set()  # whoever has said farewell
         self._answered = False
         self._peers = _peers(host, seconds)
         self._thread = threading.Thread(target=self._listen, name="flowkit watch", daemon=True)
@@ -55,13 +65,27 @@ class Watch:
 
     def close(self) -> None:
         """Take leave: that this one ends, and what the others do from now on, is nobody's business any more."""
+        self._say_farewell()
+        for peer in self._peers.values():
+            with contextlib.suppress(OSError):  # it may be gone
+                peer.shutdown(socket.SHUT_WR)
+
+    def end_together(self, seconds: float) -> None:
+        """Take leave of processes that all end now; process 0 waits so many `seconds` to be the last one."""
+        self._say_farewell()
+        if self._rank == 0:
+            self._thread.join(seconds)
+
+    def _say_farewell(self):
         with self._changed:
             self._answered = True
             self._changed.notify_all()
+        self._tell(_FAREWELL)
+
+    def _tell(self, what):
         for peer in self._peers.values():
-            with contextlib.suppress(OSError):  # it may be gone
-                peer.sendall(_MESSAGE.pack(_FAREWELL))
-                peer.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                peer.sendall(_MESSAGE.pack(what))
 
     def _listen(self):
         with selectors.DefaultSelector() as selector:
@@ -75,34 +99,41 @@ class Watch:
             peer.close()
 
     def _heard(self, rank, peer):
-        """Read one message; False if none will follow."""
+        """Read one message; False if the connection has come to its end."""
         try:
             (told,) = _MESSAGE.unpack(_read(peer, _MESSAGE.size))
         except OSError:
-            told = rank
-        if told != _FAREWELL:
+            if rank not in self._left:
+                self._note(rank)
+            if rank == 0 and self._ended:
+                self._expect(self._grace_of_main)
+            return False
+        if told == _FAREWELL:
+            self._left.add(rank)
+        else:
             self._note(told)
-        return told not in (_FAREWELL, rank)
+        return True
 
     def _note(self, rank):
         with self._changed:
             if rank in self._ended:
                 return
             self._ended.append(rank)
-            first = len(self._ended) == 1
             self._changed.notify_all()
         if self._rank == 0:
-            for peer in self._peers.values():
-                with contextlib.suppress(OSError):
-                    peer.sendall(_MESSAGE.pack(rank))
-        if first:
-            threading.Thread(target=self._wait, name="flowkit grace", daemon=True).start()
+            self._tell(rank)
+        self._expect(self._grace)
 
-    def _wait(self):
+    def _expect(self, grace):
+        """Have this process end, unless it takes leave within so many seconds."""
+        threading.Thread(target=self._wait, args=(grace,), name="flowkit grace", daemon=True).start()
+
+    def _wait(self, grace):
         with self._changed:
-            answered = self._changed.wait_for(lambda: self._answered, self._grace)
+            answered = self._changed.wait_for(lambda: self._answered, grace)
+            self._answered = True
         if not answered:
-            self._end()
+            self._end(sorted(self._ended))
 
 
 def _peers(host, seconds):

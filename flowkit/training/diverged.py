@@ -13,7 +13,8 @@ from flowkit.training.guard import GuardedOptimizer
 class TrainingDiverged(RuntimeError):
     """Step after step gave gradients that are not finite: there is nothing left to learn from."""
 
-    exit_code = 1  # of a command that ends with it
+    exit_code = 1  # of a command that ends with it, of which the main process of a group has the word
+    told_by_main = told_to_all = True  # all have left out the same steps
 
 
 class StopWhenDiverged(keras.callbacks.Callback):

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import queue
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -19,7 +21,7 @@ SOON = 5.0  # seconds
 HOST = "127.0.0.1"
 
 
-def never():
+def never(ranks):
     pytest.fail("ended, though it had noticed")
 
 
@@ -86,22 +88,48 @@ def test_who_takes_leave_has_not_ended(in_threads):
 
 
 @pytest.mark.parametrize("answers", [False, True])
-def test_who_does_not_notice_is_ended(in_threads, answers):
+@pytest.mark.parametrize(
+    ("victim", "graces"), [(1, {"grace": 1.0}), (0, {"grace": 60.0, "grace_of_main": 1.0})]
+)
+def test_who_does_not_notice_is_ended(in_threads, answers, victim, graces):
     """As one that waits in an engine that does not tell it."""
-    ended = [threading.Event() for _ in range(3)]
-    gone = threading.Event()
+    told = [queue.SimpleQueue() for _ in range(3)]
 
     def work(rank):
-        if rank == 1:
-            return end_of(gone)
-        own = Watch(HOST, SOON, ended[rank].set, grace=1.0)
+        if rank == victim:
+            return end_of(threading.Event())
+        own = Watch(HOST, SOON, told[rank].put, **graces)
         barrier()
-        if answers:
-            assert own.ended(SOON) == [1]
-            own.close()
-        return ended[rank].wait(1.5 if answers else SOON)
+        if not answers:
+            return told[rank].get(timeout=SOON)
+        assert own.ended(SOON) == [victim]
+        own.close()
+        with pytest.raises(queue.Empty):
+            told[rank].get(timeout=1.5)
+        return [victim]
 
-    assert in_threads(work) == [not answers, None, not answers]
+    assert in_threads(work) == [[victim] if rank != victim else None for rank in range(3)]
+
+
+def test_where_all_end_none_is_taken_for_lost_and_the_main_one_is_the_last(in_threads):
+    gone = []
+
+    def work(rank):
+        own = Watch(HOST, SOON, never, grace=0.5)
+        barrier()
+        if rank:
+            time.sleep(0.2 * rank)
+            gone.append(rank)
+        own.end_together(SOON)
+        if rank:
+            for peer in own._peers.values():
+                peer.shutdown(socket.SHUT_RDWR)  # as the end of the process does
+        else:
+            gone.append(rank)
+        return own.ended(1.0)
+
+    assert in_threads(work) == [[]] * 3
+    assert gone == [1, 2, 0]
 
 
 def test_a_stranger_is_not_taken_for_one_of_the_group(in_threads):
@@ -146,3 +174,22 @@ atexit.register(group._at_exit)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == code
     assert done.stderr.endswith(said)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_command_that_all_end_with_takes_leave(told):
+    program = f"""
+from flowkit.cli import entry, failure
+from flowkit.distributed import lost
+def refused(arguments):
+    failure.process = 1
+    error = failure.CommandError("", 2)
+    error.told_to_all = {told}
+    raise error
+entry._run = refused
+lost.end_together = lambda: print("together", flush=True)
+entry.script()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert ("together" in done.stdout) == told
