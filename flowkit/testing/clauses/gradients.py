@@ -93,11 +93,11 @@ def _compare(trial, inverse, of):
             values = [at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
             share = np.asarray(ops.convert_to_numpy(grad), "float64") * move
             what = f"d/d {name} of the {'inverse' if inverse else 'forward'} direction"
-            judged += _agree(here, values, share, rounding, what)
+            judged += agree(here, values, share, rounding, what)
     return judged
 
 
-def _agree(here, values, share, rounding, what):
+def agree(here, values, share, rounding, what):
     """Compare one directional derivative, times the step, with differences at the step and at half of it.
 
     False if they can not tell.

@@ -28,7 +28,7 @@ def other_places(trial):
     larger = (*(n + m for n, m in zip(event[:-1], multiple, strict=False)), event[-1])
     try:
         there = Trial(subject, Example(larger, seed=1, noise=1.0))
-        meant, layer = there.layer32, subject.built(event)
+        meant, layer, _ = there.layer32, subject.built(event), there.latent_event
     except ValueError:
         raise Undecided(f"it refuses to be built for {larger}") from None
     if [v.shape for v in layer.weights] != [v.shape for v in meant.weights]:
