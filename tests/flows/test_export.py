@@ -176,7 +176,9 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     (tmp_path / "model.bin").write_text("mine")
     with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
         artifacts.check_name(tmp_path / "model.xml", "openvino")
-    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={backends.name(): ("no_such_package",)}))
+    monkeypatch.setitem(
+        FORMATS, "onnx", FORMATS["onnx"]._replace(packages={backends.name(): ("no_such_package",)})
+    )
     with pytest.raises(ImportError, match="pip install no_such_package"):
         flow.export(tmp_path / "flow.onnx")
     monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={backends.name(): ()}))
