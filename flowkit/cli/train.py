@@ -16,6 +16,7 @@ from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
 from flowkit.distributed.lost import ProcessLost, naming_the_lost
+from flowkit.training.patience import Patience
 from flowkit.training.targets import TARGETS, require
 
 _LATENTS = 256  # images or rows whose latents a --log shows
@@ -35,7 +36,8 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             folder.check(recipe, resume)
 
         on_main(claim)
-        experiment = recipes.prepare(recipe)
+        with said_meanwhile("reading the data and adapting the flow to them"):
+            experiment = recipes.prepare(recipe)
         held_out = validation(experiment)
         checkpoint = training.Resume(
             folder.checkpoint,
@@ -68,6 +70,13 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             table_run.finish(experiment, folder, kept(experiment), progress, held_out, scores)
         else:
             finish(experiment, folder, progress, held_out, scores, draw)
+
+
+def said_meanwhile(line):
+    """A scope that is told in one line if it takes long, by the main process."""
+    if not distributed.is_main():
+        return contextlib.nullcontext()
+    return Patience(lambda: print(line, flush=True))
 
 
 def overrides(settings, source, epochs, precision):

@@ -833,3 +833,25 @@ def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
     assert "replay" in table
     assert main(["check", "halves"]) == 2
     assert "expected package.module:Name" in capsys.readouterr().err
+
+
+def test_preparations_that_take_long_are_told_while_they_last(recipe, tmp_path, monkeypatch, capsys):
+    said = []
+
+    @contextlib.contextmanager
+    def at_once(say):
+        say()
+        try:
+            yield
+        finally:
+            said.append(capsys.readouterr())
+
+    monkeypatch.setattr("flowkit.cli.train.Patience", at_once)
+    (lost := tmp_path / "lost.npy").write_text("no array")
+    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
+    (meanwhile,) = said
+    assert meanwhile.out == "reading the data and adapting the flow to them\n"
+    assert "lost.npy" in capsys.readouterr().err
+    monkeypatch.setattr("flowkit.cli.train.distributed.is_main", lambda: False)
+    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
+    assert len(said) == 1
