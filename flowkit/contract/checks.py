@@ -27,12 +27,13 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
         )
     for axis, (n, m) in enumerate(zip(event, multiple or (), strict=False), start=1):
         if n is not None and n % m:
+            near = " or ".join(str(size) for size in (n - n % m, n - n % m + m) if size)
             raise ContractError(
                 "event shape",
                 bijector,
                 expected=f"axis {axis} to be a multiple of {m}",
                 received=f"{n} in shape {shape}",
-                hint=f"Crop, pad or resize that axis to {n - n % m or m} or {n + m - n % m}.",
+                hint=f"Crop, pad or resize that axis to {near}.",
             )
     if built is not None:
         differ = len(built) != len(shape) or any(
