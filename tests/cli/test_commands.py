@@ -423,13 +423,24 @@ def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
 
 
 @pytest.mark.one_engine
-def test_a_shell_is_told_the_commands(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("flowkit dia", ["diagnose"]),
+        ("flowkit train glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
+        ("flowkit sample glow/fash", ["glow/fashion-mnist"]),
+        ("flowkit info nsf/", ["nsf/magic"]),
+        ("flowkit evaluate runs/mine --backend to", ["torch"]),
+        ("flowkit train runs/", []),  # a path, which the shell completes
+    ],
+)
+def test_a_shell_is_told_commands_and_names(capsys, monkeypatch, words, told):
     monkeypatch.setenv("_FLOWKIT_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "flowkit dia")
-    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
     with pytest.raises(SystemExit):
         main([])
-    assert "diagnose" in capsys.readouterr().out
+    assert capsys.readouterr().out.split() == told
 
 
 FROM_1 = ["--from-class", "1", "--to-class"]
