@@ -8,6 +8,7 @@ PROFILE ?= fast
 PYTEST  ?= -n auto --maxprocesses 4 --dist worksteal
 
 ENGINES := jax torch tensorflow
+CHECKS  := check-tests check-contracts check-kills check-exports
 ifneq ($(filter glow,$(MAKECMDGOALS)),)
   ifeq ($(filter $(BACKEND),$(ENGINES)),)
     $(error BACKEND=$(BACKEND): expected one of $(ENGINES))
@@ -25,7 +26,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow test-keras check bench docs lock clean
+.PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow test-keras check $(CHECKS) bench docs lock clean
 
 help:
 	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
@@ -38,7 +39,8 @@ help:
 	@echo "make check                 what make test leaves out (an hour or more): every test on JAX and TensorFlow too; every clause of the"
 	@echo "                           contract for each of our layers, on JAX and PyTorch, with what each took, where make test"
 	@echo "                           asks round trips and log-dets alone (PROFILE=full asks all there too); and ten kills of a"
-	@echo "                           process that trains with another, where make test kills once"
+	@echo "                           process that trains with another, where make test kills once;"
+	@echo "                           in parts: $(CHECKS)"
 	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
 	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
 	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
@@ -75,13 +77,13 @@ doctest: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit --ignore flowkit/backends
 
 # One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
-doctest test-jax test-torch test-tensorflow test-keras check: export OMP_NUM_THREADS ?= 1
+doctest test-jax test-torch test-tensorflow test-keras $(CHECKS): export OMP_NUM_THREADS ?= 1
 
 # Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read. Anew each
 # time, since nothing would ever be taken out.
-doctest test-jax check docs: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-doctest test-jax check docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-doctest test-jax check docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+doctest test-jax $(CHECKS) docs: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+doctest test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+doctest test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 # Of code that is run once, all but a few hundredths of the time goes into compiling it. XLA without its optimizer takes
 # less than half as long. `make check` leaves all as users have it. XLA ends a process that gives it a flag that it does
@@ -124,19 +126,28 @@ test-keras: .venv-test/.installed
 
 # What `make test` leaves out: every test on JAX and on TensorFlow too, compiled as users compile it; all that the checker
 # knows to ask of our own layers, where each answers the fast profile alone in `make test`; a group of two whose processes
-# are killed at ten random moments, where `make test` kills once; and exports that take minutes. Takes more than an hour.
+# are killed at ten random moments, where `make test` kills once; and exports that take minutes. Takes more than an hour;
+# `make --keep-going check` goes through all, and `make check-kills` is one part alone.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
-check: .venv-test/.installed
+check: $(CHECKS)
+
+check-tests: .venv-test/.installed
 	rm -rf .jax_cache
-	@for engine in jax tensorflow; do echo; echo "Every test on $$engine"; \
-	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile fast $(PYTEST) || exit; \
-	done
-	@for engine in torch jax; do echo; echo "Contracts on $$engine"; \
-	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) $(CONTRACTS) || exit; \
-	done
-	@for engine in torch jax; do echo; echo "Ten kills on $$engine"; \
-	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --capture no tests/distributed/ten_kills.py || exit; \
-	done
+	@failed=0; for engine in jax tensorflow; do echo; echo "Every test on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile fast $(PYTEST) || failed=1; \
+	done; exit $$failed
+
+check-contracts: .venv-test/.installed
+	@failed=0; for engine in torch jax; do echo; echo "Contracts on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) $(CONTRACTS) || failed=1; \
+	done; exit $$failed
+
+check-kills: .venv-test/.installed
+	@failed=0; for engine in torch jax; do echo; echo "Ten kills on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --capture no tests/distributed/ten_kills.py || failed=1; \
+	done; exit $$failed
+
+check-exports: .venv-test/.installed
 	@echo; echo "Exports that take minutes, on PyTorch"; \
 	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST) tests/flows/slow_exports.py
 

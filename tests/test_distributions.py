@@ -11,7 +11,7 @@ from scipy import stats
 from flowkit import Flow
 from flowkit.bijectors import Shift
 from flowkit.conditioners import MLP
-from flowkit.contract import ContractError
+from flowkit.contract import ContractError, Domain
 from flowkit.distributions import Distribution, Joint, Logistic, Mixture, Normal, StudentT, Uniform
 from flowkit.testing import check_distribution
 from flowkit.transforms import Affine
@@ -45,8 +45,9 @@ def test_draws_and_density_agree(name, event):
     distribution = EVERY[name]()
     report = check_distribution(EVERY[name], event_shape=event, context=context_for(distribution))
     refused = {"temperature": "kept: refused"} if name == "Uniform" else {}
-    assert report == dict.fromkeys(report, "kept") | refused
-    assert len(report) == 6
+    alone = {"rows": "not asked: no context"} if distribution.context == "none" else {}
+    assert report == dict.fromkeys(report, "kept") | refused | alone
+    assert len(report) == 9
 
 
 @pytest.mark.parametrize(
@@ -210,6 +211,53 @@ class Colder(Wrong):
         return super().sample(shape, temperature=1 / temperature, seed=seed, context=context)
 
 
+class VarianceForTheScale(Wrong):
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        return super().sample(shape, temperature=temperature**0.5, seed=seed, context=context)
+
+
+class Underflows(Wrong):
+    def standard_log_density(self, eps):
+        return ops.log(ops.exp(-0.5 * ops.square(eps)) / np.sqrt(2 * np.pi))
+
+
+class StopsItsWeights(Wrong):
+    def log_prob(self, z, context=None):
+        return super().log_prob(ops.stop_gradient(z), context)
+
+
+class StopsItsDraws(Wrong):
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        return ops.stop_gradient(super().sample(shape, temperature=temperature, seed=seed, context=context))
+
+
+class TransposedInTheDraws(Distribution):
+    """Covariance L L^T in the density, L^T L in the draws: nearly the same where L is nearly the identity."""
+
+    def build(self, z_shape, context_shape=None):
+        self.off = self.add_weight(shape=(), initializer="zeros", name="off")
+
+    def log_prob(self, z, context=None):
+        return Normal().log_prob(ops.stack([z[:, 0], z[:, 1] - self.off * z[:, 0]], axis=-1))
+
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        eps = temperature * keras.random.normal(shape, seed=seed)
+        return ops.stack([eps[:, 0] + self.off * eps[:, 1], eps[:, 1]], axis=-1)
+
+
+class HeardByTheFirst(Normal):
+    """All rows are drawn for the context of the first."""
+
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        first = ops.repeat(context[:1], shape[0], axis=0)
+        return super().sample(shape, temperature=temperature, seed=seed, context=first)
+
+
+class HeardByTheNeighbour(Normal):
+    def log_prob(self, z, context=None):
+        return super().log_prob(z, ops.roll(context, 1, axis=0))
+
+
 class Deaf(Distribution):
     context = "optional"
 
@@ -235,6 +283,13 @@ class Deaf(Distribution):
         (lambda: ForgetsAnArgument(1.5), "saving"),
         (Colder, "temperature"),
         (Deaf, "draws"),
+        (VarianceForTheScale, "temperature"),
+        (Underflows, "finite"),
+        (StopsItsWeights, "gradient"),
+        (lambda: StopsItsDraws(learn=True), "gradient"),
+        (TransposedInTheDraws, "draws"),
+        (lambda: HeardByTheFirst(conditioner=MLP([8])), "rows"),
+        (lambda: HeardByTheNeighbour(conditioner=MLP([8])), "batch"),
     ],
 )
 def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
@@ -242,6 +297,35 @@ def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
     context = np.array([1.0, 1.0], "float32") if distribution.context != "none" else None
     with pytest.raises(ContractError, match=f"broke '{clause}'"):
         check_distribution(make, event_shape=(2,), context=context)
+
+
+@pytest.mark.one_engine
+def test_an_instance_that_loses_an_argument_is_caught_too():
+    with pytest.raises(ContractError, match=r"broke 'saving': expected df=1\.5"):
+        check_distribution(ForgetsAnArgument(1.5), draws=20_000)
+
+
+@pytest.mark.one_engine
+def test_a_density_on_a_circle_is_judged_within_it():
+    report = check_distribution(Cosine(), draws=20_000)
+    assert report["mass"] == report["draws"] == "kept"
+
+
+class Cosine(Distribution):
+    """(1 + 0.8 cos x) / 2 pi for each angle, drawn by solving its distribution function."""
+
+    domain = Domain.CIRCLE
+
+    def log_prob(self, z, context=None):
+        return ops.sum(ops.log1p(0.8 * ops.cos(z)) - np.log(2 * np.pi), axis=-1)
+
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        if temperature != 1:
+            raise ValueError("expected temperature=1: there is no scale")
+        x = turn = 2 * np.pi * keras.random.uniform(shape, seed=seed) - np.pi
+        for _ in range(40):
+            x = x - 0.5 * (x + 0.8 * ops.sin(x) - turn)
+        return x
 
 
 def joint():

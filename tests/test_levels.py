@@ -57,6 +57,7 @@ def test_levels_behind_other_parts_have_one_too():
     [
         ([1.0], "or one for each of 2 levels, received 1"),
         ([0.1, 0.2, 0.3], "or one for each of 2 levels, received 3"),
+        ("hot", "a number from 0 up, or one for each level, received 'hot'"),
         ([0.5, -0.5], r"a number from 0 up, or one for each level, received \[0\.5, -0\.5\]"),
         (-1, "received -1"),
         (math.nan, "received nan"),

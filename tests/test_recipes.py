@@ -349,7 +349,10 @@ def test_class_conditional_recipe_feeds_labels():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.num_classes=3", "model.num_classes = 3, but digits has labels up to 9"),
+        (
+            "model.num_classes=3",
+            "model.num_classes = 3, but digits has labels up to 9: --set model.num_classes=10",
+        ),
         ("model.levels=7", r"\[model\] does not fit digits: "),
         ("model.coupling=afine", r"\[model\] does not fit digits: "),
         ("model.steps=0", r"glow's steps: expected a whole number from 1 to 1024, received 0"),
@@ -496,7 +499,8 @@ def test_the_line_of_a_choice_without_validation_is_named():
 
 def test_all_rows_cannot_be_held_out():
     with pytest.raises(
-        recipes.RecipeError, match=r"data.validation = 80: expected fewer than the 80 rows or images"
+        recipes.RecipeError,
+        match=r"data.validation = 80: expected fewer than the 80 rows or images.*hold fewer",
     ):
         recipes.prepare(recipes.parse_recipe(GOOD, ["data.validation=80"]))
     with pytest.raises(recipes.RecipeError, match="the recipe holds no rows out to validate on"):

@@ -46,12 +46,12 @@ _replicas = _file("replicas")
 _rows = _file("rows")
 _seeds = _file("seeds")
 _steps = _file("steps")
+_values = _file("values")
 
 Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _derivation.add_up
 add_to_means = _lean_step.add_to_means
-all_finite = _optimizer.all_finite
 answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _inference.as_input
@@ -103,8 +103,8 @@ lowest_float = _precision.lowest_float
 map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
-missing = _group.missing
 no_grad = _engine.no_grad
+norm_is_finite = _optimizer.norm_is_finite
 process_rank = _group.process_rank
 processes = _group.processes
 reaches = _moves.reaches
@@ -129,9 +129,11 @@ tanh = _numerics.tanh
 trains_apart = _group.trains_apart
 transpose = _moves.transpose
 unbind = _moves.unbind
+unshare = _steps.unshare
 update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
 use_multi_tensor = _optimizer.use_multi_tensor
+values = _values.values
 version = _engine.version
 ways_to_write = _export.ways
 write_graph = _export.write_graph
@@ -142,7 +144,6 @@ __all__ = [
     "Rows",
     "add_to_means",
     "add_up",
-    "all_finite",
     "answering",
     "arctan",
     "as_input",
@@ -193,9 +194,9 @@ __all__ = [
     "map_rows",
     "matmul",
     "mean",
-    "missing",
     "name",
     "no_grad",
+    "norm_is_finite",
     "plain_array",
     "process_rank",
     "processes",
@@ -225,9 +226,11 @@ __all__ = [
     "trains_apart",
     "transpose",
     "unbind",
+    "unshare",
     "update_alike",
     "use_devices",
     "use_multi_tensor",
+    "values",
     "version",
     "ways_to_write",
     "write_graph",

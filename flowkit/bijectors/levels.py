@@ -34,7 +34,10 @@ def per_latent(bijector, temperature):
 
     Raises ValueError for negative numbers, and for as many as there are not levels.
     """
-    values = np.asarray(temperature, "float32")
+    try:
+        values = np.asarray(temperature, "float32")
+    except (TypeError, ValueError):  # words, or a ragged list
+        values = np.float32("nan")
     if values.ndim > 1 or not (np.isfinite(values).all() and (values >= 0).all()):
         raise ValueError(
             f"temperature: expected a number from 0 up, or one for each level, received {temperature!r}."

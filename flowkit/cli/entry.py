@@ -29,6 +29,10 @@ def script() -> NoReturn:
         # JAX, interrupted in the middle of its work, may crash meanwhile; in a group it would wait for the others.
         sys.stdout.flush()
         sys.stderr.flush()
+        if failure.told_to_all:
+            from flowkit.distributed.lost import end_together
+
+            end_together()
         os._exit(code)
     sys.exit(code)
 

@@ -9,6 +9,7 @@ import warnings
 BAD_INPUT, FAILED = 2, 1
 
 process = None  # the number of this one, if there are several
+told_to_all = False  # whether all of them end, because of the same
 
 # Refusals of what the user gave; ContractError, RecipeError, CheckpointError are ValueErrors.
 _REFUSALS = (ValueError, OSError, ImportError)
@@ -42,6 +43,8 @@ def report(error):
 
     With FLOWKIT_DEBUG=1 the traceback comes first.
     """
+    global told_to_all
+    told_to_all = getattr(error, "told_to_all", False)
     if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
         traceback.print_exception(error)
     message, code = words(error)

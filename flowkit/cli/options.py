@@ -6,11 +6,14 @@ from typing import Annotated
 import typer
 
 from flowkit._engine import ENGINES
-from flowkit.cli import paths
+from flowkit.cli import completion, paths
 
 Backend = Annotated[
     str | None,
-    typer.Option(help=f"The engine: {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed."),
+    typer.Option(
+        help=f"The engine: {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed.",
+        autocompletion=completion.engines,
+    ),
 ]
 Run = Annotated[
     str,
@@ -18,6 +21,7 @@ Run = Annotated[
         metavar="RUN",
         help="A folder that `flowkit train` has made, a preset (a name such as glow/fashion-mnist, a folder, or "
         "hf://user/name), or a .keras file.",
+        autocompletion=completion.trained,
     ),
 ]
 Output = Annotated[

@@ -13,7 +13,7 @@ from flowkit.cli.nearby import hint, meant_by
 from flowkit.distributed.launcher import starts_again
 from flowkit.training import atomic_path
 from flowkit.training.atomic import remove_all_leftovers
-from flowkit.training.resume import previous
+from flowkit.training.checkpoint_file import previous
 
 _FREE = {"training.checkpoint_minutes"}  # what may differ when a run is resumed: it changes no number
 

@@ -13,14 +13,17 @@ from flowkit.cli.info import facts
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.training.atomic import atomic_path
 
+_NAMES = 6  # of columns, that an error may show
 _DRAWS = 20_000  # of the base density, for its quantiles
 
 
 def log_prob(flow, table):
     """The mean log-likelihood of the rows in nats, and its standard error s / sqrt(n); each process scores its part."""
     if table.values.shape[1:] != tuple(flow.event_shape):
+        named = "" if flow.columns is None else f" ({', '.join(map(str, flow.columns.names[:_NAMES]))})"
         raise CommandError(
-            f"{table.name} has {table.values.shape[1]} columns, the flow was trained on {flow.event_shape[0]}"
+            f"{table.name} has {table.values.shape[1]} columns, the flow was trained on {flow.event_shape[0]}{named}: "
+            "give a table of those, or train another flow on this one, `flowkit train RECIPE --data`"
         )
     return mean_and_error(-flow._score_in_a_group(in_order(flow, table))[1])
 

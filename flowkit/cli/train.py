@@ -2,20 +2,19 @@
 
 import contextlib
 import functools
-import math
 from pathlib import Path
 
 from flowkit import data, distributed, recipes, training
-from flowkit.cli import epoch_log, interrupt, table_run
+from flowkit.cli import image_run, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import check_fits
-from flowkit.cli.failure import FAILED, CommandError, say, words
-from flowkit.cli.group import on_main
-from flowkit.cli.info import facts
+from flowkit.cli.failure import CommandError, say
+from flowkit.cli.group import alike, on_main
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
-from flowkit.distributed.lost import ProcessLost, naming_the_lost
+from flowkit.distributed.lost import naming_the_lost
+from flowkit.training.patience import Patience
 from flowkit.training.targets import TARGETS, require
 
 _LATENTS = 256  # images or rows whose latents a --log shows
@@ -35,7 +34,8 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             folder.check(recipe, resume)
 
         on_main(claim)
-        experiment = recipes.prepare(recipe)
+        with said_meanwhile("reading the data and adapting the flow to them"):
+            experiment = recipes.prepare(recipe)
         held_out = validation(experiment)
         checkpoint = training.Resume(
             folder.checkpoint,
@@ -45,7 +45,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             minutes=recipe.training.checkpoint_minutes,
             stop=interrupt.heard,
         )
-        checkpoint.load(experiment.flow)
+        alike(lambda: checkpoint.load(experiment.flow))
         on_main(
             lambda: folder.begin(recipe)
         )  # nothing in it has changed so far, since all of that may refuse
@@ -53,7 +53,7 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             note_missing_card()
             note_busy_processors()
         progress = fit(experiment, folder, checkpoint, resumed=resume, logs=logs)
-        scores, draw = scored(experiment), functools.partial(drawn, experiment)
+        scores, draw = scored(experiment), functools.partial(image_run.drawn, experiment)
         if distributed.world() > 1:
             flow = kept(experiment)  # in all, since it may be the group's
             on_main(lambda: folder.save_flow(flow))  # now, since one that is lost while they draw ends all
@@ -67,7 +67,14 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
         if recipes.of_tables(recipe):
             table_run.finish(experiment, folder, kept(experiment), progress, held_out, scores)
         else:
-            finish(experiment, folder, progress, held_out, scores, draw)
+            image_run.finish(experiment, folder, kept(experiment), progress, held_out, scores, draw)
+
+
+def said_meanwhile(line):
+    """A scope that is told in one line if it takes long, by the main process."""
+    if not distributed.is_main():
+        return contextlib.nullcontext()
+    return Patience(lambda: print(line, flush=True))
 
 
 def overrides(settings, source, epochs, precision):
@@ -118,7 +125,7 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
     callbacks = [
         training.StopWhenDiverged(table.patience),
         *checkpoint.callbacks,
-        *([training.SampleGrid(folder.samples_folder, **_picture(experiment))] if draws else []),
+        *([training.SampleGrid(folder.samples_folder, **image_run.picture(experiment))] if draws else []),
         training.CSVLog(folder.log),
         progress,
     ]
@@ -130,7 +137,9 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
     except training.TrainingStopped as stopped:
         told = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
-        raise CommandError(told if distributed.is_main() else "", interrupt.exit_code()) from None
+        ended = CommandError(told if distributed.is_main() else "", interrupt.exit_code())
+        ended.told_to_all = True
+        raise ended from None
     except KeyboardInterrupt:
         raise CommandError(
             f"{interrupt.words()}; --resume goes on from the last checkpoint in {folder.path}",
@@ -165,75 +174,11 @@ def scored(experiment):
     return scores
 
 
-def drawn(experiment):
-    """The grid of samples at the end, of which each process decodes its part; None if there is to be none.
-
-    If it fails there is a note and no picture: what was trained for days does not hang on it.
-    """
-    if recipes.of_tables(experiment.recipe) or not experiment.recipe.sampling.count:
-        return None
-    try:
-        return training.sample_grid(experiment.flow, **_picture(experiment), spread=True)
-    except ProcessLost:
-        raise
-    except Exception as error:
-        interrupt.check()  # an engine may make another error of Ctrl-C
-        if distributed.is_main():
-            say(f"note: there is no picture of samples: {words(error)[0]}")
-        return None
-
-
 def kept(experiment):
     """The flow to keep, of its own: a compiled one would carry the optimizer's moments, three times the size."""
     flow = recipes.build_flow(experiment.recipe, experiment.train)
     flow.set_weights(experiment.flow.get_weights())
     return flow
-
-
-def finish(experiment, folder, progress, held_out, scores, draw):
-    """Save the flow, its numbers, `scores` among them, and its pictures: last what `draw()` gives, or None."""
-    recipe, test, flow = experiment.recipe, experiment.test, kept(experiment)
-    folder.save_flow(flow)
-    log = training.read_log(folder.log)
-    if not log:
-        say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
-    training.save_curves(folder.curves, *epoch_log.curves(log, "bits_per_dim", held_out))
-    mean, error = scores["test"]
-    told = epoch_log.told(recipe, log, held_out)
-    if held_out is not None:
-        told["validation_bits_per_dim"], told["validation_standard_error"] = scores["validation"]
-        told["validation_images"] = len(experiment.validation)
-    if hasattr(flow, "label_log_prob"):
-        told["test_label_error"] = float((flow.label_log_prob(test.images).argmax(-1) != test.labels).mean())
-    folder.save_metrics(
-        {
-            "test_bits_per_dim": mean,
-            "test_standard_error": error,
-            "test_images": len(test),
-            **told,
-            "train_bits_per_dim": epoch_log.kept(log, held_out).get("bits_per_dim"),
-            "train_images": len(experiment.train),
-            "data": test.name,
-            "data_sha256": data.content_hash(*experiment.splits),
-            "skipped_steps": sum(row.get("skipped") or 0 for row in log),
-            "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
-            "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),
-            "images_per_second": round(progress.images_per_second, 1),
-            "first_step_seconds": progress.first_step and round(progress.first_step, 3),
-            **facts(),
-            "precision": recipe.training.precision,
-        }
-    )
-    print(f"test bits/dim {mean:.4f} +- {error:.4f}")
-    if (picture := draw()) is not None:
-        training.save_png(folder.samples, training.enlarged(picture))
-        print(f"samples {folder.samples}")
-    if not math.isfinite(mean):
-        raise CommandError(
-            f"{folder.path} has diverged: its test bits/dim is {mean}; train anew with a smaller learning rate, a "
-            "longer warm-up or a clip_norm",
-            FAILED,
-        )
 
 
 def _logged(experiment):
@@ -249,24 +194,13 @@ def _logged(experiment):
         return {**told, "of": "rows", "latents": test.values[:_LATENTS]}
     context = experiment.context(test)
     context = None if context is None else context[:_LATENTS]
-    picture = _picture(experiment)
+    picture = image_run.picture(experiment)
     return {
         **told,
         "samples": picture.pop("count"),
         **picture,
         "latents": test.images[:_LATENTS],
         "context": context,
-    }
-
-
-def _picture(experiment):
-    """What `training.sample_grid` is asked for."""
-    sampling = experiment.recipe.sampling
-    return {
-        "count": sampling.count,
-        "classes": experiment.classes,
-        "temperature": sampling.temperature,
-        "levels": experiment.train.levels,
     }
 
 

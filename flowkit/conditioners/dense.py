@@ -22,13 +22,17 @@ class Dense(keras.layers.Dense):
     def call(self, x):
         if self._is_changed():
             return super().call(x)
-        return backends.dense(x, self.kernel.value, self.bias.value)
+        return backends.dense(x, *self._weights())
 
     def call_dealt(self, x, parameters, layout):
         """What `call` answers, dealt out by `flowkit.contract.conditioner.deal`."""
         if layout == "contiguous" or self._is_changed():
             return deal(self.call(x), parameters, layout)
-        return backends.dealt_dense(x, self.kernel.value, self.bias.value, parameters)
+        return backends.dealt_dense(x, *self._weights(), parameters)
 
     def _is_changed(self):
         return self.lora_enabled or self.quantization_mode is not None
+
+    def _weights(self):
+        # `kernel` looks for quantised weights first, each time: on PyTorch that takes longer than small products.
+        return backends.values([self._kernel, self.bias])

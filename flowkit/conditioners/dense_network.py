@@ -7,6 +7,7 @@ import keras
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.dense import Dense
 from flowkit.contract import Conditioner
+from flowkit.contract.conditioner import as_type
 
 
 class DenseNetwork(Conditioner):
@@ -42,9 +43,10 @@ class DenseNetwork(Conditioner):
         return self.last.call(self._hidden(x, context))
 
     def run_dealt(self, x: Any, context: Any, parameters: int, layout: str) -> Any:
-        if self.compute_dtype != self.variable_dtype or isinstance(x, dict):
+        dtype = self.compute_dtype
+        if dtype != self.variable_dtype or isinstance(x, dict):
             return super().run_dealt(x, context, parameters, layout)
-        h = self._hidden(keras.ops.cast(x, self.compute_dtype), context)
+        h = self._hidden(as_type(x, dtype), context)
         return self.last.call_dealt(h, parameters, layout)
 
     def _steered(self, h, context):

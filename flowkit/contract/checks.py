@@ -6,6 +6,11 @@ from flowkit.contract.errors import ContractError
 from flowkit.contract.noise import count
 from flowkit.contract.shapes import as_tuple
 
+_FIRST_AXIS = (
+    "The first axis is always the batch.",
+    "The first axis is always the batch: x[:, None] is one number each, x[None] a single row.",
+)
+
 
 def check_shape(bijector, shape, *, rank, multiple, built=None):
     """Raise if a (batch, *event) `shape` is not one that `bijector` can take.
@@ -23,16 +28,17 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
             bijector,
             expected=f"(batch, *event) with an event of rank {wanted}",
             received=f"shape {shape}",
-            hint=_without_channels(len(event), ranks) or "The first axis is always the batch.",
+            hint=_without_channels(len(event), ranks) or _FIRST_AXIS[not event],
         )
     for axis, (n, m) in enumerate(zip(event, multiple or (), strict=False), start=1):
         if n is not None and n % m:
+            near = " or ".join(str(size) for size in (n - n % m, n - n % m + m) if size)
             raise ContractError(
                 "event shape",
                 bijector,
                 expected=f"axis {axis} to be a multiple of {m}",
                 received=f"{n} in shape {shape}",
-                hint=f"Crop, pad or resize that axis to {n - n % m or m} or {n + m - n % m}.",
+                hint=f"Crop, pad or resize that axis to {near}.",
             )
     if built is not None:
         differ = len(built) != len(shape) or any(

@@ -235,7 +235,8 @@ class FlowLayer(keras.Layer):
     def _built_on(self):
         """The data's shape that `build` was called with; None before."""
         build = (self.get_build_config() or {}) if self.built else {}
-        shape = build.get("input_shape") or build.get("shapes_dict", {}).get("x_shape")
+        named = build.get("shapes_dict", {})  # by the author's own names for the arguments of `build`
+        shape = build.get("input_shape") or next((v for k, v in named.items() if k != "context_shape"), None)
         return None if shape is None else as_tuple(shape)
 
     def compute_output_spec(

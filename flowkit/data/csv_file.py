@@ -1,7 +1,8 @@
-"""Tables as text: .csv, with or without a line of names, with commas, semicolons or tabs."""
+"""Tables as text: .csv and .tsv, with or without a line of names, with commas, semicolons or tabs."""
 
 import csv
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,21 @@ def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[
         with open(path, encoding="utf-8-sig", newline="") as file:
             first, next_line = file.readline(), file.readline()
     except UnicodeDecodeError:
-        raise FileError(f"{path}: expected a table as text in UTF-8, received other bytes.") from None
+        raise FileError(
+            f"{path}: expected a table as text in UTF-8, received other bytes. Save it as UTF-8, as pandas.read_csv("
+            "..., encoding='latin-1') and to_csv do."
+        ) from None
     delimiter = max(",;\t", key=first.count)
     fields, second = (
         [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
         for line in (first, next_line)
     )
+    if not first:
+        raise FileError(f"{path}: expected a table, received an empty file.")
     if not any(fields):
-        raise FileError(f"{path}: expected a table, received a file whose first line is empty.")
+        raise FileError(
+            f"{path}: expected a table, received a file whose first line is empty. Remove the lines above the table."
+        )
     names = None if any(_is_number(field) for field in fields) else tuple(fields)
     if names is None and _are_names(fields, second):
         above, below = (delimiter.join(line)[:40] for line in (fields, second))
@@ -37,22 +45,41 @@ def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[
             f"{path}: expected a first line of names or of numbers, received {above!r} above {below!r}, which reads "
             "like names that are whole numbers. If they are names, write a letter in each; if they are a row, a point."
         )
+    if names is not None:
+        _check_names(path, names)
     try:
-        values = np.loadtxt(
-            path,
-            "float64",
-            comments=None,
-            delimiter=delimiter,
-            skiprows=0 if names is None else 1,
-            ndmin=2,
-            encoding="utf-8-sig",
-            quotechar='"',
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "loadtxt: input contained no data")
+            values = np.loadtxt(
+                path,
+                "float64",
+                comments=None,
+                delimiter=delimiter,
+                skiprows=0 if names is None else 1,
+                ndmin=2,
+                encoding="utf-8-sig",
+                quotechar='"',
+            )
     except ValueError:
         raise _fault(path, delimiter, names, len(fields)) from None
     if not values.size:
-        raise FileError(f"{path}: expected rows of numbers, received none.")
+        raise FileError(f"{path}: expected rows of numbers below the names of columns, received none.")
     return values, names
+
+
+def _check_names(path, names):
+    """Raise a FileError unless each column has a name of its own."""
+    if "" in names:
+        raise FileError(
+            f"{path}: expected a name for each column, received none for column {names.index('')}. Name it, or leave "
+            "it out: such is the index that pandas writes, unless it is told to_csv(index=False)."
+        )
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise FileError(
+            f"{path}: expected a name of its own for each column, received {twice[0]!r} more than once. Rename or "
+            "leave out all but one."
+        )
 
 
 def _are_names(fields, second):
@@ -84,15 +111,23 @@ def _fault(path, delimiter, names, width):
                 continue
             if len(row) != width:
                 return FileError(
-                    f"{path}: expected {width} entries in each line, received {len(row)} in line {reader.line_num}."
+                    f"{path}: expected {width} {'entry' if width == 1 else 'entries'} in each line, as in the first, "
+                    f"received {len(row)} in line {reader.line_num}. Repair it, or remove what is no table, such as "
+                    "titles and lines of comment."
                 )
             for place, text in enumerate(row):
                 if not _is_number(text):
                     column = f"column {place}" if names is None else f"column {names[place]!r}"
                     received = f"{text[:40]!r}" if text.strip() else "a missing entry"
                     names_too = " If it names the columns, no name may be a number." * (reader.line_num == 1)
+                    advice = "Drop or fill in such rows, or leave the column out."
+                    if re.fullmatch(r"\s*[+-]?[\d.]*,\d+([eE][+-]?\d+)?\s*", text):
+                        advice = (
+                            "Write numbers with a decimal point: pandas.read_csv(..., decimal=',') reads them so, and "
+                            "to_csv writes points."
+                        )
                     return FileError(
-                        f"{path}: expected numbers in {column}, received {received} in line {reader.line_num}. Drop or "
-                        f"fill in such rows, or leave the column out.{names_too}"
+                        f"{path}: expected numbers in {column}, received {received} in line {reader.line_num}. "
+                        f"{advice}{names_too}"
                     )
     return FileError(f"{path}: expected a table of numbers, received text that cannot be read as one.")

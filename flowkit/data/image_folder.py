@@ -13,6 +13,7 @@ from flowkit.data.lazy_images import LazyImages
 from flowkit.data.split import name_fraction, split_names
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_OTHER_IMAGES = (".gif", ".tif", ".tiff", ".heic", ".avif", ".jp2", ".ppm", ".pgm", ".tga", ".ico")
 
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
@@ -69,7 +70,7 @@ def image_names(folder, split):
     if not chosen:
         raise FileNotFoundError(
             f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_found(root)}. "
-            "Check the folder; sub-folders are searched too."
+            f"{_advice(root)}Check the folder; sub-folders are searched too."
         )
     return root, chosen, classes
 
@@ -114,6 +115,12 @@ def _found(root):
         return "none"
     common = [ending for ending, _ in Counter(endings).most_common(3)]
     return f"none among {len(endings)} files ({' '.join(common)})"
+
+
+def _advice(root):
+    """What to do about images of a kind that is not read."""
+    others = any(path.suffix.lower() in _OTHER_IMAGES for path in root.rglob("*"))
+    return "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). " if others else ""
 
 
 def _classes(names):

@@ -92,7 +92,8 @@ def _header(file, name):
         raise _pickled(name)
     if dtype.kind not in "biufc":
         raise FileError(
-            f"{name}: expected plain numbers, received dtype {str(dtype)[:40]}. Save a uint8 array."
+            f"{name}: expected plain numbers, received dtype {str(dtype)[:40]}. Save an array of numbers with np.save "
+            "or np.savez, of uint8 for images."
         )
     if len(shape) > _MOST_AXES or any(side < 0 for side in shape):
         raise unreadable(name, "its shape is none")
@@ -102,6 +103,6 @@ def _header(file, name):
 def _pickled(name):
     return FileError(
         f"{name}: expected plain numbers, received pickled Python objects or no NumPy file at "
-        "all, which flowkit does not load since unpickling can run any code. Save a uint8 "
-        "array with np.save or np.savez."
+        "all, which flowkit does not load since unpickling can run any code. Save an array of numbers with np.save or "
+        "np.savez, of uint8 for images."
     )

@@ -142,7 +142,11 @@ def existing_path(source):
     names = ", ".join(NAMES)
     looks_like_path = not isinstance(source, str) or os.sep in source or "/" in source
     if looks_like_path or path.suffix:
-        or_named = "" if path.suffix.lower() in (".csv", ".parquet") else f", or use one of the names {names}"
+        or_named = (
+            ""
+            if path.suffix.lower() in (".csv", ".tsv", ".parquet")
+            else f", or use one of the names {names}"
+        )
         raise FileNotFoundError(f"{path}: expected a file or folder, found none. Check the path{or_named}.")
     near = difflib.get_close_matches(source.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -175,5 +179,5 @@ def _load_file(path, split, key, max_bytes, in_memory):
         return load_idx_file(path, split, max_bytes, in_memory)
     raise ValueError(
         f"{path}: expected a folder, an .npy or .npz file or an IDX file, received something else. "
-        "Unpack archives first; tables are for flowkit.data.load_table, or arrays for Flow.fit."
+        "Unpack archives first; tables are for flowkit.data.load_table and for recipes of tables, such as nsf/magic."
     )

@@ -1,4 +1,4 @@
-"""Tables from files: .csv, .parquet, .npy and .npz, as numpy."""
+"""Tables from files: .csv, .tsv, .parquet, .npy and .npz, as numpy."""
 
 import importlib
 import os
@@ -10,12 +10,14 @@ from flowkit.contract.arguments import whole_number
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
 from flowkit.data.csv_file import read_csv
 from flowkit.data.frame import Columns
+from flowkit.data.image_folder import SUFFIXES
 from flowkit.data.npy_file import map_npy
 from flowkit.data.npz_file import NpzFile
 from flowkit.data.source import NAMES, existing_path
 from flowkit.data.split import check_split, split_rows
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +61,9 @@ def load_table(
     """Load one split of a table of numbers from a file.
 
     Args:
-        source: the path of a .csv file (commas, semicolons or tabs, names in the first line or none), a .parquet file
-            (polars has to be installed), an .npy file, or an .npz file with train and test, x_train and x_test, or one
-            array (`file.npz:name` if it holds several).
+        source: the path of a .csv or .tsv file (commas, semicolons or tabs, names in the first line or none), a
+            .parquet file (polars has to be installed), an .npy file, or an .npz file with train and test, x_train and
+            x_test, or one array (`file.npz:name` if it holds several).
         split: "train" or "test". Files without splits of their own are cut 90/10 by row number, the same way
             each time.
         cut: False gives all rows of a file without splits of its own, whatever the split.
@@ -89,10 +91,11 @@ def load_table(
         ) from None
     if path.is_dir():
         raise FileError(
-            f"{path}: expected a file with a table, .csv, .parquet, .npy or .npz, received a folder."
+            f"{path}: expected a file with a table, .csv, .parquet, .npy or .npz, received a folder. Give a file in "
+            "it; folders of images take a recipe of images, such as glow/fashion-mnist."
         )
     suffix, names, whole = path.suffix.lower(), None, True
-    if suffix == ".csv":
+    if suffix in (".csv", ".tsv"):
         values, names = read_csv(path, max_bytes)
     elif suffix == ".parquet":
         values, names = _read_parquet(path, max_bytes)
@@ -102,18 +105,32 @@ def load_table(
         values, whole = _from_npz(path, split, key, max_bytes)
     else:
         raise FileError(
-            f"{path}: expected a table, .csv, .parquet, .npy or .npz, received another kind of file."
+            f"{path}: expected a table, .csv, .parquet, .npy or .npz, received another kind of file. {_advice(suffix)}"
         )
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
+        advice = ""
+        if values.ndim != 2 and values.size:
+            advice = (
+                " Save it with rows and columns: x[:, None] is one column, x.reshape(len(x), -1) flat rows."
+            )
         raise FileError(
             f"{path}: expected a table of real numbers, (rows, columns), received {values.dtype} of shape "
-            f"{values.shape}."
+            f"{values.shape}.{advice}"
         )
     rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
     if limit is not None:
         rows = rows[: whole_number(limit, "limit", least=1)]
     check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))
     return Table(np.asarray(values[rows], "float64"), names, str(source))
+
+
+def _advice(suffix):
+    """What to do about a file that is no table, going by its name."""
+    if suffix in _PACKED:
+        return "Unpack it first."
+    if suffix in SUFFIXES:
+        return "Images take a recipe of images, such as glow/fashion-mnist, and the folder that they lie in."
+    return "Save the table as .csv, as spreadsheets and pandas' to_csv do."
 
 
 def _from_npz(path, split, key, max_bytes):

@@ -14,6 +14,7 @@ class ProcessFailed(RuntimeError):
     """Another process of the group has failed in what all of them do together. It lives, and so does the group."""
 
     told_by_main = True
+    told_to_all = True
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)

@@ -12,7 +12,14 @@ from flowkit import backends
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.failed import exchanged
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.lost import end_if_failed, end_on_errors, naming_the_lost
+from flowkit.distributed.lost import (
+    end_at_once,
+    end_if_failed,
+    end_on_errors,
+    naming_the_lost,
+    watch_no_more,
+    watch_the_others,
+)
 
 _started = False
 _was_main = True  # in the group that was left, if there was one
@@ -79,6 +86,7 @@ def _join(launch, seconds):
         address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
     try:
         backends.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
+        watch_the_others(str(launch.address).rpartition(":")[0], seconds)
     except NotImplementedError:
         raise
     except (RuntimeError, OSError) as error:
@@ -93,7 +101,10 @@ def _join(launch, seconds):
 
 def _at_exit():
     end_if_failed()
-    stop()
+    try:
+        stop()
+    except BaseException as error:  # Python would say it, and end as if nothing were the matter, if at all
+        end_at_once(type(error), error, error.__traceback__)
 
 
 def stop() -> None:
@@ -105,6 +116,7 @@ def stop() -> None:
     _was_main = is_main()
     with naming_the_lost():
         backends.leave()
+    watch_no_more()
     atexit.unregister(_at_exit)
 
 

@@ -43,6 +43,11 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
                     f"{launch.launcher} says that this is process {launch.rank} of {launch.processes}: expected a rank "
                     f"from 0 to {launch.processes - 1}."
                 )
+            if launch.address is not None and not re.fullmatch(r".+:\d+", launch.address):
+                raise ValueError(
+                    f"{launch.launcher} says that processes meet at {launch.address!r}: expected host:port, such as "
+                    "first-host:29400."
+                )
             return launch if launch.processes > 1 else None
     return None
 
@@ -98,7 +103,7 @@ def _slurm(environment):
     # Of the step, which srun starts: the batch script itself is one process, however many tasks its job has.
     if not _are_there(environment, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"):
         return None
-    host = re.match(r"([^,\[]+)(?:\[(\d+))?", environment.get("SLURM_STEP_NODELIST", ""))
+    host = _first_host(environment.get("SLURM_STEP_NODELIST", ""))
     port = (
         65000 + _number(environment, "SLURM_JOB_ID", 0) % 500 + _number(environment, "SLURM_STEP_ID", 0) % 30
     )
@@ -109,8 +114,14 @@ def _slurm(environment):
         _number(environment, "SLURM_STEP_NUM_TASKS"),
         _number(environment, "SLURM_PROCID"),
         None if one_each else _number(environment, "SLURM_LOCALID", None),
-        named or (f"{host[1]}{host[2] or ''}:{port}" if host else None),
+        named or (f"{host}:{port}" if host else None),
     )
+
+
+def _first_host(nodes):
+    """Of a list as SLURM writes it: of "rack[1-2]-node[07-09,12],login" it is "rack1-node07"; "" of an empty one."""
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)[0]
+    return re.sub(r"\[(\d+)[^\]]*\]", r"\1", first)
 
 
 def _are_there(environment, *names):

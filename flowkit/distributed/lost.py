@@ -6,15 +6,44 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from flowkit import backends
+from flowkit.distributed.watch import GRACE, Watch
 
 
 class ProcessLost(RuntimeError):
     """Another process of the group has ended, and the group cannot go on without it."""
 
     exit_code = 1  # of a command that ends with it
+
+
+_NOTICED = 5.0  # seconds in which it is known who has ended, once an engine has failed of it
+_watch: Watch | None = None
+
+
+def watch_the_others(host: str, seconds: float) -> None:
+    """Hear of each process that ends, whatever this one does then. All call it once they have joined."""
+    global _watch
+    # JAX ends a process itself as soon as process 0 has ended, with a page of addresses: this comes before it.
+    _watch = Watch(host, seconds, _end_late, grace_of_main=0.0 if backends.name() == "jax" else GRACE)
+
+
+def watch_no_more() -> None:
+    """Leave what `watch_the_others` began, once all have left the group."""
+    global _watch
+    if _watch is not None:
+        _watch.close()
+    _watch = None
+
+
+def end_together() -> None:
+    """Where all processes end, since all of them know why: then none is taken for lost, and the main one is the last.
+
+    On JAX it takes the others with it.
+    """
+    if _watch is not None:
+        _watch.end_together(_NOTICED)
 
 
 @contextlib.contextmanager
@@ -29,16 +58,31 @@ def naming_the_lost() -> Iterator[None]:
 
 
 def _told(error):
-    ranks, count = backends.missing(), backends.processes()
+    """Who has ended, in words, for a process that ends because of it; if nobody has, what the engine said."""
+    ranks = [] if _watch is None else _watch.ended(_NOTICED)
     if not ranks:
-        return f"the group of {count} processes has broken: {str(error).splitlines()[0]}"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return (
+            f"the group of {backends.processes()} processes has broken: {reason}. If one has something to do for "
+            "which the others wait longer, give all flowkit.distributed.start(minutes=...)."
+        )
+    watch_no_more()
+    return _words(ranks)
+
+
+def _words(ranks):
     names = " and ".join(filter(None, [", ".join(map(str, ranks[:-1])), str(ranks[-1])]))
-    some = f"process {names}" if len(ranks) == 1 else f"processes {names}"
-    have = "has" if len(ranks) == 1 else "have"
+    some, have = (f"process {names}", "has") if len(ranks) == 1 else (f"processes {names}", "have")
     return (
-        f"{some} of {count} {have} ended: process {backends.process_rank()} ends too. Start all again, and training "
-        "goes on from its last checkpoint."
+        f"{some} of {backends.processes()} {have} ended: process {backends.process_rank()} ends too. Start all again, "
+        "and training goes on from its last checkpoint."
     )
+
+
+def _end_late(ranks):
+    """End from another thread than the main one, which may wait for ever."""
+    print(f"flowkit: {_words(ranks)}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 _left_with: object = None  # the status of the SystemExit by which the program has ended
@@ -46,7 +90,7 @@ _left_with: object = None  # the status of the SystemExit by which the program h
 
 def end_on_errors() -> None:
     """Have this process end at once on an error that nobody catches: Python's own end would wait for the others."""
-    sys.excepthook = _end
+    sys.excepthook = end_at_once
     # Of a SystemExit that hook is not told, and what is called at the end not whether there was one.
     if sys.version_info >= (3, 12):
         _watch_the_end()
@@ -99,7 +143,8 @@ def end_if_failed() -> None:
     os._exit(_left_with & 255 if isinstance(_left_with, int) else 1)  # a text is printed by now
 
 
-def _end(kind, error, trace):
+def end_at_once(kind: type[BaseException], error: BaseException, trace: Any) -> NoReturn:
+    """Say what `error` was, and end; the others are told by that."""
     # Between calls of flowkit's, such as while Keras builds, nobody has named it yet.
     if backends.processes() > 1 and backends.is_lost(error):
         kind, error = ProcessLost, ProcessLost(_told(error))

@@ -175,6 +175,15 @@ def check_context(flow, context, samples=None):
         return None
     context = context_as_array(flow, context)
     context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
+    for part in tree.flatten(context):
+        if part.dtype.kind in "OSUMm":
+            raise ContractError(
+                "context",
+                flow,
+                expected="numbers",
+                received=f"{part.dtype}",
+                hint="Give labels as whole numbers from 0.",
+            )
     _check_classes(flow, context)
     context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)
     parts = tree.flatten(context)

@@ -1,6 +1,13 @@
-"""What counts in the means that a flow reports."""
+"""What counts in the means that a flow reports, and in the one that it learns from."""
 
 from keras import ops
+
+
+def mean(losses):
+    """Their mean; 0 of an empty batch, as in Keras, since NaN would be in all weights from then on."""
+    if losses.shape[0]:
+        return ops.mean(losses)
+    return ops.sum(losses) / ops.maximum(ops.cast(ops.shape(losses)[0], losses.dtype), 1)
 
 
 def what_counts(flow, values, sample_weight):

@@ -28,6 +28,7 @@ class FailedStep(keras.Model):
             raise self._step_error from None
         finally:
             self._step_error = None
+            backends.unshare(self)
 
     def make_train_function(self, force: bool = False) -> Any:
         self._make("train_function", super().make_train_function, force)

@@ -20,8 +20,6 @@ from flowkit.flows.without_data import adapt_to_draws, to_fit_without_data
 class Fitting(Training):
     """The part of `flowkit.Flow` that fits weights to data, and scores by Keras's loops."""
 
-    _scoring: bool  # inside `evaluate`
-
     @alone
     def fit(
         self,
@@ -111,11 +109,8 @@ class Fitting(Training):
             x, y = to_score_on(self, x, y, context, sample_weight)
             x = ready_on(self, x, batch_size)
             check_same(x, None, batch_size, 1, kwargs)
-        self._scoring = True
-        try:
+        with self._scoring_all():
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
-        finally:
-            self._scoring = False
 
     @alone
     def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:

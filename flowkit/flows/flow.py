@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from flowkit import backends
 from flowkit.contract import FlowLayer
@@ -18,6 +19,7 @@ from flowkit.distributions import Normal
 from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
 from flowkit.flows.export import Exported
 from flowkit.flows.fitting import Fitting
+from flowkit.flows.in_batches import map_leaves
 from flowkit.flows.inputs import pack, plain_shape, refuse_other_domain, unpack
 from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.reparameterized import draw
@@ -92,7 +94,7 @@ class Flow(Saved, Fitting, Exported):
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
         self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
-        self._scoring = False  # inside `evaluate`
+        self._scoring = False  # inside an evaluation
 
     # What Keras calls
 
@@ -126,6 +128,13 @@ class Flow(Saved, Fitting, Exported):
         self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
             return self._answered(x, context, noise)
+
+    def stateless_call(
+        self, trainable_variables: Any, non_trainable_variables: Any, *given: Any, **more: Any
+    ) -> Any:
+        """Keras's, which hands on to `call` what it is given: of a step that runs eagerly on JAX, numpy arrays."""
+        given = map_leaves(ops.convert_to_tensor, given)
+        return super().stateless_call(trainable_variables, non_trainable_variables, *given, **more)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""

@@ -57,10 +57,15 @@ def peek(dataset):
         )
     if isinstance(dataset, keras.utils.PyDataset):
         first = dataset[0]
-    elif not hasattr(dataset, "__next__"):
-        first = next(iter(dataset))
     else:
-        generator, first = dataset, next(dataset)
+        first = next(iter(dataset), None)
+        if first is None:
+            raise ValueError(
+                "Flow expects a data set of at least one batch, received one that has none left. A generator can be "
+                "read once: make it anew for each fit or evaluate."
+            )
+    if hasattr(dataset, "__next__"):
+        generator = dataset
 
         def again():
             yield first
@@ -75,12 +80,21 @@ def peeked(batch):
     return unpack(batch[0] if isinstance(batch, tuple | list) else batch)
 
 
+def refuse_empty(x):
+    """Raise ValueError for an array without rows."""
+    if not len(x):
+        raise ValueError(
+            f"Flow expects data of at least one row, received an array of shape {tuple(x.shape)}."
+        )
+
+
 def to_fit_on(flow, x, y, context, sample_weight, batch_size, validation_split):
     """(the first batch's x and context, what Keras is to fit on, its target): checked, arrays as well as data sets."""
     if not is_array(x):
         (first, its_context), x = peek(x)
         refuse_unread(flow, its_context)
         return flow._check(first, its_context), x, y
+    refuse_empty(x)
     x, context = flow._check(x, _labels(flow, y) if context is None else context)
     size = batch_size or 32  # Keras's default
     check_division(len(x) - int(len(x) * validation_split), size)
@@ -95,11 +109,13 @@ def to_validate_on(flow, data, batch_size):
         data = unpack(data)
     data = flow._as_array(data)
     if is_array(data):
+        refuse_empty(data)
         check_division(len(data), batch_size)
         return pack(*flow._check(data, None))
     if isinstance(data, tuple | list) and data and is_array(first := flow._as_array(data[0])):
         x, context, weights = (first, *data[1:], None, None)[:3]
         context = _labels(flow, context)
+        refuse_empty(x)
         check_division(len(x), batch_size)
         return pack(*flow._check(x, context)), _target(len(x), weights), weights
     return peek_checked(flow, data)[1]
@@ -134,6 +150,7 @@ def ready_on(flow, data, batch_size):
     x, context = unpack(data)
     x = flow._as_array(x)
     if is_array(x):
+        refuse_empty(x)
         x, context = flow._check(x, context)
         check_division(len(x), batch_size)
         data = pack(x, context)

@@ -11,7 +11,7 @@ from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.flows.counting import what_counts
+from flowkit.flows.counting import mean, what_counts
 from flowkit.flows.flow import Flow
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.inputs import unpack
@@ -124,7 +124,7 @@ class LabelledFlow(Flow):
         surprise = self._surprise(x, y_pred["logits"])
         if sample_weight is not None:
             surprise = surprise * ops.cast(sample_weight, surprise.dtype)
-        share = backends.replica_share(ops.mean(surprise))
+        share = backends.replica_share(mean(surprise))
         return loss + self.label_weight * event_size(data.shape) * share
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

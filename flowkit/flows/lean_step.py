@@ -25,8 +25,18 @@ class LeanStep(FailedStep):
 
     def reset_metrics(self) -> None:
         """Keras's; `fit` calls it when an epoch begins."""
-        self.looked_up.weights = None
+        self.looked_up.weights = self.looked_up.metrics = None
         super().reset_metrics()
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Keras's, which are looked up in all layers."""
+        found = self.looked_up
+        if not found.stands:
+            return super().metrics
+        if found.metrics is None:
+            found.metrics = super().metrics
+        return found.metrics
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras's. What the device still has to report is waited for at the end."""
@@ -40,6 +50,7 @@ class LeanStep(FailedStep):
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Keras's. What the device still has to report is waited for."""
+        self.looked_up.metrics = None  # `compile` makes new ones, and no epoch begins
         logs = super().train_on_batch(*args, **kwargs)
         if not self.cuda_graph:  # whose steps would run no faster than eager ones
             self._look()
@@ -97,9 +108,10 @@ class LeanStep(FailedStep):
 
 
 class LookedUp:
-    """The weights that are trained, in an object that Keras does not take for a part of the model."""
+    """The weights that are trained, and the metrics, in an object that Keras does not take for a part of the model."""
 
     weights = None
+    metrics = None
     regularized = True  # whether one of them adds to the loss
     stands = False  # whether this is a step, in which all of this holds
 

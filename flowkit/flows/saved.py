@@ -17,7 +17,7 @@ from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
 from flowkit.flows.same_bytes import make_reproducible
-from flowkit.flows.turns import Turns
+from flowkit.flows.turns import Turns, alone
 from flowkit.presets.errors import PresetError
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
@@ -42,6 +42,7 @@ class Saved(keras.Model):
         """Keras's `save`, which writes the same bytes for the same flow."""
         with self.turns.answer("save"):
             self._refuse_late()  # before Keras opens the file, and with that empties it
+            backends.settle(self)
             super().save(filepath, *args, **kwargs)
             make_reproducible(filepath)
 
@@ -150,9 +151,23 @@ class Saved(keras.Model):
         flow.columns, flow.context_columns = _restored(columns), _restored(of_context)
         return flow
 
+    # Weights as a whole may be asked for from a callback, in the middle of an epoch
+
+    def get_weights(self) -> Any:
+        """Keras's."""
+        with self.turns.answer("get_weights"):
+            backends.settle(self)
+            return super().get_weights()
+
+    @alone
+    def set_weights(self, weights: Any) -> None:
+        """Keras's."""
+        super().set_weights(weights)
+
     def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):
             self._refuse_late()
+            backends.settle(self)
             super().save_own_variables(store)
 
     def _refuse_late(self):
@@ -162,7 +177,9 @@ class Saved(keras.Model):
 
     def load_own_variables(self, store: Any) -> None:
         refuse_late(self.base, self._late)
-        super().load_own_variables(store)
+        with self.turns.alone("load_weights"):
+            backends.settle(self)
+            super().load_own_variables(store)
 
 
 def _stored(columns):

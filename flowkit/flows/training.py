@@ -1,5 +1,6 @@
 """What a flow is trained on: its objective, in the place where Keras's `compile` takes a loss."""
 
+import contextlib
 import math
 import warnings
 from typing import Any
@@ -13,12 +14,13 @@ from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple
 from flowkit.flows.before_training import check_training
+from flowkit.flows.counting import mean
 from flowkit.flows.inputs import ready_on, unpack
 from flowkit.flows.lean_step import LeanStep
 from flowkit.flows.metrics import MeanOfCounted, report
 from flowkit.flows.reparameterized import drawn_with_score
 from flowkit.flows.stored_objective import restored, stored
-from flowkit.flows.turns import alone
+from flowkit.flows.turns import Turns, alone
 from flowkit.flows.without_data import refuse_data
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
@@ -37,6 +39,8 @@ class Training(LeanStep):
     noise: keras.random.SeedGenerator | None
     nll: MeanOfCounted
     bits: MeanOfCounted
+    turns: Turns
+    _scoring: bool  # inside an evaluation
 
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, *, cuda_graph: bool = False, **options: Any
@@ -96,6 +100,15 @@ class Training(LeanStep):
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 
+    @contextlib.contextmanager
+    def _scoring_all(self):
+        """A scope of an evaluation, in which all rows count: also in the program that is made of it, and kept."""
+        before, self._scoring = self._scoring, True
+        try:
+            yield
+        finally:
+            self._scoring = before
+
     # One batch at a time: Keras checks nothing there, and a traced step cannot ask whether the flow is adapted
 
     @alone
@@ -108,7 +121,8 @@ class Training(LeanStep):
     @alone
     def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
+        with self._scoring_all():
+            return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
 
     @alone
     def predict_on_batch(self, x: Any) -> Any:
@@ -160,7 +174,10 @@ class Training(LeanStep):
         In training they are the objective's; in evaluation -log_prob in nats.
         """
         losses = y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
-        loss = ops.mean(losses if sample_weight is None else losses * ops.cast(sample_weight, losses.dtype))
+        if sample_weight is not None:
+            expect_shape("sample_weight, one number for each row", sample_weight, losses.shape)
+            losses = losses * ops.cast(sample_weight, losses.dtype)
+        loss = mean(losses)
         for extra in self.losses:
             loss = loss + extra
         return backends.replica_share(loss)
@@ -210,7 +227,9 @@ class Training(LeanStep):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
-        config = super().get_compile_config()
+        with self.turns.answer("save"):
+            backends.settle(self)  # the rate of the optimizer is one of its variables
+            config = super().get_compile_config()
         return config and engine_neutral(config) | stored(self.objective)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

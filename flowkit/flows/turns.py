@@ -92,6 +92,7 @@ def alone(method: Method) -> Method:
     @functools.wraps(method)
     def in_turn(self, *args, **kwargs):
         with self.turns.alone(method.__name__):
+            backends.settle(self)  # a callback may call it in the middle of an epoch
             return method(self, *args, **kwargs)
 
     return cast(Method, in_turn)

@@ -1,5 +1,7 @@
 """Training without data: what stands in their place, what is refused, and what layers are adapted to."""
 
+import functools
+
 import numpy as np
 from keras import tree
 
@@ -84,10 +86,13 @@ def _batches(context, size, start):
         while True:
             yield (nothing,)
     n, number = count(context), start
+    order = functools.lru_cache(maxsize=2)(
+        functools.partial(_order, n)
+    )  # of many rows it is not drawn for each batch
     while True:
         places = np.arange(number * size, (number + 1) * size)
         dealt = np.concatenate(
-            [_order(n, turn)[places[places // n == turn] % n] for turn in np.unique(places // n)]
+            [order(turn)[places[places // n == turn] % n] for turn in np.unique(places // n)]
         )
         yield (pack(nothing, tree.map_structure(lambda c: c[dealt], context)),)  # noqa: B023
         number += 1

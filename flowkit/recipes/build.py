@@ -59,7 +59,11 @@ def build_flow(recipe: Recipe, dataset: data.Dataset | data.Table) -> Any:
         arguments.setdefault("data_levels", dataset.levels)
     classes = arguments.get("num_classes")
     if classes is not None and (dataset.labels is None or dataset.labels.max() >= classes):
-        found = "no labels" if dataset.labels is None else f"labels up to {dataset.labels.max()}"
+        found = (
+            "no labels, as a folder for the images of each class gives them"
+            if dataset.labels is None
+            else f"labels up to {dataset.labels.max()}: --set model.num_classes={dataset.labels.max() + 1}"
+        )
         raise RecipeError(f"model.num_classes = {classes}, but {dataset.name} has {found}")
     return _made(recipe, dataset, function, {**arguments, "input_shape": image_shape(recipe, dataset)})
 

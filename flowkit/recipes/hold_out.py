@@ -22,7 +22,8 @@ def hold_out(
     if held >= count:
         raise RecipeError(
             f"data.validation = {share}: expected fewer than the {count} rows or images of {dataset.name}, "
-            f"so that some are left to train on, received {held}"
+            f"so that some are left to train on, received {held}. Give more data, or hold fewer out: "
+            "--set data.validation=0"
         )
     order = np.random.default_rng(recipe.training.seed).permutation(count)
     return _rows(dataset, np.sort(order[held:])), _rows(dataset, np.sort(order[:held]))

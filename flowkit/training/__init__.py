@@ -3,9 +3,10 @@
 from flowkit.training.adamax import GlowAdamax
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
+from flowkit.training.diverged import StopWhenDiverged, TrainingDiverged
 from flowkit.training.errors import CheckpointError, TrainingStopped
 from flowkit.training.grid import ImageGrid
-from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
+from flowkit.training.guard import GuardedOptimizer
 from flowkit.training.live_log import Log
 from flowkit.training.log import CSVLog, read_log
 from flowkit.training.pictures import SampleGrid, enlarged, image_grid, sample_grid, save_curves, save_png

@@ -23,8 +23,12 @@ def averaged_weights(model: Any) -> Iterator[Any]:
         return
     weights = list(model.trainable_variables)
     before = [ops.convert_to_numpy(weight).copy() for weight in weights]
-    optimizer.finalize_variable_values(weights)
     try:
+        optimizer.finalize_variable_values(weights)
+        for (
+            weight
+        ) in weights:  # on JAX they now share their values with the averages, which nobody may write over
+            weight.assign(ops.copy(weight))
         yield model
     finally:
         for weight, value in zip(weights, before, strict=True):

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
 from flowkit.training.atomic import atomic_path
+from flowkit.training.checkpoint_meta import check_complete
+from flowkit.training.errors import CheckpointError
 
 
 def write(path, arrays, meta, *, keep):
@@ -42,6 +46,37 @@ def _read(path):
     if _checksum(arrays, meta) != checksum:
         raise ValueError("its checksum does not match its contents")
     return arrays, json.loads(meta)
+
+
+def previous(path: Path) -> Path:
+    """What becomes of the checkpoint at `path` when the next one is written."""
+    return path.with_name(f"{path.stem}.previous.npz")
+
+
+def newest_whole(path):
+    """What `read` gives of the checkpoint at `path`, or with a warning of the one before if it is damaged.
+
+    None if there is neither; CheckpointError if both are damaged.
+    """
+    reasons = []
+    for file in filter(Path.exists, (path, previous(path))):
+        try:
+            arrays, meta = read(file)
+            check_complete(meta)
+        except ValueError as damage:
+            reasons.append(f"{file.name}: {damage}")
+            continue
+        if reasons:
+            warnings.warn(
+                f"{reasons[0]}: the checkpoint is damaged, going on from {file.name}, the one before",
+                stacklevel=3,
+            )
+        return arrays, meta
+    if reasons:
+        raise CheckpointError(
+            f"no checkpoint can be read ({'; '.join(reasons)}): remove them to start afresh"
+        )
+    return None
 
 
 def storable(array):

@@ -1,4 +1,4 @@
-"""A step whose gradients are not finite is not taken; training that cannot go on stops in time."""
+"""A step whose gradients are not finite is not taken."""
 
 from typing import Any
 
@@ -10,15 +10,12 @@ from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import engine_neutral
 
 
-class TrainingDiverged(RuntimeError):
-    """Step after step gave gradients that are not finite: there is nothing left to learn from."""
-
-    exit_code = 1  # of a command that ends with it
-
-
 @keras.saving.register_keras_serializable(package="flowkit")
 class GuardedOptimizer(keras.optimizers.Optimizer):
     """One step of `inner_optimizer` if the loss and all gradients are finite, no change at all otherwise.
+
+    So must be the sum of the squares of all gradients: with larger ones clipping by their norm gives NaN, and a second
+    moment that is infinite has Adam never move that weight again.
 
     A skipped step leaves weights, moments, moving averages and `iterations` bit for bit as they
     were, and counts in two variables, `skipped` (in all) and `skipped_in_a_row`, which are saved
@@ -87,7 +84,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
             self.skipped.assign_add(1)
             self.skipped_in_a_row.assign_add(1)
 
-        finite = _all_finite(grads)
+        finite = _finite(grads)
         if backends.step_if(finite, self.inner_optimizer, grads, trainable_variables):
             missed = ops.cast(ops.logical_not(finite), "int32")
             self.skipped.assign(self.skipped.value + missed)
@@ -117,7 +114,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
             counts[row] = counts[row] + 1
             return list(trainable_variables), counts + list(inner)
 
-        return ops.cond(_all_finite(grads), step, skip)
+        return ops.cond(_finite(grads), step, skip)
 
     def _apply_jax(self, grads, trainable_variables):
         weights = list(trainable_variables or self._trainable_variables)
@@ -178,86 +175,6 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         return cls(inner, name=config.get("name"))
 
 
-class StopWhenDiverged(keras.callbacks.Callback):
-    """Reports skipped steps, and raises `TrainingDiverged` after `patience` of them in a row.
-
-    Needs a model compiled with `GuardedOptimizer`. Each epoch's logs get `skipped`, the number of
-    steps that were not taken in that epoch: put this callback first, and later ones see it. The
-    count is read every `patience` steps and at the end of an epoch, since reading it makes the
-    device wait. What it raises ends `fit` before the epoch's checkpoint is written, so that the
-    last good one stays.
-
-    >>> import flowkit, numpy as np
-    >>> flow = flowkit.Flow(flowkit.bijectors.ActNorm())
-    >>> flow.compile(GuardedOptimizer(keras.optimizers.Adam(1e-3)))
-    >>> history = flow.fit(np.eye(64, 2), verbose=0, callbacks=[StopWhenDiverged(patience=2)])
-    >>> history.history["skipped"]
-    [0]
-    """
-
-    __repr__ = one_line
-
-    def __init__(self, patience: int = 10) -> None:
-        super().__init__()
-        if patience < 1:
-            raise ValueError(f"patience: expected 1 or more, received {patience!r}.")
-        self.patience = patience
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._trained = self.model  # asked in the middle of an epoch, Keras would put all weights back on JAX
-        self._optimizer = guarded(self._trained.optimizer)
-        if self._optimizer is None:
-            raise ValueError(
-                "StopWhenDiverged counts the steps that GuardedOptimizer skipped: expected a model "
-                "compiled with flowkit.training.GuardedOptimizer(optimizer), received one with "
-                f"{type(self.model.optimizer).__name__}."
-            )
-        self._epoch = None
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch, self._looked = epoch, 0
-        self._before = self._count("skipped")
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Not at the end of a step, for which Keras on JAX would have each step wait.
-        if batch - self._looked >= self.patience:
-            self._looked = batch
-            self._check()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._check()
-        if logs is not None:
-            logs["skipped"] = self._count("skipped") - self._before
-
-    def so_far(self) -> dict[str, Any]:
-        """What it knows of an epoch that is not over, for `Resume`."""
-        return {"before": self._before}
-
-    def go_on(self, known: dict[str, Any]) -> None:
-        """Go on within the epoch in which `so_far` was asked."""
-        self._before = known["before"]
-
-    def _check(self):
-        row = self._count("skipped_in_a_row")
-        if row >= self.patience:
-            raise TrainingDiverged(
-                f"training stopped in epoch {self._epoch + 1}: the gradients of the last {row} "
-                "steps were not finite. The weights are those before these steps; try a smaller "
-                "learning rate or a longer warm-up"
-            )
-
-    def _count(self, name):
-        if not self._optimizer.built:
-            return 0
-        return int(ops.convert_to_numpy(backends.current(self._trained, getattr(self._optimizer, name))))
-
-
-def guarded(optimizer):
-    """The `GuardedOptimizer` in a nest of wrapped optimizers, or None."""
-    while optimizer is not None and not isinstance(optimizer, GuardedOptimizer):
-        optimizer = getattr(optimizer, "inner_optimizer", None)
-    return optimizer
-
-
-def _all_finite(grads):
-    return backends.all_finite([g for g in grads if g is not None])
+def _finite(grads):
+    known = [grad for grad in grads if grad is not None]
+    return backends.norm_is_finite(known) if known else ops.convert_to_tensor(True)

@@ -3,6 +3,7 @@
 import re
 
 import keras
+import ml_dtypes
 import numpy as np
 from keras import ops
 
@@ -58,7 +59,7 @@ def best_state(callbacks: Callbacks) -> Arrays:
 
 def assign_best(arrays: Arrays, callbacks: Callbacks, model: keras.Model) -> None:
     """Give each callback the best weights of `best_state` back; None if it held none."""
-    dtypes = [_numpy_dtype(variable) for variable in model.weights]
+    dtypes = [_dtype(variable) for variable in model.weights]
     for number, callback in enumerate(callbacks):
         keys = sorted(key for key in arrays if key.startswith(f"best/{number}/"))
         if hasattr(callback, "best_weights"):
@@ -75,13 +76,13 @@ def split_off(arrays: Arrays, owner: str) -> tuple[Arrays, Arrays]:
 def assign(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
     """Give each variable its array, bit for bit; `check_match` comes first."""
     for key, variable in variables.items():
-        variable.assign(arrays[key].view(_numpy_dtype(variable)))
+        variable.assign(arrays[key].view(_dtype(variable)))
 
 
 def check_match(name: str, arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
     """Raise a CheckpointError that names what differs between the arrays of file `name` and the variables."""
     received = {key: (arrays[key].shape, str(arrays[key].dtype)) for key in arrays}
-    expected = {key: (tuple(v.shape), str(plain_dtype(_numpy_dtype(v)))) for key, v in variables.items()}
+    expected = {key: (tuple(v.shape), str(plain_dtype(_dtype(v)))) for key, v in variables.items()}
     differing = [
         key for key in sorted(expected.keys() | received.keys()) if expected.get(key) != received.get(key)
     ]
@@ -113,5 +114,6 @@ def _shown(described):
     return "nothing" if described is None else f"{described[1]} {described[0]}"
 
 
-def _numpy_dtype(variable):
-    return ops.convert_to_numpy(variable).dtype
+def _dtype(variable):
+    """NumPy's, of the name alone: the values may be lost, and would have to come from the device."""
+    return np.dtype(getattr(ml_dtypes, variable.dtype, variable.dtype))

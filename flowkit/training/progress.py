@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 import keras
 from rich.console import Console
 
-from flowkit import distributed
+from flowkit import backends, distributed
 from flowkit.contract.arguments import one_of
 from flowkit.contract.one_line import one_line
 from flowkit.training.bars import NotebookBar, TerminalBar, bar_for
+from flowkit.training.patience import Patience
 
 _QUIET = 60  # seconds without a line, if there is no bar
+_COMPILING = "compiling the training step; this happens once"
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -21,7 +23,8 @@ class ProgressBar(keras.callbacks.Callback):
 
     On a terminal and in a notebook it is a bar that moves with each step, and a line that stays for each epoch;
     elsewhere the lines alone, and one for each minute of a longer epoch. The first step includes
-    compilation, and is timed by itself: it counts neither in images per second nor in the time left.
+    compilation, and is timed by itself: it counts neither in images per second nor in the time left. If it takes more
+    than 2 s on an engine that compiles it, a line says so meanwhile; `close` a bar whose `fit` has raised.
 
     On JAX it waits for a step's numbers in other threads, so that training does not: a step whose numbers come after
     those of a later one is counted and not shown.
@@ -50,6 +53,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.first_step = None
         self.images_per_second = math.nan
         self._bar: TerminalBar | NotebookBar | None = None
+        self._compiling: Patience | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
@@ -61,6 +65,8 @@ class ProgressBar(keras.callbacks.Callback):
         self._timed_after, self._latest = 0, -1
         if self._bar:
             self._bar.begin(self._title())
+        if self.first_step is None and not self.console.quiet and _compiles(self.model):
+            self._compiling = Patience(lambda: self._print(_COMPILING))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         with self._turn:
@@ -73,6 +79,7 @@ class ProgressBar(keras.callbacks.Callback):
         late, self._latest = batch < self._latest, max(batch, self._latest)
         if self.first_step is None:
             self.first_step = now - self._epoch_began
+            self._compiled()
             self._timed_from, self._timed_after = now, batch + 1
             return
         timed = self._latest + 1 - self._timed_after
@@ -111,9 +118,15 @@ class ProgressBar(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Take the bar off the terminal, also if training ended with an error."""
+        self._compiled()
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+    def _compiled(self):
+        if self._compiling:
+            self._compiling.over()
+            self._compiling = None
 
     def _print(self, line):
         self.console.print(line, highlight=False, soft_wrap=True)
@@ -130,6 +143,23 @@ class ProgressBar(keras.callbacks.Callback):
         held_out = f"  validation {logs['val_' + name]:.4f}" if f"val_{name}" in logs else ""
         speed = f"  {self.images_per_second:.0f} {self.of}/s" if math.isfinite(self.images_per_second) else ""
         return f"{shown} {value}{held_out}{speed}"
+
+
+class EpochsInAll(keras.callbacks.Callback):
+    """Tells the callbacks after it how many epochs there will be, if a `fit` is for some of them."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.params["epochs"] = self.epochs
+
+
+def _compiles(model):
+    """Whether the first step takes its time for a program that the others only run."""
+    # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
+    return not model.run_eagerly and (model.jit_compile or backends.name() == "tensorflow")
 
 
 def _clock(seconds):

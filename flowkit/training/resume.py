@@ -1,20 +1,18 @@
 """Everything that training depends on, in one file that is always whole."""
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from flowkit import distributed
 from flowkit.contract.one_line import one_line
 from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
-from flowkit.training.checkpoint_file import read, write
-from flowkit.training.checkpoint_meta import Meta, check_complete, check_origin, describe, remind
+from flowkit.training.checkpoint_file import newest_whole, previous, write
+from flowkit.training.checkpoint_meta import Meta, check_origin, describe, remind
 from flowkit.training.errors import CheckpointError, TrainingStopped, place
 from flowkit.training.model_state import (
     Arrays,
@@ -30,8 +28,8 @@ from flowkit.training.model_state import (
     state,
     synchronise,
 )
-
-_ASKED = 8  # steps after which processes ask each other whether to stop or to write
+from flowkit.training.progress import EpochsInAll
+from flowkit.training.stopping import asked
 
 
 class Resume(keras.callbacks.Callback):
@@ -125,11 +123,11 @@ class Resume(keras.callbacks.Callback):
         """
         self._loaded = None
         distributed.barrier()  # the main process may still be writing
-        candidates = [path for path in (self.path, self.previous_path) if path.exists()]
-        if not candidates:
+        found = newest_whole(self.path)
+        if found is None:
             self._begin_at(0, 0)
             return 0
-        arrays, meta = self._read_first_whole(candidates)
+        arrays, meta = found
         check_origin(self.path.name, meta, self.data_seed, self._data(), self.callbacks)
         arrays, metrics = split_off(arrays, "metric")
         arrays, best = split_off(arrays, "best")
@@ -169,7 +167,7 @@ class Resume(keras.callbacks.Callback):
             initial_epoch=self.epochs_done,
             shuffle=False,
             verbose=0,
-            callbacks=[self.batches.for_fit(), _EpochsInAll(epochs), *self._others, self],
+            callbacks=[self.batches.for_fit(), EpochsInAll(epochs), *self._others, self],
         )
 
     def _over(self):
@@ -213,7 +211,7 @@ class Resume(keras.callbacks.Callback):
         if self.batches is None or batch == 0:
             return  # the end of an epoch writes
         step = self.batches.step + batch
-        stopping, due = self._asked(step)
+        stopping, due = asked(self.stop, self.minutes, self._written, step)
         if stopping or due:
             synchronise(self.model)
             within = {name: callback.so_far() for name, callback in self._counting().items()}
@@ -224,7 +222,8 @@ class Resume(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write(epoch + 1, 0)
-        stopping, _ = self._asked()
+        self.epochs_done = epoch + 1  # from which another `fit` goes on
+        stopping, _ = asked(self.stop, self.minutes, self._written)
         if stopping:
             distributed.barrier()
             raise TrainingStopped(epoch + 1, 0)
@@ -245,49 +244,5 @@ class Resume(keras.callbacks.Callback):
         """The fingerprint of what is trained on, as far as this is told."""
         return None if self.batches is None else self.batches.fingerprint
 
-    def _asked(self, step=0):
-        """Whether training is to stop, and whether a checkpoint within the epoch is due: the same in all processes."""
-        alone = distributed.world() == 1
-        if not alone and ((self.stop is None and self.minutes is None) or step % _ASKED):
-            return False, False  # asking takes a moment of each
-        stop = self.stop is not None and self.stop()
-        due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
-        return (stop, due) if alone else distributed.gather(np.array([[stop, due]])).any(axis=0)
-
     def _counting(self):
         return {type(callback).__name__: callback for callback in self._others if hasattr(callback, "so_far")}
-
-    def _read_first_whole(self, candidates):
-        reasons = []
-        for path in candidates:
-            try:
-                arrays, meta = read(path)
-                check_complete(meta)
-            except ValueError as damage:
-                reasons.append(f"{path.name}: {damage}")
-                continue
-            if reasons:
-                warnings.warn(
-                    f"{reasons[0]}: the checkpoint is damaged, going on from {path.name}, the one before",
-                    stacklevel=3,
-                )
-            return arrays, meta
-        raise CheckpointError(
-            f"no checkpoint can be read ({'; '.join(reasons)}): remove them to start afresh"
-        )
-
-
-def previous(path: Path) -> Path:
-    """What becomes of the checkpoint at `path` when the next one is written."""
-    return path.with_name(f"{path.stem}.previous.npz")
-
-
-class _EpochsInAll(keras.callbacks.Callback):
-    """Tells all callbacks how many epochs there will be, if a `fit` is for some of them."""
-
-    def __init__(self, epochs):
-        super().__init__()
-        self.epochs = epochs
-
-    def on_train_begin(self, logs=None):
-        self.params["epochs"] = self.epochs

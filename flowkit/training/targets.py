@@ -63,7 +63,7 @@ class Wandb:
 
     def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
         self._library = importlib.import_module(self.package)
-        name = _remembered(folder / "run", self._library.util.generate_id) if done else None
+        name = _remembered(folder / "run", lambda: None) if done else None  # without one wandb makes its own
         self._run = self._library.init(
             project=os.environ.get("WANDB_PROJECT", _PROJECT),
             dir=str(folder),

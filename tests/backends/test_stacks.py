@@ -77,6 +77,8 @@ def test_tensors_are_those_that_keras_gives():
     assert float(stack.abs().max()) == 0
     with keras.src.backend.common.variables.AutocastScope("float16"):
         assert values(given)[0].dtype == torch.float16
+    with keras.device("meta"):  # where Keras finds shapes out
+        assert all(one.is_meta for one in values(given))
 
 
 def test_variables_keep_their_values_and_changes_are_seen():

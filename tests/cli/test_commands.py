@@ -423,13 +423,24 @@ def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
 
 
 @pytest.mark.one_engine
-def test_a_shell_is_told_the_commands(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("flowkit dia", ["diagnose"]),
+        ("flowkit train glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
+        ("flowkit sample glow/fash", ["glow/fashion-mnist"]),
+        ("flowkit info nsf/", ["nsf/magic"]),
+        ("flowkit evaluate runs/mine --backend to", ["torch"]),
+        ("flowkit train runs/", []),  # a path, which the shell completes
+    ],
+)
+def test_a_shell_is_told_commands_and_names(capsys, monkeypatch, words, told):
     monkeypatch.setenv("_FLOWKIT_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "flowkit dia")
-    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
     with pytest.raises(SystemExit):
         main([])
-    assert "diagnose" in capsys.readouterr().out
+    assert capsys.readouterr().out.split() == told
 
 
 FROM_1 = ["--from-class", "1", "--to-class"]
@@ -833,3 +844,25 @@ def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
     assert "replay" in table
     assert main(["check", "halves"]) == 2
     assert "expected package.module:Name" in capsys.readouterr().err
+
+
+def test_preparations_that_take_long_are_told_while_they_last(recipe, tmp_path, monkeypatch, capsys):
+    said = []
+
+    @contextlib.contextmanager
+    def at_once(say):
+        say()
+        try:
+            yield
+        finally:
+            said.append(capsys.readouterr())
+
+    monkeypatch.setattr("flowkit.cli.train.Patience", at_once)
+    (lost := tmp_path / "lost.npy").write_text("no array")
+    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
+    (meanwhile,) = said
+    assert meanwhile.out == "reading the data and adapting the flow to them\n"
+    assert "lost.npy" in capsys.readouterr().err
+    monkeypatch.setattr("flowkit.cli.train.distributed.is_main", lambda: False)
+    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
+    assert len(said) == 1

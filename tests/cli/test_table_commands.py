@@ -112,7 +112,7 @@ def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
     for arguments, message in (
         (
             ["evaluate", str(trained), "--data", str(tmp_path / "wide.npy")],
-            "has 4 columns, the flow was trained on 3",
+            f"has 4 columns, the flow was trained on 3 ({', '.join(NAMES)}): give a table of those",
         ),
         (["evaluate", str(trained), "--levels"], "--levels: the flow is one of tables"),
         (

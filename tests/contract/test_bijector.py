@@ -218,9 +218,18 @@ def test_other_channels_than_the_weights_were_made_for(direction):
         call(np.ones((5, 4), "float32"))
 
 
+def test_numbers_without_columns_are_told_how_to_become_rows():
+    with pytest.raises(
+        ContractError, match=r"received shape \(5,\)\. .* x\[:, None\] is one number each, x\[None\]"
+    ):
+        Times()(np.ones(5, "float32"))
+
+
 def test_an_axis_that_is_no_multiple_is_named_with_what_to_do():
     with pytest.raises(ContractError, match=r"axis 1 to be a multiple of 2.*received 7.*to 6 or 8"):
         Squeeze()(np.ones((2, 7, 4, 1), "float32"))
+    with pytest.raises(ContractError, match=r"received 1 .*resize that axis to 2\.$"):
+        Squeeze()(np.ones((2, 1, 4, 1), "float32"))
 
 
 def test_without_hooks_the_error_says_which_is_missing():

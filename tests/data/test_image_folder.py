@@ -240,7 +240,7 @@ def test_a_folder_of_other_files_says_what_they_are(tmp_path):
     (tmp_path / "a").mkdir()
     for name in ("1.gif", "a/2.GIF", "a/notes.txt"):
         (tmp_path / name).touch()
-    with pytest.raises(FileNotFoundError, match=r"found none among 3 files \(\.gif \.txt\)"):
+    with pytest.raises(FileNotFoundError, match=r"none among 3 files \(\.gif \.txt\)\. Save them as \.png"):
         load(tmp_path)
 
 

@@ -42,22 +42,41 @@ def test_text_with_names_and_without(tmp_path, delimiter):
     [
         ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. Drop"),
         ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
-        ("1,2\n3,4,5\n", "expected 2 entries in each line, received 3 in line 2"),
+        ("1,2\n3,4,5\n", r"expected 2 entries in each line, as in the first, received 3 in line 2\. Repair"),
+        (
+            "# mine\na,b\n1.5,2\n",
+            r"expected 1 entry in each line, as in the first, .* in line 2\. .*lines of comment",
+        ),
+        (
+            "a;b\n1;2,5\n",
+            r"column 'b', received '2,5' in line 2\. Write numbers with a decimal point: .*decimal",
+        ),
+        (
+            "a,b,a\n1,2,3\n",
+            r"expected a name of its own for each column, received 'a' more than once\. Rename",
+        ),
+        (",a\n0,2.5\n1,3.5\n", r"received none for column 0\. Name it, .*to_csv\(index=False\)"),
         ("2019,2020\n1.5,2e3\n", r"received '2019,2020' above '1\.5,2e3', which reads like names"),
         ("id,2020\n1.5,2.5\n", r"column 0, received 'id' in line 1\..* no name may be a number"),
-        ("a,b\n", "expected rows of numbers, received none"),
-        ("", "whose first line is empty"),
+        ("a,b\n", "expected rows of numbers below the names of columns, received none"),
+        ("", "expected a table, received an empty file"),
+        ("\na,b\n1.5,2.5\n", r"whose first line is empty\. Remove the lines"),
     ],
 )
-def test_text_that_is_no_table_of_numbers(tmp_path, text, message):
+def test_text_that_is_no_table_of_numbers(tmp_path, text, message, recwarn):
     with pytest.raises(ValueError, match=message) as caught:
         load_table(csv(tmp_path / "a.csv", text))
+    assert not recwarn.list  # NumPy's own words beside these
     assert "\n" not in str(caught.value)
+
+
+def test_tabs_by_the_name_of_such_files(tmp_path):
+    assert load_table(csv(tmp_path / "a.tsv", "a\tb\n" + lines(X[:, :2], "\t"))).names == ("a", "b")
 
 
 def test_what_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe1\x00")
-    with pytest.raises(ValueError, match="text in UTF-8"):
+    with pytest.raises(ValueError, match=r"text in UTF-8, received other bytes\. Save it as UTF-8"):
         load_table(tmp_path / "a.csv")
     with pytest.raises(ValueError, match="at most 10 bytes of memory"):
         load_table(csv(tmp_path / "b.csv", lines(X)), max_bytes=10)
@@ -108,8 +127,12 @@ def test_parquet(tmp_path):
         ("a.npy", np.zeros((4, 2, 2)), r"expected a table of real numbers.*shape \(4, 2, 2\)"),
         ("a.npy", np.zeros((4, 2), "complex64"), "received complex64"),
         ("a.npy", np.zeros((4, 0)), r"shape \(4, 0\)"),
-        ("a.png", None, "received another kind of file"),
-        ("folder", None, "received a folder"),
+        ("a.npy", np.zeros(4), r"shape \(4,\)\. Save it with rows and columns: .*x\[:, None\]"),
+        ("a.npy", np.array([["a", "b"]]), r"received dtype <U1\. Save an array of numbers with np\.save"),
+        ("a.png", None, r"received another kind of file\. Images take a recipe of images"),
+        ("a.xlsx", None, r"received another kind of file\. Save the table as \.csv"),
+        ("a.csv.gz", None, r"received another kind of file\. Unpack it"),
+        ("folder", None, r"received a folder\. Give a file in it; folders of images take a recipe of images"),
     ],
 )
 def test_what_is_no_table(tmp_path, name, array, message):

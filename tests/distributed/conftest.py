@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -62,3 +63,40 @@ def scenarios(tmp_path_factory, launch):
 def came_of(scenarios):
     """(name, number of processes, rank) -> what a scenario has written."""
     return lambda name, count, rank: np.load(scenarios[count] / f"{name}-{rank}.npz")
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """`function(rank)` in three threads that hand each other messages as processes do: what each returns or raises."""
+    own, given, meet = threading.local(), [b""] * 3, threading.Barrier(3, timeout=10)
+
+    def exchange(data):
+        given[own.rank] = data
+        meet.wait()
+        all_of_them = list(given)
+        meet.wait()
+        return all_of_them
+
+    monkeypatch.setattr(backends, "exchange", exchange)
+    monkeypatch.setattr(backends, "processes", lambda: 3)
+    monkeypatch.setattr(backends, "process_rank", lambda: own.rank)
+    monkeypatch.setattr(backends, "is_lost", lambda error: False)
+
+    def run(function):
+        came = [None] * 3
+
+        def one(rank):
+            own.rank = rank
+            try:
+                came[rank] = function(rank)
+            except Exception as error:
+                came[rank] = error
+
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return came
+
+    return run

@@ -1,7 +1,5 @@
 """An error of one process reaches those that wait, whichever of their questions it meets: asked of three threads."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -15,40 +13,20 @@ pytestmark = pytest.mark.one_engine
 
 
 @pytest.fixture
-def group(monkeypatch):
-    """`function(rank)` in three threads that hand each other messages as processes do: what each returns or raises."""
-    own, given, meet = threading.local(), [b""] * 3, threading.Barrier(3, timeout=10)
-
-    def exchange(data):
-        given[own.rank] = data
-        meet.wait()
-        all_of_them = list(given)
-        meet.wait()
-        return all_of_them
-
-    monkeypatch.setattr(backends, "exchange", exchange)
-    monkeypatch.setattr(backends, "processes", lambda: 3)
-    monkeypatch.setattr(backends, "process_rank", lambda: own.rank)
-    monkeypatch.setattr(backends, "is_lost", lambda error: False)
+def group(in_threads):
+    """`function(rank)` in three processes, which are then still together: what each returns or raises."""
 
     def run(function):
-        came, after = [None] * 3, [None] * 3
-
         def one(rank):
-            own.rank = rank
             try:
-                came[rank] = function(rank)
+                came = function(rank)
             except Exception as error:
-                came[rank] = error
-            after[rank] = gather(np.array([rank])).tolist()
+                came = error
+            return came, gather(np.array([rank])).tolist()
 
-        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert after == [[0, 1, 2]] * 3  # the group lives, and nobody is a question ahead
-        return came
+        came, after = zip(*in_threads(one), strict=True)
+        assert after == ([0, 1, 2],) * 3  # nobody is a question ahead
+        return list(came)
 
     return run
 

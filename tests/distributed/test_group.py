@@ -43,6 +43,14 @@ TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "l
             {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "gpu-a,gpu-b"},
             ("SLURM", 2, 1, None, "gpu-a:65000"),
         ),
+        (
+            {
+                "SLURM_STEP_NUM_TASKS": "2",
+                "SLURM_PROCID": "1",
+                "SLURM_STEP_NODELIST": "rack[1-2]-node[07-09,12],b",
+            },
+            ("SLURM", 2, 1, None, "rack1-node07:65000"),
+        ),
     ],
 )
 def test_the_environment_says_who_this_is(environment, expected):
@@ -55,6 +63,10 @@ def test_the_environment_says_who_this_is(environment, expected):
     [
         ({**TORCHRUN, "RANK": "2"}, "process 2 of 2"),
         ({**TORCHRUN, "RANK": "first"}, "RANK: expected a whole"),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"},
+            "meet at 'a': expected host:port",
+        ),
         ({**TORCHRUN, "RANK": ""}, "RANK: expected a whole number from the launcher, received none"),
     ],
 )

@@ -17,6 +17,7 @@ from flowkit.flows import artifacts
 from flowkit.flows.artifacts import FORMATS, Format
 from flowkit.surjections import Augment
 
+on_torch = pytest.mark.skipif(backends.name() != "torch", reason="a tracer of PyTorch's")
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
@@ -67,9 +68,9 @@ def test_what_is_frozen_is_of_one_size_and_one_thread_and_ends_with_an_error():
     assert not freezes()
 
 
-@pytest.mark.one_engine
+@on_torch
 def test_a_graph_goes_on_for_longer_than_the_rows_needed_that_it_was_made_from():
-    torch = pytest.importorskip("torch")
+    import torch
 
     def halved(x):
         """Each number below 1."""
@@ -108,7 +109,7 @@ def test_images_come_back_from_their_file_which_is_written_without_a_word(
     assert (image_flow.dequantize.as_stored(y) == images).all()
 
 
-@pytest.mark.one_engine
+@on_torch
 @pytest.mark.parametrize("what", ["decode", "encode_and_log_prob"])
 def test_the_quick_way_writes_a_glow(what, image_flow, tmp_path, monkeypatch):
     """The other takes minutes for a flow of 16 steps: sizes that a tracer holds are numbers to us."""
@@ -117,7 +118,7 @@ def test_the_quick_way_writes_a_glow(what, image_flow, tmp_path, monkeypatch):
     assert image_flow.export(tmp_path / "flow.onnx", what) < 1e-5
 
 
-@pytest.mark.one_engine
+@on_torch
 @pytest.mark.parametrize(("family", "what"), [(zoo.iaf, "encode_and_log_prob"), (zoo.maf, "decode")])
 def test_the_quick_way_writes_one_entry_after_the_other(family, what, x, perturb, tmp_path, monkeypatch):
     needs("onnx")
@@ -136,7 +137,7 @@ def test_a_file_that_differs_is_not_left(wrong, vector_flow, monkeypatch, tmp_pa
         "onnx",
         Format(
             ".onnx",
-            {"torch": ()},
+            {backends.name(): ()},
             lambda model, path, inputs, way: path.write_text("wrong"),
             lambda path: lambda inputs: [wrong(vector_flow.decode(inputs["z"], check=None))],
         ),
@@ -175,10 +176,12 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     (tmp_path / "model.bin").write_text("mine")
     with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
         artifacts.check_name(tmp_path / "model.xml", "openvino")
-    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={"torch": ("no_such_package",)}))
+    monkeypatch.setitem(
+        FORMATS, "onnx", FORMATS["onnx"]._replace(packages={backends.name(): ("no_such_package",)})
+    )
     with pytest.raises(ImportError, match="pip install no_such_package"):
         flow.export(tmp_path / "flow.onnx")
-    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={"torch": ()}))
+    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={backends.name(): ()}))
     drawing = Flow(Augment(1))
     drawing.build((None, 2))
     with pytest.raises(ContractError, match="draws noise on the way to latents"):

@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit import Flow, backends
 from flowkit.bijectors import Chain, Elementwise, Shift
-from flowkit.training import GuardedOptimizer
+from flowkit.training import GuardedOptimizer, Resume, averaged_weights
 
 X = np.random.default_rng(0).normal(size=(12, 2)).astype("float32")
 
@@ -49,8 +49,7 @@ def test_the_error_of_a_step_is_the_one_that_is_raised(optimizer, batch_size):
     with pytest.raises(MemoryError, match="no memory left"):
         flow.fit(X, batch_size=batch_size, shuffle=False, verbose=0)
     assert np.isfinite(flow.log_prob(X[:2])).all()
-    if optimizer != "averaged":  # on JAX, Keras's own averages are in the way of a second `fit`
-        flow.fit(X, batch_size=6, verbose=0)
+    flow.fit(X, batch_size=6, verbose=0)
     assert np.isfinite(flow.log_prob(X[:2])).all()
 
 
@@ -75,10 +74,83 @@ def test_a_later_fit_raises_what_is_wrong_with_it_alone():
         flow.fit(X, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train_begin=broken)])
 
 
+class Disk(keras.utils.PyDataset):
+    """Batches of a disk that fails at the second read."""
+
+    reads = 0
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        self.reads += 1
+        if self.reads > 1:
+            raise OSError("no such disk")
+        return (X,)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict", "train_on_batch"])
+def test_weights_that_were_set_since_the_last_step_stay(method):
+    flow = fitting("adam")
+    flow.train_on_batch(X)
+    others = [weight + 1 if weight.dtype.kind == "f" else weight for weight in flow.get_weights()]
+    flow.set_weights(others)
+    with pytest.raises((OSError, MemoryError)):
+        flow.train_on_batch(X[:4]) if method == "train_on_batch" else getattr(flow, method)(Disk(), verbose=0)
+    flow.log_prob(X[:2])
+    for one, other in zip(flow.get_weights(), others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_averages_in_the_place_of_weights_are_neither_evaluated_nor_trained_away():
+    flow, plain = fitting(OPTIMIZERS["averaged"](), at=99), fitting(OPTIMIZERS["averaged"](), at=99)
+    for fitted in (flow, plain):
+        fitted.fit(X, batch_size=6, shuffle=False, verbose=0)
+    with averaged_weights(flow):
+        flow.evaluate(X, verbose=0)
+    flow.evaluate(X, verbose=0)
+    for fitted in (flow, plain):
+        fitted.fit(X, batch_size=6, shuffle=False, verbose=0)
+    for one, other in zip(flow.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(backends.name() != "jax", reason="only JAX takes several steps as one")
+def test_of_several_steps_those_before_the_one_that_failed_are_kept():
+    steps = []
+    states = []
+    for count in (3, 1):
+        flow = fitting(keras.optimizers.Adam(0.1), at=99)
+        flow.compile(flow.optimizer, steps_per_execution=count, run_eagerly=True)
+        step = flow.train_step
+
+        def failing(state, data, step=step):
+            steps.append(0)
+            if len(steps) == 3:
+                raise KeyboardInterrupt
+            logs, new = step(state, data)
+            left = {id(value) for values in new for value in values}
+            for value in (value for values in state for value in values):
+                if id(value) not in left:
+                    value.delete()  # as a step that is compiled does
+            return logs, new
+
+        steps.clear()
+        flow.train_step = failing
+        with pytest.raises(KeyboardInterrupt):
+            flow.fit(X, batch_size=4, shuffle=False, verbose=0)
+        states.append(flow.get_weights() + [ops.convert_to_numpy(v) for v in flow.optimizer.variables])
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.skipif(backends.name() != "jax", reason="only JAX writes over the weights in a step")
-def test_weights_that_are_lost_are_told():
+def test_weights_that_are_lost_are_told(tmp_path):
     flow = fitting("adam", at=99)
-    flow.fit(X, batch_size=4, verbose=0)
+    checkpoint = Resume(tmp_path / "checkpoint.npz")
+    flow.fit(X, batch_size=4, verbose=0, callbacks=[checkpoint])
+    before = flow.get_weights()
+    step = flow.train_function
 
     def lost(state, iterator):
         for value in (value for values in state for value in values):
@@ -88,10 +160,23 @@ def test_weights_that_are_lost_are_told():
     flow.train_function = backends.giving_back(lost, flow)
     with pytest.raises(MemoryError, match="no memory left"):
         flow.fit(X, batch_size=4, verbose=0)
-    with pytest.raises(RuntimeError, match=r"were lost.*make the flow anew"):
-        flow.log_prob(X)
-    with pytest.raises(RuntimeError, match=r"were lost.*make the flow anew"):
-        flow.sample(2)
+    flow.train_function = step
+    for use in (
+        lambda: flow.log_prob(X),
+        lambda: flow.sample(2),
+        lambda: flow.fit(X, verbose=0),
+        lambda: flow.train_on_batch(X),
+        lambda: flow.evaluate(X, verbose=0),
+        lambda: flow.save(tmp_path / "flow.keras"),
+        flow.get_weights,
+    ):
+        with pytest.raises(RuntimeError, match=r"were lost.*make the flow anew"):
+            use()
+    checkpoint.load(flow)
+    for one, other in zip(flow.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    flow.fit(X, batch_size=4, verbose=0)
+    assert np.isfinite(flow.log_prob(X)).all()
 
 
 def test_a_loss_is_scaled_outside_the_guard():

@@ -99,6 +99,26 @@ def test_what_is_frozen_after_an_epoch_stays_in_the_next():
     assert (second != third).any()
 
 
+@on_torch
+def test_single_batches_report_by_the_metrics_of_the_last_compile(monkeypatch):
+    def reported():
+        keras.utils.set_random_seed(0)
+        flow = vectors("none")
+        logs = []
+        for _ in range(2):
+            flow.compile(OPTIMIZERS["Adam"]())
+            flow.fit(X, batch_size=16, epochs=1, verbose=0)
+            flow.compile(OPTIMIZERS["Adam"]())
+            logs += [flow.train_on_batch(X[:8], return_dict=True) for _ in range(2)]
+        return logs
+
+    lean = reported()
+    monkeypatch.setattr(backends, "lean_train_step", lambda model, own, *given: own(*given))
+    for one, other in zip(lean, reported(), strict=True):
+        assert one.keys() == other.keys()
+        np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-6)
+
+
 @on_jax
 @pytest.mark.optimized
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

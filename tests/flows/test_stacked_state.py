@@ -1,5 +1,6 @@
 """Weights, moments and averages of alike steps that lie in stacks while an epoch lasts: the same training on JAX."""
 
+import gc
 import itertools
 import warnings
 
@@ -366,6 +367,48 @@ def test_weights_are_given_back_when_stacks_are_not_made(looping, monkeypatch, m
     unchanged(before, model)
     monkeypatch.undo()
     model.fit(X, batch_size=20, verbose=0)
+
+
+def on_the_device():
+    import jax
+
+    gc.collect()
+    return sum(array.nbytes for array in jax.live_arrays())
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_no_step_has_values_beside_their_stacks(looping, monkeypatch, validated):
+    from flowkit.backends.jax.drift import Listening
+
+    seen, listen = [], Listening.__call__
+
+    def count(self, state, iterator):
+        seen.append(on_the_device())
+        return listen(self, state, iterator)
+
+    monkeypatch.setattr(Listening, "__call__", count)
+    model = flow(depth=2)
+    model.compile("adam")
+    model.fit(X, batch_size=20, epochs=3, verbose=0, validation_data=X[:20] if validated else None)
+    for _ in range(2):
+        model.train_on_batch(X[:20])
+    model.fit(X, batch_size=20, verbose=0)
+    weights = sum(ops.convert_to_numpy(v).nbytes for v in model.trainable_variables)
+    assert (
+        max(seen[2:]) - min(seen[2:]) < weights / 2
+    )  # batches and metrics; the first two steps make the program
+
+
+def test_a_flow_that_is_gone_has_left_the_device(looping):
+    def trained():
+        model = flow(depth=2)
+        model.compile("adam")
+        model.fit(X, batch_size=20, verbose=0)
+
+    trained()
+    before = on_the_device()
+    trained()
+    assert on_the_device() == before
 
 
 def test_what_is_put_back_is_not_held_twice():

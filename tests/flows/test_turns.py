@@ -74,6 +74,23 @@ def test_beside_training_another_thread_is_refused_clearly(flow, x, name):
     assert elsewhere(lambda: flow.log_prob(x)).shape == (64,)  # afterwards all is as before
 
 
+def test_weights_are_not_taken_out_of_training_by_another_thread(flow, x):
+    before = flow.get_weights()
+    ways = {
+        "get_weights": flow.get_weights,
+        "set_weights": lambda: flow.set_weights(before),
+        "save": lambda: copy.deepcopy(flow),
+    }
+
+    def ask():
+        for name, way in ways.items():
+            with pytest.raises(RuntimeError, match=f"{name} expects a flow .* inside fit elsewhere"):
+                elsewhere(way)
+
+    flow.fit(x, batch_size=32, verbose=0, callbacks=[Meanwhile(ask)])
+    assert not np.array_equal(before[0], elsewhere(flow.get_weights)[0])
+
+
 def test_the_training_thread_may_ask(flow, x):
     class AtTheEnd(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

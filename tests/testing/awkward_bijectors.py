@@ -258,6 +258,31 @@ class Simplex(Bijector):
         return self._power(q, 0.5)
 
 
+class Power(Elementwise):
+    """x^p, p = exp(a): where a is large it overflows in the middle of its domain."""
+
+    spec = BijectorSpec(domain=Domain.POSITIVE, codomain=Domain.POSITIVE)
+
+    def build(self, x_shape):
+        self.a = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="a")
+
+    def _power(self, x, a):
+        return ops.exp(ops.exp(a) * ops.log(x)), a + (ops.exp(a) - 1) * ops.log(x)
+
+    def _forward(self, x):
+        return self._power(x, self.a.value)
+
+    def _inverse(self, z):
+        return self._power(z, -self.a.value)
+
+
+class OtherNames(Conditional):
+    """`build` names its shapes otherwise."""
+
+    def build(self, shape, context_shape=None):
+        super().build(shape, context_shape)
+
+
 VECTOR = ((1,), (3,))
 AWKWARD = [
     Case("LeakyReLU", LeakyReLU, VECTOR),
@@ -280,6 +305,8 @@ AWKWARD = [
     Case("Tilted", Tilted, ((3,), (2, 4))),
     Case("Autoregressive", Autoregressive, ((1,), (4,))),
     Case("Conditional", Conditional, VECTOR),
+    Case("Power", Power, VECTOR),
+    Case("OtherNames", OtherNames, VECTOR),
     Case("Steep", lambda: fb.Scale(12.0), VECTOR),
     Case("Flat", lambda: fb.Scale(-12.0), VECTOR),
     Case("FarShift", lambda: fb.Shift(1e6), VECTOR),

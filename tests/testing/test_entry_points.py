@@ -335,6 +335,11 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
     ("target", "engine", "message"),
     [
         ("tests/testing/things.py:Thing", None, "flowkit: 'tests/testing/things.py' has no 'Thing'"),
+        (
+            "tests.testing.things:Rihgt",
+            None,
+            "flowkit: 'tests.testing.things' has no 'Rihgt'; did you mean 'Right'?",
+        ),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
         ("nowhere.py:b", None, "flowkit: no file 'nowhere.py'"),
     ],

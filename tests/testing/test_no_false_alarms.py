@@ -28,6 +28,7 @@ NEVER_JUDGED = {
     ("Hyperbolic", "log-det gradient"): FLAT,
     ("ManyTerms", "log-det gradient"): FLAT,
     ("Conditional", "log-det gradient"): FLAT,
+    ("OtherNames", "log-det gradient"): FLAT,
     ("Steep", "log-det gradient"): FLAT,
     ("Flat", "log-det gradient"): FLAT,
     ("FarShift", "log-det gradient"): FLAT,

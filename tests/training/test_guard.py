@@ -6,7 +6,7 @@ from standin import compiled, identical, rows, values
 
 from flowkit import Flow, backends, training
 from flowkit.bijectors import Shift
-from flowkit.training.guard import guarded
+from flowkit.training.diverged import guarded
 
 BATCH = 8
 
@@ -56,6 +56,35 @@ def test_a_loss_that_overflows_is_not_followed_though_its_gradients_are_finite()
     flow.fit(np.full((4, 2), 1e20, "float32"), verbose=0)
     assert int(flow.optimizer.skipped) == 1
     assert not values(flow.trainable_variables)[0].any()
+
+
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 1.0}], ids=["moments", "clipped"])
+def test_gradients_whose_squares_overflow_are_not_followed(options):
+    weights = [keras.Variable([1.0, 2.0]), keras.Variable([3.0])]
+    optimizer = training.GuardedOptimizer(keras.optimizers.Adam(0.1, **options))
+    optimizer.build(weights)
+    backends.use_multi_tensor(optimizer)
+    before = values([*weights, *optimizer.inner_optimizer.variables])
+    optimizer.apply([ops.convert_to_tensor([1e25, 1.0]), ops.convert_to_tensor([1.0])], weights)
+    assert int(optimizer.skipped) == 1
+    assert identical(before, values([*weights, *optimizer.inner_optimizer.variables]))
+    optimizer.apply([ops.convert_to_tensor([1e18, 1.0]), ops.convert_to_tensor([1.0])], weights)
+    assert int(optimizer.skipped) == 1
+    assert all(np.isfinite(v).all() for v in values([*weights, *optimizer.inner_optimizer.variables]))
+
+
+def test_gradients_of_an_embedding_are_looked_at():
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="int32"), keras.layers.Embedding(3, 2), keras.layers.Flatten()]
+    )
+    model.compile(training.GuardedOptimizer(keras.optimizers.SGD(0.1)), loss="mse", run_eagerly=True)
+    before = values(model.weights)
+    x = np.array([[0], [1], [1], [2]], "int32")
+    model.train_on_batch(x, np.array([[0, 0], [np.inf, 0], [0, 0], [0, 0]], "float32"))
+    assert identical(before, values(model.weights))
+    model.train_on_batch(x, np.zeros((4, 2), "float32"))
+    assert int(model.optimizer.skipped) == 1
+    assert not identical(before, values(model.weights))
 
 
 def test_without_the_guard_the_weights_are_lost():

@@ -11,6 +11,7 @@ import pytest
 
 from flowkit import training, zoo
 from flowkit.training import Log
+from flowkit.training.targets import TARGETS
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (32, 4, 4, 1), dtype="uint8")
 
@@ -109,7 +110,14 @@ def test_wandb_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     fit(log("wandb", tmp_path), epochs=1)
     name = (tmp_path / "run").read_text()
-    assert list(tmp_path.glob(f"wandb/offline-run-*-{name}/run-{name}.wandb"))
+    (kept,) = tmp_path.glob(f"wandb/offline-run-*-{name}")
+    told = (kept / f"run-{name}.wandb").read_bytes()
+    assert all(key in told for key in (b"bits_per_dim", b"images_per_second", b"latents", b"width"))
+    assert [path.suffix for path in kept.glob("files/media/images/samples*")] == [".png"]
+    resumed = TARGETS["wandb"](tmp_path, 1, {})  # of a run that goes on after its first epoch
+    resumed.scalars(2, {"bits_per_dim": 2.0})
+    resumed.close()
+    assert (tmp_path / "run").read_text() == name
 
 
 @pytest.mark.one_engine

@@ -1,5 +1,7 @@
+import functools
 import io
 import sys
+import threading
 import types
 
 import keras
@@ -8,6 +10,7 @@ from rich.console import Console
 from standin import compiled, rows
 
 from flowkit import training
+from flowkit.training.patience import Patience
 
 pytestmark = pytest.mark.one_engine
 
@@ -190,10 +193,97 @@ def test_a_notebook_has_a_bar_and_the_lines_stay(monkeypatch):
     monkeypatch.setattr(console, "is_jupyter", True)
     printed = []
     monkeypatch.setattr(console, "print", lambda line, **options: printed.append(line))
+    monkeypatch.setattr("flowkit.training.progress.Patience", AtOnce)
+    monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
     fit([training.ProgressBar(8, console=console)], epochs=2)
     assert any('max="4" value="4"' in picture for picture in shown)
     assert shown[-1] == ""
+    assert printed.pop(0) == COMPILING
     assert [line.split()[1] for line in printed] == ["1/2", "2/2"]
+
+
+COMPILING = "compiling the training step; this happens once"
+
+
+class AtOnce:
+    """Stands in for `Patience` that has run out, or has not yet."""
+
+    def __init__(self, say, *, out=True):
+        if out:
+            say()
+
+    def over(self):
+        pass
+
+
+@pytest.mark.every_engine
+def test_what_the_engine_compiles_is_told_and_nothing_where_it_compiles_nothing(monkeypatch):
+    monkeypatch.setattr("flowkit.training.progress.Patience", AtOnce)
+    lines = shown(terminal=False)[0].splitlines()
+    compiles = keras.backend.backend() != "torch"
+    assert lines.count(COMPILING) == compiles
+    assert lines[compiles].startswith("epoch 1/2  loss ")
+    eager = compiled(keras.optimizers.Adam(0.1))
+    eager.run_eagerly = True
+    text = io.StringIO()
+    bar = training.ProgressBar(8, console=Console(file=text, force_terminal=False, width=200))
+    eager.fit(rows(16), batch_size=8, verbose=0, callbacks=[bar])
+    assert COMPILING not in text.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("out", [False, True])
+def test_a_long_first_step_is_told_once_before_it_and_the_bar_goes_on(monkeypatch, terminal, out):
+    monkeypatch.setattr("flowkit.training.progress.Patience", functools.partial(AtOnce, out=out))
+    monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
+    text, _ = shown(terminal=terminal)
+    assert text.count(COMPILING) == out
+    if out:
+        assert text.index(COMPILING) < text.index("epoch 1/2  loss")
+    assert ("4/4" in text) == terminal
+
+
+def test_nothing_waits_any_more_once_the_first_step_or_fit_has_ended(monkeypatch):
+    monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
+    monkeypatch.setattr(
+        "flowkit.training.progress.Patience", lambda say: Patience(say, seconds=threading.TIMEOUT_MAX)
+    )
+    waiting = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            waiting.append(any(thread.name == "patience" for thread in threading.enumerate()))
+
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise OSError("pretended")
+
+    bar = training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
+    fit([bar, Look()], epochs=1)
+    assert waiting == [True, False, False, False]
+    bar = training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
+    with pytest.raises(OSError, match="pretended"):
+        fit([bar, Fail()], epochs=1)
+    bar.close()
+    assert not any(thread.name == "patience" for thread in threading.enumerate())
+    assert bar.console.file.getvalue() == ""
+
+
+def test_patience_says_it_once_when_it_has_run_out_and_never_when_it_is_over():
+    said, told = [], threading.Event()
+
+    def say():
+        said.append("long")
+        told.set()
+
+    with Patience(say, seconds=0):
+        assert told.wait(60)
+    assert said == ["long"]
+    Patience(say, seconds=threading.TIMEOUT_MAX).over()
+    with pytest.raises(OSError, match="failed"), Patience(say, seconds=threading.TIMEOUT_MAX):
+        raise OSError("failed")
+    assert said == ["long"]
+    assert not any(thread.name == "patience" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
@@ -205,6 +295,7 @@ def test_several_steps_at_once_count_as_many(monkeypatch, at_once):
     text = io.StringIO()
     bar = training.ProgressBar(8, console=Console(file=text, force_terminal=False, width=200))
     bar.set_params({"steps": 10, "epochs": 2})
+    bar.set_model(types.SimpleNamespace(run_eagerly=True))
     bar.on_train_begin()
     bar.on_epoch_begin(0)
     for begun in range(0, 10, at_once):

@@ -385,3 +385,20 @@ def test_a_checkpoint_without_one_of_its_keys_is_damaged(tmp_path, damage):
         checkpoint_file.write(path, arrays, meta | damage, keep=None)
     with pytest.warns(UserWarning, match=r"a\.npz: .+: the checkpoint is damaged, going on from"):
         assert identical(whole, train(path))
+
+
+@pytest.mark.one_engine
+def test_another_fit_goes_on_from_the_epochs_that_are_done(tmp_path):
+    def trained(*until):
+        model = compiled(keras.optimizers.Adam(0.05))
+        ordered, log = batches(rows(40), batch_size=8), []
+        resume = training.Resume(tmp_path / f"{len(until)}.npz", batches=ordered)
+        resume.load(model)
+        seen = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: log.append(epoch))
+        for epochs in until:
+            resume.fit(model, epochs, [seen])
+        return log, values([*model.variables, *model.optimizer.variables])
+
+    (once, whole), (twice, parts) = trained(4), trained(1, 4)
+    assert once == twice == [0, 1, 2, 3]
+    assert identical(whole, parts)

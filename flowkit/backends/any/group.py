@@ -77,8 +77,3 @@ def trains_apart():
 def is_lost(error):
     """Whether `error` says that another process does not answer any more."""
     return False
-
-
-def missing():
-    """The ranks that have ended. To be asked by all that are left, at the same time."""
-    return []

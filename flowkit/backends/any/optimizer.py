@@ -3,9 +3,12 @@
 import keras
 
 
-def all_finite(tensors):
-    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
-    return keras.ops.all(keras.ops.stack([keras.ops.all(keras.ops.isfinite(t)) for t in tensors]))
+def norm_is_finite(tensors):
+    """Whether the Euclidean norm of all `tensors` together is finite, and its square: a tensor of one bool."""
+    tensors = [keras.ops.convert_to_tensor(tensor) for tensor in tensors]
+    double = any(keras.backend.standardize_dtype(tensor.dtype) == "float64" for tensor in tensors)
+    wide = [keras.ops.cast(tensor, "float64" if double else "float32") for tensor in tensors]
+    return keras.ops.isfinite(sum(keras.ops.sum(keras.ops.square(tensor)) for tensor in wide))
 
 
 def use_multi_tensor(optimizer):

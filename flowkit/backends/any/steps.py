@@ -10,6 +10,10 @@ def settle(model):
     """Between two steps: put weights that the engine holds back into `model`. Raises RuntimeError if they are lost."""
 
 
+def unshare(model):
+    """When `fit` has ended: a value of its own for each weight, where averages were put in place."""
+
+
 def current(model, variable):
     """The value of a variable of `model`'s optimizer, also between two steps; the other weights stay where they are."""
     return variable.value

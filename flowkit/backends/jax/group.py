@@ -1,14 +1,11 @@
 """A group of processes that train one model on JAX: one program for all, over all of their devices."""
 
-import json
 import os
 import re
-import time
 
 import jax
 import keras
 import numpy as np
-from jax._src import distributed  # its client is how processes leave words for each other
 from jax.experimental import multihost_utils
 
 from flowkit.backends.any.group import copy_from_main, drawing_apart, left_to_main, summed
@@ -22,7 +19,6 @@ __all__ = [
     "join",
     "leave",
     "left_to_main",
-    "missing",
     "process_rank",
     "processes",
     "summed",
@@ -33,7 +29,6 @@ __all__ = [
 _HEARTBEAT = 45  # seconds without one after which a process counts as lost
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
 _PIECE = 64 * 2**20  # bytes of each process that are handed on at once
-_WAIT = 3.0  # seconds in which processes that are left say so
 
 
 def join(address, count, rank, local_rank, seconds):
@@ -130,19 +125,3 @@ def is_lost(error):
     told = r"UNAVAILABLE: |[A-Z_]+: .*(?i:gloo|nccl|coordination|heartbeat)"
     mine = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
     return mine and re.match(told, str(error), re.DOTALL) is not None
-
-
-def missing():
-    """The ranks that have ended. To be asked by all that are left, at the same time."""
-    others = set(range(processes())) - {process_rank()}
-    client = distributed.global_state.client
-    try:
-        client.key_value_set(f"flowkit/here/{process_rank()}", json.dumps(True))
-        end = time.monotonic() + _WAIT
-        while others and time.monotonic() < end:
-            there = dict(client.key_value_dir_get("flowkit/here/"))
-            others -= {int(key.rpartition("/")[2]) for key in there}
-            time.sleep(0.1)
-    except Exception:  # process 0 keeps these words
-        return [0]
-    return sorted(others)

@@ -113,10 +113,19 @@ def several_steps(own, step, count, at_once):
 
 
 def _in_turn(step, state, batches):
-    each = []
-    for batch in batches:
-        logs, state = step(state, batch)
-        each.append(logs)
+    each, given = [], state
+    try:
+        for batch in batches:
+            logs, state = step(state, batch)
+            each.append(logs)
+    except BaseException:
+        # The first step has written over what was given; what the last one gave is there for whoever puts it back.
+        for values, newer in zip(given, state, strict=True):
+            if isinstance(values, Stacked):
+                values.entries = newer.entries
+            else:
+                values[:] = newer
+        raise
     if drift.NAME in logs:
         logs = {**logs, drift.NAME: functools.reduce(jnp.maximum, [one[drift.NAME] for one in each])}
     return logs, state

@@ -15,11 +15,9 @@ from flowkit.backends.any.optimizer import step_if  # noqa: F401  (a compiled st
 from flowkit.backends.jax import parts, stacks
 
 
-def all_finite(tensors):
-    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
-    if not _by_shape():
-        return one_by_one.all_finite(tensors)
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(stack)) for _, stack in _stacks(tensors)]))
+def norm_is_finite(tensors):
+    """Whether the Euclidean norm of all `tensors` together is finite, and its square: a tensor of one bool."""
+    return one_by_one.norm_is_finite([stack for _, stack in _stacks(tensors)] if _by_shape() else tensors)
 
 
 def use_multi_tensor(optimizer):

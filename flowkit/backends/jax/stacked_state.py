@@ -21,30 +21,44 @@ class Stacking:
 
     def __init__(self, step, model):
         self._step, self._model = step, model
-        self._plan = self._made_for = None
-        self._given = None  # the list of weights that the last step gave, if there is no plan
+        self._plan = self._made_for = None  # what lies together, and the variables that it is for
+        self._given = None  # the state that the last step gave
 
     def __call__(self, state, iterator):
-        known = isinstance(state[0], Stacked) or state[0] is self._given
+        known = self._given is not None and state[0] is self._given[0]
         if not known:
+            self._let_go()
             iterator = self._enter(state, iterator)
         if known or self._plan is None:
             logs, state = self._step(state, iterator)
         else:
+            for variable in itertools.chain(*self._made_for[1:]):
+                variable._value = None  # of which `train_on_batch` does not empty the model
             with self._plan.packed(state) as stacked:
                 logs, state = self._step(stacked, iterator)
-        self._given = state[0] if self._plan is None else None
+        self._given = state
         return logs, state
 
     def look(self):
         """After the last step: wait for what is left to be told."""
-        self._given = None
+        self._let_go()
         self._step.look()
 
     def forget(self):
         """After the last step: tell nothing of what is left."""
-        self._given = None
+        self._let_go()
         self._step.forget()
+
+    def _let_go(self):
+        """Let go of the values that earlier steps gave, which are in the model, or in Keras's new lists.
+
+        Keras keeps its last state until a step has given the next one: each value would be there beside its stack.
+        """
+        held = getattr(self._model, "_jax_state", None) or {}
+        for values in (*(self._given or ()), *held.values()):
+            if isinstance(values, Stacked):
+                values.let_go()
+        self._given = self._model._jax_state = None
 
     def _enter(self, state, iterator):
         """Find the plan for lists of values; the answer is the iterator, whose next batch it may have looked at."""

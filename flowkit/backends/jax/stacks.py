@@ -7,6 +7,7 @@ it hands from step to step, hold stacks while an epoch lasts; who goes through s
 
 import contextlib
 import contextvars
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,15 @@ class Layout:
     """Which values of a list lie on top of each other: a tuple of places for each entry, of one place for one alone."""
 
     def __init__(self, groups, plan):
-        self.groups, self.plan = groups, plan
+        self.groups = groups
+        # Weakly: JAX remembers layouts of programs that are gone, and with a plan all weights would stay on the device.
+        self._plan = None if plan is None else weakref.ref(plan)
         self.size = sum(len(group) for group in groups)
+
+    @property
+    def plan(self):
+        """The plan that a step over such a list follows."""
+        return self._plan and self._plan()
 
     def pack(self, values, entries):
         """Move the values of a list to `entries`, which is empty, one by one: no more than one stack is there twice."""
@@ -79,6 +87,10 @@ class Stacked:
             entries, self.entries = self.entries, None
             self._values = self.layout.unpack(entries.pop(0) for _ in range(len(entries)))
         return iter(self._values)
+
+    def let_go(self):
+        """Hold nothing any more: the values are in the model."""
+        self.entries = self._values = None
 
     def __getitem__(self, place):
         """One value, for which the stacks stay as they are."""

@@ -6,6 +6,7 @@ that and hide the error itself.
 """
 
 import jax
+import jax.numpy as jnp
 
 
 def giving_back(step, model):
@@ -30,10 +31,13 @@ def settle(model):
     """Between two steps: put weights that the engine holds back into `model`. Raises RuntimeError if they are lost."""
     model.jax_state_sync()
     if model._weights_lost:
-        raise RuntimeError(
-            f"the weights of {model.name!r} were lost when a step failed on the device, which had begun to write over "
-            "them: make the flow anew, or load it from a file."
-        )
+        if any(variable._value is None for variable in _variables(model)):
+            raise RuntimeError(
+                f"the weights of {model.name!r} were lost when a step failed on the device, which had begun to write "
+                "over them: make the flow anew, load it from a file, or have flowkit.training.Resume load its "
+                "checkpoint."
+            )
+        model._weights_lost = False  # somebody has brought all of them back
 
 
 def current(model, variable):
@@ -45,6 +49,24 @@ def current(model, variable):
     return slots[next(i for i, one in enumerate(model.optimizer.variables) if one is variable)]
 
 
+def unshare(model):
+    """When `fit` has ended: a value of its own for each weight, where averages were put in place.
+
+    Steps and evaluations write over the values that they are handed.
+    """
+    seen = set()
+    for variable in _variables(model):
+        value = variable._value
+        if id(value) in seen and value is not None and not value.is_deleted():
+            variable.assign(jnp.copy(value))
+        seen.add(id(value))
+
+
+def _variables(model):
+    optimizer = getattr(model, "optimizer", None)
+    return [*(optimizer.variables if optimizer else []), *model.variables]
+
+
 def _put_back(model, state):
     kinds = [model.trainable_variables, model.non_trainable_variables]
     if len(state) == 4:
@@ -54,6 +76,8 @@ def _put_back(model, state):
     for variable, value in (pair for pairs in map(zip, kinds, state) for pair in pairs):
         if isinstance(value, jax.Array) and value.is_deleted():
             model._weights_lost = True
-            model._jax_state = None  # Keras would put the same values back
+            variable._value = None
         elif variable._value is None:
             variable.assign(value)
+    # What Keras still holds is of an earlier step, or of another method: it would put that in the place of these.
+    model._jax_state, model._jax_state_synced = None, True

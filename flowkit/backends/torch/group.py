@@ -20,16 +20,12 @@ __all__ = [
     "join",
     "leave",
     "left_to_main",
-    "missing",
     "process_rank",
     "processes",
     "summed",
     "trains_apart",
     "use_devices",
 ]
-
-_WAIT = 3.0  # seconds in which processes that are left say so
-_store = None  # where processes leave words for each other
 
 
 def join(address, count, rank, local_rank, seconds):
@@ -38,13 +34,11 @@ def join(address, count, rank, local_rank, seconds):
     `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
     if it has all devices of the host.
     """
-    global _store
     timeout = datetime.timedelta(seconds=seconds)
     place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
     store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
     store.set_timeout(timeout)
     store = _of_this_start(store, rank, count, seconds)
-    _store = torch.distributed.PrefixStore("flowkit", store)
     kinds = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
@@ -175,17 +169,3 @@ def is_lost(error):
     # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
     of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None
     return of_gloo or isinstance(error, torch.distributed.DistError)
-
-
-def missing():
-    """The ranks that have ended. To be asked by all that are left, at the same time."""
-    others = set(range(processes())) - {process_rank()}
-    try:
-        _store.set(f"here/{process_rank()}", b"1")
-        end = time.monotonic() + _WAIT
-        while others and time.monotonic() < end:
-            others -= {rank for rank in others if _store.check([f"here/{rank}"])}
-            time.sleep(0.1)
-    except RuntimeError:  # process 0 keeps the store, if the launcher does not
-        return [0]
-    return sorted(others)

@@ -14,7 +14,7 @@ __all__ = ["add_to_means", "around_steps", "lean_train_step", "several_steps"]
 def lean_train_step(model, own, *given):
     """`own(*given)`, the training step that Keras has for `model`, or the same with less around it.
 
-    The same calls in the same order, but the weights are not looked up three times, in all layers, in each step. In a
+    The same calls in the same order, but weights and metrics are not looked up, in all layers, in each step. In a
     group of processes the optimizer is given the mean of their gradients, unless Keras takes that mean itself.
     """
     averages = getattr(model, "ddp_model", None) is not None  # from Keras 3.16 on
@@ -34,7 +34,8 @@ def lean_train_step(model, own, *given):
         model.optimizer.scale_loss(loss).backward()
         with torch.no_grad():
             model.optimizer.apply(_mean_gradients([tensor.grad for tensor in tensors]), weights)
-    return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    with model.looked_up.standing():
+        return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ def cut(x, at):
 
     In one call, since the gradients of both are then put side by side; those of slices are padded with zeros and added.
     """
-    return torch.split(x, [at, x.shape[-1] - at], -1)
+    return x.split_with_sizes([at, x.shape[-1] - at], -1)
 
 
 def cut_rows(x, sizes):
@@ -21,7 +21,7 @@ def cut_rows(x, sizes):
 
     In one call, as in `cut`.
     """
-    return torch.split(x, sizes, -2)
+    return x.split_with_sizes(sizes, -2)
 
 
 def reaches(x, edges):

@@ -11,10 +11,10 @@ from flowkit.backends.any.optimizer import update_alike  # noqa: F401  (Keras's 
 from flowkit.backends.torch.values import values
 
 
-def all_finite(tensors):
-    """Whether no entry of any of the `tensors` is NaN or infinite: a tensor of one bool."""
-    largest = torch._foreach_norm([tensor.detach() for tensor in tensors], ord=float("inf"))
-    return torch.stack(largest).isfinite().all()
+def norm_is_finite(tensors):
+    """Whether the Euclidean norm of all `tensors` together is finite, and its square: a tensor of one bool."""
+    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])
+    return torch.stack(norms).square().sum().isfinite()
 
 
 def use_multi_tensor(optimizer):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from flowkit.cli import completion
 from flowkit.cli.engine import use
 from flowkit.cli.options import Backend, shapes
 
@@ -49,6 +50,7 @@ def info(
             metavar="[NAME]",
             help="A family such as nsf, a recipe or preset such as glow/digits, the folder of a run or preset, "
             "hf://user/name, or a .keras file.",
+            autocompletion=completion.recipes,
         ),
     ] = None,
     cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,

@@ -5,13 +5,18 @@ from typing import Annotated
 
 import typer
 
-from flowkit.cli import paths
+from flowkit.cli import completion, paths
 from flowkit.cli.engine import use
 from flowkit.cli.options import Backend, Data
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a name such as glow/fashion-mnist.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe file, or a name such as glow/fashion-mnist.", autocompletion=completion.recipes
+        ),
+    ],
     data: Data = None,
     backend: Backend = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of the recipe's.")] = None,

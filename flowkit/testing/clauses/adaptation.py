@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 
 import numpy as np
 from keras import ops
@@ -10,7 +11,7 @@ from flowkit.contract import FlowLayer
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.saving import restored
 from flowkit.testing.given.points import points_of
-from flowkit.testing.verdicts.broken import Broken, Undecided
+from flowkit.testing.verdicts.broken import Broken, Undecided, point
 
 
 def _applies(subject):
@@ -23,7 +24,8 @@ def _applies(subject):
 @clause(
     "adaptation",
     "adapt sets the weights the same each time, is asked for before use, saved, and never done by a call",
-    hint="Set statistics in _adapt alone, and say so in a weight from adapted_flag, which is saved.",
+    hint="Set statistics in _adapt alone, and say so in a weight, self.flag = adapted_flag(self) in build and "
+    "self.flag.assign(True) in _adapt, by flowkit.contract.adaptation.adapted_flag: it is saved with the layer.",
     per="once",
     applies=_applies,
 )
@@ -34,7 +36,7 @@ def adaptation(trial):
     context = subject.context(event, 1, len(x))
     flagged = any(v.name == "adapted" for v in fresh.non_trainable_variables)
     if not flagged:
-        raise Broken("a saved, non-trainable weight named 'adapted' (see adapted_flag)", "none")
+        raise Broken("a saved, non-trainable weight named 'adapted'", "none")
     _refuses(trial, fresh, x, context)
     try:
         named = subject.named(fresh, x.shape, context)
@@ -46,6 +48,7 @@ def adaptation(trial):
         raise Broken("adapt to set the flag 'adapted'", "a flag that is still False")
     fresh.adapt(ops.convert_to_tensor(x, dtype="float32"), **named)
     _equal(once, fresh, "a second adapt on the same batch")
+    _stands_constants(trial, x, context)
     for inverse, points in trial.directions:
         others = points_of(
             trial.domain(inverse), np.random.default_rng(11).normal(size=(len(x), *points.shape[1:]))
@@ -67,6 +70,29 @@ def _refuses(trial, fresh, x, context):
         except ValueError:  # ContractError is one
             continue
         raise Broken(f"{'inverse' if inverse else 'forward'} to refuse before adapt", "an answer")
+
+
+def _stands_constants(trial, x, context):
+    """A column that does not vary, as the dark corner of an image: refused by a ValueError, or finite weights."""
+    layer, constant = trial.subject.built(trial.event), np.array(x)
+    # On the real line that is 0, whose mean is exact: of another number its rounding may pass for a deviation.
+    constant[..., 0] = points_of(trial.spec.domain, np.zeros(x.shape))[..., 0]
+    if trial.spec.domain.kind == "simplex":
+        constant[:] = x[:1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it may tell of it
+            named = trial.subject.named(layer, constant.shape, context)
+            layer.adapt(ops.convert_to_tensor(constant, dtype="float32"), **named)
+    except ValueError:  # ContractError is one
+        return
+    for variable in layer.weights:
+        if not np.isfinite(variable.numpy()).all():
+            raise Broken(
+                f"a ValueError, or finite numbers in '{variable.path}', from data whose first column is constant",
+                point(variable.numpy().ravel()),
+                hint="The deviation of a constant column is 0: add a floor to it, or refuse it by name.",
+            )
 
 
 def _equal(once, layer, what):

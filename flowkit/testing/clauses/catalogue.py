@@ -8,16 +8,19 @@ from flowkit.testing.clauses import (
     derived,
     errors,
     finite,
+    gaps,
     gradients,
     image,
     log_det,
     noise,
     precision,
     purity,
+    rearranging,
     refresh,
     round_trip,
     saving,
     shapes,
+    sizes,
 )
 
 _ALL = (
@@ -25,8 +28,10 @@ _ALL = (
     shapes.shape_inference,
     round_trip.from_domain,
     round_trip.from_codomain,
+    gaps.gaps,
     image.codomain,
     image.domain,
+    rearranging.rearranges,
     log_det.of_the_jacobian,
     log_det.of_the_other_direction,
     log_det.kind,
@@ -48,6 +53,7 @@ _ALL = (
     precision.mixed_precision,
     errors.wrong_rank,
     errors.wrong_size,
+    sizes.other_places,
 )
 CLAUSES = {clause.name: clause for clause in _ALL}
 

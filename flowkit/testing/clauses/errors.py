@@ -4,6 +4,7 @@ import numpy as np
 
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.verdicts.broken import Broken, Undecided
+from flowkit.testing.verdicts.cause import said
 
 
 @clause(
@@ -84,7 +85,7 @@ def _refuses_or_fits(trial, event, shape, inverse):
     except Exception as error:
         raise Broken(
             f"a ValueError for {_side(inverse)} events of shape {event}, or an answer",
-            f"{type(error).__name__}: {str(error)[:200]}",
+            f"{type(error).__name__}: {said(error)}",
         ) from error
     if value.shape[1:] != told:
         raise Broken(
@@ -101,7 +102,7 @@ def _refuses(trial, event, inverse, expected):
         _names(error, event, expected, _told(trial, event, inverse))
         return
     except Exception as error:
-        raise Broken(expected, f"{type(error).__name__}: {str(error)[:200]}") from error
+        raise Broken(expected, f"{type(error).__name__}: {said(error)}") from error
     raise Broken(expected, "an answer")
 
 
@@ -124,6 +125,4 @@ def _call(trial, event, inverse, data=None):
 
 def _names(error, event, expected, other=()):
     if not any(str(n) in str(error) for n in (*event, *other)):
-        raise Broken(
-            f"{expected}, with the shape in its message", f"the message {str(error)[:200]!r}"
-        ) from error
+        raise Broken(f"{expected}, with the shape in its message", f"the message {said(error)!r}") from error

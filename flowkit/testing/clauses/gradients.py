@@ -15,7 +15,8 @@ from flowkit.testing.verdicts.broken import Undecided, judge
 
 @clause(
     "output gradient",
-    "the gradient of the output for the input and every weight equals finite differences, also in an analytic inverse",
+    "the gradient of the output for the input, the context and every weight equals finite differences, also in an "
+    "analytic inverse",
     hint="A stop_gradient, a detached or rounded value, a custom gradient or a solver's loop may be in the way. "
     "solver_gradients=False in the spec declares that what is solved has none.",
     per="event",
@@ -26,7 +27,8 @@ def output(trial):
 
 @clause(
     "log-det gradient",
-    "the gradient of the log-det for the input and every weight equals finite differences, also in an analytic inverse",
+    "the gradient of the log-det for the input, the context and every weight equals finite differences, also in an "
+    "analytic inverse",
     hint="A stop_gradient, a detached or rounded value, numpy or a solver's loop in the log-det may be in the way. "
     "solver_gradients=False in the spec declares that what is solved has none.",
     per="event",
@@ -69,10 +71,12 @@ def _compare(trial, inverse, of):
         stops = trial.declared_log_det(answer, inverse) if of else trial.declared(answer)
         rounding += 2 * float(np.sum(np.abs(cotangent) * stops))
         eps = max(eps, float(np.max(stops / np.maximum(1, np.abs(answer)))))
-    names = ["x", *(v.path for v in layer.trainable_variables)]
+    read = contexts.floating(context)  # an embedding learns by what is told of them
+    names = ["x", *(v.path for v in layer.trainable_variables), *read]
     with backends.float64():
         run = trial.subject.gradient(trial.event, inverse, of, context is not None)
-        start = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
+        start = [x, *(v.numpy() for v in layer.trainable_variables), *read.values()]
+        start = [value.astype("float64") for value in start]
         constants = tensors(cotangent, context, given)
 
         def at(i=0, step=0.0):
@@ -89,11 +93,11 @@ def _compare(trial, inverse, of):
             values = [at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
             share = np.asarray(ops.convert_to_numpy(grad), "float64") * move
             what = f"d/d {name} of the {'inverse' if inverse else 'forward'} direction"
-            judged += _agree(here, values, share, rounding, what)
+            judged += agree(here, values, share, rounding, what)
     return judged
 
 
-def _agree(here, values, share, rounding, what):
+def agree(here, values, share, rounding, what):
     """Compare one directional derivative, times the step, with differences at the step and at half of it.
 
     False if they can not tell.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from flowkit.testing.clauses.clause import clause
-from flowkit.testing.verdicts.broken import Broken
+from flowkit.testing.verdicts.broken import Broken, unlike
 
 
 @clause(
@@ -27,10 +27,7 @@ def purity(trial):
             ("output", "log_det"), first, trial.call32(points, trial.context, inverse), strict=True
         ):
             if not np.array_equal(expected, received, equal_nan=True):
-                raise Broken(
-                    f"the same {name} from {side} each time",
-                    f"a difference of {np.nanmax(np.abs(expected - received)):.3g}",
-                )
+                raise Broken(f"the same {name} from {side} each time", unlike(expected, received, points))
         for (path, old), (_, new) in zip(before, _state(layer), strict=True):
             if not np.array_equal(old, new):
                 trial.subject.forget(trial.event)
@@ -48,7 +45,7 @@ def purity(trial):
                 side = "inverse" if inverse else "forward"
                 raise Broken(
                     f"the same {name} of {side} from a fresh layer and from one that was called before",
-                    f"a difference of {np.nanmax(np.abs(expected - received)):.3g}",
+                    unlike(expected, received, others),
                 )
 
 

@@ -12,7 +12,7 @@ from flowkit.testing.clauses.clause import clause
 from flowkit.testing.given.clone import recreate
 from flowkit.testing.given.contexts import placeholder
 from flowkit.testing.given.noise import needs_of
-from flowkit.testing.verdicts.broken import Broken
+from flowkit.testing.verdicts.broken import Broken, unlike
 
 
 @clause(
@@ -25,7 +25,7 @@ def config(trial):
     given = trial.subject.given
     original = trial.subject.make()
     if given is not None:  # `original` has come from its config already, and so has all that clauses look at
-        _same_attributes(given, original)
+        same_attributes(given, original)
     trial.subject.prepare(original, trial.example)
     clone = recreate(original)
     trial.subject.build(clone, trial.event)
@@ -35,8 +35,8 @@ def config(trial):
     clone.set_weights([v.numpy() for v in original.weights])
     if recreate(clone).get_config() != clone.get_config():
         raise Broken("the same config from a layer made from it", "another one")
+    same_attributes(original, clone)  # first, as it names the argument
     _same_answers(trial, original, clone, "a layer made from the config")
-    _same_attributes(original, clone)
 
 
 @clause(
@@ -82,12 +82,10 @@ def _same_answers(trial, one, other, what):
         for name, a, b in zip(("output", "log_det"), expected, received, strict=True):
             if not np.array_equal(a, b, equal_nan=True):
                 side = "inverse" if inverse else "forward"
-                with np.errstate(invalid="ignore"):
-                    gap = np.nanmax(np.abs(a - b)) if a.shape == b.shape else np.nan
-                raise Broken(f"the same {name} of {side} from {what}", f"a difference of {gap:.3g}")
+                raise Broken(f"the same {name} of {side} from {what}", unlike(a, b, points))
 
 
-def _same_attributes(one, other):
+def same_attributes(one, other):
     """Values, arrays and layers kept as attributes: those of a clone must be those of the original.
 
     What starts with "_" may have changed since a built layer was made, and counts in one that is not.
@@ -100,7 +98,7 @@ def _same_attributes(one, other):
 
 def _same(a, b):
     if isinstance(a, keras.Layer) and type(a) is type(b):
-        _same_attributes(a, b)
+        same_attributes(a, b)
     elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(_same, a, b))
     elif isinstance(a, (bool, int, float, str)):

@@ -52,6 +52,22 @@ def tensor(context):
     return each(lambda c: ops.convert_to_tensor(np.array(c)), context)
 
 
+def floating(context, name="context"):
+    """{name: array} of those arrays of a context, numpy's, that are no labels."""
+    if isinstance(context, dict):  # sorted, as JAX hands a dict on
+        return {
+            n: a for key in sorted(context) for n, a in floating(context[key], f"{name}[{key!r}]").items()
+        }
+    return {name: context} if context is not None and context.dtype.kind == "f" else {}
+
+
+def replaced(context, arrays):
+    """A context of tensors with its `floating` ones replaced by the next of the iterator `arrays`."""
+    if isinstance(context, dict):
+        return {key: replaced(context[key], arrays) for key in sorted(context)}
+    return next(arrays) if keras.backend.is_float_dtype(context.dtype) else context
+
+
 def placeholder(context):
     """Symbolic inputs that look as the context does."""
 

@@ -46,13 +46,19 @@ class Functions:
         return self._kept(event, ("jacobian", inverse, joint, with_context), make)
 
     def gradient(self, event, inverse, of, with_context):
-        """([x, *weights], cotangent, *context, *noise) -> sum(cotangent * output `of`), and its gradients."""
+        """([x, *weights], cotangent, *context, *noise) -> sum(cotangent * output `of`), and its gradients.
+
+        Values after the weights take the place of the floating-point arrays of the context, in turn.
+        """
 
         def make(layer):
             run = direction(layer, inverse)
 
             def weighed(values, cotangent, *given):
-                mapping = list(zip(layer.trainable_variables, values[1:], strict=True))
+                weights = values[1 : 1 + len(layer.trainable_variables)]
+                mapping = list(zip(layer.trainable_variables, weights, strict=True))
+                if moved := values[1 + len(weights) :]:
+                    given = (contexts.replaced(given[0], iter(moved)), *given[1:])
                 with keras.StatelessScope(state_mapping=mapping):
                     answer = run(values[0], *given)[of]
                 return ops.sum(ops.cast(answer, "float64") * cotangent)

@@ -10,6 +10,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
+from flowkit.contract.one_line import argument
 from flowkit.testing.given import contexts
 from flowkit.testing.given.clone import recreate
 from flowkit.testing.given.event_shapes import evenly, event_shapes
@@ -66,7 +67,9 @@ class Subject:
         config = self.config
         if isinstance(config, str):
             return config
-        return f"{type(self.model).__name__}({', '.join(f'{k}={v!r}' for k, v in config.items())})"
+        # What is stored as a dict is an object: as it would be written, too.
+        values = {k: getattr(self.model, k, v) if isinstance(v, dict) else v for k, v in config.items()}
+        return f"{type(self.model).__name__}({', '.join(f'{k}={argument(v)}' for k, v in values.items())})"
 
     @functools.cached_property
     def no_inverse(self):

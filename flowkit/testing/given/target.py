@@ -1,5 +1,6 @@
 """What makes a bijector, by name: "package.module:Name", or "folder/file.py:Name"."""
 
+import difflib
 import importlib
 import inspect
 import sys
@@ -14,7 +15,9 @@ def found(name):
     target = _of_file(Path(module)) if module.endswith(".py") else _imported(module)
     for part in attribute.split("."):
         if not hasattr(target, part):
-            raise ValueError(f"{module!r} has no {attribute!r}")
+            near = difflib.get_close_matches(part, dir(target), n=1, cutoff=0.6)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{module!r} has no {attribute!r}{hint}")
         target = getattr(target, part)
     return target
 

@@ -34,6 +34,12 @@ class Trial:
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
         self._noise = {}
 
+    def again(self, **given):
+        """This trial with another `context`, or at other points `x` or `z`, which come in place of the example's."""
+        other = Trial(self.subject, self.example, self.thorough, self.draw)
+        vars(other).update({"context": self.context, **given})
+        return other
+
     # Points
 
     @functools.cached_property

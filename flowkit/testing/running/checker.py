@@ -204,9 +204,30 @@ class Check:
         """What may help. For an error, its line; and the clause's hint only if a mere call does not meet it."""
         if not isinstance(found, Raised):
             return found.hint or clause.hint
-        hint = found.hint or ("" if self._plainly_raises(example, found.cause) else clause.hint)
+        hint = (
+            found.hint
+            or self._untold_shape(example)
+            or ("" if self._plainly_raises(example, found.cause) else clause.hint)
+        )
         line = f"It comes from {found.cause.line}." if found.cause.line else ""
         return f"{hint} {line}".strip() or None
+
+    def _untold_shape(self, example):
+        """What the layer's author forgot to tell, if forward gives another shape than compute_output_shape says."""
+        trial = Trial(self.subject, example)
+        try:
+            found = trial.call32(trial.x, trial.context)[0].shape[1:]
+            told = trial.latent_event
+        except Exception:  # the layer is broken, and how is what the error says
+            return ""
+        return (
+            ""
+            if found == told
+            else (
+                f"forward gives events of shape {found}, and compute_output_shape tells {told}: write that, and "
+                "compute_inverse_shape, for a map that changes shapes."
+            )
+        )
 
     def _plainly_raises(self, example, cause):
         """Whether a mere call of the layer, in one precision or the other, meets the same error."""

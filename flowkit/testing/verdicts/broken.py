@@ -73,6 +73,19 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
     )
 
 
+def unlike(expected, received, where):
+    """How far two answers that should be the same are apart, and at which of the inputs `where`, as text."""
+    if expected.shape != received.shape:
+        return f"shape {received.shape} in place of {expected.shape}"
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(expected.astype("float64") - received)
+    gap = np.where(
+        np.isnan(expected) != np.isnan(received), np.inf, np.nan_to_num(gap, nan=0.0, posinf=np.inf)
+    )
+    row = int(np.argmax(gap.reshape(len(gap), -1).max(axis=1)))
+    return f"a difference of {gap[row].max():.3g} at {point(where[row])}"
+
+
 def point(row):
     """An event as short text."""
     text = np.array2string(np.asarray(row), precision=6, separator=", ", threshold=24, floatmode="maxprec")

@@ -13,6 +13,8 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     masks,
     noises,
     overflows,
+    pieces,
+    places,
     precisions,
     saving,
     solvers,

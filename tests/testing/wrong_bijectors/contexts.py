@@ -98,3 +98,35 @@ class SaysConstantForEachContext(Conditional):
     def _inverse(self, z, context):
         x = ops.log(ops.abs(z - self._shift(context)))
         return x, -ops.sum(x, axis=-1)
+
+
+@breaks("output gradient")
+class StopsTheContext(Conditional):
+    """An embedding in front of it would never learn."""
+
+    def _shift(self, context):
+        return super()._shift(ops.stop_gradient(context))
+
+
+@breaks("log-det gradient", context={"a": (2,), "b": (3,)})
+class StopsOneOfTwoContexts(Bijector):
+    """Two contexts scale, and one of them learns nothing."""
+
+    spec = BijectorSpec(log_det="constant", context="required")
+
+    def build(self, x_shape, context_shape=None):
+        self.kernels = [
+            self.add_weight(shape=(context_shape[key][-1], x_shape[-1]), name=key) for key in ("b", "a")
+        ]
+
+    def _logs(self, context):
+        b, a = (ops.cast(context[key], self.compute_dtype) for key in ("b", "a"))
+        return ops.matmul(ops.stop_gradient(b), self.kernels[0]) + ops.matmul(a, self.kernels[1])
+
+    def _forward(self, x, context):
+        logs = self._logs(context)
+        return x * ops.exp(logs), ops.sum(logs, axis=-1)
+
+    def _inverse(self, z, context):
+        logs = self._logs(context)
+        return z * ops.exp(-logs), -ops.sum(logs, axis=-1)

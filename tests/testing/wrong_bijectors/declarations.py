@@ -161,3 +161,16 @@ class OpaqueErrorBack(DropsTheLast):
 
     def _inverse(self, z):
         return ops.stack([z[:, i] for i in {4: (3, 2, 1, 0)}[z.shape[-1]]], axis=-1), 0.0
+
+
+@breaks("rearranges", says="in other places from forward")
+class ChangesSigns(Bijector):
+    """Volume is preserved, and a Chain would hand positive numbers on as positive."""
+
+    spec = BijectorSpec(log_det="zero", rearranges=True)
+
+    def _forward(self, x):
+        return -ops.flip(x, axis=-1), 0.0
+
+    def _inverse(self, z):
+        return -ops.flip(z, axis=-1), 0.0

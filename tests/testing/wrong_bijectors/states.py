@@ -157,3 +157,13 @@ class FlagIsNoWeight(Bijector):
 
     def _inverse(self, z):
         return z - self.shift, 0.0
+
+
+@breaks("adaptation", says="from data whose first column is constant")
+class DividesByZero(ActNorm):
+    """The deviation of a column that does not vary is 0, and its logarithm has no bound."""
+
+    def _adapt(self, x):
+        self.shift.assign(-ops.mean(x, axis=0))
+        self.logs.assign(-ops.log(ops.std(x, axis=0)) / self.factor)
+        self.flag.assign(True)

@@ -1,0 +1,195 @@
+"""Who of a group has ended is known to all that are left, and to each by itself: asked of three threads."""
+
+import contextlib
+import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from flowkit import backends
+from flowkit.distributed import barrier, watch
+from flowkit.distributed.watch import Watch
+
+pytestmark = pytest.mark.one_engine
+
+SOON = 5.0  # seconds
+HOST = "127.0.0.1"
+
+
+def never(ranks):
+    pytest.fail("ended, though it had noticed")
+
+
+def end_of(dying):
+    """What happens to the connections of a process that dies: nobody in it says anything, the system closes them."""
+    peers = watch._peers(HOST, SOON)
+    barrier()
+    for peer in peers.values():
+        peer.close()
+    dying.set()
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_one_that_ends_is_known_to_all_and_those_that_follow_it_are_not_taken_for_it(in_threads, victim):
+    first = (victim + 1) % 3  # the first to go of those that are left
+    gone, noticed = threading.Event(), threading.Event()
+
+    def work(rank):
+        if rank == victim:
+            return end_of(gone)
+        own = Watch(HOST, SOON, never)
+        barrier()
+        assert gone.wait(SOON)
+        if rank != first:
+            assert noticed.wait(SOON)
+        known = own.ended(SOON)
+        own.close()
+        noticed.set()
+        return known
+
+    known = in_threads(work)
+    assert [known[rank] for rank in range(3) if rank != victim] == [[victim]] * 2
+
+
+def test_two_that_end_are_both_known(in_threads):
+    gone = [threading.Event(), threading.Event()]
+
+    def work(rank):
+        if rank:
+            return end_of(gone[rank - 1])
+        own = Watch(HOST, SOON, never)
+        barrier()
+        assert all(event.wait(SOON) for event in gone)
+        known = own.ended(SOON)
+        own.close()
+        return known
+
+    assert in_threads(work)[0] == [1, 2]
+
+
+def test_who_takes_leave_has_not_ended(in_threads):
+    def work(rank):
+        own = Watch(HOST, SOON, never)
+        barrier()
+        if rank == 1:
+            own.close()
+        barrier()
+        known = own.ended(0.5)
+        barrier()
+        own.close()
+        return known
+
+    assert in_threads(work) == [[]] * 3
+
+
+@pytest.mark.parametrize("answers", [False, True])
+@pytest.mark.parametrize(
+    ("victim", "graces"), [(1, {"grace": 1.0}), (0, {"grace": 60.0, "grace_of_main": 1.0})]
+)
+def test_who_does_not_notice_is_ended(in_threads, answers, victim, graces):
+    """As one that waits in an engine that does not tell it."""
+    told = [queue.SimpleQueue() for _ in range(3)]
+
+    def work(rank):
+        if rank == victim:
+            return end_of(threading.Event())
+        own = Watch(HOST, SOON, told[rank].put, **graces)
+        barrier()
+        if not answers:
+            return told[rank].get(timeout=SOON)
+        assert own.ended(SOON) == [victim]
+        own.close()
+        with pytest.raises(queue.Empty):
+            told[rank].get(timeout=1.5)
+        return [victim]
+
+    assert in_threads(work) == [[victim] if rank != victim else None for rank in range(3)]
+
+
+def test_where_all_end_none_is_taken_for_lost_and_the_main_one_is_the_last(in_threads):
+    gone = []
+
+    def work(rank):
+        own = Watch(HOST, SOON, never, grace=0.5)
+        barrier()
+        if rank:
+            time.sleep(0.2 * rank)
+            gone.append(rank)
+        own.end_together(SOON)
+        if rank:
+            for peer in own._peers.values():
+                peer.shutdown(socket.SHUT_RDWR)  # as the end of the process does
+        else:
+            gone.append(rank)
+        return own.ended(1.0)
+
+    assert in_threads(work) == [[]] * 3
+    assert gone == [1, 2, 0]
+
+
+def test_a_stranger_is_not_taken_for_one_of_the_group(in_threads):
+    def work(rank):
+        if rank != 2:
+            own = Watch(HOST, SOON, never)
+            barrier()
+            own.close()
+            return sorted(own._peers)
+        port, word = json.loads(backends.exchange(b"")[0])
+        peers = []
+        for told in (b"", b"G" * 40, word.encode() + b"\0\0\0\2"):
+            peers.append(socket.create_connection((HOST, port), timeout=SOON))
+            with contextlib.suppress(OSError):  # a stranger is thrown out
+                peers[-1].sendall(told)
+                peers[-1].shutdown(socket.SHUT_WR)
+        barrier()
+        for peer in peers:
+            peer.close()
+
+    assert in_threads(work) == [[1, 2], [0], None]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        ("lost.ProcessLost('process 1 of 2 has ended')", 1, "flowkit: process 1 of 2 has ended\n"),
+        ("KeyboardInterrupt", 130, "KeyboardInterrupt\n"),
+    ],
+)
+def test_a_program_at_its_end_that_waits_in_vain_fails(error, code, said):
+    """Python says what is raised there, and ends with 0."""
+    program = f"""
+import atexit
+from flowkit import backends
+from flowkit.distributed import group, lost
+def leave():
+    raise {error}
+backends.leave = leave
+atexit.register(group._at_exit)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr.endswith(said)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_command_that_all_end_with_takes_leave(told):
+    program = f"""
+from flowkit.cli import entry, failure
+from flowkit.distributed import lost
+def refused(arguments):
+    failure.process = 1
+    error = failure.CommandError("", 2)
+    error.told_to_all = {told}
+    raise error
+entry._run = refused
+lost.end_together = lambda: print("together", flush=True)
+entry.script()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert ("together" in done.stdout) == told
