@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import pytest
 from hub_stub import hub
 
@@ -56,6 +57,7 @@ def answer(script, *arguments, **environment):
     return done.stdout
 
 
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="it is the engine here")
 def test_a_preset_goes_to_the_hub_and_comes_back_without_tensorflow(tmp_path):
     pytest.importorskip("huggingface_hub")
     folder, home = presets.find_preset("glow/digits"), str(tmp_path / "home")

@@ -125,7 +125,8 @@ def test_what_is_not_finite_goes_on_and_stays_with_its_row(transform, inverse):
     assert np.isnan(moved[0, 0])
     assert list(moved[1:3, 0]) == [np.inf, -np.inf]
     alone = run(transform, [0.5], h, inverse=inverse)
-    assert (moved[3, 0], log_slope[3, 0]) == (alone[0][0, 0], alone[1][0, 0])
+    # TensorFlow adds a row of its own up in another order.
+    np.testing.assert_allclose([moved[3, 0], log_slope[3, 0]], [alone[0][0, 0], alone[1][0, 0]], rtol=1e-14)
 
 
 @pytest.mark.optimized  # it is the optimizer that rounds less

@@ -94,8 +94,11 @@ def test_rows_come_back_draws_stay_inside_and_a_file_keeps_all(family, perturb, 
     np.testing.assert_allclose(flow.log_prob(drawn), log_q, atol=2e-3)
     flow.save(tmp_path / "flow.keras")
     again = keras.saving.load_model(tmp_path / "flow.keras")
-    np.testing.assert_array_equal(again.log_prob(x), flow.log_prob(x))
-    np.testing.assert_array_equal(again.sample(5, seed=1), flow.sample(5, seed=1))
+    for one, other in zip(again.weights, flow.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # A graph that TensorFlow has traced for one size of batch rounds otherwise than one for any.
+    np.testing.assert_allclose(again.log_prob(x), flow.log_prob(x), rtol=1e-6)
+    np.testing.assert_allclose(again.sample(5, seed=1), flow.sample(5, seed=1), rtol=1e-5, atol=1e-5)
 
 
 def test_what_lies_outside_is_refused_by_the_name_of_its_column():
