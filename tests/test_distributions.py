@@ -127,7 +127,6 @@ def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
 
 
 @pytest.mark.one_engine
-@pytest.mark.one_engine
 @pytest.mark.parametrize("base", [Normal, functools.partial(Mixture, 2)])
 def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
     """Labels of a batch passed for one vector, of which all rows had their density."""
@@ -145,6 +144,7 @@ def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
         base(conditioner="mlp")
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -309,6 +309,28 @@ def test_an_instance_that_loses_an_argument_is_caught_too():
 def test_a_density_on_a_circle_is_judged_within_it():
     report = check_distribution(Cosine(), draws=20_000)
     assert report["mass"] == report["draws"] == "kept"
+
+
+@pytest.mark.one_engine
+def test_whole_numbers_have_no_volume():
+    report = check_distribution(Die(), draws=1000)
+    assert (
+        report["mass"] == report["draws"] == "not asked: Domain.whole(0, 5) has no volume for a mass to be of"
+    )
+
+
+class Die(Distribution):
+    """The numbers from 0 to 5, all alike."""
+
+    domain = Domain.whole(0, 5)
+
+    def log_prob(self, z, context=None):
+        return ops.sum(0 * z - np.log(6), axis=-1)
+
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        if temperature != 1:
+            raise ValueError("expected temperature=1: there is no scale")
+        return ops.floor(6 * keras.random.uniform(shape, seed=seed))
 
 
 class Cosine(Distribution):

@@ -109,6 +109,10 @@ class Density:
     @property
     def unknown(self):
         """Why masses cannot be judged, or None."""
+        domain = self.distribution.domain
+        kinds = domain.kind if isinstance(domain.kind, tuple) else (domain.kind,)
+        if {"simplex", "whole"}.intersection(kinds):
+            return f"not asked: {domain} has no volume for a mass to be of"
         _, weights = self.weighted
         error = weights.std() / np.sqrt(len(weights))
         if error > 0.1:
