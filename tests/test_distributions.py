@@ -12,7 +12,16 @@ from flowkit import Flow
 from flowkit.bijectors import Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError, Domain
-from flowkit.distributions import Distribution, Joint, Logistic, Mixture, Normal, StudentT, Uniform
+from flowkit.distributions import (
+    Distribution,
+    Joint,
+    LocationScale,
+    Logistic,
+    Mixture,
+    Normal,
+    StudentT,
+    Uniform,
+)
 from flowkit.testing import check_distribution
 from flowkit.transforms import Affine
 
@@ -317,6 +326,22 @@ def test_whole_numbers_have_no_volume():
     assert (
         report["mass"] == report["draws"] == "not asked: Domain.whole(0, 5) has no volume for a mass to be of"
     )
+
+
+@pytest.mark.one_engine
+def test_a_log_density_too_low_for_its_numbers_may_be_infinite():
+    report = check_distribution(Gumbel(), event_shape=(2,), draws=20_000)
+    assert report["finite"] == report["mass"] == report["draws"] == "kept"
+
+
+class Gumbel(LocationScale):
+    """exp(-x - exp(-x)): its logarithm at -100 is 3e43 below 0."""
+
+    def standard_log_density(self, eps):
+        return -eps - ops.exp(-eps)
+
+    def standard_sample(self, shape, seed):
+        return -ops.log(-ops.log(keras.random.uniform(shape, 1e-6, 1 - 1e-6, seed=seed)))
 
 
 class Die(Distribution):

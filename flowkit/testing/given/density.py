@@ -97,7 +97,7 @@ class Density:
             entry = int(np.argmin(scale))
             received = f"{flat[0, entry]:.6g} in most rows of entry {entry}"
             raise self.broken(
-                "draws", "draws that differ from row to row", received, "Draw for each row: shape[0]."
+                "draws", "draws that differ from row to row", received, "Draw for each of the shape[0] rows."
             )
         eps = np.random.default_rng([self.seed, 0]).standard_cauchy(size=flat.shape)
         points = (middle + scale * eps).astype("float32")

@@ -37,7 +37,7 @@ def check_distribution(
     - "rows": of a batch with two contexts in turn, the draws for the one are as if all rows had that.
     - "temperature": at 0.5, draws are where the density is higher, and near 0 they spread in proportion to it; or the
       distribution refuses it with a ValueError.
-    - "finite": far out in its domain the log-density is a finite number.
+    - "finite": far out in its domain the log-density is a finite number, unless float32 holds none so low.
     - "gradient": that of the log-density for latents, weights and context, and that of draws for weights if
       `reparameterized` says that there is one, are what finite differences show.
     - "saving": a copy made from the config, with the same weights, has the same density.
