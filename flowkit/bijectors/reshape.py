@@ -86,7 +86,9 @@ class Flatten(Reshape):
     """
 
     pure = True
-    _kept_as: ClassVar = {"target": ""}  # an argument that it does not have
+    _kept_as: ClassVar = {
+        "target": ""
+    }  # an argument of Reshape that this one does not take, so it is not shown
 
     def __init__(self, *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)
