@@ -43,7 +43,7 @@ def singular():
         (
             lambda: Coupling(MLP([4]), split="checkerboard").build((None, 1, 1, 3)),
             ValueError,
-            "at least 2 places, one to keep and one to change, received shape (None, 1, 1, 3). Of one place",
+            "at least 2 places, one to keep and one to change, received shape (None, 1, 1, 3). For one place",
         ),
         (lambda: from_zuko({}), ValueError, "variables such as transform.transforms.0.hyper.0.weight"),
         (

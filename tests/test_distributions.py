@@ -12,7 +12,16 @@ from flowkit import Flow
 from flowkit.bijectors import Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError, Domain
-from flowkit.distributions import Distribution, Joint, Logistic, Mixture, Normal, StudentT, Uniform
+from flowkit.distributions import (
+    Distribution,
+    Joint,
+    LocationScale,
+    Logistic,
+    Mixture,
+    Normal,
+    StudentT,
+    Uniform,
+)
 from flowkit.testing import check_distribution
 from flowkit.transforms import Affine
 
@@ -127,7 +136,6 @@ def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
 
 
 @pytest.mark.one_engine
-@pytest.mark.one_engine
 @pytest.mark.parametrize("base", [Normal, functools.partial(Mixture, 2)])
 def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
     """Labels of a batch passed for one vector, of which all rows had their density."""
@@ -145,6 +153,7 @@ def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
         base(conditioner="mlp")
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -309,6 +318,44 @@ def test_an_instance_that_loses_an_argument_is_caught_too():
 def test_a_density_on_a_circle_is_judged_within_it():
     report = check_distribution(Cosine(), draws=20_000)
     assert report["mass"] == report["draws"] == "kept"
+
+
+@pytest.mark.one_engine
+def test_whole_numbers_have_no_volume():
+    report = check_distribution(Die(), draws=1000)
+    assert (
+        report["mass"] == report["draws"] == "not asked: Domain.whole(0, 5) has no volume for a mass to be of"
+    )
+
+
+@pytest.mark.one_engine
+def test_a_log_density_too_low_for_its_numbers_may_be_infinite():
+    report = check_distribution(Gumbel(), event_shape=(2,), draws=20_000)
+    assert report["finite"] == report["mass"] == report["draws"] == "kept"
+
+
+class Gumbel(LocationScale):
+    """exp(-x - exp(-x)): its logarithm at -100 is 3e43 below 0."""
+
+    def standard_log_density(self, eps):
+        return -eps - ops.exp(-eps)
+
+    def standard_sample(self, shape, seed):
+        return -ops.log(-ops.log(keras.random.uniform(shape, 1e-6, 1 - 1e-6, seed=seed)))
+
+
+class Die(Distribution):
+    """The numbers from 0 to 5, all alike."""
+
+    domain = Domain.whole(0, 5)
+
+    def log_prob(self, z, context=None):
+        return ops.sum(0 * z - np.log(6), axis=-1)
+
+    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
+        if temperature != 1:
+            raise ValueError("expected temperature=1: there is no scale")
+        return ops.floor(6 * keras.random.uniform(shape, seed=seed))
 
 
 class Cosine(Distribution):

@@ -90,7 +90,7 @@ class Coupling(Steered):
             parts = "places" if self.split == "checkerboard" and len(shape) > 2 else "channels"
             expected = f"at least 2 {parts}, one to keep and one to change"
             hint = (
-                "Of one place split='channels' divides the channels."
+                "For one place take split='channels', which divides the channels."
                 if parts == "places"
                 else "For one channel take Autoregressive, or Pointwise with a network of the context."
             )

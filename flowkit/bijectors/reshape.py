@@ -86,7 +86,8 @@ class Flatten(Reshape):
     """
 
     pure = True
-    _kept_as: ClassVar = {"target": ""}  # an argument that it does not have
+    # An argument of Reshape that this one does not take: it is not shown.
+    _kept_as: ClassVar = {"target": ""}
 
     def __init__(self, *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)

@@ -42,7 +42,7 @@ def load_whole(recipe, split, *, cut=True):
     if table.source in data.NAMES:
         raise RecipeError(
             f"data.source = {table.source!r}: expected a table for {recipe.model['name']}, received images. --data "
-            "PATH gives a .csv, .parquet, .npy or .npz file."
+            "PATH gives a .csv, .tsv, .parquet, .npy or .npz file."
         )
     try:
         return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)

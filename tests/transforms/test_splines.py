@@ -107,6 +107,7 @@ def test_gradients_at_the_ends_are_the_slopes_there(transform, inverse):
     np.testing.assert_allclose(np.log(slopes), run(transform, ends, h, inverse=inverse)[1], atol=1e-9)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("transform", LINEAR_TAILS, ids=repr)
 def test_linear_tails_are_the_identity(transform):
     h, x = raw(transform, 6.0), np.array([-1e4, -5.5, 5.5, 1e4])

@@ -24,8 +24,8 @@ def _applies(subject):
 @clause(
     "adaptation",
     "adapt sets the weights the same each time, is asked for before use, saved, and never done by a call",
-    hint="Set statistics in _adapt alone, and say so in a weight, self.flag = adapted_flag(self) in build and "
-    "self.flag.assign(True) in _adapt, by flowkit.contract.adaptation.adapted_flag: it is saved with the layer.",
+    hint="Set statistics in _adapt alone. Remember it in a weight, which is saved with the layer: with adapted_flag of "
+    "flowkit.contract.adaptation, self.flag = adapted_flag(self) in build and self.flag.assign(True) in _adapt.",
     per="once",
     applies=_applies,
 )

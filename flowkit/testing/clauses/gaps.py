@@ -17,7 +17,7 @@ REACH = 8.0
 STEPS, PLACES = 1025, 2
 """Into how many steps each look cuts, and at how many places the second look is."""
 
-_HINT = "A last knot, a bound or a floor of the bins may be off: where two pieces meet, both must give one number."
+_HINT = "A last knot, a bound or a floor of the bins may be off: where two pieces meet, both must give the same number."
 
 
 def _applies(subject):

@@ -97,7 +97,7 @@ class Density:
             entry = int(np.argmin(scale))
             received = f"{flat[0, entry]:.6g} in most rows of entry {entry}"
             raise self.broken(
-                "draws", "draws that differ from row to row", received, "Draw for each row: shape[0]."
+                "draws", "draws that differ from row to row", received, "Draw for each of the shape[0] rows."
             )
         eps = np.random.default_rng([self.seed, 0]).standard_cauchy(size=flat.shape)
         points = (middle + scale * eps).astype("float32")
@@ -109,6 +109,10 @@ class Density:
     @property
     def unknown(self):
         """Why masses cannot be judged, or None."""
+        domain = self.distribution.domain
+        kinds = domain.kind if isinstance(domain.kind, tuple) else (domain.kind,)
+        if {"simplex", "whole"}.intersection(kinds):
+            return f"not asked: {domain} has no volume for a mass to be of"
         _, weights = self.weighted
         error = weights.std() / np.sqrt(len(weights))
         if error > 0.1:

@@ -21,7 +21,6 @@ class Example:
     They are real numbers, which `Domain.from_real` carries into the domain that is asked for.
     `seed` also rules the weights and the context; weights move by `scales` times the usual, dealt out to them in turn:
     where some are large, and others are not, bounds and norms are put to the test.
-    `points` replaces them all: exact inputs, one row for each sample.
 
     >>> Example((2,), values=(1.0, -1.0)).real((2,))[0].tolist()
     [1.0, -1.0]

@@ -224,8 +224,8 @@ class Check:
             ""
             if found == told
             else (
-                f"forward gives events of shape {found}, and compute_output_shape tells {told}: write that, and "
-                "compute_inverse_shape, for a map that changes shapes."
+                f"forward gives events of shape {found}, and compute_output_shape says {told}: a map that changes "
+                "shapes must define compute_output_shape and compute_inverse_shape."
             )
         )
 
