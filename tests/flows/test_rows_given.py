@@ -54,7 +54,9 @@ def test_an_array_without_rows_is_refused(method, rows, shape):
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize("given", [X[:0], (X[:0], None), np.array(1.0)], ids=["rows", "with context", "a number"])
+@pytest.mark.parametrize(
+    "given", [X[:0], (X[:0], None), np.array(1.0)], ids=["rows", "with context", "a number"]
+)
 def test_validation_without_rows_is_refused(given):
     with pytest.raises(ValueError, match="at least one row"):
         flow().fit(X, validation_data=given, verbose=0)
