@@ -17,11 +17,8 @@ GRACE = 20.0  # seconds in which a process may notice by itself that another one
 _ALL = 0.3  # seconds in which those that end at the same moment, with their host, are all known
 _MESSAGE = struct.Struct(">i")  # the rank of a process that has ended, or the next line's
 _FAREWELL = -1  # whoever says so goes in order, or because of another one
-_ALIVE = {
-    "TCP_KEEPIDLE": 10,
-    "TCP_KEEPINTVL": 5,
-    "TCP_KEEPCNT": 4,
-}  # a host without power is silent for 30 s at most
+# A host without power is noticed after 30 s.
+_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 
 
 class Watch:
