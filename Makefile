@@ -100,7 +100,7 @@ test-tensorflow: EACH := -m tensorflow
 test-jax: .venv-test/.installed
 	rm -rf .jax_cache
 	KERAS_BACKEND=jax .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST)
-	KERAS_BACKEND=jax XLA_FLAGS= .venv-test/bin/pytest -m optimized tests/flows
+	KERAS_BACKEND=jax XLA_FLAGS= .venv-test/bin/pytest -m optimized tests/flows tests/transforms
 
 test-torch: .venv-test/.installed
 	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)

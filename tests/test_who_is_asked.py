@@ -63,7 +63,7 @@ def recipe(target):
 def test_one_engine_is_asked_all_and_make_check_asks_all_of_the_others():
     choice = r"EACH|--ignore|--deselect|-k |-m |tests/"
     assert not re.search(choice, recipe("test-torch"))
-    others = re.search(r"for engine in (.*); do .*Every test.*\n((?:.*\\\n)*.*)", recipe("check"))
+    others = re.search(r"for engine in (.*); do .*Every test.*\n((?:.*\\\n)*.*)", recipe("check-tests"))
     assert set(others[1].split()) == {"jax", "tensorflow"}
     assert not re.search(choice, others[2])
 
