@@ -86,6 +86,7 @@ def _join(launch, seconds):
         address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
     try:
         backends.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
+        end_on_errors()  # from here on others may wait for this one
         watch_the_others(str(launch.address).rpartition(":")[0], seconds)
     except NotImplementedError:
         raise
@@ -95,7 +96,6 @@ def _join(launch, seconds):
             f"process {launch.rank} of {launch.processes} ({launch.launcher}) could not join the others at "
             f"{launch.address}, for which it had {seconds / 60:g} minutes: {reason}"
         ) from error
-    end_on_errors()
     atexit.register(_at_exit)
 
 

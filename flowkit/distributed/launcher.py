@@ -43,12 +43,14 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
                     f"{launch.launcher} says that this is process {launch.rank} of {launch.processes}: expected a rank "
                     f"from 0 to {launch.processes - 1}."
                 )
+            if launch.processes == 1:
+                return None
             if launch.address is not None and not re.fullmatch(r".+:\d+", launch.address):
                 raise ValueError(
                     f"{launch.launcher} says that processes meet at {launch.address!r}: expected host:port, such as "
                     "first-host:29400."
                 )
-            return launch if launch.processes > 1 else None
+            return launch
     return None
 
 

@@ -81,8 +81,11 @@ def _words(ranks):
 
 def _end_late(ranks):
     """End from another thread than the main one, which may wait for ever."""
-    print(f"flowkit: {_words(ranks)}", file=sys.stderr, flush=True)
-    os._exit(1)
+    try:
+        print(f"flowkit: {_words(ranks)}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    finally:  # also if nobody reads what is said
+        os._exit(1)
 
 
 _left_with: object = None  # the status of the SystemExit by which the program has ended
@@ -145,13 +148,15 @@ def end_if_failed() -> None:
 
 def end_at_once(kind: type[BaseException], error: BaseException, trace: Any) -> NoReturn:
     """Say what `error` was, and end; the others are told by that."""
-    # Between calls of flowkit's, such as while Keras builds, nobody has named it yet.
-    if backends.processes() > 1 and backends.is_lost(error):
-        kind, error = ProcessLost, ProcessLost(_told(error))
-    if issubclass(kind, ProcessLost):
-        print(f"flowkit: {error}", file=sys.stderr)
-    else:
-        traceback.print_exception(kind, error, trace)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(130 if issubclass(kind, KeyboardInterrupt) else 1)
+    try:
+        # Between calls of flowkit's, such as while Keras builds, nobody has named it yet.
+        if backends.processes() > 1 and backends.is_lost(error):
+            kind, error = ProcessLost, ProcessLost(_told(error))
+        if issubclass(kind, ProcessLost):
+            print(f"flowkit: {error}", file=sys.stderr)
+        else:
+            traceback.print_exception(kind, error, trace)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # also if nobody reads what is said, or Ctrl-C comes: Python's own end would wait for the others
+        os._exit(130 if issubclass(kind, KeyboardInterrupt) else 1)

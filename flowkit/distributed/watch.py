@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import secrets
 import selectors
 import socket
@@ -14,13 +15,10 @@ from flowkit import backends
 
 GRACE = 20.0  # seconds in which a process may notice by itself that another one has ended
 _ALL = 0.3  # seconds in which those that end at the same moment, with their host, are all known
-_MESSAGE = struct.Struct(">i")  # the rank of a process that has ended; or
+_MESSAGE = struct.Struct(">i")  # the rank of a process that has ended, or the next line's
 _FAREWELL = -1  # whoever says so goes in order, or because of another one
-_ALIVE = {
-    "TCP_KEEPIDLE": 10,
-    "TCP_KEEPINTVL": 5,
-    "TCP_KEEPCNT": 4,
-}  # a host without power is silent for 30 s at most
+# A host without power is noticed after 30 s.
+_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 
 
 class Watch:
@@ -52,6 +50,9 @@ class Watch:
         self._left: set[int] = set()  # whoever has said farewell
         self._answered = False
         self._peers = _peers(host, seconds)
+        if hasattr(os, "register_at_fork"):  # Windows has none
+            # A child that outlives this process, as a loader of data may, would hold its connections open.
+            os.register_at_fork(after_in_child=self._let_go)
         self._thread = threading.Thread(target=self._listen, name="flowkit watch", daemon=True)
         self._thread.start()
 
@@ -95,6 +96,9 @@ class Watch:
                 for key, _ in selector.select():
                     if not self._heard(key.data, key.fileobj):
                         selector.unregister(key.fileobj)
+        self._let_go()
+
+    def _let_go(self):
         for peer in self._peers.values():
             peer.close()
 

@@ -81,8 +81,8 @@ def peeked(batch):
 
 
 def refuse_empty(x):
-    """Raise ValueError for an array without rows."""
-    if not len(x):
+    """Raise ValueError for an array without rows, or a single number."""
+    if tuple(x.shape)[:1] in ((), (0,)):
         raise ValueError(
             f"Flow expects data of at least one row, received an array of shape {tuple(x.shape)}."
         )
@@ -128,6 +128,7 @@ def to_score_on(flow, x, y, context, sample_weight):
     x = flow._as_array(x)
     if not is_array(x):
         return x, y
+    refuse_empty(x)
     return pack(x, _labels(flow, y) if context is None else context), _target(len(x), sample_weight)
 
 

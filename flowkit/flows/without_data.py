@@ -86,9 +86,8 @@ def _batches(context, size, start):
         while True:
             yield (nothing,)
     n, number = count(context), start
-    order = functools.lru_cache(maxsize=2)(
-        functools.partial(_order, n)
-    )  # of many rows it is not drawn for each batch
+    # Of many rows it is not drawn for each batch.
+    order = functools.lru_cache(maxsize=2)(functools.partial(_order, n))
     while True:
         places = np.arange(number * size, (number + 1) * size)
         dealt = np.concatenate(

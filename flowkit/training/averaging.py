@@ -25,9 +25,8 @@ def averaged_weights(model: Any) -> Iterator[Any]:
     before = [ops.convert_to_numpy(weight).copy() for weight in weights]
     try:
         optimizer.finalize_variable_values(weights)
-        for (
-            weight
-        ) in weights:  # on JAX they now share their values with the averages, which nobody may write over
+        # On JAX they now share their values with the averages, which nobody may write over.
+        for weight in weights:
             weight.assign(ops.copy(weight))
         yield model
     finally:

@@ -1,9 +1,10 @@
 """All that a model and its optimizer know, as arrays with names, and back."""
 
+import functools
 import re
+import warnings
 
 import keras
-import ml_dtypes
 import numpy as np
 from keras import ops
 
@@ -116,4 +117,11 @@ def _shown(described):
 
 def _dtype(variable):
     """NumPy's, of the name alone: the values may be lost, and would have to come from the device."""
-    return np.dtype(getattr(ml_dtypes, variable.dtype, variable.dtype))
+    return _as_kept(variable.dtype)
+
+
+@functools.cache
+def _as_kept(dtype):
+    # An engine may keep another one: JAX an int32 for "int64", PyTorch an int64 for "uint32".
+    with warnings.catch_warnings(action="ignore"):  # as JAX has said
+        return ops.convert_to_numpy(ops.zeros((), dtype)).dtype

@@ -23,6 +23,7 @@ TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "l
     [
         ({}, None),
         ({**TORCHRUN, "WORLD_SIZE": "1"}, None),  # a group of one
+        ({**TORCHRUN, "WORLD_SIZE": "1", "MASTER_PORT": "none"}, None),  # which nobody meets
         (dict.fromkeys(TORCHRUN, ""), None),  # as `RANK= WORLD_SIZE= python ...` leaves them
         ({"KERAS_DISTRIBUTION_NUM_PROCESSES": ""}, None),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),  # the batch script itself

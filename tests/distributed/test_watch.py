@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import queue
 import socket
 import subprocess
@@ -132,6 +133,26 @@ def test_where_all_end_none_is_taken_for_lost_and_the_main_one_is_the_last(in_th
     assert gone == [1, 2, 0]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_child_that_outlives_its_process_does_not_hide_its_end():
+    program = """
+import os, socket, sys
+from flowkit.distributed import watch
+ends = socket.socketpair()
+watch._peers = lambda host, seconds: {1: ends[0]}
+watch.Watch("", 1.0, print)
+if os.fork() == 0:
+    try:
+        ends[0].getpeername()
+    except OSError:
+        os._exit(0)
+    os._exit(1)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_stranger_is_not_taken_for_one_of_the_group(in_threads):
     def work(rank):
         if rank != 2:
@@ -174,6 +195,20 @@ atexit.register(group._at_exit)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == code
     assert done.stderr.endswith(said)
+
+
+@pytest.mark.parametrize("way", ["raise ValueError", "lost._end_late([1])"])
+def test_a_process_ends_also_if_nobody_reads_why(way):
+    program = f"""
+import atexit, os
+from flowkit.distributed import lost
+atexit.register(print, "waits")
+lost.end_on_errors()
+os.dup2(os.open(os.devnull, os.O_RDONLY), 2)
+{way}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 @pytest.mark.parametrize("told", [True, False])

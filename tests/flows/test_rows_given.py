@@ -44,16 +44,19 @@ def test_weights_that_are_a_column_are_refused(how):
 
 
 @pytest.mark.one_engine
+@pytest.mark.parametrize(("rows", "shape"), [(X[:0], r"\(0, 2\)"), (np.array(1.0), r"\(\)")])
 @pytest.mark.parametrize(
     "method", ["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"]
 )
-def test_an_array_without_rows_is_refused(method):
-    with pytest.raises(ValueError, match=r"at least one row, received an array of shape \(0, 2\)"):
-        getattr(flow().adapt(X), method)(X[:0])
+def test_an_array_without_rows_is_refused(method, rows, shape):
+    with pytest.raises(ValueError, match=f"at least one row, received an array of shape {shape}"):
+        getattr(flow().adapt(X), method)(rows)
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize("given", [X[:0], (X[:0], None)], ids=["rows", "with context"])
+@pytest.mark.parametrize(
+    "given", [X[:0], (X[:0], None), np.array(1.0)], ids=["rows", "with context", "a number"]
+)
 def test_validation_without_rows_is_refused(given):
     with pytest.raises(ValueError, match="at least one row"):
         flow().fit(X, validation_data=given, verbose=0)

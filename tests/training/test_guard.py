@@ -58,6 +58,12 @@ def test_a_loss_that_overflows_is_not_followed_though_its_gradients_are_finite()
     assert not values(flow.trainable_variables)[0].any()
 
 
+def test_gradients_in_float16_whose_squares_would_overflow_there_are_followed():
+    grads = [ops.full((4,), 200.0, dtype="float16"), ops.full((2,), 6e4, dtype="float16")]
+    assert bool(backends.norm_is_finite(grads))
+    assert not bool(backends.norm_is_finite([*grads, ops.full((1,), np.inf, dtype="float16")]))
+
+
 @pytest.mark.parametrize("options", [{}, {"global_clipnorm": 1.0}], ids=["moments", "clipped"])
 def test_gradients_whose_squares_overflow_are_not_followed(options):
     weights = [keras.Variable([1.0, 2.0]), keras.Variable([3.0])]

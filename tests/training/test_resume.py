@@ -231,6 +231,32 @@ def test_bfloat16_travels_as_bits(tmp_path):
     assert identical(values(first.variables), values(second.variables))
 
 
+class Counted(keras.layers.Layer):
+    """The identity, with counts of types that not every engine has: JAX keeps int32, PyTorch int64."""
+
+    def build(self, shape):
+        for dtype in ("int64", "uint32"):
+            self.add_weight(shape=(2,), dtype=dtype, initializer="ones", trainable=False, name=dtype)
+
+    def call(self, x):
+        return x
+
+
+def test_a_type_that_the_engine_has_not_is_resumed(tmp_path):
+    def model():
+        model = keras.Sequential([keras.layers.Input((3,)), Counted(), keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+        return model
+
+    first, second = model(), model()
+    first.layers[0].weights[0].assign([3, 4])
+    resume = training.Resume(tmp_path / "a.npz")
+    resume.set_model(first)
+    resume.on_epoch_end(4)
+    assert training.Resume(tmp_path / "a.npz").load(second) == 5
+    assert identical(values(first.variables), values(second.variables))
+
+
 def test_a_second_session_may_name_its_layers_otherwise(tmp_path):
     """Keras numbers layers by session: `standin_3/...` here is `standin_1/...` there."""
     first = training.Resume(tmp_path / "a.npz")

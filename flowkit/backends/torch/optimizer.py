@@ -13,7 +13,10 @@ from flowkit.backends.torch.values import values
 
 def norm_is_finite(tensors):
     """Whether the Euclidean norm of all `tensors` together is finite, and its square: a tensor of one bool."""
-    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])
+    tensors = [tensor.detach() for tensor in tensors]
+    # A norm has the type of its tensor, and above 256 its square overflows in float16.
+    wide = [tensor.float() if tensor.dtype == torch.float16 else tensor for tensor in tensors]
+    norms = torch._foreach_norm(wide)
     return torch.stack(norms).square().sum().isfinite()
 
 
