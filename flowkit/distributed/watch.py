@@ -7,6 +7,7 @@ import secrets
 import selectors
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from flowkit import backends
 
 GRACE = 20.0  # seconds in which a process may notice by itself that another one has ended
+_REACH = 10.0  # seconds in which the others reach process 0, all of which have just been heard of
 _ALL = 0.3  # seconds in which those that end at the same moment, with their host, are all known
 _MESSAGE = struct.Struct(">i")  # the rank of a process that has ended, or the next line's
 _FAREWELL = -1  # whoever says so goes in order, or because of another one
@@ -141,12 +143,39 @@ class Watch:
 
 
 def _peers(host, seconds):
-    """{rank: a connection}, to all others in process 0, to that one in them."""
-    if backends.process_rank() == 0:
-        return _guests(seconds)
+    """{rank: a connection}, to all others in process 0, to that one in them; none at all if one cannot reach it.
+
+    Training needs no watch: where a firewall or a service lets nothing through but the port of the launcher, what the
+    engine says has to do.
+    """
+    main, count = backends.process_rank() == 0, backends.processes()
+    peers = _guests(seconds) if main else _host(host, seconds)
+    complete = len(peers) == (count - 1 if main else 1)
+    without = [
+        rank for rank, word in enumerate(backends.exchange(b"1" if complete else b"0")) if word == b"0"
+    ]
+    if not without:
+        return peers
+    for peer in peers.values():
+        peer.close()
+    if main:
+        some = ", ".join(map(str, filter(None, without)))
+        print(
+            f"flowkit: note: process {some} of {count} cannot reach a free port of process 0: if one ends, it may take "
+            "the others longer to notice, and they may not know which.",
+            file=sys.stderr,
+            flush=True,
+        )
+    return {}
+
+
+def _host(host, seconds):
     port, word = json.loads(backends.exchange(b"")[0])
-    peer = socket.create_connection((host.strip("[]"), port), timeout=seconds)
-    peer.sendall(word.encode() + _MESSAGE.pack(backends.process_rank()))
+    try:
+        peer = socket.create_connection((host.strip("[]"), port), timeout=min(seconds, _REACH))
+        peer.sendall(word.encode() + _MESSAGE.pack(backends.process_rank()))
+    except OSError:
+        return {}
     return {0: _kept_alive(peer)}
 
 
@@ -157,10 +186,13 @@ def _guests(seconds):
     with socket.create_server(("", 0), family=family, backlog=count, dualstack_ipv6=dual) as server:
         word = secrets.token_hex(16)  # who does not know it is none of the group
         backends.exchange(json.dumps([server.getsockname()[1], word]).encode())
-        guests, end = {}, time.monotonic() + seconds
+        guests, end = {}, time.monotonic() + min(seconds, _REACH)
         while len(guests) < count - 1:
             server.settimeout(max(0.1, end - time.monotonic()))
-            guest, _ = server.accept()
+            try:
+                guest, _ = server.accept()
+            except TimeoutError:
+                break
             guest.settimeout(5.0)
             try:
                 given = _read(guest, len(word) + _MESSAGE.size)

@@ -153,6 +153,19 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
     assert done.returncode == 0, done.stderr
 
 
+def test_where_one_cannot_reach_the_main_process_all_go_on_without_a_watch(in_threads, monkeypatch, capsys):
+    monkeypatch.setattr(watch, "_REACH", 0.5)
+
+    def work(rank):
+        own = Watch("256.0.0.1" if rank == 2 else HOST, SOON, never)
+        known = own.ended(0)
+        own.close()
+        return known, own._peers
+
+    assert in_threads(work) == [([], {})] * 3
+    assert "process 2 of 3 cannot reach a free port of process 0" in capsys.readouterr().err
+
+
 def test_a_stranger_is_not_taken_for_one_of_the_group(in_threads):
     def work(rank):
         if rank != 2:
@@ -167,6 +180,7 @@ def test_a_stranger_is_not_taken_for_one_of_the_group(in_threads):
             with contextlib.suppress(OSError):  # a stranger is thrown out
                 peers[-1].sendall(told)
                 peers[-1].shutdown(socket.SHUT_WR)
+        backends.exchange(b"1")
         barrier()
         for peer in peers:
             peer.close()
