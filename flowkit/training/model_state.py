@@ -122,7 +122,7 @@ def _dtype(variable):
 
 @functools.cache
 def _as_kept(dtype):
-    # An engine may keep another one: JAX an int32 for "int64", PyTorch an int64 for "uint32". Of a row, since NumPy cannot
+    # An engine may keep another one: JAX an int32 for "int64", PyTorch an int64 for "uint32". Of a row: NumPy cannot
     # read a single bfloat16 of TensorFlow's.
     with warnings.catch_warnings(action="ignore"):  # as JAX has said
         return ops.convert_to_numpy(ops.zeros((1,), dtype)).dtype
