@@ -46,9 +46,8 @@ def run(name, *, source, epochs, precision, workers, out, resume, settings, logs
             stop=interrupt.heard,
         )
         alike(lambda: checkpoint.load(experiment.flow))
-        on_main(
-            lambda: folder.begin(recipe)
-        )  # nothing in it has changed so far, since all of that may refuse
+        # Nothing in the folder has changed so far, since all of that may refuse.
+        on_main(lambda: folder.begin(recipe))
         if distributed.is_main():
             note_missing_card()
             note_busy_processors()

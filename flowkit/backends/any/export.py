@@ -21,9 +21,8 @@ def write_graph(model: Any, path: str, format: str, inputs: dict[str, Any], way:
         keras.InputSpec(shape=(None, *array.shape[1:]), dtype=array.dtype.name, name=name)
         for name, array in inputs.items()
     ]
-    with _quiet(
-        "onnx_ir"
-    ):  # a line for each scalar that JAX leaves untyped: the file is compared with the flow
+    # It has a line for each scalar that JAX leaves untyped; the file is compared with the flow anyway.
+    with _quiet("onnx_ir"):
         model.export(path, format=format, input_signature=[specs] if len(specs) > 1 else specs, verbose=False)
 
 
