@@ -2,10 +2,9 @@
 
 import math
 
-from flowkit import data, distributed, recipes, training
+from flowkit import distributed, recipes, training
 from flowkit.cli import epoch_log, interrupt
 from flowkit.cli.failure import FAILED, CommandError, say, words
-from flowkit.cli.info import facts
 from flowkit.distributed.lost import ProcessLost
 
 
@@ -50,15 +49,7 @@ def finish(experiment, folder, flow, progress, held_out, scores, draw):
             **told,
             "train_bits_per_dim": epoch_log.kept(log, held_out).get("bits_per_dim"),
             "train_images": len(experiment.train),
-            "data": test.name,
-            "data_sha256": data.content_hash(*experiment.splits),
-            "skipped_steps": sum(row.get("skipped") or 0 for row in log),
-            "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
-            "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),
-            "images_per_second": round(progress.images_per_second, 1),
-            "first_step_seconds": progress.first_step and round(progress.first_step, 3),
-            **facts(),
-            "precision": recipe.training.precision,
+            **epoch_log.of_the_run(experiment, flow, log, progress, "images"),
         }
     )
     print(f"test bits/dim {mean:.4f} +- {error:.4f}")

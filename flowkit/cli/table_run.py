@@ -6,10 +6,9 @@ import math
 import keras
 import numpy as np
 
-from flowkit import data, training
+from flowkit import training
 from flowkit.cli import epoch_log, positive_columns
 from flowkit.cli.failure import FAILED, CommandError, say
-from flowkit.cli.info import facts
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.training.atomic import atomic_path
 
@@ -63,15 +62,7 @@ def finish(experiment, folder, flow, progress, held_out, scores):
             "train_log_prob": None if loss is None else -loss,
             "train_rows": len(train),
             "columns": train.values.shape[1],
-            "data": test.name,
-            "data_sha256": data.content_hash(*experiment.splits),
-            "skipped_steps": sum(row.get("skipped") or 0 for row in log),
-            "parameters": sum(math.prod(w.shape) for w in flow.trainable_weights),
-            "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),
-            "rows_per_second": round(progress.images_per_second, 1),
-            "first_step_seconds": progress.first_step and round(progress.first_step, 3),
-            **facts(),
-            "precision": recipe.training.precision,
+            **epoch_log.of_the_run(experiment, flow, log, progress, "rows"),
         }
     )
     print(f"test log-likelihood {-nll:.4f} +- {error:.4f} nats")
