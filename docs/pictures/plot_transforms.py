@@ -5,12 +5,12 @@ Four kinds of transforms
 What a coupling or an autoregressive layer may do to a number; each increasing, so that it can be undone.
 """
 
+from flowkit.transforms import Affine, Bernstein, RationalQuadratic, SigmoidMixture  # before Keras, which takes its engine then
+
 # isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import ops
-
-from flowkit.transforms import Affine, Bernstein, RationalQuadratic, SigmoidMixture
 
 x = np.linspace(-4, 4, 300, dtype="float32")[:, None]
 x = ops.convert_to_tensor(x)
