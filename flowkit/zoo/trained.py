@@ -26,6 +26,6 @@ def pretrained() -> list[str]:
     """The names that `load` takes.
 
     >>> pretrained()
-    ['glow/digits', 'glow/digits-conditional', 'glow/emoji32', 'glow/fashion-mnist', 'nsf/magic']
+    ['glow/digits', 'glow/digits-conditional', 'glow/emoji32', 'glow/fashion-mnist', 'glow/fashion-mnist-full', 'nsf/magic']
     """
     return sorted(preset_folders())
