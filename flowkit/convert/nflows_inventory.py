@@ -65,6 +65,9 @@ def check_groups(groups: dict[Place, Own], others: Own) -> None:
 
     `groups` holds what each layer has, by its place; `others` is what belongs to none.
     """
+    for place, own in groups.items():
+        if not kind_of(own):
+            raise ValueError(f"{name_of(place)}.{next(iter(own))}: {_OTHERS}")
     size = most_common(
         [n for own in groups.values() for n in _sizes(own)], "layers that tell the number of features"
     )
@@ -116,9 +119,7 @@ def _expected(name, own, size, context):
         }
     if kind == "coupling":
         return _coupling(name, own, size, context)
-    if kind == "masked":
-        return _masked(name, own, size)
-    raise ValueError(f"{name}.{next(iter(own))}: {_OTHERS}")
+    return _masked(name, own, size)
 
 
 def _masked(name, own, size):
