@@ -16,6 +16,7 @@ from flowkit.distributed.lost import (
     end_at_once,
     end_if_failed,
     end_on_errors,
+    leave_in_order,
     naming_the_lost,
     watch_no_more,
     watch_the_others,
@@ -114,6 +115,7 @@ def stop() -> None:
     """
     global _was_main
     _was_main = is_main()
+    leave_in_order()
     with naming_the_lost():
         backends.leave()
     watch_no_more()
