@@ -263,7 +263,9 @@ SCENARIOS = {
     "stored": lambda: train("stored", flow(), data.batches(X, batch_size=8)),
     "reversible": lambda: train("reversible", flow(backprop="reversible"), data.batches(X, batch_size=8)),
     "nan": lambda: train("nan", flow(), Poison(X, batch_size=8)),
-    "labels": lambda: train("labels", flow(num_classes=3), data.batches(X, LABELS, batch_size=8)),
+    "labels": lambda: train(
+        "labels", flow(num_classes=3, scaled=True), data.batches(X, LABELS, batch_size=8)
+    ),
     "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
     "moved": lambda: train("moved", flow(), data.batches(X, batch_size=8), handed=GIVEN / "handed"),
     "again": lambda: train("again", flow(), data.batches(X, batch_size=8), handed=DEAD / "again"),
