@@ -1,12 +1,14 @@
 """The checklists of CONTRIBUTING.md: what a new transform, bijector or zoo entry must not lack."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cases import ALL
 
 import flowkit
 from flowkit import zoo
@@ -20,6 +22,23 @@ TESTS = {
     "bijectors": [ROOT / "tests/cases.py"],
     "transforms": [*sorted((ROOT / "tests/transforms").glob("*.py")), ROOT / "tests/cases.py"],
 }
+
+
+# What no paper brought up: rearranging, bookkeeping, a textbook's formula.
+NO_PAPER = {
+    *("Flatten", "Inverse", "OnColumns", "Permute", "Reshape", "Standardize", "Unconstrain"),
+    *("ByColumn", "Gaussian"),
+}
+SHAPES = r"\bvectors?\b|\bimages?\b|\(batch|\(h, w|\(n,"
+
+
+@functools.cache
+def of_one_rank():
+    """The bijectors whose specs ask for vectors alone, or for images alone."""
+    made = [
+        case.make() if callable(case.make) and not hasattr(case.make, "spec") else case.make for case in ALL
+    ]
+    return {type(layer).__name__ for layer in made if layer.spec.event_rank is not None}
 
 
 def missing(room, name):
@@ -39,6 +58,12 @@ def missing(room, name):
     )
     if name not in PLAIN and ">>>" not in text:
         lacks.append("a doctest")
+    if not re.search("=", text.split(">>>")[0]):
+        lacks.append("a formula")
+    if name not in PLAIN | NO_PAPER and not re.search(r"\b(19|20)\d\d\b", text):
+        lacks.append("a paper with its year")
+    if name in of_one_rank() and not re.search(SHAPES, text):
+        lacks.append("the shapes that it takes")
     return lacks if text else [*lacks, "a docstring"]
 
 

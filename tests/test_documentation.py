@@ -57,3 +57,32 @@ def test_every_python_block_is_a_cell():
     source = [page]
     extension("cells").as_notebook(app, "quoted", source)
     assert source == [page]
+
+
+def test_a_cell_that_fails_ends_the_build_and_none_is_remembered():
+    conf = (DOCS / "conf.py").read_text(encoding="utf-8")
+    for line in ('nb_execution_mode = "force"', "nb_execution_raise_on_error = True"):
+        assert f"\n{line}" in conf
+    assert 'mathjax_path = "mathjax/tex-svg.js"' in conf  # no network to draw a formula
+    assert (DOCS / "_static" / "mathjax" / "tex-svg.js").stat().st_size > 1_000_000
+    recipe = (
+        (DOCS.parent / "Makefile")
+        .read_text(encoding="utf-8")
+        .split("\ndocs: $(DOCS)", 1)[1]
+        .split("\n\n", 1)[0]
+    )
+    assert "--fail-on-warning" in recipe
+
+
+def test_home_has_three_doors_and_the_gallery_sixteen_pictures():
+    home = (DOCS / "index.md").read_text(encoding="utf-8")
+    doors = re.findall(r"grid-item-card\} (.+)\n:link: (\S+)", home)
+    assert [name for name, _ in doors] == ["Fit my data", "Write a bijector", "Reproduce Glow"]
+    assert all((DOCS / f"{page}.md").is_file() for _, page in doors)
+    assert len(list((DOCS / "pictures").glob("plot_*.py"))) >= 16
+
+
+def test_the_lines_of_home_run(capsys):
+    (lines,) = re.findall(r"```python\n(.*?)```", (DOCS / "index.md").read_text("utf-8"), flags=re.DOTALL)
+    exec(lines, {})  # the page's own code
+    assert "back exactly: True" in capsys.readouterr().out

@@ -11,9 +11,42 @@ pytestmark = pytest.mark.one_engine
 INSTALLED = [engine for engine in ENGINES if installed(engine)]
 
 
-def test_importing_flowkit_imports_nothing_heavy(run_python):
-    heavy = ("keras", "numpy", "jax", "torch", "tensorflow", "hypothesis", "pytest", "matplotlib", "pydantic")
-    source = f"import sys, flowkit; print([name for name in {heavy!r} if name in sys.modules])"
+def test_importing_flowkit_imports_nothing_beyond_the_standard_library(run_python):
+    """So that it takes a few hundredths of a second, with an engine or without: nothing else is found in this time."""
+    source = """
+        import sys
+        before = set(sys.modules)
+        import flowkit
+        new = set(sys.modules) - before
+        print(sorted(name for name in new if name.split(".")[0] not in sys.stdlib_module_names))
+    """
+    assert run_python(source) == str(["flowkit", "flowkit._engine", "flowkit._registration"])
+    assert run_python(source, hidden=["keras", "numpy", *ENGINES]) == run_python(source)
+
+
+def test_what_is_heavy_is_imported_when_it_is_asked_for(run_python):
+    """By layers and a flow of them not even then, but for Keras, which brings its own, and the engine."""
+    others = [engine for engine in ENGINES if engine != INSTALLED[0]]
+    heavy = [
+        *others,
+        "hypothesis",
+        "pytest",
+        "matplotlib",
+        "PIL",
+        "pydantic",
+        "typer",
+        "scipy",
+        "pandas",
+        "polars",
+    ]
+    source = f"""
+        import sys
+        import flowkit, keras
+        before = set(sys.modules)
+        flowkit.Flow(flowkit.bijectors.Scale(0.0)).build((None, 2))
+        flowkit.zoo, flowkit.data, flowkit.training
+        print([name for name in {heavy!r} if name in set(sys.modules) - before])
+    """
     assert run_python(source) == "[]"
 
 

@@ -242,6 +242,35 @@ def test_recipes_of_this_tree_are_found_by_name():
     assert found == {name: ROOT / "zoo" / name for name in RECIPES}
 
 
+def packages(advice):
+    """What `pip install` is told to get, up to an option, a name that is filled in, or the end of the sentence."""
+    for word in advice.replace("'", "").split():
+        if word[0] in "-{":
+            return
+        yield Requirement(word.rstrip(".,")).name
+        if word.endswith("."):
+            return
+
+
+def test_advice_to_install_names_what_is_to_be_had():
+    """flowkit itself is on no index, so that none of its extras can be asked of one."""
+    from flowkit.flows.artifacts import FORMATS
+    from flowkit.training.targets import TARGETS
+
+    known = {canonicalize_name(Requirement(line).name) for extra in EXTRAS.values() for line in extra}
+    known = known - {"keras-flowkit"} | {"tensorflow", "mlflow"}
+    advised = {name for row in FORMATS.values() for names in row.packages.values() for name in names}
+    advised |= {name for target in TARGETS.values() for name in target.install.split()}
+    places = [*(ROOT / "flowkit").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    for text in (path.read_text("utf-8") for path in places):
+        for advice in re.findall(r"pip install ([^`\n\"]+)", text):
+            advised |= set(packages(advice))
+        for extras in re.findall(r"pip install [^`\n]*'\.\[([\w,-]+)\]'", text):
+            assert set(extras.split(",")) <= set(EXTRAS)
+    assert len(advised) > 12
+    assert {name for name in advised if canonicalize_name(name) not in known} == set()
+
+
 def test_make_installs_what_the_extras_name():
     named = re.findall(r"EXTRAS := (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert {extra for line in named for extra in line.split(",")} <= set(EXTRAS)

@@ -1,4 +1,5 @@
 # ruff: noqa: E501  (messages are shown whole)
+import dataclasses
 import tomllib
 import warnings
 
@@ -402,6 +403,47 @@ def images(count, channels, side=8, labels=None):
     shape = (count, side, side, channels)
     drawn = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
     return data.Dataset(drawn, labels, 256, "mine")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "names", "limit", "message"),
+    [
+        (
+            [0, 1, 2],
+            [0],
+            "cdo",
+            None,
+            "mine has images of 3, c, d and o: nothing is learned of 2 classes. If there are no more, --set model.num_classes=3",
+        ),
+        (
+            [0, 1],
+            [0],
+            None,
+            None,
+            "mine has no image of label 2, 3 or 4: nothing is learned of 3 classes. If there are no more, --set model.num_classes=2",
+        ),
+        ([1, 2], [3, 4], None, None, "mine has no image of label 0: nothing is learned of 1 class. Labels count from 0"),
+        ([0, 1, 2], [3, 4], None, None, None),  # few of a class may all be to test with
+        ([0, 1], [0], "abcde", None, None),  # and a class that is there may be in neither
+        ([0, 1], [0], None, 20, None),
+        ([0, 1], [0], "ab", 20, "mine has images of 2, a and b: nothing is learned of 3 classes"),
+    ],
+)  # fmt: skip
+def test_classes_without_images_are_told_and_no_error(train, test, names, limit, message, monkeypatch):
+    def load(source, split, **_):
+        labels = {"train": np.resize(train, 20), "test": np.resize(test, 4)}[split]
+        return dataclasses.replace(images(len(labels), 1, labels=labels), classes=names and tuple(names))
+
+    monkeypatch.setattr(data, "load", load)
+    own = GOOD.replace("limit = 80", f"limit = {limit}" if limit else "")
+    recipe = recipes.parse_recipe(own, ["model.num_classes=5"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recipes.prepare(recipe)
+    told = [str(warning.message) for warning in caught if "nothing is learned" in str(warning.message)]
+    assert len(told) == (message is not None)
+    if message:
+        assert told[0].startswith(f"model.num_classes = 5, but {message}")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ x = np.linspace(-4, 4, 400, dtype="float32")[:, None]
 figure, (above, below) = plt.subplots(2, 1, figsize=(5.2, 5.2), sharex=True, height_ratios=(2, 1))
 for seed in range(1, 4):
     raw = np.random.default_rng(seed).normal(0, 0.9, (1, spline.parameters, 1)).astype("float32")
-    y, log_slope = (ops.convert_to_numpy(a)[:, 0] for a in spline.forward(x, *spline.prepare(raw)))
+    at, raw = ops.convert_to_tensor(x), ops.convert_to_tensor(raw)
+    y, log_slope = (ops.convert_to_numpy(a)[:, 0] for a in spline.forward(at, *spline.prepare(raw)))
     above.plot(x[:, 0], y)
     below.plot(x[:, 0], np.exp(log_slope))
 above.plot(x[:, 0], x[:, 0], color="0.7", linewidth=1, linestyle="--")

@@ -5,20 +5,20 @@ Four kinds of transforms
 What a coupling or an autoregressive layer may do to a number; each increasing, so that it can be undone.
 """
 
+import flowkit  # before Keras, which takes its engine when it is imported
+
 # isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import ops
 
-from flowkit.transforms import Affine, Bernstein, RationalQuadratic, SigmoidMixture
-
 x = np.linspace(-4, 4, 300, dtype="float32")[:, None]
 x = ops.convert_to_tensor(x)
 kinds = {
-    "Affine()": (Affine(), 1.0),
-    "RationalQuadratic()": (RationalQuadratic(), 1.5),
-    "Bernstein()": (Bernstein(), 2.0),
-    "SigmoidMixture(3)": (SigmoidMixture(3), 1.5),
+    "Affine()": (flowkit.transforms.Affine(), 1.0),
+    "RationalQuadratic()": (flowkit.transforms.RationalQuadratic(), 1.5),
+    "Bernstein()": (flowkit.transforms.Bernstein(), 2.0),
+    "SigmoidMixture(3)": (flowkit.transforms.SigmoidMixture(3), 1.5),
 }
 
 figure, axes = plt.subplots(1, 4, figsize=(9.2, 2.5))

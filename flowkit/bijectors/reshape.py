@@ -12,7 +12,7 @@ from flowkit.contract import Bijector, BijectorSpec, ContractError
 
 @keras.saving.register_keras_serializable("flowkit")
 class Reshape(Bijector):
-    """(batch, *event) -> (batch, *target), entries in row-major order.
+    """z = x in another shape, (batch, *event) -> (batch, *target), entries in row-major order; log-det = 0.
 
     `source`, the event's shape on the data's side, is learned at the first call if it is None.
     Raises ValueError for a `target` that is no list of sizes, ContractError if the sizes differ.
@@ -79,7 +79,9 @@ def _event(sizes, name):
 
 @keras.saving.register_keras_serializable("flowkit")
 class Flatten(Reshape):
-    """(batch, *event) -> (batch, dim), entries in row-major order. `source` as in `Reshape`.
+    """z = x as a vector, (batch, *event) -> (batch, dim), entries in row-major order; log-det = 0.
+
+    `source` is as in `Reshape`.
 
     >>> tuple(Flatten()(ops.ones((3, 2, 2)))[0].shape)
     (3, 4)

@@ -31,7 +31,7 @@ def run(name=None, *, cite=False):
         print(PAPERS[family].bibtex())
         return
     if family is not None:
-        print(PAPERS[family])
+        print(f"{PAPERS[family]}\nflowkit info {name} --cite gives it as BibTeX")
     _show(told)
     make().summary()
 

@@ -45,6 +45,13 @@ def meant_by(path):
     return None
 
 
+def runs_beside(path, most=3):
+    """The newest runs in the folder that `path` would lie in."""
+    recipes_there = [path.parent / name / "recipe.toml" for name in _folders(path.parent)]
+    there = [file for file in recipes_there if file.is_file()]
+    return [file.parent for file in sorted(there, key=lambda file: file.stat().st_mtime, reverse=True)[:most]]
+
+
 def _folders(parent):
     try:
         return [path.name for path in parent.iterdir() if path.is_dir()]

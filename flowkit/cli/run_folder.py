@@ -9,7 +9,7 @@ from flowkit import data, recipes
 from flowkit.cli import lock
 from flowkit.cli.failure import CommandError, say
 from flowkit.cli.flow_file import check_file, read_flow
-from flowkit.cli.nearby import hint, meant_by
+from flowkit.cli.nearby import hint, meant_by, runs_beside
 from flowkit.distributed.launcher import starts_again
 from flowkit.training import atomic_path
 from flowkit.training.atomic import remove_all_leftovers
@@ -43,9 +43,18 @@ class RunFolder:
     def check_resumable(self):
         """Raise a CommandError if there is no folder to go on in, and another run has nearly its name.
 
-        A launcher says --resume whether it starts a run or starts it again: there it is a note.
+        If the runs beside it have other names, a note says which they are. A launcher says --resume whether it starts a
+        run or starts it again: there a name that is nearly the same is a note, and others are none.
         """
-        if self.path.exists() or not (meant := meant_by(self.path)):
+        if self.path.exists():
+            return
+        if not (meant := meant_by(self.path)):
+            beside = runs_beside(self.path)
+            if beside and not starts_again(os.environ):
+                say(
+                    f"note: --resume: {self.path} is not there, so a new run begins; the newest of those beside it "
+                    f"are {', '.join(map(str, beside))}"
+                )
             return
         if starts_again(os.environ):
             say(f"note: {self.path} is a new run; the one in {meant} is another")

@@ -12,7 +12,16 @@ from flowkit.bijectors import Chain, Permute
 from flowkit.convert.files import read_variables
 from flowkit.convert.inventory import as_arrays
 from flowkit.convert.masked import Masked, masked_layer
-from flowkit.convert.nflows_parts import SLOPE_OF_ONE, coupling_layer, is_linear, linear_layer, spline
+from flowkit.convert.nflows_inventory import (
+    Own,
+    Place,
+    check_groups,
+    is_residual,
+    kind_of,
+    masked_layers,
+    name_of,
+)
+from flowkit.convert.nflows_parts import SLOPE_OF_ONE, coupling_layer, linear_layer, spline
 from flowkit.distributions import Normal
 from flowkit.flows.flow import Flow
 from flowkit.transforms import ScaleShift
@@ -45,7 +54,9 @@ def from_nflows(
 
     The densities and latents are those of nflows, and samples of the same latents. Raises ValueError that names what
     cannot be expressed: other transforms and networks, batch norm, and of masked networks a context (there it does not
-    reach the first entry, here it must); and for splines without `bound` and `bins`, or with another number of bins.
+    reach the first entry, here it must); for splines without `bound` and `bins`, or with another number of bins; and
+    weights that are missing, of another shape, unknown or not finite. What has no weights, as a sigmoid, is in no state
+    dict: between other transforms it is refused, after the last one nothing tells of it.
 
     >>> from_nflows({"_transform._transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
@@ -58,34 +69,38 @@ def from_nflows(
             "of other kinds have as many parameters, so that one could be taken for another"
         )
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
-    groups: dict[tuple[int, ...], dict[str, np.ndarray]] = {}
+    groups: dict[Place, Own] = {}
+    others: Own = {}
     for name, array in arrays.items():
         found = re.fullmatch(r"_transform((?:\._transforms\.\d+)*)\.(.+)", name)
-        if found is None:
-            if name == "_distribution._log_z":
-                continue
+        if found is not None:
+            groups.setdefault(tuple(map(int, re.findall(r"\d+", found[1]))), {})[found[2]] = array
+        elif name == "_distribution._log_z":
+            others[name] = array
+        else:
             raise ValueError(f"{name}: expected a CompositeTransform and a StandardNormal")
-        groups.setdefault(tuple(map(int, re.findall(r"\d+", found[1]))), {})[found[2]] = array
+    check_groups(groups, others)
     parts, fills = [], []
     size = context = None
     for place in sorted(groups):
-        name, own = "._transforms.".join(["_transform", *map(str, place)]), groups[place]
-        if set(own) == {"_permutation"}:
+        name, own = name_of(place), groups[place]
+        kind = kind_of(own)
+        if kind == "permutation":
             parts.append(Permute(own["_permutation"].tolist()))
             continue
-        if is_linear(own):
-            size = len(own["bias"])
-            made, fill = linear_layer(name, own)
-        elif "transform_features" in own:
+        if kind == "coupling":
             size = len(own["identity_features"]) + len(own["transform_features"])
             gate = own.get("transform_net.blocks.0.context_layer.weight")
             context = context if gate is None else gate.shape[1]
             made, fill = coupling_layer(name, own, activation, bound, bins)
-        else:
-            network = _network(name, own)
+        elif kind == "masked":
+            network = _network(own)
             size = network.kernels[0].shape[1]
             layer, fill = _layer(name, network, size, activation, bound, bins)
             made = [layer]
+        else:
+            size = len(own["bias"])
+            made, fill = linear_layer(name, own)
         parts += made
         fills.append(fill)
     if size is None:
@@ -97,26 +112,11 @@ def from_nflows(
     return flow
 
 
-def _network(name, own):
+def _network(own):
     """The masked network of a layer, of plain layers or of residual blocks."""
-    residual = "autoregressive_net.blocks.0.linear_layers.0.weight" in own
-    each = ("linear_layers.0", "linear_layers.1") if residual else ("linear",)
-    blocks = sum(key.endswith(f".{each[0]}.weight") for key in own)
-    linear = ["initial_layer", *(f"blocks.{j}.{one}" for j in range(blocks) for one in each), "final_layer"]
-    known = {
-        f"autoregressive_net.{layer}.{kind}"
-        for layer in linear
-        for kind in ("weight", "bias", "mask", "degrees")
-    }
-    odd = sorted(set(own) - known)
-    if odd:
-        first = f"{name}.{odd[0]}"
-        if "batch_norm" in odd[0] or "context_layer" in odd[0]:
-            raise ValueError(f"{first}: expected masked networks without batch norm and context")
-        raise ValueError(f"{first}: expected permutations, matrices, couplings or masked networks")
     kinds = ("weight", "bias", "mask")
-    layers = ([own[f"autoregressive_net.{layer}.{kind}"] for layer in linear] for kind in kinds)
-    return Masked(*layers, blocks=residual)
+    layers = ([own[f"{layer}.{kind}"] for layer in masked_layers(own)] for kind in kinds)
+    return Masked(*layers, blocks=is_residual(own))
 
 
 def _layer(name, network, size, activation, bound, bins):

@@ -9,6 +9,7 @@ from flowkit.bijectors import Coupling, LULinear, OnColumns, Pointwise
 from flowkit.bijectors.conv1x1 import plu
 from flowkit.bijectors.scales import FLOOR, raw_scale
 from flowkit.conditioners import ResidualMLP
+from flowkit.convert.nflows_inventory import blocks_of
 from flowkit.transforms import Additive, RationalQuadratic, ScaleShift, Transform
 
 SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))  # what flowkit adds to raw slopes, and nflows does not
@@ -16,13 +17,6 @@ _CDF = tuple(f"unconditional_transform.unnormalized_{kind}" for kind in ("widths
 
 Own = Mapping[str, np.ndarray]
 Made = tuple[list, Callable[[], None]]
-
-
-def is_linear(own: Own) -> bool:
-    """Whether these are the weights of an LULinear, QRLinear or SVDLinear."""
-    return "bias" in own and bool(
-        {"unconstrained_upper_diag", "log_upper_diag", "unconstrained_diagonal"} & set(own)
-    )
 
 
 def linear_layer(name: str, own: Own) -> Made:
@@ -108,37 +102,18 @@ def spline(name: str, numbers: int, bound: float | None, bins: int | None) -> Ra
 def coupling_layer(name: str, own: Own, activation: str, bound: float | None, bins: int | None) -> Made:
     """A `Coupling` by a residual network, then the splines of what it keeps if there are some; and what fills them.
 
-    Raises ValueError, with the name, for another network than a ResidualNet without batch norm, and for transforms
-    that are neither additive nor affine nor, given `bound` and `bins`, rational-quadratic splines with linear tails.
+    Raises ValueError, with the name, for transforms that are neither additive nor affine nor, given `bound` and `bins`,
+    rational-quadratic splines with linear tails.
     """
     kept = own["identity_features"]
     size = len(kept) + len(own["transform_features"])
     network = {
         key.removeprefix("transform_net."): own[key] for key in own if key.startswith("transform_net.")
     }
-    blocks = sum(key.endswith("linear_layers.0.weight") for key in network)
+    blocks = blocks_of(own, "transform_net")
     gated = "blocks.0.context_layer.weight" in network
     layers = [f"blocks.{j}.linear_layers.{k}" for j in range(blocks) for k in (0, 1)]
     gates = [f"blocks.{j}.context_layer" for j in range(blocks)] if gated else []
-    known = {
-        f"{layer}.{kind}"
-        for layer in ("initial_layer", *layers, *gates, "final_layer")
-        for kind in ("weight", "bias")
-    }
-    odd = sorted(
-        (set(network) ^ known)
-        | (
-            set(own)
-            - {f"transform_net.{key}" for key in known}
-            - set(_CDF)
-            - {"identity_features", "transform_features"}
-        )
-    )
-    if odd or not blocks:
-        received = odd[0] if odd else "one of no blocks"
-        raise ValueError(
-            f"{name}: expected a coupling by a ResidualNet without batch norm, received {received}"
-        )
     moved, width = own["transform_features"], len(network["initial_layer.bias"])
     count = len(network["final_layer.bias"]) // len(moved)
     transform = _transform(name, count, bound, bins)

@@ -1,6 +1,5 @@
 """Autoregressive flows and couplings of zuko."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from flowkit.convert.files import read_variables
 from flowkit.convert.inventory import as_arrays
 from flowkit.convert.masked import Masked, masked_layer
 from flowkit.convert.masked_coupling import coupling_layer
+from flowkit.convert.zuko_inventory import layer_names, linear_places
 from flowkit.distributions import Normal
 from flowkit.flows.flow import Flow
 from flowkit.transforms import ScaleShift, SoftClippedSpline
@@ -28,26 +28,24 @@ def from_zuko(
 
     Sizes, orders, masks, bins and the context follow from names and shapes. What the weights do not tell are
     arguments: the `activation` of the networks; `bound`, None for affine maps, and for the splines of a `NSF` where
-    they end, which is 5.0 there; and `least`, the least slope of either.
+    they end, which is 5.0 there; and `least`, the least slope of either. Give `bound` for a NSF alone: another map may
+    have as many numbers, as a `BPF` of degree 16 has.
 
     The densities and latents are those of zuko, and samples of the same latents. Raises ValueError that names what
-    cannot be expressed: one feature, `passes`, residual blocks, another base than the standard normal.
+    cannot be expressed: one feature, `passes`, residual blocks, another base than the standard normal; and weights that
+    are missing, of another shape, unknown or not finite. What has no weights is in no state dict: between other
+    layers it is refused, after the last one nothing tells of it.
 
     >>> from_zuko({"transform.transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
     ...
-    ValueError: transform.transforms.0.order: missing, expected a MAF, NSF, NICE or RealNVP of zuko
+    ValueError: transform.transforms.0: expected its order, as of a MAF or NSF of zuko, or its mask, as of a NICE or \
+RealNVP, received neither
     """
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
+    names = layer_names(arrays)
     _check_base(arrays)
-    found = [re.match(r"transform\.transforms\.(\d+)\.", name) for name in arrays]
-    names = sorted({int(match[1]) for match in found if match})
-    if not names:
-        shown = ", ".join(list(arrays)[:3]) or "none"
-        raise ValueError(
-            f"expected variables such as transform.transforms.0.hyper.0.weight, received {shown}"
-        )
-    parts = [_layer(f"transform.transforms.{i}", arrays, activation, bound, least) for i in names]
+    parts = [_layer(name, arrays, activation, bound, least) for name in names]
     flow = Flow(Chain([layer for layer, _ in parts]), base=Normal(), name="zuko")
     first = "transform.transforms.0."
     order, mask = arrays.get(f"{first}order"), arrays.get(f"{first}mask")
@@ -62,18 +60,8 @@ def from_zuko(
 def _layer(name, arrays, activation, bound, least):
     """A layer, and the function that fills it."""
     coupling = f"{name}.mask" in arrays
-    if not coupling and f"{name}.order" not in arrays:
-        raise ValueError(f"{name}.order: missing, expected a MAF, NSF, NICE or RealNVP of zuko")
     kinds = ("weight", "bias") if coupling else ("weight", "bias", "mask")
-    pattern = re.compile(re.escape(name) + rf"\.hyper\.(\d+)\.({'|'.join(kinds)})")
-    odd = [key for key in arrays if key.startswith(f"{name}.hyper.") and not pattern.fullmatch(key)]
-    if odd:
-        raise ValueError(
-            f"{odd[0]}: expected networks of linear layers, without residual blocks or normalisation"
-        )
-    places = sorted({int(found[1]) for key in arrays if (found := pattern.fullmatch(key))})
-    if not places:
-        raise ValueError(f"{name}.hyper.0.weight: missing, expected a network of linear layers")
+    places = linear_places(name, arrays)
     layers = [[arrays[f"{name}.hyper.{place}.{kind}"] for place in places] for kind in kinds]
     mask = arrays[f"{name}.mask"].astype(bool) if coupling else None
     changed = np.sum(~mask) if coupling else len(arrays[f"{name}.order"])
@@ -81,10 +69,6 @@ def _layer(name, arrays, activation, bound, least):
     if coupling:
         return coupling_layer(*layers, mask, transform, activation)
     rank = arrays[f"{name}.order"]
-    if sorted(rank.tolist()) != list(range(len(rank))):
-        raise ValueError(
-            f"{name}.order: expected a permutation, as without `passes`, received {rank.tolist()}"
-        )
     return masked_layer(name, Masked(*layers), np.argsort(rank), transform, activation)
 
 

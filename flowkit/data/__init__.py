@@ -16,7 +16,7 @@ What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; n
 `in_memory=False` folders, and array files that are not packed, stay on the disk, and are read as rows are asked for:
 `LazyImages`.
 
-`load_table` loads a table, a .csv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
+`load_table` loads a table, a .csv, .tsv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
 resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` tells

@@ -17,6 +17,7 @@ from flowkit.data.source import NAMES, existing_path
 from flowkit.data.split import check_split, split_rows
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
+_READ = "a table, .csv, .tsv, .parquet, .npy or .npz"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz")
 
 
@@ -86,13 +87,11 @@ def load_table(
         path, key = existing_path(source)
     except ValueError:
         kind = "a name of images" if source in NAMES else "no path that exists"
-        raise ValueError(
-            f"source: expected the path of a table, .csv, .parquet, .npy or .npz, received {source!r}, {kind}."
-        ) from None
+        raise ValueError(f"source: expected the path of {_READ}, received {source!r}, {kind}.") from None
     if path.is_dir():
         raise FileError(
-            f"{path}: expected a file with a table, .csv, .parquet, .npy or .npz, received a folder. Give a file in "
-            "it; folders of images take a recipe of images, such as glow/fashion-mnist."
+            f"{path}: expected a file with {_READ}, received a folder. Give a file in it; "
+            "folders of images take a recipe of images, such as glow/fashion-mnist."
         )
     suffix, names, whole = path.suffix.lower(), None, True
     if suffix in (".csv", ".tsv"):
@@ -104,9 +103,7 @@ def load_table(
     elif suffix == ".npz":
         values, whole = _from_npz(path, split, key, max_bytes)
     else:
-        raise FileError(
-            f"{path}: expected a table, .csv, .parquet, .npy or .npz, received another kind of file. {_advice(suffix)}"
-        )
+        raise FileError(f"{path}: expected {_READ}, received another kind of file. {_advice(suffix)}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         advice = ""
         if values.ndim != 2 and values.size:

@@ -63,6 +63,14 @@ def _check_clipping(flow, optimizer):
         optimizer = getattr(optimizer, "inner_optimizer", None)
 
 
+def refuse_class_weight(asked, class_weight):
+    """Raise ValueError for Keras's `class_weight`: what is trained is a density of data, not of classes."""
+    if class_weight is not None:
+        raise ValueError(
+            f"Flow.{asked} has no classes to weigh: pass sample_weight=, one number for each sample."
+        )
+
+
 def with_first(callback, callbacks):
     """`callbacks` as `fit` takes them, with `callback` before them. A `CallbackList`, made for its model, stays."""
     if isinstance(callbacks, keras.callbacks.CallbackList):

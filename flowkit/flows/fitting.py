@@ -6,7 +6,7 @@ from flowkit import backends
 from flowkit.contract.adaptation import is_adapted
 from flowkit.data.batch_order import Batches
 from flowkit.flows.adapting import adapt_parts
-from flowkit.flows.before_training import check_training, with_first
+from flowkit.flows.before_training import check_training, refuse_class_weight, with_first
 from flowkit.flows.context import refuse_unread
 from flowkit.flows.in_a_group import check_same, rows_of_all, together
 from flowkit.flows.inputs import ready_on, to_fit_on, to_score_on, to_validate_on, unpack
@@ -49,10 +49,7 @@ class Fitting(Training):
         In a group of processes (`flowkit.distributed`) all of them call it, each with as many rows of its own;
         gradients are averaged, and what is reported is of all rows.
         """
-        if class_weight is not None:
-            raise ValueError(
-                "Flow.fit has no classes to weigh: pass sample_weight=, one number for each sample."
-            )
+        refuse_class_weight("fit", class_weight)
         check_training(self)
         if isinstance(x, dict):
             x, context = unpack(x)

@@ -13,9 +13,10 @@ from flowkit.contract import FlowLayer
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.before_training import check_training
+from flowkit.flows.before_training import check_training, refuse_class_weight
+from flowkit.flows.context import refuse_unread
 from flowkit.flows.counting import mean
-from flowkit.flows.inputs import ready_on, unpack
+from flowkit.flows.inputs import ready_on, to_score_on, unpack
 from flowkit.flows.lean_step import LeanStep
 from flowkit.flows.metrics import MeanOfCounted, report
 from flowkit.flows.reparameterized import drawn_with_score
@@ -112,17 +113,47 @@ class Training(LeanStep):
     # One batch at a time: Keras checks nothing there, and a traced step cannot ask whether the flow is adapted
 
     @alone
-    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keras's `train_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        context: Any = None,
+    ) -> Any:
+        """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`.
+
+        Raises ContractError for a flow that still waits for `adapt`, and for a context that it does not read.
+        """
+        refuse_class_weight("train_on_batch", class_weight)
         check_training(self)
         refuse_data(self, "train_on_batch", {"x": x})
-        return super().train_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
+        x, context = unpack(x) if isinstance(x, dict) else (x, context)
+        refuse_unread(self, context)
+        x, y = to_score_on(self, x, y, context, sample_weight)
+        return super().train_on_batch(ready_on(self, x, math.inf), y, sample_weight, return_dict=return_dict)
 
     @alone
-    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keras's `test_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        context: Any = None,
+    ) -> Any:
+        """Keras's `test_on_batch`, with `context=`; `x` and `y` are those of `fit`.
+
+        Raises ContractError for a flow that still waits for `adapt`.
+        """
+        x, y = to_score_on(self, x, y, context, sample_weight)
         with self._scoring_all():
-            return super().test_on_batch(ready_on(self, x, math.inf), *args, **kwargs)
+            return super().test_on_batch(
+                ready_on(self, x, math.inf), y, sample_weight, return_dict=return_dict
+            )
 
     @alone
     def predict_on_batch(self, x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Presets on Hugging Face's hub, by their package huggingface_hub: `pip install 'keras-flowkit[hub]'`."""
+"""Presets on Hugging Face's hub, by their package: `pip install huggingface_hub`."""
 
 import errno
 import importlib
@@ -67,7 +67,7 @@ def _package() -> Any:
         if error.name != "huggingface_hub":
             raise
         raise ImportError(
-            "hf:// expects the package huggingface_hub: pip install 'keras-flowkit[hub]'."
+            "hf:// expects the package huggingface_hub: pip install 'huggingface_hub>=1'."
         ) from None
 
 

@@ -15,6 +15,7 @@ from flowkit.recipes.images import augmentations, cropped, image_shape, load_dat
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.schema import Recipe, RecipeError
 from flowkit.recipes.tables import check_tables, load_table, load_whole, of_tables
+from flowkit.recipes.unseen_classes import note_unseen_classes
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def prepare(recipe: Recipe) -> Experiment:
     _check_batch(table, train, "images")
     flow = build_flow(recipe, train)
     check_ends(recipe, flow, train, test)
+    note_unseen_classes(recipe, [split for split in (train, held_out, test) if split is not None])
     classes = recipe.model.get("num_classes")
     labels = None if classes is None else train.labels
     augment = augmentations(recipe)

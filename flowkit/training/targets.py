@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from flowkit.training.atomic import atomic_path
+from flowkit.training.histogram import histogram_picture
 from flowkit.training.log import read_log
 
 _PROJECT = "flowkit"
@@ -87,7 +88,10 @@ class Wandb:
 
 
 class MLflow:
-    """A run of MLflow: where MLFLOW_TRACKING_URI says, else in `folder`/mlflow.db. It knows no histograms."""
+    """A run of MLflow: where MLFLOW_TRACKING_URI says, else in `folder`/mlflow.db.
+
+    It knows no histograms, and is given a picture of each.
+    """
 
     package, install = "mlflow", "mlflow-skinny sqlalchemy alembic"
 
@@ -117,7 +121,7 @@ class MLflow:
         self._client.log_image(self._run, array, key=name, step=step)
 
     def histogram(self, step, name, values):
-        pass
+        self.image(step, name, histogram_picture(values, name))
 
     def close(self):
         self._client.set_terminated(self._run)

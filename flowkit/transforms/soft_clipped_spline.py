@@ -18,7 +18,8 @@ class SoftClippedSpline(RationalQuadratic):
 
     Widths and heights are a softmax of r / (1 + 2 |r| / l), slopes exp(r / (1 + |r| / l)) with l = log(1 / least), for
     raw numbers r; if all are 0, it is the identity. So no bin is `least` times as wide as another, no slope below
-    `least`. For weights that were trained with it: see `flowkit.convert.from_zuko`.
+    `least`. For weights that were trained with it: see `flowkit.convert.from_zuko`. Of Durkan, Bekasov, Murray &
+    Papamakarios, Neural Spline Flows (2019), with zuko's bounds.
 
     Raises ValueError as `RationalQuadratic`, and for a `least` outside (0, 1).
 

@@ -25,7 +25,7 @@ def load(name: str) -> Flow:
 def pretrained() -> list[str]:
     """The names that `load` takes.
 
-    >>> pretrained()
-    ['glow/digits', 'glow/digits-conditional', 'glow/emoji32', 'glow/fashion-mnist', 'nsf/magic']
+    >>> print(*pretrained(), sep="  ")
+    glow/digits  glow/digits-conditional  glow/emoji32  glow/fashion-mnist  glow/fashion-mnist-full  nsf/magic
     """
     return sorted(preset_folders())

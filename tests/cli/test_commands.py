@@ -428,7 +428,7 @@ def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
     [
         ("flowkit dia", ["diagnose"]),
         ("flowkit train glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
-        ("flowkit sample glow/fash", ["glow/fashion-mnist"]),
+        ("flowkit sample glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
         ("flowkit info nsf/", ["nsf/magic"]),
         ("flowkit evaluate runs/mine --backend to", ["torch"]),
         ("flowkit train runs/", []),  # a path, which the shell completes

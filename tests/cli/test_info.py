@@ -18,6 +18,16 @@ def test_each_family_has_a_paper_in_words_and_in_bibtex(family):
     assert entry.count("{") == entry.count("}")
 
 
+def test_what_is_said_of_a_paper_says_how_to_cite_it(capsys):
+    assert main(["info", "glow/digits"]) == 0
+    paper, how = capsys.readouterr().out.splitlines()[:2]
+    assert paper.endswith(PAPERS["glow"].arxiv)
+    command, _, rest = how.partition(" gives it as ")
+    assert rest == "BibTeX"
+    assert main(command.split()[1:]) == 0
+    assert capsys.readouterr().out.strip() == PAPERS["glow"].bibtex().strip()
+
+
 def test_a_preset_is_told_in_digits_that_one_reads(capsys):
     assert main(["info", "glow/digits"]) == 0
     told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if "  " in line[:30])

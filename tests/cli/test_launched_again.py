@@ -27,6 +27,19 @@ def test_who_types_it_may_have_meant_the_other_run(new):
         new.check_resumable()
 
 
+def test_who_types_quite_another_name_is_told_which_runs_are_there(new, capsys, monkeypatch):
+    other = RunFolder(new.path.parent / "digits")
+    other.check_resumable()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{other.path} is not there, so a new run begins" in line
+    assert line.endswith("cifar-a")
+    for name, value in LAUNCHED["torchrun"].items():
+        monkeypatch.setenv(name, value)
+    other.check_resumable()
+    RunFolder(new.path.parent / "nowhere" / "digits").check_resumable()
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("launcher", LAUNCHED)
 def test_a_launcher_begins_a_run_and_says_so(new, launcher, monkeypatch, capsys):
     for name, value in LAUNCHED[launcher].items():

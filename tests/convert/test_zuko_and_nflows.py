@@ -257,8 +257,9 @@ def test_splines_of_what_a_coupling_keeps_have_the_same_bins():
         transforms.PiecewiseRationalQuadraticCouplingTransform(mask, residual(), **spline)
     ).state_dict()
     name = "_transform._transforms.0.unconditional_transform"
-    weights[f"{name}.unnormalized_widths"] = torch.zeros(3, 3)
-    with pytest.raises(ValueError, match=f"^{name}: expected .* 11 parameters for each entry, received 10"):
+    for kind, bins in (("widths", 3), ("heights", 3), ("derivatives", 2)):
+        weights[f"{name}.unnormalized_{kind}"] = torch.zeros(3, bins)
+    with pytest.raises(ValueError, match=f"^{name}: expected .* 11 parameters for each entry, received 8"):
         from_nflows(weights, bound=3.0, bins=4)
 
 
@@ -275,7 +276,9 @@ def test_what_cannot_be_expressed_is_named():
     with pytest.raises(ValueError, match=r"expected 2 parameters .*pass bound=5.0.*received 5"):
         from_zuko(zuko.flows.NSF(4, bins=2).state_dict())
     with pytest.raises(ValueError, match=r"expected 3 K - 1 for K bins, received 16"):
-        from_zuko(zuko.flows.NAF(4).state_dict(), bound=5.0)
+        from_zuko(zuko.flows.BPF(4, degree=15).state_dict(), bound=5.0)
+    with pytest.raises(ValueError, match=r"^transform.transforms.0.univariate.network.0.weight of shape"):
+        from_zuko(zuko.flows.NAF(4, signal=11).state_dict(), bound=5.0)  # as many numbers as 4 bins have
     with pytest.raises(
         ValueError, match=r"expected 1 or 2 parameters .*received 11.*pass bound=, their tail_bound"
     ):

@@ -1,5 +1,7 @@
 """Tables from files: every kind that is read, and what is none."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -153,3 +155,22 @@ def test_what_is_no_table(tmp_path, name, array, message):
 def test_a_name_is_no_table(source, kind):
     with pytest.raises(ValueError, match=f"expected the path of a table, .*received '{source}', {kind}"):
         load_table(source)
+
+
+@pytest.mark.parametrize("of", ["a name that is none", "a folder", "a.txt"])
+def test_what_is_said_to_be_read_is_read(tmp_path, of):
+    (tmp_path / "a.txt").touch()
+    wrong = {"a folder": tmp_path, "a.txt": tmp_path / "a.txt"}.get(of, of)
+    with pytest.raises(ValueError, match=r"table, \.csv") as caught:
+        load_table(wrong)
+    told = re.findall(r"\.[a-z]+", re.search(r"table, (.*?), received", str(caught.value))[1])
+    assert len(told) == 5
+    for suffix in told:
+        path = tmp_path / f"table{suffix}"
+        if suffix == ".parquet":
+            pytest.importorskip("polars").DataFrame(X).write_parquet(path)
+        elif suffix in (".npy", ".npz"):
+            {".npy": np.save, ".npz": np.savez}[suffix](path, X)
+        else:
+            csv(path, lines(X, "\t" if suffix == ".tsv" else ","))
+        np.testing.assert_allclose(load_table(path, cut=False).values, X)

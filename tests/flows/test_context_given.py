@@ -23,9 +23,18 @@ X = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
 CONTEXT = np.random.default_rng(1).normal(size=(8, 3)).astype("float32")
 
 
-def conditional():
-    flow = Flow(Coupling(MLP([4], context="required")))
+def conditional(kind="required"):
+    flow = Flow(Coupling(MLP([4], context=kind)))
     flow.compile(keras.optimizers.SGD(0.1))
+    return flow
+
+
+def of_ones(kind="required"):
+    """So that the context counts."""
+    flow = conditional(kind)
+    flow.build({"x": (None, 2), "context": (None, 3)})
+    for weight in flow.trainable_variables:
+        weight.assign(ops.ones(weight.shape))
     return flow
 
 
@@ -37,11 +46,36 @@ def test_validation_takes_data_in_the_forms_of_fit(road):
     assert np.isfinite(told["val_nll"]).all()
 
 
+@pytest.mark.two_engines
+@pytest.mark.parametrize("kind", ["required", "optional"])
+def test_one_batch_takes_the_context_in_the_forms_of_fit(kind):
+    """And weighs rows: of what is trained, what is reported of it and what is tested nothing is left aside."""
+    roads = [((X, CONTEXT), {}), ((X,), {"context": CONTEXT}), (({"x": X, "context": CONTEXT},), {})]
+    weights, told = np.arange(8.0), []
+    for data, given in roads:
+        flow = of_ones(kind)
+        before = flow.test_on_batch(*data, **given, return_dict=True)
+        weighed = flow.train_on_batch(*data, **given, sample_weight=weights, return_dict=True)
+        told.append([before["nll"], weighed["nll"], flow.test_on_batch(*data, **given)[0]])
+    own = of_ones(kind).log_prob(X, context=CONTEXT)
+    np.testing.assert_allclose(told[0][:2], [-own.mean(), -np.average(own, weights=weights)], rtol=1e-5)
+    assert told[0][2] < told[0][0]
+    np.testing.assert_allclose(told[1:], told[:1] * 2, rtol=1e-6)
+
+
+def test_one_batch_refuses_what_fit_refuses():
+    flow = Flow(Shift(0.0))
+    flow.compile(keras.optimizers.SGD(0.1))
+    flow.train_on_batch(X, np.arange(8))  # labels of data, which it need not know
+    for data, given in (((X,), {"context": CONTEXT}), (({"x": X, "context": CONTEXT},), {})):
+        with pytest.raises(ContractError, match="expected none, since neither its bijector nor its base"):
+            flow.train_on_batch(*data, **given)
+    with pytest.raises(ValueError, match=r"train_on_batch has no classes to weigh: pass sample_weight="):
+        flow.train_on_batch(X, np.arange(8), class_weight={0: 2.0})
+
+
 def test_a_call_takes_the_context_by_name():
-    flow = conditional()
-    flow.build({"x": (None, 2), "context": (None, 3)})
-    for weight in flow.trainable_variables:
-        weight.assign(ops.ones(weight.shape))
+    flow = of_ones()
     expected = f64(flow({"x": X, "context": CONTEXT}))
     np.testing.assert_array_equal(f64(flow(X, context=CONTEXT)), expected)
     assert np.abs(f64(flow(X, context=-CONTEXT)) - expected).max() > 0.1

@@ -154,14 +154,100 @@ def test_the_ends_are_a_and_b_and_every_control_moves_the_picture(page):
     assert (picture(page) == b).all()
     drawn(page, "document.querySelector('#reset').click()")
     assert (picture(page) == a).all()
-    for control in ("#mix", "#levels input", "#attributes input"):
-        moved(page, f"document.querySelector('{control}')", 0.4)
-        assert (picture(page) != a).any(), control
-        drawn(page, "document.querySelector('#reset').click()")
-        assert (picture(page) == a).all(), control
-    drawn(page, "document.querySelector('#levels button').click()")
+    moved(page, "document.querySelector('#mix')", 0.4)
     assert (picture(page) != a).any()
     drawn(page, "document.querySelector('#reset').click()")
+    assert (picture(page) == a).all()
+
+
+def shown_latents(page):
+    return np.array(page.evaluate("latents(shown().mix).then(z => Array.from(z))"), "float32")
+
+
+def test_each_level_and_each_direction_moves_latents_as_it_says(page, flow):
+    """What is shown is what the flow decodes of them."""
+    meta = page.evaluate("flow.meta")
+    z, places = shown_latents(page), np.split(np.arange(784), np.cumsum(meta["level_sizes"])[:-1])
+    np.testing.assert_allclose(
+        z, flow.encode(np.reshape(page.evaluate("Array.from(images[0])"), (1, 28, 28, 1)))[0], atol=1e-4
+    )
+
+    def decoded(expected):
+        np.testing.assert_allclose(shown_latents(page), expected, atol=1e-5)
+        image = flow.decode(expected[None], check=None)[0].astype(int)
+        assert np.abs(picture(page) - image).max() <= 2
+
+    assert page.locator("#levels input").count() == len(places) == 2
+    assert (
+        page.locator("#attributes input").count() == len(meta["attributes"]) == 11
+    )  # a class each, and brightness
+    for row, level in enumerate(reversed(range(2))):  # the last level holds the shape, and stands first
+        moved(page, f"document.querySelectorAll('#levels input')[{row}]", 0.4)
+        colder = z.copy()
+        colder[places[level]] *= np.float32(0.4)
+        decoded(colder)
+        drawn(page, "document.querySelector('#reset').click()")
+        drawn(page, f"document.querySelectorAll('#levels button')[{row}].click()")
+        changed = shown_latents(page) != z
+        assert changed[places[level]].all()
+        assert not changed[places[1 - level]].any()
+        decoded(shown_latents(page))
+        drawn(page, "document.querySelector('#reset').click()")
+    for k in (0, 5, 10):
+        moved(page, f"document.querySelectorAll('#attributes input')[{k}]", 0.4)
+        decoded(z + np.float32(0.4) * np.array(page.evaluate(f"Array.from(flow.directions[{k}])"), "float32"))
+        drawn(page, "document.querySelector('#reset').click()")
+    assert (shown_latents(page) == z).all()
+
+
+def test_any_two_images_are_picked(page):
+    third, sixth = (np.reshape(page.evaluate(f"Array.from(images[{i}])"), (28, 28, 1)) for i in (2, 5))
+    drawn(page, "document.querySelectorAll('#thumbs button')[2].click()")
+    page.check("input[value=b]")
+    drawn(page, "document.querySelectorAll('#thumbs button')[5].click()")
+    assert (picture(page) == third).all()
+    drawn(page, "document.querySelector('#strip').lastChild.click()")
+    assert (picture(page) == sixth).all()
+    assert "a=2&b=5&mix=1" in page.url
+    drawn(page, "location.hash = '#a=0&b=1'")
+    page.check("input[value=a]")
+
+
+def test_the_place_among_test_images_is_counted(page, flow):
+    test = data.load("fashion-mnist", "test").images[:1000]
+    known = flow.log_prob(test)
+    np.testing.assert_allclose(page.evaluate("flow.meta.log_prob"), np.sort(known), atol=0.01)
+    places = set()
+    for k in (0, 1, 2):
+        drawn(page, f"document.querySelectorAll('#thumbs button')[{k}].click()")
+        own = float(page.evaluate("document.body.dataset.logProb"))
+        share = int(100 * (np.round(known, 2) < own).sum() / len(known) + 0.5)
+        assert page.inner_text("#place") == f"More likely than {share} % of 1000 test images"
+        assert f"{own:.1f} nats ({-own / 784 / np.log(2):.3f} bits/dim)" in page.inner_text("#density")
+        places.add(share)
+    assert len(places) > 1
+    drawn(page, "document.querySelectorAll('#thumbs button')[0].click()")
+
+
+def test_an_image_is_dropped_in_and_the_link_is_copied(page, tmp_path):
+    own = np.random.default_rng(1).integers(0, 256, (28, 28), dtype="uint8")
+    Image.fromarray(own).save(tmp_path / "own.png")
+    before = page.evaluate("document.body.dataset.drawn")
+    page.evaluate(
+        "bytes => { const files = new DataTransfer();"
+        " files.items.add(new File([new Uint8Array(bytes)], 'own.png', {type: 'image/png'}));"
+        " const drop = {dataTransfer: files, bubbles: true, cancelable: true};"
+        " document.body.dispatchEvent(new DragEvent('drop', drop)); }",
+        list((tmp_path / "own.png").read_bytes()),
+    )
+    page.wait_for_selector(f"body:not([data-drawn='{before}'])")
+    assert (picture(page)[..., 0] == own).all()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#share")
+    page.wait_for_selector("#message:not([hidden])")
+    assert page.inner_text("#message") == "The link is copied."
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    drawn(page, "location.hash = '#a=0&b=1'")
 
 
 def test_a_link_gives_the_same_picture(page, browser, tmp_path):
@@ -189,16 +275,19 @@ def test_a_link_gives_the_same_picture(page, browser, tmp_path):
     ("name", "sentence"),
     [
         ("notes.png", "notes.png is no image that this browser can read."),
-        ("photo.png", "photo.png is 900 wide and 600 high."),
+        ("photo.jpg", "photo.jpg is 2400 wide and 2000 high."),
     ],
 )
 def test_a_file_that_does_not_fit_is_told(page, tmp_path, name, sentence):
     shown = picture(page)
     (tmp_path / name).write_text("no picture")
-    if name == "photo.png":
-        Image.fromarray(np.zeros((600, 900, 3), "uint8")).save(tmp_path / name)
+    if name == "photo.jpg":  # as from a camera
+        noise = np.random.default_rng(0).integers(0, 256, (2000, 2400, 3), dtype="uint8")
+        Image.fromarray(noise).save(tmp_path / name, quality=95)
+        assert (tmp_path / name).stat().st_size > 5_000_000
     page.set_input_files("#own", tmp_path / name)
-    page.wait_for_selector("#message:not([hidden])")
+    page.wait_for_function("name => document.querySelector('#message').textContent.includes(name)", arg=name)
+    assert page.is_visible("#message")
     assert page.inner_text("#message") == f"Expected an image, 28 pixels wide and 28 high; {sentence}"
     assert (picture(page) == shown).all()
 

@@ -98,7 +98,7 @@ def test_names_that_are_none_and_a_missing_package_are_told(monkeypatch):
         with pytest.raises(PresetError, match="expected hf://user/name"):
             upload_preset(uri, folder)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r"pip install 'keras-flowkit\[hub\]'"):
+    with pytest.raises(ImportError, match="pip install 'huggingface_hub>=1'"):
         upload_preset("hf://me/digits", folder)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from flowkit import training, zoo
 from flowkit.training import Log
+from flowkit.training.histogram import histogram_picture
 from flowkit.training.targets import TARGETS
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (32, 4, 4, 1), dtype="uint8")
@@ -132,6 +133,26 @@ def test_mlflow_on_sqlite_goes_on_with_the_same_run(tmp_path, monkeypatch):
     assert run.data.params == {"width": "4"}
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "bits_per_dim")] == [1, 2]
     assert [path.path for path in client.list_artifacts(run.info.run_id)] == ["images"]
+    pictures = [path.path for path in client.list_artifacts(run.info.run_id, "images")]
+    for name in ("samples", "latents"):
+        assert (
+            len([path for path in pictures if path.startswith(f"images/{name}") and path.endswith(".png")])
+            == 2
+        )
+
+
+@pytest.mark.one_engine
+def test_a_histogram_is_drawn_where_its_values_are():
+    """Bars of most pixels at the middle of normal values, whatever one of them is; of one value alone a bar."""
+    values = np.random.default_rng(0).normal(3.0, 2.0, 5000)
+    values[0] = 1e6
+    picture = histogram_picture(values, "latents")
+    assert (picture.shape, picture.dtype) == ((320, 480, 3), np.uint8)
+    blue = ((picture[..., 2] > 150) & (picture[..., 0] < 100)).sum(axis=0)
+    (columns,) = np.nonzero(blue)
+    assert blue[columns].argmax() == pytest.approx(len(columns) / 2, rel=0.25)
+    assert blue[columns].max() > 4 * blue[columns][[5, -5]].max()
+    assert (histogram_picture(np.zeros(9), "z") != histogram_picture(np.ones(9), "z")).any()
 
 
 COMMAND = """

@@ -1,5 +1,7 @@
 """The trained flows that come with flowkit reach what the model card says, on every engine."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,31 @@ def test_the_commands_take_a_name(tmp_path, monkeypatch, capsys):
     assert main(["sample", "glow/digit"]) == 2
     assert main(["info", "glow/digits"]) == 0
     assert "test_bits_per_dim 2.373" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("name", zoo.pretrained())
+def test_the_card_of_the_family_repeats_what_the_run_has_measured(name):
+    """In the row, or the line of a table, that names the recipe."""
+    measured = read_preset(presets.find_preset(name)).measured
+    digits, key = (3, "test_bits_per_dim") if "test_bits_per_dim" in measured else (2, "test_log_prob")
+    number = f"{measured[key]:.{digits}f} +- {measured['test_standard_error']:.{digits}f}"
+    card = Path(__file__).parents[2] / "zoo" / name.split("/")[0] / "README.md"
+    rows = [
+        line
+        for line in card.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|") and f"`{name}`" in line
+    ]
+    assert rows
+    assert number in rows[0]
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("name", ["glow/digits", "glow/digits-conditional", "glow/fashion-mnist"])
+def test_the_sum_of_its_data_is_that_of_the_data_here(name):
+    preset = read_preset(presets.find_preset(name))
+    recipe = recipes.read_recipe(str(preset.recipe))
+    splits = [recipes.load_data(recipe, split) for split in ("train", "validation", "test")]
+    assert data.content_hash(*splits) == preset.metadata["data"]["sha256"]
+    counts = [preset.measured[f"{split}_images"] for split in ("train", "validation", "test")]
+    assert [len(split) for split in splits] == counts
