@@ -222,3 +222,18 @@ def test_sigterm_is_one_line_and_code_143():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (143, "flowkit: terminated\n")
+
+
+def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
+    """While the others of a group are told that all end."""
+    code = (
+        "import signal\n"
+        "from flowkit.cli import entry, failure\n"
+        "from flowkit.distributed import lost\n"
+        "entry.main = lambda: 143\n"
+        "failure.told_to_all = True\n"
+        "lost.end_together = lambda: signal.raise_signal(signal.SIGTERM)\n"
+        "entry.script()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "")
