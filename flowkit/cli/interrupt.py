@@ -107,6 +107,9 @@ def between_steps():
     _asks = True
     try:
         yield
+    except BaseException:  # the command ends
+        answer()
+        raise
     finally:
         _asks = False
 
@@ -125,9 +128,20 @@ def heard():
 
 
 def answer():
-    """From here on the command ends because of what was heard: another SIGTERM does not break in, only Ctrl-C does."""
+    """From here on the command ends, because of what was heard or not: only a Ctrl-C after another signal breaks in."""
     global _answers
     _answers = True
+
+
+def number():
+    """The signal that was heard; None for none."""
+    return _heard
+
+
+def hear_of(number):
+    """Take a signal that another process of the group has heard for one that this one has heard."""
+    global _heard
+    _heard = number
 
 
 def raised():

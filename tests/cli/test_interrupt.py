@@ -124,6 +124,14 @@ def test_once_it_is_answered_only_ctrl_c_breaks_into_the_end_of_the_command():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_where_training_ends_otherwise_a_first_sigterm_does_not_break_in_either():
+    """As in a process of a group that another one has told of its signal."""
+    with contextlib.suppress(ValueError), interrupt.between_steps():
+        raise ValueError
+    signal.raise_signal(signal.SIGTERM)
+    assert interrupt.number() == signal.SIGTERM
+
+
 def test_what_nobody_has_answered_may_come_again():
     """Since an exception for the first may have been dropped."""
     with interrupt.between_steps():
