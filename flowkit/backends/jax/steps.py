@@ -8,13 +8,16 @@ that and hide the error itself.
 import jax
 import jax.numpy as jnp
 
+from flowkit.backends.together import meeting
+
 
 def giving_back(step, model):
     """`step(state, iterator)` of Keras's trainer; if it raises, `model` gets its weights back, unless they are gone."""
 
     def guarded(state, iterator):
         try:
-            return step(state, iterator)
+            with meeting():  # in a group all processes take a step together
+                return step(state, iterator)
         except BaseException as error:
             if not isinstance(error, StopIteration):  # which says that the data have ended
                 model._step_error = error
