@@ -95,6 +95,7 @@ class Flow(Saved, Fitting, Exported):
         self.bits = MeanOfCounted(name="bits_per_dim")
         self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
         self._scoring = False  # inside an evaluation
+        self._asked = False  # inside an objective
 
     # What Keras calls
 
@@ -121,6 +122,7 @@ class Flow(Saved, Fitting, Exported):
 
         In training on another objective than likelihood it gives that objective's losses, {"loss": (batch,)}.
         """
+        training = training and not self._asked
         if training and not self._trains_on_likelihood:
             return self._objective_losses(inputs)
         x, context = unpack(inputs)
