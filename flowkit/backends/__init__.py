@@ -87,6 +87,7 @@ drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
+holds_weights = _steps.holds_weights
 gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
@@ -180,6 +181,7 @@ __all__ = [
     "giving_back",
     "gpu_build",
     "gradients",
+    "holds_weights",
     "installed",
     "is_lost",
     "iterate",

@@ -7,6 +7,7 @@ that and hide the error itself.
 
 import jax
 import jax.numpy as jnp
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from flowkit.backends.together import meeting
 
@@ -28,6 +29,12 @@ def giving_back(step, model):
         if hasattr(step, name):
             setattr(guarded, name, getattr(step, name))
     return guarded
+
+
+def holds_weights(model):
+    """Whether the engine holds the weights of `model`, between two steps, and no other values stand for them."""
+    held = getattr(model, "_jax_state", None)
+    return bool(held) and not model._jax_state_synced and not in_stateless_scope()
 
 
 def settle(model):
