@@ -19,6 +19,6 @@ def unregistered(error: Exception) -> tuple[str, str] | None:
 def import_first(module: str, name: str) -> str:
     """What to do about a file with such a class."""
     return (
-        f"it holds the class {name!r} of {module!r}, which is neither Keras's nor flowkit's: in Python, first import the "
-        "module that registers it, then load the flow"
+        f"it holds the class {name!r} of {module!r}, which is neither Keras's nor flowkit's: in Python, first import "
+        "the module that registers it, then load the flow"
     )

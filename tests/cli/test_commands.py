@@ -563,7 +563,10 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
             foreign = old.read(name).replace(b'"flowkit.bijectors.actnorm"', b'"mine"')
             new.writestr(name, foreign.replace(b"ActNorm", b"ActNorn"))
     line = refused(capsys, "sample", run)
-    assert "holds the class 'ActNorn' of 'mine', which is neither Keras's nor flowkit's: in Python, first" in line
+    assert (
+        "holds the class 'ActNorn' of 'mine', which is neither Keras's nor flowkit's: in Python, first"
+        in line
+    )
     # The last of the members' heads says how that member is packed: in no way that there is.
     packed = bytearray(file.read_bytes())
     packed[packed.rindex(b"PK\1\2", 0, packed.index(b"metadata.json", packed.index(b"PK\1\2"))) + 10] = 77

@@ -291,6 +291,6 @@ def _remake(kind):
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
         return f"Mend get_config, {rest}"
     return (
-        "Its config holds name, dtype and trainable too: take them as `def __init__(self, ..., **kwargs)`, hand them on "
-        f"as `super().__init__(**kwargs)`, {rest}"
+        "Its config holds name, dtype and trainable too: take them as `def __init__(self, ..., **kwargs)`, hand them "
+        f"on as `super().__init__(**kwargs)`, {rest}"
     )
