@@ -9,6 +9,7 @@ import keras
 import flowkit
 import flowkit.zoo  # registers the classes that a file names
 from flowkit.cli.failure import CommandError
+from flowkit.presets.unregistered import import_first, unregistered
 
 
 def read_flow(path):
@@ -17,6 +18,8 @@ def read_flow(path):
     try:
         flow = keras.saving.load_model(path)
     except Exception as error:  # what a damaged or foreign file leads Keras to
+        if (unknown := unregistered(error)) is not None:
+            raise CommandError(f"{path} cannot be loaded: {import_first(*unknown)}") from error
         here = {"flowkit": flowkit.__version__, "keras": keras.__version__}
         raise CommandError(
             f"{path} cannot be loaded ({_reason(error)}): it is damaged, or from another version (written with "

@@ -81,7 +81,10 @@ def _of_recipe(recipe):
         arguments = {key: value for key, value in recipe.model.items() if value is not None and key != "name"}
         family = zoo.ARCHITECTURES[recipe.model["name"]]
         if tables:
-            return family(**{**arguments, "features": _COLUMNS})
+            domains, columns = arguments.pop("domains", None), _COLUMNS
+            if isinstance(domains, list):
+                arguments["domains"], columns = domains, len(domains)
+            return family(**{**arguments, "features": columns})
         side = recipe.data.crop or recipe.data.size or 32
         height, width = side if isinstance(side, list) else (side, side)
         return family(**arguments, input_shape=(height, width, recipe.data.channels or 3))

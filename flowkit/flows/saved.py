@@ -21,6 +21,7 @@ from flowkit.flows.turns import Turns, alone
 from flowkit.presets.errors import PresetError
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
+from flowkit.presets.unregistered import import_first, unregistered
 
 
 class Saved(keras.Model):
@@ -89,7 +90,7 @@ class Saved(keras.Model):
         - `extra`: further files, name -> content: recipe.toml, and pictures such as samples.png.
 
         Optimizer and objective stay behind. Raises ValueError for a flow that is not built, and PresetError if there is
-        something in `folder` already, or `extra` has a file of another name.
+        something in `folder` already, `extra` has a file of another name, or a class of yours is not registered.
 
         >>> import tempfile
         >>> folder = tempfile.mkdtemp() + "/mine"
@@ -122,7 +123,15 @@ class Saved(keras.Model):
         """A flow with the same weights that was never compiled: a file would hold the optimizer's moments."""
         config = keras.saving.serialize_keras_object(self)
         config["compile_config"] = None
-        flow = keras.saving.deserialize_keras_object(config)
+        try:
+            flow = keras.saving.deserialize_keras_object(config)
+        except TypeError as error:
+            if (unknown := unregistered(error)) is None:
+                raise
+            raise PresetError(
+                f"save_to_preset expected classes that Keras knows by name, received {unknown[1]!r} of {unknown[0]!r}: "
+                'put @keras.saving.register_keras_serializable("mypkg") above it, with a name of yours.'
+            ) from error
         flow.set_weights(self.get_weights())
         return flow
 
@@ -203,6 +212,8 @@ def _reason(error, preset):
     """Keras tells every config on the way to the fault: the first sentence of the innermost, and the versions."""
     told = str(error).split("Exception encountered: ")[-1]
     first = re.split(r"\.\s|\n", told.strip(), maxsplit=1)[0].rstrip(".")[:200] or type(error).__name__
+    if (unknown := unregistered(error)) is not None:
+        first = import_first(*unknown)
     versions = preset.metadata.get("versions")
     by = " and ".join(f"{name} {version}" for name, version in versions.items()) if versions else "unknown"
     return f"{first}; written by {by}, here are flowkit {flowkit.__version__} and keras {keras.__version__}"

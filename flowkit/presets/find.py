@@ -27,7 +27,8 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
     if os.path.isdir(folder):
         return Path(folder)
     if os.path.exists(folder):
-        raise PresetError(f"{name}: expected the folder of a preset, found a file.")
+        load = " keras.saving.load_model loads it." if folder.endswith(".keras") else ""
+        raise PresetError(f"{name}: expected the folder of a preset, found a file.{load}")
     if os.path.isabs(folder) or name.startswith("."):
         raise PresetError(f"{name}: expected the folder of a preset, found none.")
     raise PresetError(

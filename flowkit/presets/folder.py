@@ -125,7 +125,11 @@ def read_preset(folder: str | os.PathLike[str]) -> Preset:
 
 def _metadata(path):
     if not path.is_file():
-        raise PresetError(f"{path.parent}: expected a preset, found no metadata.json in it.")
+        run = (path.parent / "recipe.toml").is_file()
+        raise PresetError(
+            f"{path.parent}: expected a preset, found {'a run' if run else 'no metadata.json in it'}."
+            f"{f' `flowkit preset {path.parent} NAME` makes a preset of it.' * run}"
+        )
     try:
         metadata = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MOST_JSON else {}
         number, files = metadata["preset"], metadata["files"]

@@ -12,6 +12,7 @@ from flowkit.distributed.failed import failing_together
 from flowkit.recipes.ends import check_ends
 from flowkit.recipes.hold_out import hold_out
 from flowkit.recipes.images import augmentations, cropped, image_shape, load_data, load_uncropped
+from flowkit.recipes.named_columns import by_place
 from flowkit.recipes.optimizer import build_optimizer
 from flowkit.recipes.schema import Recipe, RecipeError
 from flowkit.recipes.tables import check_tables, load_table, load_whole, of_tables
@@ -52,6 +53,8 @@ def build_flow(recipe: Recipe, dataset: data.Dataset | data.Table) -> Any:
     arguments = {key: value for key, value in recipe.model.items() if value is not None}
     function = zoo.ARCHITECTURES[arguments.pop("name")]
     if isinstance(dataset, data.Table):
+        if "domains" in arguments:
+            arguments["domains"] = by_place(arguments["domains"], dataset.names)
         flow = _made(recipe, dataset, function, {**arguments, "features": dataset.values.shape[1]})
         flow.columns = dataset.columns
         return flow

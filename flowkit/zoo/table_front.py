@@ -79,5 +79,5 @@ def _place(told):
         return int(told) if isinstance(told, str) else told
     raise ValueError(
         f"domains as a dict: expected the place of each column, from 0, received {told!r}: a flow learns the names of "
-        "columns from its data, later."
+        "columns from its data, later. Of pandas, frame.columns.get_loc(name) is the place."
     )

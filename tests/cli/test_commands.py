@@ -558,6 +558,15 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
     assert "flow.keras cannot be loaded (Could not locate class 'ActNorn'): it is damaged, or from an" in line
     assert f"(written with flowkit 0.0.9 and keras {keras.__version__}, here are" in line
     assert len(line) < 400
+    with zipfile.ZipFile(trained / "flow.keras") as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            foreign = old.read(name).replace(b'"flowkit.bijectors.actnorm"', b'"mine"')
+            new.writestr(name, foreign.replace(b"ActNorm", b"ActNorn"))
+    line = refused(capsys, "sample", run)
+    assert (
+        "holds the class 'ActNorn' of 'mine', which is neither Keras's nor flowkit's: in Python, first"
+        in line
+    )
     # The last of the members' heads says how that member is packed: in no way that there is.
     packed = bytearray(file.read_bytes())
     packed[packed.rindex(b"PK\1\2", 0, packed.index(b"metadata.json", packed.index(b"PK\1\2"))) + 10] = 77

@@ -170,12 +170,17 @@ def test_columns_that_are_positive_in_the_data_alone_are_told(folder, tmp_path, 
     assert main(["train", str(folder / "tiny.toml"), *arguments, "--out", str(tmp_path / "run")]) == 0
     told = capsys.readouterr().err
     assert "all data are above 0 in column 'wait'" in told
-    assert "samples are not: --set 'model.domains={1 = \"positive\"}' keeps them there" in told
-    asked = ["--set", 'model.domains={1 = "positive"}']
+    assert "samples are not: --set 'model.domains={wait = \"positive\"}' keeps them there" in told
+    asked = ["--set", 'model.domains={wait = "positive"}']
     assert (
         main(["train", str(folder / "tiny.toml"), *arguments, *asked, "--out", str(tmp_path / "again")]) == 0
     )
     assert "above 0" not in capsys.readouterr().err
+    wrong = ["--set", 'model.domains={weight = "positive"}', "--out", str(tmp_path / "none")]
+    assert main(["train", str(folder / "tiny.toml"), *arguments, *wrong]) == 2
+    assert "expected columns among 'free', 'wait', 'far', received 'weight'" in capsys.readouterr().err
+    (tmp_path / "table.csv").unlink()
+    assert main(["info", str(tmp_path / "again" / "recipe.toml")]) == 0
 
 
 def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_path):

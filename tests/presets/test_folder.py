@@ -109,6 +109,12 @@ def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
             Flow.from_preset(copy)
     with pytest.raises(PresetError, match=r"no metadata.json in it"):
         Flow.from_preset(tmp_path)
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(PresetError, match=r"found a run. `flowkit preset .* NAME` makes a preset of it"):
+        Flow.from_preset(tmp_path)
+    (tmp_path / "flow.keras").touch()
+    with pytest.raises(PresetError, match=r"found a file. keras.saving.load_model loads it"):
+        Flow.from_preset(tmp_path / "flow.keras")
     with pytest.raises(PresetError, match=r"there is no preset 'glow/digit'.*nearest are glow/digits"):
         Flow.from_preset("glow/digit")
     with pytest.raises(PresetError, match=r"expected a LabelledFlow, found a Flow"):
@@ -165,6 +171,26 @@ def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
     resum(copy, "config.json")
     with pytest.raises(PresetError, match=r"cannot be loaded: .*written by flowkit"):
         Flow.from_preset(copy)
+
+
+@pytest.mark.one_engine
+def test_a_class_of_ones_own_is_named_when_it_is_not_registered(tmp_path):
+    class Twist(Scale):
+        pass
+
+    flow = Flow(Twist(2.0))
+    flow.build((None, 2))
+    with pytest.raises(
+        PresetError, match=r"received 'Twist' of .*put @keras.saving.register_keras_serializable"
+    ):
+        flow.save_to_preset(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with keras.saving.CustomObjectScope({"Twist": Twist}):
+        flow.save_to_preset(tmp_path / "mine")
+    with pytest.raises(
+        PresetError, match=r"holds the class 'Twist' of .*import the module that registers it"
+    ):
+        Flow.from_preset(tmp_path / "mine")
 
 
 @pytest.mark.one_engine

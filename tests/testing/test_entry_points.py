@@ -191,6 +191,10 @@ def test_an_instance_that_its_config_cannot_make_again_is_an_error_of_its_own():
         check_bijector(things.Forgetful(2.0), event_shapes=[(2,)])
     with pytest.raises(ContractError, match=r"config.*makes again.*nothing to tell"):
         check_bijector(things.Silent())
+    with pytest.raises(
+        ContractError, match=r"TypeError: .* unexpected keyword argument.*`super\(\).__init__\(\*\*kw"
+    ):
+        check_bijector(things.Closed(2.0))
 
 
 def test_a_thorough_check_draws_more_bijectors():

@@ -141,3 +141,17 @@ class Forgetful(Elementwise):
 class Silent(Forgetful):
     def get_config(self):
         raise RuntimeError("nothing to tell")
+
+
+class Closed(Elementwise):
+    """Its __init__ takes none of what every layer's config holds."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self.shift = shift
+
+    def _forward(self, x):
+        return x + self.shift, 0.0
+
+    def _inverse(self, z):
+        return z - self.shift, 0.0

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 
 import keras
 import numpy as np
@@ -108,7 +109,7 @@ class Subject:
                 self.given,
                 expected="a layer that its config makes again, since the checker tries copies",
                 received=f"{type(error).__name__}: {said(error)}",
-                hint="Mend get_config, or pass a function that makes the bijector.",
+                hint=_remake(type(self.given)),
             ) from error
 
     def make(self, dtype=None):
@@ -280,4 +281,16 @@ def _not_a_layer(received):
     hint = " Of a flow pass its bijector, flow.bijector." if hasattr(received, "bijector") else ""
     return TypeError(
         f"check_bijector expects a Bijector or a function that makes one, received {received!r}.{hint}"
+    )
+
+
+def _remake(kind):
+    """What to do about a class that its config does not make again."""
+    rest = "or pass a function that makes the bijector."
+    taken = inspect.signature(kind.__init__).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+        return f"Mend get_config, {rest}"
+    return (
+        "Its config holds name, dtype and trainable too: take them as `def __init__(self, ..., **kwargs)`, hand them "
+        f"on as `super().__init__(**kwargs)`, {rest}"
     )
