@@ -265,7 +265,7 @@ def test_averages_that_reach_back_to_the_first_steps_are_noted(ema, noted):
         optimizer(f"training.ema={ema}", steps_per_epoch=20)  # 40 steps in all
     said = [str(w.message) for w in caught if "reach back" in str(w.message)]
     assert bool(said) == noted
-    assert all("the whole run has 40" in line and "--set training.ema=0" in line for line in said)
+    assert all("the whole run's 40" in line and "--set training.ema=0" in line for line in said)
 
 
 def test_warm_up_in_epochs_is_by_step():

@@ -174,3 +174,22 @@ def test_what_is_said_to_be_read_is_read(tmp_path, of):
         else:
             csv(path, lines(X, "\t" if suffix == ".tsv" else ","))
         np.testing.assert_allclose(load_table(path, cut=False).values, X)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.npy"])
+def test_an_entry_that_is_no_number_is_told_by_its_place_in_the_file(tmp_path, name):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    rows = load_table(saved(tmp_path / name, x), "test").values
+    row = int(np.flatnonzero((x == rows[-1]).all(axis=1))[0])
+    x[row, 1] = np.nan
+    with pytest.raises(ValueError, match=f"received nan in column ('size'|1) of row {row}, counted from 0"):
+        load_table(saved(tmp_path / name, x), "test")
+    assert len(load_table(tmp_path / name)) == 45
+
+
+def saved(path, x):
+    if path.suffix == ".csv":
+        np.savetxt(path, x, delimiter=",", header="age,size", comments="", fmt="%.17g")
+    else:
+        np.save(path, x)
+    return path
