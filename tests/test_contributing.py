@@ -74,6 +74,20 @@ def test_each_has_what_the_list_asks_for(room):
     assert lacking == {}, f"see CONTRIBUTING.md, Add a {room.removesuffix('s')}"
 
 
+@pytest.mark.parametrize("room", ["transforms", "bijectors"])
+def test_each_that_a_file_may_hold_has_its_place_in_the_api(room):
+    """The page is made of the room's `__all__`; what Keras can read from files is there."""
+    registered = {
+        node.name
+        for path in (ROOT / "flowkit" / room).rglob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef)
+        and any("register_keras_serializable" in ast.unparse(one) for one in node.decorator_list)
+    }
+    assert len(registered) > 10
+    assert registered - set(getattr(flowkit, room).__all__) == set(), "see CONTRIBUTING.md"
+
+
 def test_each_zoo_entry_names_its_paper_and_shows_an_example():
     lacking = {}
     for name, function in zoo.ARCHITECTURES.items():

@@ -198,13 +198,13 @@ def test_requirements_are_ranges_from_the_users_own_index():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The names in a wheel built from this tree; hatchling alone, no network."""
+    """Name -> packed bytes of what is in a wheel built from this tree; hatchling alone, no network."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (path,) = folder.glob("keras_flowkit-*.whl")
     with zipfile.ZipFile(path) as archive:
-        return archive.namelist()
+        return {member.filename: member.compress_size for member in archive.infolist()}
 
 
 def test_the_wheel_carries_every_recipe_and_every_file_of_the_trained_flows(wheel):
@@ -227,6 +227,12 @@ def test_the_wheel_holds_the_package_and_its_pytest_plugin_alone(wheel):
     tops = {name.split("/")[0] for name in wheel if ".dist-info/" not in name}
     assert tops == {"flowkit", "flowkit_pytest.py"}  # the plugin: see there why it is beside the package
     assert not [name for name in wheel if "__pycache__" in name]
+
+
+def test_the_wheel_is_small(wheel):
+    """It holds images and trained flows of which CONTRIBUTING.md says how large they may be, and little else."""
+    assert max(wheel.values()) < 3e6
+    assert sum(wheel.values()) < 10e6
 
 
 def test_the_installed_distribution_is_this_version():

@@ -11,6 +11,7 @@ import keras  # noqa: E402  (after the engine is known to be there)
 
 from flowkit.backends.absent import spare_tensorflow, sparing_tensorflow  # noqa: E402
 from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
+from flowkit.backends.together import meetings  # noqa: E402
 
 
 def name():
@@ -86,6 +87,7 @@ drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
 giving_back = _steps.giving_back
+holds_weights = _steps.holds_weights
 gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
@@ -179,6 +181,7 @@ __all__ = [
     "giving_back",
     "gpu_build",
     "gradients",
+    "holds_weights",
     "installed",
     "is_lost",
     "iterate",
@@ -194,6 +197,7 @@ __all__ = [
     "map_rows",
     "matmul",
     "mean",
+    "meetings",
     "name",
     "no_grad",
     "norm_is_finite",

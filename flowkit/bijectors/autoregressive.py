@@ -12,7 +12,7 @@ from flowkit.bijectors.fixed import fixed_weight
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import one_of, whole_numbers
 from flowkit.contract.conditioner import build_conditioner, in_turn_of
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.shapes import as_tuple
@@ -53,7 +53,9 @@ class Autoregressive(Steered):
         **kwargs: Any,
     ) -> None:
         super().__init__(conditioner, Affine("tanh") if transform is None else transform, **kwargs)
-        self.order = order if order is None or isinstance(order, str) else [int(i) for i in order]
+        self.order: str | list[int] | None = None
+        if order is not None:
+            self.order = order if isinstance(order, str) else whole_numbers(order, "Autoregressive's order")
         if isinstance(order, str):
             one_of("Autoregressive's order", order, ("reversed",))
         elif self.order is not None and sorted(self.order) != list(range(len(self.order))):

@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag, warn_of_constants
-from flowkit.contract.arguments import positive
+from flowkit.contract.arguments import is_number, positive
 from flowkit.numerics import mean
 
 
@@ -39,7 +39,7 @@ class BatchNorm(Bijector):
 
     def __init__(self, *, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(momentum, bool) or not 0 <= momentum < 1:
+        if not (is_number(momentum) and 0 <= momentum < 1):
             raise ValueError(f"BatchNorm's momentum: expected a number in [0, 1), received {momentum!r}.")
         self.momentum, self.epsilon = float(momentum), positive(epsilon, "BatchNorm's epsilon")
 

@@ -9,6 +9,7 @@ from keras import ops
 from flowkit.bijectors.fixed import fixed_weight, rng
 from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract.arguments import whole_or_none
 from flowkit.numerics import matmul
 
 
@@ -34,7 +35,7 @@ class Conv1x1(Bijector):
 
     def __init__(self, *, lu: bool = True, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.lu, self.seed = lu, seed
+        self.lu, self.seed = lu, whole_or_none(seed, "Conv1x1's seed", least=0)
 
     def build(self, x_shape: Any) -> None:
         c = x_shape[-1]

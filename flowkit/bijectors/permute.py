@@ -9,6 +9,7 @@ from keras import ops
 
 from flowkit.bijectors.fixed import fixed_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import whole_numbers, whole_or_none
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -29,11 +30,12 @@ class Permute(Bijector):
         self, order: str | Sequence[int] = "reverse", *, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(order, str) and order not in ("reverse", "shuffle"):
+        if not hasattr(order, "__len__") or (isinstance(order, str) and order not in ("reverse", "shuffle")):
             raise ValueError(
                 f"Permute expects order 'reverse', 'shuffle' or a list of indices, received {order!r}."
             )
-        self.order, self.seed = order if isinstance(order, str) else [int(i) for i in order], seed
+        self.order = order if isinstance(order, str) else whole_numbers(order, "Permute's order")
+        self.seed = whole_or_none(seed, "Permute's seed", least=0)
 
     def build(self, x_shape: Any) -> None:
         indices = self._indices(x_shape[-1])

@@ -69,7 +69,9 @@ class Reshape(Bijector):
 
 def _event(sizes, name):
     """The shape of an event as a tuple; the batch is not part of it, and no size is left open."""
-    whole = isinstance(sizes, tuple | list) and all(isinstance(n, int) and n >= 1 for n in sizes)
+    whole = isinstance(sizes, tuple | list) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes
+    )
     if not whole:
         raise ValueError(
             f"Reshape expects {name} to be the sizes of an event, such as (4, 4, 3), received {sizes!r}."

@@ -25,7 +25,7 @@ class Squeeze(Bijector):
 
     def __init__(self, factor: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not (isinstance(factor, int) and factor >= 1):
+        if isinstance(factor, bool) or not (isinstance(factor, int) and factor >= 1):
             raise ValueError(f"Squeeze expects a whole factor from 1 up, received {factor!r}.")
         self.factor = factor
         self.spec = BijectorSpec(

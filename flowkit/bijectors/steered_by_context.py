@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.arguments import shown
+from flowkit.contract.arguments import shown, whole_or_none
 from flowkit.contract.conditioner import (
     adapt_conditioner,
     ask,
@@ -40,7 +40,8 @@ class SteeredByContext(Bijector):
                 f"{shown(conditioner)}."
             )
         refuse_second_input(self, conditioner)
-        self.conditioner, self.seed = conditioner, seed
+        self.conditioner = conditioner
+        self.seed = whole_or_none(seed, f"{type(self).__name__}'s seed", least=0)
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
 

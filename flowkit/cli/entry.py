@@ -9,6 +9,8 @@ from typing import NoReturn
 from flowkit.cli import failure, interrupt
 from flowkit.cli.failure import BAD_INPUT, CommandError, report, say, warnings_in_one_line
 
+_OF_TYPER = 130  # what typer makes of a KeyboardInterrupt, without a word; in earlier versions an Abort
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM."""
@@ -16,8 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with interrupt.listening():
             return _answered(arguments)
-    except KeyboardInterrupt:  # in the last moment, when the command had its result
-        return interrupt.exit_code()
+    except KeyboardInterrupt as error:  # before the command began, or when it had its result
+        say(interrupt.words(error))
+        return interrupt.exit_code(error)
 
 
 def script() -> NoReturn:
@@ -25,6 +28,10 @@ def script() -> NoReturn:
     code = main()
     # Python, taking itself apart, would print a traceback of a Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if (
+        code in interrupt.EXIT_CODES
+    ):  # it ends, and others are told; what comes again would have it end untold
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if code in interrupt.EXIT_CODES or (code and failure.process is not None):
         # JAX, interrupted in the middle of its work, may crash meanwhile; in a group it would wait for the others.
         sys.stdout.flush()
@@ -50,6 +57,7 @@ def _answered(arguments):
         # otherwise in the middle of an engine's work, which then failed in its own way
     else:
         return result if isinstance(result, int) else 0
+    interrupt.answer()
     say(interrupt.words())
     return interrupt.exit_code()
 
@@ -60,11 +68,14 @@ def _run(arguments):
     from flowkit.cli.app import app
 
     try:
-        return app(arguments, prog_name="flowkit", standalone_mode=False)
+        code = app(arguments, prog_name="flowkit", standalone_mode=False)
     except typer.Exit as error:
-        return error.exit_code
+        code = error.exit_code
     except typer.Abort:
-        raise KeyboardInterrupt from None
+        code = _OF_TYPER
+    if code == _OF_TYPER:
+        raise KeyboardInterrupt
+    return code
 
 
 def _refused(error):

@@ -72,8 +72,9 @@ def check_fits(flow, dataset):
     stored = flow.dequantize.stored_levels if flow.dequantize is not None else None
     if stored is not None and dataset.levels != stored:
         raise CommandError(
-            f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored}: bits/dim "
-            "would mean something else"
+            f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored}, so bits/dim would mean "
+            f"something else: give images of {stored} levels, or train another flow on these, `flowkit train RECIPE "
+            "--data`"
         )
     received, expected = dataset.images.shape[1:], tuple(flow.event_shape)
     if received != expected:

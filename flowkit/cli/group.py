@@ -1,9 +1,10 @@
 """A command in several processes: the main one has the files and the word."""
 
+import contextlib
 import os
 import warnings
 
-from flowkit.cli import failure
+from flowkit.cli import failure, interrupt
 
 
 def others():
@@ -67,3 +68,14 @@ def on_main(function):
     from flowkit import distributed
 
     alike(lambda: function() if distributed.is_main() else None)
+
+
+def share_signal():
+    """Where all end because of a signal: all have heard it then, also those that it has not reached, or not yet."""
+    from flowkit import distributed
+    from flowkit.distributed.lost import ProcessLost
+
+    if distributed.world() > 1:
+        with contextlib.suppress(ProcessLost):  # which changes nothing any more
+            heard = distributed.gather([interrupt.number() or 0]).max()
+            interrupt.hear_of(int(heard) or None)

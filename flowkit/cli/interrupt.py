@@ -18,44 +18,65 @@ EXIT_CODES = {128 + number for number in WORDS}
 
 _heard = None  # the signal that is not answered yet
 _raised = False  # and an exception was raised for it
-_waits = _asks = False
+_answers = False  # the command ends because of it
+_late = None  # a signal that came when the command was over
+_ends = _waits = _asks = False
+
+
+class Interruption(KeyboardInterrupt):
+    """Raised where the command is when a signal comes; `number` is the signal's."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
 
 
 @contextlib.contextmanager
 def listening():
     """A scope, a command's, that hears both signals. What was heard before, and after, is none of its business.
 
-    A handler of the program's own is left in its place, and so are all in another thread than the main one.
+    A handler of the program's own is left in its place, and so are all in another thread than the main one. A signal of
+    the first or the last moment leaves it as an `Interruption`.
     """
+    global _ends
     _forget()
     before, hook = {}, sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
         before = {number: how for number, how in ordinary.items() if signal.getsignal(number) is how}
-    if before:
-        sys.unraisablehook = functools.partial(_dropped, hook)
     try:
+        if before:
+            sys.unraisablehook = functools.partial(_dropped, hook)
         for number in before:
             signal.signal(number, _hear)
         yield
     finally:
-        for number, how in before.items():
-            signal.signal(number, how)
-        if before:
-            sys.unraisablehook = hook
-        _forget()
+        try:
+            _ends = True
+        finally:  # even if one came just before
+            for number, how in before.items():
+                signal.signal(number, how)
+            if before:
+                sys.unraisablehook = hook
+            late = _late if _heard is None else None
+            _forget()
+        if late is not None:
+            raise Interruption(late)
 
 
 def _hear(number, frame):
-    global _heard, _raised
+    global _heard, _raised, _late
+    if _ends:
+        _late = number
+        return
     first = _heard is None
     # Clusters and launchers send SIGTERM more than once, and who is impatient has SIGKILL. A second Ctrl-C is a user's.
     hurries = not first and number == signal.SIGINT
     if first or hurries:
         _heard = number
-    if not _waits and (hurries or not _asks):
+    if not _waits and (hurries or not (_asks or _answers)):
         _raised = True
-        raise KeyboardInterrupt
+        raise Interruption(number)
 
 
 def _dropped(others, unraisable):
@@ -86,6 +107,9 @@ def between_steps():
     _asks = True
     try:
         yield
+    except BaseException:  # the command ends
+        answer()
+        raise
     finally:
         _asks = False
 
@@ -97,8 +121,27 @@ def check():
 
 
 def heard():
-    """True if a signal was heard and is not answered yet."""
+    """True if a signal was heard. Whoever asks answers it: the command is then about to end because of it."""
+    if _heard is not None:
+        answer()
     return _heard is not None
+
+
+def answer():
+    """From here on the command ends, because of what was heard or not: only a Ctrl-C after another signal breaks in."""
+    global _answers
+    _answers = True
+
+
+def number():
+    """The signal that was heard; None for none."""
+    return _heard
+
+
+def hear_of(number):
+    """Take a signal that another process of the group has heard for one that this one has heard."""
+    global _heard
+    _heard = number
 
 
 def raised():
@@ -106,16 +149,23 @@ def raised():
     return _raised
 
 
-def exit_code():
-    """128 and the number of the signal that was heard: 130 for Ctrl-C, 143 for SIGTERM."""
-    return 128 + (_heard or signal.SIGINT)
+def exit_code(interruption=None):
+    """128 and the number of the signal that was heard: 130 for Ctrl-C, 143 for SIGTERM.
+
+    Outside of `listening`, it is that of the KeyboardInterrupt that has left it.
+    """
+    return 128 + _number(interruption)
 
 
-def words():
+def words(interruption=None):
     """What the signal that was heard makes of the command: it was interrupted, or terminated."""
-    return WORDS[_heard or signal.SIGINT]
+    return WORDS[_number(interruption)]
+
+
+def _number(interruption):
+    return _heard or getattr(interruption, "number", signal.SIGINT)
 
 
 def _forget():
-    global _heard, _raised
-    _heard, _raised = None, False
+    global _heard, _raised, _answers, _late, _ends
+    _heard, _raised, _answers, _late, _ends = None, False, False, None, False

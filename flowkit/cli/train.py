@@ -9,7 +9,7 @@ from flowkit.cli import image_run, interrupt, table_run
 from flowkit.cli.busy import note_busy_processors
 from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import CommandError, say
-from flowkit.cli.group import alike, on_main
+from flowkit.cli.group import alike, on_main, share_signal
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
@@ -135,6 +135,7 @@ def fit(experiment, folder, checkpoint, resumed=False, logs=()):
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
     except training.TrainingStopped as stopped:
+        share_signal()
         told = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
         ended = CommandError(told if distributed.is_main() else "", interrupt.exit_code())
         ended.told_to_all = True

@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit.conditioners.mlp import MLP
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import whole_numbers
 from flowkit.contract.pick import pick
 from flowkit.numerics import cos, sin
 
@@ -50,7 +50,7 @@ class AngularMLP(MLP):
 
 def places_of_angles(angles: Sequence[int], owner: str) -> list[int]:
     """Places of columns, in their order. Raises ValueError for what is none."""
-    return sorted({whole_number(place, f"{owner}'s angles", least=0) for place in angles})
+    return sorted(set(whole_numbers(angles, f"{owner}'s angles")))
 
 
 def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:

@@ -7,7 +7,7 @@ import keras
 
 from flowkit import backends
 from flowkit.conditioners.masked_network import MaskedNetwork
-from flowkit.contract.arguments import shown, widths
+from flowkit.contract.arguments import shown, whole_numbers, widths
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -44,7 +44,8 @@ class MADE(MaskedNetwork):
     ) -> None:
         hidden = widths(hidden, "MADE's hidden")
         if degrees is not None:
-            told, degrees = degrees, [[int(degree) for degree in some] for some in degrees]
+            told, each = degrees, degrees if isinstance(degrees, list | tuple) else [degrees]
+            degrees = [whole_numbers(some, "MADE's degrees") for some in each]
             lengths = [len(some) for some in degrees]
             if lengths != hidden or any(some != sorted(some) for some in degrees):
                 raise ValueError(

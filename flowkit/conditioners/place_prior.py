@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.classes import rows_of
+from flowkit.contract.arguments import whole_or_none
 from flowkit.contract.one_line import one_line
 
 
@@ -28,7 +29,7 @@ class PlacePrior(keras.Layer):
 
     def __init__(self, *, num_classes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_classes = num_classes
+        self.num_classes = whole_or_none(num_classes, "PlacePrior's num_classes", least=1)
         self.context = "none" if num_classes is None else "required"
 
     def build(self, z_shape: Any, context_shape: Any = None) -> None:

@@ -8,7 +8,7 @@ import keras
 from flowkit import backends
 from flowkit.conditioners.dense import activate
 from flowkit.conditioners.masked_network import MaskedNetwork
-from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.arguments import shown, whole_number, whole_numbers
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -49,7 +49,7 @@ class ResidualMADE(MaskedNetwork):
         width = whole_number(width, "ResidualMADE's width", least=1)
         blocks = whole_number(blocks, "ResidualMADE's blocks", least=1)
         if degrees is not None:
-            degrees = [int(degree) for degree in degrees]
+            degrees = whole_numbers(degrees, "ResidualMADE's degrees")
             if len(degrees) != width or degrees != sorted(degrees):
                 raise ValueError(
                     f"ResidualMADE expects {width} degrees that never fall, one for each unit of a layer, received "

@@ -8,6 +8,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
+from flowkit.contract.arguments import positive, whole_number, whole_or_none
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.one_line import one_line
@@ -49,10 +50,12 @@ class ScaledConv(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        kernel_size = whole_number(kernel_size, "ScaledConv's kernel_size", least=1)
         if kernel_size % 2 == 0:
             raise ValueError(f"ScaledConv expects an odd kernel_size, received {kernel_size}.")
-        self.features, self.kernel_size, self.zeros = features, kernel_size, zeros
-        self.edge_bias, self.factor = edge_bias and kernel_size > 1, factor
+        self.features = whole_or_none(features, "ScaledConv's features", least=1)
+        self.kernel_size, self.zeros, self.edge_bias = kernel_size, zeros, edge_bias and kernel_size > 1
+        self.factor = positive(factor, "ScaledConv's factor")
 
     def build(self, x_shape: Any) -> None:
         k, channels = self.kernel_size, x_shape[-1] + self.edge_bias

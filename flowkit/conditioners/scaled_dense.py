@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.arguments import positive, whole_number
 from flowkit.contract.one_line import one_line
 from flowkit.numerics import matmul
 
@@ -25,7 +26,8 @@ class ScaledDense(keras.Layer):
 
     def __init__(self, features: int, *, factor: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.features, self.factor = features, factor
+        self.features = whole_number(features, "ScaledDense's features", least=1)
+        self.factor = positive(factor, "ScaledDense's factor")
 
     def build(self, x_shape: Any) -> None:
         shapes = {"W": (x_shape[-1], self.features), "b": (self.features,), "logs": (self.features,)}

@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit.conditioners.classes import rows_of
 from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.contract.arguments import whole_or_none
 from flowkit.contract.one_line import one_line
 from flowkit.contract.shapes import as_tuple
 
@@ -34,7 +35,8 @@ class TopPrior(keras.Layer):
         self, *, learn: bool = True, num_classes: int | None = None, edge_bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.learn, self.num_classes, self.edge_bias = learn, num_classes, edge_bias
+        self.learn, self.edge_bias = learn, edge_bias
+        self.num_classes = whole_or_none(num_classes, "TopPrior's num_classes", least=1)
         self.context = "none" if num_classes is None else "required"
         self.conv = ScaledConv(zeros=True, edge_bias=edge_bias, dtype=self.dtype_policy, name="p")
 

@@ -34,14 +34,42 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
     return found
 
 
+def whole_or_none(number: Any, name: str, *, least: int) -> int | None:
+    """`number` as an int, or None. Raises ValueError for all but whole numbers from `least` up.
+
+    >>> whole_or_none(None, "Permute's seed", least=0) is None
+    True
+    """
+    return None if number is None else whole_number(number, name, least=least)
+
+
+def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
+    """A list of ints. Raises ValueError for what is no list, and for numbers that are no whole ones from `least` up.
+
+    >>> whole_numbers(range(3), "Permute's order")
+    [0, 1, 2]
+    """
+    if isinstance(values, str) or not hasattr(values, "__len__"):
+        raise ValueError(f"{name}: expected a list of whole numbers, received {shown(values)}.")
+    return [whole_number(number, f"{name}, an entry", least=least) for number in values]
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number, which True and "1" are not.
+
+    >>> is_number(0.5), is_number("1"), is_number(float("nan"))
+    (True, False, False)
+    """
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+
+
 def positive(number: Any, name: str) -> float:
     """`number` as a float. Raises ValueError unless it is finite and above 0.
 
     >>> positive(3, "StudentT's df")
     3.0
     """
-    real = not isinstance(number, bool) and isinstance(number, numbers.Real)
-    if not real or not 0 < float(number) < math.inf:
+    if not (is_number(number) and number > 0):
         raise ValueError(f"{name}: expected a finite number above 0, received {shown(number)}.")
     return float(number)
 

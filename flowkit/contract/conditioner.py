@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.adaptation import adapt_layer
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import one_of, whole_or_none
 from flowkit.contract.derived import as_keyword, goes_with, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.frozen import derive_from
@@ -59,7 +59,8 @@ class Conditioner(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.features, self.num_classes = features, num_classes
+        self.features = whole_or_none(features, f"{type(self).__name__}'s features", least=1)
+        self.num_classes = whole_or_none(num_classes, f"{type(self).__name__}'s num_classes", least=1)
         self.context = one_of(f"{type(self).__name__}'s context", context, ("none", "optional", "required"))
 
     def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:

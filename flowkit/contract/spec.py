@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowkit.contract.arguments import is_number, whole_number
 from flowkit.contract.domain import Domain
 
 _WAYS = ("analytic", "sequential", "iterative", "none")
@@ -79,6 +80,16 @@ class BijectorSpec:
                     f"BijectorSpec.{field} expects one of {', '.join(map(repr, words))}, "
                     f"received {getattr(self, field)!r}."
                 )
+        for field in ("round_trip", "log_det_error"):
+            error = getattr(self, field)
+            if error is not None and not (is_number(error) and error >= 0):
+                raise ValueError(
+                    f"BijectorSpec.{field} expects None or a number from 0 up, received {error!r}."
+                )
+        if self.event_rank is not None:
+            ranks = self.event_rank if isinstance(self.event_rank, tuple) else (self.event_rank,)
+            for rank in ranks:
+                whole_number(rank, "BijectorSpec.event_rank, the number of axes", least=0)
         for inverse, field in ((False, "likelihood"), (True, "inverse_likelihood")):
             word = self.likelihood_of(inverse=inverse)
             if word not in _CHOICES["likelihood"] or (word == "exact") == self.draws(inverse=inverse):

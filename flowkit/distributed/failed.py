@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from flowkit import backends
-from flowkit.distributed.lost import ProcessLost, naming_the_lost
+from flowkit.distributed.lost import ProcessLost, check_all_are_there, naming_the_lost
 
 _MARK = b"failed "  # what a message begins with that is an error; no array's does
 
@@ -23,6 +23,7 @@ class ProcessFailed(RuntimeError):
 
 def exchanged(data: bytes) -> list[bytes]:
     """The bytes that each process gives, in the order of their ranks; ProcessFailed if one comes with an error."""
+    check_all_are_there()
     with naming_the_lost():
         given = backends.exchange(data)
     for rank, message in enumerate(given):
@@ -55,7 +56,7 @@ def failing_together(words: Callable[[Exception], tuple[str, int]] = _words) -> 
         # One message for each error, also if such a scope lies within another.
         if not getattr(error, "told_to_all", False):
             error.told_to_all = True  # type: ignore[attr-defined]
-            with contextlib.suppress(ProcessFailed):
+            with contextlib.suppress(ProcessFailed, ProcessLost):  # its own error says more
                 exchanged(_MARK + json.dumps(words(error)).encode())
         raise
     exchanged(b"")

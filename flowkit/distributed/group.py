@@ -16,6 +16,7 @@ from flowkit.distributed.lost import (
     end_at_once,
     end_if_failed,
     end_on_errors,
+    leave_in_order,
     naming_the_lost,
     watch_no_more,
     watch_the_others,
@@ -110,10 +111,12 @@ def _at_exit():
 def stop() -> None:
     """Leave the group, once all processes have come here; each then goes on alone. At the end of a program it is done.
 
-    What still uses the model of the group comes before, in all processes.
+    What still uses the model of the group comes before, in all processes: one that comes here too early is named by
+    those that wait for it there. Raises `ProcessLost` if another one ends before it comes here.
     """
     global _was_main
     _was_main = is_main()
+    leave_in_order()
     with naming_the_lost():
         backends.leave()
     watch_no_more()

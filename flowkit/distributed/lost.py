@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ class ProcessLost(RuntimeError):
 
 
 _NOTICED = 5.0  # seconds in which it is known who has ended, once an engine has failed of it
+_SAME = 1.0  # seconds within which processes that all raise the same error have said it
+_FIRST = 0.5  # seconds in which the others hear that this one ends
 _watch: Watch | None = None
 
 
@@ -26,7 +29,23 @@ def watch_the_others(host: str, seconds: float) -> None:
     """Hear of each process that ends, whatever this one does then. All call it once they have joined."""
     global _watch
     # JAX ends a process itself as soon as process 0 has ended, with a page of addresses: this comes before it.
-    _watch = Watch(host, seconds, _end_late, grace_of_main=0.0 if backends.name() == "jax" else GRACE)
+    soon = 0.0 if backends.name() == "jax" else GRACE
+    _watch = Watch(host, seconds, _end_late, _end_alone, grace_of_main=soon)
+
+
+def leave_in_order() -> None:
+    """Say so, that nobody waits for this process in vain, and wait until all leave. ProcessLost if one ends before."""
+    if _watch is not None:
+        _watch.leave()
+        if ranks := _watch.ended(0):
+            watch_no_more()
+            raise ProcessLost(_words(ranks))
+
+
+def check_all_are_there() -> None:
+    """Before all processes meet: ProcessLost if one has left the group, and would be waited for in vain."""
+    if _watch is not None and (ranks := _watch.missed()):
+        raise ProcessLost(_words_alone(ranks))
 
 
 def watch_no_more() -> None:
@@ -57,9 +76,32 @@ def naming_the_lost() -> Iterator[None]:
         raise ProcessLost(_told(error)) from error
 
 
+def _let_the_others_speak(error):
+    """Where they end of the same, or of what they were told: else they would say that this one has ended."""
+    if getattr(error, "told_to_all", False):
+        end_together()
+    elif _takes_all():
+        time.sleep(_SAME)
+        _end_the_others()
+
+
+def _takes_all():
+    """Whether this process is one with which JAX ends all others, saying so with a page of addresses."""
+    return backends.name() == "jax" and backends.processes() > 1 and backends.process_rank() == 0
+
+
+def _end_the_others():
+    """They say it themselves, in one line."""
+    if _watch is not None:
+        _watch.say_end()
+        time.sleep(_FIRST)
+
+
 def _told(error):
     """Who has ended, in words, for a process that ends because of it; if nobody has, what the engine said."""
     ranks = [] if _watch is None else _watch.ended(_NOTICED)
+    if not ranks and _watch is not None and (alone := _watch.missed()):
+        return _words_alone(alone)
     if not ranks:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return (
@@ -71,19 +113,43 @@ def _told(error):
 
 
 def _words(ranks):
-    names = " and ".join(filter(None, [", ".join(map(str, ranks[:-1])), str(ranks[-1])]))
-    some, have = (f"process {names}", "has") if len(ranks) == 1 else (f"processes {names}", "have")
+    have = "has" if len(ranks) == 1 else "have"
     return (
-        f"{some} of {backends.processes()} {have} ended: process {backends.process_rank()} ends too. Start all again, "
+        f"{_named(ranks)} {have} ended: process {backends.process_rank()} ends too. Start all again, "
         "and training goes on from its last checkpoint."
     )
 
 
+def _words_alone(ranks):
+    have, programs = ("has", "its program") if len(ranks) == 1 else ("have", "their programs")
+    return (
+        f"{_named(ranks)} {have} left the group, since {programs} came to an end or called "
+        f"flowkit.distributed.stop(), and process {backends.process_rank()} still has something to do with all: it "
+        "ends too. All processes must make the same calls, with as many batches."
+    )
+
+
+def _named(ranks):
+    names = " and ".join(filter(None, [", ".join(map(str, ranks[:-1])), str(ranks[-1])]))
+    return f"{'process' if len(ranks) == 1 else 'processes'} {names} of {backends.processes()}"
+
+
 def _end_late(ranks):
     """End from another thread than the main one, which may wait for ever."""
+    _end_now(_words(ranks))
+
+
+def _end_alone(ranks):
+    """The same where those that are waited for have left in order."""
+    _end_now(_words_alone(ranks))
+
+
+def _end_now(words):
     try:
-        print(f"flowkit: {_words(ranks)}", file=sys.stderr, flush=True)
+        print(f"flowkit: {words}", file=sys.stderr, flush=True)
         sys.stdout.flush()
+        if _takes_all():
+            _end_the_others()
     finally:  # also if nobody reads what is said
         os._exit(1)
 
@@ -158,5 +224,6 @@ def end_at_once(kind: type[BaseException], error: BaseException, trace: Any) -> 
             traceback.print_exception(kind, error, trace)
         sys.stdout.flush()
         sys.stderr.flush()
+        _let_the_others_speak(error)
     finally:  # also if nobody reads what is said, or Ctrl-C comes: Python's own end would wait for the others
         os._exit(130 if issubclass(kind, KeyboardInterrupt) else 1)

@@ -1,30 +1,23 @@
 """Who of a group has ended: process 0 holds a connection to each of the others, which breaks when either ends."""
 
 import contextlib
-import json
 import os
-import secrets
 import selectors
 import socket
-import struct
-import sys
 import threading
 import time
 from collections.abc import Callable
 
 from flowkit import backends
+from flowkit.distributed.connections import ENDED, FAREWELL, MESSAGE, connected, read
 
 GRACE = 20.0  # seconds in which a process may notice by itself that another one has ended
-_REACH = 10.0  # seconds in which the others reach process 0, all of which have just been heard of
 _ALL = 0.3  # seconds in which those that end at the same moment, with their host, are all known
-_MESSAGE = struct.Struct(">i")  # the rank of a process that has ended, or the next line's
-_FAREWELL = -1  # whoever says so goes in order, or because of another one
-# A host without power is noticed after 30 s.
-_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+_LOOK = 0.5  # seconds after which one looks whether it waits for a process that has left
 
 
 class Watch:
-    """Hears of each process of the group that ends without a farewell, by whatever cause.
+    """Hears of each process of the group that ends without a farewell, by whatever cause, or leaves too early.
 
     An engine tells its neighbours of one that has ended, at best, and only while they wait for it. A connection is
     closed by the system, and told of at once. All processes make their `Watch` at the same time.
@@ -34,7 +27,8 @@ class Watch:
         seconds: how long to wait for them.
         end: called with those that have ended, in a thread of its own, if this process has not noticed for `grace`
             seconds: it may wait for them in the engine, which some of them do in silence.
-        grace_of_main: the same if it is process 0 that has ended.
+        end_alone: the same with those that have left in order, if this process waits for them.
+        grace_of_main: the grace if it is process 0 that has ended.
     """
 
     def __init__(
@@ -42,16 +36,20 @@ class Watch:
         host: str,
         seconds: float,
         end: Callable[[list[int]], None],
+        end_alone: Callable[[list[int]], None],
         grace: float = GRACE,
         grace_of_main: float = GRACE,
     ) -> None:
-        self._rank, self._end = backends.process_rank(), end
+        self._rank, self._end, self._end_alone = backends.process_rank(), end, end_alone
         self._grace, self._grace_of_main = grace, grace_of_main
         self._changed = threading.Condition()
         self._ended: list[int] = []
+        self._leaving: dict[int, int] = {}  # how often whoever leaves in order has met the others
         self._left: set[int] = set()  # whoever has said farewell
-        self._answered = False
-        self._peers = _peers(host, seconds)
+        self._leaves = self._answered = False
+        self._peers = connected(host, seconds)
+        # Where nobody is watched the engine has to do.
+        self._others = set(range(backends.processes())) - {self._rank} if self._peers else set()
         if hasattr(os, "register_at_fork"):  # Windows has none
             # A child that outlives this process, as a loader of data may, would hold its connections open.
             os.register_at_fork(after_in_child=self._let_go)
@@ -66,6 +64,24 @@ class Watch:
             time.sleep(_ALL)
         return sorted(self._ended)
 
+    def missed(self) -> list[int]:
+        """The ranks that have left in order, but would have to come if this process went to meet all now; sorted."""
+        with self._changed:
+            return sorted(rank for rank, met in self._leaving.items() if met <= backends.meetings())
+
+    def leave(self) -> None:
+        """Say that this process leaves in order, and wait until all others do too, or one has ended."""
+        with self._changed:
+            self._leaves = True
+            self._changed.notify_all()
+        self._tell(self._rank, backends.meetings())
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._leaving.keys() >= self._others)
+
+    def say_end(self) -> None:
+        """Say that this process ends now, before its connections do."""
+        self._tell(self._rank)
+
     def close(self) -> None:
         """Take leave: that this one ends, and what the others do from now on, is nobody's business any more."""
         self._say_farewell()
@@ -75,6 +91,7 @@ class Watch:
 
     def end_together(self, seconds: float) -> None:
         """Take leave of processes that all end now; process 0 waits so many `seconds` to be the last one."""
+        self._tell(self._rank, backends.meetings())  # for one that goes on all the same
         self._say_farewell()
         if self._rank == 0:
             self._thread.join(seconds)
@@ -83,12 +100,12 @@ class Watch:
         with self._changed:
             self._answered = True
             self._changed.notify_all()
-        self._tell(_FAREWELL)
+        self._tell(FAREWELL)
 
-    def _tell(self, what):
+    def _tell(self, what, met=ENDED):
         for peer in self._peers.values():
             with contextlib.suppress(OSError):
-                peer.sendall(_MESSAGE.pack(what))
+                peer.sendall(MESSAGE.pack(what, met))
 
     def _listen(self):
         with selectors.DefaultSelector() as selector:
@@ -107,18 +124,40 @@ class Watch:
     def _heard(self, rank, peer):
         """Read one message; False if the connection has come to its end."""
         try:
-            (told,) = _MESSAGE.unpack(_read(peer, _MESSAGE.size))
+            told, met = MESSAGE.unpack(read(peer, MESSAGE.size))
         except OSError:
             if rank not in self._left:
                 self._note(rank)
             if rank == 0 and self._ended:
                 self._expect(self._grace_of_main)
             return False
-        if told == _FAREWELL:
+        if told == FAREWELL:
             self._left.add(rank)
-        else:
+        elif met == ENDED:
             self._note(told)
+        elif told != self._rank:  # whom process 0 tells of itself
+            self._note_leaving(told, met)
         return True
+
+    def _note_leaving(self, rank, met):
+        with self._changed:
+            first = not self._leaving
+            self._leaving[rank] = met
+            self._changed.notify_all()
+        if self._rank == 0:
+            self._tell(rank, met)
+        if first:
+            threading.Thread(target=self._look, name="flowkit look", daemon=True).start()
+
+    def _look(self):
+        """Have this process end if it has gone to meet all, of whom some will never come."""
+        alone = []
+        while not alone:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._leaves or self._answered, _LOOK):
+                    return
+                alone = sorted(rank for rank, met in self._leaving.items() if met < backends.meetings())
+        self._end_alone(alone)
 
     def _note(self, rank):
         with self._changed:
@@ -128,7 +167,7 @@ class Watch:
             self._changed.notify_all()
         if self._rank == 0:
             self._tell(rank)
-        self._expect(self._grace)
+        self._expect(self._grace_of_main if rank == 0 else self._grace)
 
     def _expect(self, grace):
         """Have this process end, unless it takes leave within so many seconds."""
@@ -140,87 +179,3 @@ class Watch:
             self._answered = True
         if not answered:
             self._end(sorted(self._ended))
-
-
-def _peers(host, seconds):
-    """{rank: a connection}, to all others in process 0, to that one in them; none at all if one cannot reach it.
-
-    Training needs no watch: where a firewall or a service lets nothing through but the port of the launcher, what the
-    engine says has to do.
-    """
-    main, count = backends.process_rank() == 0, backends.processes()
-    peers = _guests(seconds) if main else _host(host, seconds)
-    complete = len(peers) == (count - 1 if main else 1)
-    without = [
-        rank for rank, word in enumerate(backends.exchange(b"1" if complete else b"0")) if word == b"0"
-    ]
-    if not without:
-        return peers
-    for peer in peers.values():
-        peer.close()
-    if main:
-        some = ", ".join(map(str, filter(None, without)))
-        print(
-            f"flowkit: note: process {some} of {count} cannot reach a free port of process 0: if one ends, it may take "
-            "the others longer to notice, and they may not know which.",
-            file=sys.stderr,
-            flush=True,
-        )
-    return {}
-
-
-def _host(host, seconds):
-    port, word = json.loads(backends.exchange(b"")[0])
-    try:
-        peer = socket.create_connection((host.strip("[]"), port), timeout=min(seconds, _REACH))
-        peer.sendall(word.encode() + _MESSAGE.pack(backends.process_rank()))
-    except OSError:
-        return {}
-    return {0: _kept_alive(peer)}
-
-
-def _guests(seconds):
-    dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual else socket.AF_INET
-    count = backends.processes()
-    with socket.create_server(("", 0), family=family, backlog=count, dualstack_ipv6=dual) as server:
-        word = secrets.token_hex(16)  # who does not know it is none of the group
-        backends.exchange(json.dumps([server.getsockname()[1], word]).encode())
-        guests, end = {}, time.monotonic() + min(seconds, _REACH)
-        while len(guests) < count - 1:
-            server.settimeout(max(0.1, end - time.monotonic()))
-            try:
-                guest, _ = server.accept()
-            except TimeoutError:
-                break
-            guest.settimeout(5.0)
-            try:
-                given = _read(guest, len(word) + _MESSAGE.size)
-            except OSError:
-                given = b""
-            if given.startswith(word.encode()):
-                (rank,) = _MESSAGE.unpack(given[len(word) :])
-                guests[rank] = _kept_alive(guest)
-            else:
-                guest.close()
-    return guests
-
-
-def _kept_alive(peer):
-    peer.settimeout(None)
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _ALIVE.items():
-        if hasattr(socket, name):  # macOS and Windows lack some
-            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return peer
-
-
-def _read(peer, size):
-    """So many bytes. Raises an OSError if the connection ends before."""
-    data = b""
-    while len(data) < size:
-        piece = peer.recv(size - len(data))
-        if not piece:
-            raise ConnectionResetError
-        data += piece
-    return data

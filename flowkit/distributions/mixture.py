@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import whole_number, whole_or_none
 from flowkit.contract.conditioner import adapt_conditioner, ask
 from flowkit.distributions.conditioned import build_network, check_network
 from flowkit.distributions.distribution import Distribution
@@ -41,13 +41,14 @@ class Mixture(Distribution):
         *,
         conditioner: Any = None,
         min_scale: float = 1e-3,
-        seed: int = 0,
+        seed: int | None = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.components = whole_number(components, "components", least=1)
         check_network(self, conditioner)
-        self.conditioner, self.min_scale, self.seed = conditioner, min_scale, seed
+        self.conditioner, self.min_scale = conditioner, min_scale
+        self.seed = whole_or_none(seed, "Mixture's seed", least=0)
         self._transform = Gaussian(min_scale=min_scale)
         if conditioner is not None:
             self.context = "required"

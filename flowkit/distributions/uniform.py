@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.contract import Domain, sum_event
+from flowkit.contract.arguments import is_number
 from flowkit.distributions.distribution import Distribution
 
 
@@ -23,7 +24,7 @@ class Uniform(Distribution):
 
     def __init__(self, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not -math.inf < low < high < math.inf:
+        if not (is_number(low) and is_number(high) and low < high):
             raise ValueError(f"Uniform expects finite numbers low < high, received {low!r} and {high!r}.")
         self.low, self.high = float(low), float(high)
         self.domain = Domain.interval(low, high)

@@ -24,7 +24,7 @@ from flowkit.flows.inputs import pack, plain_shape, refuse_other_domain, unpack
 from flowkit.flows.metrics import MeanOfCounted
 from flowkit.flows.reparameterized import draw
 from flowkit.flows.saved import Saved
-from flowkit.flows.turns import Turns
+from flowkit.flows.turns import Turns, put_back
 from flowkit.objectives import MaximumLikelihood, Objective
 
 
@@ -95,6 +95,7 @@ class Flow(Saved, Fitting, Exported):
         self.bits = MeanOfCounted(name="bits_per_dim")
         self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
         self._scoring = False  # inside an evaluation
+        self._asked = False  # inside an objective
 
     # What Keras calls
 
@@ -113,6 +114,7 @@ class Flow(Saved, Fitting, Exported):
 
     def __call__(self, inputs: Any, *args: Any, context: Any = None, **kwargs: Any) -> Any:
         """log_prob of `x`, given a `context` if there is one, or of `{"x": ..., "context": ...}`, with gradients."""
+        put_back(self, "flow(x)")
         return super().__call__(pack(inputs, context), *args, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -120,6 +122,7 @@ class Flow(Saved, Fitting, Exported):
 
         In training on another objective than likelihood it gives that objective's losses, {"loss": (batch,)}.
         """
+        training = training and not self._asked
         if training and not self._trains_on_likelihood:
             return self._objective_losses(inputs)
         x, context = unpack(inputs)
@@ -153,6 +156,7 @@ class Flow(Saved, Fitting, Exported):
         >>> tuple(x.shape), tuple(log_q.shape)
         ((5, 2), (5,))
         """
+        put_back(self, "draw")
         return draw(self, n, context, seed)
 
     def summary(

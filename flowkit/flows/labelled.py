@@ -9,6 +9,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError
+from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flows.counting import mean, what_counts
@@ -63,9 +64,9 @@ class LabelledFlow(Flow):
         **kwargs: Any,
     ) -> None:
         super().__init__(bijector, base, dequantize=dequantize, **kwargs)
-        if not label_weight > 0:
+        if not (is_number(label_weight) and label_weight > 0):
             raise ValueError(f"label_weight: expected a positive number, received {label_weight!r}.")
-        known = super().num_classes
+        num_classes, known = whole_or_none(num_classes, "num_classes", least=1), super().num_classes
         num_classes = known if num_classes is None else num_classes
         if num_classes is None or num_classes != (known or num_classes):
             expected = "how many classes there are" if known is None else f"the bijector's {known}"

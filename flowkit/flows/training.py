@@ -42,6 +42,7 @@ class Training(LeanStep):
     bits: MeanOfCounted
     turns: Turns
     _scoring: bool  # inside an evaluation
+    _asked: bool  # inside an objective
 
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, *, cuda_graph: bool = False, **options: Any
@@ -96,8 +97,12 @@ class Training(LeanStep):
             seen = self._embed(context)
             y = x if self.objective.needs_data else self._drawn_with_score(ops.shape(x)[0], seen)[0]
             self._refresh(y, seen, self._noise_for(y), training=True)
-        with backends.compiling_parts(when=self.jit_compile):
-            losses = self.objective(self, x, context)
+        self._asked = True  # an objective may call the flow, which answers with log_prob
+        try:
+            with backends.compiling_parts(when=self.jit_compile):
+                losses = self.objective(self, x, context)
+        finally:
+            self._asked = False
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 

@@ -86,6 +86,16 @@ def answers(method: Method) -> Method:
     return cast(Method, in_turn)
 
 
+def put_back(flow: Any, name: str) -> None:
+    """Before tensors of a flow are computed: weights that the engine holds in the middle of an epoch are put back.
+
+    So a callback may ask for them. In another thread it is refused, as `name`.
+    """
+    if backends.holds_weights(flow):
+        with flow.turns.answer(name):
+            backends.settle(flow)
+
+
 def alone(method: Method) -> Method:
     """A flow's method beside which no other thread may use the flow."""
 

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.arguments import is_number, positive
 from flowkit.contract.one_line import one_line
 
 # On torch Keras makes an `Adamax` of a class of its own, which moves all weights in a few calls.
@@ -47,7 +48,10 @@ class GlowAdamax(_EnginesAdamax):
         epsilon: float = 1e-8,
         **kwargs: Any,
     ) -> None:
-        if not 0 < beta_2 < 1:
+        if not (is_number(beta_1) and 0 <= beta_1 < 1):
+            raise ValueError(f"beta_1: expected a number from 0 up to 1, received {beta_1!r}.")
+        positive(epsilon, "epsilon")
+        if not (is_number(beta_2) and 0 < beta_2 < 1):
             raise ValueError(f"beta_2: expected a number between 0 and 1, received {beta_2!r}.")
         kwargs.setdefault("name", "glow_adamax")
         super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.arguments import whole_number
 from flowkit.contract.one_line import one_line
 from flowkit.training.guard import GuardedOptimizer
 
@@ -38,9 +39,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
 
     def __init__(self, patience: int = 10) -> None:
         super().__init__()
-        if patience < 1:
-            raise ValueError(f"patience: expected 1 or more, received {patience!r}.")
-        self.patience = patience
+        self.patience = whole_number(patience, "patience", least=1)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._trained = self.model  # asked in the middle of an epoch, Keras would put all weights back on JAX

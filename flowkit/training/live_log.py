@@ -14,7 +14,7 @@ from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.one_line import one_line
 from flowkit.training.averaging import averaged_weights
-from flowkit.training.pictures import sample_grid
+from flowkit.training.pictures import check_look, sample_grid
 from flowkit.training.targets import TARGETS, Target, require
 
 
@@ -69,6 +69,7 @@ class Log(keras.callbacks.Callback):
         self.of = one_of("Log's of", of, ("images", "rows"))
         self.batch_size = None if batch_size is None else whole_number(batch_size, "batch_size", least=1)
         self._samples = whole_number(samples, "samples", least=0)
+        check_look(classes, temperature, levels)
         self._how: dict[str, Any] = {"classes": classes, "temperature": temperature, "levels": levels}
         self._latents, self._context = latents, context
         self._config = dict(config or {})

@@ -10,12 +10,25 @@ import numpy as np
 from PIL import Image
 
 from flowkit import distributed
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import whole_number, whole_or_none
 from flowkit.contract.one_line import one_line
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
 _LONG_SIDE = 512  # pixels: of a picture that is shown one to one, and of small images would be a thumbnail
+
+
+def check_look(classes, temperature, levels):
+    """Raise ValueError for what no picture of samples could be made of."""
+    whole_or_none(classes, "classes", least=1)
+    whole_number(levels, "levels", least=2)
+    try:
+        with np.errstate(over="ignore"):
+            spread = np.asarray(np.nan if isinstance(temperature, bool) else temperature, "float32")
+    except (TypeError, ValueError):
+        spread = np.asarray(np.nan)
+    if not (spread.size and np.isfinite(spread).all() and (spread >= 0).all()):
+        raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
 
 
 def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels: int = 256) -> np.ndarray:
@@ -30,7 +43,8 @@ def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels
     >>> image_grid(np.zeros((3, 4, 4, 1), "uint8"), columns=2, padding=1).shape
     (9, 9)
     """
-    images = np.asarray(images)
+    images, columns = np.asarray(images), whole_or_none(columns, "columns", least=1)
+    padding, levels = whole_number(padding, "padding", least=0), whole_number(levels, "levels", least=2)
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     colour = images.ndim == 4 and images.shape[-1] == 3
@@ -168,10 +182,8 @@ class SampleGrid(keras.callbacks.Callback):
         self.folder = Path(folder)
         self.every = whole_number(every, "every", least=1)
         whole_number(count, "count", least=1)
-        with np.errstate(over="ignore"):
-            spread = np.asarray(temperature, "float32")
-        if not (np.isfinite(spread).all() and (spread >= 0).all()):
-            raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
+        whole_number(seed, "seed", least=0)
+        check_look(classes, temperature, levels)
         self._how = {
             "count": count,
             "classes": classes,

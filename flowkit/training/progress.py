@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 
 from flowkit import backends, distributed
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.one_line import one_line
 from flowkit.training.bars import NotebookBar, TerminalBar, bar_for
 from flowkit.training.patience import Patience
@@ -47,7 +47,7 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.of = one_of("ProgressBar's of", of, ("images", "rows"))
         self._turn = threading.Lock()
-        self.batch_size = batch_size
+        self.batch_size = whole_number(batch_size, "batch_size", least=1)
         self._given_console = console
         self.console = console or Console(quiet=not distributed.is_main())
         self.first_step = None

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from flowkit import distributed
+from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.one_line import one_line
 from flowkit.data import Batches
 from flowkit.training.atomic import remove_leftovers
@@ -95,14 +96,14 @@ class Resume(keras.callbacks.Callback):
         self.path = Path(path)
         if self.path.suffix != ".npz":
             raise ValueError(f"path: expected a file that ends in .npz, received {str(path)!r}.")
-        if minutes is not None and not minutes > 0:
+        if minutes is not None and not (is_number(minutes) and minutes > 0):
             raise ValueError(f"minutes: expected a positive number or None, received {minutes!r}.")
         if batches is None and not (minutes is None and stop is None):
             raise ValueError(
                 "batches: expected flowkit.data.batches(...) to stop and to go on within an epoch."
             )
         self.callbacks = list(callbacks)
-        self.data_seed = data_seed
+        self.data_seed = whole_or_none(data_seed, "data_seed", least=0)
         self.writer = distributed.is_main() if writer is None else writer
         self.batches = batches
         self.minutes = minutes

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.arguments import is_number, whole_number
 from flowkit.contract.one_line import one_line
 
 
@@ -27,12 +28,10 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, peak: float, *, warmup_steps: int = 0, name: str = "warm_up") -> None:
         super().__init__()
-        if not peak > 0:
+        if not (is_number(peak) and peak > 0):
             raise ValueError(f"peak: expected a positive learning rate, received {peak!r}.")
-        if warmup_steps < 0:
-            raise ValueError(f"warmup_steps: expected 0 or more, received {warmup_steps!r}.")
         self.peak = float(peak)
-        self.warmup_steps = int(warmup_steps)
+        self.warmup_steps = whole_number(warmup_steps, "warmup_steps", least=0)
         self.name = name
 
     def __call__(self, step: Any) -> Any:
@@ -69,14 +68,14 @@ class WarmUpCosine(WarmUp):
         name: str = "warm_up_cosine",
     ) -> None:
         super().__init__(peak, warmup_steps=warmup_steps, name=name)
-        if not total_steps > warmup_steps:
+        self.total_steps = whole_number(total_steps, "total_steps", least=1)
+        if not self.total_steps > self.warmup_steps:
             raise ValueError(
                 f"total_steps: expected more than the {warmup_steps} steps of the warm-up, "
                 f"received {total_steps}."
             )
-        if not 0 <= floor <= 1:
+        if not (is_number(floor) and 0 <= floor <= 1):
             raise ValueError(f"floor: expected a share of the peak, 0..1, received {floor!r}.")
-        self.total_steps = int(total_steps)
         self.floor = float(floor)
 
     def __call__(self, step: Any) -> Any:

@@ -1,13 +1,12 @@
 """Shifts and scales."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import is_number, one_of
 from flowkit.transforms.transform import Transform
 
 ORDERS = ("shift-scale", "scale-shift")
@@ -44,11 +43,11 @@ class Affine(Transform):
         order: str = "shift-scale",
     ) -> None:
         self.scale = one_of("Affine's scale", scale, ("sigmoid", "tanh"))
-        if not 0 <= min_scale < 1 or (min_scale and scale != "sigmoid"):
+        if not (is_number(min_scale) and 0 <= min_scale < 1) or (min_scale and scale != "sigmoid"):
             raise ValueError(
                 f"Affine expects min_scale in [0, 1), and 0 for scale='tanh', received {min_scale!r}."
             )
-        if not 0 < bound < math.inf or (bound != 2.0 and scale != "tanh"):
+        if not (is_number(bound) and bound > 0) or (bound != 2.0 and scale != "tanh"):
             raise ValueError(f"Affine expects bound > 0, with scale='tanh' alone, received {bound!r}.")
         self.min_scale, self.bound = min_scale, float(bound)
         self.order = one_of("Affine's order", order, ORDERS)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract.arguments import is_number
 from flowkit.transforms.transform import Transform
 
 
@@ -28,7 +29,7 @@ class Gaussian(Transform):
     parameters = 2
 
     def __init__(self, *, min_scale: float = 0.0) -> None:
-        if not 0 <= min_scale < 1:
+        if not (is_number(min_scale) and 0 <= min_scale < 1):
             raise ValueError(f"Gaussian expects min_scale in [0, 1), received {min_scale!r}.")
         self.min_scale = min_scale
 

@@ -1,13 +1,12 @@
 """Rational-quadratic splines."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.arguments import is_number, one_of, whole_number
 from flowkit.transforms.knots import bin_of, knots_of, picked
 from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.transform import Transform
@@ -44,7 +43,7 @@ class RationalQuadratic(Transform):
 
     def __init__(self, bins: int = 8, *, bound: float = 5.0, tails: str = "linear") -> None:
         self.bins = whole_number(bins, "RationalQuadratic's bins", least=2, most=999)
-        if not 0 < bound < math.inf:
+        if not (is_number(bound) and bound > 0):
             raise ValueError(f"RationalQuadratic expects a positive bound, received {bound!r}.")
         self.bound = float(bound)
         self.tails = one_of("RationalQuadratic's tails", tails, TAILS)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import is_number, one_of
 from flowkit.numerics import softplus
 from flowkit.transforms.transform import Transform
 
@@ -33,7 +33,7 @@ class ScaleShift(Transform):
 
     def __init__(self, scale: str = "softclip", *, least: float = 1e-3) -> None:
         self.scale = one_of("ScaleShift's scale", scale, ("softclip", "softplus", "sigmoid"))
-        if not 0 < least < 1:
+        if not (is_number(least) and 0 < least < 1):
             raise ValueError(f"ScaleShift expects least between 0 and 1, received {least!r}.")
         self.least = float(least)
 

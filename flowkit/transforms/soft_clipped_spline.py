@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract.arguments import is_number
 from flowkit.transforms.knots import knots_from
 from flowkit.transforms.rational_quadratic import RationalQuadratic
 from flowkit.transforms.scale_shift import soft_clipped
@@ -31,7 +32,7 @@ class SoftClippedSpline(RationalQuadratic):
 
     def __init__(self, bins: int = 8, *, bound: float = 5.0, least: float = 1e-3) -> None:
         super().__init__(bins, bound=bound)
-        if not 0 < least < 1:
+        if not (is_number(least) and 0 < least < 1):
             raise ValueError(f"SoftClippedSpline expects least between 0 and 1, received {least!r}.")
         self.least = float(least)
 

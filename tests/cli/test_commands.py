@@ -295,9 +295,9 @@ def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
         + json.loads((out / "metrics.json").read_text())["test_images"]
         == 40
     )
-    assert "has 17 levels, the flow was trained on 256" in refused(
-        capsys, "evaluate", out, "--data", "digits"
-    )
+    line = refused(capsys, "evaluate", out, "--data", "digits")
+    assert "has 17 levels, the flow was trained on 256" in line
+    assert "give images of 256 levels, or train another flow" in line
     assert "has images of 28x28x1, the flow was trained on 8x8x1" in refused(
         capsys, "evaluate", out, "--data", "fashion-mnist"
     )

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from flowkit.cli import interrupt
+from flowkit.cli import entry, failure, interrupt, main
+from flowkit.cli.commands import questions
 
 pytestmark = pytest.mark.one_engine
 
@@ -108,8 +109,35 @@ def test_between_steps_signals_wait_and_only_a_second_ctrl_c_does_not(number, co
         signal.raise_signal(signal.SIGTERM)  # as launchers and clusters hand on what they were sent
         assert interrupt.heard()
         assert interrupt.exit_code() == code
+        signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_once_it_is_answered_only_ctrl_c_breaks_into_the_end_of_the_command():
+    with interrupt.between_steps():
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.heard()
+    signal.raise_signal(signal.SIGTERM)
+    assert interrupt.exit_code() == 143
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_where_training_ends_otherwise_a_first_sigterm_does_not_break_in_either():
+    """As in a process of a group that another one has told of its signal."""
+    with contextlib.suppress(ValueError), interrupt.between_steps():
+        raise ValueError
+    signal.raise_signal(signal.SIGTERM)
+    assert interrupt.number() == signal.SIGTERM
+
+
+def test_what_nobody_has_answered_may_come_again():
+    """Since an exception for the first may have been dropped."""
+    with interrupt.between_steps():
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_when_a_command_is_over_all_is_as_it_was():
@@ -120,6 +148,59 @@ def test_when_a_command_is_over_all_is_as_it_was():
     assert not interrupt.heard()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert sys.unraisablehook is before
+
+
+SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+
+
+@pytest.fixture
+def as_python_begins():
+    """Python's own handlers, as a program's first command finds them; asked, whether they are there."""
+    ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, how) for number, how in ordinary.items()}
+    yield lambda: all(signal.getsignal(number) is how for number, how in ordinary.items())
+    for number, how in before.items():
+        signal.signal(number, how)
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
+@pytest.mark.parametrize("moment", ["begins", "works", "ends"])
+def test_whenever_it_comes_the_code_and_the_word_are_its_own(
+    monkeypatch, capsys, as_python_begins, number, code, word, moment
+):
+    change, changed = signal.signal, []
+
+    def changing(*given):  # two handlers when a command begins, and two when it ends
+        if moment == "ends" and len(changed) == 2:
+            signal.raise_signal(number)
+        changed.append(given)
+        before = change(*given)
+        if moment == "begins" and len(changed) == 2:
+            signal.raise_signal(number)
+        return before
+
+    def work(backend):
+        if moment == "works":
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(questions, "use", work)
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", changing)
+        assert main(["info"]) == code
+    assert len(changed) == 4
+    assert capsys.readouterr().err == f"flowkit: {word}\n"
+    assert as_python_begins()
+
+
+def test_a_second_sigterm_does_not_cut_what_is_said_of_the_first(monkeypatch, capsys, as_python_begins):
+    def say(text):
+        signal.raise_signal(signal.SIGTERM)
+        failure.say(text)
+
+    monkeypatch.setattr(questions, "use", lambda backend: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(entry, "say", say)
+    assert main(["info"]) == 143
+    assert capsys.readouterr().err == "flowkit: terminated\n"
 
 
 @pytest.mark.parametrize("moment", ["threading._register_atexit", "atexit.register"])
@@ -149,3 +230,18 @@ def test_sigterm_is_one_line_and_code_143():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (143, "flowkit: terminated\n")
+
+
+def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
+    """While the others of a group are told that all end."""
+    code = (
+        "import signal\n"
+        "from flowkit.cli import entry, failure\n"
+        "from flowkit.distributed import lost\n"
+        "entry.main = lambda: 143\n"
+        "failure.told_to_all = True\n"
+        "lost.end_together = lambda: signal.raise_signal(signal.SIGTERM)\n"
+        "entry.script()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "")

@@ -8,8 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 from flowkit import distributed
@@ -21,7 +19,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from flowkit import backends, data, training  # noqa: E402
-from flowkit.cli import failure, main  # noqa: E402
+from flowkit.cli import failure, interrupt, main  # noqa: E402
 from flowkit.cli.group import alike  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
@@ -177,19 +175,24 @@ def refused():
 
 
 def terminated():
-    """SIGTERM that reaches one process, several times, as a launcher hands on what a cluster has sent to all."""
+    """SIGTERM that reaches one process, several times, as a launcher hands on what a cluster has sent to all.
 
-    def terminate():
-        while not (FOLDER / "terminated" / "checkpoint.npz").exists():
-            time.sleep(0.02)
-        for _ in range(3):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.02)
+    It comes where the command asks for it: from a thread, some of it would meet the next command.
+    """
+    asked, checkpoint = interrupt.heard, FOLDER / "terminated" / "checkpoint.npz"
 
-    if RANK == 1:
-        threading.Thread(target=terminate, daemon=True).start()
+    def heard():
+        if RANK == 1 and checkpoint.exists():
+            for _ in range(3):
+                signal.raise_signal(signal.SIGTERM)
+        return asked()
+
     more = {"training.checkpoint_minutes": 0.01, "sampling.count": 0}
-    command("terminated", 100_000, **SETTINGS, **more)
+    interrupt.heard = heard
+    try:
+        command("terminated", 100_000, **SETTINGS, **more)
+    finally:
+        interrupt.heard = asked
 
 
 def trained():
@@ -260,7 +263,9 @@ SCENARIOS = {
     "stored": lambda: train("stored", flow(), data.batches(X, batch_size=8)),
     "reversible": lambda: train("reversible", flow(backprop="reversible"), data.batches(X, batch_size=8)),
     "nan": lambda: train("nan", flow(), Poison(X, batch_size=8)),
-    "labels": lambda: train("labels", flow(num_classes=3), data.batches(X, LABELS, batch_size=8)),
+    "labels": lambda: train(
+        "labels", flow(num_classes=3, scaled=True), data.batches(X, LABELS, batch_size=8)
+    ),
     "resumed": lambda: train("resumed", flow(), data.batches(X, batch_size=8), until=(1, 3)),
     "moved": lambda: train("moved", flow(), data.batches(X, batch_size=8), handed=GIVEN / "handed"),
     "again": lambda: train("again", flow(), data.batches(X, batch_size=8), handed=DEAD / "again"),

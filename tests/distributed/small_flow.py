@@ -12,22 +12,23 @@ X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
 LABELS = np.arange(32) % 3
 
 
-def flow(**arguments):
+def flow(*, scaled=False, **arguments):
     """A small Glow at its start. Two of the same arguments are one, put back there: JAX compiles its step once."""
-    made, start = _made(tuple(sorted(arguments.items())))
+    made, start = _made(tuple(sorted(arguments.items())), scaled)
     assign(start, named_variables(made))
     return made
 
 
 @functools.cache
-def _made(arguments):
+def _made(arguments, scaled):
     keras.utils.set_random_seed(0)
     sizes = {"input_shape": (4, 4, 2), "n_bits": None} | dict(arguments)
     made = zoo.glow(levels=1, steps=1, width=4, **sizes)
     inner = training.GlowAdamax(
         1e-2, beta_2=0.75, use_ema=True, ema_momentum=0.5, global_clipnorm=5.0, gradient_accumulation_steps=2
     )
-    made.compile(training.GuardedOptimizer(inner))
+    guarded = training.GuardedOptimizer(inner)
+    made.compile(keras.optimizers.LossScaleOptimizer(guarded) if scaled else guarded)
     return made, state(made)
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -208,6 +209,35 @@ def test_the_engines_word_for_a_lost_process_is_understood():
 )
 def test_an_ordinary_error_is_not_taken_for_a_lost_process(error):
     assert not backends.is_lost(error)
+
+
+@pytest.mark.skipif(backends.name() != "jax", reason="on other engines a step is a message, which counts")
+def test_a_step_is_a_meeting_of_all_unless_it_fails(monkeypatch):
+    flow = Flow(Shift())
+    flow.compile("sgd")
+    before = backends.meetings()
+    flow.fit(np.ones((8, 2), "float32"), batch_size=4, verbose=0)  # Keras asks for a third batch in vain
+    assert backends.meetings() == before + 2
+
+
+@pytest.mark.skipif(backends.name() != "torch", reason="in a group only")
+def test_each_message_of_a_group_is_a_meeting(monkeypatch):
+    import torch
+
+    from flowkit.backends.torch import group as torch_group
+
+    monkeypatch.setattr(torch_group, "processes", lambda: 2)
+    for name in ("all_gather_object", "broadcast", "all_reduce"):
+        monkeypatch.setattr(torch.distributed, name, lambda *given: None)
+    before = backends.meetings()
+    backends.exchange(b"")
+    backends.copy_from_main([keras.Variable(np.ones(2)), keras.Variable(np.ones(3))])
+    backends.summed([torch.ones(2), torch.ones(3)])
+    assert backends.meetings() == before + 4
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        backends.summed([torch.ones(2)])
+    assert backends.meetings() == before + 4
 
 
 @pytest.mark.one_engine

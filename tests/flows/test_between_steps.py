@@ -1,6 +1,7 @@
 """Whoever holds a flow may use it between two steps of `fit`, where JAX has its weights outside of it."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 
 from flowkit import Flow
 from flowkit.bijectors import ActNorm, Chain, Shift
+from flowkit.objectives import MaximumLikelihood
 
 X = np.random.default_rng(0).normal(size=(32, 2)).astype("float32")
 
@@ -102,3 +104,52 @@ def test_it_may_be_fitted_in_the_middle_of_a_fit():
         after.fit(rows, batch_size=size, shuffle=False, verbose=0)
     for one, other in zip(values(inside), values(after), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_tensors_are_those_of_the_step():
+    made = flow()
+
+    def ask():
+        scored, drawn = made(X), made.draw(3, seed=1)[0]
+        return [ops.convert_to_numpy(tensor) for tensor in (scored, drawn)]
+
+    then, weights = fitted(made, lambda: (ask(), made.get_weights()))
+    assert np.abs(then[0] - ask()[0]).max() > 1e-4  # training has gone on
+    made.set_weights(weights)
+    for one, other in zip(then, ask(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+class ByTheFlow(MaximumLikelihood):
+    """As its parent, by calling the flow, and draws that count for nothing."""
+
+    def __call__(self, flow, x, context):
+        return -flow(x) + 0 * ops.sum(flow.draw(2)[1])
+
+
+def test_an_objective_that_calls_the_flow_is_given_the_weights_of_its_step():
+    own, keras_own = flow(), flow()
+    keras_own.set_weights(values(own))
+    own.compile(keras.optimizers.SGD(0.1), loss=ByTheFlow())
+    for made in (
+        own,
+        keras_own,
+    ):  # of the last batch, which is smaller, a step is made in the middle of the epoch
+        made.fit(X[:20], batch_size=8, shuffle=False, verbose=0)
+    trained = [[weight.numpy() for weight in made.trainable_variables] for made in (own, keras_own)]
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the weights stay where they are")
+def test_tensors_are_refused_to_another_thread():
+    made, refused = flow(), []
+
+    def ask():
+        for call in (lambda: made(X), lambda: made.draw(2)):
+            with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="inside fit elsewhere"):
+                pool.submit(call).result(timeout=60)
+            refused.append(call)
+
+    fitted(made, ask)
+    assert len(refused) == 2

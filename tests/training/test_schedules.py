@@ -49,7 +49,7 @@ def test_config_round_trip(schedule):
     ("make", "message"),
     [
         (lambda: training.WarmUp(0.0), "peak: expected a positive"),
-        (lambda: training.WarmUp(0.1, warmup_steps=-1), "warmup_steps: expected 0 or more"),
+        (lambda: training.WarmUp(0.1, warmup_steps=-1), "warmup_steps: expected a whole number from 0 up"),
         (
             lambda: training.WarmUpCosine(0.1, warmup_steps=9, total_steps=9),
             "total_steps: expected more than the 9",

@@ -6,6 +6,11 @@ def giving_back(step, model):
     return step
 
 
+def holds_weights(model):
+    """Whether the engine holds the weights of `model`, between two steps, and no other values stand for them."""
+    return False
+
+
 def settle(model):
     """Between two steps: put weights that the engine holds back into `model`. Raises RuntimeError if they are lost."""
 

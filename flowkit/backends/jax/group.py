@@ -9,6 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from flowkit.backends.any.group import copy_from_main, drawing_apart, left_to_main, summed
+from flowkit.backends.together import meeting
 
 __all__ = [
     "copy_from_main",
@@ -100,6 +101,11 @@ def exchange(data):
     """The bytes that each process gives, in the order of their ranks."""
     if processes() == 1:
         return [data]
+    with meeting():
+        return _exchanged(data)
+
+
+def _exchanged(data):
     # Bytes, since JAX makes an int32 of an int64.
     size = np.array([len(data)], "int64").view("uint8")
     sizes = np.asarray(multihost_utils.process_allgather(size)).view("int64")[:, 0]

@@ -7,6 +7,9 @@ that and hide the error itself.
 
 import jax
 import jax.numpy as jnp
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+
+from flowkit.backends.together import meeting
 
 
 def giving_back(step, model):
@@ -14,7 +17,8 @@ def giving_back(step, model):
 
     def guarded(state, iterator):
         try:
-            return step(state, iterator)
+            with meeting():  # in a group all processes take a step together
+                return step(state, iterator)
         except BaseException as error:
             if not isinstance(error, StopIteration):  # which says that the data have ended
                 model._step_error = error
@@ -25,6 +29,12 @@ def giving_back(step, model):
         if hasattr(step, name):
             setattr(guarded, name, getattr(step, name))
     return guarded
+
+
+def holds_weights(model):
+    """Whether the engine holds the weights of `model`, between two steps, and no other values stand for them."""
+    held = getattr(model, "_jax_state", None)
+    return bool(held) and not model._jax_state_synced and not in_stateless_scope()
 
 
 def settle(model):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from flowkit.backends.any.group import draw_alone, use_devices
+from flowkit.backends.together import meeting
 
 __all__ = [
     "copy_from_main",
@@ -93,7 +94,8 @@ def exchange(data):
     if processes() == 1:
         return [data]
     given = [b""] * processes()
-    torch.distributed.all_gather_object(given, data)
+    with meeting():
+        torch.distributed.all_gather_object(given, data)
     return given
 
 
@@ -106,7 +108,8 @@ def copy_from_main(variables):
         # As bytes: gloo does not know all types.
         value = variable.value.detach().contiguous()
         data = value.reshape(-1).view(torch.uint8).clone()
-        torch.distributed.broadcast(data, 0)
+        with meeting():
+            torch.distributed.broadcast(data, 0)
         variable.value.copy_(data.view(value.dtype).reshape(value.shape))
 
 
@@ -121,7 +124,8 @@ def summed(tensors):
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors if tensor is not None):
         places = [i for i, tensor in enumerate(tensors) if tensor is not None and tensor.dtype == dtype]
         flat = torch.cat([tensors[i].reshape(-1) for i in places])
-        torch.distributed.all_reduce(flat)
+        with meeting():
+            torch.distributed.all_reduce(flat)
         pieces = flat.split([tensors[i].numel() for i in places])
         for i, piece in zip(places, pieces, strict=True):
             total[i] = piece.view(tensors[i].shape)

@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.bijectors.fixed import rng
 from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import one_of, whole_or_none
 from flowkit.numerics import matmul
 
 
@@ -30,7 +30,7 @@ class Linear(Bijector):
     ) -> None:
         super().__init__(**kwargs)
         self.init = one_of(f"{type(self).__name__}'s init", init, ("identity", "random"))
-        self.use_bias, self.seed = bool(bias), seed
+        self.use_bias, self.seed = bool(bias), whole_or_none(seed, f"{type(self).__name__}'s seed", least=0)
 
     def build(self, x_shape: Any) -> None:
         self._build(x_shape[-1])

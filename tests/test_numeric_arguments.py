@@ -1,0 +1,114 @@
+"""What is no number, or none that makes sense, is refused by name where a class or a family is told it.
+
+Every public class and family is asked for itself, so that a new one is asked too.
+"""
+
+import collections.abc
+import inspect
+import types
+import typing
+
+import keras
+import numpy as np
+import pytest
+from test_public_classes import public_classes
+
+from flowkit import transforms, zoo
+from flowkit.bijectors import ActNorm, Chain, Exp, Squeeze
+from flowkit.conditioners import MADE, MLP, LipschitzMLP
+from flowkit.distributions import Normal
+
+pytestmark = pytest.mark.one_engine
+
+NAN = float("nan")
+WHOLE = ("a", [], NAN, -1, True, 1.5)
+REAL = ("a", [], NAN, -1, True, float("inf"))
+WHOLES = ("a", [], NAN, -1, True, ["a"], [0.5], [-1], [True])
+
+# What a class cannot be made without.
+NEEDED = {
+    "Augment": lambda: {"extra": 1},
+    "Autoregressive": lambda: {"conditioner": MADE([4])},
+    "Batches": lambda: {"x": np.zeros((4, 2)), "batch_size": 2},
+    "ByColumn": lambda: {"transforms": [transforms.Affine()]},
+    "CSVLog": lambda: {"path": "a.csv"},
+    "Chain": lambda: {"parts": [Exp()]},
+    "Coupling": lambda: {"conditioner": MLP([4])},
+    "Flow": lambda: {"bijector": ActNorm()},
+    "GuardedOptimizer": lambda: {"inner_optimizer": keras.optimizers.Adam()},
+    "ImageGrid": lambda: {"images": np.zeros((4, 2, 2, 1), "uint8")},
+    "Inverse": lambda: {"bijector": Exp()},
+    "Joint": lambda: {"parts": [Normal(), Normal()], "places": [[0], [1]]},
+    "LabelledFlow": lambda: {"bijector": ActNorm(), "num_classes": 2},
+    "Log": lambda: {"to": "csv", "folder": "logs"},
+    "MultiScale": lambda: {"scales": [Chain([Squeeze(), ActNorm()])]},
+    "OnColumns": lambda: {"bijector": Exp(), "columns": [True, False]},
+    "Pointwise": lambda: {"transform": "affine"},
+    "ProgressBar": lambda: {"batch_size": 4},
+    "Reshape": lambda: {"target": (4,)},
+    "Residual": lambda: {"conditioner": LipschitzMLP([4])},
+    "Resume": lambda: {"path": "a.npz"},
+    "ReverseKL": lambda: {"log_density": len},
+    "SampleGrid": lambda: {"folder": "samples"},
+    "ScaledDense": lambda: {"features": 2},
+    "Slice": lambda: {"keep": 1},
+    "Unconstrain": lambda: {"domains": ["real", "positive"]},
+    "Validation": lambda: {"x": np.zeros((4, 2))},
+    "WarmUp": lambda: {"peak": 0.1},
+    "WarmUpCosine": lambda: {"peak": 0.1, "total_steps": 10},
+    "glow": lambda: {"levels": 1, "steps": 1, "width": 4},
+}
+# What flowkit makes itself and hands out.
+HANDED_OUT = {"Columns", "Dataset", "Example", "Launch", "LazyImages", "Table"}
+# Where these make sense: no entry, an event that is a single number, a number below 0, no dequantisation.
+FINE = {
+    *((name, "order", "[]") for name in ("Autoregressive", "Permute")),
+    *((name, "angles", "[]") for name in ("AngularMADE", "AngularMLP")),
+    *(("Reshape", name, "[]") for name in ("target", "source")),
+    ("Flatten", "source", "[]"),
+    ("Uniform", "low", "-1"),
+    ("glow", "n_bits", "None"),
+}
+
+ASKED = {
+    kind.__name__: kind for kind in public_classes() if not issubclass(kind, Exception)
+} | zoo.ARCHITECTURES
+
+
+def wrong_values(annotation):
+    """What is no value of a parameter with this annotation; nothing if it takes no numbers."""
+    union = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
+    kinds = typing.get_args(annotation) if union else (annotation,)
+    lists = [kind for kind in kinds if typing.get_origin(kind) is collections.abc.Sequence]
+    if any(typing.get_args(kind) == (int,) for kind in lists):
+        wrong = WHOLES
+    elif float in kinds:
+        wrong = REAL
+    elif int in kinds:
+        wrong = WHOLE
+    else:
+        return ()
+    return wrong if type(None) in kinds else (*wrong, None)
+
+
+@pytest.mark.parametrize("name", sorted(set(ASKED) - HANDED_OUT))
+def test_what_is_no_number_is_refused_by_name(name):
+    make = ASKED[name]
+    for parameter in inspect.signature(make).parameters.values():
+        for value in wrong_values(parameter.annotation):
+            if (name, parameter.name, repr(value)) in FINE:
+                continue
+            given = NEEDED.get(name, dict)() | {parameter.name: value}
+            with pytest.raises(ValueError, match="expect") as caught:
+                make(**given)
+            told = str(caught.value)
+            assert parameter.name.split("_")[-1] in told, (parameter.name, value)
+            assert "received" in told, (parameter.name, value)
+            assert "\n" not in told
+
+
+def test_the_sweep_knows_numbers_by_their_annotations():
+    wrong = [
+        wrong_values(kind) for kind in (int, int | None, float, str | collections.abc.Sequence[int], str)
+    ]
+    assert wrong == [(*WHOLE, None), WHOLE, (*REAL, None), (*WHOLES, None), ()]
