@@ -181,6 +181,14 @@ def test_names_of_recipes_are_found_and_the_nearest_listed():
     assert recipes.read_recipe("glow/digits").data.source == "digits"
     with pytest.raises(recipes.RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"):
         recipes.find("glow/digit")
+    with pytest.raises(recipes.RecipeError, match=r"no recipe '\?'; there are glow/"):
+        recipes.find("?")
+    with pytest.raises(
+        recipes.RecipeError, match="nsf is a family, and no recipe: expected nsf/magic, or a recipe of"
+    ):
+        recipes.find("nsf")
+    with pytest.raises(recipes.RecipeError, match=r'expected a recipe of yours, a TOML .* name = "maf"'):
+        recipes.find("maf")
     with pytest.raises(recipes.RecipeError, match=r"no/such\.toml: expected a recipe file"):
         recipes.find("no/such.toml")
 

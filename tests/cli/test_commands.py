@@ -501,7 +501,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["diagnose", "TRAINED", "--rows", "1"], "Invalid value for '--rows'"),
         (["compare", "TRAINED"], "expected two runs or more, received 1"),
         (["compare", "TRAINED", "no/such/run"], "no/such/run: expected the folder of a run"),
-        (["info", "nfs"], "the nearest names are nsf, naf, bnaf"),
+        (["info", "nfs"], "the nearest are nsf, naf, bnaf"),
         (["info", "--cite"], "--cite: expected a NAME whose paper to cite"),
         (["interpolate", "TRAINED", "no.png", "no.png"], "'no.png' does not exist"),
         (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image, received a file that can't be read"),

@@ -44,6 +44,10 @@ def test_text_with_names_and_without(tmp_path, delimiter):
     [
         ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. Drop"),
         ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
+        (
+            "a,b\n1,2\n3,Rome\n",
+            r"received 'Rome' in line 3\. A flow takes numbers alone: leave the column out",
+        ),
         ("1,2\n3,4,5\n", r"expected 2 entries in each line, as in the first, received 3 in line 2\. Repair"),
         (
             "# mine\na,b\n1.5,2\n",

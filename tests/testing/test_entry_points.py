@@ -357,6 +357,11 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
             None,
             "flowkit: 'tests.testing.things' has no 'Rihgt'; did you mean 'Right'?",
         ),
+        (
+            "tests.testing.things:Closed",
+            None,
+            "flowkit: 'tests.testing.things:Closed': missing a required argument: 'shift'; expected what makes a",
+        ),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
         ("nowhere.py:b", None, "flowkit: no file 'nowhere.py'"),
     ],

@@ -161,10 +161,10 @@ class Summed(Elementwise):
     """Its hooks sum over the event, which the class does."""
 
     def _forward(self, x):
-        return 2 * x, ops.sum(ops.log(2.0) + 0 * x, axis=-1)
+        return 2 * x, ops.sum(0 * x + 0.6931471805599453, axis=-1)
 
     def _inverse(self, z):
-        return z / 2, -ops.sum(ops.log(2.0) + 0 * z, axis=-1)
+        return z / 2, -ops.sum(0 * z + 0.6931471805599453, axis=-1)
 
 
 class Undeclared(Elementwise):
