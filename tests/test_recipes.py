@@ -181,6 +181,14 @@ def test_names_of_recipes_are_found_and_the_nearest_listed():
     assert recipes.read_recipe("glow/digits").data.source == "digits"
     with pytest.raises(recipes.RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"):
         recipes.find("glow/digit")
+    with pytest.raises(recipes.RecipeError, match=r"no recipe '\?'; there are glow/"):
+        recipes.find("?")
+    with pytest.raises(
+        recipes.RecipeError, match="nsf is a family, and no recipe: expected nsf/magic, or a recipe of"
+    ):
+        recipes.find("nsf")
+    with pytest.raises(recipes.RecipeError, match=r'expected a recipe of yours, a TOML .* name = "maf"'):
+        recipes.find("maf")
     with pytest.raises(recipes.RecipeError, match=r"no/such\.toml: expected a recipe file"):
         recipes.find("no/such.toml")
 
@@ -265,7 +273,7 @@ def test_averages_that_reach_back_to_the_first_steps_are_noted(ema, noted):
         optimizer(f"training.ema={ema}", steps_per_epoch=20)  # 40 steps in all
     said = [str(w.message) for w in caught if "reach back" in str(w.message)]
     assert bool(said) == noted
-    assert all("the whole run has 40" in line and "--set training.ema=0" in line for line in said)
+    assert all("the whole run's 40" in line and "--set training.ema=0" in line for line in said)
 
 
 def test_warm_up_in_epochs_is_by_step():

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from flowkit.contract import Bijector, sum_event
+from flowkit.contract import Bijector, ContractError, sum_event
 from flowkit.contract.checks import pair
 
 
@@ -27,4 +27,21 @@ class Elementwise(Bijector):
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
     ) -> tuple[Any, Any]:
         y, log_derivative = pair(super().run(x, context, inverse=inverse, noise=noise, derived=derived))
-        return y, sum_event(ops.broadcast_to(log_derivative, ops.shape(y)))
+        return y, sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
+
+    def _for_each(self, log_derivative, y):
+        """The log-derivative, if it has the size of y, or one along an axis."""
+        received = tuple(ops.shape(log_derivative)) if hasattr(log_derivative, "shape") else ()
+        wanted = tuple(ops.shape(y))
+        pairs = zip(reversed(received), reversed(wanted), strict=False)
+        if len(received) > len(wanted) or any(
+            isinstance(a, int) and isinstance(b, int) and a not in (1, b) for a, b in pairs
+        ):
+            raise ContractError(
+                "log-det",
+                self,
+                expected=f"a log-derivative for each entry, shape {wanted}, from its hooks",
+                received=f"shape {received}",
+                hint="The class sums over the event: return what is not summed.",
+            )
+        return log_derivative

@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+import numpy as np
+from keras import ops
+
 from flowkit import backends
 from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Bijector, ContractError
@@ -31,6 +34,8 @@ class FlatLatents(Bijector):
         flat = [
             backends.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)
         ]
+        if any(isinstance(part, np.ndarray) for part in flat):  # from `flow.encode`
+            return np.concatenate([ops.convert_to_numpy(part) for part in flat], axis=-1)
         return backends.concatenate(flat)
 
     def latent_rank(self, rank: int | None) -> int | None:

@@ -58,8 +58,8 @@ def _meant(name):
     known = [*zoo.ARCHITECTURES, *recipes.available()]
     if name not in known and not Path(name).is_file():
         raise CommandError(
-            f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; the nearest names "
-            f"are {closest(name, known)}"
+            f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; "
+            f"{closest(name, known)}"
         )
     recipe = recipes.read_recipe(name)
     return recipe.model["name"], {}, lambda: _of_recipe(recipe)

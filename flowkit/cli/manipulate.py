@@ -35,7 +35,10 @@ def run(path, images, *, from_class, to_class, amounts, output, limit, source):
 def class_number(dataset, word, option):
     """The label that `word` names: a number, or one of the data's class names in any case."""
     if dataset.labels is None:
-        raise CommandError(f"{option}: {dataset.name} has no labels to learn a direction from")
+        raise CommandError(
+            f"{option}: {dataset.name} has no labels to learn a direction from: images of each class lie "
+            "in a folder of its name, inside of the one that --data names"
+        )
     names = [name.lower() for name in dataset.classes or ()]
     if word.lower() in names:
         return names.index(word.lower())

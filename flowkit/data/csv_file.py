@@ -120,7 +120,10 @@ def _fault(path, delimiter, names, width):
                     column = f"column {place}" if names is None else f"column {names[place]!r}"
                     received = f"{text[:40]!r}" if text.strip() else "a missing entry"
                     names_too = " If it names the columns, no name may be a number." * (reader.line_num == 1)
-                    advice = "Drop or fill in such rows, or leave the column out."
+                    leave_out = "leave the column out, as pandas' frame.drop(columns=[...]) does."
+                    advice = f"Drop or fill in such rows, or {leave_out}"
+                    if re.search("[^\\W\\d_]{3}", text):  # a word, of which the others will be some, too
+                        advice = f"A flow takes numbers alone: {leave_out}"
                     if re.fullmatch(r"\s*[+-]?[\d.]*,\d+([eE][+-]?\d+)?\s*", text):
                         advice = (
                             "Write numbers with a decimal point: pandas.read_csv(..., decimal=',') reads them so, and "

@@ -118,7 +118,21 @@ def load_table(
     if limit is not None:
         rows = rows[: whole_number(limit, "limit", least=1)]
     check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))
-    return Table(np.asarray(values[rows], "float64"), names, str(source))
+    table = Table(np.asarray(values[rows], "float64"), names, str(source))
+    _check_finite(table, rows, path)
+    return table
+
+
+def _check_finite(table, rows, path):
+    """Raise a FileError for NaN and infinity, with the place in the file: a split has other rows."""
+    finite = np.isfinite(table.values)
+    if not finite.all():
+        row, column = (int(i) for i in np.argwhere(~finite)[0])
+        shown = f"column {column}" if table.names is None else f"column {table.names[column]!r}"
+        raise FileError(
+            f"{path}: expected finite numbers, received {table.values[row, column]} in {shown} of row {rows[row]}, "
+            "counted from 0. Drop or fill in such rows, or leave the column out."
+        )
 
 
 def _advice(suffix):

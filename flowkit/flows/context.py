@@ -140,8 +140,12 @@ def context_kind(flow):
 def context_as_array(flow, context):
     """`context`, or the array of a frame: by the names of the flow's columns of context if it knows them.
 
-    Raises ValueError for other columns, and for some that hold no numbers.
+    A list of numbers is an array, too. Raises ValueError for other columns, and for some that hold no numbers.
     """
+    if isinstance(context, list | tuple) and all(
+        isinstance(n, int | float | np.number) for n in tree.flatten(context)
+    ):
+        return np.asarray(context)
     if not is_frame(context):
         return context
     try:
@@ -184,13 +188,19 @@ def check_context(flow, context, samples=None):
                 received=f"{part.dtype}",
                 hint="Give labels as whole numbers from 0.",
             )
+    if any(part.ndim == 0 for part in tree.flatten(context)):
+        raise ContractError(
+            "context",
+            flow,
+            expected="a context, batch first",
+            received="a single number",
+            hint="context=[1] is one row; sample(n, context) draws n for each.",
+        )
     _check_classes(flow, context)
     context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)
     parts = tree.flatten(context)
     if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
         raise ContractError("context", flow, expected="finite numbers", received="NaN or infinite ones")
-    if any(part.ndim == 0 for part in parts):
-        raise ContractError("context", flow, expected="a context, batch first", received="a single number")
     counts = {len(part) for part in parts}
     if len(counts) != 1 or (samples is not None and counts != {samples}):
         raise ContractError(

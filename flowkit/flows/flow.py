@@ -64,7 +64,7 @@ class Flow(Saved, Fitting, Exported):
         **kwargs: Any,
     ) -> None:
         if not isinstance(bijector, FlowLayer):
-            raise TypeError(f"Flow expects a bijector, received {bijector!r}.")
+            raise TypeError(f"Flow expects a bijector, received {bijector!r}.{_instead(bijector)}")
         if base is not None and not isinstance(base, keras.Layer):
             raise TypeError(
                 f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
@@ -176,3 +176,12 @@ class Flow(Saved, Fitting, Exported):
         from flowkit.flows.summary import show  # for the few who ask: it takes a moment
 
         show(self, line_length, print_fn, expand_nested)
+
+
+def _instead(received):
+    """What to write in place of what is no bijector."""
+    if isinstance(received, list | tuple):
+        return " Make one of several: flowkit.bijectors.Chain([...])."
+    if isinstance(received, type) and issubclass(received, FlowLayer):
+        return f" Call the class: {received.__name__}(...)."
+    return ""

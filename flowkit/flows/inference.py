@@ -135,6 +135,11 @@ class Inference(Densities):
         A flow that was fitted on a frame gives a frame.
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
+        if isinstance(z, list | tuple) and any(getattr(part, "ndim", 0) > 1 for part in z):
+            raise ValueError(
+                "decode expects flat latents (n, dim), received a list of maps. Of split_latents "
+                "flow.bijector.join_latents(maps) makes them."
+            )
         context = self._ready(context, batch_size, rows=len(z))
         return self._as_frame(
             self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)

@@ -182,6 +182,11 @@ def check_domain(x, domain, names=None):
     """Raise ValueError if the array `x` has entries outside of a bijector's domain, where its log-det is no number."""
     if domain.kind in ("circle", "simplex") or domain == Domain.REAL or not x.size:
         return
+    if domain.columns is not None and x.shape[-1] != len(domain.columns):
+        raise ValueError(
+            f"Flow expects {len(domain.columns)} columns, as many as it has domains, received {x.shape[-1]}: give a "
+            "domain for each, 'real' for those that may be anything."
+        )
     low, high = (np.asarray(end, x.dtype) for end in (domain.low, domain.high))
     if domain.kind == "whole":
         inside = (x >= low) & (x <= high) & (x == np.floor(x))
@@ -212,7 +217,9 @@ def check_finite(given, dtype, names=None):
     except (TypeError, ValueError):
         x = None
     if x is None or not x.ndim:
-        raise ValueError(f"Flow expects data as an array of numbers, batch first, received {shown(given)}.")
+        raise ValueError(
+            f"Flow expects data as an array of numbers, batch first, received {shown(given)}.{_no_number(given)}"
+        )
     finite = np.isfinite(x)
     if not finite.all():
         where = ""
@@ -224,3 +231,11 @@ def check_finite(given, dtype, names=None):
             "drop or repair those rows."
         )
     return x
+
+
+def _no_number(given):
+    """Which entry of an array is none, as of a table with a column of words."""
+    for place, entry in np.ndenumerate(given if isinstance(given, np.ndarray) else np.empty(0)):
+        if not isinstance(entry, int | float | np.number):
+            return f" The first entry that is no number is {shown(entry)}, at {list(place)}."
+    return ""

@@ -32,8 +32,8 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
     if os.path.isabs(folder) or name.startswith("."):
         raise PresetError(f"{name}: expected the folder of a preset, found none.")
     raise PresetError(
-        f"there is no preset {name!r}: expected a folder, hf://user/name, or a name that comes with flowkit; the "
-        f"nearest are {closest(name, preset_folders())}."
+        f"there is no preset {name!r}: expected a folder, hf://user/name, or a name that comes with flowkit; "
+        f"{closest(name, preset_folders())}."
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flowkit._shipped import closest, recipe_files
 from flowkit.recipes.schema import RecipeError
+from flowkit.zoo import ARCHITECTURES
 
 
 def find(name: str) -> Path:
@@ -21,7 +22,13 @@ def find(name: str) -> Path:
         raise RecipeError(f"{name or 'RECIPE'}: expected a recipe file, found a folder")
     if path.suffix == ".toml" or path.exists():
         raise RecipeError(f"{name}: expected a recipe file, found none there")
-    raise RecipeError(f"there is no recipe {name!r}; the nearest are {closest(name, known)}")
+    if name in ARCHITECTURES:
+        of_it = [other for other in known if other.startswith(f"{name}/")]
+        raise RecipeError(
+            f"{name} is a family, and no recipe: expected {', '.join(of_it) if of_it else 'a recipe of yours'}"
+            f'{", or a recipe of yours" * bool(of_it)}, a TOML file whose [model] has name = "{name}"'
+        )
+    raise RecipeError(f"there is no recipe {name!r}; {closest(name, known)}")
 
 
 def available() -> dict[str, Path]:

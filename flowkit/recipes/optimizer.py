@@ -40,8 +40,8 @@ def _note_long_averages(ema, total):
     reach = 1 / (1 - ema)
     if ema and reach > total / 5:
         warnings.warn(
-            f"averaged weights reach back {reach:.0f} steps, but the whole run has {total}: they are scored and "
-            "sampled, and will be worse than the last ones; --set training.ema=0 takes these",
+            f"averaged weights, which are scored and sampled, reach back {reach:.0f} steps, more than a fifth of the "
+            f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes",
             stacklevel=2,
         )
 

@@ -18,7 +18,7 @@ def load(name: str) -> Flow:
     """
     known = preset_folders()
     if name not in known:
-        raise ValueError(f"there is no trained flow {name!r}; the nearest are {closest(name, known)}")
+        raise ValueError(f"there is no trained flow {name!r}; {closest(name, known)}")
     return Flow.from_preset(known[name])
 
 

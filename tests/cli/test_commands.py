@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -244,10 +245,15 @@ def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained
 
 
 def test_classes_have_names():
+    from flowkit.cli.failure import CommandError
     from flowkit.cli.manipulate import class_number
 
     fashion = data.load("fashion-mnist", limit=50)
     assert class_number(fashion, "trouser", "--to-class") == class_number(fashion, "1", "--to-class") == 1
+    with pytest.raises(
+        CommandError, match="no labels to learn a direction from: images of each class lie in a folder"
+    ):
+        class_number(replace(fashion, labels=None, classes=None), "0", "--to-class")
 
 
 def test_evaluate_shows_what_each_level_carries(trained, capsys):
@@ -495,7 +501,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["diagnose", "TRAINED", "--rows", "1"], "Invalid value for '--rows'"),
         (["compare", "TRAINED"], "expected two runs or more, received 1"),
         (["compare", "TRAINED", "no/such/run"], "no/such/run: expected the folder of a run"),
-        (["info", "nfs"], "the nearest names are nsf, naf, bnaf"),
+        (["info", "nfs"], "the nearest are nsf, naf, bnaf"),
         (["info", "--cite"], "--cite: expected a NAME whose paper to cite"),
         (["interpolate", "TRAINED", "no.png", "no.png"], "'no.png' does not exist"),
         (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image, received a file that can't be read"),

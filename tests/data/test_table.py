@@ -44,6 +44,10 @@ def test_text_with_names_and_without(tmp_path, delimiter):
     [
         ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. Drop"),
         ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
+        (
+            "a,b\n1,2\n3,Rome\n",
+            r"received 'Rome' in line 3\. A flow takes numbers alone: leave the column out",
+        ),
         ("1,2\n3,4,5\n", r"expected 2 entries in each line, as in the first, received 3 in line 2\. Repair"),
         (
             "# mine\na,b\n1.5,2\n",
@@ -174,3 +178,22 @@ def test_what_is_said_to_be_read_is_read(tmp_path, of):
         else:
             csv(path, lines(X, "\t" if suffix == ".tsv" else ","))
         np.testing.assert_allclose(load_table(path, cut=False).values, X)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.npy"])
+def test_an_entry_that_is_no_number_is_told_by_its_place_in_the_file(tmp_path, name):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    rows = load_table(saved(tmp_path / name, x), "test").values
+    row = int(np.flatnonzero((x == rows[-1]).all(axis=1))[0])
+    x[row, 1] = np.nan
+    with pytest.raises(ValueError, match=f"received nan in column ('size'|1) of row {row}, counted from 0"):
+        load_table(saved(tmp_path / name, x), "test")
+    assert len(load_table(tmp_path / name)) == 45
+
+
+def saved(path, x):
+    if path.suffix == ".csv":
+        np.savetxt(path, x, delimiter=",", header="age,size", comments="", fmt="%.17g")
+    else:
+        np.save(path, x)
+    return path

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from small_flows import glow, one_line
 
+from flowkit import Flow
+from flowkit.bijectors import Shift
 from flowkit.contract import ContractError
 
 pytestmark = pytest.mark.one_engine
@@ -128,3 +130,27 @@ def test_before_it_is_adapted(call, built):
 def test_latents_of_the_wrong_length(image_flow):
     with pytest.raises(ContractError, match=r"flat latents \(batch, 64\), received shape \(2, 63\)"):
         image_flow.decode(np.zeros((2, 63), "float32"))
+
+
+def test_maps_of_latents_are_told_how_to_join(image_flow):
+    image_flow.adapt(np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1)).astype("uint8"))
+    maps = image_flow.bijector.split_latents(np.zeros((2, 64), "float32"))
+    with pytest.raises(ValueError, match=r"flow\.bijector\.join_latents"):
+        image_flow.decode(maps)
+    assert image_flow.decode(image_flow.bijector.join_latents(maps)).shape == (2, 8, 8, 1)
+
+
+def test_what_is_no_bijector_is_told_what_to_write():
+    with pytest.raises(TypeError, match=r"Chain\(\[...\]\)"):
+        Flow([Shift()])
+    with pytest.raises(TypeError, match=r"Call the class: Shift\(...\)"):
+        Flow(Shift)
+
+
+def test_labels_may_be_a_list_and_a_single_one_is_none(class_flow, images):
+    labels = [0, 1, *[2] * (len(images) - 2)]
+    np.testing.assert_array_equal(
+        class_flow.log_prob(images, labels), class_flow.log_prob(images, np.array(labels))
+    )
+    with pytest.raises(ContractError, match=r"received a single number. context=\[1\] is one row"):
+        class_flow.sample(2, 1)

@@ -195,6 +195,19 @@ def test_an_instance_that_its_config_cannot_make_again_is_an_error_of_its_own():
         ContractError, match=r"TypeError: .* unexpected keyword argument.*`super\(\).__init__\(\*\*kw"
     ):
         check_bijector(things.Closed(2.0))
+    assert check_bijector(lambda: things.Closed(2.0), event_shapes=[(3,)], clauses=["log-det"])
+
+
+def test_a_sum_in_place_of_each_entry_is_told_by_its_shape():
+    with pytest.raises(
+        ContractError, match=r"a log-derivative for each entry, shape \(\d+, 3\),.*received shape \(\d+,\)"
+    ):
+        check_bijector(things.Summed(), event_shapes=[(3,)], clauses=["log-det"])
+
+
+def test_a_codomain_that_is_not_declared_is_asked_for():
+    with pytest.raises(ContractError, match=r"broke 'finite'.*declare it: spec = BijectorSpec\(codomain="):
+        check_bijector(things.Undeclared(), event_shapes=[(1,)], clauses=["finite"])
 
 
 def test_a_thorough_check_draws_more_bijectors():
@@ -343,6 +356,11 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
             "tests.testing.things:Rihgt",
             None,
             "flowkit: 'tests.testing.things' has no 'Rihgt'; did you mean 'Right'?",
+        ),
+        (
+            "tests.testing.things:Closed",
+            None,
+            "flowkit: 'tests.testing.things:Closed': missing a required argument: 'shift'; expected what makes a",
         ),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
         ("nowhere.py:b", None, "flowkit: no file 'nowhere.py'"),

@@ -14,7 +14,9 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe file, or a name such as glow/fashion-mnist.", autocompletion=completion.recipes
+            help="A recipe file, or one of flowkit's: glow/fashion-mnist, glow/emoji32 for small images in colour, "
+            "nsf/magic for tables, and others.",
+            autocompletion=completion.recipes,
         ),
     ],
     data: Data = None,
@@ -35,7 +37,11 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe, as model.steps=8."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any value of the recipe, as model.steps=8; recipe.toml in a run has all.",
+        ),
     ] = None,
     log: Annotated[
         list[str] | None,

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit.contract import Domain
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.given import contexts
 from flowkit.testing.given.example import ROWS
@@ -13,12 +14,13 @@ from flowkit.testing.given.tolerances import large
 from flowkit.testing.verdicts.broken import Broken, Undecided, point
 
 LIMIT = float(np.finfo("float32").max)
+HINT = "exp of a large number, log of a rounded zero, or 0 * inf: rewrite with log1p, expm1 or a maximum."
 
 
 @clause(
     "finite",
     "outputs and log-dets are finite in float32, unless the true ones are too large for it",
-    hint="exp of a large number, log of a rounded zero, or 0 * inf: rewrite with log1p, expm1 or a maximum.",
+    hint=HINT,
     per="event",
 )
 def finite(trial):
@@ -50,6 +52,16 @@ def _follow(trial, domain, ray, inverse):
         f"{point(value[first])} with log-det {log_det[first]:.6g} at {point(rows[first])}"
         + (f", where {point(rows[first - 1])} gives {point(value[first - 1])}" if first else ""),
         sample=0,
+        hint=None if domain != Domain.REAL else f"{HINT} {_declare(inverse)}",
+    )
+
+
+def _declare(inverse):
+    """What to write if numbers like these are none of the layer's."""
+    side, word = ("codomain", "gives") if inverse else ("domain", "takes")
+    return (
+        f"If that is outside of what the layer {word}, declare it: spec = BijectorSpec({side}=Domain.POSITIVE), or "
+        "another Domain."
     )
 
 

@@ -22,6 +22,19 @@ def found(name):
     return target
 
 
+def without_arguments(make, name):
+    """`make`; a ValueError for a class that asks for arguments, which nobody gives."""
+    if inspect.isclass(make):
+        try:
+            inspect.signature(make).bind()
+        except TypeError as error:
+            raise ValueError(
+                f"{name!r}: {error}; expected what makes a bijector without any: write a function beside it, "
+                f"def one(): return {make.__name__}(...)"
+            ) from None
+    return make
+
+
 def _imported(module):
     try:
         return importlib.import_module(module)

@@ -72,13 +72,13 @@ def table(reports):
 
 def one_engine(target, options):
     """One engine's part: prints the report as a line of JSON."""
-    from flowkit.testing.given.target import found
+    from flowkit.testing.given.target import found, without_arguments
     from flowkit.testing.running.check import check_bijector
     from flowkit.testing.running.profiles import profile_of
 
     options = json.loads(options)
     try:
-        make = found(target)
+        make = without_arguments(found(target), target)
         profile_of(options.get("profile", "full"))
     except ValueError as error:
         answer = {"misused": str(error)}
