@@ -131,6 +131,11 @@ def _masked(name, own, size):
         raise ValueError(f"{name}.{odd[0]}: expected masked networks without batch norm and context")
     if odd:
         raise ValueError(f"{name}.{odd[0]}: {_OTHERS}")
+    if len(layers) == 2:  # nflows activates the first layer of plain blocks, and not that of residual ones
+        raise ValueError(
+            f"{name}: expected a masked network with blocks, received one of no blocks: its weights do not tell "
+            "whether an activation follows its first layer"
+        )
     shapes = linear_shapes(own, layers, kinds, inputs=size, outputs_of=size)
     # Degrees, which the masks repeat, may be left out.
     return shapes | {key: shapes[f"{layer}.bias"] for layer in layers if (key := f"{layer}.degrees") in own}

@@ -44,7 +44,6 @@ RealNVP, received neither
     """
     arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
     names = layer_names(arrays)
-    _check_base(arrays)
     parts = [_layer(name, arrays, activation, bound, least) for name in names]
     flow = Flow(Chain([layer for layer, _ in parts]), base=Normal(), name="zuko")
     first = "transform.transforms.0."
@@ -81,9 +80,3 @@ def _transform(name, parameters, bound, least):
         "2 parameters for each entry (for a NSF pass bound=5.0)" if bound is None else "3 K - 1 for K bins"
     )
     raise ValueError(f"{name}: expected {expected}, received {parameters}")
-
-
-def _check_base(arrays):
-    loc, scale = arrays.get("base.loc"), arrays.get("base.scale")
-    if loc is not None and (np.any(loc != 0) or np.any(scale != 1)):
-        raise ValueError("base: expected the standard normal, received another mean or deviation")

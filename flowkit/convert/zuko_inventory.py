@@ -7,6 +7,7 @@ import numpy as np
 from flowkit.convert.inventory import check_inventory, check_none_is_left_out, linear_shapes, most_common
 
 _LAYER = "transform.transforms."
+_BASES = (("base.loc", "base.scale"), ("base._0", "base._1"))  # the other is an UnconditionalDistribution's
 
 
 def layer_names(arrays: dict[str, np.ndarray]) -> list[str]:
@@ -23,6 +24,9 @@ def layer_names(arrays: dict[str, np.ndarray]) -> list[str]:
     check_none_is_left_out(numbers, _LAYER)
     for name in names:
         _check_entries(name, arrays)
+    for loc, scale in _BASES:
+        if loc in arrays and (np.any(arrays[loc] != 0) or np.any(arrays[scale] != 1)):
+            raise ValueError(f"{loc}: expected the standard normal, received another mean or deviation")
     return names
 
 
@@ -43,6 +47,10 @@ def linear_places(name: str, arrays: dict[str, np.ndarray]) -> list[int]:
     places = sorted({int(match[1]) for match in found.values() if match})
     if not places:
         raise ValueError(f"{prefix}0.weight: missing, expected a network of linear layers")
+    if len(places) == 1:
+        raise ValueError(
+            f"{prefix}{places[0]}: expected a network with hidden layers, received a linear map alone"
+        )
     return places
 
 
@@ -56,13 +64,14 @@ def _expected(arrays, names):
                 f"{name}: expected its order, as of a MAF or NSF of zuko, or its mask, as of a NICE or RealNVP, "
                 "received neither"
             )
-    base = {"base.loc", "base.scale"}
+    base = [key for pair in _BASES if set(pair) & set(arrays) for key in pair]
     given = [
         arrays[key].shape
-        for key in (*(f"{name}.{kind}" for name, kind in kinds.items()), *base & set(arrays))
+        for key in (*(f"{name}.{kind}" for name, kind in kinds.items()), *base)
+        if key in arrays
     ]
     size = most_common([shape[0] for shape in given if len(shape) == 1], f"{names[0]}.order, a vector")
-    shapes = dict.fromkeys(base if base & set(arrays) else (), (size,))
+    shapes = dict.fromkeys(base, (size,))
     seen = {name: _seen(arrays[f"{name}.{kind}"], kind, size) for name, kind in kinds.items()}
     widths = [
         arrays[first].shape[1] - seen[name]

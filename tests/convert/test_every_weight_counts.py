@@ -104,6 +104,37 @@ def test_what_stands_between_layers_without_weights_is_refused():
         splines_of_zuko(zuko_dict("SOSPF", degree=4, polynomials=2))
 
 
+def test_the_base_is_the_standard_normal_by_whatever_names():
+    """zuko's own flows name it otherwise than flows that are put together of its transforms."""
+    flows = pytest.importorskip("zuko").flows
+    from zuko.distributions import DiagNormal
+    from zuko.lazy import UnconditionalDistribution
+
+    def model(mean):
+        base = UnconditionalDistribution(DiagNormal, torch.full((3,), mean), torch.ones(3), buffer=True)
+        return flows.Flow([flows.MaskedAutoregressiveTransform(3, hidden_features=(6,))], base)
+
+    of_zeros, x = model(0.0), np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    with torch.no_grad():
+        expected = of_zeros().log_prob(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(from_zuko(of_zeros.state_dict()).log_prob(x), expected, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"^base._0: expected the standard normal"):
+        from_zuko(model(1.0).state_dict())
+    with pytest.raises(ValueError, match=r"^base.loc: expected the standard normal"):
+        from_zuko({**zuko_dict("MAF"), "base.loc": torch.ones(3)})
+
+
+def test_networks_whose_weights_do_not_tell_what_they_compute_are_refused():
+    with pytest.raises(
+        ValueError, match=r"hyper.0: expected a network with hidden layers, received a linear"
+    ):
+        from_zuko(pytest.importorskip("zuko").flows.MAF(3, hidden_features=()).state_dict())
+    made = nflows_dict("masked")
+    without = {name: value for name, value in made.items() if ".blocks." not in name}
+    with pytest.raises(ValueError, match=r"^_transform._transforms.0: expected a masked network with blocks"):
+        nflows(without)
+
+
 def test_a_model_in_place_of_its_weights_is_told_so():
     for convert in (from_zuko, from_nflows):
         with pytest.raises(TypeError, match=r"such as model.state_dict\(\), received a Linear"):
