@@ -11,6 +11,7 @@ import typing
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from test_public_classes import public_classes
 
 from flowkit import transforms, zoo
@@ -75,10 +76,14 @@ ASKED = {
 } | zoo.ARCHITECTURES
 
 
+def kinds_of(annotation):
+    union = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
+    return typing.get_args(annotation) if union else (annotation,)
+
+
 def wrong_values(annotation):
     """What is no value of a parameter with this annotation; nothing if it takes no numbers."""
-    union = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
-    kinds = typing.get_args(annotation) if union else (annotation,)
+    kinds = kinds_of(annotation)
     lists = [kind for kind in kinds if typing.get_origin(kind) is collections.abc.Sequence]
     if any(typing.get_args(kind) == (int,) for kind in lists):
         wrong = WHOLES
@@ -105,6 +110,30 @@ def test_what_is_no_number_is_refused_by_name(name):
             assert parameter.name.split("_")[-1] in told, (parameter.name, value)
             assert "received" in told, (parameter.name, value)
             assert "\n" not in told
+
+
+@pytest.mark.parametrize("name", sorted(set(ASKED) - HANDED_OUT))
+def test_a_number_may_come_out_of_an_array(name):
+    """As the largest of some data does, or what `np.load` gives; a config has it as Python's own."""
+    make = ASKED[name]
+    for parameter in inspect.signature(make).parameters.values():
+        given = NEEDED.get(name, dict)()
+        value = given.get(parameter.name, parameter.default)
+        if type(value) not in (int, float) or not {int, float} & set(kinds_of(parameter.annotation)):
+            continue
+        scalar = np.float32(value) if type(value) is float else np.int64(value)
+        for form in (scalar, np.asarray(value), ops.convert_to_tensor(value)):
+            made = make(**given | {parameter.name: form})
+            if isinstance(made, keras.Layer):
+                told = made.get_config().get(parameter.name, value)
+                assert told is None or type(told) in (int, float), (parameter.name, type(told))
+
+
+def test_lists_of_whole_numbers_may_be_arrays():
+    assert MADE([2, 2], degrees=np.array([[0, 1], [0, 1]])).get_config()["degrees"] == [[0, 1], [0, 1]]
+    for flat in ([0, 1], np.array([0, 1])):
+        with pytest.raises(ValueError, match="MADE's degrees: expected a list of whole numbers, received"):
+            MADE([2], degrees=flat)
 
 
 def test_the_sweep_knows_numbers_by_their_annotations():

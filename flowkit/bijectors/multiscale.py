@@ -68,8 +68,8 @@ class MultiScale(FlatLatents):
         self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
         self.top_prior = top_prior
         self.prior_layout = one_of("MultiScale's prior_layout", prior_layout, LAYOUTS)
-        self.min_scale = min_scale
         whitening = Gaussian(min_scale=min_scale)
+        self.min_scale = whitening.min_scale
         self._whiten_left = Whitening(prior_layout, whitening)
         self._whiten_last = Whitening("contiguous", whitening)
         if not self.scales or len(self.priors) != len(self.scales) - 1:

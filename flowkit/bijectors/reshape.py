@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import whole_number
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -69,14 +70,11 @@ class Reshape(Bijector):
 
 def _event(sizes, name):
     """The shape of an event as a tuple; the batch is not part of it, and no size is left open."""
-    whole = isinstance(sizes, tuple | list) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes
-    )
-    if not whole:
+    if not isinstance(sizes, tuple | list):
         raise ValueError(
             f"Reshape expects {name} to be the sizes of an event, such as (4, 4, 3), received {sizes!r}."
         )
-    return tuple(sizes)
+    return tuple(whole_number(size, f"Reshape's {name}, the sizes of an event", least=1) for size in sizes)
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -9,7 +9,7 @@ from keras import ops, tree
 from flowkit import backends
 from flowkit.bijectors.log_det_series import LogDetSeries
 from flowkit.contract import Bijector, BijectorSpec, ContractError
-from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.arguments import is_number, one_of, whole_number
 from flowkit.contract.conditioner import (
     adapt_conditioner,
     ask,
@@ -75,7 +75,7 @@ class Residual(Bijector):
         self.terms = None if terms is None else whole_number(terms, "Residual's terms", least=1)
         self.passes = None if passes is None else whole_number(passes, "Residual's passes", least=1)
         c = getattr(conditioner, "lipschitz", None)
-        if not isinstance(c, float) or not 0 < c < 1:
+        if not (is_number(c) and 0 < c < 1):
             raise ContractError(
                 "conditioner",
                 self,

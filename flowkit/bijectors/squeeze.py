@@ -6,6 +6,7 @@ import keras
 
 from flowkit import backends
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.arguments import whole_number
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -25,9 +26,7 @@ class Squeeze(Bijector):
 
     def __init__(self, factor: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(factor, bool) or not (isinstance(factor, int) and factor >= 1):
-            raise ValueError(f"Squeeze expects a whole factor from 1 up, received {factor!r}.")
-        self.factor = factor
+        self.factor = factor = whole_number(factor, "Squeeze's factor", least=1)
         self.spec = BijectorSpec(
             event_rank=3, event_multiple=(factor, factor, 1), log_det="zero", rearranges=True
         )

@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner
-from flowkit.contract.arguments import one_of, shown, widths
+from flowkit.contract.arguments import is_number, one_of, shown, widths
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import matmul, norm, sin, softplus
@@ -82,7 +82,7 @@ class LipschitzMLP(Conditioner):
             dtype=full_precision(dtype),
             **kwargs,
         )
-        if isinstance(lipschitz, bool) or not isinstance(lipschitz, (int, float)) or not 0 < lipschitz < 1:
+        if not (is_number(lipschitz) and 0 < lipschitz < 1):
             raise ValueError(
                 f"LipschitzMLP's lipschitz: expected a number between 0 and 1, received {shown(lipschitz)}."
             )

@@ -44,7 +44,7 @@ class MADE(MaskedNetwork):
     ) -> None:
         hidden = widths(hidden, "MADE's hidden")
         if degrees is not None:
-            told, each = degrees, degrees if isinstance(degrees, list | tuple) else [degrees]
+            told, each = degrees, degrees if hasattr(degrees, "__len__") else [degrees]
             degrees = [whole_numbers(some, "MADE's degrees") for some in each]
             lengths = [len(some) for some in degrees]
             if lengths != hidden or any(some != sorted(some) for some in degrees):

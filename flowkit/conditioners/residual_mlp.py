@@ -54,14 +54,14 @@ class ResidualMLP(DenseNetwork):
         self.gated, self.activate_last = bool(gated), bool(activate_last)
         self.width = whole_number(width, "width", least=1)
         self.blocks = whole_number(blocks, "blocks", least=1)
-        self.first = self._dense(width)
+        self.first = self._dense(self.width)
         self.inner = [
-            self._dense(width, **({"kernel_initializer": "zeros"} if second else {}))
-            for _ in range(blocks)
+            self._dense(self.width, **({"kernel_initializer": "zeros"} if second else {}))
+            for _ in range(self.blocks)
             for second in (False, True)
         ]
-        self.bias = self._context_bias(width)
-        self.gates = [self._context_bias(width) for _ in range(blocks)] if gated else []
+        self.bias = self._context_bias(self.width)
+        self.gates = [self._context_bias(self.width) for _ in range(self.blocks)] if gated else []
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         super().build(x_shape, context_shape)

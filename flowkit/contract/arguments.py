@@ -55,12 +55,18 @@ def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number, which True and "1" are not.
+    """Whether `value` is a finite number, as an array without axes may be too; True and "1" are none.
 
     >>> is_number(0.5), is_number("1"), is_number(float("nan"))
     (True, False, False)
     """
-    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+    if isinstance(value, bool):
+        return False
+    if not isinstance(value, numbers.Real):  # a tensor or a weight, such as the largest of some data
+        kind = str(getattr(value, "dtype", ""))
+        if getattr(value, "shape", None) != () or not ("float" in kind or "int" in kind):
+            return False
+    return math.isfinite(value)
 
 
 def positive(number: Any, name: str) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import BijectorSpec, Domain, Surjection
-from flowkit.contract.arguments import whole_or_none
+from flowkit.contract.arguments import whole_number, whole_or_none
 from flowkit.contract.shapes import event_size
 from flowkit.data.validate import validate_images
 
@@ -37,13 +37,12 @@ class Dequantize(Surjection):
     ) -> None:
         # The noise is added in float32 whatever the policy: bfloat16 cannot tell 256 levels apart.
         super().__init__(**{"dtype": "float32", **kwargs}, autocast=False)
-        if levels is None and (isinstance(n_bits, bool) or n_bits not in range(1, 9)):
-            raise ValueError(f"Dequantize expects n_bits from 1 to 8, received {n_bits!r}.")
-        if levels is not None and not (isinstance(levels, int) and 2 <= levels <= 256):
-            raise ValueError(f"Dequantize expects levels from 2 to 256, received {levels!r}.")
-        self.n_bits = n_bits if levels is None else None
-        self.levels = 2**n_bits if levels is None else levels
-        self.stored_levels = 256 if levels is None else levels
+        if levels is None:
+            self.n_bits: int | None = whole_number(n_bits, "Dequantize's n_bits", least=1, most=8)
+            self.levels, self.stored_levels = 2**self.n_bits, 256
+        else:
+            self.n_bits = None
+            self.levels = self.stored_levels = whole_number(levels, "Dequantize's levels", least=2, most=256)
         self.seed = whole_or_none(seed, "Dequantize's seed", least=0)
         self.noise = keras.random.SeedGenerator(self.seed)  # of training
         self.spec = BijectorSpec(

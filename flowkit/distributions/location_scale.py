@@ -48,8 +48,8 @@ class LocationScale(Distribution):
             )
         check_network(self, conditioner)
         self.learn, self.conditioner = learn, conditioner
-        self.min_scale = min_scale
         self._transform = Gaussian(min_scale=min_scale)
+        self.min_scale = self._transform.min_scale
         if conditioner is not None:  # otherwise that of the class, which an author may have changed
             self.context = "required"
 

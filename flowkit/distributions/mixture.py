@@ -47,9 +47,10 @@ class Mixture(Distribution):
         super().__init__(**kwargs)
         self.components = whole_number(components, "components", least=1)
         check_network(self, conditioner)
-        self.conditioner, self.min_scale = conditioner, min_scale
+        self.conditioner = conditioner
         self.seed = whole_or_none(seed, "Mixture's seed", least=0)
         self._transform = Gaussian(min_scale=min_scale)
+        self.min_scale = self._transform.min_scale
         if conditioner is not None:
             self.context = "required"
 

@@ -27,7 +27,7 @@ class Uniform(Distribution):
         if not (is_number(low) and is_number(high) and low < high):
             raise ValueError(f"Uniform expects finite numbers low < high, received {low!r} and {high!r}.")
         self.low, self.high = float(low), float(high)
-        self.domain = Domain.interval(low, high)
+        self.domain = Domain.interval(self.low, self.high)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
         """log p(z) in nats, (batch,), for z of shape (batch, *event)."""

@@ -78,7 +78,7 @@ class LabelledFlow(Flow):
                 "LabelledFlow expects latents that do not depend on the context, which is the label to be told: "
                 "received a bijector that reads it. Condition the top prior alone."
             )
-        self._classes, self.label_weight = num_classes, label_weight
+        self._classes, self.label_weight = num_classes, float(label_weight)
         self.classifier = ScaledDense(self._classes, dtype=self.compute_dtype, name="classifier")
         self.label_bits = MeanOfCounted(name="label_bits")
         self.label_error = MeanOfCounted(name="label_error")

@@ -50,11 +50,12 @@ class GlowAdamax(_EnginesAdamax):
     ) -> None:
         if not (is_number(beta_1) and 0 <= beta_1 < 1):
             raise ValueError(f"beta_1: expected a number from 0 up to 1, received {beta_1!r}.")
-        positive(epsilon, "epsilon")
+        epsilon = positive(epsilon, "epsilon")
         if not (is_number(beta_2) and 0 < beta_2 < 1):
             raise ValueError(f"beta_2: expected a number between 0 and 1, received {beta_2!r}.")
         kwargs.setdefault("name", "glow_adamax")
-        super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)
+        betas = {"beta_1": float(beta_1), "beta_2": float(beta_2)}
+        super().__init__(learning_rate, **betas, epsilon=epsilon, **kwargs)
 
     @property
     def _shown_rate(self):

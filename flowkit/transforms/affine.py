@@ -49,7 +49,7 @@ class Affine(Transform):
             )
         if not (is_number(bound) and bound > 0) or (bound != 2.0 and scale != "tanh"):
             raise ValueError(f"Affine expects bound > 0, with scale='tanh' alone, received {bound!r}.")
-        self.min_scale, self.bound = min_scale, float(bound)
+        self.min_scale, self.bound = float(min_scale), float(bound)
         self.order = one_of("Affine's order", order, ORDERS)
 
     def prepare(self, h: Any) -> Any:

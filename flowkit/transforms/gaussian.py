@@ -31,7 +31,7 @@ class Gaussian(Transform):
     def __init__(self, *, min_scale: float = 0.0) -> None:
         if not (is_number(min_scale) and 0 <= min_scale < 1):
             raise ValueError(f"Gaussian expects min_scale in [0, 1), received {min_scale!r}.")
-        self.min_scale = min_scale
+        self.min_scale = float(min_scale)
 
     def prepare(self, h: Any) -> Any:
         mean, logs = h[..., 0, :], h[..., 1, :]

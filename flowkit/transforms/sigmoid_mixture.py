@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import is_number, whole_number
 from flowkit.numerics import log_sigmoid, maximum, minimum
 from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.solved import Solved
@@ -84,7 +84,7 @@ def least_and_largest(a):
 
 def spread_of(spread, name):
     """`spread` as a float. Raises ValueError unless it is finite and not below 0."""
-    if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0 <= spread < np.inf:
+    if not (is_number(spread) and spread >= 0):
         raise ValueError(f"{name}: expected a finite number from 0 up, received {spread!r}.")
     return float(spread)
 

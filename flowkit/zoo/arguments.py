@@ -1,16 +1,13 @@
 """Numbers that an architecture is made by: out of range, they would fail late, or make no flow at all."""
 
-import math
+from typing import Any
 
-import numpy as np
-
-from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.arguments import is_number, shown, whole_number
 
 
-def number(value: object, name: str, *, least: float, most: float) -> None:
+def number(value: Any, name: str, *, least: float, most: float) -> None:
     """Raise a ValueError unless `value` is a number from `least` to `most`."""
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not (is_number and math.isfinite(value) and least <= value <= most):
+    if not (is_number(value) and least <= value <= most):
         raise ValueError(f"{name}: expected a number from {least:g} to {most:g}, received {shown(value)}.")
 
 

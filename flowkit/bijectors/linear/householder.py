@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit.bijectors.linear.linear import Linear, eye
 from flowkit.contract import BijectorSpec
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import whole_or_none
 from flowkit.numerics import matmul, norm
 
 
@@ -40,7 +40,8 @@ def reflections(number: int | None, size: int) -> int:
 
 def even(number: int | None, name: str) -> int | None:
     """`number`, if it is None or even and above 0; ValueError otherwise, since an odd number makes no rotation."""
-    if number is not None and whole_number(number, name, least=2) % 2:
+    number = whole_or_none(number, name, least=2)
+    if number is not None and number % 2:
         raise ValueError(f"{name}: expected an even number, of which a rotation is made, received {number}.")
     return number
 
