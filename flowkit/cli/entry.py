@@ -36,10 +36,10 @@ def script() -> NoReturn:
         # JAX, interrupted in the middle of its work, may crash meanwhile; in a group it would wait for the others.
         sys.stdout.flush()
         sys.stderr.flush()
-        if failure.told_to_all:
-            from flowkit.distributed.lost import end_together
+        if failure.process is not None:
+            from flowkit.distributed.lost import let_the_others_speak
 
-            end_together()
+            let_the_others_speak(failure.told_to_all)
         os._exit(code)
     sys.exit(code)
 

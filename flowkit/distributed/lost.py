@@ -76,9 +76,12 @@ def naming_the_lost() -> Iterator[None]:
         raise ProcessLost(_told(error)) from error
 
 
-def _let_the_others_speak(error):
-    """Where they end of the same, or of what they were told: else they would say that this one has ended."""
-    if getattr(error, "told_to_all", False):
+def let_the_others_speak(told_to_all: bool) -> None:
+    """At the end of a process that has failed: what `told_to_all` ends all of them, which need not say who it was.
+
+    On JAX, where it may be the same for all otherwise too, process 0 gives them a moment to say it.
+    """
+    if told_to_all:
         end_together()
     elif _takes_all():
         time.sleep(_SAME)
@@ -209,6 +212,7 @@ def end_if_failed() -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
+    let_the_others_speak(False)
     os._exit(_left_with & 255 if isinstance(_left_with, int) else 1)  # a text is printed by now
 
 
@@ -224,6 +228,6 @@ def end_at_once(kind: type[BaseException], error: BaseException, trace: Any) -> 
             traceback.print_exception(kind, error, trace)
         sys.stdout.flush()
         sys.stderr.flush()
-        _let_the_others_speak(error)
+        let_the_others_speak(getattr(error, "told_to_all", False))
     finally:  # also if nobody reads what is said, or Ctrl-C comes: Python's own end would wait for the others
         os._exit(130 if issubclass(kind, KeyboardInterrupt) else 1)

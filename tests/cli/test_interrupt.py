@@ -239,7 +239,7 @@ def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
         "from flowkit.cli import entry, failure\n"
         "from flowkit.distributed import lost\n"
         "entry.main = lambda: 143\n"
-        "failure.told_to_all = True\n"
+        "failure.process, failure.told_to_all = 0, True\n"
         "lost.end_together = lambda: signal.raise_signal(signal.SIGTERM)\n"
         "entry.script()\n"
     )

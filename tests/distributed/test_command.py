@@ -108,5 +108,5 @@ def test_a_sigterm_that_reaches_one_process_and_comes_again_ends_both_with_a_che
     meta = json.loads(str(np.load(scenarios[2] / "terminated" / "checkpoint.npz")["meta"]))
     place = f"step {meta['step']} of epoch {meta['epoch'] + 1}" if meta["step"] else f"epoch {meta['epoch']}"
     (line,) = [line for line in words("terminated", 0) if "--resume" in line]
-    assert f"terminated {place}; " in line
+    assert f"terminated after {place}; " in line
     assert words("terminated", 1) == []
