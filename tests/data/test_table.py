@@ -43,6 +43,7 @@ def test_text_with_names_and_without(tmp_path, delimiter):
     ("text", "message"),
     [
         ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. Drop"),
+        ("a,b\n1,2\n3,NULL\n", r"column 'b', received 'NULL' in line 3\. Drop or fill in such rows"),
         ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
         (
             "a,b\n1,2\n3,Rome\n",
