@@ -10,14 +10,7 @@ import numpy as np
 from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes
 
 _PER_BYTE = 4  # of memory for each of text: the shortest number takes 2 bytes, and 8 as a float64
-_MISSING = (
-    "null",
-    "none",
-    "missing",
-    "unknown",
-    "nil",
-    "nat",
-)  # as databases and Python write it; NaN is a number
+_MISSING = {"null", "none", "missing", "unknown", "nil", "nat"}  # as databases and people write it
 
 
 def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[str, ...] | None]:
@@ -131,9 +124,7 @@ def _fault(path, delimiter, names, width):
                     leave_out = "leave the column out, as pandas' frame.drop(columns=[...]) does."
                     advice = f"Drop or fill in such rows, or {leave_out}"
                     missing = text.strip(" #<>!?-").lower() in _MISSING
-                    if (
-                        re.search("[^\\W\\d_]{3}", text) and not missing
-                    ):  # a word: the others will be some, too
+                    if not missing and re.search("[^\\W\\d_]{3}", text):  # a word, and so are the others
                         advice = f"A flow takes numbers alone: {leave_out}"
                     if re.fullmatch(r"\s*[+-]?[\d.]*,\d+([eE][+-]?\d+)?\s*", text):
                         advice = (
