@@ -14,8 +14,8 @@ import pytest
 from keras import ops
 from test_public_classes import public_classes
 
-from flowkit import transforms, zoo
-from flowkit.bijectors import ActNorm, Chain, Exp, Squeeze
+from flowkit import BijectorSpec, transforms, zoo
+from flowkit.bijectors import ActNorm, Chain, Exp, Permute, Squeeze
 from flowkit.conditioners import MADE, MLP, LipschitzMLP
 from flowkit.distributions import Normal
 
@@ -130,6 +130,11 @@ def test_a_number_may_come_out_of_an_array(name):
 
 
 def test_lists_of_whole_numbers_may_be_arrays():
+    assert Permute(np.array([1, 0])).order == [1, 0]
+    with pytest.raises(ValueError, match="Permute's order: expected a list of whole numbers, received array"):
+        Permute(np.array(1))
+    assert BijectorSpec(event_rank=np.int64(2)) == BijectorSpec(event_rank=2)
+    assert BijectorSpec(event_rank=[1, 3]) == BijectorSpec(event_rank=(1, 3))
     assert MADE([2, 2], degrees=np.array([[0, 1], [0, 1]])).get_config()["degrees"] == [[0, 1], [0, 1]]
     for flat in ([0, 1], np.array([0, 1])):
         with pytest.raises(ValueError, match="MADE's degrees: expected a list of whole numbers, received"):

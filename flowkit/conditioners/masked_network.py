@@ -12,6 +12,7 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.contract import Conditioner, ContractError
+from flowkit.contract.arguments import shown
 from flowkit.contract.frozen import derive_from
 
 
@@ -105,8 +106,12 @@ class MaskedNetwork(Conditioner):
                 "conditioner",
                 self,
                 expected=f"hidden layers in which each of {size} entries hears all before it",
-                received=f"widths {list(self._widths)}",
-                hint=f"Make them at least {size} wide.",
+                received=f"widths {list(self._widths)}"
+                if self._degrees is None
+                else f"degrees {shown(self._degrees)}",
+                hint=f"Make them at least {size} wide."
+                if self._degrees is None
+                else "Random masks may leave one out.",
             )
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:

@@ -49,9 +49,13 @@ def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
     >>> whole_numbers(range(3), "Permute's order")
     [0, 1, 2]
     """
-    if isinstance(values, str) or not hasattr(values, "__len__"):
+    try:
+        entries = None if isinstance(values, str) else list(values)
+    except TypeError:  # a single number, of an array too
+        entries = None
+    if entries is None:
         raise ValueError(f"{name}: expected a list of whole numbers, received {shown(values)}.")
-    return [whole_number(number, f"{name}, an entry", least=least) for number in values]
+    return [whole_number(number, f"{name}, an entry", least=least) for number in entries]
 
 
 def is_number(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowkit.contract.arguments import is_number, whole_number
+from flowkit.contract.arguments import is_number, whole_number, whole_numbers
 from flowkit.contract.domain import Domain
 
 _WAYS = ("analytic", "sequential", "iterative", "none")
@@ -86,10 +86,11 @@ class BijectorSpec:
                 raise ValueError(
                     f"BijectorSpec.{field} expects None or a number from 0 up, received {error!r}."
                 )
-        if self.event_rank is not None:
-            ranks = self.event_rank if isinstance(self.event_rank, tuple) else (self.event_rank,)
-            for rank in ranks:
-                whole_number(rank, "BijectorSpec.event_rank, the number of axes", least=0)
+        if (rank := self.event_rank) is not None:
+            name = "BijectorSpec.event_rank, the number of axes"
+            several = isinstance(rank, tuple | list) and rank
+            told = tuple(whole_numbers(rank, name)) if several else whole_number(rank, name, least=0)
+            object.__setattr__(self, "event_rank", told)
         for inverse, field in ((False, "likelihood"), (True, "inverse_likelihood")):
             word = self.likelihood_of(inverse=inverse)
             if word not in _CHOICES["likelihood"] or (word == "exact") == self.draws(inverse=inverse):

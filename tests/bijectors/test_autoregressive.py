@@ -63,7 +63,9 @@ def test_layers_too_narrow_to_hear_all_are_refused():
     with pytest.raises(ValueError, match="a list of widths"):
         MADE([])
     MADE([4], features=1).build((None, 1))
-    with pytest.raises(ContractError, match="each of 3 entries hears all before it"):
+    with pytest.raises(
+        ContractError, match=r"each of 3 entries hears all before it, received degrees \[\[1, 1"
+    ):
         MADE([4], features=3, degrees=[[1, 1, 1, 1]]).build((None, 3))
     for degrees in ([[2, 1]], [[1, 2, 2]], []):
         with pytest.raises(
