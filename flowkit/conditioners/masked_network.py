@@ -102,16 +102,18 @@ class MaskedNetwork(Conditioner):
         wanted = np.tril(np.ones((size, 1 + size), dtype=bool))
         wanted[:, 0] = self.bias is not None
         if (hears != wanted).any():
+            received, hint = f"widths {list(self._widths)}", f"Make them at least {size} wide."
+            if self._degrees is not None:
+                received, hint = (
+                    f"degrees {shown(self._degrees)}",
+                    "Degrees drawn at random may leave one out.",
+                )
             raise ContractError(
                 "conditioner",
                 self,
                 expected=f"hidden layers in which each of {size} entries hears all before it",
-                received=f"widths {list(self._widths)}"
-                if self._degrees is None
-                else f"degrees {shown(self._degrees)}",
-                hint=f"Make them at least {size} wide."
-                if self._degrees is None
-                else "Random masks may leave one out.",
+                received=received,
+                hint=hint,
             )
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:
