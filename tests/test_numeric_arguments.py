@@ -129,6 +129,12 @@ def test_a_number_may_come_out_of_an_array(name):
                 assert told is None or type(told) in (int, float), (parameter.name, type(told))
 
 
+def test_what_has_no_axes_is_not_yet_a_number():
+    for value in (np.array("1"), np.array(True), np.array(1j), np.timedelta64(3, "s"), keras.KerasTensor(())):
+        with pytest.raises(ValueError, match="expects a positive bound, received"):
+            transforms.RationalQuadratic(bound=value)
+
+
 def test_lists_of_whole_numbers_may_be_arrays():
     assert Permute(np.array([1, 0])).order == [1, 0]
     with pytest.raises(ValueError, match="Permute's order: expected a list of whole numbers, received array"):

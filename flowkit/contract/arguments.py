@@ -26,7 +26,7 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
     """
     try:
         found = None if isinstance(number, bool) else operator.index(number)
-    except TypeError:
+    except (TypeError, AttributeError):  # the latter of a truth value of TensorFlow
         found = None
     if found is None or found < least or (most is not None and found > most):
         wanted = f"from {least} up" if most is None else f"from {least} to {most}"
@@ -70,7 +70,10 @@ def is_number(value: Any) -> bool:
         kind = str(getattr(value, "dtype", ""))
         if getattr(value, "shape", None) != () or not ("float" in kind or "int" in kind):
             return False
-    return math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError):  # a time, or a tensor that has no value yet
+        return False
 
 
 def positive(number: Any, name: str) -> float:
