@@ -579,3 +579,9 @@ def test_columns_by_name_are_those_by_place():
     assert by_place({"hour": "positive"}, ("price", "hour")) == {1: "positive"}
     assert by_place(["real"], ("price",)) == ["real"]
     assert by_place({"1": "positive"}, None) == {1: "positive"}
+    assert by_place({"2020": "positive"}, ("2019", "2020")) == {1: "positive"}
+    assert by_place({"1": "positive"}, ("0", "1")) == {1: "positive"}
+    with pytest.raises(
+        recipes.RecipeError, match="'1', which is the name of column 0 and the place of another"
+    ):
+        by_place({"1": "positive"}, ("1", "2"))

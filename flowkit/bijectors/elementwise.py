@@ -35,7 +35,7 @@ class Elementwise(Bijector):
         wanted = tuple(ops.shape(y))
         pairs = zip(reversed(received), reversed(wanted), strict=False)
         if len(received) > len(wanted) or any(
-            isinstance(a, int) and isinstance(b, int) and a not in (1, b) for a, b in pairs
+            isinstance(a, int) and isinstance(b, int) and a not in (b, 1) for a, b in pairs
         ):
             raise ContractError(
                 "log-det",

@@ -9,7 +9,8 @@ from flowkit.recipes.schema import RecipeError
 def by_place(domains: Any, names: Sequence[Any] | None) -> Any:
     """`domains` with each name of a column as its place; anything but a dict as it is.
 
-    A number is a place, also in a table of names. Raises a RecipeError for a column that is not there.
+    A number that is no name is a place, also in a table of names. Raises a RecipeError for a column that is not there,
+    and for a number that is the name of one column and the place of another.
 
     >>> by_place({"age": "positive", "2": [0, 1]}, ("name", "age", "share"))
     {1: 'positive', 2: [0, 1]}
@@ -25,7 +26,12 @@ def by_place(domains: Any, names: Sequence[Any] | None) -> Any:
             if not places:
                 known = "places of columns, from 0, since the table has no names"
             raise RecipeError(f"model.domains: expected {known}, received {text!r}")
-        place = int(text) if text.isdecimal() else places[text]
+        place = places[text] if text in places else int(text)
+        if text.isdecimal() and int(text) != place and int(text) < len(places):
+            raise RecipeError(
+                f"model.domains: expected one column, received {text!r}, which is the name of column {place} and the "
+                "place of another; a list has a domain for each column"
+            )
         if place in told:
             raise RecipeError(f"model.domains: expected each column once, received column {place} twice")
         told[place] = domain
