@@ -21,10 +21,10 @@ def closest(name: str, known: Iterable[str]) -> str:
     """The names that `name` may have meant, for a message, "the nearest are ...": all of them if none is near.
 
     >>> closest("nfs", ["nsf", "maf"]), closest("?", ["nsf", "maf"])
-    ('the nearest are nsf', 'there are maf, nsf')
+    ('the nearest is nsf', 'there are maf, nsf')
     """
     if near := difflib.get_close_matches(name, known, n=3, cutoff=0.4):
-        return f"the nearest are {', '.join(near)}"
+        return f"the nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)}"
     return f"there are {', '.join(sorted(known))}"
 
 
