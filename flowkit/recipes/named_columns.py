@@ -21,10 +21,10 @@ def by_place(domains: Any, names: Sequence[Any] | None) -> Any:
     for key, domain in domains.items():
         text = str(key)
         if not text.isdecimal() and text not in places:
-            known = (
-                ", ".join(map(repr, places)) if places else "places alone, from 0, of a table without names"
-            )
-            raise RecipeError(f"model.domains: expected columns among {known}, received {text!r}")
+            known = f"columns among {', '.join(map(repr, places))}"
+            if not places:
+                known = "places of columns, from 0, since the table has no names"
+            raise RecipeError(f"model.domains: expected {known}, received {text!r}")
         place = int(text) if text.isdecimal() else places[text]
         if place in told:
             raise RecipeError(f"model.domains: expected each column once, received column {place} twice")

@@ -41,7 +41,8 @@ def _note_long_averages(ema, total):
     if ema and reach > total / 5:
         warnings.warn(
             f"averaged weights, which are scored and sampled, reach back {reach:.0f} steps, more than a fifth of the "
-            f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes",
+            f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes. "
+            "More --epochs or a smaller training.batch_size make more steps",
             stacklevel=2,
         )
 
