@@ -28,9 +28,7 @@ def script() -> NoReturn:
     code = main()
     # Python, taking itself apart, would print a traceback of a Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if (
-        code in interrupt.EXIT_CODES
-    ):  # it ends, and others are told; what comes again would have it end untold
+    if code in interrupt.EXIT_CODES:  # it ends, and tells the others: one more would have it end before
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if code in interrupt.EXIT_CODES or (code and failure.process is not None):
         # JAX, interrupted in the middle of its work, may crash meanwhile; in a group it would wait for the others.

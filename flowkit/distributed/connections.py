@@ -9,9 +9,8 @@ import time
 
 from flowkit import backends
 
-MESSAGE = struct.Struct(
-    ">iq"
-)  # the rank of a process and how often it has met the others, or one of the next lines'
+# The rank of a process and how often it has met the others, or one of the next lines'.
+MESSAGE = struct.Struct(">iq")
 FAREWELL = -1  # in the place of a rank: whoever says so goes in order, or because of another one
 ENDED = -1  # in the place of a number of meetings
 _REACH = 10.0  # seconds in which the others reach process 0, all of which have just been heard of

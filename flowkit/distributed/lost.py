@@ -189,9 +189,8 @@ def _watch_the_end():
         return
     watch.use_tool_id(tool, "flowkit")
     watch.register_callback(tool, watch.events.PY_UNWIND, left)
-    watch.set_events(
-        tool, watch.events.PY_UNWIND
-    )  # which costs where an exception leaves a function, and only there
+    # Which costs where an exception leaves a function, and only there.
+    watch.set_events(tool, watch.events.PY_UNWIND)
 
 
 def _listen_to_sys_exit():

@@ -134,9 +134,8 @@ class Densities(Ready):
         """
         with failing_together():  # a row may be refused, or its file be damaged
             rows = distributed.mine(np.arange(len(x)))
-            asked = (
-                rows if len(rows) else np.arange(1)
-            )  # fewer rows than processes: it tells the shape of an answer
+            # Of fewer rows than processes, one tells the shape of an answer.
+            asked = rows if len(rows) else np.arange(1)
             first, stop = int(asked[0]), int(asked[-1]) + 1
             part = x.taken(asked) if isinstance(x, LazyImages) else x[first:stop]
             context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)

@@ -32,9 +32,8 @@ class Latents:
     def __init__(self, base, count, event, *, seed, temperature=1.0, context=None):
         self.shape = (count, *event)
         self.dtype = np.dtype(base.compute_dtype)
-        self.seed = int(
-            np.random.SeedSequence([*seed]).generate_state(1, "uint64")[0]
-        )  # of what else is drawn
+        # Of what else is drawn.
+        self.seed = int(np.random.SeedSequence([*seed]).generate_state(1, "uint64")[0])
         self._base, self._seed, self._temperature, self._context = base, list(seed), temperature, context
         self._rows = default_batch_size(int(np.prod(event)))
         self._last = None, None  # the block that was drawn last, and its number
@@ -112,9 +111,8 @@ def entropy(seed):
         return seed
     if isinstance(seed, keras.random.SeedGenerator):
         state = ops.convert_to_numpy(seed.state)
-        seed.state.assign(
-            state + np.array([0, 1], state.dtype)
-        )  # as `next`, of which each step takes JAX 0.1 ms
+        # As `next`, of which each step takes JAX 0.1 ms.
+        seed.state.assign(state + np.array([0, 1], state.dtype))
         return Entropy(int(number) % 2**32 for number in state)
     try:
         return Entropy([operator.index(seed) % 2**64])

@@ -174,7 +174,7 @@ class Training(LeanStep):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Keras's, of the rows of all processes that train the model."""
-        # With a `ddp_model` Keras, from 3.16 on, has added them up already.
+        # Those of Keras 3.16's own way of training in a group are of all rows already.
         if backends.processes() == 1 or getattr(self, "ddp_model", None) is not None:
             return super().get_metrics_result()
         variables = self.metrics_variables

@@ -64,9 +64,7 @@ class GlowAdamax(_EnginesAdamax):
             return rate
         try:
             return float(f"{float(rate):.6g}")
-        except (
-            Exception
-        ):  # within a step that JAX is tracing, and within `fit`, where the weights are elsewhere
+        except Exception:  # in a step that JAX is tracing, and in `fit`, where the weights are elsewhere
             return ...
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):

@@ -63,9 +63,8 @@ class NotebookBar:
         self._place.update(self._display.HTML(""))
 
     def _drawn(self, completed, state):
-        of = (
-            f'max="{self._steps}" value="{completed}"' if self._steps else ""
-        )  # without numbers it moves by itself
+        # Without numbers it moves by itself.
+        of = f'max="{self._steps}" value="{completed}"' if self._steps else ""
         text = html.escape(f"{self._title}  {completed}/{self._steps or '?'}  {state}")
         return self._display.HTML(f"<progress {of}></progress> <code>{text}</code>")
 

@@ -149,9 +149,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     def scale_loss(self, loss: Any) -> Any:
         # The gradients of a loss that has overflowed may be finite. Times NaN they are not.
         loss = self.inner_optimizer.scale_loss(loss)
-        return loss * ops.stop_gradient(
-            loss - loss + 1
-        )  # 1, or NaN: written so, it needs no number from the CPU
+        one = loss - loss + 1  # or NaN: written so, it needs no number from the CPU
+        return loss * ops.stop_gradient(one)
 
     def finalize_variable_values(self, var_list: Any) -> None:
         self.inner_optimizer.finalize_variable_values(var_list)

@@ -131,10 +131,8 @@ def test_an_objective_that_calls_the_flow_is_given_the_weights_of_its_step():
     own, keras_own = flow(), flow()
     keras_own.set_weights(values(own))
     own.compile(keras.optimizers.SGD(0.1), loss=ByTheFlow())
-    for made in (
-        own,
-        keras_own,
-    ):  # of the last batch, which is smaller, a step is made in the middle of the epoch
+    for made in (own, keras_own):
+        # The last batch is smaller: its step is made in the middle of the epoch.
         made.fit(X[:20], batch_size=8, shuffle=False, verbose=0)
     trained = [[weight.numpy() for weight in made.trainable_variables] for made in (own, keras_own)]
     for one, other in zip(*trained, strict=True):

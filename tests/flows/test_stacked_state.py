@@ -394,9 +394,8 @@ def test_no_step_has_values_beside_their_stacks(looping, monkeypatch, validated)
         model.train_on_batch(X[:20])
     model.fit(X, batch_size=20, verbose=0)
     weights = sum(ops.convert_to_numpy(v).nbytes for v in model.trainable_variables)
-    assert (
-        max(seen[2:]) - min(seen[2:]) < weights / 2
-    )  # batches and metrics; the first two steps make the program
+    # Batches and metrics; the first two steps make the program.
+    assert max(seen[2:]) - min(seen[2:]) < weights / 2
 
 
 def test_a_flow_that_is_gone_has_left_the_device(looping):

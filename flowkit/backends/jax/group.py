@@ -87,9 +87,8 @@ def leave():
 
 def processes():
     """How many processes have joined to train one model."""
-    return (
-        jax.process_count() if jax.distributed.is_initialized() else 1
-    )  # asking JAX itself starts its devices
+    # Asking JAX itself starts its devices.
+    return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def process_rank():

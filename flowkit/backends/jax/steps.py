@@ -5,6 +5,8 @@ raises gives no answer: the model would be left without weights, and what Keras 
 that and hide the error itself.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from keras.src.backend.common.stateless_scope import in_stateless_scope
@@ -17,8 +19,9 @@ def giving_back(step, model):
 
     def guarded(state, iterator):
         try:
+            first = next(iterator)  # beforehand, since a source may take its time to say that it has no more
             with meeting():  # in a group all processes take a step together
-                return step(state, iterator)
+                return step(state, itertools.chain([first], iterator))
         except BaseException as error:
             if not isinstance(error, StopIteration):  # which says that the data have ended
                 model._step_error = error
