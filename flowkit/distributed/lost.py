@@ -209,10 +209,12 @@ def end_if_failed() -> None:
     """At the end of a program: end at once if it was left with a failure's status. The others still wait for it."""
     if _left_with in (None, 0):
         return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    let_the_others_speak(False)
-    os._exit(_left_with & 255 if isinstance(_left_with, int) else 1)  # a text is printed by now
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        let_the_others_speak(False)
+    finally:  # as below
+        os._exit(_left_with & 255 if isinstance(_left_with, int) else 1)  # a text is printed by now
 
 
 def end_at_once(kind: type[BaseException], error: BaseException, trace: Any) -> NoReturn:

@@ -37,16 +37,25 @@ def context_as_array(flow, context):
 
     A list of numbers is an array, too. Raises ValueError for other columns, and for some that hold no numbers.
     """
-    if isinstance(context, list | tuple) and all(
-        isinstance(n, int | float | np.number) for n in tree.flatten(context)
-    ):
-        return np.asarray(context)
+    context = _listed(context)
     if not is_frame(context):
         return context
     try:
         return (flow.context_columns or Columns.of(context)).values(context)
     except ValueError as error:
         raise ValueError(f"context: {error}") from None
+
+
+def _listed(context):
+    """The array of a list of numbers, or of lists of them; anything else as it is."""
+    if not isinstance(context, list | tuple):
+        return context
+    if not all(isinstance(number, int | float | np.number) for number in tree.flatten(context)):
+        return context
+    try:
+        return np.asarray(context)
+    except ValueError:
+        raise ValueError("context: expected lists of one length, received some of several.") from None
 
 
 def check_context(flow, context, samples=None):
@@ -113,7 +122,7 @@ def refuse_unread(flow, context):
     """Raise ContractError for a context that a flow is to be trained with and would not read: says how it would."""
     if context is None or context_kind(flow) != "none":
         return
-    shape = tree.map_structure(lambda part: tuple(np.shape(part)), context)
+    shape = tree.map_structure(lambda part: tuple(np.shape(part)), _listed(context))
     if isinstance(shape, dict):
         asked = "context=1, embedding=a model that takes the dict"
     elif len(shape) == 1:

@@ -304,6 +304,21 @@ os.dup2(os.open(os.devnull, os.O_RDONLY), 2)
     assert (done.returncode, done.stdout) == (1, "")
 
 
+def test_a_process_ends_with_its_status_also_if_it_is_interrupted_meanwhile():
+    program = """
+import atexit
+from flowkit.distributed import lost
+def interrupted(told_to_all):
+    raise KeyboardInterrupt
+lost.let_the_others_speak = interrupted
+lost._left_with = 3
+atexit.register(print, "waits")
+atexit.register(lost.end_if_failed)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+
+
 @pytest.mark.parametrize(
     ("error", "together"), [("ProcessFailed('in process 1')", True), ("ValueError('mine')", False)]
 )

@@ -74,6 +74,16 @@ def test_one_batch_refuses_what_fit_refuses():
         flow.train_on_batch(X, np.arange(8), class_weight={0: 2.0})
 
 
+def test_a_list_is_told_of_as_an_array():
+    unread, read = Flow(Shift(0.0)), of_ones()
+    unread.compile("sgd")
+    with pytest.raises(ContractError, match=r"received one of shape \(8, 3\)\. .*zoo\.nsf\(context=3\)"):
+        unread.fit(X, context=CONTEXT.tolist())
+    with pytest.raises(ValueError, match="context: expected lists of one length, received some of several"):
+        read.log_prob(X, [*CONTEXT.tolist()[1:], [0.0]])
+    np.testing.assert_array_equal(read.log_prob(X, CONTEXT.tolist()), read.log_prob(X, CONTEXT))
+
+
 def test_a_call_takes_the_context_by_name():
     flow = of_ones()
     expected = f64(flow({"x": X, "context": CONTEXT}))
