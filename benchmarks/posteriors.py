@@ -88,9 +88,8 @@ def of_sbi(theta, series, seed, epochs):
     torch.manual_seed(seed)
     tensor = torch.from_numpy
     net = posterior_nn(model="nsf", hidden_features=WIDTH, num_transforms=LAYERS, num_bins=BINS)
-    logs = TensorBoardTracker(
-        SummaryWriter(tempfile.mkdtemp())
-    )  # which it leaves in the working folder otherwise
+    # Otherwise it leaves its logs in the working folder.
+    logs = TensorBoardTracker(SummaryWriter(tempfile.mkdtemp()))
     inference = NPE(density_estimator=net, show_progress_bars=False, tracker=logs)
     inference.append_simulations(tensor(theta), tensor(series))
     estimator = inference.train(

@@ -172,9 +172,8 @@ def report(options):
         for kind, compute in computes.items():
             link = fitted_link(n, SIZES, [ping[kind] for ping in told["pings"]])
             step, talk = told["steps"][0][kind], told["gradients"][kind]
-            turns = (
-                min(n, told["cores"]) if kind == "wall" else n
-            )  # a processor's time does not pass while it waits
+            # A processor's time does not pass while it waits.
+            turns = min(n, told["cores"]) if kind == "wall" else n
             said = step_seconds(compute, link, n, options.batch, told["bytes"], devices_at_once=turns)
             print(
                 f"| {n} | {kind} | {1000 * step:.0f} ms | {1000 * talk:.1f} ms | {talk / step:.1%} "

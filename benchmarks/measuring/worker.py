@@ -92,9 +92,8 @@ class Measured:
         self.engine.wait()
         start = time.perf_counter()
         for _ in range(calls):
-            self.engine.wait(
-                getattr(self.contender, task)()
-            )  # each, as for numpy: JAX would run several at once
+            # Each, as for numpy: JAX would run several at once.
+            self.engine.wait(getattr(self.contender, task)())
         return (time.perf_counter() - start) / calls
 
     def steps(self, calls):

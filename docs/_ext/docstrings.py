@@ -49,7 +49,6 @@ def rewrite(app, kind, name, thing, options, lines):
 
 
 def setup(app):
-    app.connect(
-        "autodoc-process-docstring", rewrite, priority=400
-    )  # before napoleon reads `Args:` and the like
+    # Before napoleon reads `Args:` and the like.
+    app.connect("autodoc-process-docstring", rewrite, priority=400)
     return {"parallel_read_safe": True}

@@ -78,9 +78,8 @@ class Autoregressive(Steered):
                 received=f"shape {as_tuple(x_shape)}",
             )
         self.transform.check_columns(self, size)
-        if not getattr(
-            self.conditioner, "autoregressive", True
-        ):  # a layer of Keras's cannot say, and the checker can
+        # A layer of Keras's cannot say whether it is, and the checker can.
+        if not getattr(self.conditioner, "autoregressive", True):
             raise ContractError(
                 "conditioner",
                 self,

@@ -1,8 +1,10 @@
-"""What bijectors one after another promise together."""
+"""What bijectors one after another, or scale after scale, promise together."""
 
 import itertools
+from typing import Any
 
 from flowkit.contract import BijectorSpec, ContractError, Domain, FlowLayer
+from flowkit.contract.conditioner import context_of
 from flowkit.contract.errors import label
 from flowkit.contract.spec import composed
 
@@ -69,3 +71,35 @@ def _rank(owner, parts):
 
 def _ranks(rank):
     return (rank,) if isinstance(rank, int) else rank
+
+
+def compose_scales(owner: FlowLayer, scales: list[FlowLayer], conditioners: list[Any]) -> BijectorSpec:
+    """The spec of scales, after each of which latents leave, whitened by what `conditioners` answer, their priors.
+
+    Raises ContractError, in the name of their `owner`, for one that gives others than all real numbers, or that takes
+    others and is not the first.
+    """
+    specs = [scale.spec for scale in scales]
+    for number, spec in enumerate(specs):
+        _check_real(owner, "a scale's codomain", spec.codomain)
+        _check_real(owner, "a later scale's domain", spec.domain if number else Domain.REAL)
+    reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
+    whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
+    return BijectorSpec(
+        event_rank=specs[0].event_rank,
+        event_multiple=specs[0].event_multiple,
+        domain=specs[0].domain,
+        **composed([*specs, *reads, whitened]),
+    )
+
+
+def _check_real(owner, whose, domain):
+    """Raise if latents, or what goes on to a later scale, are not all the real numbers."""
+    if domain != Domain.REAL:
+        raise ContractError(
+            "domain",
+            owner,
+            expected=f"{whose} to be {Domain.REAL}, which latents and their priors are",
+            received=f"{domain}",
+            hint="Map onto the real numbers within the scale, with Logit or Inverse(Exp()).",
+        )

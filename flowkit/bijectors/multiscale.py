@@ -6,22 +6,21 @@ from typing import Any
 import keras
 
 from flowkit import backends
+from flowkit.bijectors.composition import compose_scales
 from flowkit.bijectors.flat_latents import FlatLatents
 from flowkit.bijectors.levels import level_shapes
 from flowkit.bijectors.whitening import Whitening
-from flowkit.contract import BijectorSpec, ContractError, Domain, FlowLayer
+from flowkit.contract import FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.conditioner import (
     LAYOUTS,
     adapt_conditioner,
     build_conditioner,
-    context_of,
     refresh_conditioner,
     refreshes,
 )
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
-from flowkit.contract.spec import composed
 from flowkit.transforms import Gaussian
 
 
@@ -80,19 +79,7 @@ class MultiScale(FlatLatents):
         for scale in self.scales:
             if not isinstance(scale, FlowLayer):
                 raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
-        specs = [scale.spec for scale in self.scales]
-        for number, spec in enumerate(specs):
-            self._check_domain("a scale's codomain", spec.codomain)
-            self._check_domain("a later scale's domain", spec.domain if number else Domain.REAL)
-        conditioners = [p for p in (*self.priors, top_prior) if p is not None]
-        reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
-        whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
-        self.spec = BijectorSpec(
-            event_rank=specs[0].event_rank,
-            event_multiple=specs[0].event_multiple,
-            domain=specs[0].domain,
-            **composed([*specs, *reads, whitened]),
-        )
+        self.spec = compose_scales(self, self.scales, [p for p in (*self.priors, top_prior) if p is not None])
 
     @property
     def num_classes(self) -> int | None:
@@ -118,17 +105,6 @@ class MultiScale(FlatLatents):
             last = shapes[-1][1]
             build_conditioner(self, self.top_prior, 2 * last[-1], last, context_shape)
         return shapes
-
-    def _check_domain(self, whose, domain):
-        """Raise if latents, or what goes on to a later scale, are not all the real numbers."""
-        if domain != Domain.REAL:
-            raise ContractError(
-                "domain",
-                self,
-                expected=f"{whose} to be {Domain.REAL}, which latents and their priors are",
-                received=f"{domain}",
-                hint="Map onto the real numbers within the scale, with Logit or Inverse(Exp()).",
-            )
 
     def run_levels(self, x: Any, context: Any = None, noise: Any = None) -> Any:
         """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.

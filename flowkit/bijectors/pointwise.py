@@ -92,9 +92,8 @@ class Pointwise(Steered):
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         if self.init == "data" and (again or not self.adapted):
-            self.flag.assign(
-                True
-            )  # latents are standard normal, and what they become is free: it stays as it is
+            # Latents are standard normal, and what they become is free: it stays as it is.
+            self.flag.assign(True)
         super().run_adapt(z, context, again)
 
     def get_config(self) -> dict[str, Any]:

@@ -95,9 +95,8 @@ def fill(targets, arrays):
     _check_invertible(arrays)
     for name, target, _ in targets:
         shape = arrays[name].shape if isinstance(target, Conv1x1) else target.shape
-        target.assign(
-            np.array(arrays[name]).reshape(shape)
-        )  # a copy: JAX may keep the very memory it is given
+        # A copy: JAX may keep the very memory it is given.
+        target.assign(np.array(arrays[name]).reshape(shape))
 
 
 def _check_invertible(arrays):

@@ -10,6 +10,7 @@ import numpy as np
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.one_line import one_line
+from flowkit.data.epochs_of_fit import EpochsOfFit
 from flowkit.data.fingerprint import fingerprint
 from flowkit.data.lazy_images import as_rows
 
@@ -126,10 +127,7 @@ class Batches(keras.utils.PyDataset):
                     f"{type(function).__name__}. Pass for example flowkit.data.augment.flip()."
                 )
         self.epoch = 0
-        self._fit_is_on = False
-        self._epoch_is_on = False
-        self._first_of_epoch = False
-        self._next_index = 0
+        self._fit = EpochsOfFit()
         self._order = (None, None)
 
     @cached_property
@@ -176,15 +174,7 @@ class Batches(keras.utils.PyDataset):
         index = whole_number(index, "index", least=0)
         if index >= self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
-        if self._first_of_epoch:
-            self._first_of_epoch = False
-            if index not in (0, self._next_index):
-                raise ValueError(
-                    "batches: expected fit(..., shuffle=False), received batches in the order of "
-                    "Python's global `random`. Pass shuffle=False: they are shuffled already, "
-                    "each epoch anew, by (seed, epoch)."
-                )
-        self._next_index = index + 1
+        self._fit.note(index)
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         share = self.batch_size // self.processes
@@ -223,27 +213,12 @@ class Batches(keras.utils.PyDataset):
             "its queue into the next epoch; here each is a cheap copy of rows."
         )
 
-    # Which ends are those of an epoch. To build what is not built, `fit` may first take a batch, after on_epoch_begin.
-    # Then it says on_epoch_end, to start afresh; and then, for each epoch, begin and end. Only its callbacks hear
-    # when training begins: without `for_fit` it has begun once an end has come.
-
     def on_epoch_begin(self) -> None:
-        self._epoch_is_on = self._fit_is_on
-        self._first_of_epoch = True  # of what is taken to build a model as well
+        self._fit.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        if self._epoch_is_on:
+        if self._fit.on_epoch_end():
             self.epoch += 1
-            self._epoch_is_on = False
-            self._first_of_epoch = False
-        else:
-            self._begin()
-
-    def _begin(self):
-        self._fit_is_on = True
-        self._epoch_is_on = False
-        self._first_of_epoch = False
-        self._next_index = 0
 
     def for_fit(self) -> keras.callbacks.Callback:
         """A callback for one `fit`, which then begins where these batches are now. `Flow.fit` brings its own.
@@ -254,7 +229,7 @@ class Batches(keras.utils.PyDataset):
 
         def begin(logs):
             self.epoch, self.step = epoch, step
-            self._begin()
+            self._fit.begin()
 
         return keras.callbacks.LambdaCallback(on_train_begin=begin)
 

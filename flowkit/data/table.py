@@ -170,10 +170,8 @@ def _read_parquet(path, max_bytes):
         ) from None
     try:
         lazy = polars.scan_parquet(path)
-        shape = (
-            lazy.select(polars.len()).collect().item(),
-            len(lazy.collect_schema()),
-        )  # of the file's own table
+        # Of the file's own table, before any of it is read.
+        shape = (lazy.select(polars.len()).collect().item(), len(lazy.collect_schema()))
         check_shape(shape, 8, max_bytes, str(path))
         frame = lazy.collect()
     except polars.exceptions.PolarsError as error:

@@ -12,7 +12,7 @@ from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import event_size
 from flowkit.data.lazy_images import LazyImages
 from flowkit.distributed.failed import failing_together
-from flowkit.flows.context import classes_of
+from flowkit.flows.embedding import classes_of
 from flowkit.flows.in_batches import run_in_batches
 from flowkit.flows.noise import counted_for, dequantized
 from flowkit.flows.ready import Ready

@@ -11,13 +11,13 @@ from flowkit.flows.context import refuse_unread
 from flowkit.flows.in_a_group import check_same, rows_of_all, together
 from flowkit.flows.inputs import ready_on, to_fit_on, to_score_on, to_validate_on, unpack
 from flowkit.flows.noise import counted_for, dequantized
+from flowkit.flows.on_batch import OnBatch
 from flowkit.flows.tables import chosen_rows, learned_columns, refuse_whole, to_adapt_to
-from flowkit.flows.training import Training
 from flowkit.flows.turns import alone
 from flowkit.flows.without_data import adapt_to_draws, to_fit_without_data
 
 
-class Fitting(Training):
+class Fitting(OnBatch):
     """The part of `flowkit.Flow` that fits weights to data, and scores by Keras's loops."""
 
     @alone

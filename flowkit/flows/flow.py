@@ -16,7 +16,8 @@ from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
-from flowkit.flows.context import build_embedding, check_embedding, refuse_other_classes
+from flowkit.flows.context import refuse_other_classes
+from flowkit.flows.embedding import build_embedding, check_embedding
 from flowkit.flows.export import Exported
 from flowkit.flows.fitting import Fitting
 from flowkit.flows.in_batches import map_leaves

@@ -16,7 +16,8 @@ from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
 from flowkit.data.lazy_images import LazyImages
 from flowkit.flows.adapting import check_adapted
-from flowkit.flows.context import answers_of, check_context, embed
+from flowkit.flows.context import check_context
+from flowkit.flows.embedding import answers_of, embed
 from flowkit.flows.in_batches import default_batch_size, map_leaves
 from flowkit.flows.inputs import check_domain, check_finite
 from flowkit.flows.tables import as_array, names_of

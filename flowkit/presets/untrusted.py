@@ -33,9 +33,8 @@ def check_config(path: Path) -> None:
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
-            kind = str(item.get("class_name")).rpartition(".")[
-                2
-            ]  # "layers.Lambda" of the module "keras" is one too
+            # "layers.Lambda" of the module "keras" is one too.
+            kind = str(item.get("class_name")).rpartition(".")[2]
             if kind in _CODE:
                 raise PresetError(
                     f"{path} brings code, a {kind.strip('_')}, and flowkit runs no code of files: make it a layer of "

@@ -57,9 +57,8 @@ _WORDS = {
 
 def _worded(message):
     expected = re.sub(r"^Input should be (a valid )?", "", message)
-    expected = re.sub(
-        r"(?<![\d.])\d{12,}", lambda number: f"{float(number[0]):g}", expected
-    )  # 1e+38 has many digits
+    # 1e+38 has many digits.
+    expected = re.sub(r"(?<![\d.])\d{12,}", lambda number: f"{float(number[0]):g}", expected)
     return _WORDS.get(expected, expected)
 
 

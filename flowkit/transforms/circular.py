@@ -63,9 +63,8 @@ class CircularRationalQuadratic(Transform):
 def wrapped(angle):
     """`angle` plus that multiple of 2 pi which brings it into [-pi, pi), in its own type's number for pi."""
     turn = 2 * math.pi
-    turns = ops.floor(
-        (angle + math.pi) / turn
-    )  # in float32 on PyTorch, so that it may be one off near the seam
+    # In float32 on PyTorch, so that it may be one off near the seam.
+    turns = ops.floor((angle + math.pi) / turn)
     near = angle - turn * ops.cast(turns, angle.dtype)
     near = ops.where(near < -math.pi, near + turn, near)
     return ops.where(near >= math.pi, near - turn, near)

@@ -40,9 +40,8 @@ def _read_lite(path):
         for slot, array in given:
             interpreter.set_tensor(slot["index"], array)
         interpreter.invoke()
-        answers = sorted(
-            interpreter.get_output_details(), key=lambda slot: slot["name"]
-        )  # not in their order
+        # They do not come in their order.
+        answers = sorted(interpreter.get_output_details(), key=lambda slot: slot["name"])
         return [interpreter.get_tensor(slot["index"]) for slot in answers]
 
     return run

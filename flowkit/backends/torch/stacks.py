@@ -87,9 +87,8 @@ class _Joined(torch.autograd.Function):
     @staticmethod
     def forward(ctx, stacks, *rows):
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(
-            *rows
-        )  # to be told if one was changed in between, of which the stacks know nothing
+        # To be told if one was changed in between, of which the stacks know nothing.
+        ctx.save_for_backward(*rows)
         ctx.lengths = [len(stack) for stack in stacks]
         return tuple(stack.detach() for stack in stacks)
 

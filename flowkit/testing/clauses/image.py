@@ -30,9 +30,8 @@ def codomain(trial):
 )
 def domain(trial):
     _lands(trial.back, trial.spec.domain, trial.z, "inverse(z)")
-    if trial.spec.domain != Domain.REAL and trial.subject.has(
-        False
-    ):  # on all of the real line overflow may be right: clause "finite"
+    # On all of the real line overflow may be right: clause "finite".
+    if trial.spec.domain != Domain.REAL and trial.subject.has(False):
         _finite(trial.there, trial.x)
 
 

@@ -156,9 +156,8 @@ def log_abs_det(jacobians, noise, eps):
                 error = np.inf
                 moves = np.where(flat, np.eye(len(matrix)), ROUNDINGS * moves)
                 by_volume = np.sum(np.log(singular + np.linalg.norm(moves)))
-                by_rows = np.sum(
-                    np.log(np.linalg.norm(scaled, axis=1) + np.linalg.norm(moves, axis=1))
-                )  # Hadamard
+                # Hadamard's bound.
+                by_rows = np.sum(np.log(np.linalg.norm(scaled, axis=1) + np.linalg.norm(moves, axis=1)))
                 value = min(by_volume, by_rows) + np.sum(np.log(size))
         values.append(value)
         errors.append(error)

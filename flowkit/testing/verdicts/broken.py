@@ -55,9 +55,8 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
                 raise Undecided
             return
         size = np.maximum(1, size)
-        least = np.maximum(
-            allowed, LEAST * size
-        )  # an error that most layers can show goes before one they cannot
+        # An error that most layers can show goes before one they cannot.
+        least = np.maximum(allowed, LEAST * size)
         ratio = np.where(broken, np.nan_to_num(gap / least, nan=np.inf, posinf=np.inf), -1)
     worst = np.unravel_index(np.argmax(ratio), ratio.shape)
     place = "" if len(worst) == 1 else f"[{', '.join(map(str, worst[1:]))}]"

@@ -69,9 +69,8 @@ def cause_of(error):
 
 def said(error):
     """An error's message as one plain line: without colours, and without what Keras and TensorFlow put around it."""
-    text = (
-        str(error).split("Exception encountered: ")[-1].rstrip()
-    )  # a config tells every one on the way to the fault
+    # A config tells every one on the way to the fault.
+    text = str(error).split("Exception encountered: ")[-1].rstrip()
     if text.startswith("in user code:"):
         text = re.split(r"\n\n(?= *\w+: )", text, maxsplit=1)[-1]  # after the lines of the traceback
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
