@@ -1,6 +1,6 @@
 """What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import keras
 from keras import ops
@@ -12,27 +12,20 @@ from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, 
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.frozen import derive_from
-from flowkit.contract.missing_hook import missing_hook, refuse_public_names
+from flowkit.contract.hooks import Hooks
+from flowkit.contract.missing_hook import refuse_public_names
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, context_shape
-from flowkit.contract.spec import BijectorSpec
 
 
-class FlowLayer(keras.Layer):
+class FlowLayer(Hooks):
     """A layer of a flow: a `Bijector`, or a `Surjection`, of which one direction forgets something.
 
-    `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises
-    that answers follow from weights and inputs alone; it counts for the class that says it, not for its subclasses.
-    `rows_to_adapt` is how many rows `adapt` asks for, if the data have so many.
+    What its author may write is in `Hooks`.
     """
 
-    noise_kind = "normal"
-    pure = False
-    rows_to_adapt = 0  # a batch will do
-    composite = False  # whether it runs other layers, its `parts`, one after another
-    spec = BijectorSpec()
     __repr__ = one_line
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
@@ -168,61 +161,11 @@ class FlowLayer(keras.Layer):
         """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""
         build_for(self, x_shape, context_shape)
 
-    # What authors write; to a type checker any arguments will do, since a hook declares those that its spec names
-
-    if TYPE_CHECKING:
-
-        def build(self, *args: Any, **kwargs: Any) -> None:
-            """Keras's own names its argument otherwise."""
-
-    def _forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        raise NotImplementedError(missing_hook(self, "_forward", "x"))
-
-    def _inverse(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        raise NotImplementedError(missing_hook(self, "_inverse", "z"))
-
-    def _adapt(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing depends on data unless a subclass says so."""
-
-    def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
-        """`_adapt` from the latents' side, where there are no data to adapt to."""
-        if not self.adapted:
-            raise NotImplementedError(
-                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
-                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
-            )
-
-    def _refresh(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is refreshed in training, as a spectral norm or a running mean, unless a subclass says so."""
-
-    def noise_size(self, x_shape: Any) -> int:
-        """How many random numbers the hooks need for a sample of data of `x_shape`."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has noise in its spec, and no noise_size(self, x_shape)."
-        )
-
-    @property
-    def num_classes(self) -> int | None:
-        """How many classes the labels of a class-conditional bijector may name; None for no labels."""
-        return None
-
     def split_levels(self) -> "tuple[list[FlowLayer], FlowLayer | None]":
         """(what comes before, the layer whose latents come in levels), the latter None if they do not."""
         return [self], None
 
     # Shapes, as Keras asks for them
-
-    def latent_rank(self, rank: int | None) -> int | None:
-        """The rank of a latent event for data events of `rank`; None if it depends."""
-        return rank
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The latent's shape for data of `input_shape`."""
-        return input_shape
-
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
-        """The data's shape for latents of `latent_shape`."""
-        return latent_shape
 
     @property
     def output_shape(self) -> Any:

@@ -7,6 +7,7 @@ from flowkit import backends
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.clauses.finite import fits, no_gradients
 from flowkit.testing.given import contexts
+from flowkit.testing.given.declared import declared, declared_log_det
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.points import within
 from flowkit.testing.given.tolerances import ROUNDINGS
@@ -68,7 +69,7 @@ def _compare(trial, inverse, of):
     rounding = ROUNDINGS * float(np.sum(np.abs(cotangent) * (eps * np.abs(answer) + error)))
     if (trial.spec.inverse if inverse else trial.spec.forward) == "iterative":
         # Each difference is off by what both of its ends may be: a wider step makes less of it.
-        stops = trial.declared_log_det(answer, inverse) if of else trial.declared(answer)
+        stops = declared_log_det(trial, answer, inverse) if of else declared(trial, answer)
         rounding += 2 * float(np.sum(np.abs(cotangent) * stops))
         eps = max(eps, float(np.max(stops / np.maximum(1, np.abs(answer)))))
     read = contexts.floating(context)  # an embedding learns by what is told of them

@@ -4,6 +4,7 @@ import numpy as np
 
 from flowkit.testing.clauses.clause import clause
 from flowkit.testing.given.contexts import rows
+from flowkit.testing.given.declared import answer_error, declared_log_det
 from flowkit.testing.given.estimates import DRAWS, ERRORS, mean_log_det
 from flowkit.testing.given.leading import leading, tied
 from flowkit.testing.given.noise import log_density, needs_of
@@ -58,7 +59,7 @@ def _agrees(trial, inverse, oracle, error, what):
             f"{received[row]:.6g} at {point(where[row])}",
             sample=row,
         )
-    allowed = ROUNDINGS * (error + measured.log_det_error) + trial.declared_log_det(oracle, inverse)
+    allowed = ROUNDINGS * (error + measured.log_det_error) + declared_log_det(trial, oracle, inverse)
     judge(oracle, received, allowed + ERRORS * deviation, what=what, where=where)
 
 
@@ -75,14 +76,14 @@ def of_the_other_direction(trial):
     inverse = tied(trial.subject)
     here, there = trial.measured_in(inverse), trial.measured_after(inverse)
     allowed = ROUNDINGS * (here.log_det_error + there.log_det_error + there.log_det_spread)
-    known = trial.resolved(here.value, ROUNDINGS * trial.answer_error(inverse), trial.domain(not inverse))
+    known = trial.resolved(here.value, ROUNDINGS * answer_error(trial, inverse), trial.domain(not inverse))
     known &= tame(there, trial.points(inverse))
     given, taken = here.log_det, there.log_det
     if trial.spec.likelihood == "estimated":
         given, one = mean_log_det(trial, inverse, trial.points(inverse))
         taken, other = mean_log_det(trial, not inverse, here.value)
         allowed = allowed + ERRORS * np.hypot(one, other)
-    allowed = allowed + trial.declared_log_det(given, inverse) + trial.declared_log_det(taken, not inverse)
+    allowed = allowed + declared_log_det(trial, given, inverse) + declared_log_det(trial, taken, not inverse)
     # Infinite log-dets of two signs at an overflow agree.
     among = known & ~(np.isinf(given) & (given == -taken))
     what = f"-log_det of {'forward' if inverse else 'inverse'}"

@@ -5,6 +5,7 @@ import numpy as np
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.declared import declared
 from flowkit.testing.given.leading import recovering, tied
 from flowkit.testing.given.tolerances import ROUNDINGS
 from flowkit.testing.verdicts.broken import Broken, judge
@@ -51,7 +52,7 @@ def _comes_back(trial, inverse, layer):
     back, log_det_back = trial.call32(value, trial.context, not inverse, layer=layer)
     there, again = trial.measured_in(inverse), trial.measured_after(inverse)
     grow = rounding_unit("float32") / trial.eps
-    allowed = ROUNDINGS * grow * (again.value_error + again.value_spread) + trial.declared(points)
+    allowed = ROUNDINGS * grow * (again.value_error + again.value_spread) + declared(trial, points)
     error = ROUNDINGS * grow * there.value_error
     known = trial.resolved(value.astype("float64"), error, trial.domain(not inverse))
     judge(

@@ -1,6 +1,7 @@
 """The two directions undo each other."""
 
 from flowkit.testing.clauses.clause import clause
+from flowkit.testing.given.declared import answer_error, declared
 from flowkit.testing.given.points import difference
 from flowkit.testing.given.tolerances import ROUNDINGS, tame
 from flowkit.testing.verdicts.broken import judge
@@ -16,8 +17,8 @@ from flowkit.testing.verdicts.broken import judge
 )
 def from_domain(trial):
     there, back = trial.there, trial.there_and_back
-    allowed = ROUNDINGS * (back.value_error + back.value_spread) + trial.declared(trial.x)
-    known = trial.resolved(there.value, ROUNDINGS * trial.there_error, trial.spec.codomain)
+    allowed = ROUNDINGS * (back.value_error + back.value_spread) + declared(trial, trial.x)
+    known = trial.resolved(there.value, ROUNDINGS * answer_error(trial, inverse=False), trial.spec.codomain)
     known &= tame(back, trial.x)
     gap = difference(trial.spec.domain, trial.x, back.value)
     judge(trial.x, back.value, allowed, what="x", where=trial.x, among=known, gap=gap)
@@ -35,8 +36,8 @@ def from_codomain(trial):
     back, there = trial.back, trial.back_and_there
     allowed = ROUNDINGS * (there.value_error + there.value_spread)
     if trial.spec.forward == "iterative":
-        allowed = allowed + trial.declared(trial.z)
-    known = trial.resolved(back.value, ROUNDINGS * trial.back_error, trial.spec.domain)
+        allowed = allowed + declared(trial, trial.z)
+    known = trial.resolved(back.value, ROUNDINGS * answer_error(trial, inverse=True), trial.spec.domain)
     known &= tame(there, trial.z)
     gap = difference(trial.spec.codomain, trial.z, there.value)
     judge(trial.z, there.value, allowed, what="z", where=trial.z, among=known, gap=gap)

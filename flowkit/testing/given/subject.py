@@ -1,6 +1,5 @@
-"""A bijector under test: copies of it in two precisions, built, adapted and perturbed."""
+"""A bijector under test: what is known of it, what it is given, and new layers like it."""
 
-import contextlib
 import functools
 import inspect
 
@@ -8,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
 from flowkit.contract.one_line import argument
@@ -16,18 +14,17 @@ from flowkit.testing.given import contexts
 from flowkit.testing.given.clone import recreate
 from flowkit.testing.given.event_shapes import evenly, event_shapes
 from flowkit.testing.given.functions import Functions
+from flowkit.testing.given.kept_copies import KeptCopies
 from flowkit.testing.given.noise import noise_for
 from flowkit.testing.given.one_way import no_inverse
 from flowkit.testing.given.points import points_of
-from flowkit.testing.given.randomize import SCALE, moved
-from flowkit.testing.given.refreshed import refreshed, stored
 from flowkit.testing.verdicts.cause import said
 
 CONTEXT_SIZE = 3
 
 
 class Subject:
-    """Makes what the clauses ask for, once, and keeps it.
+    """Makes what the clauses ask for; its `KeptCopies` and compiled `Functions` only once.
 
     `given` is a bijector, which is made again through its config, or a function (or class) without
     arguments that makes one. `context` says what a context looks like if the layer itself does
@@ -44,7 +41,8 @@ class Subject:
         if not isinstance(self.model, FlowLayer):
             raise _not_a_layer(self.model)
         self.spec = self.model.spec
-        self._layers, self._starts, self._moves, self._fresh = {}, {}, {}, {}
+        copies = KeptCopies(self)
+        self.layer, self.weighted, self.forget = copies.layer, copies.weighted, copies.forget
         functions = Functions(lambda event: self.layer(event, "float64"))
         self.function, self.jacobian = functions.value, functions.jacobian
         self.gradient, self.eps, self.narrow = functions.gradient, functions.eps, functions.narrow
@@ -96,7 +94,7 @@ class Subject:
         """Whether that direction forgets something."""
         return self.model.forgets(inverse=inverse)
 
-    # Copies
+    # New layers
 
     def _first(self):
         try:
@@ -154,84 +152,10 @@ class Subject:
         layer.built = True
         return layer
 
-    def layer(self, event, dtype="float32"):
-        """The copy for `event`: built, adapted to a batch, not yet perturbed. Kept."""
-        key = event, dtype
-        if key not in self._layers:
-            if dtype == "float64":
-                with backends.float64():
-                    layer = self.build(self.make("float64"), event)
-                    self._adapt(layer, event)
-            else:
-                layer = self.build(self.make(), event)
-                start = self.start(event)
-                if len(start) != len(layer.weights):
-                    raise ContractError(
-                        "config",
-                        self.model,
-                        expected=f"a copy with {len(start)} weights, like the first",
-                        received=f"{len(layer.weights)} weights",
-                    )
-                layer.set_weights(start)
-            self._layers[key] = layer
-        return self._layers[key]
-
-    def start(self, event):
-        """All weights as they are before they are perturbed, as float32 numbers."""
-        if event not in self._starts:
-            layer = self.layer(event, "float64")
-            with backends.float64():
-                self._starts[event] = stored(layer)
-        return self._starts[event]
-
-    def _adapt(self, layer, event):
-        flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
-        if (
-            not flags
-            and type(layer)._adapt is FlowLayer._adapt
-            and type(layer).run_adapt is FlowLayer.run_adapt
-        ):
-            return
-        x = self.adapt_batch(event)
-        with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
-            layer.adapt(
-                ops.convert_to_tensor(x), **self.named(layer, x.shape, self.context(event, 0, len(x)))
-            )
-        for flag in flags:
-            flag.assign(True)
-
     def adapt_batch(self, event, seed=0):
         """A batch with another mean and deviation for each entry than 0 and 1."""
         t = np.random.default_rng([seed, 2]).normal(0.4, 0.7, (16, *event))
         return points_of(self.spec.domain, t)
-
-    def weighted(self, example, dtype="float32"):
-        """The copy for the event of `example`, with its weights moved as that says."""
-        event, moves = tuple(example.event), (example.seed, example.scales)
-        layer = self.layer(event, dtype)
-        if self._moves.get((event, dtype)) != moves:
-            by_path = dict(zip([id(v) for v in layer.weights], self.start(event), strict=True))
-            start = [by_path[id(v)] for v in layer.trainable_variables]
-            scales = [SCALE * times for times in example.scales]
-            new = moved(layer, example.seed, scales, start)
-            by_path |= dict(zip([id(v) for v in layer.trainable_variables], new, strict=True))
-            values = [by_path[id(v)] for v in layer.weights]
-            if layer.refreshes:
-                values = self._refreshed(event, moves, values)
-            # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
-            with backends.float64() if dtype == "float64" else contextlib.nullcontext():
-                for variable, value in zip(layer.weights, values, strict=True):
-                    variable.assign(value)
-            self._moves[event, dtype] = moves
-        return layer
-
-    def _refreshed(self, event, moves, values):
-        """The weights as a few training steps' refreshing leaves `values`, from which it was one step away before."""
-        if (event, moves) not in self._fresh:
-            layer = self.layer(event, "float64")
-            self.forget(event, "float64")
-            self._fresh[event, moves] = refreshed(self, layer, event, values)
-        return self._fresh[event, moves]
 
     def built(self, event):
         """A new float32 layer for `event`, as its `build` left it."""
@@ -248,10 +172,6 @@ class Subject:
     def twin(self, example):
         """A new float32 layer with the same weights as the kept one, that nobody has called."""
         return self.prepare(self.built(example.event), example)
-
-    def forget(self, event, dtype="float32"):
-        """Have the weights of that copy set anew before its next use: a clause has changed them."""
-        self._moves.pop((event, dtype), None)
 
     # Contexts
 

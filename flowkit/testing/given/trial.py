@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.testing.given.contexts import tiled
+from flowkit.testing.given.declared import answer_error
 from flowkit.testing.given.example import ROWS
 from flowkit.testing.given.functions import tensors
 from flowkit.testing.given.jacobian import jacobian
@@ -180,7 +181,7 @@ class Trial:
     @functools.cached_property
     def there_and_back(self):
         """Inverse at forward(x), told how far off forward(x) may be."""
-        return self.measured(self.there.value, inverse=True, input_error=self.there_error)
+        return self.measured(self.there.value, inverse=True, input_error=answer_error(self, inverse=False))
 
     @functools.cached_property
     def back(self):
@@ -190,7 +191,7 @@ class Trial:
     @functools.cached_property
     def back_and_there(self):
         """Forward at inverse(z), told how far off inverse(z) may be."""
-        return self.measured(self.back.value, inverse=False, input_error=self.back_error)
+        return self.measured(self.back.value, inverse=False, input_error=answer_error(self, inverse=True))
 
     def measured_in(self, inverse):
         """Inverse at `z`, or forward at `x`."""
@@ -204,46 +205,6 @@ class Trial:
     def eps(self):
         """The largest rounding unit of the directions."""
         return max(self.unit_of(inverse) for inverse, _ in self.directions)
-
-    @property
-    def back_error(self):
-        """The error of inverse(z): rounding, and what the spec of an iterative inverse allows itself."""
-        return self.back.value_error + self.declared(self.back.value)
-
-    @property
-    def there_error(self):
-        """The error of forward(x), likewise."""
-        return self.there.value_error + (
-            self.declared(self.there.value) if self.spec.forward == "iterative" else 0.0
-        )
-
-    def answer_error(self, inverse):
-        """The error of what `measured_in(inverse)` gives."""
-        return self.back_error if inverse else self.there_error
-
-    def declared(self, x):
-        """The round-trip error that the spec declares, in units of a float32's epsilon and of max(1, |x|).
-
-        A solver stops at a tolerance that does not become finer with the precision it runs in, so the unit
-        is that of the precision layers have by default.
-        """
-        with np.errstate(invalid="ignore"):  # nothing is allowed to an infinite answer
-            return self.spec.allowed_round_trip * self._unit * np.maximum(1, np.abs(x))
-
-    def declared_log_det(self, log_det, inverse):
-        """The error of one direction's log-det that the spec declares, in units of epsilon and of max(1, |log_det|).
-
-        What a spec does not declare is allowed to a direction that is solved alone.
-        """
-        solved = (self.spec.inverse if inverse else self.spec.forward) == "iterative"
-        if not solved and self.spec.log_det_error is None:
-            return np.zeros_like(log_det)
-        with np.errstate(invalid="ignore"):
-            return self.spec.allowed_log_det_error * self._unit * np.maximum(1, np.abs(log_det))
-
-    @property
-    def _unit(self):
-        return 2.0**-23 if self.spec.solved else max(self.eps, 2.0**-52)
 
     @functools.cached_property
     def jacobians(self):

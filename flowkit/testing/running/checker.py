@@ -10,15 +10,14 @@ from flowkit.testing.given.adapters import NOT_APPLICABLE
 from flowkit.testing.given.example import Example, standard
 from flowkit.testing.given.strategies import examples as some_examples
 from flowkit.testing.given.subject import Subject
-from flowkit.testing.given.tolerances import log_abs_det
 from flowkit.testing.given.trial import Trial
+from flowkit.testing.running.evidence import broken_promise
 from flowkit.testing.running.profiles import profile_of
 from flowkit.testing.running.search import drawn_from, failing
 from flowkit.testing.verdicts import narrowing
 from flowkit.testing.verdicts.broken import Broken, Negligible, Undecided
 from flowkit.testing.verdicts.cause import Raised, cause_of, slip_of_the_checker
-from flowkit.testing.verdicts.replay import replay_line
-from flowkit.testing.verdicts.report import BrokenPromise, Result
+from flowkit.testing.verdicts.report import Result
 
 _CLOSE, _LOOKS = 16, 4  # an error of less than so many times what is allowed is looked at again so often
 _UNTOLD = "no digit can be told from rounding, or from the error that the spec allows, at any example"
@@ -39,7 +38,7 @@ class Check:
             given, event_shapes=event_shapes, context=context, most_events=self.profile.events
         )
         self.examples = self.profile.examples if examples is None else examples
-        self._given = {"context": context, "profile": profile, "drawn": drawn}
+        self.replay_options = {"context": context, "profile": profile, "drawn": drawn}
         self._trials = {}
         self._some = None
 
@@ -181,81 +180,8 @@ class Check:
         return simplest, fault
 
     def _broken(self, clause, example, found, tried):
-        error = self._error(clause, example, found)
+        error = broken_promise(self, clause, example, found)
         return Result(clause.name, "broken", tried, str(found), error, _cause(found))
-
-    def _error(self, clause, example, found):
-        subject = self.subject
-        return BrokenPromise(
-            clause.name,
-            subject.model,
-            expected=found.expected,
-            received=found.received,
-            hint=self._hint(clause, example, found),
-            measured=found.measured,
-            allowed=found.allowed,
-            conditioning=self._conditioning(example, found.sample),
-            config=subject.config_text,
-            example=example,
-            replay=replay_line(clause.name, example, **self._given),
-        )
-
-    def _hint(self, clause, example, found):
-        """What may help. For an error, its line; and the clause's hint only if a mere call does not meet it."""
-        if not isinstance(found, Raised):
-            return found.hint or clause.hint
-        hint = (
-            found.hint
-            or self._untold_shape(example)
-            or ("" if self._plainly_raises(example, found.cause) else clause.hint)
-        )
-        line = f"It comes from {found.cause.line}." if found.cause.line else ""
-        return f"{hint} {line}".strip() or None
-
-    def _untold_shape(self, example):
-        """What the layer's author forgot to tell, if forward gives another shape than compute_output_shape says."""
-        trial = Trial(self.subject, example)
-        try:
-            found = trial.call32(trial.x, trial.context)[0].shape[1:]
-            told = trial.latent_event
-        except Exception:  # the layer is broken, and how is what the error says
-            return ""
-        return (
-            ""
-            if found == told
-            else (
-                f"forward gives events of shape {found}, and compute_output_shape says {told}: a map that changes "
-                "shapes must define compute_output_shape and compute_inverse_shape."
-            )
-        )
-
-    def _plainly_raises(self, example, cause):
-        """Whether a mere call of the layer, in one precision or the other, meets the same error."""
-        trial = Trial(self.subject, example)
-        calls = (
-            lambda: trial.call32(trial.x, trial.context),
-            lambda: trial.call32(trial.z, trial.context, inverse=True),
-            lambda: trial.run64(trial.x),
-            lambda: trial.run64(trial.z, inverse=True),
-        )
-        for call in calls:
-            try:
-                call()
-            except Exception as error:  # whatever the author's code raises
-                if cause_of(error) == cause:
-                    return True
-        return False
-
-    def _conditioning(self, example, sample):
-        """The condition number of the Jacobian where the promise broke; None if that cannot be had."""
-        if sample is None:
-            return None
-        try:
-            trial = self.trial(example)
-            jac, noise = trial.jacobians
-            return float(log_abs_det(jac, noise, trial.eps)[2][sample])
-        except Exception:  # the layer is broken, so anything may go wrong on the way to a mere detail
-            return None
 
 
 def results_of(names, run, waived, *, raises):

@@ -15,6 +15,7 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
+from flowkit.testing.given.declared import declared
 from flowkit.testing.given.example import Example
 from flowkit.testing.given.subject import Subject
 from flowkit.testing.given.target import found, name_of
@@ -146,7 +147,7 @@ def _errors(trial):
         grow = ROUNDINGS * rounding_unit("float32") / trial.unit_of(inverse)
         value, log_det = grow * measured.value_error, grow * measured.log_det_error
         if inverse:  # one that iterates stops where its spec says, and takes its log-det there
-            value = value + trial.declared(measured.value)
+            value = value + declared(trial, measured.value)
             log_det = log_det + trial.back_and_there.log_det_spread
         errors |= {f"{side} output error": value, f"{side} log-det error": log_det}
         # A gradient is a sum over samples and places: its rounding is that of its largest entries.

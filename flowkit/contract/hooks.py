@@ -1,0 +1,76 @@
+"""What the author of a flow's layer writes, and what holds where nothing is written."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from flowkit.contract.errors import label
+from flowkit.contract.missing_hook import missing_hook
+from flowkit.contract.spec import BijectorSpec
+
+
+class Hooks(keras.Layer):
+    """The attributes and methods of a `FlowLayer` that its author may write. The layer runs them, and checks them.
+
+    `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises
+    that answers follow from weights and inputs alone; it counts for the class that says it, not for its subclasses.
+    `rows_to_adapt` is how many rows `adapt` asks for, if the data have so many.
+    """
+
+    noise_kind = "normal"
+    pure = False
+    rows_to_adapt = 0  # a batch will do
+    composite = False  # whether it runs other layers, its `parts`, one after another
+    spec = BijectorSpec()
+
+    # To a type checker any arguments will do, since a hook declares those that its spec names.
+
+    if TYPE_CHECKING:
+
+        def build(self, *args: Any, **kwargs: Any) -> None:
+            """Keras's own names its argument otherwise."""
+
+    def _forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        raise NotImplementedError(missing_hook(self, "_forward", "x"))
+
+    def _inverse(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        raise NotImplementedError(missing_hook(self, "_inverse", "z"))
+
+    def _adapt(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing depends on data unless a subclass says so."""
+
+    def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
+        """`_adapt` from the latents' side, where there are no data to adapt to."""
+        if not self.adapted:
+            raise NotImplementedError(
+                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
+                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
+            )
+
+    def _refresh(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is refreshed in training, as a spectral norm or a running mean, unless a subclass says so."""
+
+    def noise_size(self, x_shape: Any) -> int:
+        """How many random numbers the hooks need for a sample of data of `x_shape`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has noise in its spec, and no noise_size(self, x_shape)."
+        )
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes the labels of a class-conditional bijector may name; None for no labels."""
+        return None
+
+    # The shapes of a map that changes them
+
+    def latent_rank(self, rank: int | None) -> int | None:
+        """The rank of a latent event for data events of `rank`; None if it depends."""
+        return rank
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The latent's shape for data of `input_shape`."""
+        return input_shape
+
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+        """The data's shape for latents of `latent_shape`."""
+        return latent_shape
