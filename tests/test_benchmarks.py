@@ -145,9 +145,8 @@ def run(*, train, floor, preset="maf", cores=2, layers=5):
 
 @on_torch
 def test_what_is_slower_beyond_noise_is_named(released):
-    before = run(
-        train=[2.0, 2.02, 1.98], floor=[1.0, 1.01, 0.99]
-    )  # turns in which all was slower, or quicker
+    # Turns in which all was slower, or quicker.
+    before = run(train=[2.0, 2.02, 1.98], floor=[1.0, 1.01, 0.99])
     twice_the_machine = run(train=[4.0, 4.04, 3.96], floor=[2.0, 2.02, 1.98])
     assert "of 1 figures none is slower" in released.against(before, twice_the_machine)
     slower = run(train=[2.3, 2.31, 2.29], floor=[1.0, 1.0, 1.0])

@@ -94,8 +94,7 @@ def test_a_compiler_takes_several_in_one_graph_and_never_compiles_anew():
     compiled = torch.compile(masked, fullgraph=True, backend="aot_eager")
     torch._dynamo.utils.counters.clear()
     torch.testing.assert_close(compiled(x), masked(x))
-    backends.constant(
-        entries_kept, "checkerboard", False, (2, 2, 1), like=x
-    )  # one more of those that it has read
+    # One more of those that it has read.
+    backends.constant(entries_kept, "checkerboard", False, (2, 2, 1), like=x)
     compiled(x).sum().backward()
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

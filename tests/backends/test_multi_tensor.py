@@ -195,10 +195,8 @@ def stepped(optimizer, grads, replace, weight_dtype="float32"):
 @pytest.mark.parametrize(
     "grads",
     [
-        [
-            np.array([1.0, np.inf, 2.0], "float32"),
-            np.ones(3, "float32"),
-        ],  # Keras makes all NaN, for all to see
+        # Keras makes all NaN, for all to see.
+        [np.array([1.0, np.inf, 2.0], "float32"), np.ones(3, "float32")],
         [np.full(3, 1e30, "float32"), np.ones(3, "float32")],  # whose norm overflows
         [np.ones(3, "float32"), None],
         [np.ones(3, "float64"), np.ones(3, "float32")],

@@ -15,11 +15,8 @@ _MORE = {
     "nsf": {"bins": 2},
     "nsf_autoregressive": {"bins": 2},
     "naf": {"units": 2},
-    "bnaf": {
-        "units": 3,
-        "features": 3,
-        "layers": 2,
-    },  # of two units log p changes by 1e-5 with an input's rounding
+    # Of two units log p changes by 1e-5 with an input's rounding.
+    "bnaf": {"units": 3, "features": 3, "layers": 2},
     "umnn": {"units": 2, "nodes": 5},
     "bernstein": {"degree": 3},
     "sos": {"terms": 1, "degree": 1},

@@ -47,9 +47,8 @@ def test_a_batch_that_does_not_divide_is_refused_and_the_flow_goes_on(run_python
     told = run_python(code, engine="jax").splitlines()
     names = ("fit", "odd", "evaluate", "predict", "validation", "on batch")
     assert told[:6] == [f"{name} True" for name in names]
-    assert any(
-        line.startswith("data set") for line in told[6:-1]
-    )  # some versions of JAX print a line of their own
+    # Some versions of JAX print a line of their own.
+    assert any(line.startswith("data set") for line in told[6:-1])
     assert told[-1] == "True True"
 
 

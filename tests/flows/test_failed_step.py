@@ -28,9 +28,8 @@ class Failing(Elementwise):
 def fitting(optimizer, at=4):
     flow = Flow(Chain([Shift(), Failing(at)]))
     flow.adapt(X[:3])
-    flow.compile(
-        optimizer, run_eagerly=backends.name() == "tensorflow"
-    )  # whose traces do not know the batch size
+    # Whose traces do not know the batch size.
+    flow.compile(optimizer, run_eagerly=backends.name() == "tensorflow")
     return flow
 
 
@@ -191,9 +190,8 @@ def test_a_step_that_overflows_halves_the_scale_and_the_next_one_counts():
     )
     flow = Flow(Shift())
     flow.adapt(X)
-    flow.compile(
-        optimizer, run_eagerly=backends.name() == "tensorflow"
-    )  # whose traces do not know the batch size
+    # Whose traces do not know the batch size.
+    flow.compile(optimizer, run_eagerly=backends.name() == "tensorflow")
     flow.fit(X + 3, batch_size=4, epochs=2, verbose=0)
     assert 0 < float(ops.convert_to_numpy(optimizer.dynamic_scale)) < start
     assert int(optimizer.inner_optimizer.skipped) == 0

@@ -116,9 +116,8 @@ def test_training_waits_for_an_answer_that_is_under_way(flow, x):
         training = pool.submit(lambda: (flow.fit(x, verbose=0), order.append("fit")))
         while flow.turns._alone is None:
             time.sleep(0.01)
-        with pytest.raises(
-            RuntimeError, match="inside fit elsewhere"
-        ):  # or answers could keep training waiting
+        # Or answers could keep training waiting.
+        with pytest.raises(RuntimeError, match="inside fit elsewhere"):
             flow.log_prob(x)
         go.set()
         slowly.result(60), training.result(60)

@@ -47,9 +47,8 @@ def test_draws_are_given_their_noise_and_log_q_is_their_density(perturb):
     plain = Flow(Slice(1))
     plain.build((None, 2))
     x = numpy(plain.draw(2000, seed=0)[0])
-    assert abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1]) < 5 / math.sqrt(
-        2000
-    )  # the noise is not the latents once more
+    # The noise is not the latents once more.
+    assert abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1]) < 5 / math.sqrt(2000)
     assert not np.array_equal(numpy(plain.draw(5)[0]), numpy(plain.draw(5)[0]))
 
 
@@ -168,9 +167,8 @@ def test_the_density_of_an_augment_is_adapted_from_the_side_of_the_latents():
     augment = Augment(1, Chain([ActNorm(), q()]))
     flow = Flow(augment, Normal(learn=True))
     flow.build((None, 2))
-    flow.base.raw.assign(
-        np.float32([[0, 0, 3], [0, 0, 0.5]])
-    )  # of the two that stay, and of the one that is dropped
+    # Of the two that stay, and of the one that is dropped.
+    flow.base.raw.assign(np.float32([[0, 0, 3], [0, 0, 0.5]]))
     flow.adapt()
     inner = augment.density.parts[0]
     np.testing.assert_allclose(numpy(inner.shift), -3, atol=0.5)

@@ -126,9 +126,8 @@ def test_the_page_is_ready_without_errors_or_other_hosts(page):
     assert page.problems == []
     assert page.inner_text("h1") == "Latent space of small"
     assert page.is_hidden("#message")
-    assert (
-        len(page.workers) == 1
-    )  # the flow computes beside the page, which would stand still for as long as it does
+    # The flow computes beside the page, which would stand still for as long as it does.
+    assert len(page.workers) == 1
 
 
 def test_pixels_are_those_of_decode(page, flow):
@@ -178,9 +177,8 @@ def test_each_level_and_each_direction_moves_latents_as_it_says(page, flow):
         assert np.abs(picture(page) - image).max() <= 2
 
     assert page.locator("#levels input").count() == len(places) == 2
-    assert (
-        page.locator("#attributes input").count() == len(meta["attributes"]) == 11
-    )  # a class each, and brightness
+    # A class each, and brightness.
+    assert page.locator("#attributes input").count() == len(meta["attributes"]) == 11
     for row, level in enumerate(reversed(range(2))):  # the last level holds the shape, and stands first
         moved(page, f"document.querySelectorAll('#levels input')[{row}]", 0.4)
         colder = z.copy()

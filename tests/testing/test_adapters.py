@@ -187,7 +187,6 @@ def test_bijectors_of_jax_libraries(library):
     else:
         from tensorflow_probability.substrates.jax import bijectors
 
-        made = bijectors.Chain(
-            [bijectors.Softplus(), bijectors.Scale(2.0)]
-        )  # a plain float of TFP's is float32
+        # A plain float of TFP's is float32.
+        made = bijectors.Chain([bijectors.Softplus(), bijectors.Scale(2.0)])
     assert check(adapt(made, event_shape=(2,), codomain=Domain.POSITIVE if "prob" in library else None))

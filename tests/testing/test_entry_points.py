@@ -393,9 +393,8 @@ def test_without_hypothesis_the_command_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == USAGE
-    said = [
-        line for line in done.stderr.splitlines() if line.startswith("flowkit")
-    ]  # TensorFlow may talk as well
+    # TensorFlow may talk as well.
+    said = [line for line in done.stderr.splitlines() if line.startswith("flowkit")]
     assert said == [
         "flowkit: flowkit.testing needs hypothesis, which is not installed: pip install hypothesis pytest"
     ]

@@ -104,9 +104,8 @@ def test_no_alarm_beyond_the_range_of_the_computation(clause, weights, example):
     keras.utils.set_random_seed(weights)
     case = next(case for case in AWKWARD if case.name == "DeepCouplings")
     subject = Subject(case.make, event_shapes=case.event_shapes)
-    subject.layer(
-        example.event, "float64"
-    )  # first, so that the seed decides its weights whatever the clause asks
+    # First, so that the seed decides its weights whatever the clause asks.
+    subject.layer(example.event, "float64")
     with contextlib.suppress(Undecided):
         CLAUSES[clause].check(Trial(subject, example))
 

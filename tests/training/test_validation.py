@@ -169,9 +169,8 @@ def test_a_first_score_that_is_none_ends_training_for_good_after_the_second(tmp_
 def test_the_best_weights_of_keras_own_early_stopping_are_kept_too(tmp_path):
     def train(path, epochs):
         flow = made()
-        stopping = keras.callbacks.EarlyStopping(
-            "loss", mode="max", patience=9, restore_best_weights=True
-        )  # the first epoch is "best"
+        # The first epoch is "best".
+        stopping = keras.callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
         resume = training.Resume(path, callbacks=[stopping], batches=data.batches(TRAIN, batch_size=16))
         resume.load(flow)
         resume.fit(flow, epochs, [stopping])

@@ -35,9 +35,8 @@ def test_a_trained_flow_has_a_card_whose_numbers_are_its_run_s_and_a_recipe(name
     assert sum(path.stat().st_size for path in preset.folder.iterdir()) < 3_000_000
     kept, shipped = recipes.read_recipe(str(preset.recipe)), recipes.read_recipe(name)
     assert (kept.model, kept.sampling) == (shipped.model, shipped.sampling)
-    free = {"epochs"} | (
-        {"adapt_batch"} if recipes.of_tables(kept) else set()
-    )  # tables adapt to 10,000 rows anyway
+    # Tables adapt to 10,000 rows anyway.
+    free = {"epochs"} | ({"adapt_batch"} if recipes.of_tables(kept) else set())
     assert kept.training.model_dump(exclude=free) == shipped.training.model_dump(exclude=free)
     ended = preset.measured["epochs"]
     if ended != kept.training.epochs:

@@ -82,9 +82,8 @@ def test_a_step_keeps_to_its_budget(glow, images, labels, case):
 
 def test_a_step_of_glow_launches_no_more_than_it_has_to(glow, images):
     shallow, deep = (of_one_step(glow(steps=steps), images)[2] for steps in (2, 4))
-    assert (deep - shallow).total() <= 2 * 2 * sum(EACH_GLOW_STEP.values()), (
-        deep - shallow
-    )  # 2 levels, 2 steps more
+    # 2 levels, 2 steps more.
+    assert (deep - shallow).total() <= 2 * 2 * sum(EACH_GLOW_STEP.values()), deep - shallow
 
 
 def test_the_count_sees_what_goes_over():

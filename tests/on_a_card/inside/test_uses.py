@@ -31,9 +31,8 @@ def test_adapting(glow, images):
 def test_scoring(fitted, images):
     bits, nats = fitted.bits_per_dim(images, samples=2), -fitted.log_prob(images)
     assert bits.shape == nats.shape == (32,)
-    np.testing.assert_allclose(
-        bits.mean(), nats.mean() / (64 * np.log(2)), rtol=0.05
-    )  # another draw of noise
+    # Another draw of noise.
+    np.testing.assert_allclose(bits.mean(), nats.mean() / (64 * np.log(2)), rtol=0.05)
     assert fitted.evaluate(images, verbose=0, return_dict=True)["bits_per_dim"] == pytest.approx(
         bits.mean(), rel=0.05
     )
