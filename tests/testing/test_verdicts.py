@@ -7,6 +7,7 @@ from keras import ops
 from flowkit.bijectors import Chain, Elementwise, Scale, Shift
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.testing import check_bijector
+from flowkit.testing.clauses import round_trip
 from flowkit.testing.clauses.catalogue import CLAUSES
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
 
@@ -137,3 +138,9 @@ def test_the_same_error_breaks_a_promise_in_float64():
 
 def test_an_error_that_it_can_show_is_none():
     assert check_bijector(EpsilonInside, clauses=["inverse round trip"], **QUICK).broken
+
+
+def test_a_slip_of_the_checker_s_own_is_no_verdict_on_a_layer(monkeypatch):
+    monkeypatch.delattr(round_trip, "tame")
+    with pytest.raises(NameError, match="tame"):
+        check_bijector(Scale(2.0), **QUICK)

@@ -49,7 +49,7 @@ class Required(Loses):
         super().__init__(slope, **kwargs)
 
 
-@breaks("config", says="could not be deserialized")
+@breaks("config", says="missing 1 required positional argument")
 def config_without_what_init_needs():
     return Required(2.0)
 
