@@ -240,7 +240,7 @@ def test_rows_that_cannot_be_scored_are_found_before_training(folder, tmp_path, 
         (tmp_path / "bad.csv").write_text("\n".join(spoilt) + "\n")
         arguments = ["train", str(folder / "tiny.toml"), "--data", str(tmp_path / "bad.csv")]
         assert main([*arguments, "--out", str(tmp_path / "run")]) != 0
-        assert "NaN" in capsys.readouterr().err
+        assert f"received nan in column 'offset' of row {bad - 1}" in capsys.readouterr().err
 
 
 def test_other_orders_of_columns_are_put_right(folder, trained, tmp_path, capsys):
