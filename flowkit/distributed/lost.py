@@ -101,18 +101,18 @@ def _end_the_others():
 
 
 def _told(error):
-    """Who has ended, in words, for a process that ends because of it; if nobody has, what the engine said."""
-    ranks = [] if _watch is None else _watch.ended(_NOTICED)
-    if not ranks and _watch is not None and (alone := _watch.missed()):
-        return _words_alone(alone)
-    if not ranks:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return (
-            f"the group of {backends.processes()} processes has broken: {reason}. If one has something to do for "
-            "which the others wait longer, give all flowkit.distributed.start(minutes=...)."
-        )
-    watch_no_more()
-    return _words(ranks)
+    """Who has ended, or left, in words, for a process that ends because of it; if nobody has, what the engine said."""
+    if _watch is not None:
+        if ranks := _watch.ended(_NOTICED):
+            watch_no_more()
+            return _words(ranks)
+        if ranks := _watch.missed():
+            return _words_alone(ranks)
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"the group of {backends.processes()} processes has broken: {reason}. If one has something to do for "
+        "which the others wait longer, give all flowkit.distributed.start(minutes=...)."
+    )
 
 
 def _words(ranks):

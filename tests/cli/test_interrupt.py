@@ -14,6 +14,12 @@ from flowkit.cli.commands import questions
 pytestmark = pytest.mark.one_engine
 
 
+def end_of(code):
+    """The exit code of a program, and what it says on standard error."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
 @pytest.fixture(autouse=True)
 def listening(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -90,8 +96,7 @@ def test_it_is_heard_while_the_commands_are_imported():
         "from flowkit.cli import main\n"
         "sys.exit(main(['info']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "flowkit: interrupted\n")
+    assert end_of(code) == (130, "flowkit: interrupted\n")
 
 
 def test_a_program_with_a_handler_of_its_own_keeps_it():
@@ -213,8 +218,7 @@ def test_at_the_end_of_the_program_it_prints_nothing(moment):
         "sys.argv[1:] = ['--version']\n"
         "script()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert end_of(code) == (-signal.SIGINT, "")
 
 
 def test_sigterm_is_one_line_and_code_143():
@@ -228,8 +232,7 @@ def test_sigterm_is_one_line_and_code_143():
         "from flowkit.cli import main\n"
         "sys.exit(main(['info']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (143, "flowkit: terminated\n")
+    assert end_of(code) == (143, "flowkit: terminated\n")
 
 
 def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
@@ -243,5 +246,4 @@ def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
         "lost.end_together = lambda: signal.raise_signal(signal.SIGTERM)\n"
         "entry.script()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (143, "")
+    assert end_of(code) == (143, "")
