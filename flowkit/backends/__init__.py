@@ -11,7 +11,6 @@ import keras  # noqa: E402  (after the engine is known to be there)
 
 from flowkit.backends.absent import spare_tensorflow, sparing_tensorflow  # noqa: E402
 from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
-from flowkit.backends.together import meetings  # noqa: E402
 
 
 def name():
@@ -197,7 +196,6 @@ __all__ = [
     "map_rows",
     "matmul",
     "mean",
-    "meetings",
     "name",
     "no_grad",
     "norm_is_finite",

@@ -31,13 +31,13 @@ def script() -> NoReturn:
     if code in interrupt.EXIT_CODES:  # it ends, and tells the others: one more would have it end before
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if code in interrupt.EXIT_CODES or (code and failure.process is not None):
-        # JAX, interrupted in the middle of its work, may crash meanwhile; in a group it would wait for the others.
+        # JAX may crash at exit when it was interrupted in the middle of its work; in a group exit waits for the others.
         sys.stdout.flush()
         sys.stderr.flush()
         if failure.process is not None:
-            from flowkit.distributed.lost import let_the_others_speak
+            from flowkit.distributed.ending import end_process
 
-            let_the_others_speak(failure.told_to_all)
+            end_process(code, in_order=failure.told_to_all)
         os._exit(code)
     sys.exit(code)
 

@@ -12,7 +12,7 @@ from flowkit.cli.failure import CommandError
 from flowkit.cli.group import alike
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.trained import trained_in_all
-from flowkit.distributed.lost import naming_the_lost
+from flowkit.distributed.failed import naming_the_lost
 from flowkit.evaluation.levels import level_bits_in_a_group
 
 

@@ -47,8 +47,8 @@ def main_alone():
 def alike(function):
     """`function()` in all processes, which may gather. What one of them refuses ends all, and the main one says it."""
     from flowkit import distributed
+    from flowkit.distributed import ProcessLost
     from flowkit.distributed.failed import failing_together
-    from flowkit.distributed.lost import ProcessLost
 
     try:
         with failing_together(failure.words):
@@ -73,7 +73,7 @@ def on_main(function):
 def share_signal():
     """Where all end because of a signal: all have heard it then, also those that it has not reached, or not yet."""
     from flowkit import distributed
-    from flowkit.distributed.lost import ProcessLost
+    from flowkit.distributed import ProcessLost
 
     if distributed.world() > 1:
         with contextlib.suppress(ProcessLost):  # which changes nothing any more

@@ -5,7 +5,7 @@ import math
 from flowkit import distributed, recipes, training
 from flowkit.cli import epoch_log, interrupt
 from flowkit.cli.failure import FAILED, CommandError, say, words
-from flowkit.distributed.lost import ProcessLost
+from flowkit.distributed import ProcessLost
 
 
 def drawn(experiment):

@@ -7,7 +7,7 @@ from flowkit.cli.failure import CommandError
 from flowkit.cli.group import alike, on_main
 from flowkit.cli.table_run import save_samples
 from flowkit.cli.trained import LoneFlow, trained_in_all
-from flowkit.distributed.lost import naming_the_lost
+from flowkit.distributed.failed import naming_the_lost
 from flowkit.training import enlarged, sample_grid, save_png
 
 

@@ -13,7 +13,7 @@ from flowkit.cli.group import alike, on_main, share_signal
 from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
-from flowkit.distributed.lost import naming_the_lost
+from flowkit.distributed.failed import naming_the_lost
 from flowkit.training.patience import Patience
 from flowkit.training.targets import TARGETS, require
 

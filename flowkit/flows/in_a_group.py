@@ -10,9 +10,9 @@ from keras import tree
 
 from flowkit import backends, distributed
 from flowkit.data.batch_order import Batches
+from flowkit.distributed.failed import naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.lost import naming_the_lost
 from flowkit.flows.drawing import Part
 
 

@@ -1,4 +1,4 @@
-"""A line about what takes long, said while it goes on; nothing of what is soon over."""
+"""A line about something slow, printed while it goes on, and nothing about what is soon over."""
 
 import contextlib
 import threading
@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Patience:
-    """`say()` once, from a thread of its own, if `over()` has not been called `seconds` later.
-
-    After `over()` nothing is said, and the thread has ended. Without it the thread ends with what it says.
+class Patience(threading.Timer):
+    """Call `say()` once, from its own thread, if `over()` is not called within `seconds`.
 
     >>> with Patience(lambda: print("still at it"), seconds=60):
     ...     print("done")
@@ -17,19 +15,19 @@ class Patience:
     """
 
     def __init__(self, say: Callable[[], Any], seconds: float = 2.0) -> None:
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._wait, args=(say, seconds), name="patience", daemon=True)
-        self._thread.start()
+        super().__init__(seconds, self._say, [say])
+        self.daemon = True
+        self.start()
 
-    def _wait(self, say, seconds):
-        if not self._is_over.wait(seconds):
-            with contextlib.suppress(OSError):  # who read it has gone: the program notices by itself
-                say()
+    @staticmethod
+    def _say(say):
+        with contextlib.suppress(OSError):  # standard output is closed
+            say()
 
     def over(self) -> None:
-        """What was waited for is there. Waits for a line that is being said."""
-        self._is_over.set()
-        self._thread.join()
+        """End the thread, after a line that it is printing."""
+        self.cancel()
+        self.join()
 
     def __enter__(self) -> "Patience":
         return self

@@ -243,33 +243,46 @@ def test_a_long_first_step_is_told_once_before_it_and_the_bar_goes_on(monkeypatc
     assert ("4/4" in text) == terminal
 
 
-def test_nothing_waits_any_more_once_the_first_step_or_fit_has_ended(monkeypatch):
+class Waiting:
+    """Stands in for `Patience` that never runs out, and remembers whether it is over."""
+
+    def __init__(self, say):
+        self.waits = True
+
+    def over(self):
+        self.waits = False
+
+
+def test_nothing_waits_once_the_first_step_or_fit_has_ended(monkeypatch):
+    made, waiting = [], []
     monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
     monkeypatch.setattr(
-        "flowkit.training.progress.Patience", lambda say: Patience(say, seconds=threading.TIMEOUT_MAX)
+        "flowkit.training.progress.Patience", lambda say: made.append(Waiting(say)) or made[-1]
     )
-    waiting = []
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
-            waiting.append(any(thread.name == "patience" for thread in threading.enumerate()))
+            waiting.append([one.waits for one in made])
 
     class Fail(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             raise OSError("pretended")
 
-    bar = training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
-    fit([bar, Look()], epochs=1)
-    assert waiting == [True, False, False, False]
-    bar = training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
+    def bar():
+        return training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
+
+    fit([bar(), Look()], epochs=1)
+    assert waiting == [[True], [False], [False], [False]]
+    failed = bar()
     with pytest.raises(OSError, match="pretended"):
-        fit([bar, Fail()], epochs=1)
-    bar.close()
-    assert not any(thread.name == "patience" for thread in threading.enumerate())
-    assert bar.console.file.getvalue() == ""
+        fit([failed, Fail()], epochs=1)
+    assert made[1].waits
+    failed.close()
+    assert not made[1].waits
+    assert failed.console.file.getvalue() == ""
 
 
-def test_patience_says_it_once_when_it_has_run_out_and_never_when_it_is_over():
+def test_patience_calls_once_when_it_runs_out_and_never_when_it_is_over():
     said, told = [], threading.Event()
 
     def say():
@@ -279,11 +292,13 @@ def test_patience_says_it_once_when_it_has_run_out_and_never_when_it_is_over():
     with Patience(say, seconds=0):
         assert told.wait(60)
     assert said == ["long"]
-    Patience(say, seconds=threading.TIMEOUT_MAX).over()
-    with pytest.raises(OSError, match="failed"), Patience(say, seconds=threading.TIMEOUT_MAX):
+    over = Patience(say, seconds=threading.TIMEOUT_MAX)
+    over.over()
+    with pytest.raises(OSError, match="failed"), Patience(say, seconds=threading.TIMEOUT_MAX) as failed:
         raise OSError("failed")
     assert said == ["long"]
-    assert not any(thread.name == "patience" for thread in threading.enumerate())
+    assert not over.is_alive()
+    assert not failed.is_alive()
 
 
 @pytest.mark.parametrize("at_once", [1, 4])

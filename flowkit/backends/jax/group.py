@@ -9,7 +9,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from flowkit.backends.any.group import copy_from_main, drawing_apart, left_to_main, summed
-from flowkit.backends.together import meeting
 
 __all__ = [
     "copy_from_main",
@@ -27,9 +26,10 @@ __all__ = [
     "use_devices",
 ]
 
-_HEARTBEAT = 45  # seconds without one after which a process counts as lost
+_HEARTBEAT = 45  # seconds without one after which JAX ends the others
+_CONNECT = 60  # seconds for JAX to connect processes that have all come
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
-_PIECE = 64 * 2**20  # bytes of each process that are handed on at once
+_PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
 
 def join(address, count, rank, local_rank, seconds):
@@ -47,7 +47,7 @@ def join(address, count, rank, local_rank, seconds):
         rank,
         local_device_ids=None if alone or local_rank is None else [local_rank],
         cluster_detection_method="deactivate",
-        initialization_timeout=int(seconds),
+        initialization_timeout=_CONNECT,
         heartbeat_timeout_seconds=_HEARTBEAT,
         shutdown_timeout_seconds=_DAYS,
     )
@@ -100,11 +100,6 @@ def exchange(data):
     """The bytes that each process gives, in the order of their ranks."""
     if processes() == 1:
         return [data]
-    with meeting():
-        return _exchanged(data)
-
-
-def _exchanged(data):
     # Bytes, since JAX makes an int32 of an int64.
     size = np.array([len(data)], "int64").view("uint8")
     sizes = np.asarray(multihost_utils.process_allgather(size)).view("int64")[:, 0]

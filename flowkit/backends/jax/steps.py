@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-from flowkit.backends.together import meeting
-
 
 def giving_back(step, model):
     """`step(state, iterator)` of Keras's trainer; if it raises, `model` gets its weights back, unless they are gone."""
@@ -20,8 +18,7 @@ def giving_back(step, model):
     def guarded(state, iterator):
         try:
             first = next(iterator)  # beforehand, since a source may take its time to say that it has no more
-            with meeting():  # in a group all processes take a step together
-                return step(state, itertools.chain([first], iterator))
+            return step(state, itertools.chain([first], iterator))
         except BaseException as error:
             if not isinstance(error, StopIteration):  # which says that the data have ended
                 model._step_error = error
