@@ -5,7 +5,7 @@ import os
 import socket
 
 from flowkit.cli.failure import CommandError
-from flowkit.training.own_file import open_own
+from flowkit.training.atomic import open_own
 
 try:
     import fcntl

@@ -12,8 +12,8 @@ from flowkit.cli.flow_file import check_file, read_flow
 from flowkit.cli.nearby import hint, meant_by, runs_beside
 from flowkit.distributed.launcher import starts_again
 from flowkit.training import atomic_path
-from flowkit.training.atomic import remove_all_leftovers
-from flowkit.training.checkpoint_file import previous
+from flowkit.training.atomic import remove_leftovers
+from flowkit.training.checkpoint import previous
 
 _FREE = {"training.checkpoint_minutes"}  # what may differ when a run is resumed: it changes no number
 
@@ -91,7 +91,7 @@ class RunFolder:
         It comes when all that may refuse the run has been asked: until then, nothing in the folder changes.
         """
         for folder in (self.path, self.samples_folder):
-            remove_all_leftovers(folder)
+            remove_leftovers(folder)
         with atomic_path(self.recipe_path) as temporary:
             temporary.write_text(recipes.dumps(recipe), encoding="utf-8")
 

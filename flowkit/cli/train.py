@@ -14,8 +14,8 @@ from flowkit.cli.mean_and_error import mean_and_error
 from flowkit.cli.no_card import note_missing_card
 from flowkit.cli.run_folder import RunFolder
 from flowkit.distributed.failed import naming_the_lost
-from flowkit.training.patience import Patience
-from flowkit.training.targets import TARGETS, require
+from flowkit.training.live_log import TARGETS, require
+from flowkit.training.progress import Patience
 
 _LATENTS = 256  # images or rows whose latents a --log shows
 

@@ -19,7 +19,7 @@ from PIL import Image
 import flowkit
 from flowkit import backends, data, recipes, training
 from flowkit.cli import lock, main
-from flowkit.training import checkpoint_file
+from flowkit.training import checkpoint
 
 pytestmark = pytest.mark.one_engine
 
@@ -752,8 +752,8 @@ def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
 def test_a_refused_resume_changes_nothing(recipe, trained, tmp_path, capsys):
     """On another engine, say, with more epochs: the run's own --resume would then be refused too."""
     run = shutil.copytree(trained, tmp_path / "run")
-    arrays, meta = checkpoint_file.read(run / "checkpoint.npz")
-    checkpoint_file.write(run / "checkpoint.npz", arrays, meta | {"engine": "abacus"}, keep=None)
+    arrays, meta = checkpoint.read(run / "checkpoint.npz")
+    checkpoint.write(run / "checkpoint.npz", arrays, meta | {"engine": "abacus"}, keep=None)
     (run / "samples" / ".epoch-003.png.partial-abc.png").touch()
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for settings in (["--epochs", "12"], ["--set", "sampling.temperature=0.1"]):

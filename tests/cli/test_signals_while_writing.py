@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowkit.cli import main
-from flowkit.training import checkpoint_file
+from flowkit.training import checkpoint
 
 RECIPE = """\
 [model]
@@ -42,5 +42,5 @@ def test_the_checkpoint_is_whole_and_training_ends_after_it(tmp_path, monkeypatc
     monkeypatch.setattr(np, "savez", signalled)
     assert main(["train", str(recipe), "--out", str(run)]) == 143
     assert "terminated after epoch 1; --resume goes on from there" in capsys.readouterr().err
-    _, meta = checkpoint_file.read(run / "checkpoint.npz")
+    _, meta = checkpoint.read(run / "checkpoint.npz")
     assert (meta["epoch"], meta["step"]) == (1, 0)

@@ -9,7 +9,7 @@ from flowkit.bijectors import Shift
 from flowkit.cli import main
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
-from flowkit.training.model_state import assign_metrics, metrics_state, named_metrics
+from flowkit.training.checkpoint import assign_metrics, metrics_state, named_metrics
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 

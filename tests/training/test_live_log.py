@@ -12,8 +12,8 @@ import pytest
 
 from flowkit import training, zoo
 from flowkit.training import Log
-from flowkit.training.histogram import histogram_picture
-from flowkit.training.targets import TARGETS
+from flowkit.training.live_log import TARGETS
+from flowkit.training.pictures import histogram_picture
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (32, 4, 4, 1), dtype="uint8")
 

@@ -92,18 +92,18 @@ def leave():
 
 
 def processes():
-    """How many processes have joined to train one model."""
+    """Return the number of processes that have joined to train one model."""
     distributed = torch.distributed
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def process_rank():
-    """The number of this process in its group, from 0."""
+    """Return the number of this process in its group, from 0."""
     return torch.distributed.get_rank() if processes() > 1 else 0
 
 
 def exchange(data):
-    """The bytes that each process gives, in the order of their ranks."""
+    """Return the bytes of each process, in the order of their ranks."""
     if processes() == 1:
         return [data]
     sizes = _gathered(torch.tensor([len(data)]))
@@ -123,7 +123,7 @@ def _gathered(tensor):
 
 @torch.no_grad()
 def copy_from_main(variables):
-    """Give `variables` the values that they have in process 0, if each process has its own."""
+    """Set `variables` to their values in process 0, if each process has its own."""
     if processes() == 1:
         return
     for variable in variables:
@@ -136,7 +136,7 @@ def copy_from_main(variables):
 
 @torch.no_grad()
 def summed(tensors):
-    """The tensors added up over the processes, if a tensor is not that of all of them already."""
+    """Return the tensors, summed over the processes unless a tensor is shared by all of them."""
     tensors = list(tensors)
     if processes() == 1:
         return tensors
@@ -154,7 +154,7 @@ def summed(tensors):
 
 @torch.no_grad()
 def left_to_main(variables):
-    """Set `variables`, sums of which each process has its own, to 0 in all but process 0, which has those of all."""
+    """Set `variables`, which hold sums over all processes, to 0 in all but process 0, if each process has its own."""
     if process_rank():
         for variable in variables:
             variable.value.zero_()
@@ -162,9 +162,9 @@ def left_to_main(variables):
 
 @contextlib.contextmanager
 def drawing_apart(states):
-    """A scope in which processes draw numbers of their own from seeds that are the same in all, given their states.
+    """Enter a scope in which each process draws its own numbers from seeds, `states`, that are the same in all.
 
-    Process 0 draws what the seeds say. Nothing changes if one program draws for all.
+    Process 0 draws as if it was alone. Nothing changes if one program draws for all.
     """
     rank = process_rank()
     if not rank:
@@ -184,12 +184,12 @@ def drawing_apart(states):
 
 
 def trains_apart():
-    """Whether processes have joined, but Keras would train a model in each of them."""
+    """Return True if processes have joined, but Keras would train a model in each of them."""
     return processes() > 1
 
 
 def is_lost(error):
-    """Whether `error` says that another process does not answer any more."""
+    """Return True if `error` is an engine's about another process that has ended or does not answer."""
     # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
     of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None
     return of_gloo or isinstance(error, torch.distributed.DistError)
