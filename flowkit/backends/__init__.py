@@ -10,6 +10,7 @@ require_engine()
 import keras  # noqa: E402  (after the engine is known to be there)
 
 from flowkit.backends.absent import spare_tensorflow, sparing_tensorflow  # noqa: E402
+from flowkit.backends.any.stretches import Stretch, one_by_one  # noqa: E402
 from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
 from flowkit.backends.together import meetings  # noqa: E402
 
@@ -30,7 +31,6 @@ _captured = _file("captured")
 _constants = _file("constants")
 _convolution = _file("convolution")
 _dense = _file("dense")
-_derivation = _file("derivation")
 _engine = _file("engine")
 _export = _file("export")
 _gradients = _file("gradients")
@@ -51,7 +51,7 @@ _values = _file("values")
 
 Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
-add_up = _derivation.add_up
+add_up = _moves.add_up
 add_to_means = _lean_step.add_to_means
 answering = _recording.answering
 arctan = _numerics.arctan
@@ -78,9 +78,6 @@ cut = _moves.cut
 cut_rows = _moves.cut_rows
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
-derive_alike = _derivation.derive_alike
-derives_together = _derivation.derives_together
-deriving_once = _derivation.deriving_once
 devices = _engine.devices
 draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
@@ -93,7 +90,6 @@ gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
 join = _group.join
-kept_for_this_call = _derivation.kept_for_this_call
 lean_train_step = _lean_step.lean_train_step
 around_steps = _lean_step.around_steps
 known_seeds = _seeds.known_seeds
@@ -131,6 +127,7 @@ tanh = _numerics.tanh
 trains_apart = _group.trains_apart
 transpose = _moves.transpose
 unbind = _moves.unbind
+unstack = _moves.unstack
 unshare = _steps.unshare
 update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
@@ -144,6 +141,7 @@ __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
     "Rows",
+    "Stretch",
     "add_to_means",
     "add_up",
     "answering",
@@ -170,9 +168,6 @@ __all__ = [
     "cut_rows",
     "dealt_dense",
     "dense",
-    "derive_alike",
-    "derives_together",
-    "deriving_once",
     "devices",
     "draw_alone",
     "drawing_apart",
@@ -186,7 +181,6 @@ __all__ = [
     "is_lost",
     "iterate",
     "join",
-    "kept_for_this_call",
     "known_seeds",
     "lean_train_step",
     "leave",
@@ -201,6 +195,7 @@ __all__ = [
     "name",
     "no_grad",
     "norm_is_finite",
+    "one_by_one",
     "plain_array",
     "process_rank",
     "processes",
@@ -231,6 +226,7 @@ __all__ = [
     "transpose",
     "unbind",
     "unshare",
+    "unstack",
     "update_alike",
     "use_devices",
     "use_multi_tensor",

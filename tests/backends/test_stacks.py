@@ -6,10 +6,10 @@ import time
 import keras
 import numpy as np
 import pytest
+from flowkit.bijectors.derivation import Derivations
 
 from flowkit import backends
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling
-from flowkit.bijectors.derivation import Derivations
 from flowkit.conditioners import ConvNet
 
 if backends.name() != "torch":
