@@ -1,12 +1,11 @@
 """Gradients that save memory, on JAX."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
 import keras
-
-from flowkit.backends.jax import drift, stacks
 
 
 def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
@@ -20,7 +19,6 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
     of x, one block is compiled for all of them, in both passes.
     """
     runs = _planned(runs, x, context, inverse)
-    probe = drift.probe(on_drift) if invert else None
 
     def forward(learned, fixed, x, context):
         first, total, kept = x, jnp.zeros((), x.dtype), []
@@ -31,10 +29,10 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
         return (x, total), (first, x, kept)
 
     @jax.custom_vjp
-    def whole(learned, fixed, x, context, probe):
+    def whole(learned, fixed, x, context):
         return forward(learned, fixed, x, context)[0]
 
-    def keep(learned, fixed, x, context, probe):
+    def keep(learned, fixed, x, context):
         outputs, kept = forward(learned, fixed, x, context)
         if not invert:
             kept = (None, None, kept[2])
@@ -53,13 +51,12 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
                 pull_block, (y, grad, shared_grads), own, constants, inputs
             )
             learned_grads.append(own_grads)
-        error = _drift(y, first, last, tolerance) if invert else None
-        if invert and probe is None:
-            _tell(error, on_drift)
-        return learned_grads[::-1], None, grad, shared_grads, None if probe is None else error
+        if invert:
+            _look(y, first, last, tolerance, on_drift)
+        return learned_grads[::-1], None, grad, shared_grads
 
     whole.defvjp(keep, pull)
-    return whole([run.values(True) for run in runs], [run.values(False) for run in runs], x, context, probe)
+    return whole([run.values(True) for run in runs], [run.values(False) for run in runs], x, context)
 
 
 class _Block:
@@ -101,7 +98,8 @@ class _Loop:
 
     def values(self, trainable):
         return jax.tree.map(
-            lambda *alike: stacks.on_top(alike), *(block.variables(trainable) for block in self.blocks)
+            lambda *alike: jnp.stack([variable.value for variable in alike]),
+            *(block.variables(trainable) for block in self.blocks),
         )
 
     def forward(self, learned, fixed, x, context, inverse):
@@ -218,19 +216,20 @@ def _zeros_before(part, y, inverse):
     return jnp.zeros(before(y.shape), y.dtype)
 
 
-def _drift(found, known, y, tolerance):
-    """The relative error of the first input as found; 0 if it is in tolerance, or the numbers had broken before."""
+def _look(found, known, y, tolerance, on_drift):
+    """Report drift, unless the numbers had broken before."""
     size = jnp.maximum(jnp.linalg.norm(jnp.ravel(known)), jnp.finfo(known.dtype).tiny)
     error = jnp.linalg.norm(jnp.ravel(found - known)) / size
     error = jnp.where(jnp.isfinite(jnp.sum(y)), error, 0)
-    return jnp.where(error <= tolerance, 0, error).astype("float32")
-
-
-def _tell(error, on_drift):
-    """Tell the host of drift, and of nothing else, outside of steps that answer with it."""
 
     def report(error):
-        if not error <= 0:  # `vmap` takes both branches
+        if error <= tolerance:  # `vmap` takes both branches
+            return
+        try:
             on_drift(float(error))
+        except (
+            Warning
+        ) as warning:  # made an error; raised in here it would end the step, and the weights with it
+            print(f"{type(warning).__name__}: {warning}", file=sys.stderr)
 
-    jax.lax.cond(error <= 0, lambda _: None, lambda e: jax.debug.callback(report, e), error)
+    jax.lax.cond(error <= tolerance, lambda _: None, lambda e: jax.debug.callback(report, e), error)

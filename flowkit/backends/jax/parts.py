@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import keras
 
 from flowkit.backends.any.parts import compiling_parts, run_part  # noqa: F401  (a whole step is compiled)
-from flowkit.backends.jax import stacks
 
 
 def scans():
@@ -29,6 +28,6 @@ def scan(run, blocks, x, context, inverse):
 
     if len(blocks) == 1 or not keeps_shape():
         return run([part for block in blocks for part in block], x, context, inverse)
-    stacked = [stacks.on_top(alike) for alike in zip(*variables, strict=True)]
+    stacked = [jnp.stack([variable.value for variable in alike]) for alike in zip(*variables, strict=True)]
     y, log_dets = jax.lax.scan(body, x, stacked, reverse=inverse)
     return y, jnp.sum(log_dets, axis=0)

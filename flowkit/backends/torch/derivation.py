@@ -9,9 +9,6 @@ import torch
 from torch._C._functorch import maybe_current_level
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from flowkit.backends.torch.stacks import Column, stacked
-from flowkit.backends.torch.values import values
-
 _KEPT = contextvars.ContextVar("derived", default=None)
 _TRACING = threading.Lock()
 
@@ -43,13 +40,10 @@ def kept_for_this_call():
 def derive_alike(derive, variables, columns):
     """A function () -> for each list of `variables` the tensors of `derive()`, which reads the first list.
 
-    The weights of all are stacked; `columns` is a dict in which those of one chain are known, since both directions
-    read them. What runs on the stacks are the engine's own operations, as `vmap` of `derive` calls them: a trace,
-    without `vmap` and Keras around them, which cost more than what small weights need.
+    The weights of all are stacked. What runs on the stacks are the engine's own operations, as `vmap` of `derive`
+    calls them: a trace, without `vmap` and Keras around them, which cost more than what small weights need.
     """
-    own, traced = [], {}
-    for column in zip(*variables, strict=True) if len(variables) > 1 else ():
-        own.append(columns.setdefault(tuple(map(id, column)), Column(column)))
+    own, traced = list(zip(*variables, strict=True)) if len(variables) > 1 else [], {}
 
     def one(*values):
         with keras.StatelessScope(list(zip(variables[0], values, strict=True))):
@@ -60,8 +54,8 @@ def derive_alike(derive, variables, columns):
             return [derive()] * len(variables)
         first = variables[0][0].value
         if first.is_meta:  # Keras asks for shapes: a trace would keep constants without numbers
-            return [one(*values(some)) for some in variables]
-        stacks = stacked(own)
+            return [one(*(variable.value for variable in some)) for some in variables]
+        stacks = [torch.stack([variable.value for variable in column]) for column in own]
         # A trace has autocast's conversions in it, and constants on its device.
         device = stacks[0].device
         autocast = torch.is_autocast_enabled(device.type)
