@@ -27,7 +27,6 @@ def _file(topic):
 
 
 _backprop = _file("backprop")
-_captured = _file("captured")
 _constants = _file("constants")
 _convolution = _file("convolution")
 _dense = _file("dense")
@@ -36,30 +35,24 @@ _export = _file("export")
 _gradients = _file("gradients")
 _group = _file("group")
 _inference = _file("inference")
-_lean_step = _file("lean_step")
 _moves = _file("moves")
 _numerics = _file("numerics")
-_optimizer = _file("optimizer")
 _parts = _file("parts")
 _precision = _file("precision")
 _recording = _file("recording")
 _replicas = _file("replicas")
 _rows = _file("rows")
-_seeds = _file("seeds")
 _steps = _file("steps")
-_values = _file("values")
 
 Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
 add_up = _moves.add_up
-add_to_means = _lean_step.add_to_means
+after_fit = _steps.after_fit
 answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _inference.as_input
 backprop = _backprop.backprop
 bounded_and_exp = _moves.bounded_and_exp
-captured = _captured.captured
-check_capture = _captured.check_capture
 compile_fully = _inference.compile_fully
 compile_gradients = _gradients.compile_gradients
 compile_inference = _inference.compile_inference
@@ -83,16 +76,12 @@ draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
-giving_back = _steps.giving_back
 holds_weights = _steps.holds_weights
 gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
 join = _group.join
-lean_train_step = _lean_step.lean_train_step
-around_steps = _lean_step.around_steps
-known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
 lgamma = _engine.lgamma
@@ -102,7 +91,6 @@ map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
-norm_is_finite = _optimizer.norm_is_finite
 process_rank = _group.process_rank
 processes = _group.processes
 reaches = _moves.reaches
@@ -117,22 +105,17 @@ run_part = _parts.run_part
 scaled_kernel = _convolution.scaled_kernel
 scan = _parts.scan
 scans = _parts.scans
-several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
 softplus = _numerics.softplus
-step_if = _optimizer.step_if
 summed = _group.summed
 tanh = _numerics.tanh
+train_step = _steps.train_step
 trains_apart = _group.trains_apart
 transpose = _moves.transpose
 unbind = _moves.unbind
 unstack = _moves.unstack
-unshare = _steps.unshare
-update_alike = _optimizer.update_alike
 use_devices = _group.use_devices
-use_multi_tensor = _optimizer.use_multi_tensor
-values = _values.values
 version = _engine.version
 ways_to_write = _export.ways
 write_graph = _export.write_graph
@@ -142,15 +125,13 @@ __all__ = [
     "SUPPORTS_TRAINING",
     "Rows",
     "Stretch",
-    "add_to_means",
     "add_up",
+    "after_fit",
     "answering",
     "arctan",
     "as_input",
     "backprop",
     "bounded_and_exp",
-    "captured",
-    "check_capture",
     "compile_fully",
     "compile_gradients",
     "compile_inference",
@@ -164,6 +145,7 @@ __all__ = [
     "copy_from_main",
     "cos",
     "cumsum",
+    "current",
     "cut",
     "cut_rows",
     "dealt_dense",
@@ -173,7 +155,6 @@ __all__ = [
     "drawing_apart",
     "exchange",
     "float64",
-    "giving_back",
     "gpu_build",
     "gradients",
     "holds_weights",
@@ -181,8 +162,6 @@ __all__ = [
     "is_lost",
     "iterate",
     "join",
-    "known_seeds",
-    "lean_train_step",
     "leave",
     "left_to_main",
     "lgamma",
@@ -194,7 +173,6 @@ __all__ = [
     "meetings",
     "name",
     "no_grad",
-    "norm_is_finite",
     "one_by_one",
     "plain_array",
     "process_rank",
@@ -214,23 +192,18 @@ __all__ = [
     "scan",
     "scans",
     "settle",
-    "several_steps",
     "sin",
     "softplus",
     "spare_tensorflow",
     "sparing_tensorflow",
-    "step_if",
     "summed",
     "tanh",
+    "train_step",
     "trains_apart",
     "transpose",
     "unbind",
-    "unshare",
     "unstack",
-    "update_alike",
     "use_devices",
-    "use_multi_tensor",
-    "values",
     "version",
     "ways_to_write",
     "write_graph",

@@ -22,8 +22,6 @@ def check_training(flow):
     _check_distribution()
     flow.objective.check(flow)
     check_processes()
-    if flow.cuda_graph:
-        backends.check_capture(flow)
     optimizer = getattr(flow, "optimizer", None)
     _check_loss_scaling(flow, optimizer)
     _check_clipping(flow, optimizer)
