@@ -7,15 +7,17 @@ from flowkit.testing.given.contexts import rows
 from flowkit.testing.given.declared import answer_error, declared_log_det
 from flowkit.testing.given.estimates import DRAWS, ERRORS, mean_log_det
 from flowkit.testing.given.leading import leading, tied
+from flowkit.testing.given.mass import mass_is_one
 from flowkit.testing.given.noise import log_density, needs_of
 from flowkit.testing.given.tolerances import ROUNDINGS, log_abs_det, tame
-from flowkit.testing.verdicts.broken import Broken, Undecided, judge, point
+from flowkit.testing.verdicts.broken import Broken, judge, point
 
 
 @clause(
     "log-det",
     "log_det is log|det d output / d input|, by automatic differentiation in float64; of an estimate the mean is; what "
-    "draws part of its output gives log|det d output / d (input, noise)| - log density of the noise",
+    "draws part of its output gives log|det d output / d (input, noise)| - log density of the noise, or a density with "
+    "a mass of 1 if its noise is discrete",
     hint="A sign, a sum over the event, or the number of places (height * width) may be missing.",
     applies=lambda subject: reason if isinstance(reason := leading(subject), str) else None,
 )
@@ -35,7 +37,7 @@ def of_the_jacobian(trial):
         noise = reduced(wobble + eps * np.abs(full), spec, event, latent, plus=True)
     if jac.shape[1] != jac.shape[2]:
         if joint:
-            raise Undecided(f"{jac.shape[1]} outputs of {jac.shape[2]} numbers: not all noise becomes output")
+            return mass_is_one(trial)
         raise Broken(f"as many outputs as inputs ({jac.shape[2]})", f"{jac.shape[1]}")
     oracle, error, _ = log_abs_det(jac, noise, eps)
     if joint:

@@ -9,7 +9,8 @@ from flowkit.testing.verdicts.broken import Broken
 
 @clause(
     "log-det shape",
-    "log_det has shape (batch,) and at least float32; the output has the layer's dtype",
+    "log_det has shape (batch,) and at least float32; the output has the layer's dtype, in which both "
+    "directions compute",
     hint="Sum over the event, not over the batch; return ops.zeros of shape (batch,), or a scalar.",
     per="event",
 )
@@ -27,6 +28,7 @@ def log_det_shape(trial):
                 raise Broken(
                     f"an output of dtype {trial.layer32.compute_dtype} from {side}", value.dtype.name
                 )
+        trial.unit_of(inverse)  # raises Broken for a cast below that dtype
 
 
 @clause(

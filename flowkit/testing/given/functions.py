@@ -7,14 +7,18 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.given import contexts
-from flowkit.testing.verdicts.narrowing import mixed, told
+from flowkit.testing.verdicts.narrowing import mixed, narrowed, told
 
 
 class Functions:
-    """Compiles what the clauses ask for, once. `layer(event)` gives the float64 copy for an event."""
+    """Compile what the clauses need, once.
 
-    def __init__(self, layer):
-        self._layer = layer
+    `layer(event)` returns the float64 copy for an event, `declared(event)` the least precise type that the layer or a
+    part of it declares.
+    """
+
+    def __init__(self, layer, declared):
+        self._layer, self._declared = layer, declared
         self._made, self._eps = {}, {}
         self.narrow = {}  # what computes in less than float64, as `told`
 
@@ -68,7 +72,10 @@ class Functions:
         return self._kept(event, ("gradient", inverse, of, with_context), make)
 
     def eps(self, event, inverse, *given):
-        """The rounding unit of what the float64 copy really computes in, in a direction `given` x, context, noise."""
+        """The rounding unit of what the float64 copy really computes in, in a direction `given` x, context, noise.
+
+        Raises `Broken` if that is less precise than what the layer declares.
+        """
         key = event, inverse
         if key not in self._eps:
             layer = self._layer(event)
@@ -80,9 +87,15 @@ class Functions:
                 if broken is None:
                     raise
                 raise broken from error
-            self.narrow.update(told(steps))
-            # What a layer holds may have been computed in less than it is now used in.
-            self._eps[key] = max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
+            declared = self._declared(event)
+            if rounding_unit(lowest) > rounding_unit(declared):
+                self._eps[key] = lowest, declared, steps
+            else:
+                self.narrow.update(told(steps))
+                # What a layer holds may have been computed in less than it is now used in.
+                self._eps[key] = max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
+        if isinstance(self._eps[key], tuple):
+            raise narrowed(*self._eps[key])
         return self._eps[key]
 
     def _kept(self, event, what, make):

@@ -10,6 +10,7 @@ from keras import ops
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
 from flowkit.contract.one_line import argument
+from flowkit.contract.precision import rounding_unit
 from flowkit.testing.given import contexts
 from flowkit.testing.given.clone import recreate
 from flowkit.testing.given.event_shapes import evenly, event_shapes
@@ -43,7 +44,7 @@ class Subject:
         self.spec = self.model.spec
         copies = KeptCopies(self)
         self.layer, self.weighted, self.forget = copies.layer, copies.weighted, copies.forget
-        functions = Functions(lambda event: self.layer(event, "float64"))
+        functions = Functions(lambda event: self.layer(event, "float64"), self._declared)
         self.function, self.jacobian = functions.value, functions.jacobian
         self.gradient, self.eps, self.narrow = functions.gradient, functions.eps, functions.narrow
         self.events = self._choose_events(event_shapes, most_events)
@@ -89,6 +90,12 @@ class Subject:
     def has(self, inverse):
         """Whether the layer has that direction: forward, unless its spec says "none"."""
         return self.no_inverse is None if inverse else self.spec.forward != "none"
+
+    def _declared(self, event):
+        """The least precise type in which the layer, or a part of its float64 copy, declares to compute."""
+        layers = [self.layer(event), *self.layer(event, "float64")._flatten_layers()]
+        kinds = {layer.compute_dtype for layer in layers if "float" in str(layer.compute_dtype)}
+        return max(kinds, key=rounding_unit)
 
     def forgets(self, *, inverse):
         """Whether that direction forgets something."""

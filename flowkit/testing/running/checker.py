@@ -4,6 +4,7 @@ import time
 import warnings
 from dataclasses import replace
 
+from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clauses.catalogue import CLAUSES
 from flowkit.testing.given.adapters import NOT_APPLICABLE
@@ -12,10 +13,10 @@ from flowkit.testing.given.strategies import examples as some_examples
 from flowkit.testing.given.subject import Subject
 from flowkit.testing.given.trial import Trial
 from flowkit.testing.running.evidence import broken_promise
-from flowkit.testing.running.profiles import profile_of
+from flowkit.testing.running.profiles import ESSENTIAL, profile_of
 from flowkit.testing.running.search import drawn_from, failing
 from flowkit.testing.verdicts import narrowing
-from flowkit.testing.verdicts.broken import Broken, Negligible, Undecided
+from flowkit.testing.verdicts.broken import Broken, Imprecise, Negligible, Undecided
 from flowkit.testing.verdicts.cause import Raised, cause_of, slip_of_the_checker
 from flowkit.testing.verdicts.report import Result
 
@@ -61,12 +62,13 @@ class Check:
         reason = self._not_asked(clause)
         if reason is not None:
             return Result(name, "not asked", reason=reason)
-        tried, judged, note = 0, 0, ""
+        tried, judged, note, imprecise = 0, 0, "", False
         for example in [replay] if replay is not None else self._plan(clause):
             tried += 1
             fault = self._fault(clause, example)
             if isinstance(fault, Undecided):
                 reason = str(fault) or reason
+                imprecise |= isinstance(fault, Imprecise)
                 continue
             cause = _cause(fault)
             if cause in causes:
@@ -81,7 +83,20 @@ class Check:
                 return self._broken(clause, example, fault, tried)
         if judged:
             return Result(name, "kept", judged, note=note)
-        return Result(name, "not asked", tried, reason or _UNTOLD)
+        reason = reason or _UNTOLD
+        unsure = imprecise and name in ESSENTIAL
+        return Result(name, "not asked", tried, reason, self._unverified(name, reason) if unsure else None)
+
+    def _unverified(self, name, reason):
+        """The error of a promise that no example could verify."""
+        return ContractError(
+            name,
+            self.subject.model,
+            expected="an example that can be judged",
+            received=f"none: {reason}",
+            hint="So the promise was not verified. Pass event_shapes= of fewer entries, or more examples=, use "
+            "operations that keep float64, or waive the clause: waived={" + repr(name) + ": reason}.",
+        )
 
     @property
     def notes(self):
@@ -191,9 +206,9 @@ def results_of(names, run, waived, *, raises):
         start = time.perf_counter()
         result = run(name, causes)
         result = replace(result, seconds=time.perf_counter() - start)
-        if result.verdict == "broken" and name in waived:
+        if result.error is not None and name in waived:
             result = replace(result, verdict="waived", reason=waived[name], error=None, cause=None)
-        elif result.verdict == "broken":
+        elif result.error is not None:
             if raises:
                 raise result.error
             if result.cause is not None:
@@ -203,8 +218,8 @@ def results_of(names, run, waived, *, raises):
 
 
 def _cause(fault):
-    """The error behind a fault, if there is one."""
-    if isinstance(fault, Raised):
+    """What other clauses fail by as well: the error behind a fault, or a cast; None if there is none."""
+    if getattr(fault, "cause", None) is not None:
         return fault.cause
     behind = getattr(fault, "__cause__", None)
     return None if behind is None else cause_of(behind)

@@ -49,7 +49,8 @@ def _first_broken(strategy, name, count, options, causes, notes):
     if judged:
         return Result(name, "kept", len(judged))
     reasons = dict.fromkeys(result.reason for result in results.values())
-    return Result(name, "not asked", len(results), "; ".join(reasons))
+    error = next((result.error for result in results.values() if result.error is not None), None)
+    return Result(name, "not asked", len(results), "; ".join(reasons), error)
 
 
 def _key(drawn):

@@ -48,7 +48,7 @@ class Case:
         `profile` is the pytest session's, if it is None.
         """
         result, reason = self._checker(profile).run(clause), _reason(self.waived, clause)
-        if result.verdict == "broken":
+        if result.error is not None:
             if accepted := reason or _reason(self.tolerated, clause):
                 pytest.xfail(accepted)
             raise result.error

@@ -13,15 +13,15 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
+from flowkit._engine import run_on
 from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.given.declared import declared
 from flowkit.testing.given.example import Example
 from flowkit.testing.given.subject import Subject
-from flowkit.testing.given.target import found, name_of
 from flowkit.testing.given.tolerances import ROUNDINGS
 from flowkit.testing.given.trial import Trial
-from flowkit.testing.running.worker import run_on
+from flowkit.testing.target import found, name_of
 
 DIRECTIONS = 3
 """How many times inputs and weights are moved to see how far gradients move with them."""

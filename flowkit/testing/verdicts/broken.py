@@ -8,14 +8,25 @@ import numpy as np
 class Broken(Exception):
     """A promise does not hold: what was expected and received, and by how much if that is a number.
 
-    `size`, at least 1, is that of the numbers that differ.
+    `size`, at least 1, is that of the numbers that differ. `cause` is the same for all clauses that fail because of it.
     """
 
-    def __init__(self, expected, received, *, measured=None, allowed=None, sample=None, hint=None, size=1.0):
+    def __init__(
+        self,
+        expected,
+        received,
+        *,
+        measured=None,
+        allowed=None,
+        sample=None,
+        hint=None,
+        size=1.0,
+        cause=None,
+    ):
         super().__init__(f"expected {expected}, received {received}")
         self.expected, self.received = expected, received
         self.measured, self.allowed, self.sample, self.hint = measured, allowed, sample, hint
-        self.size = size
+        self.size, self.cause = size, cause
 
     def negligible(self, unit):
         """Whether the error is below one rounding of a number of that size, in a precision of rounding `unit`."""
@@ -27,7 +38,11 @@ LEAST = 2.0**-23
 
 
 class Undecided(Exception):
-    """Nothing of this example could be judged; the message says why, if it is not for rounding alone."""
+    """Nothing of this example could be judged; the message says why."""
+
+
+class Imprecise(Undecided):
+    """Nothing of this example could be judged, for lack of precision."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,7 @@ class Negligible:
 
 
 def judge(expected, received, allowed, *, what, where=None, among=None, gap=None):
-    """Raise `Broken` for the worst entry of |expected - received| > allowed, `Undecided` if none can be judged.
+    """Raise `Broken` for the worst entry of |expected - received| > allowed, `Imprecise` if none can be judged.
 
     An entry whose allowed error reaches a sixteenth of its size has no digits left to judge. `among` (batch,) tells
     which samples count; `where` are the inputs, for the message.
@@ -52,7 +67,7 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
         broken = decided & ~(gap <= allowed)
         if not broken.any():
             if not decided.any():
-                raise Undecided
+                raise Imprecise
             return
         size = np.maximum(1, size)
         # An error that most layers can show goes before one they cannot.

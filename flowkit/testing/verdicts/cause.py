@@ -37,15 +37,15 @@ class Raised(Broken):
     """A promise broken by an error: there is no answer to judge."""
 
     def __init__(self, error):
-        self.cause, hint = cause_of(error), getattr(error, "hint", None)
+        cause, hint = cause_of(error), getattr(error, "hint", None)
         if traced.complaint(error):
-            at = "" if self.cause.line else f" at {traced.place(error)}"
+            at = "" if cause.line else f" at {traced.place(error)}"
             text, hint = f"a stop of the compiler{at}, where {traced.ASKS}", traced.HINT
         elif isinstance(error, ContractError):
             text = f"a ContractError: expected {error.expected}, received {error.received}"
         else:
             text = f"{type(error).__name__}: {said(error)}"
-        super().__init__("an answer", text, hint=hint)
+        super().__init__("an answer", text, hint=hint, cause=cause)
 
 
 def cause_of(error):

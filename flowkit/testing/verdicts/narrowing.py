@@ -35,6 +35,24 @@ def mixed(error, steps):
     )
 
 
+def narrowed(lowest, declared, steps):
+    """The broken promise of a layer that computes in type `lowest`, less precise than the `declared` one."""
+    places = [what for what, kind in told(steps).items() if kind == lowest]
+    what = f"{lowest} from {places[0]}" if places else lowest
+    hint = (
+        "Do not cast below the layer's compute_dtype: only a part with a dtype of its own, such as a network under a "
+        "mixed policy, may compute in less."
+    )
+    if places and (keeps := _instead(places[0])):
+        hint = f"{keeps.strip(' ()')}."
+    return Broken(
+        f"both directions to compute in {declared}, as the layer's dtype says, or better",
+        what,
+        hint=hint,
+        cause=f"it computes in {what}",
+    )
+
+
 def _instead(what):
     name = re.match(r"`ops\.(\w+)`", what)
     name = name and name[1]

@@ -46,22 +46,23 @@ class Result:
     """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
 
     `cause` is the error that broke it, if it was one; `seconds` the time it took; `note` a difference that the
-    layer's own precision cannot show.
+    layer's own precision cannot show. A clause that is "not asked" and has an `error` is one that a bijector must keep,
+    and that was not verified for lack of precision.
     """
 
     clause: str
     verdict: str
     examples: int = 0
     reason: str = ""
-    error: BrokenPromise | None = field(default=None, repr=False)
-    cause: Cause | None = field(default=None, repr=False)
+    error: ContractError | None = field(default=None, repr=False)
+    cause: Cause | str | None = field(default=None, repr=False)
     seconds: float = field(default=0.0, compare=False)
     note: str = ""
 
 
 @dataclass
 class Report:
-    """All clauses of one bijector on one engine. True if nothing is broken; prints as a table.
+    """All clauses of one bijector on one engine. True if nothing is broken or unverified; prints as a table.
 
     `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
 
@@ -78,10 +79,10 @@ class Report:
         self.notes = [*self.notes, *(f"{r.clause}: {r.note}" for r in self.results if r.note)]
 
     def __bool__(self):
-        return not self.broken
+        return not self.broken and not self.unverified
 
     def __repr__(self):
-        counts = Counter(result.verdict for result in self.results)
+        counts = Counter(_word(result) for result in self.results)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         return f"Report({self.bijector} on {self.engine}: {told})"
 
@@ -90,12 +91,20 @@ class Report:
         """The results of the clauses that do not hold."""
         return [result for result in self.results if result.verdict == "broken"]
 
+    @property
+    def unverified(self) -> list[Result]:
+        """The results of round trips and log-dets that could not be judged at any example, for lack of precision."""
+        return [
+            result for result in self.results if result.verdict == "not asked" and result.error is not None
+        ]
+
     def __getitem__(self, clause):
         return next(result for result in self.results if result.clause == clause)
 
     def __str__(self):
         width = max(len(result.clause) for result in self.results)
-        lines = [f"{self.bijector} on {self.engine}"]
+        unsure = ", ".join(repr(result.clause) for result in self.unverified)
+        lines = [f"{self.bijector} on {self.engine}" + (f": NOT VERIFIED: {unsure}" if unsure else "")]
         for result in self.results:
             count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
             lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
@@ -116,7 +125,7 @@ class Report:
             row |= {"examples": result.examples, "reason": result.reason}
             row["seconds"] = round(result.seconds, 3)
             if result.error is not None:
-                row |= {"message": str(result.error), "replay": result.error.replay}
+                row |= {"message": str(result.error), "replay": getattr(result.error, "replay", "")}
             rows.append(row)
         return {
             "bijector": self.bijector,
@@ -125,6 +134,10 @@ class Report:
             "notes": self.notes,
             "clauses": rows,
         }
+
+
+def _word(result):
+    return "not verified" if result.verdict == "not asked" and result.error is not None else result.verdict
 
 
 def times(results, most=3):

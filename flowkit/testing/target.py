@@ -3,8 +3,16 @@
 import difflib
 import importlib
 import inspect
+import json
 import sys
 from pathlib import Path
+
+from hypothesis.strategies import SearchStrategy
+
+from flowkit.contract import FlowLayer
+from flowkit.distributions import Distribution
+from flowkit.testing.running.check import check_bijector
+from flowkit.testing.running.profiles import profile_of
 
 
 def found(name):
@@ -22,17 +30,57 @@ def found(name):
     return target
 
 
-def without_arguments(make, name):
-    """`make`; a ValueError for a class that asks for arguments, which nobody gives."""
-    if inspect.isclass(make):
+def report(name, options):
+    """Check what `name` names, as `flowkit check` does in a process of each engine; print one line of JSON."""
+    options = json.loads(options)
+    try:
+        profile_of(options.get("profile", "full"))
+        make = checkable(found(name), name)
+    except ValueError as error:
+        answer = {"misused": str(error)}
+    else:
+        answer = check_bijector(make, raises=False, **options).as_dict()
+    print("\n" + json.dumps(answer))
+
+
+def checkable(thing, name):
+    """Return `thing` if it is, or makes, a bijector; raise ValueError otherwise. Call nothing.
+
+    A function must be of the module's own package, outside the standard library, and have no parameter, or one named
+    `draw`.
+    """
+    if inspect.isclass(thing) and issubclass(thing, FlowLayer):
         try:
-            inspect.signature(make).bind()
+            inspect.signature(thing).bind()
         except TypeError as error:
             raise ValueError(
                 f"{name!r}: {error}; expected what makes a bijector without any: write a function beside it, "
-                f"def one(): return {make.__name__}(...)"
+                f"def one(): return {thing.__name__}(...)"
             ) from None
-    return make
+        return thing
+    if isinstance(thing, (FlowLayer, SearchStrategy)) or _makes_one(thing, name):
+        return thing
+    if isinstance(thing, Distribution) or (inspect.isclass(thing) and issubclass(thing, Distribution)):
+        hint = "flowkit.testing.check_distribution checks a distribution"
+    elif hasattr(thing, "bijector"):
+        hint = "name the bijector of a flow"
+    else:
+        hint = "write a function in a module of your own, def one(): return ..."
+    kind = f"the class {thing.__name__}" if inspect.isclass(thing) else f"a {type(thing).__name__}"
+    raise ValueError(
+        f"{name!r} is {kind}, expected a Bijector or Surjection, its class or a function: {hint}"
+    )
+
+
+def _makes_one(thing, name):
+    if not inspect.isfunction(thing):
+        return False
+    module = name.rpartition(":")[0]
+    own = Path(module).stem if module.endswith(".py") else module
+    packages = {own.partition(".")[0], thing.__module__.partition(".")[0]}
+    if len(packages) > 1 or packages & sys.stdlib_module_names:
+        return False
+    return list(inspect.signature(thing).parameters) in ([], ["draw"])
 
 
 def _imported(module):
