@@ -11,8 +11,8 @@ from hypothesis.strategies import SearchStrategy
 
 from flowkit.contract import FlowLayer
 from flowkit.distributions import Distribution
-from flowkit.testing.running.check import check_bijector
-from flowkit.testing.running.profiles import profile_of
+from flowkit.testing.check import check_bijector
+from flowkit.testing.checker import profile_of
 
 
 def found(name):

@@ -16,7 +16,7 @@ from flowkit.bijectors import ActNorm, Permute, Scale, Shift
 from flowkit.cli import main
 from flowkit.contract import ContractError
 from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
-from flowkit.testing.clauses.catalogue import CLAUSES
+from flowkit.testing.clauses import CLAUSES
 from flowkit.testing.target import report
 from tests.testing import things
 from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
@@ -229,19 +229,16 @@ def test_a_replay_takes_what_was_drawn_and_nothing_else():
     def make(draw):
         return Shift(float(draw(st.integers(0, 5))))
 
-    with pytest.raises(ValueError, match="1 more than"):
-        check_bijector(make, replay=Example((2,)), drawn=(0, 1))
-    with pytest.raises(ValueError, match="fewer than"):
-        check_bijector(make, replay=Example((2,)), drawn=())
+    for drawn in (b"", b"AXic", b"no blob at all"):
+        with pytest.raises(ValueError, match="does not fit this bijector"):
+            check_bijector(make, replay=Example((2,)), drawn=drawn)
     with pytest.raises(ValueError, match="give replay="):
-        check_bijector(make, drawn=(0,))
+        check_bijector(make, drawn=b"AXic")
 
 
 def test_a_replay_of_a_drawn_bijector_asks_for_what_was_drawn():
     with pytest.raises(ValueError, match="needs drawn="):
         check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)))
-    with pytest.raises(ValueError, match="fewer than this bijector draws"):
-        check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)), drawn=())
 
 
 @pytest.mark.parametrize("make", [things.Slip, things.SlipInBuild])

@@ -7,8 +7,7 @@ from keras import ops
 from flowkit.bijectors import Chain, Elementwise, Scale, Shift
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.testing import Case, check_bijector
-from flowkit.testing.clauses import round_trip
-from flowkit.testing.clauses.catalogue import CLAUSES
+from flowkit.testing.clauses import CLAUSES, maps
 from tests.testing.drawing_layers import Folded, Signed
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
 
@@ -163,6 +162,6 @@ def test_an_error_that_it_can_show_is_none():
 
 
 def test_a_slip_of_the_checker_s_own_is_no_verdict_on_a_layer(monkeypatch):
-    monkeypatch.delattr(round_trip, "tame")
+    monkeypatch.delattr(maps, "tame")
     with pytest.raises(NameError, match="tame"):
         check_bijector(Scale(2.0), **QUICK)
