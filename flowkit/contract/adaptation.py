@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 from keras import ops
 
 from flowkit.contract.errors import ContractError, label
@@ -33,15 +34,25 @@ def warn_of_constants(layer, log_scale):
 def adapted_flag(layer):
     """The weight that says whether `adapt` was called: saved with the layer, never trained.
 
-    Its name is how `is_adapted` finds it, at any depth.
+    Its name is how `adapted_flags` finds it, at any depth.
     """
     return layer.add_weight(shape=(), initializer="zeros", dtype="bool", name="adapted", trainable=False)
 
 
+def adapted_flags(layer):
+    """The flags of `layer` and of the layers inside it; that of a `Repeat` has an entry for each copy."""
+    return [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
+
+
 def is_adapted(layer):
     """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
-    flags = [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
-    return all(bool(ops.all(flag.value)) for flag in flags)
+    return all(bool(ops.all(flag.value)) for flag in adapted_flags(layer))
+
+
+def mark_adapted(layer):
+    """Set all flags of `layer` and of the layers inside it: the statistics came with the weights."""
+    for flag in adapted_flags(layer):
+        flag.assign(np.ones(flag.shape, "bool"))
 
 
 def refuse_unadapted(layer):
@@ -74,7 +85,7 @@ def adapt_inside(layer, ask, again):
     flagged = [
         inner
         for inner in layer._flatten_layers(include_self=False)
-        if hasattr(inner, "adapt") and any(v.name.endswith("adapted") for v in inner.non_trainable_variables)
+        if hasattr(inner, "adapt") and adapted_flags(inner)
     ]
     # One that holds others hands on to them what they are to see.
     held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}
