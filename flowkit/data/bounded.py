@@ -1,7 +1,9 @@
 """How much memory a file may ask for. A file that is small on disk can hold or declare far more."""
 
 import math
+import stat
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -28,6 +30,14 @@ def check_shape(shape: Iterable[int], itemsize: int, max_bytes: float, name: str
     rows = sides[0] if sides else 0
     check_bytes(max(taken + PER_IMAGE * rows, *sides, 0), max_bytes, name)
     return taken
+
+
+def regular_size(path: str | Path) -> int:
+    """Return the bytes of the file at `path`; FileError if it is a folder, pipe, device or socket, or a link to one."""
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(f"{path}: expected a regular file, received a folder, pipe or device.")
+    return status.st_size
 
 
 def check_bytes(taken: int, max_bytes: float, name: str) -> None:

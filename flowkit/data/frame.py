@@ -4,6 +4,7 @@ Neither is imported before a frame has to be made: what is given tells which it 
 """
 
 import importlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 LIBRARIES = ("pandas", "polars")
+MOST_COLUMNS = 2**16  # of a table whose columns have names
 
 
 def is_frame(x: Any) -> bool:
@@ -30,20 +32,21 @@ class Columns:
     names: tuple[str | int, ...]
     library: str | None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a library that is not one of `LIBRARIES` or None, and for names that name no columns.
+
+        A saved flow restores both from its file, so neither can be trusted.
+        """
+        if self.library is not None and self.library not in LIBRARIES:
+            raise ValueError(
+                f"Columns: expected 'pandas', 'polars' or None as library, received {self.library!r}."
+            )
+        check_names(self.names)
+
     @classmethod
     def of(cls, frame: Any) -> "Columns":
-        """Those of `frame`. Raises ValueError for names that are given twice, or are neither words nor numbers."""
-        names, library = list(frame.columns), _library(frame)
-        odd = [name for name in names if isinstance(name, bool) or not isinstance(name, str | int)]
-        if odd:
-            raise ValueError(f"expected columns that are named by a word or a number, received {odd[0]!r}.")
-        twice = sorted({str(name) for name in names if names.count(name) > 1})
-        if twice or not names or library is None:
-            received = (
-                f"{_listed(twice)} more than once" if twice else f"{type(frame).__name__} without columns"
-            )
-            raise ValueError(f"expected a frame with a name for each column, received {received}.")
-        return cls(tuple(names), library)
+        """Return the columns of `frame`. Raises ValueError for repeated names, and names of other types."""
+        return cls(tuple(frame.columns), _library(frame))
 
     def values(self, frame: Any) -> np.ndarray:
         """The entries of `frame`, (rows, columns), its columns put in order by their names.
@@ -51,9 +54,10 @@ class Columns:
         A column without missing entries keeps its type, as far as one array has one. Raises ValueError, with the
         names, for columns that are missing or were not there before, and for one that holds no numbers.
         """
-        given = Columns.of(frame).names
+        given = dict.fromkeys(Columns.of(frame).names)  # a set in order
         missing = [name for name in self.names if name not in given]
-        more = [name for name in given if name not in self.names]
+        known = set(self.names)
+        more = [name for name in given if name not in known]
         if missing or more:
             found = [
                 f"{_listed(names)} {word}"
@@ -80,6 +84,22 @@ class Columns:
                 f"{self.library}, or set flow.columns = None for arrays."
             ) from None
         return library.DataFrame({name: values[:, i] for i, name in enumerate(self.names)})
+
+
+def check_names(names: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return `names`; ValueError unless they are 1 to `MOST_COLUMNS` different words or whole numbers."""
+    if not 0 < len(names) <= MOST_COLUMNS:
+        raise ValueError(f"expected 1 to {MOST_COLUMNS:,} columns, received {len(names):,}.")
+    odd = [name for name in names if isinstance(name, bool) or not isinstance(name, str | int)]
+    if odd:
+        raise ValueError(f"expected columns that are named by a word or a number, received {odd[0]!r}.")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(
+            f"expected a name of its own for each column, received {_listed(twice)} more than once. Rename or leave "
+            "out all but one."
+        )
+    return names
 
 
 def _library(x):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes
+from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
 from flowkit.data.geometry import crop_and_resize
 
 # Pillow knows many more, some of which start other programs.
@@ -26,6 +26,7 @@ def read_image(
     """
     from PIL import Image, ImageOps
 
+    regular_size(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_ratio, check_shape, read_exactly
+from flowkit.data.bounded import MAX_BYTES, FileError, check_ratio, check_shape, read_exactly, regular_size
 
 _PARSERS = {  # version -> (bytes that the header's length takes, how NumPy reads what follows)
     1: (2, np.lib.format.read_array_header_1_0),
@@ -46,7 +46,7 @@ def map_npy(
     The .npy file may be a part of another one, its bytes `start` to `stop`, and be called `name`.
     """
     name = name or str(path)
-    size = path.stat().st_size
+    size = regular_size(path)
     with open(path, "rb") as file:
         file.seek(start)
         shape, fortran, dtype = _header(file, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError
+from flowkit.data.bounded import MAX_BYTES, FileError, regular_size
 from flowkit.data.npy_file import map_npy, read_npy, unreadable
 
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others unpack a block of any size at once
@@ -21,7 +21,7 @@ class NpzFile:
     """
 
     def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES):
-        self._path, self._max_bytes, self._size = path, max_bytes, Path(path).stat().st_size
+        self._path, self._max_bytes, self._size = path, max_bytes, regular_size(path)
         self._file = _ShortReads(io.FileIO(path))
         try:
             self._zip = zipfile.ZipFile(self._file)

@@ -10,7 +10,7 @@ import numpy as np
 from flowkit.contract.arguments import whole_number
 from flowkit.data import cifar10, digits, fashion_mnist
 from flowkit.data.array_file import load_npy, load_npz
-from flowkit.data.bounded import MAX_BYTES, check_shape
+from flowkit.data.bounded import MAX_BYTES, check_shape, regular_size
 from flowkit.data.dataset import Dataset
 from flowkit.data.geometry import check_channels, check_size, convert_channels, resize_arrays
 from flowkit.data.idx import has_idx, load_idx_file, load_idx_folder, looks_like_idx
@@ -138,6 +138,8 @@ def existing_path(source):
     if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
         path, key = Path(inside[1]), inside[2]
     if path.exists():
+        if not path.is_dir():
+            regular_size(path)
         return path, key
     names = ", ".join(NAMES)
     looks_like_path = not isinstance(source, str) or os.sep in source or "/" in source

@@ -85,6 +85,8 @@ def load_table(
     check_split(split)
     try:
         path, key = existing_path(source)
+    except FileError:
+        raise
     except ValueError:
         kind = "a name of images" if source in NAMES else "no path that exists"
         raise ValueError(f"source: expected the path of {_READ}, received {source!r}, {kind}.") from None
@@ -169,10 +171,17 @@ def _read_parquet(path, max_bytes):
             "table as .csv."
         ) from None
     try:
-        lazy = polars.scan_parquet(path)
-        # Of the file's own table, before any of it is read.
-        shape = (lazy.select(polars.len()).collect().item(), len(lazy.collect_schema()))
+        # `path` as it is: a pattern such as x[1].parquet would read other files.
+        lazy = polars.scan_parquet(path, glob=False)
+        schema = lazy.collect_schema()
+        shape = (lazy.select(polars.len()).collect().item(), len(schema))
+        # Before any of it is read. Text can unpack to any size, so numbers alone are read.
         check_shape(shape, 8, max_bytes, str(path))
+        words = [name for name, kind in schema.items() if not (kind.is_numeric() or kind == polars.Boolean)]
+        if words:
+            raise FileError(
+                f"{path}: expected numbers in column {words[0]!r}, received {schema[words[0]]}. Leave it out."
+            )
         frame = lazy.collect()
     except polars.exceptions.PolarsError as error:
         reason = (str(error).splitlines() or [""])[0][:100]
