@@ -1,24 +1,24 @@
-"""Cut the part of Fashion-MNIST that flowkit carries: `python -m flowkit.data.cut_fashion_mnist`.
+"""Cut the part of Fashion-MNIST that flowkit carries: `python tests/data/cut_fashion_mnist.py`.
 
 Reads the full set as Debian's package dataset-fashion-mnist installs it and writes
-`fashion_mnist.npz` beside this file. Running it again gives the same arrays; the last line it
-prints is the SHA-256 that `fashion_mnist.py` states.
+`flowkit/data/fashion_mnist.npz`. Running it again gives the same arrays; the last line that it
+prints is the SHA-256 that `flowkit/data/named.py` states.
 """
 
 import hashlib
 
 import numpy as np
 
-from flowkit.data.fashion_mnist import CLASSES, EMBEDDED, EMBEDDED_SHA256, load_full
+from flowkit.data.named import CLASSES, EMBEDDED, EMBEDDED_SHA256, load_full
 
 PER_CLASS = {"train": 500, "test": 100}
 SEED = 0
 
 
 def balanced_rows(labels, per_class, seed):
-    """Row numbers of `per_class` images of each class, one of each class in every ten.
+    """Return row numbers of `per_class` images of each class, one of each class in every ten.
 
-    So that any prefix of the result is balanced, which a plain shuffle only is on average.
+    Any prefix of them is balanced, which a plain shuffle is only on average.
     """
     rng = np.random.default_rng(seed)
     by_class = [
@@ -28,7 +28,7 @@ def balanced_rows(labels, per_class, seed):
 
 
 def cut(load_split=load_full):
-    """The four arrays of the embedded file, by name; `load_split(split)` gives the full set."""
+    """Return the four arrays of the embedded file, by name; `load_split(split)` returns the full set."""
     arrays = {}
     for split, per_class in PER_CLASS.items():
         images, labels = load_split(split)
@@ -39,7 +39,7 @@ def cut(load_split=load_full):
 
 
 def arrays_sha256(arrays):
-    """SHA-256 of the arrays' bytes. The .npz file's own bytes depend on the zlib that wrote it."""
+    """Return the SHA-256 of the arrays' bytes. The .npz file's own bytes depend on the zlib that wrote it."""
     digest = hashlib.sha256()
     for name in ("train_images", "train_labels", "test_images", "test_labels"):
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
