@@ -58,7 +58,7 @@ class BlockAutoregressive(Bijector):
             )
         refuse_second_input(self, conditioner)
         self.units = whole_number(units, "BlockAutoregressive's units", least=1)
-        self.depth = whole_number(depth, "BlockAutoregressive's depth", least=1)
+        self.depth = whole_number(depth, "BlockAutoregressive's depth", least=1, most=1024)
         self.conditioner = conditioner
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse="iterative", context=context)

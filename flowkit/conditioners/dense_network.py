@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.dense import Dense
+from flowkit.conditioners.dense import Dense, activation_of
 from flowkit.contract import Conditioner
 from flowkit.contract.conditioner import as_type
 
@@ -21,7 +21,7 @@ class DenseNetwork(Conditioner):
 
     def __init__(self, *, activation: Any = "relu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
+        self.activation = activation_of(activation, type(self).__name__)
 
     def _context_bias(self, width):
         """What the context adds to the first layer, of that width; None if the network reads none."""

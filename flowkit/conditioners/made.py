@@ -1,9 +1,10 @@
 """A masked network whose answer for each entry depends on those before it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from flowkit import backends
 from flowkit.conditioners.masked_network import MaskedNetwork
@@ -44,8 +45,7 @@ class MADE(MaskedNetwork):
     ) -> None:
         hidden = widths(hidden, "MADE's hidden")
         if degrees is not None:
-            told, each = degrees, degrees if hasattr(degrees, "__len__") else [degrees]
-            degrees = [whole_numbers(some, "MADE's degrees") for some in each]
+            told, degrees = degrees, [whole_numbers(some, "MADE's degrees") for some in _listed(degrees)]
             lengths = [len(some) for some in degrees]
             if lengths != hidden or any(some != sorted(some) for some in degrees):
                 raise ValueError(
@@ -70,3 +70,8 @@ class MADE(MaskedNetwork):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden": self.hidden, "degrees": self.degrees}
+
+
+def _listed(degrees):
+    """Return the degrees as an iterable of lists; a single number, or an array of it, as one list."""
+    return degrees if isinstance(degrees, Iterable) and np.ndim(degrees) > 0 else [degrees]

@@ -10,6 +10,7 @@ import numpy as np
 
 from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.dense import activation_of
 from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import shown
@@ -43,7 +44,7 @@ class MaskedNetwork(Conditioner):
     ) -> None:
         super().__init__(**kwargs)
         self._widths, self._degrees = widths, degrees
-        self.activation = keras.activations.get(activation)
+        self.activation = activation_of(activation, type(self).__name__)
         self.bias = None
         if self.context != "none":
             self.bias = ContextBias(widths[0], num_classes=self.num_classes, dtype=self.dtype_policy)

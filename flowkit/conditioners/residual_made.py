@@ -46,8 +46,8 @@ class ResidualMADE(MaskedNetwork):
         activate_last: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = whole_number(width, "ResidualMADE's width", least=1)
-        blocks = whole_number(blocks, "ResidualMADE's blocks", least=1)
+        width = whole_number(width, "ResidualMADE's width", least=1, most=2**20)
+        blocks = whole_number(blocks, "ResidualMADE's blocks", least=1, most=1024)
         if degrees is not None:
             degrees = whole_numbers(degrees, "ResidualMADE's degrees")
             if len(degrees) != width or degrees != sorted(degrees):

@@ -52,8 +52,8 @@ class ResidualMLP(DenseNetwork):
                 "ResidualMLP's gated: expected a context to make the gates of, received context='none'."
             )
         self.gated, self.activate_last = bool(gated), bool(activate_last)
-        self.width = whole_number(width, "width", least=1)
-        self.blocks = whole_number(blocks, "blocks", least=1)
+        self.width = whole_number(width, "ResidualMLP's width", least=1, most=2**20)
+        self.blocks = whole_number(blocks, "ResidualMLP's blocks", least=1, most=1024)
         self.first = self._dense(self.width)
         self.inner = [
             self._dense(self.width, **({"kernel_initializer": "zeros"} if second else {}))

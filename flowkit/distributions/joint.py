@@ -1,12 +1,12 @@
 """Densities of groups of columns that are independent of each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 
 from flowkit.contract import ContractError, Domain
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import shown, whole_numbers
 from flowkit.contract.building import build_for
 from flowkit.contract.pick import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
@@ -30,11 +30,14 @@ class Joint(Distribution):
 
     def __init__(self, parts: Sequence[Any], places: Sequence[Sequence[int]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not isinstance(parts, Iterable):
+            raise TypeError(f"Joint expects a list of distributions, received {shown(parts)}.")
         for part in parts:
             if not isinstance(part, Distribution):
                 raise TypeError(f"Joint expects a list of distributions, received {part!r} in it.")
         self.parts = list(parts)
-        self.places = [[whole_number(i, "Joint's places", least=0) for i in some] for some in places]
+        listed = places if isinstance(places, Iterable) and not isinstance(places, str) else [places]
+        self.places = [whole_numbers(some, "Joint's places") for some in listed]
         told = sorted(place for some in self.places for place in some)
         if len(self.parts) != len(self.places) or not all(self.places) or told != list(range(len(told))):
             raise ValueError(

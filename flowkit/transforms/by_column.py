@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.contract import ContractError, Domain
+from flowkit.contract.arguments import shown
 from flowkit.contract.pick import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.transforms.transform import Transform
@@ -31,6 +32,8 @@ class ByColumn(Transform):
     by_column = True
 
     def __init__(self, transforms: Iterable[Transform]) -> None:
+        if not isinstance(transforms, Iterable):
+            raise TypeError(f"ByColumn expects a list of transforms, received {shown(transforms)}.")
         self.transforms = list(transforms)
         for transform in self.transforms:
             if not isinstance(transform, Transform):
