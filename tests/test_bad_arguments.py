@@ -35,7 +35,7 @@ def singular():
     [
         (lambda: Flow(ActNorm(), base="normal"), TypeError, "expects a base density"),
         (lambda: Flow(ActNorm(), base=Normal), TypeError, "expects a base density"),
-        (lambda: Coupling("mlp"), TypeError, "expects a Conditioner or a Keras layer"),
+        (lambda: Coupling("mlp"), TypeError, "expected a Conditioner or a Keras layer"),
         (lambda: MLP(64), ValueError, "a list of widths, such as [64, 64], received 64"),
         (
             lambda: MADE([2], degrees=np.array(3)),

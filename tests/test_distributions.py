@@ -149,7 +149,7 @@ def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
         flow.log_prob(x, context=np.zeros((4, 5, 3), "float32"))
     with pytest.raises(ContractError, match="given the context as its input"):
         base(conditioner=MLP([4], context="required"))
-    with pytest.raises(TypeError, match="expects a Conditioner or a Keras layer"):
+    with pytest.raises(TypeError, match="expected a Conditioner or a Keras layer"):
         base(conditioner="mlp")
 
 

@@ -1,6 +1,6 @@
 """The dense layers of the conditioners."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 
@@ -9,12 +9,12 @@ from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import deal
 
 
-def activation_of(given: Any, owner: str) -> Any:
+def activation_of(given: Any, name: str) -> Any:
     """Return the activation that a name, a config, a function or a layer stands for.
 
     Raises ValueError for anything else, such as a class of Keras: called, it would make a layer.
 
-    >>> activation_of("relu", "MLP").__name__
+    >>> activation_of("relu", "MLP's activation").__name__
     'relu'
     """
     try:
@@ -23,10 +23,13 @@ def activation_of(given: Any, owner: str) -> Any:
         found = None
     if not callable(found) or isinstance(found, type | keras.Model):
         raise ValueError(
-            f"{owner}'s activation: expected a name such as 'relu', a function or a layer such as PReLU(), received "
+            f"{name}: expected a name such as 'relu', a function or a layer such as PReLU(), received "
             f"{shown(given)}."
         )
     return found
+
+
+Activation = Annotated[Any, activation_of]
 
 
 def activate(activation, h):

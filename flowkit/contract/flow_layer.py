@@ -15,7 +15,6 @@ from flowkit.contract.frozen import derive_from
 from flowkit.contract.hooks import Hooks
 from flowkit.contract.missing_hook import refuse_public_names
 from flowkit.contract.noise import KINDS, Need, drawn, given
-from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, context_shape
 
@@ -26,7 +25,6 @@ class FlowLayer(Hooks):
     What its author may write is in `Hooks`.
     """
 
-    __repr__ = one_line
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
     def __init_subclass__(cls, **kwargs):

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from flowkit.contract.configured import Configured
 from flowkit.contract.errors import label
 from flowkit.contract.missing_hook import missing_hook
 from flowkit.contract.spec import BijectorSpec
 
 
-class Hooks(keras.Layer):
+class Hooks(Configured, keras.Layer):
     """The attributes and methods of a `FlowLayer` that its author may write. The layer runs them, and checks them.
 
     `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises

@@ -2,21 +2,8 @@
 
 from typing import Any
 
-import keras
-
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import shown
-from flowkit.contract.conditioner import build_conditioner, refuse_second_input
-
-
-def check_network(owner: Any, conditioner: Any) -> None:
-    """Raise TypeError for what is no network, ContractError for one that expects a context beside its input."""
-    if conditioner is not None and not isinstance(conditioner, keras.Layer):
-        raise TypeError(
-            f"{type(owner).__name__} expects a Conditioner or a Keras layer, such as MLP([64]), received "
-            f"{shown(conditioner)}."
-        )
-    refuse_second_input(owner, conditioner)
+from flowkit.contract.conditioner import build_conditioner
 
 
 def build_network(owner: Any, conditioner: Any, features: int, context_shape: Any) -> None:

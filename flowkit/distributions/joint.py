@@ -1,12 +1,12 @@
 """Densities of groups of columns that are independent of each other."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import keras
 
 from flowkit.contract import ContractError, Domain
-from flowkit.contract.arguments import shown, whole_numbers
+from flowkit.contract.arguments import WholeLists, listed
 from flowkit.contract.building import build_for
 from flowkit.contract.pick import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
@@ -28,16 +28,14 @@ class Joint(Distribution):
     -2.531
     """
 
-    def __init__(self, parts: Sequence[Any], places: Sequence[Sequence[int]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        parts: Annotated[Sequence[Any], listed(Distribution, "distributions")],
+        places: WholeLists,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(parts, Iterable):
-            raise TypeError(f"Joint expects a list of distributions, received {shown(parts)}.")
-        for part in parts:
-            if not isinstance(part, Distribution):
-                raise TypeError(f"Joint expects a list of distributions, received {part!r} in it.")
-        self.parts = list(parts)
-        listed = places if isinstance(places, Iterable) and not isinstance(places, str) else [places]
-        self.places = [whole_numbers(some, "Joint's places") for some in listed]
+        self.parts, self.places = list(parts), places
         told = sorted(place for some in self.places for place in some)
         if len(self.parts) != len(self.places) or not all(self.places) or told != list(range(len(told))):
             raise ValueError(
@@ -99,11 +97,3 @@ class Joint(Distribution):
 
     def _heard(self, part, context):
         return None if part.context == "none" else context
-
-    def get_config(self) -> dict[str, Any]:
-        parts = [keras.saving.serialize_keras_object(part) for part in self.parts]
-        return {**super().get_config(), "parts": parts, "places": self.places}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Joint":
-        return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})

@@ -3,12 +3,12 @@
 import math
 from typing import Any
 
-import keras
 from keras import ops
 
 from flowkit.contract import sum_event
-from flowkit.contract.conditioner import adapt_conditioner, ask
-from flowkit.distributions.conditioned import build_network, check_network
+from flowkit.contract.arguments import Fraction
+from flowkit.contract.conditioner import Network, adapt_conditioner, ask, refuse_second_input
+from flowkit.distributions.conditioned import build_network
 from flowkit.distributions.distribution import Distribution
 from flowkit.transforms import Gaussian
 
@@ -38,7 +38,7 @@ class LocationScale(Distribution):
     """
 
     def __init__(
-        self, *, learn: bool = False, conditioner: Any = None, min_scale: float = 0.0, **kwargs: Any
+        self, *, learn: bool = False, conditioner: Network = None, min_scale: Fraction = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if learn and conditioner is not None:
@@ -46,10 +46,9 @@ class LocationScale(Distribution):
                 f"{type(self).__name__} expects learn=True or a conditioner, received both: the network learns the "
                 "mean and the scale."
             )
-        check_network(self, conditioner)
-        self.learn, self.conditioner = learn, conditioner
+        refuse_second_input(self, conditioner)
+        self.learn, self.conditioner, self.min_scale = learn, conditioner, min_scale
         self._transform = Gaussian(min_scale=min_scale)
-        self.min_scale = self._transform.min_scale
         if conditioner is not None:  # otherwise that of the class, which an author may have changed
             self.context = "required"
 
@@ -105,14 +104,3 @@ class LocationScale(Distribution):
         """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
         adapt_conditioner(self.conditioner, context, None)
         return self
-
-    def get_config(self) -> dict[str, Any]:
-        network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
-        words = {"learn": self.learn, "conditioner": network, "min_scale": self.min_scale}
-        return {**super().get_config(), **words}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "LocationScale":
-        network = config.get("conditioner")
-        restored = None if network is None else keras.saving.deserialize_keras_object(network)
-        return cls(**config | {"conditioner": restored})

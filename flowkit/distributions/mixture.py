@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract.arguments import whole_number, whole_or_none
-from flowkit.contract.conditioner import adapt_conditioner, ask
-from flowkit.distributions.conditioned import build_network, check_network
+from flowkit.contract.arguments import Count, Fraction, Seed
+from flowkit.contract.conditioner import Network, adapt_conditioner, ask, refuse_second_input
+from flowkit.distributions.conditioned import build_network
 from flowkit.distributions.distribution import Distribution
 from flowkit.transforms import Gaussian
 
@@ -37,20 +37,22 @@ class Mixture(Distribution):
 
     def __init__(
         self,
-        components: int = 10,
+        components: Count = 10,
         *,
-        conditioner: Any = None,
-        min_scale: float = 1e-3,
-        seed: int | None = 0,
+        conditioner: Network = None,
+        min_scale: Fraction = 1e-3,
+        seed: Seed | None = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.components = whole_number(components, "components", least=1)
-        check_network(self, conditioner)
-        self.conditioner = conditioner
-        self.seed = whole_or_none(seed, "Mixture's seed", least=0)
+        refuse_second_input(self, conditioner)
+        self.components, self.conditioner, self.min_scale, self.seed = (
+            components,
+            conditioner,
+            min_scale,
+            seed,
+        )
         self._transform = Gaussian(min_scale=min_scale)
-        self.min_scale = self._transform.min_scale
         if conditioner is not None:
             self.context = "required"
 
@@ -110,14 +112,3 @@ class Mixture(Distribution):
         """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
         adapt_conditioner(self.conditioner, context, None)
         return self
-
-    def get_config(self) -> dict[str, Any]:
-        network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
-        words = {"components": self.components, "conditioner": network, "min_scale": self.min_scale}
-        return {**super().get_config(), **words, "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Mixture":
-        network = config["conditioner"]
-        restored = None if network is None else keras.saving.deserialize_keras_object(network)
-        return cls(**config | {"conditioner": restored})

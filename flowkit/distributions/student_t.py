@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import positive
+from flowkit.contract.arguments import Positive
 from flowkit.distributions.location_scale import LocationScale
 
 
@@ -23,9 +23,9 @@ class StudentT(LocationScale):
     -1.1447
     """
 
-    def __init__(self, df: float = 4.0, **kwargs: Any) -> None:
+    def __init__(self, df: Positive = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.df = positive(df, "StudentT's df, its degrees of freedom")
+        self.df = df
 
     def standard_log_density(self, eps: Any) -> Any:
         n = self.df
@@ -39,6 +39,3 @@ class StudentT(LocationScale):
         gamma = keras.random.gamma(shape, alpha=0.5 * self.df, dtype=self.compute_dtype, seed=seed)
         least = 2.0**-120  # a gamma of few degrees of freedom rounds to 0
         return normal * ops.sqrt(0.5 * self.df / ops.maximum(gamma, ops.full_like(gamma, least)))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "df": self.df}

@@ -1,12 +1,12 @@
 """Shifts and scales."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import is_number, one_of
+from flowkit.contract.arguments import Fraction, Positive, words
 from flowkit.transforms.transform import Transform
 
 ORDERS = ("shift-scale", "scale-shift")
@@ -36,21 +36,17 @@ class Affine(Transform):
 
     def __init__(
         self,
-        scale: str = "sigmoid",
+        scale: Annotated[str, words("sigmoid", "tanh")] = "sigmoid",
         *,
-        min_scale: float = 0.0,
-        bound: float = 2.0,
-        order: str = "shift-scale",
+        min_scale: Fraction = 0.0,
+        bound: Positive = 2.0,
+        order: Annotated[str, words(*ORDERS)] = "shift-scale",
     ) -> None:
-        self.scale = one_of("Affine's scale", scale, ("sigmoid", "tanh"))
-        if not (is_number(min_scale) and 0 <= min_scale < 1) or (min_scale and scale != "sigmoid"):
-            raise ValueError(
-                f"Affine expects min_scale in [0, 1), and 0 for scale='tanh', received {min_scale!r}."
-            )
-        if not (is_number(bound) and bound > 0) or (bound != 2.0 and scale != "tanh"):
-            raise ValueError(f"Affine expects bound > 0, with scale='tanh' alone, received {bound!r}.")
-        self.min_scale, self.bound = float(min_scale), float(bound)
-        self.order = one_of("Affine's order", order, ORDERS)
+        if min_scale and scale != "sigmoid":
+            raise ValueError(f"Affine's min_scale: expected 0 for scale='tanh', received {min_scale}.")
+        if bound != 2.0 and scale != "tanh":
+            raise ValueError(f"Affine's bound: expected 2.0 for scale='sigmoid', received {bound}.")
+        self.scale, self.min_scale, self.bound, self.order = scale, min_scale, bound, order
 
     def prepare(self, h: Any) -> Any:
         first, second = backends.unbind(h)

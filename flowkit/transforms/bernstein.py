@@ -1,14 +1,14 @@
 """Bernstein polynomials."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import positive, whole_number
+from flowkit.contract.arguments import Positive, whole
 from flowkit.numerics import cumsum
 from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.solved import StraightTails
@@ -38,10 +38,9 @@ class Bernstein(StraightTails):
     (0.3, 0.0)
     """
 
-    def __init__(self, degree: int = 16, *, bound: float = 5.0) -> None:
-        # Beyond 64, binomials times powers that vanish would no longer fit into float32.
-        self.degree = whole_number(degree, "Bernstein's degree", least=1, most=64)
-        self.bound = positive(bound, "Bernstein's bound")
+    # Beyond 64, binomials times powers that vanish would no longer fit into float32.
+    def __init__(self, degree: Annotated[int, whole(1, 64)] = 16, *, bound: Positive = 5.0) -> None:
+        self.degree, self.bound = degree, bound
 
     @property
     def parameters(self) -> int:

@@ -1,14 +1,14 @@
 """Splines of angles."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
 from flowkit.contract import Domain
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import whole
 from flowkit.transforms.knots import knots_of
 from flowkit.transforms.rational_quadratic import spline, spline_inverse
 from flowkit.transforms.slopes import slopes_of
@@ -38,8 +38,8 @@ class CircularRationalQuadratic(Transform):
     domain = Domain.CIRCLE
     codomain = Domain.CIRCLE
 
-    def __init__(self, bins: int = 8) -> None:
-        self.bins = whole_number(bins, "CircularRationalQuadratic's bins", least=2, most=999)
+    def __init__(self, bins: Annotated[int, whole(2, 999)] = 8) -> None:
+        self.bins = bins
 
     @property
     def parameters(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import is_number
+from flowkit.contract.arguments import Fraction
 from flowkit.transforms.transform import Transform
 
 
@@ -28,10 +28,8 @@ class Gaussian(Transform):
 
     parameters = 2
 
-    def __init__(self, *, min_scale: float = 0.0) -> None:
-        if not (is_number(min_scale) and 0 <= min_scale < 1):
-            raise ValueError(f"Gaussian expects min_scale in [0, 1), received {min_scale!r}.")
-        self.min_scale = float(min_scale)
+    def __init__(self, *, min_scale: Fraction = 0.0) -> None:
+        self.min_scale = min_scale
 
     def prepare(self, h: Any) -> Any:
         mean, logs = h[..., 0, :], h[..., 1, :]

@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Count
 from flowkit.numerics import tanh
-from flowkit.transforms.sigmoid_mixture import even_steps, least_and_largest, logit_of_mixture, spread_of
+from flowkit.transforms.sigmoid_mixture import Spread, even_steps, least_and_largest, logit_of_mixture
 from flowkit.transforms.solved import Solved
 
 _LARGEST = 7.0  # of a log-scale
@@ -41,9 +41,8 @@ class MixtureOfLogistics(Solved):
     (0.3, 0.0)
     """
 
-    def __init__(self, components: int = 32, *, spread: float = 1.0) -> None:
-        self.components = whole_number(components, "MixtureOfLogistics's components", least=1)
-        self.spread = spread_of(spread, "MixtureOfLogistics's spread")
+    def __init__(self, components: Count = 32, *, spread: Spread = 1.0) -> None:
+        self.components, self.spread = components, spread
 
     @property
     def parameters(self) -> int:

@@ -1,12 +1,12 @@
 """Rational-quadratic splines."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import is_number, one_of, whole_number
+from flowkit.contract.arguments import Positive, whole, words
 from flowkit.transforms.knots import bin_of, knots_of, picked
 from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.transform import Transform
@@ -41,12 +41,14 @@ class RationalQuadratic(Transform):
     (0.3, 0.0)
     """
 
-    def __init__(self, bins: int = 8, *, bound: float = 5.0, tails: str = "linear") -> None:
-        self.bins = whole_number(bins, "RationalQuadratic's bins", least=2, most=999)
-        if not (is_number(bound) and bound > 0):
-            raise ValueError(f"RationalQuadratic expects a positive bound, received {bound!r}.")
-        self.bound = float(bound)
-        self.tails = one_of("RationalQuadratic's tails", tails, TAILS)
+    def __init__(
+        self,
+        bins: Annotated[int, whole(2, 999)] = 8,
+        *,
+        bound: Positive = 5.0,
+        tails: Annotated[str, words(*TAILS)] = "linear",
+    ) -> None:
+        self.bins, self.bound, self.tails = bins, bound, tails
 
     @property
     def parameters(self) -> int:

@@ -1,12 +1,12 @@
 """Scales and shifts in this order, with scales that stay above a number."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import is_number, one_of
+from flowkit.contract.arguments import real, words
 from flowkit.numerics import softplus
 from flowkit.transforms.transform import Transform
 
@@ -31,11 +31,13 @@ class ScaleShift(Transform):
 
     parameters = 2
 
-    def __init__(self, scale: str = "softclip", *, least: float = 1e-3) -> None:
-        self.scale = one_of("ScaleShift's scale", scale, ("softclip", "softplus", "sigmoid"))
-        if not (is_number(least) and 0 < least < 1):
-            raise ValueError(f"ScaleShift expects least between 0 and 1, received {least!r}.")
-        self.least = float(least)
+    def __init__(
+        self,
+        scale: Annotated[str, words("softclip", "softplus", "sigmoid")] = "softclip",
+        *,
+        least: Annotated[float, real(0, 1, "()")] = 1e-3,
+    ) -> None:
+        self.scale, self.least = scale, least
 
     def prepare(self, h: Any) -> Any:
         shift, s = h[..., 0, :], h[..., 1, :]

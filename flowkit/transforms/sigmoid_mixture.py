@@ -1,18 +1,20 @@
 """Mixtures of sigmoids, between the real line and itself."""
 
 import functools
-from typing import Any
+import math
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import is_number, whole_number
+from flowkit.contract.arguments import Count, real
 from flowkit.numerics import log_sigmoid, maximum, minimum
 from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.solved import Solved
-from flowkit.transforms.transform import Transform
+
+Spread = Annotated[float, real(0, math.inf, "[)")]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -37,9 +39,8 @@ class SigmoidMixture(Solved):
     (0.3, 0.0)
     """
 
-    def __init__(self, units: int = 16, *, spread: float = 1.0) -> None:
-        self.units = whole_number(units, "SigmoidMixture's units", least=1)
-        self.spread = spread_of(spread, "SigmoidMixture's spread")
+    def __init__(self, units: Count = 16, *, spread: Spread = 1.0) -> None:
+        self.units, self.spread = units, spread
 
     @property
     def parameters(self) -> int:
@@ -56,10 +57,6 @@ class SigmoidMixture(Solved):
 
     def bracket(self, y: Any, log_weights: Any, slopes: Any, shifts: Any) -> tuple[Any, Any]:
         return least_and_largest((ops.expand_dims(y, -2) - shifts) / slopes)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Transform:
-        return super().from_config({"spread": 0.0} | config)  # of files in which all units began alike
 
 
 def logit_of_mixture(reach, log_weights, log_slopes):
@@ -80,13 +77,6 @@ def least_and_largest(a):
     """The least and the largest on the last axis but one; Keras has none of an empty batch."""
     each = ops.unstack(a, a.shape[-2], axis=-2)
     return functools.reduce(minimum, each), functools.reduce(maximum, each)
-
-
-def spread_of(spread, name):
-    """`spread` as a float. Raises ValueError unless it is finite and not below 0."""
-    if not (is_number(spread) and spread >= 0):
-        raise ValueError(f"{name}: expected a finite number from 0 up, received {spread!r}.")
-    return float(spread)
 
 
 def even_steps(count, spread):

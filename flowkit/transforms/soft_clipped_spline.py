@@ -1,13 +1,13 @@
 """Rational-quadratic splines whose bins and slopes are clipped softly."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import is_number
+from flowkit.contract.arguments import Positive, real, whole
 from flowkit.transforms.knots import knots_from
 from flowkit.transforms.rational_quadratic import RationalQuadratic
 from flowkit.transforms.scale_shift import soft_clipped
@@ -30,11 +30,15 @@ class SoftClippedSpline(RationalQuadratic):
     (0.3, 0.0)
     """
 
-    def __init__(self, bins: int = 8, *, bound: float = 5.0, least: float = 1e-3) -> None:
+    def __init__(
+        self,
+        bins: Annotated[int, whole(2, 999)] = 8,
+        *,
+        bound: Positive = 5.0,
+        least: Annotated[float, real(0, 1, "()")] = 1e-3,
+    ) -> None:
         super().__init__(bins, bound=bound)
-        if not (is_number(least) and 0 < least < 1):
-            raise ValueError(f"SoftClippedSpline expects least between 0 and 1, received {least!r}.")
-        self.least = float(least)
+        self.least = least
 
     def prepare(self, h: Any) -> Any:
         most = -math.log(self.least)

@@ -1,13 +1,13 @@
 """Polynomials whose slope is a sum of squares."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import positive, whole_number
+from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.transforms.slopes import LEAST
 from flowkit.transforms.solved import StraightTails
 
@@ -35,10 +35,10 @@ class SumOfSquares(StraightTails):
     (0.3, 0.0)
     """
 
-    def __init__(self, terms: int = 3, degree: int = 4, *, bound: float = 5.0) -> None:
-        self.terms = whole_number(terms, "SumOfSquares's terms", least=1)
-        self.degree = whole_number(degree, "SumOfSquares's degree", least=1, most=32)
-        self.bound = positive(bound, "SumOfSquares's bound")
+    def __init__(
+        self, terms: Count = 3, degree: Annotated[int, whole(1, 32)] = 4, *, bound: Positive = 5.0
+    ) -> None:
+        self.terms, self.degree, self.bound = terms, degree, bound
 
     @property
     def parameters(self) -> int:
