@@ -65,8 +65,16 @@ def singular():
             ValueError,
             "depth: expected a whole number from 1 to 1024",
         ),
-        (lambda: ByColumn(None), TypeError, "ByColumn expects a list of transforms, received None"),
-        (lambda: Joint(None, [[0]]), TypeError, "Joint expects a list of distributions, received None"),
+        (
+            lambda: ByColumn(None),
+            TypeError,
+            "ByColumn's transforms: expected a list of transforms, received None",
+        ),
+        (
+            lambda: Joint(None, [[0]]),
+            TypeError,
+            "Joint's parts: expected a list of distributions, received None",
+        ),
         (
             lambda: Joint([Normal()], None),
             ValueError,

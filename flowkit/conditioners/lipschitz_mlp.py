@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner
-from flowkit.contract.arguments import ContextWord, Count, Widths, real, words
+from flowkit.contract.arguments import Between0And1, ContextWord, Count, Widths, words
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import matmul, norm, sin, softplus
@@ -66,7 +66,7 @@ class LipschitzMLP(Conditioner):
         self,
         hidden: Widths = (64, 64),
         *,
-        lipschitz: Annotated[float, real(0, 1, "()")] = 0.9,
+        lipschitz: Between0And1 = 0.9,
         features: Count | None = None,
         activation: Annotated[str, words("lipswish", "sin")] = "lipswish",
         context: ContextWord = "none",

@@ -43,7 +43,7 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
         found = None
     above = found is not None and most is not None and found > most
     if found is None or found < least or above:
-        limited = above or (most is not None and most < LARGEST)
+        limited = above or (most is not None and most < 1000)
         wanted = f"from {least} to {most}" if limited else f"from {least} up"
         raise ValueError(f"{name}: expected a whole number {wanted}, received {shown(number)}.")
     return found
@@ -146,10 +146,10 @@ def whole(least: int, most: int | None = LARGEST) -> Rule:
     return functools.partial(whole_number, least=least, most=most)
 
 
-def real(low: float, high: float, ends: str = "[]") -> Rule:
-    """Return the rule of a number between `low` and `high`, as a float; `ends` says which of them are allowed.
+def real(low: float, high: float, wanted: str, ends: str = "[]") -> Rule:
+    """Return the rule of a number from `low` to `high`, as a float; a round bracket in `ends` leaves out that end.
 
-    >>> real(0, 1, "[)")(1.0, "momentum")
+    >>> real(0, 1, "a number in [0, 1)", "[)")(1.0, "momentum")
     Traceback (most recent call last):
     ValueError: momentum: expected a number in [0, 1), received 1.0.
     """
@@ -157,9 +157,6 @@ def real(low: float, high: float, ends: str = "[]") -> Rule:
     def rule(value, name):
         above = is_number(value) and (value > low or (ends[0] == "[" and value == low))
         if not (above and (value < high or (ends[1] == "]" and value == high))):
-            interval = f"{ends[0]}{low:g}, {high:g}{ends[1]}"
-            wanted = f"a number in {interval}" if high < math.inf else "a finite number"
-            wanted += f" from {low:g} up" if -math.inf < low and high == math.inf else ""
             raise ValueError(f"{name}: expected {wanted}, received {shown(value)}.")
         return float(value)
 
@@ -207,9 +204,10 @@ def truth(value: Any, name: str) -> bool:
 Count = Annotated[int, whole(1)]
 Blocks = Annotated[int, whole(1, 1024)]
 Seed = Annotated[int, whole(0, None)]
-Number = Annotated[float, real(-math.inf, math.inf, "()")]
+Number = Annotated[float, real(-math.inf, math.inf, "a finite number")]
 Positive = Annotated[float, positive]
-Fraction = Annotated[float, real(0, 1, "[)")]
+Fraction = Annotated[float, real(0, 1, "a number in [0, 1)", "[)")]
+Between0And1 = Annotated[float, real(0, 1, "a number between 0 and 1", "()")]
 Widths = Annotated[Sequence[int], widths]
 Wholes = Annotated[Sequence[int], whole_numbers]
 WholeLists = Annotated[Sequence[Sequence[int]], whole_lists]

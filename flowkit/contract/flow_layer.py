@@ -1,12 +1,12 @@
 """What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
 
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import keras
 from keras import ops
 
 from flowkit.contract.adaptation import is_adapted, refuse_unadapted
-from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.building import build_for
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
 from flowkit.contract.derived import takes_derived
@@ -235,3 +235,6 @@ class FlowLayer(Hooks):
 
     def _per_sample(self, log_det, x):
         return per_sample(self, log_det, x)
+
+
+Part = Annotated[Any, instance(FlowLayer, "a bijector")]

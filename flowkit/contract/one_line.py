@@ -58,21 +58,23 @@ def arguments_of(thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _parameters(kind):
-    """Return the arguments of a class, and those with a default of its bases, which it can hand on, once each."""
+    """Return the arguments of a class, and those of its bases that it hands on by `**kwargs`, once each.
+
+    What a base needs, a class that does not name it passes itself.
+    """
     found: dict[str, inspect.Parameter] = {}
     own = True
     for base in kind.__mro__:
         if base in (keras.Layer, keras.Model, keras.optimizers.Optimizer, object):
             break
         if "__init__" in vars(base):
-            for name, parameter in inspect.signature(base.__init__).parameters.items():
-                if (
-                    name not in _LEFT_OUT
-                    and parameter.kind in _NAMED
-                    and (own or parameter.default is not _EMPTY)
-                ):
-                    found.setdefault(name, parameter)
+            parameters = inspect.signature(base.__init__).parameters.values()
+            for p in parameters:
+                if p.name not in _LEFT_OUT and p.kind in _NAMED and (own or p.default is not _EMPTY):
+                    found.setdefault(p.name, p)
             own = False
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
     return found.values()
 
 

@@ -25,7 +25,7 @@ class Uniform(Distribution):
     def __init__(self, low: Number = 0.0, high: Number = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not low < high:
-            raise ValueError(f"Uniform's low: expected a number below high={high}, received {low}.")
+            raise ValueError(f"Uniform: expected finite numbers low < high, received {low} and {high}.")
         self.low, self.high = low, high
         self.domain = Domain.interval(low, high)
 

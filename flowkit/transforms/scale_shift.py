@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import real, words
+from flowkit.contract.arguments import Between0And1, words
 from flowkit.numerics import softplus
 from flowkit.transforms.transform import Transform
 
@@ -35,7 +35,7 @@ class ScaleShift(Transform):
         self,
         scale: Annotated[str, words("softclip", "softplus", "sigmoid")] = "softclip",
         *,
-        least: Annotated[float, real(0, 1, "()")] = 1e-3,
+        least: Between0And1 = 1e-3,
     ) -> None:
         self.scale, self.least = scale, least
 

@@ -14,7 +14,7 @@ from flowkit.numerics import log_sigmoid, maximum, minimum
 from flowkit.transforms.slopes import slopes_of
 from flowkit.transforms.solved import Solved
 
-Spread = Annotated[float, real(0, math.inf, "[)")]
+Spread = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import Positive, real, whole
+from flowkit.contract.arguments import Between0And1, Positive, whole
 from flowkit.transforms.knots import knots_from
 from flowkit.transforms.rational_quadratic import RationalQuadratic
 from flowkit.transforms.scale_shift import soft_clipped
@@ -35,7 +35,7 @@ class SoftClippedSpline(RationalQuadratic):
         bins: Annotated[int, whole(2, 999)] = 8,
         *,
         bound: Positive = 5.0,
-        least: Annotated[float, real(0, 1, "()")] = 1e-3,
+        least: Between0And1 = 1e-3,
     ) -> None:
         super().__init__(bins, bound=bound)
         self.least = least
