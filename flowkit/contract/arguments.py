@@ -168,12 +168,12 @@ def words(*known: Any) -> Rule:
     return lambda value, name: one_of(name, value, known)
 
 
-def instance(kind: type, what: str) -> Rule:
-    """Return the rule of an instance of `kind`, which an error calls `what`."""
+def instance(kind: type, what: str, error: type[Exception] = TypeError) -> Rule:
+    """Return the rule of an instance of `kind`, which the `error` calls `what`."""
 
     def rule(value, name):
         if not isinstance(value, kind):
-            raise TypeError(f"{name}: expected {what}, received {shown(value)}.")
+            raise error(f"{name}: expected {what}, received {shown(value)}.")
         return value
 
     return rule
@@ -248,8 +248,10 @@ class Passed:
         self.arguments = arguments
 
 
-def checked(function: Callable[..., Any]) -> Any:
-    """Return `function` with its arguments checked by the rules of their annotations; a method keeps them too.
+def checked(function: Callable[..., Any], *, keep: bool = False) -> Any:
+    """Return `function` with its arguments checked by the rules of their annotations.
+
+    `keep` keeps what was passed to an `__init__` in its object.
 
     >>> @checked
     ... def grow(width: Count):
@@ -273,7 +275,7 @@ def checked(function: Callable[..., Any]) -> Any:
         passed = list(bound.arguments)[of_class:]  # without self
         for name, rule, default in rules:
             bound.arguments[name] = rule(bound.arguments.get(name, default), f"{owner}'s {name}")
-        if of_class:
+        if keep:
             # The outermost class comes first, and its arguments count.
             own = vars(args[0])  # beside Keras, which would track the layers among them
             outer = own["_passed"].arguments if "_passed" in own else {}

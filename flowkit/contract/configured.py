@@ -32,7 +32,7 @@ class Configured:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = checked(vars(cls)["__init__"])  # type: ignore[method-assign]
+            cls.__init__ = checked(vars(cls)["__init__"], keep=True)  # type: ignore[method-assign]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as a file can hold them; of a Keras layer its own too."""
