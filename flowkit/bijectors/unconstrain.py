@@ -13,7 +13,7 @@ from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, ContractError, Domain
 from flowkit.contract.arguments import shown
 from flowkit.numerics import log_sigmoid, maximum, minimum
-from flowkit.transforms.circular import wrapped
+from flowkit.transforms.rational_quadratic import wrapped
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -36,7 +36,7 @@ class Configured:
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as a file can hold them; of a Keras layer its own too."""
-        kept = getattr(super(), "get_config", dict)()
+        kept: dict[str, Any] = getattr(super(), "get_config", dict)()
         return {**kept, **{name: stored(value) for name, value in arguments_of(self)}}
 
     @classmethod

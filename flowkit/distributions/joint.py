@@ -35,7 +35,7 @@ class Joint(Distribution):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.parts, self.places = list(parts), places
+        self.parts, self.places = parts, places
         told = sorted(place for some in self.places for place in some)
         if len(self.parts) != len(self.places) or not all(self.places) or told != list(range(len(told))):
             raise ValueError(

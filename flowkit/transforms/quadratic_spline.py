@@ -8,9 +8,8 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract.arguments import Positive, whole, words
 from flowkit.numerics import cumsum, maximum, minimum
-from flowkit.transforms.knots import bin_of, distances, knots_of, picked
+from flowkit.transforms.knots import LEAST, bin_of, distances, knots_of, picked
 from flowkit.transforms.rational_quadratic import TAILS
-from flowkit.transforms.slopes import LEAST
 from flowkit.transforms.transform import Transform
 
 

@@ -9,10 +9,9 @@ from keras import ops
 from flowkit import backends
 from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.numerics import cumsum, tanh
-from flowkit.transforms.knots import distances
+from flowkit.transforms.knots import LEAST, distances
+from flowkit.transforms.mixtures import even_steps
 from flowkit.transforms.quadratic_spline import areas_of, integral, integral_inverse
-from flowkit.transforms.sigmoid_mixture import even_steps
-from flowkit.transforms.slopes import LEAST
 from flowkit.transforms.transform import Transform
 
 _LARGEST = -math.log(LEAST)  # of a log-slope
