@@ -47,8 +47,8 @@ class AngularMLP(MLP):
         seen = size + len(range(size) if self.angles is None else self.angles)
         super().build((*x_shape[:-1], seen), context_shape)
 
-    def _hidden(self, x, context):
-        return super()._hidden(without_seam(x, self.angles), context)
+    def _hidden(self, x, context, derived):
+        return super()._hidden(without_seam(x, self.angles), context, derived)
 
 
 def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:

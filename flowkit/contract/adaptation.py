@@ -40,7 +40,7 @@ def adapted_flag(layer):
 
 def is_adapted(layer):
     """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
-    flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
+    flags = [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
     return all(bool(ops.all(flag.value)) for flag in flags)
 
 
@@ -74,7 +74,7 @@ def adapt_inside(layer, ask, again):
     flagged = [
         inner
         for inner in layer._flatten_layers(include_self=False)
-        if hasattr(inner, "adapt") and any(v.name == "adapted" for v in inner.non_trainable_variables)
+        if hasattr(inner, "adapt") and any(v.name.endswith("adapted") for v in inner.non_trainable_variables)
     ]
     # One that holds others hands on to them what they are to see.
     held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}
