@@ -66,7 +66,19 @@ class Densities(Ready):
         engine changes the answer.
         """
         x, context = self._prepare(x, context, batch_size)
-        return self._scored(self._log_density, x, context, batch_size, seed)
+        return self._scored_densities(x, context, batch_size, seed)
+
+    def _scored_densities(self, x, context, batch_size, seed, draw=0, first=0):
+        """Return log p of the rows of `x`, checked before, as numpy; -inf for a row that overflows on its way.
+
+        A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0. If a weight is NaN or
+        infinite, NaN stays.
+        """
+        log_prob = self._scored(self._log_density, x, context, batch_size, seed, draw, first)
+        overflown = np.isnan(log_prob)
+        if overflown.any() and all(np.isfinite(weight).all() for weight in self.get_weights()):
+            log_prob = np.where(overflown, np.array(-np.inf, log_prob.dtype), log_prob)
+        return log_prob
 
     def _scored(self, function, x, context, batch_size, seed, draw=0, first=0):
         """`function(y, context)` of the dequantised data, checked before, in batches, as numpy.
@@ -98,7 +110,7 @@ class Densities(Ready):
     def _log_prob_of_draws(self, x, context, batch_size, seed, samples, first=0):
         """What `samples` draws of the noise say of log p together, float64 (batch,): see `bits_per_dim`."""
         self._check_draws(samples)
-        score = functools.partial(self._scored, self._log_density, x, context, batch_size, seed, first=first)
+        score = functools.partial(self._scored_densities, x, context, batch_size, seed, first=first)
         draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
         if "estimated" in self.bijector.spec.likelihood:
             return draws.mean(axis=0)

@@ -74,7 +74,7 @@ class Inference(Densities):
         z, context, lead = self._draw(n, context, temperature, seed, batch_size)
         if self.exact != "exact" or self.bijector.forgets(inverse=False):
             x = self._decode(z, context, batch_size, check, z.seed)
-            log_prob = self._scored(self._log_density, x, context, batch_size, seed=0)
+            log_prob = self._scored_densities(x, context, batch_size, seed=0)
         else:
 
             def draw(start, stop, piece):
