@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 from keras import ops
 
 from flowkit.contract.errors import ContractError, label
@@ -39,21 +40,36 @@ def adapted_flag(layer):
 
 
 def is_adapted(layer):
-    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
-    flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
-    return all(bool(ops.all(flag.value)) for flag in flags)
+    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
+
+    Raises what `convert_to_numpy` raises if the flags have no values at the moment, as in a step of another model.
+    """
+    return all(_is_set(v) for v in layer.non_trainable_variables if v.name == "adapted")
+
+
+def _is_set(flag):
+    try:
+        return bool(ops.convert_to_numpy(flag.value).all())
+    except (TypeError, NotImplementedError, RuntimeError):  # a traced value stands for it
+        with keras.StatelessScope(initialize_variables=False):  # in which the variable has its own again
+            return bool(ops.convert_to_numpy(flag.value).all())
 
 
 def refuse_unadapted(layer):
     """Raise ContractError if something in `layer`, or None, waits for `adapt`."""
     if layer is not None and not is_adapted(layer):
-        raise ContractError(
-            "adapted",
-            layer,
-            expected="data-dependent weights set by adapt(x)",
-            received="a layer that has seen no data",
-            hint="Call .adapt(first_batch), or fit the flow, which does.",
-        )
+        raise waits_for_adapt(layer)
+
+
+def waits_for_adapt(layer):
+    """Return the error for a layer that was not adapted."""
+    return ContractError(
+        "adapted",
+        layer,
+        expected="data-dependent weights set by adapt(x)",
+        received="a layer that has seen no data",
+        hint="Call .adapt(first_batch), or fit the flow, which does.",
+    )
 
 
 def adapt_layer(layer, adapt, ask, again=True):

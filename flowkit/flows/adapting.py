@@ -31,7 +31,7 @@ def adapt_embedding(flow, context, again):
 def check_adapted(flow):
     """Raise ContractError if a part of a built flow still waits for `adapt`."""
     backends.settle(flow)
-    if not flow.bijector._checked_adapted:
-        flow.bijector._checked_adapted = flow.bijector._check_adapted()
+    if not flow.bijector._adapted:
+        flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding):
         refuse_unadapted(part)

@@ -134,15 +134,35 @@ class Flow(Saved, Fitting, Exported):
             return self._answered(x, context, noise)
 
     def stateless_call(
-        self, trainable_variables: Any, non_trainable_variables: Any, *given: Any, **more: Any
+        self,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        *given: Any,
+        return_losses: bool = False,
+        **more: Any,
     ) -> Any:
-        """Keras's, which hands on to `call` what it is given: of a step that runs eagerly on JAX, numpy arrays."""
-        given = map_leaves(ops.convert_to_tensor, given)
-        return super().stateless_call(trainable_variables, non_trainable_variables, *given, **more)
+        """Keras's, but through `__call__`: layers inside find `training` in its call context, which `call` skips.
+
+        Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
+        """
+        mapping = [
+            *zip(self.trainable_variables, trainable_variables, strict=True),
+            *zip(self.non_trainable_variables, non_trainable_variables, strict=True),
+        ]
+        with keras.StatelessScope(mapping, collect_losses=return_losses) as scope:
+            answer = self(*map_leaves(ops.convert_to_tensor, given), **more)
+            losses = self.losses if return_losses else None
+        changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+        return (answer, changed, losses) if return_losses else (answer, changed)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""
         return (unpack(input_shape)[0][0],)
+
+    def compute_output_spec(self, *given: Any, **more: Any) -> Any:
+        """Keras's, for which it takes the flow apart: the last moment to see whether the flow is adapted."""
+        self.bijector._see_adapted()
+        return super().compute_output_spec(*given, **more)
 
     def draw(self, n: int, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
         """(x, log q(x)), x = f^-1(z) for z from the base: `n` draws, tensors with gradients. In training steps as well.

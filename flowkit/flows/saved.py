@@ -172,6 +172,7 @@ class Saved(keras.Model):
     def set_weights(self, weights: Any) -> None:
         """Keras's."""
         super().set_weights(weights)
+        self.bijector._adapted = None  # they may be from before `adapt`
 
     def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):
