@@ -101,6 +101,6 @@ def answers_of(flow, context, batch_size):
         batch_size = default_batch_size(max(entries, math.prod(flow._event())))
 
     def answer(start, stop, piece):
-        return flow._run(flow._embed, piece)
+        return flow._run(flow.embed, piece)
 
     return run_in_batches(answer, context, count(context), flow._batch_size(batch_size))

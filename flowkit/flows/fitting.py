@@ -5,12 +5,12 @@ from typing import Any, Self
 from flowkit import backends
 from flowkit.contract.adaptation import is_adapted
 from flowkit.data.batch_order import Batches
-from flowkit.flows.adapting import adapt_parts
+from flowkit.flows.adapting import adapt_dequantizer, adapt_parts
 from flowkit.flows.before_training import check_training, refuse_class_weight, with_first
 from flowkit.flows.context import refuse_unread
 from flowkit.flows.in_a_group import check_same, rows_of_all, together
 from flowkit.flows.inputs import ready_on, to_fit_on, to_score_on, to_validate_on, unpack
-from flowkit.flows.noise import counted_for, dequantized
+from flowkit.flows.noise import counted_for
 from flowkit.flows.on_batch import OnBatch
 from flowkit.flows.tables import chosen_rows, learned_columns, refuse_whole, to_adapt_to
 from flowkit.flows.turns import alone
@@ -136,7 +136,7 @@ class Fitting(OnBatch):
             adapt_to_draws(self, context, again)
             return
         x, context = rows_of_all(*chosen_rows(self, *self._check(x, context)))
-        y = dequantized(self, x)
         self._build_on(x, context)
+        y = adapt_dequantizer(self, x, again)
         with backends.no_grad():
             adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))

@@ -1,52 +1,53 @@
 """The same bytes for the same flow: what depends on the moment or on the memory is taken out of a saved file."""
 
+import io
 import json
 import os
 import shutil
-import tempfile
 import zipfile
-from pathlib import Path
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
 _DATE = "1980-01-01@00:00:00"
 
 
-def make_reproducible(path):
-    """Rewrite the .keras file, or the folder of an unzipped one, at `path`: no dates, shared objects numbered from 1.
+def put_in_place(written, path, zipped):
+    """Move the .keras file `written` to `path`, or what is in it into that folder, in place of what is there.
 
-    Keras writes when a file was saved, and calls an object that is shared by its address in memory. What is no such
-    file, or is not on this machine, is left alone. The file is whole at any moment.
+    No dates, and shared objects numbered from 1: Keras writes when a file was saved, and calls an object that is shared
+    by its address in memory.
     """
-    if os.path.isdir(path):
-        for name in _REWRITTEN:
-            member = Path(path, name)
-            if member.is_file():
-                member.write_bytes(_REWRITTEN[name](member.read_bytes()))
-    elif os.path.isfile(path) and zipfile.is_zipfile(path):
-        path = Path(os.path.realpath(path))  # a link stays one
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
-            try:
-                with zipfile.ZipFile(path) as given, zipfile.ZipFile(temporary, "w") as written:
-                    for member in given.infolist():
-                        _copy(member, given, written)
-                shutil.copymode(path, temporary.name)
-                temporary.close()
-                os.replace(temporary.name, path)
-            except BaseException:
-                os.unlink(temporary.name)
-                raise
+    beside = written.with_name("put")
+    with zipfile.ZipFile(written) as given:
+        members = [member for member in given.infolist() if not member.is_dir()]
+        if zipped:
+            with zipfile.ZipFile(beside, "w") as target:
+                for member in members:
+                    _copy(member, given, target)
+            shutil.copymode(path if path.is_file() else written, beside)
+            os.replace(beside, path)
+            return
+        for member in members:
+            file = beside / member.filename
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with given.open(member) as source, file.open("wb") as target:
+                shutil.copyfileobj(_plain(member, source), target, 2**20)
+    for member in members:
+        (path / member.filename).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(beside / member.filename, path / member.filename)
 
 
 def _copy(member, given, written):
     plain = zipfile.ZipInfo(member.filename, _EPOCH)
     plain.external_attr, plain.compress_type = member.external_attr, member.compress_type
     plain.file_size = member.file_size  # a large one needs another kind of entry
-    with written.open(plain, "w") as target:
-        if member.filename in _REWRITTEN:
-            target.write(_REWRITTEN[member.filename](given.read(member)))
-        else:
-            with given.open(member) as source:
-                shutil.copyfileobj(source, target, 2**20)
+    with given.open(member) as source, written.open(plain, "w") as target:
+        shutil.copyfileobj(_plain(member, source), target, 2**20)
+
+
+def _plain(member, source):
+    """The content of a member, without what depends on the moment."""
+    rewrite = _REWRITTEN.get(member.filename)
+    return source if rewrite is None else io.BytesIO(rewrite(source.read()))
 
 
 def _without_date(metadata):

@@ -80,7 +80,9 @@ def test_batch_normalisation_uses_and_moves_its_statistics(x, how):
 @pytest.mark.parametrize("training", [True, False])
 def test_a_stateless_call_is_in_the_mode_that_it_names(x, training):
     flow = in_coupling(keras.layers.BatchNormalization())
-    state = ([w.value for w in weights] for weights in (flow.trainable_variables, flow.non_trainable_variables))
+    state = (
+        [w.value for w in weights] for weights in (flow.trainable_variables, flow.non_trainable_variables)
+    )
     _, changed = flow.stateless_call(*state, ops.convert_to_tensor(x), training=training)
     moved = [
         (ops.convert_to_numpy(one) != ops.convert_to_numpy(other)).any()
