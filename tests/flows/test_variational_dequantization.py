@@ -56,7 +56,7 @@ def test_its_log_det_is_a_part_of_log_prob(pixels):
     flow = flow_of(Logistic())
     dequantize = flow.dequantize
     noise = np.random.default_rng(1).normal(size=(16, 4)).astype("float32")
-    y, log_det = dequantize(pixels, noise=noise)
+    _, log_det = dequantize(pixels, noise=noise)
     assert log_det.shape == (16,)
     # The mean over draws of exp(log_prob) is the same for every density of the noise.
     one, many = (f.log_prob(pixels, samples=400).mean() for f in (flow, flow_of(Dequantize())))
@@ -87,7 +87,7 @@ class Smoothed(Objective):
 
 
 def test_an_objective_of_continuous_values_is_refused():
-    with pytest.raises(ValueError, match="Smoothed: got Logistic.*whose log-det varies"):
+    with pytest.raises(ValueError, match=r"Smoothed: got Logistic.*whose log-det varies"):
         flow_of(Logistic()).compile("adam", loss=Smoothed())
     with pytest.raises(ValueError, match="export of 'log_prob': got Logistic"):
         flow_of(Logistic()).export("flow.onnx", "log_prob")
@@ -100,7 +100,7 @@ class NoStored(Surjection):
 @pytest.mark.parametrize("wrong", [Conv1x1(), NoStored(), Dequantize, "uniform", FlowMatching()])
 def test_anything_else_is_refused_when_the_flow_is_made(wrong):
     with pytest.raises(
-        TypeError, match="dequantize: got .*, expected a flowkit.data.Dequantize, or a Surjection"
+        TypeError, match=r"dequantize: got .*, expected a flowkit.data.Dequantize, or a Surjection"
     ):
         Flow(Conv1x1(), dequantize=wrong)
 

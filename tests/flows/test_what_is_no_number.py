@@ -27,7 +27,7 @@ WRONG = {
 def test_it_is_refused_where_it_enters(vector_flow, call, name):
     if call == "adapt" and name == "none":
         pytest.skip("adapt() without data is another call")
-    with pytest.raises(ValueError, match="expects (data|latents) as an array of numbers") as error:
+    with pytest.raises(ValueError, match=r"expects (data|latents) as an array of numbers") as error:
         getattr(vector_flow, call)(WRONG[name])
     one_line(error.value)
 
