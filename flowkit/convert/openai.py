@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.bijectors import Conv1x1
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.published import check_published, slots
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
 # A checkpoint also keeps the optimizer's slots (`Variable_7`) and running averages, which are no part of

@@ -11,7 +11,7 @@ from keras import ops
 from flowkit.bijectors.levels import find_levels
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
-from flowkit.flows.dequantizing import refuse_varying
+from flowkit.flow.dequantizing import refuse_varying
 
 __all__ = ["level_bits"]
 

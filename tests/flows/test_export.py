@@ -13,8 +13,8 @@ from flowkit.bijectors import Scale
 from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
 from flowkit.contract.frozen import derive_from, freezes, frozen
-from flowkit.flows import artifacts
-from flowkit.flows.artifacts import FORMATS, Format
+from flowkit.flow import artifacts
+from flowkit.flow.artifacts import FORMATS, Format
 from flowkit.surjections import Augment
 
 on_torch = pytest.mark.skipif(backends.name() != "torch", reason="a tracer of PyTorch's")

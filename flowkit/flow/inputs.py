@@ -8,8 +8,8 @@ from flowkit.contract import Domain
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import column_name
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.context import context_kind, refuse_unread
-from flowkit.flows.in_a_group import check_division
+from flowkit.flow.context import context_kind, refuse_unread
+from flowkit.flow.in_a_group import check_division
 
 _REAL = (int, float, np.integer, np.floating, np.bool_)
 

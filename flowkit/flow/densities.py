@@ -12,12 +12,12 @@ from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import event_size
 from flowkit.data.lazy_images import LazyImages
 from flowkit.distributed.failed import failing_together
-from flowkit.flows.dequantizing import dequantized_with_volume, varies
-from flowkit.flows.embedding import classes_of
-from flowkit.flows.in_batches import run_in_batches
-from flowkit.flows.noise import counted_for
-from flowkit.flows.ready import Ready
-from flowkit.flows.turns import answers
+from flowkit.flow.dequantizing import dequantized_with_volume, varies
+from flowkit.flow.embedding import classes_of
+from flowkit.flow.in_batches import run_in_batches
+from flowkit.flow.noise import counted_for
+from flowkit.flow.ready import Ready
+from flowkit.flow.turns import answers
 
 
 class Densities(Ready):

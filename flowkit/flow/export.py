@@ -15,12 +15,12 @@ from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.frozen import frozen
-from flowkit.flows.artifacts import FORMATS, check_name, require
-from flowkit.flows.context import check_context
-from flowkit.flows.dequantizing import refuse_varying, undithered
-from flowkit.flows.inference import Inference
-from flowkit.flows.noise import counted_for
-from flowkit.flows.turns import alone
+from flowkit.flow.artifacts import FORMATS, check_name, require
+from flowkit.flow.context import check_context
+from flowkit.flow.dequantizing import refuse_varying, undithered
+from flowkit.flow.inference import Inference
+from flowkit.flow.noise import counted_for
+from flowkit.flow.turns import alone
 
 BATCHES = (1, 3, 64)  # at which a file is compared with the flow
 TOLERANCE, MOST = 1e-5, 1e-3  # of the size of an answer; and the most that rounding excuses

@@ -15,17 +15,17 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
-from flowkit.flows.context import refuse_other_classes
-from flowkit.flows.dequantizing import check_dequantizer, draws_elsewhere
-from flowkit.flows.embedding import build_embedding, check_embedding
-from flowkit.flows.export import Exported
-from flowkit.flows.fitting import Fitting
-from flowkit.flows.in_batches import map_leaves
-from flowkit.flows.inputs import pack, plain_shape, refuse_other_domain, unpack
-from flowkit.flows.metrics import MeanOfCounted
-from flowkit.flows.reparameterized import draw
-from flowkit.flows.saved import Saved
-from flowkit.flows.turns import Turns, put_back
+from flowkit.flow.context import refuse_other_classes
+from flowkit.flow.dequantizing import check_dequantizer, draws_elsewhere
+from flowkit.flow.embedding import build_embedding, check_embedding
+from flowkit.flow.export import Exported
+from flowkit.flow.fitting import Fitting
+from flowkit.flow.in_batches import map_leaves
+from flowkit.flow.inputs import pack, plain_shape, refuse_other_domain, unpack
+from flowkit.flow.metrics import MeanOfCounted
+from flowkit.flow.reparameterized import draw
+from flowkit.flow.saved import Saved
+from flowkit.flow.turns import Turns, put_back
 from flowkit.objectives import MaximumLikelihood, Objective
 
 
@@ -197,7 +197,7 @@ class Flow(Saved, Fitting, Exported):
         >>> flow.summary(print_fn=lambda text: print(text.splitlines()[-1].strip()))
         log_prob is exact
         """
-        from flowkit.flows.summary import show  # for the few who ask: it takes a moment
+        from flowkit.flow.summary import show  # for the few who ask: it takes a moment
 
         show(self, line_length, print_fn, expand_nested)
 

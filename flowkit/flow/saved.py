@@ -18,8 +18,8 @@ from flowkit import backends
 from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
-from flowkit.flows.same_bytes import put_in_place
-from flowkit.flows.turns import Turns, alone
+from flowkit.flow.same_bytes import put_in_place
+from flowkit.flow.turns import Turns, alone
 from flowkit.presets.errors import PresetError
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset

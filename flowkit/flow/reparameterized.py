@@ -6,7 +6,7 @@ from keras import ops, tree
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.context import context_kind
+from flowkit.flow.context import context_kind
 
 
 def draw(flow, n, context=None, seed=None):

@@ -12,14 +12,14 @@ from flowkit.contract import Bijector, ContractError
 from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.flows.counting import mean, what_counts
-from flowkit.flows.dequantizing import dequantized
-from flowkit.flows.flow import Flow
-from flowkit.flows.in_batches import run_in_batches
-from flowkit.flows.inputs import unpack
-from flowkit.flows.metrics import MeanOfCounted
-from flowkit.flows.noise import counted_for
-from flowkit.flows.turns import answers
+from flowkit.flow.counting import mean, what_counts
+from flowkit.flow.dequantizing import dequantized
+from flowkit.flow.flow import Flow
+from flowkit.flow.in_batches import run_in_batches
+from flowkit.flow.inputs import unpack
+from flowkit.flow.metrics import MeanOfCounted
+from flowkit.flow.noise import counted_for
+from flowkit.flow.turns import answers
 from flowkit.objectives import MaximumLikelihood
 
 

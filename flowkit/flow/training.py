@@ -12,14 +12,14 @@ from flowkit.contract import FlowLayer
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.counting import mean
-from flowkit.flows.dequantizing import draws_elsewhere, refuse_varying, varies
-from flowkit.flows.inputs import unpack
-from flowkit.flows.lean_step import LeanStep
-from flowkit.flows.metrics import MeanOfCounted, report
-from flowkit.flows.reparameterized import drawn_with_score
-from flowkit.flows.stored_objective import restored, stored
-from flowkit.flows.turns import Turns
+from flowkit.flow.counting import mean
+from flowkit.flow.dequantizing import draws_elsewhere, refuse_varying, varies
+from flowkit.flow.inputs import unpack
+from flowkit.flow.lean_step import LeanStep
+from flowkit.flow.metrics import MeanOfCounted, report
+from flowkit.flow.reparameterized import drawn_with_score
+from flowkit.flow.stored_objective import restored, stored
+from flowkit.flow.turns import Turns
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
 

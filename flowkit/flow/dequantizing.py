@@ -9,7 +9,7 @@ from flowkit import backends
 from flowkit.contract import Surjection
 from flowkit.contract.arguments import shown
 from flowkit.data.dequantize import Dequantize
-from flowkit.flows.noise import counted
+from flowkit.flow.noise import counted
 
 
 def check_dequantizer(dequantize: Any) -> None:

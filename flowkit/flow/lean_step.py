@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from flowkit import backends
-from flowkit.flows.drift import drift_reports
-from flowkit.flows.failed_step import FailedStep
+from flowkit.flow.drift import drift_reports
+from flowkit.flow.failed_step import FailedStep
 
 
 class LeanStep(FailedStep):

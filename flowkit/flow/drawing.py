@@ -8,7 +8,7 @@ from keras import ops, tree
 
 from flowkit import backends
 from flowkit.contract.arguments import shown
-from flowkit.flows.in_batches import default_batch_size, one_of_few, padded
+from flowkit.flow.in_batches import default_batch_size, one_of_few, padded
 
 _SEEDS = 2**31  # what every engine takes as a seed
 

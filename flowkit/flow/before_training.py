@@ -3,7 +3,7 @@
 import keras
 
 from flowkit import backends
-from flowkit.flows.in_a_group import check_processes
+from flowkit.flow.in_a_group import check_processes
 
 
 def check_training(flow):

@@ -5,8 +5,8 @@ from keras import ops, tree
 from flowkit import backends
 from flowkit.contract.adaptation import adapt_layer, is_adapted, refuse_unadapted
 from flowkit.contract.noise import given
-from flowkit.flows.dequantizing import dequantized
-from flowkit.flows.noise import counted
+from flowkit.flow.dequantizing import dequantized
+from flowkit.flow.noise import counted
 
 
 def adapt_parts(flow, y, context, again, noise):

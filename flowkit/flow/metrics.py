@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.shapes import event_size
-from flowkit.flows.counting import what_counts
+from flowkit.flow.counting import what_counts
 
 
 class MeanOfCounted(keras.metrics.Mean):

@@ -12,16 +12,16 @@ from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple
 from flowkit.distributed.failed import failing_together
-from flowkit.flows.context import check_context
-from flowkit.flows.densities import Densities
-from flowkit.flows.dequantizing import undithered
-from flowkit.flows.drawing import Entropy, Latents, Repeated, entropy
-from flowkit.flows.in_a_group import check_same_question, mine_of
-from flowkit.flows.in_batches import count, run_in_batches
-from flowkit.flows.inputs import real_numbers
-from flowkit.flows.noise import counted_for
-from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
-from flowkit.flows.turns import answers
+from flowkit.flow.context import check_context
+from flowkit.flow.densities import Densities
+from flowkit.flow.dequantizing import undithered
+from flowkit.flow.drawing import Entropy, Latents, Repeated, entropy
+from flowkit.flow.in_a_group import check_same_question, mine_of
+from flowkit.flow.in_batches import count, run_in_batches
+from flowkit.flow.inputs import real_numbers
+from flowkit.flow.noise import counted_for
+from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
+from flowkit.flow.turns import answers
 
 
 class Inference(Densities):

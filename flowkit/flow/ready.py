@@ -14,13 +14,13 @@ from flowkit.contract.noise import given
 from flowkit.contract.shapes import context_shape
 from flowkit.data.frame import Columns
 from flowkit.data.lazy_images import LazyImages
-from flowkit.flows.adapting import check_adapted
-from flowkit.flows.context import check_context
-from flowkit.flows.embedding import answers_of, embed
-from flowkit.flows.in_batches import default_batch_size, map_leaves
-from flowkit.flows.inputs import check_domain, check_finite, real_numbers
-from flowkit.flows.tables import as_array, names_of
-from flowkit.flows.turns import Turns
+from flowkit.flow.adapting import check_adapted
+from flowkit.flow.context import check_context
+from flowkit.flow.embedding import answers_of, embed
+from flowkit.flow.in_batches import default_batch_size, map_leaves
+from flowkit.flow.inputs import check_domain, check_finite, real_numbers
+from flowkit.flow.tables import as_array, names_of
+from flowkit.flow.turns import Turns
 
 
 class Ready(keras.Model):
