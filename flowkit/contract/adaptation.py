@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -45,8 +46,19 @@ def adapted_flags(layer):
 
 
 def is_adapted(layer):
-    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
-    return all(bool(ops.all(flag.value)) for flag in adapted_flags(layer))
+    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
+
+    Raises what `convert_to_numpy` raises if the flags have no values at the moment, as in a step of another model.
+    """
+    return all(map(_is_set, adapted_flags(layer)))
+
+
+def _is_set(flag):
+    try:
+        return bool(ops.convert_to_numpy(flag.value).all())
+    except (TypeError, NotImplementedError, RuntimeError):  # a traced value stands for it
+        with keras.StatelessScope(initialize_variables=False):  # in which the variable has its own again
+            return bool(ops.convert_to_numpy(flag.value).all())
 
 
 def mark_adapted(layer):
@@ -58,13 +70,18 @@ def mark_adapted(layer):
 def refuse_unadapted(layer):
     """Raise ContractError if something in `layer`, or None, waits for `adapt`."""
     if layer is not None and not is_adapted(layer):
-        raise ContractError(
-            "adapted",
-            layer,
-            expected="data-dependent weights set by adapt(x)",
-            received="a layer that has seen no data",
-            hint="Call .adapt(first_batch), or fit the flow, which does.",
-        )
+        raise waits_for_adapt(layer)
+
+
+def waits_for_adapt(layer):
+    """Return the error for a layer that was not adapted."""
+    return ContractError(
+        "adapted",
+        layer,
+        expected="data-dependent weights set by adapt(x)",
+        received="a layer that has seen no data",
+        hint="Call .adapt(first_batch), or fit the flow, which does.",
+    )
 
 
 def adapt_layer(layer, adapt, ask, again=True):

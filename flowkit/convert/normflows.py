@@ -11,7 +11,7 @@ from flowkit.convert.fold import conv, conv_zeros, kernel, plu_matrix, zero_padd
 from flowkit.convert.inventory import as_array
 from flowkit.convert.openai import fill
 from flowkit.convert.published import separate_steps, step_slots
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
 

@@ -11,7 +11,7 @@ from flowkit.bijectors import Conv1x1
 from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.published import check_published, separate_steps, slots
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
 # A checkpoint also keeps the optimizer's slots (`Variable_7`) and running averages, which are no part of

@@ -1,5 +1,6 @@
 """The formats that a flow is exported to: who writes them, what runs them, and what that needs."""
 
+import fnmatch
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,7 @@ def check_name(path: str | Path, format: str) -> Path:
     if path.suffix != suffix:
         ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
         raise ValueError(f"export expects, for {format!r}, {ends}, received {path}.")
-    other = path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file()
+    other = path.is_dir() and not _is_saved_model(path)
     beside = path.with_suffix(".bin")
     if format == "openvino" and beside.exists() and not path.exists():
         raise ValueError(
@@ -95,6 +96,13 @@ def check_name(path: str | Path, format: str) -> Path:
             f"export would replace {path}, which is no {format} of an earlier export: name another path."
         )
     return path
+
+
+def _is_saved_model(folder):
+    """Return True if a folder holds the files of a SavedModel and nothing else."""
+    ours = ("saved_model.pb", "fingerprint.pb", "variables/variables.*")
+    files = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
+    return all(any(fnmatch.fnmatchcase(file.as_posix(), name) for name in ours) for file in files)
 
 
 def require(format: str) -> None:

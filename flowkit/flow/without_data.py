@@ -11,12 +11,12 @@ from flowkit.contract.arguments import whole_number
 from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.adapting import adapt_embedding
-from flowkit.flows.context import check_context
-from flowkit.flows.in_a_group import check_division
-from flowkit.flows.in_batches import count
-from flowkit.flows.inputs import pack, rows
-from flowkit.flows.noise import counted_for
+from flowkit.flow.adapting import adapt_embedding
+from flowkit.flow.context import check_context
+from flowkit.flow.in_a_group import check_division
+from flowkit.flow.in_batches import count
+from flowkit.flow.inputs import pack, rows
+from flowkit.flow.noise import counted_for
 
 _DRAWS = 256  # that layers are adapted to, as Glow's to images
 

@@ -8,8 +8,10 @@ from flowkit.contract import Domain
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import column_name
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.context import context_kind, refuse_unread
-from flowkit.flows.in_a_group import check_division
+from flowkit.flow.context import context_kind, refuse_unread
+from flowkit.flow.in_a_group import check_division
+
+_REAL = (int, float, np.integer, np.floating, np.bool_)
 
 
 def unpack(inputs):
@@ -212,14 +214,7 @@ def check_domain(x, domain, names=None):
 
 def check_finite(given, dtype, names=None):
     """`x` as a numpy array of `dtype`. Raises ValueError for NaN and infinity, and for what is no array of numbers."""
-    try:
-        x = np.asarray(ops.convert_to_numpy(given), dtype)
-    except (TypeError, ValueError):
-        x = None
-    if x is None or not x.ndim:
-        raise ValueError(
-            f"Flow expects data as an array of numbers, batch first, received {shown(given)}.{_no_number(given)}"
-        )
+    x = real_numbers(given).astype(dtype, copy=False)
     finite = np.isfinite(x)
     if not finite.all():
         where = ""
@@ -233,9 +228,41 @@ def check_finite(given, dtype, names=None):
     return x
 
 
-def _no_number(given):
-    """Which entry of an array is none, as of a table with a column of words."""
-    for place, entry in np.ndenumerate(given if isinstance(given, np.ndarray) else np.empty(0)):
-        if not isinstance(entry, int | float | np.number):
-            return f" The first entry that is no number is {shown(entry)}, at {list(place)}."
-    return ""
+def real_numbers(given, what="data"):
+    """Return `given` as a numpy array of real numbers, batch first.
+
+    Raises ValueError for what numpy would convert silently: masked entries, complex numbers, text, dates.
+    """
+    if np.ma.is_masked(given):
+        count = int(np.ma.count_masked(given))
+        raise ValueError(
+            f"Flow expects {what} as an array of numbers, received a masked array with {count} masked entries: drop "
+            "those rows, or fill them in, x.filled(value)."
+        )
+    try:
+        array = np.asarray(ops.convert_to_numpy(given))
+    except (TypeError, ValueError, RuntimeError):  # ragged or symbolic
+        array = np.asarray(None)
+    kind = array.dtype.kind
+    if kind == "V" and keras.backend.is_float_dtype(array.dtype.name):  # bfloat16
+        return array.astype("float32")
+    wrong = next((place for place, entry in _entries(array, kind) if not isinstance(entry, _REAL)), None)
+    if wrong is None and array.ndim and kind in "biufO":
+        return array.astype("float64") if kind == "O" else array
+    where = ""
+    if array.ndim and wrong is not None:
+        where = f" The first entry that is no number is {shown(array[wrong])}, at {list(wrong)}."
+    raise ValueError(
+        f"Flow expects {what} as an array of numbers, batch first, received {_described(given)}.{where}"
+    )
+
+
+def _described(given):
+    if isinstance(given, np.ndarray) and given.ndim:
+        return f"an array of {given.dtype}, shape {given.shape}"
+    return " ".join(shown(given).split())
+
+
+def _entries(array, kind):
+    """The entries of an array that may hold anything, with their places."""
+    return np.ndenumerate(array) if kind in "OSU" else ()

@@ -8,8 +8,8 @@ from keras import tree
 from flowkit.contract import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.context import needed_by
-from flowkit.flows.in_batches import count, default_batch_size, run_in_batches
+from flowkit.flow.context import needed_by
+from flowkit.flow.in_batches import count, default_batch_size, run_in_batches
 
 
 def check_embedding(embedding, bijector, base):
@@ -101,6 +101,6 @@ def answers_of(flow, context, batch_size):
         batch_size = default_batch_size(max(entries, math.prod(flow._event())))
 
     def answer(start, stop, piece):
-        return flow._run(flow._embed, piece)
+        return flow._run(flow.embed, piece)
 
     return run_in_batches(answer, context, count(context), flow._batch_size(batch_size))

@@ -12,20 +12,20 @@ from flowkit.contract.building import build_for
 from flowkit.contract.precision import full_precision, warn_of_other_precision
 from flowkit.contract.saving import built_late, refuse_shared
 from flowkit.contract.shapes import as_tuple
-from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
-from flowkit.flows.context import refuse_other_classes
-from flowkit.flows.embedding import build_embedding, check_embedding
-from flowkit.flows.export import Exported
-from flowkit.flows.fitting import Fitting
-from flowkit.flows.in_batches import map_leaves
-from flowkit.flows.inputs import pack, plain_shape, refuse_other_domain, unpack
-from flowkit.flows.metrics import MeanOfCounted
-from flowkit.flows.reparameterized import draw
-from flowkit.flows.saved import Saved
-from flowkit.flows.turns import Turns, put_back
+from flowkit.flow.context import refuse_other_classes
+from flowkit.flow.dequantizing import check_dequantizer, draws_elsewhere
+from flowkit.flow.embedding import build_embedding, check_embedding
+from flowkit.flow.export import Exported
+from flowkit.flow.fitting import Fitting
+from flowkit.flow.in_batches import map_leaves
+from flowkit.flow.inputs import pack, plain_shape, refuse_other_domain, unpack
+from flowkit.flow.metrics import MeanOfCounted
+from flowkit.flow.reparameterized import draw
+from flowkit.flow.saved import Saved
+from flowkit.flow.turns import Turns, put_back
 from flowkit.objectives import MaximumLikelihood, Objective
 
 
@@ -40,8 +40,8 @@ class Flow(Saved, Fitting, Exported):
     - `base`: the density of the latents; None is the standard normal.
     - `embedding`: a Keras layer or model that reads the context, once for each call; what it answers is the context
       of the bijector and the base. A context of several tensors, a dict, goes to one whose `call` takes the dict.
-    - `dequantize`: a `flowkit.data.Dequantize` if the data are whole values such as uint8 images;
-      log_prob is then a lower bound of the log-probability of the image as stored.
+    - `dequantize`: a `flowkit.data.Dequantize`, or a surjection with its methods, if the data are whole values such as
+      uint8 images; log_prob is then a lower bound of the log-probability of the image as stored.
 
     Data may be a pandas or polars DataFrame. The flow keeps the names of the columns of the first that `fit` or `adapt`
     is given, in `columns`, and a file keeps them too: columns in another order are put right, other columns
@@ -70,8 +70,7 @@ class Flow(Saved, Fitting, Exported):
             raise TypeError(
                 f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
             )
-        if dequantize is not None and not isinstance(dequantize, Dequantize):
-            raise TypeError(f"Flow expects a flowkit.data.Dequantize, or None, received {shown(dequantize)}.")
+        check_dequantizer(dequantize)
         refuse_shared(bijector)
         refuse_other_classes(bijector, base)
         refuse_other_domain(bijector, base)
@@ -83,14 +82,15 @@ class Flow(Saved, Fitting, Exported):
         self.bijector = bijector
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
         self.embedding = embedding
-        self.dequantize: Dequantize | None = dequantize
+        self.dequantize = dequantize
         self.columns: Columns | None = None
         self.context_columns: Columns | None = None
         self.event_shape: tuple[int, ...] | None = None
         self.objective: Objective = MaximumLikelihood()
         self.sampler = keras.random.SeedGenerator()
         # Of training: samples that a callback asks for must not change it.
-        self.noise = keras.random.SeedGenerator() if bijector.spec.draws(inverse=False) else None
+        draws = bijector.spec.draws(inverse=False) or draws_elsewhere(dequantize)
+        self.noise = keras.random.SeedGenerator() if draws else None
         self.turns = Turns()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
@@ -104,6 +104,8 @@ class Flow(Saved, Fitting, Exported):
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
         x_shape, c_shape = (plain_shape(shape) for shape in unpack(input_shape))
         self.bijector._check_shape(x_shape)
+        if self.dequantize is not None:
+            self.dequantize.build_for(x_shape)
         if self.embedding is not None:
             c_shape = build_embedding(self, c_shape)
         self.bijector.build_for(x_shape, c_shape)
@@ -127,22 +129,43 @@ class Flow(Saved, Fitting, Exported):
         if training and not self._trains_on_likelihood:
             return self._objective_losses(inputs)
         x, context = unpack(inputs)
-        context = self._embed(context)
-        x, noise = self._drawn_for(x)
+        context = self.embed(context)
+        x, volume = self._continuous(x)
+        noise = self._noise_for(x)
         self._refresh(x, context, noise, training)
         with backends.compiling_parts(when=self.jit_compile):
-            return self._answered(x, context, noise)
+            return self._answered(x, context, noise, volume)
 
     def stateless_call(
-        self, trainable_variables: Any, non_trainable_variables: Any, *given: Any, **more: Any
+        self,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        *given: Any,
+        return_losses: bool = False,
+        **more: Any,
     ) -> Any:
-        """Keras's, which hands on to `call` what it is given: of a step that runs eagerly on JAX, numpy arrays."""
-        given = map_leaves(ops.convert_to_tensor, given)
-        return super().stateless_call(trainable_variables, non_trainable_variables, *given, **more)
+        """Keras's, but through `__call__`: layers inside find `training` in its call context, which `call` skips.
+
+        Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
+        """
+        mapping = [
+            *zip(self.trainable_variables, trainable_variables, strict=True),
+            *zip(self.non_trainable_variables, non_trainable_variables, strict=True),
+        ]
+        with keras.StatelessScope(mapping, collect_losses=return_losses) as scope:
+            answer = self(*map_leaves(ops.convert_to_tensor, given), **more)
+            losses = self.losses if return_losses else None
+        changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+        return (answer, changed, losses) if return_losses else (answer, changed)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch,), the shape of log_prob."""
         return (unpack(input_shape)[0][0],)
+
+    def compute_output_spec(self, *given: Any, **more: Any) -> Any:
+        """Keras's, for which it takes the flow apart: the last moment to see whether the flow is adapted."""
+        self.bijector._see_adapted()
+        return super().compute_output_spec(*given, **more)
 
     def draw(self, n: int, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
         """(x, log q(x)), x = f^-1(z) for z from the base: `n` draws, tensors with gradients. In training steps as well.
@@ -174,7 +197,7 @@ class Flow(Saved, Fitting, Exported):
         >>> flow.summary(print_fn=lambda text: print(text.splitlines()[-1].strip()))
         log_prob is exact
         """
-        from flowkit.flows.summary import show  # for the few who ask: it takes a moment
+        from flowkit.flow.summary import show  # for the few who ask: it takes a moment
 
         show(self, line_length, print_fn, expand_nested)
 

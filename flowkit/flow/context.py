@@ -82,9 +82,17 @@ def check_context(flow, context, samples=None):
     if context is None or kind == "none":
         return None
     context = context_as_array(flow, context)
+    if any(np.ma.is_masked(part) for part in tree.flatten(context)):
+        raise ContractError(
+            "context",
+            flow,
+            expected="numbers",
+            received="a masked array",
+            hint="Drop its rows, or fill them in: context.filled(value).",
+        )
     context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
     for part in tree.flatten(context):
-        if part.dtype.kind in "OSUMm":
+        if part.dtype.kind in "cOSUMm":
             raise ContractError(
                 "context",
                 flow,

@@ -4,7 +4,7 @@ import keras
 
 from flowkit import backends
 from flowkit.contract.inside import layers_inside
-from flowkit.flows.in_a_group import check_processes
+from flowkit.flow.in_a_group import check_processes
 
 
 def check_training(flow):

@@ -1,9 +1,11 @@
 """What a flow writes into a file, and how it comes back."""
 
+import errno
 import io
 import math
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -16,8 +18,8 @@ from flowkit import backends
 from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
-from flowkit.flows.same_bytes import make_reproducible
-from flowkit.flows.turns import Turns, alone
+from flowkit.flow.same_bytes import put_in_place
+from flowkit.flow.turns import Turns, alone
 from flowkit.presets.errors import PresetError
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
@@ -39,13 +41,24 @@ class Saved(keras.Model):
     turns: Turns
     _late: frozenset[str]
 
-    def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
-        """Keras's `save`, which writes the same bytes for the same flow."""
+    def save(
+        self, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Keras's `save`: the same bytes for the same flow, in place of an older file only once they are written."""
         with self.turns.answer("save"):
-            self._refuse_late()  # before Keras opens the file, and with that empties it
+            self._refuse_late()
             backends.settle(self)
-            super().save(filepath, *args, **kwargs)
-            make_reproducible(filepath)
+            path = Path(os.path.realpath(filepath))  # a link stays one
+            ours = "://" not in str(filepath) and (path.suffix == ".keras" or zipped is False)
+            if not ours or (path.exists() and not overwrite):  # Keras uploads it, refuses the name or asks
+                super().save(filepath, overwrite, zipped, **kwargs)
+                return
+            if not path.parent.is_dir():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+                written = Path(folder, "flow.keras")
+                super().save(written, **kwargs)
+                put_in_place(written, path, zipped is not False)
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike[str]) -> Self:
@@ -172,6 +185,7 @@ class Saved(keras.Model):
     def set_weights(self, weights: Any) -> None:
         """Keras's."""
         super().set_weights(weights)
+        self.bijector._adapted = None  # they may be from before `adapt`
 
     def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):

@@ -4,12 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import Needs
-from flowkit.contract.shapes import event_size
 
 # What is drawn for dequantisation, forward and on the way back has nothing in common.
 _STREAMS = {"dequantize": 0, "forward": 1, "inverse": 2}
@@ -64,26 +61,6 @@ def counted_for(
         draw=draw,
         stream=stream,
     )
-
-
-def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> np.ndarray:
-    """Continuous values of samples `start` and following, each with the noise that its index gives."""
-    if flow.dequantize is None:
-        return x
-    needs = flow.dequantize.noise_needs(x.shape, inverse=False)
-    return _with_noise(flow.dequantize, x, counted(needs, start, start + len(x), seed=seed, draw=draw))
-
-
-def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
-    """Continuous values in the middle of the bins of `x`."""
-    if flow.dequantize is None:
-        return x
-    return _with_noise(flow.dequantize, x, np.full((len(x), event_size(x.shape)), 0.5, "float32"))
-
-
-def _with_noise(dequantize, x, noise):
-    with backends.no_grad():
-        return ops.convert_to_numpy(dequantize(x, noise=noise)[0])
 
 
 def _uniform(numbers):

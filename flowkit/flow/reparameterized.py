@@ -6,7 +6,7 @@ from keras import ops, tree
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.context import context_kind
+from flowkit.flow.context import context_kind
 
 
 def draw(flow, n, context=None, seed=None):
@@ -22,7 +22,7 @@ def draw(flow, n, context=None, seed=None):
     rows, lead = n, (n,)
     context = None if context_kind(flow) == "none" else context
     if context is not None:
-        context = flow._embed(tree.map_structure(ops.convert_to_tensor, context))
+        context = flow.embed(tree.map_structure(ops.convert_to_tensor, context))
         each = ops.shape(tree.flatten(context)[0])[0]
         rows, lead = n * each, (n, each)
         context = tree.map_structure(lambda c: _repeated(c, n), context)

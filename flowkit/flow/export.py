@@ -16,11 +16,12 @@ from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.frozen import frozen
 from flowkit.contract.inside import layers_inside
-from flowkit.flows.artifacts import FORMATS, check_name, require
-from flowkit.flows.context import check_context
-from flowkit.flows.inference import Inference
-from flowkit.flows.noise import counted_for, undithered
-from flowkit.flows.turns import alone
+from flowkit.flow.artifacts import FORMATS, check_name, require
+from flowkit.flow.context import check_context
+from flowkit.flow.dequantizing import refuse_varying, undithered
+from flowkit.flow.inference import Inference
+from flowkit.flow.noise import counted_for
+from flowkit.flow.turns import alone
 
 BATCHES = (1, 3, 64)  # at which a file is compared with the flow
 TOLERANCE, MOST = 1e-5, 1e-3  # of the size of an answer; and the most that rounding excuses
@@ -68,6 +69,8 @@ class Exported(Inference):
         """
         function, given, answers = _FUNCTIONS[one_of("export's what", what, tuple(_FUNCTIONS))]
         one_of("export's format", format, tuple(FORMATS))
+        if "log_prob" in answers:
+            refuse_varying(self.dequantize, f"export of {what!r}")
         path = check_name(path, format)
         require(format)
         inputs, expected, allowed = self._to_compare_on(function, given, context)
@@ -182,7 +185,7 @@ class Answering(keras.Model):
         def answer(x, context):
             values = [(variable, ops.convert_to_tensor(array)) for variable, array in numbers]
             with keras.StatelessScope(values):
-                return function(x, flow._embed(context), None)
+                return function(x, flow.embed(context), None)
 
         self.answer = answer  # a closure, in which Keras does not look for layers
 

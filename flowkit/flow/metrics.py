@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.shapes import event_size
-from flowkit.flows.counting import what_counts
+from flowkit.flow.counting import what_counts
 
 
 class MeanOfCounted(keras.metrics.Mean):

@@ -5,16 +5,16 @@ from typing import Any, Self
 from flowkit import backends
 from flowkit.contract.adaptation import is_adapted
 from flowkit.data.batch_order import Batches
-from flowkit.flows.adapting import adapt_parts
-from flowkit.flows.before_training import check_training, refuse_class_weight, with_first
-from flowkit.flows.context import refuse_unread
-from flowkit.flows.in_a_group import check_same, rows_of_all, together
-from flowkit.flows.inputs import ready_on, to_fit_on, to_score_on, to_validate_on, unpack
-from flowkit.flows.noise import counted_for, dequantized
-from flowkit.flows.on_batch import OnBatch
-from flowkit.flows.tables import chosen_rows, learned_columns, refuse_whole, to_adapt_to
-from flowkit.flows.turns import alone
-from flowkit.flows.without_data import adapt_to_draws, to_fit_without_data
+from flowkit.flow.adapting import adapt_dequantizer, adapt_parts
+from flowkit.flow.before_training import check_training, refuse_class_weight, with_first
+from flowkit.flow.context import refuse_unread
+from flowkit.flow.in_a_group import check_same, rows_of_all, together
+from flowkit.flow.inputs import ready_on, to_fit_on, to_score_on, to_validate_on, unpack
+from flowkit.flow.noise import counted_for
+from flowkit.flow.on_batch import OnBatch
+from flowkit.flow.tables import chosen_rows, learned_columns, refuse_whole, to_adapt_to
+from flowkit.flow.turns import alone
+from flowkit.flow.without_data import adapt_to_draws, to_fit_without_data
 
 
 class Fitting(OnBatch):
@@ -137,7 +137,7 @@ class Fitting(OnBatch):
             adapt_to_draws(self, context, again)
             return
         x, context = rows_of_all(*chosen_rows(self, *self._check(x, context)))
-        y = dequantized(self, x)
         self._build_on(x, context)
+        y = adapt_dequantizer(self, x, again)
         with backends.no_grad():
             adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))

@@ -12,13 +12,14 @@ from flowkit.contract import Bijector, ContractError
 from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.flows.counting import mean, what_counts
-from flowkit.flows.flow import Flow
-from flowkit.flows.in_batches import run_in_batches
-from flowkit.flows.inputs import unpack
-from flowkit.flows.metrics import MeanOfCounted
-from flowkit.flows.noise import counted_for, dequantized
-from flowkit.flows.turns import answers
+from flowkit.flow.counting import mean, what_counts
+from flowkit.flow.dequantizing import dequantized
+from flowkit.flow.flow import Flow
+from flowkit.flow.in_batches import run_in_batches
+from flowkit.flow.inputs import unpack
+from flowkit.flow.metrics import MeanOfCounted
+from flowkit.flow.noise import counted_for
+from flowkit.flow.turns import answers
 from flowkit.objectives import MaximumLikelihood
 
 
@@ -103,8 +104,9 @@ class LabelledFlow(Flow):
         top = self._levels.latent_events[-1] if self._levels else latent
         self.classifier.build((None, top[-1]))
 
-    def _answered(self, y, context, noise):
+    def _answered(self, y, context, noise, volume):
         z, log_prob = self._encode_and_score(y, context, noise)
+        log_prob = log_prob if volume is None else log_prob + volume
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -6,8 +6,9 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
-from flowkit.flows.in_batches import run_in_batches
-from flowkit.flows.noise import counted_for, undithered
+from flowkit.flow.dequantizing import undithered
+from flowkit.flow.in_batches import run_in_batches
+from flowkit.flow.noise import counted_for
 
 TOLERANCE = 1e-3  # of the size of a row; to see less of it than that needs a plot of the two side by side
 LOOKED_AT = ((4096, 64), (1024, 16), (0, 8))  # from so many rows up "warn" looks at so many

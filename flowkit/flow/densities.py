@@ -5,18 +5,19 @@ import math
 from typing import Any
 
 import numpy as np
-from keras import tree
+from keras import ops, tree
 
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import event_size
 from flowkit.data.lazy_images import LazyImages
 from flowkit.distributed.failed import failing_together
-from flowkit.flows.embedding import classes_of
-from flowkit.flows.in_batches import run_in_batches
-from flowkit.flows.noise import counted_for, dequantized
-from flowkit.flows.ready import Ready
-from flowkit.flows.turns import answers
+from flowkit.flow.dequantizing import dequantized_with_volume, varies
+from flowkit.flow.embedding import classes_of
+from flowkit.flow.in_batches import run_in_batches
+from flowkit.flow.noise import counted_for
+from flowkit.flow.ready import Ready
+from flowkit.flow.turns import answers
 
 
 class Densities(Ready):
@@ -42,9 +43,10 @@ class Densities(Ready):
             return "bound"
         return "exact" if likelihood == "exact" else "estimate"
 
-    def _answered(self, y, context, noise):
-        """What the flow answers when it is called."""
-        return self._log_density(y, context, noise)
+    def _answered(self, y, context, noise, volume):
+        """What the flow answers when it is called; `volume` is the dequantizer's part, if it varies."""
+        log_prob = self._log_density(y, context, noise)
+        return log_prob if volume is None else log_prob + volume
 
     def _log_density(self, y, context, noise=None):
         return self._encode_and_score(y, context, noise)[1]
@@ -52,21 +54,32 @@ class Densities(Ready):
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)
         log_prob = self.base.log_prob(z, context=context) + log_det
-        if self.dequantize is not None:
+        if self.dequantize is not None and not varies(self.dequantize):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return z, log_prob
 
     @answers
     def log_prob(
-        self, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+        self,
+        x: Any,
+        context: Any = None,
+        *,
+        samples: int = 1,
+        batch_size: int | None = None,
+        seed: int = 0,
     ) -> np.ndarray:
         """log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
 
+        `samples` = k > 1 draws of the noise give the tighter bound, or the mean of estimates: see `bits_per_dim`.
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
-        engine changes the answer.
+        engine changes the answer. Raises ValueError for k > 1 if log_prob is exact.
         """
+        self._check_draws(samples)
         x, context = self._prepare(x, context, batch_size)
-        return self._scored_densities(x, context, batch_size, seed)
+        if samples == 1:
+            return self._scored_densities(x, context, batch_size, seed)
+        log_prob = self._log_prob_of_draws(x, context, batch_size, seed, samples)
+        return log_prob.astype(self.compute_dtype)
 
     def _scored_densities(self, x, context, batch_size, seed, draw=0, first=0):
         """Return log p of the rows of `x`, checked before, as numpy; -inf for a row that overflows on its way.
@@ -88,9 +101,10 @@ class Densities(Ready):
 
         def score(start, stop, piece):
             x, context = piece
-            y = dequantized(self, x, first + start, seed=seed, draw=draw)
+            y, volume = dequantized_with_volume(self, x, first + start, seed=seed, draw=draw)
             noise = counted_for(self, y.shape, first + start, inverse=False, seed=seed, draw=draw)
-            return self._run(function, y, context, noise)
+            answer = self._run(function, y, context, noise)
+            return answer if volume is None else ops.convert_to_numpy(answer) + volume
 
         return run_in_batches(score, (x, context), len(x), self._batch_size(batch_size))
 
@@ -104,12 +118,12 @@ class Densities(Ready):
         (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
         exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
         """
+        self._check_draws(samples)
         x, context = self._prepare(x, context, batch_size)
         return _in_bits(self._log_prob_of_draws(x, context, batch_size, seed, samples), x.shape)
 
     def _log_prob_of_draws(self, x, context, batch_size, seed, samples, first=0):
         """What `samples` draws of the noise say of log p together, float64 (batch,): see `bits_per_dim`."""
-        self._check_draws(samples)
         score = functools.partial(self._scored_densities, x, context, batch_size, seed, first=first)
         draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
         if "estimated" in self.bijector.spec.likelihood:
@@ -119,7 +133,7 @@ class Densities(Ready):
     def _check_draws(self, samples):
         if whole_number(samples, "samples", least=1) > 1 and self.exact == "exact":
             raise ValueError(
-                f"bits_per_dim expects samples=1 for a flow whose log_prob is exact, received {samples}."
+                f"got samples={samples}, expected samples=1 for a flow whose log_prob is exact. Leave it out."
             )
 
     @answers

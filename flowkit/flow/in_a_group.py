@@ -13,7 +13,7 @@ from flowkit.data.batch_order import Batches
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
 from flowkit.distributed.lost import naming_the_lost
-from flowkit.flows.drawing import Part
+from flowkit.flow.drawing import Part
 
 
 def check_processes():

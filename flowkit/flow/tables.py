@@ -10,8 +10,8 @@ from keras import tree
 from flowkit.bijectors import Elementwise
 from flowkit.contract.columns import ColumnError, column_name
 from flowkit.data.frame import Columns, is_frame
-from flowkit.flows.context import context_kind
-from flowkit.flows.inputs import is_array, peeked, rows, unpack
+from flowkit.flow.context import context_kind
+from flowkit.flow.inputs import is_array, peeked, rows, unpack
 
 _FEW = 1000  # rows that say whether a column is of whole numbers
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer

@@ -12,14 +12,16 @@ from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple
 from flowkit.distributed.failed import failing_together
-from flowkit.flows.context import check_context
-from flowkit.flows.densities import Densities
-from flowkit.flows.drawing import Entropy, Latents, Repeated, entropy
-from flowkit.flows.in_a_group import check_same_question, mine_of
-from flowkit.flows.in_batches import count, run_in_batches
-from flowkit.flows.noise import counted_for, undithered
-from flowkit.flows.round_trip import look_at, one_check, relative_error, warn_of_overflow
-from flowkit.flows.turns import answers
+from flowkit.flow.context import check_context
+from flowkit.flow.densities import Densities
+from flowkit.flow.dequantizing import undithered
+from flowkit.flow.drawing import Entropy, Latents, Repeated, entropy
+from flowkit.flow.in_a_group import check_same_question, mine_of
+from flowkit.flow.in_batches import count, run_in_batches
+from flowkit.flow.inputs import real_numbers
+from flowkit.flow.noise import counted_for
+from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
+from flowkit.flow.turns import answers
 
 
 class Inference(Densities):
@@ -140,10 +142,9 @@ class Inference(Densities):
                 "decode expects flat latents (n, dim), received a list of maps. Of split_latents "
                 "flow.bijector.join_latents(maps) makes them."
             )
+        z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
         context = self._ready(context, batch_size, rows=len(z))
-        return self._as_frame(
-            self._decode(np.asarray(z, self.compute_dtype), context, batch_size, check, seed)
-        )
+        return self._as_frame(self._decode(z, context, batch_size, check, seed))
 
     @answers
     def round_trip_error(self, x: Any, context: Any = None, *, batch_size: int | None = None) -> np.ndarray:

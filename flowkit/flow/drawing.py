@@ -8,7 +8,7 @@ from keras import ops, tree
 
 from flowkit import backends
 from flowkit.contract.arguments import shown
-from flowkit.flows.in_batches import default_batch_size
+from flowkit.flow.in_batches import default_batch_size, one_of_few, padded
 
 _SEEDS = 2**31  # what every engine takes as a seed
 
@@ -52,14 +52,21 @@ class Latents:
 
     def _block(self, number):
         if self._last[1] != number:
-            rows = slice(number * self._rows, min((number + 1) * self._rows, len(self)))
+            first = number * self._rows
+            count = min(self._rows, len(self) - first)
+            drawn = min(
+                self._rows, one_of_few(count)
+            )  # more than asked for, so that few programs are compiled
             context = self._context
             if context is not None:
-                context = tree.map_structure(lambda c: ops.convert_to_tensor(c[rows]), context)
+                rows = slice(first, first + count)
+                context = tree.map_structure(
+                    lambda c: ops.convert_to_tensor(padded(c[rows], drawn - count)), context
+                )
             with backends.no_grad():
                 z = backends.draw_alone(
                     lambda generator: self._base.sample(
-                        (rows.stop - rows.start, *self.shape[1:]),
+                        (drawn, *self.shape[1:]),
                         temperature=self._temperature,
                         seed=generator,
                         context=context,
@@ -67,7 +74,7 @@ class Latents:
                     self._base,
                     _mixed(self._seed, number),
                 )
-            self._last = ops.convert_to_numpy(z), number
+            self._last = ops.convert_to_numpy(z)[:count], number
         return self._last[0]
 
 

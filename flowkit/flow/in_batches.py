@@ -32,11 +32,11 @@ def run_in_batches(function, rows, count, batch_size):
         )
         return tree.map_structure(lambda a: a[:0], run_in_batches(function, dummy, 1, 1))
     answer = None
-    size = batch_size if count > batch_size else min(batch_size, _one_of_few(count))
+    size = batch_size if count > batch_size else min(batch_size, one_of_few(count))
     for start in range(0, count, batch_size):
         stop = min(start + batch_size, count)
         missing = start + size - stop
-        piece = map_leaves(lambda a: _slice(a, start, stop, missing), rows)  # noqa: B023
+        piece = map_leaves(lambda a: padded(a[start:stop], missing), rows)  # noqa: B023
         result = function(start, stop + missing, piece)
         result = map_leaves(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
         if stop - start == count:
@@ -48,7 +48,7 @@ def run_in_batches(function, rows, count, batch_size):
     return answer
 
 
-def _one_of_few(count):
+def one_of_few(count):
     """The next size from `count` up of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size."""
     if not backends.compiles_answers():
         return count
@@ -67,6 +67,6 @@ def map_leaves(function, nest):
     return function(nest)
 
 
-def _slice(array, start, stop, missing):
-    piece = array[start:stop]
-    return np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)]) if missing else piece
+def padded(rows, missing):
+    """Return rows with the last one repeated `missing` times more."""
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows

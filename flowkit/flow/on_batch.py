@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 from flowkit import backends
-from flowkit.flows.before_training import check_training, refuse_class_weight
-from flowkit.flows.context import refuse_unread
-from flowkit.flows.inputs import ready_on, to_score_on, unpack
-from flowkit.flows.training import Training
-from flowkit.flows.turns import alone
-from flowkit.flows.without_data import refuse_data
+from flowkit.flow.before_training import check_training, refuse_class_weight
+from flowkit.flow.context import refuse_unread
+from flowkit.flow.inputs import ready_on, to_score_on, unpack
+from flowkit.flow.training import Training
+from flowkit.flow.turns import alone
+from flowkit.flow.without_data import refuse_data
 
 
 class OnBatch(Training):

@@ -12,12 +12,13 @@ from flowkit.contract import FlowLayer
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple
-from flowkit.flows.counting import mean
-from flowkit.flows.inputs import unpack
-from flowkit.flows.metrics import MeanOfCounted, report
-from flowkit.flows.reparameterized import drawn_with_score
-from flowkit.flows.stored_objective import restored, stored
-from flowkit.flows.turns import Turns
+from flowkit.flow.counting import mean
+from flowkit.flow.dequantizing import draws_elsewhere, refuse_varying, varies
+from flowkit.flow.inputs import unpack
+from flowkit.flow.metrics import MeanOfCounted, report
+from flowkit.flow.reparameterized import drawn_with_score
+from flowkit.flow.stored_objective import restored, stored
+from flowkit.flow.turns import Turns
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
 
@@ -48,6 +49,8 @@ class Training(keras.Model):
         self._refuse_other_losses({"loss": loss, **options})
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
+        if objective.needs_data and type(objective).__call__ is not MaximumLikelihood.__call__:
+            refuse_varying(self.dequantize, type(objective).__name__)
         super().compile(optimizer, **options)
         self.objective = objective
 
@@ -75,9 +78,9 @@ class Training(keras.Model):
         """What `call` answers in training on another objective: {"loss": (batch,)}."""
         x, context = unpack(inputs)
         if self.objective.needs_data:
-            x = self._continuous(x)
+            x = self._continuous(x)[0]
         if self.bijector.refreshes:
-            seen = self._embed(context)
+            seen = self.embed(context)
             y = x if self.objective.needs_data else self._drawn_with_score(ops.shape(x)[0], seen)[0]
             self._refresh(y, seen, self._noise_for(y), training=True)
         self._asked = True  # an objective may call the flow, which answers with log_prob
@@ -109,18 +112,16 @@ class Training(keras.Model):
 
     # What a step draws, from the flow's own state
 
-    def _drawn_for(self, x):
-        """(continuous values, what else the bijector needs of noise) for a batch of data."""
-        x = self._continuous(x)
-        return x, self._noise_for(x)
-
     def _continuous(self, x):
-        """`x` itself, or dequantised."""
-        if self.dequantize is None:
-            return x
-        needs = self.dequantize.noise_needs(x.shape, inverse=False)
-        noise = drawn(needs, ops.shape(x)[0], self.dequantize.compute_dtype, self.dequantize.noise)
-        return self.dequantize.run(x, None, inverse=False, noise=noise)[0]
+        """(`x` or its dequantised values, their dequantizer's part of log_prob, or None if it is constant)."""
+        dequantize = self.dequantize
+        if dequantize is None:
+            return x, None
+        needs = dequantize.noise_needs(x.shape, inverse=False)
+        seeds = self.noise if draws_elsewhere(dequantize) else dequantize.noise
+        noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
+        y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), None, inverse=False, noise=noise)
+        return y, log_det if varies(dequantize) else None
 
     def _drawn_with_score(self, rows, seen):
         """(x, log q(x)) for draws x of the flow, with gradients, given what its parts see of the context."""
@@ -128,7 +129,9 @@ class Training(keras.Model):
 
     def _noise_for(self, x):
         """What the bijector needs to score continuous values; None for nothing."""
-        if self.noise is None:  # sizes of parts that draw nothing need not be gone through in each step
+        if not self.bijector.spec.draws(
+            inverse=False
+        ):  # sizes of parts that draw nothing need not be gone through in each step
             return None
         needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
         return drawn(needs, ops.shape(x)[0], self.compute_dtype, self.noise)

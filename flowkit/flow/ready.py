@@ -12,16 +12,15 @@ from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import context_shape
-from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
 from flowkit.data.lazy_images import LazyImages
-from flowkit.flows.adapting import check_adapted
-from flowkit.flows.context import check_context
-from flowkit.flows.embedding import answers_of, embed
-from flowkit.flows.in_batches import default_batch_size, map_leaves
-from flowkit.flows.inputs import check_domain, check_finite
-from flowkit.flows.tables import as_array, names_of
-from flowkit.flows.turns import Turns
+from flowkit.flow.adapting import check_adapted
+from flowkit.flow.context import check_context
+from flowkit.flow.embedding import answers_of, embed
+from flowkit.flow.in_batches import default_batch_size, map_leaves
+from flowkit.flow.inputs import check_domain, check_finite, real_numbers
+from flowkit.flow.tables import as_array, names_of
+from flowkit.flow.turns import Turns
 
 
 class Ready(keras.Model):
@@ -30,7 +29,7 @@ class Ready(keras.Model):
     bijector: FlowLayer
     base: Any
     embedding: Any
-    dequantize: Dequantize | None
+    dequantize: Any
     columns: Columns | None
     context_columns: Columns | None
     event_shape: tuple[int, ...] | None
@@ -97,8 +96,11 @@ class Ready(keras.Model):
         self._check_adapted()
         return self._embedded(check_context(self, context, rows), batch_size)
 
-    def _embed(self, context):
-        """What the bijector and the base see of a context, as tensors."""
+    def embed(self, context: Any) -> Any:
+        """Return what the bijector and the base receive for a context: the embedding's output, or the context itself.
+
+        Tensors with gradients, for an objective of your own, which receives the context as it was passed.
+        """
         if self.embedding is None or context is None:
             return context
         return embed(self.embedding, context, self.compute_dtype)
@@ -126,7 +128,11 @@ class Ready(keras.Model):
 
     def _check_rows(self, x):
         dequantize, names = self.dequantize, names_of(self)
-        x = check_finite(x, self.compute_dtype, names) if dequantize is None else dequantize.validate(x)
+        x = (
+            check_finite(x, self.compute_dtype, names)
+            if dequantize is None
+            else dequantize.validate(real_numbers(x))
+        )
         self.bijector._check_shape(x.shape)
         if dequantize is None:
             check_domain(x, self.bijector.spec.domain, names)
