@@ -15,7 +15,6 @@ ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
 TOPICS = (
     "backprop",
-    "captured",
     "constants",
     "convolution",
     "dense",
@@ -25,24 +24,15 @@ TOPICS = (
     "gradients",
     "group",
     "inference",
-    "lean_step",
     "moves",
     "numerics",
-    "optimizer",
     "parts",
     "precision",
     "recording",
     "replicas",
     "rows",
-    "seeds",
     "steps",
 )
-
-# What the topics of one engine share, and nobody else sees.
-SHARED = {
-    "jax": {"drift", "stacked_state", "stacks", "twin"},
-    "torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"},
-}
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
@@ -246,8 +236,8 @@ def test_the_package_folder_backends_and_the_folder_backends_are_one_to_one():
     files = {folder.name: {path.stem for path in folder.glob("[!_]*.py")} for folder in folders}
     shared = files.pop("any")
     coded = files.keys()
-    for engine, own in files.items():
-        assert own - SHARED.get(engine, set()) <= set(TOPICS) <= own | shared
+    for own in files.values():
+        assert own <= set(TOPICS) <= own | shared
     # Keras's numpy engine needs no environment of its own: it is there wherever JAX is.
     assert coded - {"numpy"} == {path.name for path in (ROOT / "backends").iterdir() if path.is_dir()}
 

@@ -60,9 +60,11 @@ class Conv1x1(Bijector):
 
     def _triangles(self):
         """L + I and U + diag(sign * exp(log_s)); what the weights hold on the other side is not used."""
-        c = self.log_s.shape[0]
-        lower = ops.tril(self.lower.value, -1) + ops.eye(c, dtype=self.compute_dtype)
-        return lower, ops.triu(self.upper.value, 1) + ops.diag(self.sign.value * ops.exp(self.log_s.value))
+        one = ops.eye(self.log_s.shape[-1], dtype=self.compute_dtype)
+        diagonal = self.sign.value * ops.exp(self.log_s.value)
+        return ops.tril(self.lower.value, -1) + one, ops.triu(self.upper.value, 1) + one * diagonal[
+            ..., None, :
+        ]
 
     def matrix(self) -> Any:
         """W, shape (channels, channels)."""
@@ -91,17 +93,19 @@ class Conv1x1(Bijector):
         if not self.lu:
             return ops.inv(ops.convert_to_tensor(self.kernel))
         lower, upper = self._triangles()
-        half = ops.solve_triangular(lower, ops.transpose(self.permutation.value), lower=True)
+        half = ops.solve_triangular(
+            lower, ops.swapaxes(ops.convert_to_tensor(self.permutation), -1, -2), lower=True
+        )
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
         """log|det W|, a scalar."""
         if self.lu:
-            return ops.sum(self.log_s.value)
+            return ops.sum(self.log_s.value, axis=-1)
         # |det W| = |det R|. TensorFlow cannot compile slogdet for XLA, and its logdet takes W to be
         # positive definite; QR works and differentiates on every engine.
         r = ops.qr(ops.convert_to_tensor(self.kernel))[1]
-        return ops.sum(ops.log(ops.abs(ops.diagonal(r))))
+        return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
 
     def _derive(self, x_shape, inverse):
         if inverse:
@@ -111,7 +115,7 @@ class Conv1x1(Bijector):
     def _take_scale(self, derived, scale, log_det, inverse):
         """What is derived, with the scale that the part before leaves in the matrix: a product less for every entry."""
         matrix = derived["matrix"]
-        matrix = matrix * scale if inverse else scale[:, None] * matrix
+        matrix = matrix * scale[..., None, :] if inverse else scale[..., None] * matrix
         return {"matrix": matrix, "log_det": derived["log_det"] + log_det}
 
     def _forward(self, x, derived=None):

@@ -41,8 +41,8 @@ class AngularMLP(MLP):
         seen = size + len(range(size) if self.angles is None else self.angles)
         super().build((*x_shape[:-1], seen), context_shape)
 
-    def _hidden(self, x, context):
-        return super()._hidden(without_seam(x, self.angles), context)
+    def _hidden(self, x, context, derived):
+        return super()._hidden(without_seam(x, self.angles), context, derived)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "angles": self.angles}

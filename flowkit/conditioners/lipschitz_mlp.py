@@ -28,20 +28,21 @@ def spectral_bound(kernel: Any) -> Any:
     >>> round(float(spectral_bound(ops.convert_to_tensor([[3.0, 0.0], [0.0, 4.0]]))), 4)
     4.0
     """
-    length = norm(kernel)
+    axes = (-2, -1)
+    length = norm(kernel, axis=axes, keepdims=True)
     zero = length == 0
     # What each step divides by cancels in the end, so it need not carry gradients.
     length = ops.stop_gradient(ops.where(zero, ops.ones_like(length), length))
     scaled = ops.where(zero, ops.ones_like(kernel), kernel / length)
-    other = ops.transpose(scaled)
-    gram = matmul(scaled, other) if kernel.shape[0] < kernel.shape[1] else matmul(other, scaled)
+    other = ops.swapaxes(scaled, -1, -2)
+    gram = matmul(scaled, other) if kernel.shape[-2] < kernel.shape[-1] else matmul(other, scaled)
     log_bound, share = ops.log(length), 0.5
     for _ in range(STEPS):
-        length = ops.stop_gradient(norm(gram))
+        length = ops.stop_gradient(norm(gram, axis=axes, keepdims=True))
         log_bound = log_bound + share * ops.log(length)
         gram, share = matmul(gram / length, gram / length), share / 2
-    bound = ops.exp(log_bound + share * ops.log(norm(gram)))
-    return ops.where(zero, ops.zeros_like(bound), bound)
+    bound = ops.exp(log_bound + share * ops.log(norm(gram, axis=axes, keepdims=True)))
+    return ops.where(zero, ops.zeros_like(bound), bound)[..., 0, 0]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -109,26 +110,26 @@ class LipschitzMLP(Conditioner):
     def scaled_kernels(self) -> list[Any]:
         """The kernels as they are used, none of which stretches by more than lipschitz^(1/n)."""
         most = self.lipschitz ** (1 / len(self.kernels))
-        return [k.value / ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
+        scales = [ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
+        return [k.value / scale[..., None, None] for k, scale in zip(self.kernels, scales, strict=True)]
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:
-        return {"kernels": self.scaled_kernels()}
+        return {
+            "kernels": self.scaled_kernels(),
+            "shifts": [shift.value for shift in self.shifts],
+            "betas": [softplus(beta.value) for beta in self.betas],
+        }
 
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = derive_from(self, x.shape) if derived is None else derived
         h = ops.cast(x, self.compute_dtype)
         for k, kernel in enumerate(derived["kernels"]):
-            h = matmul(h, kernel) + self.shifts[k].value
+            h = matmul(h, kernel) + derived["shifts"][k]
             if k == 0 and context is not None and self.bias is not None:
                 h = h + self.bias.call(context, rank=len(h.shape))
             if k < len(self.hidden):
-                h = self._activate(h, k)
+                h = sin(h) if self.activation == "sin" else h * ops.sigmoid(derived["betas"][k] * h) / 1.1
         return h
-
-    def _activate(self, h, k):
-        if self.activation == "sin":
-            return sin(h)
-        return h * ops.sigmoid(softplus(self.betas[k].value) * h) / 1.1
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)

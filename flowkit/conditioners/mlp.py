@@ -38,18 +38,18 @@ class MLP(DenseNetwork):
             features=features, activation=activation, context=context, num_classes=num_classes, **kwargs
         )
         self.hidden = widths(hidden, "MLP's hidden")
-        self.denses = [self._dense(width) for width in self.hidden]
+        self.hidden_layers = [self._dense(width) for width in self.hidden]
         self.bias = self._context_bias(self.hidden[0])
 
     def _build_hidden(self, x_shape):
-        for dense, size in zip(self.denses, [x_shape[-1], *self.hidden], strict=False):
+        for dense, size in zip(self.hidden_layers, [x_shape[-1], *self.hidden], strict=False):
             dense.build((*x_shape[:-1], size))
         return self.hidden[-1]
 
-    def _hidden(self, x, context):
-        h = activate(self.activation, self._steered(self.denses[0].call(x), context))
-        for dense in self.denses[1:]:
-            h = activate(self.activation, dense.call(h))
+    def _hidden(self, x, context, derived):
+        h = activate(self.activation, self._steered(self.hidden_layers[0].call(x, derived[0]), context))
+        for dense, own in zip(self.hidden_layers[1:], derived[1:], strict=True):
+            h = activate(self.activation, dense.call(h, own))
         return h
 
     def get_config(self) -> dict[str, Any]:

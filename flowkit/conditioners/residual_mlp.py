@@ -54,11 +54,13 @@ class ResidualMLP(DenseNetwork):
         self.gated, self.activate_last = bool(gated), bool(activate_last)
         self.width = whole_number(width, "width", least=1)
         self.blocks = whole_number(blocks, "blocks", least=1)
-        self.first = self._dense(self.width)
-        self.inner = [
-            self._dense(self.width, **({"kernel_initializer": "zeros"} if second else {}))
-            for _ in range(self.blocks)
-            for second in (False, True)
+        self.hidden_layers = [
+            self._dense(self.width),
+            *(
+                self._dense(self.width, **({"kernel_initializer": "zeros"} if second else {}))
+                for _ in range(self.blocks)
+                for second in (False, True)
+            ),
         ]
         self.bias = self._context_bias(self.width)
         self.gates = [self._context_bias(self.width) for _ in range(self.blocks)] if gated else []
@@ -72,17 +74,16 @@ class ResidualMLP(DenseNetwork):
             self.gate_biases.append(self.add_weight(shape=(self.width,), initializer="zeros", name=name))
 
     def _build_hidden(self, x_shape):
-        self.first.build(x_shape)
-        for dense in self.inner:
-            dense.build((*x_shape[:-1], self.width))
+        for number, dense in enumerate(self.hidden_layers):
+            dense.build((*x_shape[:-1], self.width) if number else x_shape)
         return self.width
 
-    def _hidden(self, x, context):
-        h = self._steered(self.first.call(x), context)
-        for number, (one, two) in enumerate(zip(self.inner[::2], self.inner[1::2], strict=True)):
-            h = h + self._let_through(
-                two.call(activate(self.activation, one.call(self.activation(h)))), number, context
-            )
+    def _hidden(self, x, context, derived):
+        first, *inner = zip(self.hidden_layers, derived, strict=True)
+        h = self._steered(first[0].call(x, first[1]), context)
+        for number, (one, two) in enumerate(zip(inner[::2], inner[1::2], strict=True)):
+            more = activate(self.activation, one[0].call(self.activation(h), one[1]))
+            h = h + self._let_through(two[0].call(more, two[1]), number, context)
         return activate(self.activation, h) if self.activate_last else h
 
     def _let_through(self, more, number, context):

@@ -82,7 +82,7 @@ class ScaledConv(keras.Layer):
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:
         scale, channels = self._scale(), x_shape[-1]
-        kernel = self.kernel.value[:, :, :channels] if self.edge_bias else self.kernel.value
+        kernel = self.kernel.value[..., :channels, :] if self.edge_bias else self.kernel.value
         return {
             "kernel": self._as_computed(backends.scaled_kernel(kernel, scale)),
             "bias": self._as_computed(self._rest(x_shape, scale)),
@@ -104,8 +104,12 @@ class ScaledConv(keras.Layer):
         bias = self.bias.value * scale
         if not self.edge_bias:
             return bias
-        edge = backends.reshape(self.kernel.value[:, :, x_shape[-1] :], (-1, self.features)) * scale
-        return matmul(backends.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=edge), edge) + bias
+        taps = self.kernel.value[..., x_shape[-1], :] * scale[..., None, None, :]  # (..., k, k, features)
+        edge = backends.reshape(taps, (*taps.shape[:-3], 1, -1, self.features))
+        edges = backends.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=edge)
+        # (..., 1, h w, features), so that leading axes of weights go before those of the image.
+        rest = matmul(backends.reshape(edges, (1, -1, self.kernel_size**2)), edge) + bias[..., None, None, :]
+        return backends.reshape(rest, (*rest.shape[:-2], *x_shape[1:3], self.features))
 
     def _as_computed(self, tensor):
         low = self.compute_dtype != self.variable_dtype

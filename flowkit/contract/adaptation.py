@@ -44,7 +44,7 @@ def is_adapted(layer):
 
     Raises what `convert_to_numpy` raises if the flags have no values at the moment, as in a step of another model.
     """
-    return all(_is_set(v) for v in layer.non_trainable_variables if v.name == "adapted")
+    return all(_is_set(v) for v in layer.non_trainable_variables if v.name.endswith("adapted"))
 
 
 def _is_set(flag):
@@ -90,7 +90,7 @@ def adapt_inside(layer, ask, again):
     flagged = [
         inner
         for inner in layer._flatten_layers(include_self=False)
-        if hasattr(inner, "adapt") and any(v.name == "adapted" for v in inner.non_trainable_variables)
+        if hasattr(inner, "adapt") and any(v.name.endswith("adapted") for v in inner.non_trainable_variables)
     ]
     # One that holds others hands on to them what they are to see.
     held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}

@@ -3,6 +3,7 @@
 import keras
 
 from flowkit import backends
+from flowkit.contract.inside import layers_inside
 from flowkit.flow.in_a_group import check_processes
 
 
@@ -21,8 +22,6 @@ def check_training(flow):
     _check_distribution()
     flow.objective.check(flow)
     check_processes()
-    if flow.cuda_graph:
-        backends.check_capture(flow)
     optimizer = getattr(flow, "optimizer", None)
     _check_loss_scaling(flow, optimizer)
     _check_clipping(flow, optimizer)
@@ -43,7 +42,7 @@ def _check_distribution():
 
 def _check_loss_scaling(flow, optimizer):
     # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
-    policies = {layer.dtype_policy.name for layer in flow._flatten_layers()}
+    policies = {layer.dtype_policy.name for layer in layers_inside(flow)}
     if "mixed_float16" in policies and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError(
             "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "

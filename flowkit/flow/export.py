@@ -15,6 +15,7 @@ from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.frozen import frozen
+from flowkit.contract.inside import layers_inside
 from flowkit.flow.artifacts import FORMATS, check_name, require
 from flowkit.flow.context import check_context
 from flowkit.flow.dequantizing import refuse_varying, undithered
@@ -148,7 +149,7 @@ class Exported(Inference):
         return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]
 
     def _refuse_low_precision(self):
-        low = {layer.compute_dtype for layer in self._flatten_layers() if "float" in layer.compute_dtype}
+        low = {layer.compute_dtype for layer in layers_inside(self) if "float" in layer.compute_dtype}
         if low != {"float32"}:
             raise ValueError(
                 f"export expects a flow that computes in float32, received one that computes in "

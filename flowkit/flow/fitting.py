@@ -73,18 +73,19 @@ class Fitting(OnBatch):
             if not self.built or not is_adapted(self):
                 share = 1.0 - kwargs.get("validation_split", 0.0)
                 self._adapt_to(*to_adapt_to(self, x, first, share), again=False)
-        if self.compiled:
-            backends.use_multi_tensor(self.optimizer)
         with together(self):
-            return super().fit(
-                x,
-                y,
-                batch_size,
-                epochs,
-                validation_data=validation_data,
-                sample_weight=sample_weight,
-                **kwargs,
-            )
+            try:
+                return super().fit(
+                    x,
+                    y,
+                    batch_size,
+                    epochs,
+                    validation_data=validation_data,
+                    sample_weight=sample_weight,
+                    **kwargs,
+                )
+            finally:
+                backends.after_fit(self)
 
     @alone
     def evaluate(

@@ -5,7 +5,6 @@ import math
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.shapes import event_size
 from flowkit.flow.counting import what_counts
 
@@ -20,6 +19,6 @@ class MeanOfCounted(keras.metrics.Mean):
 def report(flow, data, log_prob, sample_weight):
     """Add a batch to the means of `flow`: the same number in nats and in bits per dimension."""
     counts, weight = what_counts(flow, log_prob, sample_weight)
-    nats = ops.sum(ops.where(counts, -log_prob, ops.zeros_like(log_prob)) * weight)
-    bits = nats / (event_size(data.shape) * math.log(2))
-    backends.add_to_means([flow.nll, flow.bits], [nats, bits], ops.sum(weight))
+    nats = ops.where(counts, -log_prob, ops.zeros_like(log_prob))
+    flow.nll.update_state(nats, weight)
+    flow.bits.update_state(nats / (event_size(data.shape) * math.log(2)), weight)

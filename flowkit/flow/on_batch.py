@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from flowkit import backends
 from flowkit.flow.before_training import check_training, refuse_class_weight
 from flowkit.flow.context import refuse_unread
 from flowkit.flow.inputs import ready_on, to_score_on, unpack
@@ -38,7 +39,9 @@ class OnBatch(Training):
         x, context = unpack(x) if isinstance(x, dict) else (x, context)
         refuse_unread(self, context)
         x, y = to_score_on(self, x, y, context, sample_weight)
-        return super().train_on_batch(ready_on(self, x, math.inf), y, sample_weight, return_dict=return_dict)
+        logs = super().train_on_batch(ready_on(self, x, math.inf), y, sample_weight, return_dict=return_dict)
+        backends.after_fit(self)
+        return logs
 
     @alone
     def test_on_batch(

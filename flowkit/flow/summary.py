@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from flowkit.bijectors.repeats import repeats
+from flowkit.bijectors import Repeat
 from flowkit.contract.one_line import argument
 from flowkit.contract.shapes import as_tuple
 
@@ -121,20 +121,17 @@ def _of(part, shape, level, kept, expand):
     """The rows of a part that is given data of `shape`: of a composite those of its parts."""
     if hasattr(part, "run_levels") and hasattr(part, "scales"):
         return _levels(part, shape, expand)
+    if isinstance(part, Repeat):
+        rows = _of(part.block, shape, level, kept, expand)
+        return rows * part.n if expand else [_times(row, part.n) for row in rows]
     if not part.composite or not hasattr(part, "parts"):
         return [_row(level, part, shape, 1, kept)]
     found = []
     kept = _kept(part, shape)  # told once, in the first row of the chain
-    blocks = [[(one,)] for one in part.parts] if expand else repeats(part.parts)
-    for alike in blocks:
-        times, given = len(alike), shape
-        for one in alike[0]:
-            found += [_times(row, times) for row in _of(one, given, level, kept, expand)]
-            kept = ""
-            given = as_tuple(one.compute_output_shape(given))
-        for block in alike:
-            for one in block:
-                shape = as_tuple(one.compute_output_shape(shape))
+    for one in part.parts:
+        found += _of(one, shape, level, kept, expand)
+        kept = ""
+        shape = as_tuple(one.compute_output_shape(shape))
     return found
 
 

@@ -15,7 +15,6 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.flow.counting import mean
 from flowkit.flow.dequantizing import draws_elsewhere, refuse_varying, varies
 from flowkit.flow.inputs import unpack
-from flowkit.flow.lean_step import LeanStep
 from flowkit.flow.metrics import MeanOfCounted, report
 from flowkit.flow.reparameterized import drawn_with_score
 from flowkit.flow.stored_objective import restored, stored
@@ -27,7 +26,7 @@ from flowkit.objectives.objective import expect_shape
 _OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
-class Training(LeanStep):
+class Training(keras.Model):
     """The part of `flowkit.Flow` that says what training minimises and what it reports."""
 
     objective: Objective
@@ -41,31 +40,19 @@ class Training(LeanStep):
     _scoring: bool  # inside an evaluation
     _asked: bool  # inside an objective
 
-    def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, *, cuda_graph: bool = False, **options: Any
-    ) -> None:
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
 
-        With `cuda_graph=True` PyTorch records a training step on a CUDA device as one graph, after three steps, and
-        replays it: docs/performance.md, "One graph for a step". It is a choice for this machine, so a file does not
-        keep it. What your own layers or objective compute in Python stays as it was when the step was recorded, and so
-        do the optimizer's numbers, except the learning rate.
-
         Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
-        train. With `cuda_graph`, NotImplementedError on another engine or device and in a group of processes, and
-        ValueError for an optimizer other than Adam and AdamW (in a `GuardedOptimizer` or not) and with `jit_compile`.
+        train.
         """
         self._refuse_other_losses({"loss": loss, **options})
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
         if objective.needs_data and type(objective).__call__ is not MaximumLikelihood.__call__:
             refuse_varying(self.dequantize, type(objective).__name__)
-        self.cuda_graph = False
         super().compile(optimizer, **options)
         self.objective = objective
-        if cuda_graph:
-            backends.check_capture(self)
-            self.cuda_graph = True
 
     def _refuse_other_losses(self, given):
         for name in _OF_TARGETS:
@@ -114,6 +101,15 @@ class Training(LeanStep):
         finally:
             self._scoring = before
 
+    def train_step(self, *data: Any) -> Any:
+        """Keras's training step, with gradients averaged over the processes of a group."""
+        return backends.train_step(self, super().train_step, *data)
+
+    def _get_jax_state(self, **kinds):
+        """Keras's state for a step on JAX. The model keeps its weights: the step may fail before it reads them."""
+        self._jax_state = None  # of an earlier step; never put back over these weights
+        return super()._get_jax_state(**kinds | {"purge_model_variables": False})
+
     # What a step draws, from the flow's own state
 
     def _continuous(self, x):
@@ -122,7 +118,7 @@ class Training(LeanStep):
         if dequantize is None:
             return x, None
         needs = dequantize.noise_needs(x.shape, inverse=False)
-        seeds = backends.known_seeds(self.noise if draws_elsewhere(dequantize) else dequantize.noise)
+        seeds = self.noise if draws_elsewhere(dequantize) else dequantize.noise
         noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
         y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), None, inverse=False, noise=noise)
         return y, log_det if varies(dequantize) else None
@@ -138,7 +134,7 @@ class Training(LeanStep):
         ):  # sizes of parts that draw nothing need not be gone through in each step
             return None
         needs = self.bijector.noise_needs(as_tuple(x.shape), inverse=False)
-        return drawn(needs, ops.shape(x)[0], self.compute_dtype, backends.known_seeds(self.noise))
+        return drawn(needs, ops.shape(x)[0], self.compute_dtype, self.noise)
 
     def _refresh(self, x, context, noise, training):
         """Once in a training step: what the bijector refreshes."""

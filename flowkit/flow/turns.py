@@ -80,7 +80,7 @@ def answers(method: Method) -> Method:
 
     @functools.wraps(method)
     def in_turn(self, *args, **kwargs):
-        with self.turns.answer(method.__name__), backends.deriving_once():
+        with self.turns.answer(method.__name__):
             return method(self, *args, **kwargs)
 
     return cast(Method, in_turn)

@@ -84,7 +84,7 @@ class HouseholderRotation(Linear):
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
         matrix = reflected(self.vectors.value)
-        return ops.transpose(matrix) if inverse else matrix
+        return ops.swapaxes(matrix, -1, -2) if inverse else matrix
 
     def log_abs_det(self) -> Any:
         """0.0, as of every rotation."""

@@ -70,14 +70,18 @@ class Linear(Bijector):
 
     def _derive(self, x_shape, inverse):
         log_det = places(x_shape) * self.log_abs_det()
-        return {"factors": self.factors(inverse), "log_det": -log_det if inverse else log_det}
+        return {
+            "factors": self.factors(inverse),
+            "bias": self.bias.value if self.use_bias else None,
+            "log_det": -log_det if inverse else log_det,
+        }
 
     def _forward(self, x, derived):
         z = self._times(x, derived["factors"])
-        return z + self.bias.value if self.use_bias else z, derived["log_det"]
+        return z if derived["bias"] is None else z + derived["bias"], derived["log_det"]
 
     def _inverse(self, z, derived):
-        z = z - self.bias.value if self.use_bias else z
+        z = z if derived["bias"] is None else z - derived["bias"]
         return self._times(z, derived["factors"]), derived["log_det"]
 
     def get_config(self) -> dict[str, Any]:
@@ -91,4 +95,4 @@ def eye(size: int, like: Any) -> Any:
 
 def triangle(weight: Any, values: Any) -> Any:
     """What a square weight holds above its diagonal, with `values` on the diagonal."""
-    return ops.triu(weight, 1) + ops.diag(values)
+    return ops.triu(weight, 1) + eye(weight.shape[-1], weight) * values[..., None, :]

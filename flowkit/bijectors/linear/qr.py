@@ -47,12 +47,12 @@ class QRLinear(Linear):
         rotation = reflected(self.vectors.value)
         upper = triangle(self.upper.value, scale(self.raw.value))
         if inverse:
-            return ops.solve_triangular(upper, ops.transpose(rotation), lower=False)
+            return ops.solve_triangular(upper, ops.swapaxes(rotation, -1, -2), lower=False)
         return matmul(rotation, upper)
 
     def log_abs_det(self) -> Any:
         """sum(log r_ii)."""
-        return ops.sum(ops.log(scale(self.raw.value)))
+        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "reflections": self.reflections}

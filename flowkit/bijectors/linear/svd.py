@@ -51,13 +51,13 @@ class SVDLinear(Linear):
         """U diag(s) V, or its inverse."""
         left, right = reflected(self.first.value), reflected(self.second.value)
         if inverse:
-            left, right = ops.transpose(right), ops.transpose(left)
+            left, right = ops.swapaxes(right, -1, -2), ops.swapaxes(left, -1, -2)
         log_s = -self._log_s() if inverse else self._log_s()
-        return matmul(left * ops.exp(log_s), right)
+        return matmul(left * ops.exp(log_s)[..., None, :], right)
 
     def log_abs_det(self) -> Any:
         """sum(log s)."""
-        return ops.sum(self._log_s())
+        return ops.sum(self._log_s(), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "reflections": self.reflections, "bound": self.bound}

@@ -60,7 +60,7 @@ class Woodbury(Linear):
     def factors(self, inverse: bool = False) -> tuple[Any, Any]:
         """U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
         columns = reflected(self.vectors.value, self.rank)  # V^T
-        rows = ops.transpose(columns)
+        rows = ops.swapaxes(columns, -1, -2)
         upper = triangle(self.upper.value, scale(self.raw.value))
         free = self.free.value - matmul(columns, matmul(rows, self.free.value))
         left = matmul(columns, upper - eye(self.rank, upper)) + free
@@ -69,11 +69,11 @@ class Woodbury(Linear):
     def matrix(self, inverse: bool = False) -> Any:
         """I + U V, or its inverse, (channels, channels)."""
         left, right = self.factors(inverse)
-        return eye(left.shape[0], left) + matmul(left, right)
+        return eye(left.shape[-2], left) + matmul(left, right)
 
     def log_abs_det(self) -> Any:
         """sum(log t_ii)."""
-        return ops.sum(ops.log(scale(self.raw.value)))
+        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
     def _times(self, x, factors):
         left, right = factors
