@@ -135,7 +135,7 @@ def together(flow):
             flow.make_train_function()
         variables = [*flow.variables, *(flow.optimizer.variables if flow.optimizer else [])]
         backends.copy_from_main(variables)
-        states = [variable for variable in flow.variables if variable.name == "seed_generator_state"]
+        states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
         with backends.drawing_apart(states):
             yield
 
