@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors.splits import entries_kept
+from flowkit.bijectors.coupling import entries_kept
 from flowkit.conditioners.scaled_conv import edge_taps
 
 on_torch = pytest.mark.skipif(
