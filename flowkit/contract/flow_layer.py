@@ -1,11 +1,12 @@
 """What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
 
+import contextlib
 from typing import Annotated, Any, ClassVar, Self
 
 import keras
 from keras import ops
 
-from flowkit.contract.adaptation import is_adapted, refuse_unadapted
+from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.building import build_for
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
@@ -33,7 +34,7 @@ class FlowLayer(Hooks):
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
-        self._checked_adapted = False
+        self._adapted: bool | None = None  # as last seen; None if that was before a change of weights
         self._fixed: tuple[int | None, ...] | None = None
         self._fitting: tuple[Any, bool] | None = None  # the last event shape and direction that passed
 
@@ -43,8 +44,8 @@ class FlowLayer(Hooks):
         """(output, log_det) of one direction. Raises ContractError for an input that does not fit."""
         self._check_input(x, context, inverse)
         self._check_noise(x, inverse, noise)
-        if not self._checked_adapted and not isinstance(x, keras.KerasTensor):
-            self._checked_adapted = self._check_adapted()
+        if not self._adapted and not isinstance(x, keras.KerasTensor):
+            self._check_adapted()
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
         y, log_det = pair(self.run(x, context, inverse=inverse, **given(noise)))
@@ -94,7 +95,7 @@ class FlowLayer(Hooks):
         self._check_input(x, context, inverse)
         self._check_noise(x, inverse, noise)
         (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again, **given(noise))
-        self._checked_adapted = False
+        self._adapted = None
         return self
 
     @property
@@ -183,6 +184,7 @@ class FlowLayer(Hooks):
         self, x: Any, context: Any = None, inverse: bool = False, noise: Any = None
     ) -> Any:
         self._check_input(x, context, inverse)
+        self._see_adapted()
         shape = self.compute_inverse_shape if inverse else self.compute_output_shape
         log_det_dtype = self.compute_dtype
         return (
@@ -192,7 +194,7 @@ class FlowLayer(Hooks):
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
-        self._checked_adapted = False  # a file may hold weights from before `adapt`
+        self._adapted = None  # a file may hold weights from before `adapt`
 
     # Manners
 
@@ -224,13 +226,16 @@ class FlowLayer(Hooks):
     def _check_noise(self, x, inverse, noise):
         check_noise(self, x, inverse, noise)
 
+    def _see_adapted(self):
+        """Look at the flags. In a step of another model they have no values, and what was last seen stays."""
+        with contextlib.suppress(TypeError, NotImplementedError, RuntimeError):
+            self._adapted = is_adapted(self)
+
     def _check_adapted(self):
-        """True once `adapt` is known to have been called; False while tracing, when no flag has a value."""
-        try:
-            refuse_unadapted(self)
-        except (TypeError, NotImplementedError, RuntimeError):  # a tracer or a graph tensor has no value
-            return False
-        return True
+        """Raise ContractError if something in the layer waits for `adapt`, also while an engine traces."""
+        self._see_adapted()
+        if self._adapted is False:
+            raise waits_for_adapt(self)
 
     def _per_sample(self, log_det, x):
         return per_sample(self, log_det, x)

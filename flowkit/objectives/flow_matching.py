@@ -56,7 +56,7 @@ class FlowMatching(Objective):
             )
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
-        context = flow._embed(context)
+        context = flow.embed(context)
         z = ops.stop_gradient(flow.base.sample(ops.shape(x), seed=flow.sampler, context=context))
         t = keras.random.uniform((ops.shape(x)[0],), dtype=x.dtype, seed=flow.sampler)
         share = ops.reshape(t, (-1, *(1,) * (len(x.shape) - 1)))

@@ -17,6 +17,7 @@ class Objective(Configured):
     - `needs_data`: whether training is on data. If not, `fit(steps_per_epoch=...)` takes none, and `x` is a tensor of
       shape (batch, 0), which says how many samples to draw. `flow.draw` draws them with their gradients.
     - `x`: data of shape (batch, *event), dequantised. Noise is to come from `flow.sampler`, which is saved.
+    - `context`: as it was passed to `fit`, or None. The bijector and the base expect `flow.embed(context)`.
 
     >>> import keras
     >>> from flowkit.objectives import MaximumLikelihood

@@ -131,7 +131,9 @@ def test_the_importance_weighted_bound_is_tighter():
 
 @pytest.mark.one_engine
 def test_a_bound_needs_noise_to_be_over(vector_flow, x):
-    with pytest.raises(ValueError, match="expects samples=1 for a flow whose log_prob is exact, received 4"):
+    with pytest.raises(
+        ValueError, match="got samples=4, expected samples=1 for a flow whose log_prob is exact"
+    ):
         vector_flow.bits_per_dim(x, samples=4)
 
 
@@ -168,3 +170,16 @@ def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(run_python):
         print("ok")
     """
     assert run_python(source, engine="torch", hidden=["tensorflow"]) == "ok"
+
+
+def test_log_prob_of_several_draws_is_that_of_bits_per_dim(image_flow, images):
+    bits = image_flow.bits_per_dim(images, samples=4, seed=1)
+    log_prob = image_flow.log_prob(images, samples=4, seed=1)
+    assert log_prob.dtype == "float32"
+    np.testing.assert_allclose(-log_prob / (64 * math.log(2)), bits, rtol=1e-6)
+    assert (log_prob > image_flow.log_prob(images, seed=1) - 1e-3).mean() > 0.5
+
+
+def test_log_prob_of_several_draws_expects_noise(vector_flow, x):
+    with pytest.raises(ValueError, match="got samples=3, expected samples=1"):
+        vector_flow.log_prob(x, samples=3)
