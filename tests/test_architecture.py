@@ -93,14 +93,10 @@ ALSO = {
     "flowkit.bijectors.one_after_another": {"backends"},  # a loop that compilers take for one
     "flowkit.bijectors.block_autoregressive": {"backends"},  # as autoregressive
     "flowkit.bijectors.residual": {"backends"},  # as one_after_another
-    "flowkit.bijectors.log_det_series": {"backends"},  # as one_after_another
     "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
     "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
     "flowkit.bijectors.multiscale": {"backends"},  # rearrangements that cost no more than their numbers
-    "flowkit.bijectors.flat_latents": {"backends"},  # as multiscale
-    "flowkit.bijectors.squeeze": {"backends"},  # as multiscale
-    "flowkit.bijectors.whitening": {"backends"},  # as coupling
-    "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
+    "flowkit.bijectors.rearrange": {"backends"},  # as multiscale
     "flowkit.bijectors.unconstrain": {"backends"},  # as splits
     "flowkit.flow.saved": {"__init__"},  # its own version, which files are told
     "flowkit.presets.folder": {"__init__"},
@@ -188,6 +184,7 @@ def test_the_contract_stands_on_keras_alone():
         "math",
         "numbers",
         "operator",
+        "types",
         "typing",
         "collections",
         "textwrap",

@@ -6,7 +6,7 @@ from arrays import array, tensor
 
 from flowkit import backends
 from flowkit.bijectors import Coupling, LULinear
-from flowkit.bijectors.scales import raw_scale
+from flowkit.bijectors.weights import raw_scale
 from flowkit.conditioners import MLP
 from flowkit.transforms import RationalQuadratic
 from flowkit.transforms.rational_quadratic import spline

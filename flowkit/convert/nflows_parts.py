@@ -7,7 +7,7 @@ import numpy as np
 
 from flowkit.bijectors import Coupling, LULinear, OnColumns, Pointwise
 from flowkit.bijectors.conv1x1 import plu
-from flowkit.bijectors.scales import FLOOR, raw_scale
+from flowkit.bijectors.weights import FLOOR, raw_scale
 from flowkit.conditioners import ResidualMLP
 from flowkit.convert.nflows_inventory import blocks_of
 from flowkit.transforms import Additive, RationalQuadratic, ScaleShift, Transform

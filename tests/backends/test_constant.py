@@ -5,8 +5,8 @@ import pytest
 from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors.splits import entries_kept
-from flowkit.conditioners.scaled_conv import edge_taps
+from flowkit.bijectors.coupling import entries_kept
+from flowkit.conditioners.scaled import edge_taps
 
 on_torch = pytest.mark.skipif(
     backends.name() != "torch", reason="other engines keep nothing: constants lie in what they compile"

@@ -5,8 +5,8 @@ import pytest
 from keras import ops
 
 from flowkit import backends
-from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.scaled_dense import ScaledDense
+from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.scaled import ScaledDense
 
 
 @pytest.mark.parametrize("make", [ScaledDense, ContextBias])

@@ -1,4 +1,4 @@
-"""Glow's convolution: a scale in logarithms and a bias that knows the image's edge."""
+"""Glow's layers that start at zero: a scale in logarithms, and a bias that knows the image's edge."""
 
 from typing import Any
 
@@ -143,3 +143,32 @@ def edge_taps(height, width, size):
     above_or_below, beside = (row < 0) | (row >= height), (column < 0) | (column >= width)
     ring = above_or_below[:, None, :, None] | beside[None, :, None, :]
     return ring.reshape(1, height, width, size * size).astype("float32")
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ScaledDense(Configured, keras.Layer):
+    """(batch, k) -> (x W + b) exp(factor * logs), (batch, features); all weights start at 0, and so does it.
+
+    As published with Kingma & Dhariwal, Glow (2018): `linear_zeros`.
+
+    >>> ops.convert_to_numpy(ScaledDense(2)(ops.ones((1, 3)))).tolist()
+    [[0.0, 0.0]]
+    """
+
+    pure = True
+
+    def __init__(self, features: Count, *, factor: Positive = 3.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.features, self.factor = features, factor
+
+    def build(self, x_shape: Any) -> None:
+        shapes = {"W": (x_shape[-1], self.features), "b": (self.features,), "logs": (self.features,)}
+        self.kernel, self.bias, self.logs = (
+            self.add_weight(shape=shape, initializer="zeros", name=name) for name, shape in shapes.items()
+        )
+
+    def call(self, x: Any) -> Any:
+        return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs.value)
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        return (*x_shape[:-1], self.features)
