@@ -36,7 +36,7 @@ def coupling_layer(
     values = [first, *(kernel.T for kernel in kernels[1:-1]), last.reshape(len(biases[-2]), -1)]
 
     def fill():
-        denses = [*conditioner.denses, conditioner.last]
+        denses = [*conditioner.hidden_layers, conditioner.last]
         for own, kernel, shift in zip(denses, values, [*biases[:-1], bias.reshape(-1)], strict=True):
             own.kernel.assign(kernel)
             own.bias.assign(shift)

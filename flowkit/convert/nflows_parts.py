@@ -148,9 +148,9 @@ def coupling_layer(name: str, own: Own, activation: str, bound: float | None, bi
         seen[kept] = first[: len(kept)]
         whole, offsets = np.zeros((size, count, width)), np.zeros((size, count))
         whole[moved], offsets[moved] = last, shift
-        conditioner.first.kernel.assign(seen)
-        conditioner.first.bias.assign(network["initial_layer.bias"])
-        for dense, layer in zip(conditioner.inner, layers, strict=True):
+        conditioner.hidden_layers[0].kernel.assign(seen)
+        conditioner.hidden_layers[0].bias.assign(network["initial_layer.bias"])
+        for dense, layer in zip(conditioner.hidden_layers[1:], layers, strict=True):
             dense.kernel.assign(network[f"{layer}.weight"].T)
             dense.bias.assign(network[f"{layer}.bias"])
         conditioner.last.kernel.assign(whole.reshape(-1, width).T)

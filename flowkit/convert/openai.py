@@ -8,9 +8,10 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors import Conv1x1
+from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
-from flowkit.convert.published import check_published, slots
-from flowkit.flows.flow import Flow
+from flowkit.convert.published import check_published, separate_steps, slots
+from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
 # A checkpoint also keeps the optimizer's slots (`Variable_7`) and running averages, which are no part of
@@ -63,10 +64,11 @@ def to_openai(flow: Flow) -> dict[str, np.ndarray]:
     ((12, 12), (3, 3, 7, 8))
     """
     check_published(flow)
-    return {  # copies: on torch the arrays would be the weights themselves
-        name: np.array(ops.convert_to_numpy(_value(target))).reshape(shape)
-        for name, target, shape in slots(flow.bijector)
-    }
+    with separate_steps(flow.bijector.scales) as steps:
+        return {  # copies: on torch the arrays would be the weights themselves
+            name: np.array(ops.convert_to_numpy(_value(target))).reshape(shape)
+            for name, target, shape in slots(flow.bijector, steps)
+        }
 
 
 def make(options, arrays, *, n_bits, input_shape, lu):
@@ -83,8 +85,9 @@ def make(options, arrays, *, n_bits, input_shape, lu):
         side = 2 ** options["levels"]
         labels = None if options["num_classes"] is None else (None,)
         flow.bijector.build_parts((None, side, side, channels), labels)
-    fill(slots(flow.bijector), arrays)
-    mark_adapted(flow)
+    with separate_steps(flow.bijector.scales) as steps:
+        fill(slots(flow.bijector, steps), arrays)
+    mark_adapted(flow.bijector)
     return flow
 
 
@@ -107,13 +110,6 @@ def _check_invertible(arrays):
             order, back = np.arange(len(array)), arrays[f"{name}_inverse"]
             if not np.array_equal(np.sort(array), order) or not np.array_equal(np.argsort(array), back):
                 raise ValueError(f"{name} and {name}_inverse: expected a permutation and its inverse")
-
-
-def mark_adapted(flow):
-    """Count a flow as adapted: the statistics came with the weights."""
-    for weight in flow.bijector.non_trainable_variables:
-        if weight.name == "adapted":
-            weight.assign(True)
 
 
 def _value(target):

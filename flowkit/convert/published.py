@@ -1,17 +1,33 @@
 """Which weight of a Glow has which name in the published code."""
 
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
+import contextlib
+
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat, Squeeze
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.distributions import Normal
 from flowkit.transforms import Additive, Affine
 
 
-def slots(bijector):
+@contextlib.contextmanager
+def separate_steps(scales):
+    """Yield for each scale its steps (actnorm, permutation, coupling) as separate layers.
+
+    The weights that are assigned to them are those of the scales when the scope ends.
+    """
+    repeats = [part for scale in scales for part in scale.parts if isinstance(part, Repeat)]
+    copies = {id(repeat): repeat.copies() for repeat in repeats}
+    yield [_triples(scale, lambda repeat: copies[id(repeat)]) for scale in scales]
+    for repeat in repeats:
+        repeat.assign(copies[id(repeat)])
+
+
+def slots(bijector, steps):
     """(published name, what holds the weight, published shape) for each weight of a Glow's `MultiScale`.
 
-    The holder is a variable, or a `Conv1x1`, whose matrix may be factored; both have `assign`.
+    `steps` are those of `separate_steps`. The holder is a variable, or a `Conv1x1`, whose matrix may be factored; both
+    have `assign`.
     """
-    yield from step_slots(bijector.scales)
+    yield from step_slots(steps)
     for level, prior in enumerate(bijector.priors):
         yield from _zeros(f"model/pool{level}/conv", prior)
     top = bijector.top_prior
@@ -25,10 +41,10 @@ def slots(bijector):
             yield f"model/prior/y_emb/{name}", weight, (1, *weight.shape)
 
 
-def step_slots(scales):
+def step_slots(steps):
     """As `slots`, of the steps alone."""
-    for level, scale in enumerate(scales):
-        for index, (actnorm, mix, coupling) in enumerate(steps(scale)):
+    for level, triples in enumerate(steps):
+        for index, (actnorm, mix, coupling) in enumerate(triples):
             name, net, c = f"model/{level}/{index}", coupling.conditioner, actnorm.shift.shape[0]
             yield from _actnorm(name, actnorm.shift, actnorm.logs)
             if isinstance(mix, Conv1x1):
@@ -42,10 +58,19 @@ def step_slots(scales):
             yield from _zeros(f"{name}/f1/l_last", net.last)
 
 
-def steps(scale):
+def _triples(scale, copies_of):
     """The (actnorm, permutation, coupling) of a scale: what follows its squeeze."""
-    parts = scale.parts[1:]
+    parts = []
+    for part in scale.parts[1:]:
+        blocks = copies_of(part) if isinstance(part, Repeat) else [part]
+        for block in blocks:
+            parts += block.parts if isinstance(block, Chain) else [block]
     return [tuple(parts[i : i + 3]) for i in range(0, len(parts), 3)]
+
+
+def _count(scale):
+    """The number of steps of a scale."""
+    return len(_triples(scale, lambda repeat: [repeat.block] * repeat.n))
 
 
 def _actnorm(name, shift, logs):
@@ -88,14 +113,14 @@ def _differences(flow):
         if type(scale) is not Chain or not scale.parts or not _is_squeeze(scale.parts[0]):
             yield f"a {where} that is no Chain of a Squeeze and steps"
             return
-        for triple in steps(scale):
+        for triple in _triples(scale, lambda repeat: [repeat.block]):
             if tuple(map(type, triple)) not in _STEPS:
                 yield f"a {where} that is not made of steps of ActNorm, Conv1x1 or Permute, and Coupling"
                 return
             kinds.add(_kind(*triple))
     if any(None in kind for kind in kinds):
         yield "a coupling, network or factor that is not the published one"
-    elif len(kinds) > 1 or len({len(scale.parts) for scale in bijector.scales}) > 1:
+    elif len(kinds) > 1 or len(set(map(_count, bijector.scales))) > 1:
         yield "steps that are not alike at every scale"
     elif not all(scale.built for scale in bijector.scales):
         yield "no weights yet: adapt or fit it first"

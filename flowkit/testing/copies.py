@@ -11,6 +11,7 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
+from flowkit.contract.adaptation import adapted_flags, mark_adapted
 
 SCALE = 0.3
 """How far a weight moves: enough that a term which it belongs to shows, since at the start most mistakes read 0 = 0."""
@@ -109,7 +110,7 @@ class Copies:
             return _stored(layer)
 
     def _adapt(self, layer, event):
-        flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
+        flags = adapted_flags(layer)
         hooks = ("_adapt", "run_adapt")
         if not flags and all(getattr(type(layer), h) is getattr(FlowLayer, h) for h in hooks):
             return
@@ -117,8 +118,7 @@ class Copies:
         with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
             named = subject.named(layer, x.shape, subject.context(event, 0, len(x)))
             layer.adapt(ops.convert_to_tensor(x), **named)
-        for flag in flags:
-            flag.assign(True)
+        mark_adapted(layer)
 
     def weighted(self, example, dtype="float32"):
         """Return the copy for the event of `example`, with its weights moved as that says."""

@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 
 from flowkit import backends
-from flowkit.bijectors.derivation import Derivation
-from flowkit.bijectors.folding import derived_of
+from flowkit.bijectors.repeat import Rows, split_copies
 from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.noise import count
 from flowkit.testing import inputs
 from flowkit.testing.clause import clause
@@ -30,7 +30,7 @@ def _depends_on_data(subject):
 
 
 def _flagged(layer):
-    return any(v.name == "adapted" for v in layer.non_trainable_variables)
+    return bool(adapted_flags(layer))
 
 
 @clause(
@@ -148,7 +148,8 @@ def _unless_derives(subject):
     "derived",
     "handed what it derives from its weights, alone or together with one that is alike, a layer answers as by itself, "
     "and when its weights have changed, as those say",
-    hint="_derive(x_shape, inverse) may read weights and shapes alone, and nothing of it may be kept in the layer.",
+    hint="_derive(x_shape, inverse) may read weights and shapes alone, works for weights with leading axes (write it "
+    "with negative axes), and nothing of it may be kept in the layer.",
     per="event",
     applies=_unless_derives,
 )
@@ -178,13 +179,13 @@ def derived(trial):
 
 
 def _handed(layer, other, points, context, inverse):
-    """The answers of `layer` that is handed what it derives, together with `other` if the engine does that."""
+    """Return the outputs of `layer` if it receives what it derives together with `other`, from the weights of both."""
     x = ops.convert_to_tensor(np.asarray(points, "float32"))
     context = None if context is None else inputs.tensor(context)
-    own = None
-    if backends.derives_together():
-        own = Derivation([layer, other]).derived((None, *x.shape[1:]), inverse)[0]
-    (own,) = derived_of((layer,), x.shape, inverse) if own is None else own
+    both = zip(layer.variables, other.variables, strict=True)
+    stacks = [ops.stack([ops.convert_to_tensor(one), ops.convert_to_tensor(two)]) for one, two in both]
+    with Rows(layer.variables, stacks):
+        own, _ = split_copies(layer._derive(x.shape, inverse), 2)
     options = {} if own is None else {"derived": own}
     with backends.no_grad():
         y, log_det = layer.run(x, context, inverse=inverse, **options)
