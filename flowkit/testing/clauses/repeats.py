@@ -41,8 +41,8 @@ def _apart(layer):
     "repeat",
     "a Repeat answers as its copies do as separate layers, in both directions, with the same gradients, and adapts as "
     "they do",
-    hint="A part of the block reads its weights in a way that fits one copy alone: write _derive with negative axes, for "
-    "weights with leading axes, or use Chain([make_block() for _ in range(n)]).",
+    hint="A part of the block reads its weights in a way that fits one copy alone: write _derive with negative axes, "
+    "for weights with leading axes, or use Chain([make_block() for _ in range(n)]).",
     per="once",
     applies=lambda subject: None if _repeats(subject.model) else "nothing in it is a Repeat",
 )
@@ -60,7 +60,9 @@ def repeat(trial):
         with _apart(layer):
             expected = trial.call32(points, trial.context, inverse)
         received = trial.call32(points, trial.context, inverse)
-        trial.agree32(inverse, expected, received, f"{{}} of {SIDES[inverse]} of its copies as separate layers")
+        trial.agree32(
+            inverse, expected, received, f"{{}} of {SIDES[inverse]} of its copies as separate layers"
+        )
         if trial.spec.solver_gradients or not trial.solved(inverse):
             _same_gradients(trial, inverse, points)
     if depends_on_data(trial.subject) is None:
