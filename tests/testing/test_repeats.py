@@ -17,7 +17,16 @@ REPEATED = [
 
 
 # What a Repeat has of its own; tests/cases.py asks the rest of layers that hold one.
-CLAUSES = ["log-det shape", "round trip", "log-det", "output gradient", "purity", "adaptation", "saving", "repeat"]
+CLAUSES = [
+    "log-det shape",
+    "round trip",
+    "log-det",
+    "output gradient",
+    "purity",
+    "adaptation",
+    "saving",
+    "repeat",
+]
 
 
 @parametrize_bijectors(REPEATED, clauses=CLAUSES)
