@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "conditioners": {"contract", "numerics", "backends"},
     "distributions": {"contract", "numerics", "transforms"},
     "objectives": {"contract"},
-    "flows": {
+    "flow": {
         "contract",
         "bijectors",
         "conditioners",
@@ -58,25 +58,25 @@ MAY_IMPORT = {
     "presets": set(),
     "distributed": {"contract", "backends"},
     "data": {"contract", "distributed"},
-    "evaluation": {"flows", "bijectors", "contract", "distributions"},
-    "diagnostics": {"flows", "bijectors", "contract", "distributions", "evaluation", "training"},
-    "latent": {"flows", "bijectors", "contract", "data"},
-    "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flows"},
+    "evaluation": {"flow", "bijectors", "contract", "distributions"},
+    "diagnostics": {"flow", "bijectors", "contract", "distributions", "evaluation", "training"},
+    "latent": {"flow", "bijectors", "contract", "data"},
+    "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flow"},
     "convert": {
         "transforms",
         "bijectors",
         "conditioners",
         "distributions",
         "data",
-        "flows",
+        "flow",
         "zoo",
         "backends",
     },
-    "training": {"contract", "flows", "backends", "data", "distributed"},
+    "training": {"contract", "flow", "backends", "data", "distributed"},
     "backends": set(),
     "testing": {"numerics", "contract", "backends", "bijectors", "conditioners", "transforms"},
     "recipes": {"contract", "zoo", "data", "training", "distributed"},
-    "play": {"contract", "bijectors", "flows"},
+    "play": {"contract", "bijectors", "flow"},
     "_engine": set(),
     "_registration": set(),
     "_shipped": set(),
@@ -102,7 +102,7 @@ ALSO = {
     "flowkit.bijectors.whitening": {"backends"},  # as coupling
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
     "flowkit.bijectors.unconstrain": {"backends"},  # as splits
-    "flowkit.flows.saved": {"__init__"},  # its own version, which files are told
+    "flowkit.flow.saved": {"__init__"},  # its own version, which files are told
     "flowkit.presets.folder": {"__init__"},
     "flowkit.presets.hub": {"__init__"},
 }

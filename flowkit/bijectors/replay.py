@@ -3,6 +3,8 @@
 import math
 import warnings
 
+import keras
+
 from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.errors import label
@@ -31,15 +33,20 @@ def refuse_backprop(chain):
 
 
 def refuse_unrepeatable(chain):
-    """Raise ContractError for a built part that does not answer the same when it is run once more."""
+    """Raise ContractError for a built part that does not give the same output, or changes weights, if run again."""
+    moving = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
     for layer in layers_inside(chain):
-        seeds = [v for v in layer.variables if v.name.endswith("seed_generator_state")]
-        if seeds or getattr(layer, "activity_regularizer", None) is not None:
+        reasons = {
+            "draws random numbers": any(v.name.endswith("seed_generator_state") for v in layer.variables),
+            "adds to the loss": getattr(layer, "activity_regularizer", None) is not None,
+            "moves its statistics in training": isinstance(layer, moving),
+        }
+        if any(reasons.values()):
             raise ContractError(
                 "backprop",
                 chain,
                 expected=f"parts that give the same each time they run, for backprop={chain.backprop!r}",
-                received=f"{label(layer)}, which {'draws random numbers' if seeds else 'adds to the loss'}",
+                received=f"{label(layer)}, which {next(reason for reason, holds in reasons.items() if holds)}",
                 hint="Leave it out, or use backprop='stored'.",
             )
 

@@ -7,7 +7,7 @@ from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import CommandError
 from flowkit.cli.table_run import in_order
 from flowkit.cli.trained import LoneFlow, trained
-from flowkit.flows.context import context_kind
+from flowkit.flow.context import context_kind
 
 
 def run(path, *, source, output, rows, samples, outside, background, seed):

@@ -6,7 +6,7 @@ from flowkit import data, recipes
 from flowkit.cli.failure import CommandError
 from flowkit.cli.table_run import in_order, log_prob
 from flowkit.cli.trained import LoneFlow
-from flowkit.flows.context import context_kind
+from flowkit.flow.context import context_kind
 
 
 def in_words(flow, table, held_out):

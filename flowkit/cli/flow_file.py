@@ -9,6 +9,8 @@ import keras
 import flowkit
 import flowkit.zoo  # registers the classes that a file names
 from flowkit.cli.failure import CommandError
+from flowkit.presets import untrusted
+from flowkit.presets.errors import PresetError
 from flowkit.presets.unregistered import import_first, unregistered
 
 
@@ -16,7 +18,10 @@ def read_flow(path):
     """The flow in the file at `path`. Raises a CommandError if there is none, or not one that can be read."""
     check_file(path)
     try:
+        untrusted.check_file(path)
         flow = keras.saving.load_model(path)
+    except PresetError as error:
+        raise CommandError(str(error)) from error
     except Exception as error:  # what a damaged or foreign file leads Keras to
         if (unknown := unregistered(error)) is not None:
             raise CommandError(f"{path} cannot be loaded: {import_first(*unknown)}") from error

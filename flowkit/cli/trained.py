@@ -7,7 +7,7 @@ from flowkit.cli.failure import CommandError
 from flowkit.cli.flow_file import check_file, read_flow
 from flowkit.cli.group import alike
 from flowkit.cli.run_folder import RunFolder, with_source
-from flowkit.flows import Flow
+from flowkit.flow import Flow
 from flowkit.presets.find import shipped_preset
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME

@@ -23,7 +23,7 @@ from flowkit.convert.nflows_inventory import (
 )
 from flowkit.convert.nflows_parts import SLOPE_OF_ONE, coupling_layer, linear_layer, spline
 from flowkit.distributions import Normal
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import ScaleShift
 
 _LEAST_BINS = 4  # of 2 a quadratic spline, of 3 a cubic one has as many numbers as a rational-quadratic one

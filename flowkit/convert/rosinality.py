@@ -9,7 +9,7 @@ import numpy as np
 from flowkit.convert.fold import conv, conv_zeros, interleaving, kernel, one_padded, plu_matrix, zero_padded
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.openai import make
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 _STEP = re.compile(r"blocks\.(\d+)\.flows\.(\d+)\.(.+)")
 _FACTORS = ("w_p", "u_mask", "l_mask", "l_eye", "w_l", "w_u")  # matrices; and vectors:

@@ -13,7 +13,7 @@ from flowkit.convert.masked import Masked, masked_layer
 from flowkit.convert.masked_coupling import coupling_layer
 from flowkit.convert.zuko_inventory import layer_names, linear_places
 from flowkit.distributions import Normal
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import ScaleShift, SoftClippedSpline
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import Finding, band_plot, holm
 from flowkit.evaluation import rank_band, ranks, uniformity
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 LEVEL = 0.01
 

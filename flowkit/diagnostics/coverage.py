@@ -9,8 +9,8 @@ import numpy as np
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import Finding, band_plot
 from flowkit.evaluation import rank_band
-from flowkit.flows.context import context_kind
-from flowkit.flows.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.flow.flow import Flow
 
 _CELLS = 100  # levels that are compared
 _SETS = 2_000  # drawn by chance, to find how far a right flow goes

@@ -8,7 +8,7 @@ import numpy as np
 from flowkit.bijectors.levels import level_sizes
 from flowkit.diagnostics.finding import BLUE, GREY, Finding, plot
 from flowkit.evaluation import level_bits
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 
 def level_shares(

@@ -7,8 +7,8 @@ from scipy import stats
 
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank
-from flowkit.flows.context import context_kind
-from flowkit.flows.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.flow.flow import Flow
 
 _SHOWN = 8
 _DISTANCES = 2**24  # that are held at once

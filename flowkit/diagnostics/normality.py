@@ -8,7 +8,7 @@ from scipy import stats
 
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank, holm
 from flowkit.distributions import Normal
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 _LINES = 40  # of a QQ plot
 

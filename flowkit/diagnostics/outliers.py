@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from flowkit.diagnostics.finding import BLUE, ORANGE, Finding, blank
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 _TITLES = {
     "log_prob": "-log p(x), which fails",

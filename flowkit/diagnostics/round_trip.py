@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from flowkit.diagnostics.finding import BLUE, Finding, plot
-from flowkit.flows.flow import Flow
-from flowkit.flows.round_trip import TOLERANCE
+from flowkit.flow.flow import Flow
+from flowkit.flow.round_trip import TOLERANCE
 
 _PERCENTILES = (50, 90, 99, 100)
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract.noise import Need
-from flowkit.flows.context import context_kind
-from flowkit.flows.noise import counted
+from flowkit.flow.context import context_kind
+from flowkit.flow.noise import counted
 from flowkit.play.runtime import FILES, copy_runtime
 
 IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file

@@ -6,8 +6,8 @@ from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Per
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.data.dequantize import Dequantize
-from flowkit.flows.flow import Flow
-from flowkit.flows.labelled import LabelledFlow
+from flowkit.flow.flow import Flow
+from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine
 from flowkit.zoo.arguments import image_shape, number
 from flowkit.zoo.misspelt import told_if_misspelt

@@ -7,7 +7,7 @@ from typing import Any
 from flowkit.bijectors import Coupling
 from flowkit.conditioners import AngularMLP
 from flowkit.distributions import Uniform
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import CircularRationalQuadratic
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import alternating, check_sizes, network_context, refuse_one_feature, vector_flow

@@ -6,7 +6,7 @@ from typing import Any
 from flowkit.bijectors import Inverse, Planar, Radial, Repeat, Sylvester
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, vector_flow
 

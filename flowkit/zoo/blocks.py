@@ -5,7 +5,7 @@ from typing import Any
 
 from flowkit.bijectors import BlockAutoregressive, Chain, Permute, Repeat
 from flowkit.conditioners import MLP
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, vector_flow
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from flowkit.bijectors import ActNorm, Chain, Repeat, Residual
 from flowkit.conditioners import LipschitzMLP
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.table_front import table_front
 from flowkit.zoo.vectors import check_sizes, network_context, vector_flow

@@ -8,7 +8,7 @@ from flowkit.bijectors import Coupling, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.mixed import Mixed, spline_flow

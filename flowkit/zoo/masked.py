@@ -6,7 +6,7 @@ from typing import Any
 from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.contract.arguments import one_of
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.mixed import Mixed, spline_flow

@@ -8,8 +8,8 @@ import keras
 from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
 from flowkit.conditioners import StandardizedContext
 from flowkit.contract.arguments import one_of, whole_number, widths
-from flowkit.flows.embedding import classes_of
-from flowkit.flows.flow import Flow
+from flowkit.flow.embedding import classes_of
+from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
 from flowkit.zoo.table_front import table_front
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import zipfile
 
 import h5py
 import keras
@@ -12,7 +13,7 @@ import pytest
 from flowkit import Flow, LabelledFlow, PresetError, presets, zoo
 from flowkit.bijectors import Chain, Scale
 from flowkit.presets.folder import read_preset
-from flowkit.presets.untrusted import check_weights
+from flowkit.presets.untrusted import check_config, check_file, check_weights
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +250,23 @@ def test_weights_that_declare_gigabytes_or_point_elsewhere_are_refused(tmp_path)
     path.write_bytes(b"no weights")
     with pytest.raises(PresetError, match="expected weights in HDF5"):
         check_weights(path)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("[" * 100_000, "expected JSON"),
+        (json.dumps({"parts": [{"class_name": "ActNorm", "config": {}}] * 20_000}), "at most 10000 parts"),
+        (json.dumps({"padding": "x" * 2**23}), "at most 4194304 bytes"),
+    ],
+)
+def test_a_config_that_would_take_hours_is_refused_before_it_is_read(tmp_path, config, said):
+    path = tmp_path / "flow.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", config)
+    with pytest.raises(PresetError, match=said):
+        check_file(path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(PresetError, match=said):
+        check_config(tmp_path / "config.json")
