@@ -15,6 +15,8 @@ from flowkit.distributed.failed import exchanged, leave
 from flowkit.distributed.launcher import launched
 from flowkit.distributed.meeting import meet
 
+_TRAINS_IN_GROUPS = ("torch", "jax")
+
 _started = False
 _was_main = True  # in the group that was left, if there was one
 _model_made = False
@@ -71,7 +73,7 @@ def _join(launch, seconds):
         )
     address = _address(launch)
     try:
-        if address is not None:
+        if address is not None and backends.name() in _TRAINS_IN_GROUPS:
             meet(address, launch.processes, launch.rank, seconds)
         backends.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
     except NotImplementedError:
