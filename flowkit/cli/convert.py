@@ -11,34 +11,36 @@ from flowkit.convert import from_openai, from_rosinality, read_variables, to_ope
 from flowkit.training import atomic_path
 
 
-def run(source, *, output, n_bits, input_shape):
+def run(source, *, output, n_bits, input_shape, check):
     run = RunFolder(source)
     if run.flow_path.exists() or run.recipe_path.exists():
         source = run.flow_path
     if source.suffix == ".keras":
-        _export(source, output, n_bits, input_shape)
+        _export(source, output, n_bits, input_shape, check)
     else:
-        _import(source, output, n_bits, input_shape)
+        _import(source, output, n_bits, input_shape, check)
 
 
-def _export(source, output, n_bits, input_shape):
+def _export(source, output, n_bits, input_shape, check):
     if output.suffix != ".npz":
         raise CommandError(f"--output: a flow is written to an .npz file, received {output}")
-    if n_bits is not None or input_shape is not None:
-        raise CommandError("--n-bits and --input-shape belong to foreign weights: a flow knows its own")
+    if n_bits is not None or input_shape is not None or check is not None:
+        raise CommandError(
+            "--n-bits, --input-shape and --check belong to foreign weights: a flow knows its own"
+        )
     variables = to_openai(read_flow(source))
     with atomic_path(output) as temporary:
         np.savez(temporary, **variables)
     print(f"weights {output}  ({_size(variables.values())}, names of openai/glow)")
 
 
-def _import(source, output, n_bits, input_shape):
+def _import(source, output, n_bits, input_shape, check):
     if output.suffix != ".keras":
         raise CommandError(f"--output: a flow is written to a .keras file, received {output}")
     shape = None if input_shape is None else _shape(input_shape)
     variables = read_variables(source)
     port, names = _port(source, variables)
-    flow = port(variables, input_shape=shape, **({} if n_bits is None else {"n_bits": n_bits}))
+    flow = port(variables, input_shape=shape, check=check, **({} if n_bits is None else {"n_bits": n_bits}))
     with atomic_path(output) as temporary, warnings.catch_warnings():
         # Where the size is still open Keras warns that there may be no weights. There are.
         warnings.filterwarnings("ignore", message="You are saving a model that has not yet been built")

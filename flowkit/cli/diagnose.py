@@ -6,14 +6,14 @@ from flowkit import data, diagnostics, recipes
 from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import CommandError
 from flowkit.cli.table_run import in_order
-from flowkit.cli.trained import LoneFlow, trained
+from flowkit.cli.trained import trained
 from flowkit.flows.context import context_kind
 
 
 def run(path, *, source, output, rows, samples, outside, background, seed):
     folder = trained(path)
     flow = folder.load_flow()
-    lone = isinstance(folder, LoneFlow)
+    lone = not folder.has_recipe()
     if len(flow.event_shape) > 1 and flow.dequantize is None:
         raise CommandError(
             f"{path}: the flow takes continuous values, and images of a file do not say how they were brought to its "

@@ -5,7 +5,6 @@ from dataclasses import replace
 from flowkit import data, recipes
 from flowkit.cli.failure import CommandError
 from flowkit.cli.table_run import in_order, log_prob
-from flowkit.cli.trained import LoneFlow
 from flowkit.flows.context import context_kind
 
 
@@ -25,7 +24,7 @@ def rows(folder, flow, source):
         raise CommandError(
             "the flow reads a context, which is no column of its table: flow.log_prob(x, context) takes one"
         )
-    if isinstance(folder, LoneFlow):
+    if not folder.has_recipe():
         if source is None:
             raise CommandError(
                 "a flow alone does not say what data it is of: --data SOURCE gives a table that it was not trained on"

@@ -7,6 +7,7 @@ import traceback
 import warnings
 
 BAD_INPUT, FAILED = 2, 1
+_LONGEST = 2_000  # characters of a printed line
 
 process = None  # the number of this one, if there are several
 told_to_all = False  # whether all of them end, because of the same
@@ -72,11 +73,28 @@ def words(error):
 
 def say(message):
     """One line on standard error, after the program's name, and the process's if it is not the main one."""
-    line = "; ".join(part.strip() for part in str(message).splitlines() if part.strip())
     who = f"process {process}: " if process else ""
-    print(f"flowkit: {who}{line}", file=sys.stderr, flush=True)
+    print(f"flowkit: {who}{_in_one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _in_one_line(message):
+    return printable("; ".join(part.strip() for part in str(message).splitlines() if part.strip()))
+
+
+def printable(text, most=_LONGEST):
+    r"""Return `text` with what is not printable escaped, and at most `most` characters of it.
+
+    Text from files of others goes through here before it reaches a terminal, which obeys escape sequences.
+
+    >>> printable("a\x1b[2Jb"), printable("a" * 30, most=10)
+    ('a\\x1b[2Jb', 'aaaaaaaaaa... (20 more characters)')
+    """
+    text = str(text)
+    more = f"... ({len(text) - most} more characters)" if len(text) > most else ""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:most])
+    return "".join(shown) + more
 
 
 def warnings_in_one_line():
     """Make Python's warnings read like the other messages."""
-    warnings.formatwarning = lambda message, *_, **__: f"flowkit: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"flowkit: {_in_one_line(message)}\n"

@@ -1,6 +1,7 @@
 """`flowkit info`: what a bug report needs; of a name, what is in that flow, what it reaches and whose idea it was."""
 
 import platform
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import keras
 import flowkit
 from flowkit import backends, presets, recipes, zoo
 from flowkit._shipped import closest
-from flowkit.cli.failure import CommandError
+from flowkit.cli.failure import CommandError, printable
 from flowkit.cli.trained import FromPreset, LoneFlow, trained
 from flowkit.zoo.papers import PAPERS
 
 _COLUMNS = 8  # of the table that a family without any is shown for
+_LONGEST, _WIDEST = 300, 40  # characters of a fact, and of its name before the facts stop lining up
 
 
 def run(name=None, *, cite=False):
@@ -33,13 +35,17 @@ def run(name=None, *, cite=False):
     if family is not None:
         print(f"{PAPERS[family]}\nflowkit info {name} --cite gives it as BibTeX")
     _show(told)
-    make().summary()
+    make().summary(shutil.get_terminal_size().columns, print_fn=_show_lines)
+
+
+def _show_lines(text):
+    print(*map(printable, text.splitlines()), sep="\n")
 
 
 def _show(told):
-    width = max([10, *map(len, told)])
+    width = max([10, *(min(len(key), _WIDEST) for key in told)])
     for key, value in told.items():
-        print(f"{key:{width}} {value}")
+        print(f"{printable(key):{width}} {printable(value, _LONGEST)}")
 
 
 def _meant(name):

@@ -2,6 +2,8 @@
 
 import functools
 import http.server
+import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import ClassVar
@@ -9,8 +11,10 @@ from typing import ClassVar
 from flowkit import data, recipes
 from flowkit.cli.evaluate import check_fits
 from flowkit.cli.failure import CommandError
-from flowkit.cli.trained import LoneFlow, trained
+from flowkit.cli.trained import trained
 from flowkit.play import write_page
+
+_HOSTS = ("localhost", "127.0.0.1")
 
 
 def run(path, *, out, port, ort, source):
@@ -39,10 +43,10 @@ def _shown(name):
 
 def _data(folder, source):
     """(training images, test images, the temperature of samples)."""
-    if isinstance(folder, LoneFlow):
+    if not folder.has_recipe():
         if source is None:
             raise CommandError(
-                "--data: a .keras file does not say what images it is of: expected their name or path"
+                "--data: a flow alone does not say what images it is of: expected their name or path"
             )
         return data.load(source, "train"), data.load(source, "test"), 0.7
     recipe = folder.recipe(source)
@@ -58,12 +62,7 @@ def _data(folder, source):
 
 def serve(folder, port):
     """Serve a folder to this machine alone, until Ctrl-C."""
-    handler = functools.partial(Handler, directory=str(folder))
-    try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError as error:
-        raise CommandError(f"--port: {port} cannot be had ({error.strerror}): 0 takes a free one") from error
-    with server:
+    with serving(folder, port) as server:
         print(f"play http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()
@@ -71,14 +70,40 @@ def serve(folder, port):
             print()
 
 
+def serving(folder, port):
+    """Return a server of the files in `folder` at `port` of this machine."""
+    try:
+        return Server(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
+    except OSError as error:
+        raise CommandError(f"--port: {port} cannot be had ({error.strerror}): 0 takes a free one") from error
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A server that prints nothing when a browser closes a connection."""
+
+    def handle_error(self, request, client_address):
+        """Print a traceback of errors other than those of the connection."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, with types that browsers insist on."""
+    """Files of a folder, with types that browsers insist on, for pages of this machine alone."""
+
+    timeout = 30  # seconds without a byte, then the connection is closed
 
     extensions_map: ClassVar = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
         ".wasm": "application/wasm",
     }
+
+    def send_head(self):
+        """Answer 403 to a request by another host name: a foreign name may be pointed at this machine."""
+        if re.sub(r":\d+$", "", self.headers.get("Host", "")) not in _HOSTS:
+            self.send_error(http.HTTPStatus.FORBIDDEN, "expected localhost or 127.0.0.1 as the host")
+            return None
+        return super().send_head()
 
     def end_headers(self):
         """Another page may be served at the same address next time."""

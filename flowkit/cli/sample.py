@@ -6,13 +6,17 @@ from flowkit import distributed, recipes
 from flowkit.cli.failure import CommandError
 from flowkit.cli.group import alike, on_main
 from flowkit.cli.table_run import save_samples
-from flowkit.cli.trained import LoneFlow, trained_in_all
+from flowkit.cli.trained import trained_in_all
 from flowkit.distributed.lost import naming_the_lost
 from flowkit.training import enlarged, sample_grid, save_png
 
 
 def _of_tables(flow, path):
     """Whether a flow draws rows of a table, and not stored images. Raises a CommandError if neither."""
+    if flow.event_shape is None:
+        raise CommandError(
+            f"{path}: expected a flow of known size, got one that was not built: build it, then save it"
+        )
     if flow.dequantize is None and len(flow.event_shape) != 1:
         shape = "x".join(map(str, flow.event_shape))
         raise CommandError(
@@ -39,7 +43,7 @@ def run(path, *, count, temperature, output, seed, zoom):
 
 def _asked(folder, path, temperature, output, zoom):
     """(the flow, where its samples go, their temperature). Raises a CommandError for options that do not fit it."""
-    flow, recipe = (folder.load_flow(), None) if isinstance(folder, LoneFlow) else (None, folder.recipe())
+    flow, recipe = (None, folder.recipe()) if folder.has_recipe() else (folder.load_flow(), None)
     table = _of_tables(flow, path) if recipe is None else recipes.of_tables(recipe)
     output = output or folder.path / ("samples.csv" if table else "grid.png")
     wanted = ".csv" if table else ".png"

@@ -28,9 +28,13 @@ class FromPreset:
         if path is None:
             raise CommandError(
                 f"{self._name}: expected a preset made of a run, whose recipe says what data it is of, received a flow "
-                "alone; only `flowkit sample` and `info` need no more"
+                "alone; only `flowkit sample` and `info`, and of tables `evaluate --data`, need no more"
             )
         return with_source(recipes.read_recipe(str(path)), source)
+
+    def has_recipe(self):
+        """Return False for a preset that was made of a flow alone."""
+        return presets.read_preset(self._folder).recipe is not None
 
     def data_sha256(self):
         """The sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
@@ -58,6 +62,10 @@ class LoneFlow:
             f"{self._file}: expected the folder of a run, whose recipe says what data it is of, received a flow alone; "
             "only `flowkit sample`, and of tables `evaluate --data`, need no more"
         )
+
+    def has_recipe(self):
+        """Return False."""
+        return False
 
     def check_flow(self):
         """Raise a CommandError if there is no such file."""

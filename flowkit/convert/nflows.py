@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.bijectors import Chain, Permute
-from flowkit.convert.files import read_variables
+from flowkit.convert.files import check_log_prob, read_variables
 from flowkit.convert.inventory import as_arrays
 from flowkit.convert.masked import Masked, masked_layer
 from flowkit.convert.nflows_inventory import (
@@ -35,6 +35,7 @@ def from_nflows(
     activation: str = "relu",
     bound: float | None = None,
     bins: int | None = None,
+    check: Mapping[str, Any] | str | Path | None = None,
 ) -> Flow:
     """A `Flow` with the weights of an nflows `Flow`, given as its state dict or the file of one.
 
@@ -57,6 +58,9 @@ def from_nflows(
     reach the first entry, here it must); for splines without `bound` and `bins`, or with another number of bins; and
     weights that are missing, of another shape, unknown or not finite. What has no weights, as a sigmoid, is in no state
     dict: between other transforms it is refused, after the last one nothing tells of it.
+
+    A wrong argument gives a flow of other densities. `check`, {"rows": ..., "log_prob": ...} with `context` if there is
+    one, or an .npz file of these, compares: ValueError with the largest difference.
 
     >>> from_nflows({"_transform._transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
@@ -109,7 +113,7 @@ def from_nflows(
     flow.build((None, size) if context is None else {"x": (None, size), "context": (None, context)})
     for fill in fills:
         fill()
-    return flow
+    return check_log_prob(flow, check)
 
 
 def _network(own):

@@ -6,6 +6,7 @@ import numpy as np
 
 from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
+from flowkit.convert.files import check_log_prob
 from flowkit.convert.fold import conv, conv_zeros, kernel, plu_matrix, zero_padded
 from flowkit.convert.inventory import as_array
 from flowkit.convert.openai import fill, mark_adapted
@@ -14,13 +15,15 @@ from flowkit.flows.flow import Flow
 from flowkit.zoo import glow
 
 
-def from_normflows(model: Any, *, n_bits: int | None = None) -> Flow:
+def from_normflows(model: Any, *, n_bits: int | None = None, check: Any = None) -> Flow:
     """A `Flow` with the weights of a normflows `MultiscaleFlow` that is a Glow: the same densities.
 
     - `model`: levels of `GlowBlock`s and a `Squeeze` each, channel-wise merges, and as base densities
       `GlowBase`, `DiagGaussian` or `ClassCondDiagGaussian`; a `Shift` as its transform is understood.
     - `n_bits`: None takes inputs as that model does (but channels last); 1 to 8 takes images as stored,
       if the model was trained on images dequantised to [0, 1).
+    - `check`: {"rows": ..., "log_prob": ...} of the original, or an .npz file of these, to compare with. Rows are
+      channels last, in [-0.5, 0.5] if `n_bits` is given. ValueError with the largest difference.
 
     Its densities of split latents read nothing of what stays: `PlacePrior` and `TopPrior` say the same.
     All else becomes weights of the published model. Its latents are not whitened, flowkit's are:
@@ -56,7 +59,7 @@ def from_normflows(model: Any, *, n_bits: int | None = None) -> Flow:
     for prior, base in zip([*priors, top], bases, strict=True):
         _fill_prior(prior, base)
     mark_adapted(flow)
-    return flow
+    return check_log_prob(flow, check)
 
 
 def _levels(model):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors import Conv1x1
+from flowkit.convert.files import check_log_prob
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.published import check_published, slots
 from flowkit.flows.flow import Flow
@@ -19,7 +20,9 @@ _IGNORED = re.compile(r"(?!model/)|.*/ExponentialMovingAverage(/|$)|model/classi
 _STEP = re.compile(r"model/(\d+)/(\d+)/(.+)")
 
 
-def from_openai(variables: Any, *, n_bits: int = 8, input_shape: Sequence[int] | None = None) -> Flow:
+def from_openai(
+    variables: Any, *, n_bits: int | None = 8, input_shape: Sequence[int] | None = None, check: Any = None
+) -> Flow:
     """A `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
 
     - `variables`: names (`model/0/0/actnorm_center/b`, ...) to arrays, as in `read_variables` or `np.load`.
@@ -30,6 +33,8 @@ def from_openai(variables: Any, *, n_bits: int = 8, input_shape: Sequence[int] |
       gives the model on inputs that are dequantised already, in [-0.5, 0.5].
     - `input_shape`: (height, width, channels). Weights belong to channels, so the size may stay open
       until the first data.
+    - `check`: {"rows": ..., "log_prob": ...} of the original, or an .npz file of these, to compare with. Rows are
+      channels last, in [-0.5, 0.5]. ValueError with the largest difference.
 
     Raises ValueError that names what is missing, mis-shaped or too much, with the expected shape.
 
@@ -46,7 +51,7 @@ def from_openai(variables: Any, *, n_bits: int = 8, input_shape: Sequence[int] |
         shown = ", ".join(list(variables)[:3]) or "none"
         raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
     options = _infer(arrays)
-    return make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False)
+    return check_log_prob(make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False), check)
 
 
 def to_openai(flow: Flow) -> dict[str, np.ndarray]:

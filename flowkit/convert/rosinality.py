@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flowkit.convert.files import check_log_prob
 from flowkit.convert.fold import conv, conv_zeros, interleaving, kernel, one_padded, plu_matrix, zero_padded
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.openai import make
@@ -16,13 +17,15 @@ _FACTORS = ("w_p", "u_mask", "l_mask", "l_eye", "w_l", "w_u")  # matrices; and v
 _DIAGONAL = ("s_sign", "w_s")
 
 
-def from_rosinality(state_dict: Any, *, n_bits: int = 5, input_shape: Sequence[int] | None = None) -> Flow:
+def from_rosinality(
+    state_dict: Any, *, n_bits: int | None = 5, input_shape: Sequence[int] | None = None, check: Any = None
+) -> Flow:
     """A `Flow` with the weights of rosinality's `Glow`: the same densities.
 
     - `state_dict`: that of the model, tensors or arrays; the `module.` that DataParallel puts before
       each name may stay.
     - `n_bits`: 5 is what that code trains with unless told otherwise; None takes inputs in
-      [-0.5, 0.5]. `input_shape`: as for `from_openai`.
+      [-0.5, 0.5]. `input_shape`, `check`: as for `from_openai`.
 
     All its deviations become weights of the published model: channels are dealt in another order, ones
     around the image become the edge's kernel, a scale of an actnorm its logarithm, and a negative one
@@ -43,7 +46,8 @@ def from_rosinality(state_dict: Any, *, n_bits: int = 5, input_shape: Sequence[i
             parts = {key.removeprefix(name): array for key, array in arrays.items() if key.startswith(name)}
             variables |= _step(f"model/{level}/{step}", parts, name, options["coupling"])
         variables |= _prior(arrays, level, top=level == options["levels"] - 1)
-    return make(options, variables, n_bits=n_bits, input_shape=input_shape, lu=bool(factored))
+    flow = make(options, variables, n_bits=n_bits, input_shape=input_shape, lu=bool(factored))
+    return check_log_prob(flow, check)
 
 
 def _step(name, parts, source, coupling):

@@ -4,6 +4,7 @@ import io
 import math
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -117,7 +118,7 @@ class Saved(keras.Model):
                 backends.name(): backends.version(),
             },
         }
-        write_preset(folder, lambda path: flow.save(path, zipped=False), {**told, **(about or {})}, extra)
+        write_preset(folder, lambda path: _save_unpacked(flow, path), {**told, **(about or {})}, extra)
 
     def _uncompiled(self):
         """A flow with the same weights that was never compiled: a file would hold the optimizer's moments."""
@@ -189,6 +190,18 @@ class Saved(keras.Model):
         with self.turns.alone("load_weights"):
             backends.settle(self)
             super().load_own_variables(store)
+
+
+def _save_unpacked(flow, folder):
+    """Write the files of a .keras file into `folder`.
+
+    Keras makes the HDF5 file of a zipped model in memory. Written to a full disk, HDF5 ends the process.
+    """
+    whole = Path(folder, "flow.keras")
+    flow.save(whole)
+    with zipfile.ZipFile(whole) as file:
+        file.extractall(folder)
+    whole.unlink()
 
 
 def _stored(columns):

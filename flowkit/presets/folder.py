@@ -6,15 +6,18 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import flowkit
 from flowkit.presets.atomic_folder import atomic_folder
-from flowkit.presets.card import card
+from flowkit.presets.card import NUMBERS, card
 from flowkit.presets.errors import PresetError
 from flowkit.presets.untrusted import MOST_JSON, check_config, check_weights
 
 FORMAT = 1
+_STRICT = ConfigDict(strict=True, frozen=True)
 _NEEDED = ("config.json", "model.weights.h5")
 _UNSUMMED = ("metadata.json", "README.md")  # people go on with a README
 _FURTHER = ("check.npz", "recipe.toml")
@@ -25,6 +28,38 @@ FILES = [
     "*.png",
     "assets/*",
 ]  # all that goes to the hub and back
+
+
+class _Data(BaseModel):
+    model_config = _STRICT
+    name: str | None = None
+    sha256: str | None = None
+
+
+class _Metadata(BaseModel):
+    """The entries of metadata.json that flowkit reads, and their types; others may be anything."""
+
+    model_config = _STRICT
+    preset: int
+    files: dict[str, str]
+    name: str = ""
+    event_shape: list[Annotated[int, Field(ge=0)] | None] | None = None
+    num_classes: int | None = None
+    parameters: int | None = None
+    versions: dict[str, str] | None = None
+    data: _Data | None = None
+    measured: dict[str, Any] | None = None
+    license: str | None = None
+    description: str | None = None
+
+    @field_validator("measured")
+    @classmethod
+    def _scores_are_numbers(cls, measured):
+        for name, value in (measured or {}).items():
+            scored = name in NUMBERS or name.endswith("_standard_error")
+            if scored and (isinstance(value, bool) or not isinstance(value, int | float | None)):
+                raise ValueError(f"{name} should be a number")
+        return measured
 
 
 @dataclass(frozen=True)
@@ -93,6 +128,13 @@ def write_preset(
         metadata["files"] = {
             name: _sum(temporary / name) for name in _names(temporary) if name not in _UNSUMMED
         }
+        try:
+            _Metadata.model_validate(metadata)
+        except ValidationError as error:
+            fault = _fault(error)
+            raise PresetError(
+                f"about: expected values that metadata.json can hold, got others{fault}."
+            ) from None
         path.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(card(metadata), encoding="utf-8")
 
@@ -131,23 +173,31 @@ def _metadata(path):
             f"{f' `flowkit preset {path.parent} NAME` makes a preset of it.' * run}"
         )
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MOST_JSON else {}
-        number, files = metadata["preset"], metadata["files"]
-        parts = [metadata.get(part) or {} for part in ("data", "measured", "versions")]
-        whole = isinstance(number, int) and all(isinstance(part, dict) for part in (files, *parts))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if not whole:
+        if path.stat().st_size > MOST_JSON:
+            raise ValueError
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        _Metadata.model_validate(metadata)
+    except (ValueError, RecursionError) as error:
         raise PresetError(
-            f"{path}: expected that of a preset, received one that is damaged or something else."
-        )
-    if number > FORMAT:
+            f"{path}: expected the metadata of a preset, got a file that is damaged or something else"
+            f"{_fault(error)}. Download or copy the preset again."
+        ) from None
+    if metadata["preset"] > FORMAT:
         by = (metadata.get("versions") or {}).get("flowkit", "a newer one")
         raise PresetError(
-            f"{path.parent}: expected a preset of format {FORMAT}, received {number}: it was written by flowkit {by}, "
-            f"here is {flowkit.__version__}; update flowkit."
+            f"{path.parent}: expected a preset of format {FORMAT}, received {metadata['preset']}: it was written by "
+            f"flowkit {by}, here is {flowkit.__version__}; update flowkit."
         )
     return metadata
+
+
+def _fault(error):
+    """Return which entry of metadata.json is wrong, in parentheses; "" if none can be named."""
+    if not isinstance(error, ValidationError):
+        return ""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f" ({place}: {first['msg']})" if place else ""
 
 
 def _names(folder):

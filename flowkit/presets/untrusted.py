@@ -16,6 +16,7 @@ _MOST_EXPANSION, _SMALL = (
     4,
     2**20,
 )  # of weights: bytes in memory for one on the disk, and what any file may have
+_LONGEST = 10_000  # characters of a text in config.json
 # What runs what its config holds: Python's byte code, a pickle, or a graph of TensorFlow.
 _CODE = ("__lambda__", "Lambda", "TorchModuleWrapper", "TFSMLayer")
 
@@ -30,6 +31,8 @@ def check_config(path: Path) -> None:
         raise PresetError(
             f"{path}: expected JSON, received something else ({type(error).__name__})."
         ) from None
+    if not isinstance(waiting[0], dict):
+        raise PresetError(f"{path}: expected the config of a flow, got a {type(waiting[0]).__name__}.")
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
@@ -43,6 +46,10 @@ def check_config(path: Path) -> None:
             waiting.extend(item.values())
         elif isinstance(item, list):
             waiting.extend(item)
+        elif isinstance(item, str) and len(item) > _LONGEST:
+            raise PresetError(
+                f"{path}: expected texts of at most {_LONGEST} characters, got one of {len(item)}."
+            )
 
 
 def check_weights(path: Path) -> None:
@@ -51,7 +58,9 @@ def check_weights(path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             declared = sum(_sizes(file, path))
-    except (OSError, RuntimeError, TypeError) as error:
+    except PresetError:
+        raise
+    except Exception as error:  # h5py raises whatever a damaged file leads it to
         first = str(error).split("\n")[0]
         raise PresetError(f"{path}: expected weights in HDF5, received something else ({first}).") from None
     if declared > most:

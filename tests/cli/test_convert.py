@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import flowkit
 from flowkit import convert, zoo
 from flowkit.cli import main
 
@@ -53,6 +54,20 @@ def test_weights_become_a_flow_and_weights_again(flow, weights, tmp_path, capsys
 def test_bits_are_what_was_asked_for(weights, tmp_path):
     assert main(["convert", str(weights), "-o", str(tmp_path / "flow.keras"), "--n-bits", "5"]) == 0
     assert keras.saving.load_model(tmp_path / "flow.keras").dequantize.levels == 32
+
+
+def test_log_densities_of_the_original_are_compared(flow, weights, tmp_path, capsys):
+    rows = np.random.default_rng(0).uniform(-0.5, 0.5, (6, 8, 8, 1)).astype("float32")
+    score = flowkit.Flow(flow.bijector).log_prob(rows)
+    kept, check = tmp_path / "flow.keras", tmp_path / "check.npz"
+    np.savez(check, rows=rows, log_prob=score)
+    assert main(["convert", str(weights), "-o", str(kept), "--check", str(check)]) == 0
+    assert keras.saving.load_model(kept).event_shape == (8, 8, 1)
+    kept.unlink()
+    np.savez(check, rows=rows, log_prob=score + np.eye(6)[2])
+    error = refused(capsys, weights, "-o", kept, "--check", check)
+    assert "others in 1 of 6 rows; the largest difference is 1 nats in row 2" in error
+    assert not kept.exists()
 
 
 def test_the_folder_of_a_run_is_as_good_as_its_flow(flow, tmp_path):

@@ -34,13 +34,22 @@ def convert(
         str | None,
         typer.Option(metavar="H,W,C", help="The images' size. Default: that of the first data."),
     ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.NPZ",
+            exists=True,
+            dir_okay=False,
+            help="rows (channels last, in [-0.5, 0.5]) and the original's log_prob of them, to compare with.",
+        ),
+    ] = None,
     backend: Backend = None,
 ):
     """Turn weights of other implementations into a flow, or a flow into those of Glow's published code."""
     use(backend)
     from flowkit.cli.convert import run
 
-    run(source, output=output, n_bits=n_bits, input_shape=input_shape)
+    run(source, output=output, n_bits=n_bits, input_shape=input_shape, check=check)
 
 
 def preset(
