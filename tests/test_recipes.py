@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from flowkit import data, recipes, training, zoo
-from flowkit.recipes.named_columns import by_place
+from flowkit.app.tables import by_place
 
 pytestmark = pytest.mark.one_engine
 

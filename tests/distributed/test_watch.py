@@ -338,7 +338,7 @@ raise {error}
 @pytest.mark.parametrize("told", [True, False])
 def test_a_command_that_all_end_with_takes_leave(told):
     program = f"""
-from flowkit.cli import entry, failure
+from flowkit.app import entry, failure
 from flowkit.distributed import lost
 def refused(arguments):
     failure.process = 1

@@ -11,7 +11,7 @@ from PIL import Image
 
 import flowkit
 from flowkit import data, zoo
-from flowkit.cli.play import serving
+from flowkit.app.play import serving
 from flowkit.flows import artifacts
 from flowkit.play import write_page
 

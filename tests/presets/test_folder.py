@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from flowkit import Flow, LabelledFlow, PresetError, presets, zoo
+from flowkit.app import main
 from flowkit.bijectors import Chain, Scale
-from flowkit.cli import main
 from flowkit.presets.folder import read_preset
 from flowkit.presets.untrusted import check_weights
 

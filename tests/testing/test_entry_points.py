@@ -327,7 +327,7 @@ def test_parity_says_what_another_process_cannot_find():
 
 
 def test_the_command_tells_what_is_kept_as_json():
-    """What is broken: tests/cli/test_commands.py."""
+    """What is broken: tests/app/test_commands.py."""
     for target in ("tests.testing.things:Right", "tests/testing/things.py:Right"):
         out = io.StringIO()
         options = {"backends": [backends.name()], "examples": 3, "as_json": True, "out": out}
@@ -390,7 +390,7 @@ def test_an_engines_process_says_what_it_does_not_find(target, message, capsys):
 
 
 def test_without_hypothesis_the_command_says_what_to_install():
-    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
+    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.app as c; sys.exit(c.main(['check', 'a:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == USAGE
     # TensorFlow may talk as well.
