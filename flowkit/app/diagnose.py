@@ -40,23 +40,13 @@ def diagnose(
     """Whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
     use(backend)
     from flowkit import diagnostics
-    from flowkit.app.experiment import load
-    from flowkit.app.trained import kind_of_flow, trained
+    from flowkit.app.trained import data_of, kind_of_flow, trained
 
     folder = trained(run)
-    flow, alone = folder.load_flow(), not folder.has_recipe()
+    flow, alone = folder.load_flow(), folder.recipe() is None
     kind = kind_of_flow(flow, run)
     _check(flow, run)
-    if alone and data is None:
-        raise CommandError(
-            f"{run}: a flow alone does not say what data it is of: --data SOURCE gives a data set that it was not "
-            "trained on, by name or path"
-        )
-    recipe = None if alone else folder.recipe(data)
-    test, train = (
-        kind.given(flow, kind.of_source(flow, data, split) if alone else load(recipe, split))
-        for split in ("test", "train")
-    )
+    test, train = (kind.given(flow, data_of(folder, flow, split, data)) for split in ("test", "train"))
     other = None if background is None else trained(background).load_flow()
     if other is not None and other.event_shape != flow.event_shape:
         raise CommandError(

@@ -57,32 +57,25 @@ def _rows(folder, run, source, samples, levels):
 
     Those, wherever they lie now; of another table all rows, unless its file has test rows of its own.
     """
-    from flowkit.app.experiment import load, load_other_table
-    from flowkit.app.trained import kind_of_flow
+    from flowkit.app.experiment import load_other_table
+    from flowkit.app.trained import data_of, kind_of_flow
 
     flow = folder.load_flow()
     kind = kind_of_flow(flow, run)
     if kind.rows == "images":
-        dataset = load(folder.recipe(source), "test")
-        kind.given(flow, dataset)  # raises for images of another kind
-        return flow, kind, dataset, True
-    if samples != 1 or levels:
+        rows, test = data_of(folder, flow, "test", source), True
+    elif samples != 1 or levels:
         option = "--levels" if levels else "--samples"
         raise CommandError(
             f"{option}: the flow is one of tables, whose likelihood is exact and comes in one piece"
         )
-    if not folder.has_recipe():
-        if source is None:
-            raise CommandError(
-                "a flow alone does not say what data it is of: --data SOURCE gives a table that it was not trained on"
-            )
+    elif (recipe := folder.recipe(source)) is None and source is not None:
         rows, test = kind.of_source(flow, source, "test", cut=False), False
     else:
-        recipe = folder.recipe(source)
-        own = source is None or recipe.data.source == folder.recipe().data.source
+        own = recipe is None or source is None or recipe.data.source == folder.recipe().data.source
         test = own or _same_data(folder, flow, kind, recipe)
-        rows = load(recipe, "test") if test else load_other_table(recipe)
-    kind.given(flow, rows)
+        rows = data_of(folder, flow, "test", source) if test else load_other_table(recipe)
+    kind.given(flow, rows)  # raises for other data
     return flow, kind, rows, test
 
 
@@ -98,7 +91,7 @@ def _same_data(folder, flow, kind, recipe):
     try:
         tables = [load(recipe, split) for split in splits]
         values = [kind.given(flow, table)[0] for table in tables]
-    except (ValueError, CommandError):  # fewer rows than can be cut as those were, or other columns
+    except ValueError:  # fewer rows than can be cut as those were, or other columns
         return False
     names = flow.columns and flow.columns.names
     ordered = [

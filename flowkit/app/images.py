@@ -85,14 +85,7 @@ class Images:
         takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
         if "data_levels" in takes and dataset.levels != 256:
             given = {"data_levels": dataset.levels, **given}
-        classes = given.get("num_classes")
-        if classes is not None and not _has_labels_below(classes, dataset):
-            found = (
-                "no labels, as a folder for the images of each class gives them"
-                if dataset.labels is None
-                else f"labels up to {dataset.labels.max()}: --set model.num_classes={dataset.labels.max() + 1}"
-            )
-            raise RecipeError(f"model.num_classes = {classes}, but {dataset.name} has {found}")
+        _check_labels(dataset, given.get("num_classes"))
         height, width, channels = dataset.images.shape[1:]
         side = recipe.data.crop
         return {**given, "input_shape": (side or height, side or width, channels)}
@@ -108,29 +101,12 @@ class Images:
     def check(self, recipe, flow, train, held_out, test):
         """Raise a RecipeError for what only the end of an epoch, or of the run, would trip over."""
         _check_picture(recipe, train, flow.event_shape)
-        received, expected = (_by_x(shape) for shape in (test.images.shape[1:], flow.event_shape))
-        if received != expected:
-            raise RecipeError(
-                f"{test.name}: expected test images like those to train on, {expected}, received {received}; "
-                "data.size and data.channels bring all to one shape"
-            )
-        levels = None if flow.dequantize is None else flow.dequantize.stored_levels
-        if levels not in (None, test.levels):
-            raise RecipeError(
-                f"model.data_levels = {levels}, but the images of {test.name} have {test.levels} levels"
-            )
+        self.given(flow, test)
         classes = recipe.model.get("num_classes")
-        if classes is None:
-            return
-        if not _has_labels_below(classes, test):
-            found = "no labels" if test.labels is None else f"labels up to {test.labels.max()}"
-            raise RecipeError(
-                f"model.num_classes = {classes}, but the test images of {test.name} have {found}"
-            )
-        if distributed.is_main():
-            _note_unseen_classes(
-                recipe, classes, [split for split in (train, held_out, test) if split is not None]
-            )
+        _check_labels(test, classes)
+        if classes is not None and distributed.is_main():
+            splits = [split for split in (train, held_out, test) if split is not None]
+            _note_unseen_classes(recipe, classes, splits)
 
     def batches(self, recipe, flow, train):
         """Return batches of augmented images, with the labels of a class-conditional model."""
@@ -214,24 +190,26 @@ class Images:
         return data.load(source, split, size=(height, width), channels=channels)
 
     def given(self, flow, dataset):
-        """Return (images, labels or None) as the flow takes them; raise a CommandError for images of another kind."""
-        stored = flow.dequantize.stored_levels if flow.dequantize is not None else None
-        if stored is not None and dataset.levels != stored:
-            raise CommandError(
-                f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored}, so bits/dim would mean "
-                f"something else: give images of {stored} levels, or train another flow on these, `flowkit train "
-                "RECIPE --data`"
+        """Return (images, labels or None) as the flow takes them; raise a RecipeError for images of another kind."""
+        stored = None if flow.dequantize is None else flow.dequantize.stored_levels
+        if stored not in (None, dataset.levels):
+            raise RecipeError(
+                f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored} (model.data_levels), so "
+                f"bits/dim would mean something else: give images of {stored} levels, or train another flow on these, "
+                "`flowkit train RECIPE --data`"
             )
-        received, expected = (_by_x(shape) for shape in (dataset.images.shape[1:], flow.event_shape))
+        received, expected = (
+            "x".join(map(str, size)) for size in (dataset.images.shape[1:], flow.event_shape)
+        )
         if received != expected:
-            raise CommandError(
+            raise RecipeError(
                 f"{dataset.name} has images of {received}, the flow was trained on {expected}: give images of that "
-                "size, or train another flow on these, `flowkit train RECIPE --data`"
+                "size (data.size and data.channels bring all to one), or train another flow on these, "
+                "`flowkit train RECIPE --data`"
             )
         if context_kind(flow) != "required":
             return dataset.images, None
-        if dataset.labels is None:
-            raise CommandError(f"{dataset.name} has no labels, and the flow is class-conditional")
+        _check_labels(dataset, flow.num_classes)
         return dataset.images, dataset.labels
 
     def outside(self, flow, source):
@@ -275,12 +253,17 @@ def _picture(experiment):
     }
 
 
-def _has_labels_below(classes, dataset):
-    return dataset.labels is not None and dataset.labels.max() < classes
-
-
-def _by_x(shape):
-    return "x".join(map(str, shape))
+def _check_labels(dataset, classes):
+    """Raise a RecipeError if images of a class-conditional flow have no labels, or others than the flow's."""
+    if classes is None:
+        return
+    if dataset.labels is None:
+        found = "no labels, as a folder for the images of each class gives them"
+    elif dataset.labels.max() >= classes:
+        found = f"labels up to {dataset.labels.max()}: --set model.num_classes={dataset.labels.max() + 1}"
+    else:
+        return
+    raise RecipeError(f"model.num_classes = {classes}, but {dataset.name} has {found}")
 
 
 def _check_picture(recipe, train, event):

@@ -67,19 +67,15 @@ def _found(name):
     from flowkit import zoo
     from flowkit.app.find import available
     from flowkit.app.read import read_recipe
-    from flowkit.app.trained import FromPreset, LoneFlow, trained
+    from flowkit.app.trained import Alone, trained
 
     if name in zoo.ARCHITECTURES:
         size = {"input_shape": (32, 32, 3)} if name == "glow" else {"features": _COLUMNS}
         return name, {}, lambda: zoo.ARCHITECTURES[name](**size)
     found = trained(name)
-    if isinstance(found, FromPreset):
-        family = found.recipe().model["name"] if found.has_recipe() else None
-        return family, _about(found.preset()), found.load_flow
-    if isinstance(found, LoneFlow):
-        return None, {}, found.load_flow
-    if Path(name).is_dir():
-        return found.recipe().model["name"], {}, found.load_flow
+    if isinstance(found, Alone) or Path(name).is_dir():
+        recipe, preset = found.recipe(), isinstance(found, Alone) and found.preset()
+        return recipe and recipe.model["name"], _about(preset) if preset else {}, found.load_flow
     known = [*zoo.ARCHITECTURES, *available()]
     if name not in known and not Path(name).is_file():
         raise CommandError(

@@ -27,7 +27,8 @@ def interpolate(
     from flowkit.app.trained import trained
 
     folder = trained(run)
-    classes, flow = folder.recipe().model.get("num_classes"), folder.load_flow()
+    flow = folder.load_flow()
+    classes = classes_of(flow)
     if classes is not None and not (label is not None and 0 <= label < classes):
         received = "none" if label is None else label
         raise CommandError(
@@ -40,6 +41,13 @@ def interpolate(
     output = output or folder.path / "strip.png"
     save_strip(output, latent.interpolate(flow, x0, x1, steps, context=context, path=path), flow)
     print(f"interpolation {output}")
+
+
+def classes_of(flow):
+    """Return how many classes a class-conditional flow knows, None for another flow."""
+    from flowkit.flows.context import context_kind
+
+    return flow.num_classes if context_kind(flow) == "required" else None
 
 
 def read_images(paths, flow):

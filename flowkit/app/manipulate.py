@@ -8,7 +8,7 @@ import typer
 
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
-from flowkit.app.interpolate import read_images, save_strip
+from flowkit.app.interpolate import classes_of, read_images, save_strip
 from flowkit.app.options import Backend, Data, Output, Run, numbers
 
 
@@ -30,18 +30,17 @@ def manipulate(
     """Images moved from one class towards another, a row for each, a column for each amount."""
     use(backend)
     from flowkit import latent
-    from flowkit.app.experiment import load
     from flowkit.app.images import Images
-    from flowkit.app.trained import trained
+    from flowkit.app.trained import data_of, trained
 
     folder = trained(run)
-    recipe, flow = folder.recipe(data), folder.load_flow()
-    if recipe.model.get("num_classes") is not None:
+    flow = folder.load_flow()
+    if classes_of(flow) is not None:
         raise CommandError(
             "the flow is class-conditional: the class is given to it, not found in its latents"
         )
     moved = read_images(images, flow)
-    dataset = load(recipe, "train")
+    dataset = data_of(folder, flow, "train", data)
     x, _ = Images().given(flow, dataset)
     start = class_number(dataset, from_class, "--from-class")
     goal = class_number(dataset, to_class, "--to-class")

@@ -45,16 +45,17 @@ def play(
     use(backend)
     from flowkit import play
     from flowkit.app.images import Images
-    from flowkit.app.trained import trained
+    from flowkit.app.trained import data_of, trained
 
     folder = trained(run)
-    train, test, temperature = _images(folder, data)
-    flow = folder.load_flow()
+    flow, recipe = folder.load_flow(), folder.recipe()
     if flow.dequantize is None:
         raise CommandError(
             f"{run}: expected a flow of images, received one of tables or of continuous values"
         )
+    train, test = (data_of(folder, flow, split, data) for split in ("train", "test"))
     Images().given(flow, test)  # raises for images of another kind
+    temperature = 0.7 if recipe is None else recipe.sampling.temperature
     # Not with the folders of this machine: others may see the page.
     name = Path(run).name if Path(run).is_absolute() else run
     write = functools.partial(
@@ -69,28 +70,6 @@ def play(
             server.serve_forever()
         except KeyboardInterrupt:
             print()
-
-
-def _images(folder, source):
-    """Return (training images, test images, the temperature of samples)."""
-    from flowkit import data
-    from flowkit.app.experiment import kind_of, load
-
-    if not folder.has_recipe():
-        if source is None:
-            raise CommandError(
-                "--data: a flow alone does not say what images it is of: expected their name or path"
-            )
-        return data.load(source, "train"), data.load(source, "test"), 0.7
-    recipe = folder.recipe(source)
-    if kind_of(recipe).rows != "images":
-        raise CommandError("the flow is one of tables: expected one of images")
-    temperature = recipe.sampling.temperature
-    return (
-        load(recipe, "train"),
-        load(recipe, "test"),
-        max(temperature) if isinstance(temperature, list) else temperature,
-    )
 
 
 def serving(folder, port):

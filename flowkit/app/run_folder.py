@@ -132,10 +132,6 @@ class RunFolder:
                 f"{then['training.epochs']}: the learning rate is another than in one run of that length"
             )
 
-    def has_recipe(self):
-        """Return True: a run without a recipe is refused when the recipe is read."""
-        return True
-
     def recipe(self, source=None):
         """Return the run's recipe, with data from `source` if that is given."""
         self._exists()

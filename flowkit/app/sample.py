@@ -76,7 +76,7 @@ def _checked(folder, run, temperature, output, zoom):
     from flowkit.app.experiment import kind_of
     from flowkit.app.trained import kind_of_flow
 
-    recipe = folder.recipe() if folder.has_recipe() else None
+    recipe = folder.recipe()
     flow = folder.load_flow() if recipe is None else None
     kind = kind_of(recipe) if recipe else kind_of_flow(flow, run)
     if kind.rows == "images" and flow is not None and flow.dequantize is None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from flowkit import data, distributed, training, zoo
-from flowkit.app.failure import CommandError, RecipeError, say
+from flowkit.app.failure import RecipeError, say
 from flowkit.app.images import mean_and_error
 from flowkit.flows.context import context_kind
 from flowkit.training.atomic import atomic_path
@@ -87,11 +87,7 @@ class Tables:
 
     def check(self, recipe, flow, train, held_out, test):
         """Raise a RecipeError if the rows to test with could not be scored."""
-        expected, received = train.values.shape[1], test.values.shape[1]
-        if received != expected:
-            raise RecipeError(
-                f"{test.name}: expected {expected} columns to test with, as to train on, received {received}"
-            )
+        self.given(flow, test)
 
     def batches(self, recipe, flow, train):
         """Return batches of rows."""
@@ -147,15 +143,15 @@ class Tables:
         return data.load_table(source, split, cut=cut)
 
     def given(self, flow, table):
-        """Return (numbers in the order of the flow's columns, None); raise a CommandError for another table."""
+        """Return (numbers in the order of the flow's columns, None); raise a RecipeError for another table."""
         if context_kind(flow) == "required":
-            raise CommandError(
+            raise RecipeError(
                 "the flow reads a context, which is no column of its table: flow.log_prob(x, context) takes one"
             )
         columns, names = table.values.shape[1], flow.columns and flow.columns.names
         if (columns,) != tuple(flow.event_shape):
             named = f" ({', '.join(map(str, names[:_NAMES]))})" if names else ""
-            raise CommandError(
+            raise RecipeError(
                 f"{table.name} has {columns} columns, the flow was trained on {flow.event_shape[0]}{named}: give a "
                 "table of those, or train another flow on this one, `flowkit train RECIPE --data`"
             )
@@ -163,7 +159,7 @@ class Tables:
             return table.values, None
         if others := set(table.names) ^ set(names):
             others = ", ".join(map(repr, sorted(others, key=str)[:_NAMES]))
-            raise CommandError(
+            raise RecipeError(
                 f"{table.name} has other columns than the flow was trained on: {others} are in one alone"
             )
         return table.values[:, [table.names.index(name) for name in names]], None

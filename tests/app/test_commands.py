@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import flowkit
-from flowkit import backends, data, recipes, training
+from flowkit import _shipped, backends, data, recipes, training, zoo
 from flowkit.app import lock, main
 from flowkit.training import checkpoint_file
 
@@ -154,7 +154,9 @@ def test_a_file_is_sampled_without_its_recipe(trained, tmp_path, capsys):
     assert main(["sample", str(file), "-n", "4", "-o", str(grid)]) == 0
     assert pixels(grid).any()
     assert main(["evaluate", str(file)]) == 2
-    assert "expected the folder of a run" in capsys.readouterr().err
+    assert "a flow alone does not say what data it is of" in capsys.readouterr().err
+    assert main(["evaluate", str(file), "--data", "digits"]) == 0
+    assert capsys.readouterr().out.startswith("test bits/dim")
 
 
 @pytest.mark.two_engines
@@ -480,7 +482,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["play", "PICTURE"], "picture.png: expected the folder of a run, found a file"),
         (["play", "TRAINED", "--out", "PICTURE"], "'--out': expected a folder, found the file"),
         (["play", "TRAINED", "--ort", "no/such"], "'no/such' does not exist"),
-        (["play", "FLOW"], "--data: a flow alone does not say what images it is of"),
+        (["play", "FLOW"], "flow.keras: a flow alone does not say what data it is of: --data SOURCE"),
         (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: expected a .keras file, found none"),
         (["convert", "TRAINED", "-o", "."], "'--output': expected a file, found the folder ."),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: the flow knows no classes"),
@@ -812,9 +814,27 @@ def run_python(code, **environment):
     )
 
 
-def test_importing_the_command_line_imports_no_keras():
-    code = "import sys, flowkit.app; sys.exit('keras' in sys.modules)"
-    assert run_python(code).returncode == 0
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        ([], 2, "train"),
+        (["train", "--help"], 0, "--epochs"),
+        (["train", "glow/digit"], 2, "nearest"),
+        (["train", "maf"], 2, "family"),
+    ],
+)
+def test_help_and_a_mistyped_recipe_load_no_engine(arguments, code, word):
+    program = (
+        f"import sys; from flowkit.app import main; code = main({arguments}); "
+        "sys.exit(100 * bool({'keras', 'torch', 'jax', 'tensorflow'} & sys.modules.keys()) + code)"
+    )
+    done = run_python(program)
+    assert done.returncode == code
+    assert word in done.stdout + done.stderr
+
+
+def test_families_are_known_before_an_engine_is():
+    assert set(_shipped.FAMILIES) == set(zoo.ARCHITECTURES)
 
 
 @pytest.mark.two_engines
