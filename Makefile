@@ -111,7 +111,7 @@ test-tensorflow: .venv-test/.installed
 # What depends on Keras most, with another Keras than the newest, which all other tests have. Its environment borrows all
 # but Keras from theirs: seconds, where a second PyTorch takes minutes.
 KERAS ?= keras==$(shell sed -n 's/^  "keras>=\(.*\)",$$/\1/p' pyproject.toml)
-ON_KERAS := tests/test_keras_internals.py tests/contract tests/data/test_batch_order.py tests/backends/test_multi_tensor.py \
+ON_KERAS := tests/test_keras_internals.py tests/contract tests/data/test_batch_order.py \
             $(addprefix tests/training/test_,adamax.py guard.py resume.py) \
             $(addprefix tests/flows/test_,failed_step.py same_bytes.py saving.py training.py)
 test-keras: .venv-test/.installed

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from flowkit import data, recipes, training, zoo
 from flowkit.contract.noise import Need
-from flowkit.flows.noise import counted
+from flowkit.flow.noise import counted
 
 SAMPLES_FOR_COUNT = 512
 

@@ -53,7 +53,7 @@ done
 for preset in small paper 64; do
   for precision in float32 tf32 bfloat16 default; do
     measure "$preset-$precision" "$python" benchmarks/speed.py --preset $preset --precision $precision --reversible \
-      --cuda-graph --limit "$limit" --json "$out/$preset-$precision.json" "${speed[@]}"
+      --limit "$limit" --json "$out/$preset-$precision.json" "${speed[@]}"
   done
 done
 measure compiled "$python" benchmarks/speed.py --preset small --engine torch --compiled --limit "$limit" \

@@ -15,7 +15,6 @@ MISSING = "not measured"
 PRESETS = ("small", "paper", "64")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 CONTENDERS = [(name, engine) for engine in ("torch", "jax") for name in ("flowkit", "flowkit reversible")]
-CONTENDERS.insert(1, ("flowkit cuda_graph", "torch"))
 
 
 def read_speed(folder):

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from measuring.records import Records
 
-from flowkit.flows.round_trip import TOLERANCE
+from flowkit.flow.round_trip import TOLERANCE
 
 SIZES = ("family", "features", "layers", "width", "steps", "batch", "rate")
 

@@ -40,7 +40,6 @@ def main():
     add("--repeats", type=int, default=7)
     add("--depths", type=int, nargs="+", default=[], help="first steps with so many steps per level")
     add("--compiled", action="store_true", help="flowkit on torch also with jit_compile=True")
-    add("--cuda-graph", action="store_true", help="flowkit on torch also with cuda_graph=True")
     add("--at-once", type=int, metavar="N", help="flowkit's vectors on JAX also with N steps as one program")
     add("--reversible", action="store_true", help="flowkit's Glow also with backprop='reversible'")
     add("--limit", type=float, metavar="SECONDS", help="who takes longer for one answer is left out")

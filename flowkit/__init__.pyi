@@ -24,8 +24,8 @@ from flowkit.contract import Conditioner as Conditioner
 from flowkit.contract import ContractError as ContractError
 from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
-from flowkit.flows import Flow as Flow
-from flowkit.flows import LabelledFlow as LabelledFlow
+from flowkit.flow import Flow as Flow
+from flowkit.flow import LabelledFlow as LabelledFlow
 from flowkit.presets import PresetError as PresetError
 from flowkit.presets import upload_preset as upload_preset
 

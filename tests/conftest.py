@@ -78,8 +78,8 @@ def perturb():
     def move(layer, scale=0.1, seed=0):
         rng = np.random.default_rng(seed)
         for weight in layer.weights:
-            if weight.name == "adapted":
-                weight.assign(True)
+            if weight.name.endswith("adapted"):
+                weight.assign(np.ones(weight.shape, "bool"))
             elif weight.trainable:
                 noise = rng.normal(0, scale, tuple(weight.shape)).astype("float32")
                 weight.assign(keras.ops.convert_to_numpy(weight) + noise)

@@ -15,7 +15,6 @@ ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # Each engine has a file for each, or uses that of `any`.
 TOPICS = (
     "backprop",
-    "captured",
     "constants",
     "convolution",
     "dense",
@@ -25,24 +24,15 @@ TOPICS = (
     "gradients",
     "group",
     "inference",
-    "lean_step",
     "moves",
     "numerics",
-    "optimizer",
     "parts",
     "precision",
     "recording",
     "replicas",
     "rows",
-    "seeds",
     "steps",
 )
-
-# What the topics of one engine share, and nobody else sees.
-SHARED = {
-    "jax": {"drift", "stacked_state", "stacks", "twin"},
-    "torch": {"capturable", "graphs", "rate", "rehearsed", "stacks", "values"},
-}
 
 # room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
@@ -54,7 +44,7 @@ MAY_IMPORT = {
     "conditioners": {"contract", "numerics", "backends"},
     "distributions": {"contract", "numerics", "transforms"},
     "objectives": {"contract"},
-    "flows": {
+    "flow": {
         "contract",
         "bijectors",
         "conditioners",
@@ -68,24 +58,25 @@ MAY_IMPORT = {
     "presets": set(),
     "distributed": {"contract", "backends"},
     "data": {"contract", "distributed"},
-    "evaluation": {"flows", "bijectors", "contract", "distributions"},
-    "diagnostics": {"flows", "bijectors", "contract", "distributions", "evaluation", "training"},
-    "latent": {"flows", "bijectors", "contract", "data"},
-    "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flows"},
+    "evaluation": {"flow", "bijectors", "contract", "distributions"},
+    "diagnostics": {"flow", "bijectors", "contract", "distributions", "evaluation", "training"},
+    "latent": {"flow", "bijectors", "contract", "data"},
+    "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flow"},
     "convert": {
+        "contract",
         "transforms",
         "bijectors",
         "conditioners",
         "distributions",
         "data",
-        "flows",
+        "flow",
         "zoo",
         "backends",
     },
-    "training": {"contract", "flows", "backends", "data", "distributed"},
+    "training": {"contract", "flow", "backends", "data", "distributed"},
     "backends": set(),
     "testing": {"numerics", "contract", "backends", "bijectors", "conditioners", "transforms"},
-    "play": {"contract", "bijectors", "flows"},
+    "play": {"contract", "bijectors", "flow"},
     "_engine": set(),
     "_registration": set(),
     "_shipped": set(),
@@ -110,7 +101,7 @@ ALSO = {
     "flowkit.bijectors.whitening": {"backends"},  # as coupling
     "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
     "flowkit.bijectors.unconstrain": {"backends"},  # as splits
-    "flowkit.flows.saved": {"__init__"},  # its own version, which files are told
+    "flowkit.flow.saved": {"__init__"},  # its own version, which files are told
     "flowkit.presets.folder": {"__init__"},
     "flowkit.presets.hub": {"__init__"},
 }
@@ -244,8 +235,8 @@ def test_the_package_folder_backends_and_the_folder_backends_are_one_to_one():
     files = {folder.name: {path.stem for path in folder.glob("[!_]*.py")} for folder in folders}
     shared = files.pop("any")
     coded = files.keys()
-    for engine, own in files.items():
-        assert own - SHARED.get(engine, set()) <= set(TOPICS) <= own | shared
+    for own in files.values():
+        assert own <= set(TOPICS) <= own | shared
     # Keras's numpy engine needs no environment of its own: it is there wherever JAX is.
     assert coded - {"numpy"} == {path.name for path in (ROOT / "backends").iterdir() if path.is_dir()}
 

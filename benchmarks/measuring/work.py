@@ -78,7 +78,6 @@ REVERSIBLE = [
     ("flowkit reversible", "jax", "flowkit", {"backprop": "reversible"}),
 ]
 COMPILED = ("flowkit jit_compile", "torch", "flowkit", {"jit_compile": True})
-RECORDED = ("flowkit cuda_graph", "torch", "flowkit", {"cuda_graph": True})
 
 TASKS = {"train": "training step", "log_prob": "evaluation", "sample": "sampling"}
 # What flowkit alone does, beside what others do in its place.
@@ -112,7 +111,6 @@ def chosen(work, options):
         several = {"steps_per_execution": options.at_once}
         found.append((f"flowkit {options.at_once} at once", "jax", "flowkit", several))
     if work["kind"] != "large images":
-        found[2:2] = [RECORDED] if options.cuda_graph else []
         found[2:2] = [COMPILED] if options.compiled else []
         found += REVERSIBLE if options.reversible and work["kind"] == "images" else []
         wanted = wanted and [*wanted, "flowkit"]

@@ -27,7 +27,7 @@ def compare(
     ] = Path("compare.png"),
     backend: Backend = None,
 ):
-    """Curves, samples and numbers of several runs side by side."""
+    """Compare curves, samples and numbers of several runs side by side."""
     use(backend)
     from rich.console import Console
 

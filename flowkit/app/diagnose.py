@@ -37,7 +37,7 @@ def diagnose(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
     backend: Backend = None,
 ):
-    """Whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
+    """Report whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
     use(backend)
     from flowkit import diagnostics
     from flowkit.app.trained import data_of, kind_of_flow, trained
@@ -72,7 +72,7 @@ def diagnose(
 
 def _check(flow, run):
     """Raise a CommandError for a flow that no data set of a file fits."""
-    from flowkit.flows.context import context_kind
+    from flowkit.flow.context import context_kind
 
     if len(flow.event_shape) > 1 and flow.dequantize is None:
         raise CommandError(

@@ -22,7 +22,7 @@ def evaluate(
     ] = False,
     backend: Backend = None,
 ):
-    """Bits per dimension on the test split, with the standard error over images; of a table, nats.
+    """Print bits per dimension on the test split, with the standard error over images; of a table, nats.
 
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """

@@ -36,7 +36,7 @@ class Experiment:
 
     @property
     def kind(self) -> Images | Tables:
-        """What the recipe is of."""
+        """Images or rows of a table."""
         return kind_of(self.recipe)
 
     @property

@@ -9,14 +9,18 @@ import keras
 import flowkit
 import flowkit.zoo  # registers the classes that a file names
 from flowkit.app.failure import CommandError
-from flowkit.presets.unregistered import import_first, unregistered
+from flowkit.presets import untrusted
+from flowkit.presets.errors import PresetError, import_first, unregistered
 
 
 def read_flow(path):
     """Return the flow in the file at `path`; raise a CommandError if there is none, or it cannot be read."""
     check_file(path)
     try:
+        untrusted.check_file(path)
         flow = keras.saving.load_model(path)
+    except PresetError as error:
+        raise CommandError(str(error)) from error
     except Exception as error:  # what a damaged or foreign file leads Keras to
         if (unknown := unregistered(error)) is not None:
             raise CommandError(f"{path} cannot be loaded: {import_first(*unknown)}") from error

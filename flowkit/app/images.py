@@ -11,7 +11,7 @@ from flowkit import data, distributed, training, zoo
 from flowkit.app import interrupt
 from flowkit.app.failure import CommandError, RecipeError, say, words
 from flowkit.distributed.lost import ProcessLost
-from flowkit.flows.context import context_kind
+from flowkit.flow.context import context_kind
 
 _MOST_PIXELS = 2**26  # of a picture: a larger one takes gigabytes while it is put together
 _LISTED = 4  # classes in a message

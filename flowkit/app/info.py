@@ -29,7 +29,7 @@ def info(
     cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,
     backend: Backend = None,
 ):
-    """Versions, engine, devices and precision, for a bug report; of NAME, what is in it and its paper."""
+    """Print versions, engine, devices and precision, for a bug report; of NAME, what is in it and its paper."""
     use(backend)
     from flowkit.zoo.papers import PAPERS
 

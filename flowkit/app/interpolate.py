@@ -21,7 +21,7 @@ def interpolate(
     label: Annotated[int | None, typer.Option(help="The class, for a class-conditional flow.")] = None,
     backend: Backend = None,
 ):
-    """The way between two images in the space of latents, as one picture."""
+    """Draw the way between two images in the space of latents, as one picture."""
     use(backend)
     from flowkit import latent
     from flowkit.app.trained import trained
@@ -45,7 +45,7 @@ def interpolate(
 
 def classes_of(flow):
     """Return how many classes a class-conditional flow knows, None for another flow."""
-    from flowkit.flows.context import context_kind
+    from flowkit.flow.context import context_kind
 
     return flow.num_classes if context_kind(flow) == "required" else None
 

@@ -1,8 +1,8 @@
-"""Ctrl-C, and the SIGTERM by which a cluster ends a job, heard at every moment.
+"""Ctrl-C, and the SIGTERM by which a cluster ends a job, at every moment.
 
-An exception that a signal raises inside a callback of XLA's is dropped, and one that it raises while an engine is
-being imported may leave that engine half made. So the signal is written down as well, and a dropped exception is
-raised once more. Training is asked to stop: `between_steps`.
+XLA drops an exception that a signal raises inside one of its callbacks, and an exception during the import of an engine
+may leave that engine half made. So the signal is recorded as well, and a dropped exception is raised once more.
+Training checks for a signal after each step: `between_steps`.
 """
 
 import _thread
@@ -12,13 +12,13 @@ import signal
 import sys
 import threading
 
-# signal -> what the command then says of itself
+# signal -> the word that the command prints
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 EXIT_CODES = {128 + number for number in WORDS}
 
 _heard = None  # the signal that is not answered yet
-_raised = False  # and an exception was raised for it
-_answers = False  # the command ends because of it
+_raised = False  # True if an exception was raised for it
+_answers = False  # True if the command ends because of it
 _late = None  # a signal that came when the command was over
 _ends = _waits = _asks = False
 
@@ -33,10 +33,10 @@ class Interruption(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def listening():
-    """A scope, a command's, that hears both signals. What was heard before, and after, is none of its business.
+    """Handle both signals while a command runs; forget the signals of earlier commands.
 
-    A handler of the program's own is left in its place, and so are all in another thread than the main one. A signal of
-    the first or the last moment leaves it as an `Interruption`.
+    A handler of the program's own stays in its place, and so do all handlers outside the main thread. A signal of the
+    first or the last moment leaves the scope as an `Interruption`.
     """
     global _ends
     _forget()
@@ -70,7 +70,7 @@ def _hear(number, frame):
         _late = number
         return
     first = _heard is None
-    # Clusters and launchers send SIGTERM more than once, and who is impatient has SIGKILL. A second Ctrl-C is a user's.
+    # Clusters and launchers send SIGTERM more than once; a second Ctrl-C comes from an impatient user.
     hurries = not first and number == signal.SIGINT
     if first or hurries:
         _heard = number
@@ -80,7 +80,7 @@ def _hear(number, frame):
 
 
 def _dropped(others, unraisable):
-    """What Python does with an exception that nobody can catch, such as one in a garbage collector's callback."""
+    """Raise a KeyboardInterrupt again that Python cannot raise, such as one in a garbage collector's callback."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         others(unraisable)
     elif _heard is not None:
@@ -90,7 +90,7 @@ def _dropped(others, unraisable):
 
 @contextlib.contextmanager
 def later():
-    """A scope that a signal does not break into: KeyboardInterrupt is raised when it ends."""
+    """Delay signals to the end of the scope, where KeyboardInterrupt is raised."""
     global _waits
     _waits = True
     try:
@@ -102,7 +102,7 @@ def later():
 
 @contextlib.contextmanager
 def between_steps():
-    """A scope that a signal does not break into, since `heard` is asked now and then; only Ctrl-C after one does."""
+    """Delay signals in a scope that calls `heard` now and then; only a Ctrl-C after another signal breaks in."""
     global _asks
     _asks = True
     try:
@@ -121,44 +121,44 @@ def check():
 
 
 def heard():
-    """True if a signal was heard. Whoever asks answers it: the command is then about to end because of it."""
+    """Return True if a signal was heard. The caller answers it: the command ends because of it."""
     if _heard is not None:
         answer()
     return _heard is not None
 
 
 def answer():
-    """From here on the command ends, because of what was heard or not: only a Ctrl-C after another signal breaks in."""
+    """Mark the command as ending: from here on only a Ctrl-C after another signal breaks in."""
     global _answers
     _answers = True
 
 
 def number():
-    """The signal that was heard; None for none."""
+    """Return the signal that was heard, or None."""
     return _heard
 
 
 def hear_of(number):
-    """Take a signal that another process of the group has heard for one that this one has heard."""
+    """Record a signal that another process of the group has heard."""
     global _heard
     _heard = number
 
 
 def raised():
-    """True if KeyboardInterrupt was raised for it, at any place: an error that follows may come of that."""
+    """Return True if KeyboardInterrupt was raised for it, at any place: it may have caused an error that follows."""
     return _raised
 
 
 def exit_code(interruption=None):
-    """128 and the number of the signal that was heard: 130 for Ctrl-C, 143 for SIGTERM.
+    """Return 128 + the number of the signal that was heard: 130 for Ctrl-C, 143 for SIGTERM.
 
-    Outside of `listening`, it is that of the KeyboardInterrupt that has left it.
+    Outside of `listening`, the signal is that of the KeyboardInterrupt that has left it.
     """
     return 128 + _number(interruption)
 
 
 def words(interruption=None):
-    """What the signal that was heard makes of the command: it was interrupted, or terminated."""
+    """Return "interrupted" or "terminated", by the signal that was heard."""
     return WORDS[_number(interruption)]
 
 

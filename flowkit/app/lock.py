@@ -51,7 +51,7 @@ def _locked(path):
 
 
 def _lock(file, path):
-    """False if another process has the lock."""
+    """Take the lock; return False if another process has it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

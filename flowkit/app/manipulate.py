@@ -27,7 +27,7 @@ def manipulate(
     data: Data = None,
     backend: Backend = None,
 ):
-    """Images moved from one class towards another, a row for each, a column for each amount."""
+    """Move images from one class towards another, a row for each, a column for each amount."""
     use(backend)
     from flowkit import latent
     from flowkit.app.images import Images

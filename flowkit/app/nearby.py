@@ -33,7 +33,7 @@ def hint(path):
 def meant_by(path):
     """Return the run whose path is nearly `path`, which does not exist; None without one.
 
-    Names that differ in their digits alone, as of runs with several seeds, are not taken for each other.
+    Names that differ in their digits alone, as of runs with several seeds, do not count as near.
     """
     missing, rest = path, list[str]()
     while not missing.parent.is_dir():

@@ -41,7 +41,7 @@ def play(
     data: Data = None,
     backend: Backend = None,
 ):
-    """A page on which the flow runs in the browser: mix images, move latents, read log p."""
+    """Make a page on which the flow runs in the browser: mix images, move latents, read log p."""
     use(backend)
     from flowkit import play
     from flowkit.app.images import Images
@@ -108,9 +108,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         return super().send_head()
 
     def end_headers(self):
-        """Another page may be served at the same address next time."""
+        """Forbid caching: another page may be served at the same address next time."""
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, *_):
-        """Nothing: the terminal is for the address."""
+        """Print nothing: the terminal is for the address."""

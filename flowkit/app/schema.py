@@ -102,14 +102,14 @@ class Recipe(BaseModel):
     sampling: SamplingTable = SamplingTable()
 
     def tables(self) -> dict[str, Any]:
-        """The recipe as plain tables, without what is None, which TOML cannot say."""
+        """Return the recipe as plain tables, without the keys that are None, which TOML has not."""
         tables = self.model_dump(exclude_none=True)
         tables["model"] = {key: value for key, value in self.model.items() if value is not None}
         return tables
 
 
 def arguments_table(function):
-    """A pydantic model of [model], made from the keyword-only arguments of a zoo function."""
+    """Return a pydantic model of [model], made from the keyword-only arguments of a zoo function."""
     hints = typing.get_type_hints(function)
     fields = {"name": (str, ...)}
     for key, parameter in inspect.signature(function).parameters.items():
@@ -145,7 +145,7 @@ def did_you_mean(name, known):
 
 
 def dumps(tables: Recipe | dict[str, Any]) -> str:
-    """The text of a recipe (or of plain tables); `tomllib.loads(dumps(tables)) == tables`.
+    """Return the text of a recipe (or of plain tables); `tomllib.loads(dumps(tables)) == tables`.
 
     >>> print(dumps({"training": {"learning_rate": 1e-05, "optimizer": "adam"}}), end="")
     [training]

@@ -12,7 +12,7 @@ import numpy as np
 from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError, say
 from flowkit.app.images import mean_and_error
-from flowkit.flows.context import context_kind
+from flowkit.flow.context import context_kind
 from flowkit.training.atomic import atomic_path
 
 _OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
@@ -162,7 +162,8 @@ class Tables:
             raise RecipeError(
                 f"{table.name} has other columns than the flow was trained on: {others} are in one alone"
             )
-        return table.values[:, [table.names.index(name) for name in names]], None
+        places = {name: place for place, name in enumerate(table.names)}
+        return table.values[:, [places[name] for name in names]], None
 
     def outside(self, flow, source):
         """Return (rows of another kind, None)."""

@@ -12,7 +12,7 @@ from flowkit.app.images import Images
 from flowkit.app.read import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
-from flowkit.flows import Flow
+from flowkit.flow import Flow
 from flowkit.presets.find import shipped_preset
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME

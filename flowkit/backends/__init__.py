@@ -10,6 +10,7 @@ require_engine()
 import keras  # noqa: E402  (after the engine is known to be there)
 
 from flowkit.backends.absent import spare_tensorflow, sparing_tensorflow  # noqa: E402
+from flowkit.backends.any.stretches import Stretch, one_by_one  # noqa: E402
 from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
 from flowkit.backends.together import meetings  # noqa: E402
 
@@ -26,40 +27,32 @@ def _file(topic):
 
 
 _backprop = _file("backprop")
-_captured = _file("captured")
 _constants = _file("constants")
 _convolution = _file("convolution")
 _dense = _file("dense")
-_derivation = _file("derivation")
 _engine = _file("engine")
 _export = _file("export")
 _gradients = _file("gradients")
 _group = _file("group")
 _inference = _file("inference")
-_lean_step = _file("lean_step")
 _moves = _file("moves")
 _numerics = _file("numerics")
-_optimizer = _file("optimizer")
 _parts = _file("parts")
 _precision = _file("precision")
 _recording = _file("recording")
 _replicas = _file("replicas")
 _rows = _file("rows")
-_seeds = _file("seeds")
 _steps = _file("steps")
-_values = _file("values")
 
 Rows = _rows.Rows
 SUPPORTS_TRAINING = _engine.SUPPORTS_TRAINING
-add_up = _derivation.add_up
-add_to_means = _lean_step.add_to_means
+add_up = _moves.add_up
+after_fit = _steps.after_fit
 answering = _recording.answering
 arctan = _numerics.arctan
 as_input = _inference.as_input
 backprop = _backprop.backprop
 bounded_and_exp = _moves.bounded_and_exp
-captured = _captured.captured
-check_capture = _captured.check_capture
 compile_fully = _inference.compile_fully
 compile_gradients = _gradients.compile_gradients
 compile_inference = _inference.compile_inference
@@ -78,25 +71,17 @@ cut = _moves.cut
 cut_rows = _moves.cut_rows
 dealt_dense = _dense.dealt_dense
 dense = _dense.dense
-derive_alike = _derivation.derive_alike
-derives_together = _derivation.derives_together
-deriving_once = _derivation.deriving_once
 devices = _engine.devices
 draw_alone = _group.draw_alone
 drawing_apart = _group.drawing_apart
 exchange = _group.exchange
 float64 = _precision.float64
-giving_back = _steps.giving_back
 holds_weights = _steps.holds_weights
 gpu_build = _engine.gpu_build
 gradients = _gradients.gradients
 is_lost = _group.is_lost
 iterate = _numerics.iterate
 join = _group.join
-kept_for_this_call = _derivation.kept_for_this_call
-lean_train_step = _lean_step.lean_train_step
-around_steps = _lean_step.around_steps
-known_seeds = _seeds.known_seeds
 leave = _group.leave
 left_to_main = _group.left_to_main
 lgamma = _engine.lgamma
@@ -106,7 +91,6 @@ map_rows = _engine.map_rows
 matmul = _numerics.matmul
 mean = _numerics.mean
 no_grad = _engine.no_grad
-norm_is_finite = _optimizer.norm_is_finite
 process_rank = _group.process_rank
 processes = _group.processes
 reaches = _moves.reaches
@@ -121,21 +105,17 @@ run_part = _parts.run_part
 scaled_kernel = _convolution.scaled_kernel
 scan = _parts.scan
 scans = _parts.scans
-several_steps = _lean_step.several_steps
 settle = _steps.settle
 sin = _numerics.sin
 softplus = _numerics.softplus
-step_if = _optimizer.step_if
 summed = _group.summed
 tanh = _numerics.tanh
+train_step = _steps.train_step
 trains_apart = _group.trains_apart
 transpose = _moves.transpose
 unbind = _moves.unbind
-unshare = _steps.unshare
-update_alike = _optimizer.update_alike
+unstack = _moves.unstack
 use_devices = _group.use_devices
-use_multi_tensor = _optimizer.use_multi_tensor
-values = _values.values
 version = _engine.version
 ways_to_write = _export.ways
 write_graph = _export.write_graph
@@ -144,15 +124,14 @@ __all__ = [
     "ENGINES",
     "SUPPORTS_TRAINING",
     "Rows",
-    "add_to_means",
+    "Stretch",
     "add_up",
+    "after_fit",
     "answering",
     "arctan",
     "as_input",
     "backprop",
     "bounded_and_exp",
-    "captured",
-    "check_capture",
     "compile_fully",
     "compile_gradients",
     "compile_inference",
@@ -166,19 +145,16 @@ __all__ = [
     "copy_from_main",
     "cos",
     "cumsum",
+    "current",
     "cut",
     "cut_rows",
     "dealt_dense",
     "dense",
-    "derive_alike",
-    "derives_together",
-    "deriving_once",
     "devices",
     "draw_alone",
     "drawing_apart",
     "exchange",
     "float64",
-    "giving_back",
     "gpu_build",
     "gradients",
     "holds_weights",
@@ -186,9 +162,6 @@ __all__ = [
     "is_lost",
     "iterate",
     "join",
-    "kept_for_this_call",
-    "known_seeds",
-    "lean_train_step",
     "leave",
     "left_to_main",
     "lgamma",
@@ -200,7 +173,7 @@ __all__ = [
     "meetings",
     "name",
     "no_grad",
-    "norm_is_finite",
+    "one_by_one",
     "plain_array",
     "process_rank",
     "processes",
@@ -219,22 +192,18 @@ __all__ = [
     "scan",
     "scans",
     "settle",
-    "several_steps",
     "sin",
     "softplus",
     "spare_tensorflow",
     "sparing_tensorflow",
-    "step_if",
     "summed",
     "tanh",
+    "train_step",
     "trains_apart",
     "transpose",
     "unbind",
-    "unshare",
-    "update_alike",
+    "unstack",
     "use_devices",
-    "use_multi_tensor",
-    "values",
     "version",
     "ways_to_write",
     "write_graph",

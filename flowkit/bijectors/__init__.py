@@ -25,6 +25,7 @@ from flowkit.bijectors.permute import Permute
 from flowkit.bijectors.planar import Planar
 from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.radial import Radial
+from flowkit.bijectors.repeat import Repeat
 from flowkit.bijectors.reshape import Flatten, Reshape
 from flowkit.bijectors.residual import Residual
 from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
@@ -57,6 +58,7 @@ __all__ = [
     "Pointwise",
     "QRLinear",
     "Radial",
+    "Repeat",
     "Reshape",
     "Residual",
     "SVDLinear",

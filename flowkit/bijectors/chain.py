@@ -1,7 +1,5 @@
 """Bijectors one after another."""
 
-import math
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,12 +7,10 @@ import keras
 
 from flowkit import backends
 from flowkit.bijectors.composition import compose
-from flowkit.bijectors.derivation import Derivations
-from flowkit.bijectors.repeats import repeats
-from flowkit.bijectors.replay import drift_tolerance, refuse_backprop, refuse_unrepeatable, smallest
+from flowkit.bijectors.folding import fold, run_units
+from flowkit.bijectors.replay import Drift, refuse_backprop, refuse_unrepeatable, replay
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.arguments import one_of
-from flowkit.contract.errors import label
 from flowkit.contract.frozen import freezes
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
@@ -62,8 +58,7 @@ class Chain(Bijector):
         if len({id(part) for part in self.parts}) < len(self.parts):
             raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
         self.spec = compose(self, self.parts)
-        self._derivations = Derivations()
-        self._drift_tolerance, self._worst_drift = drift_tolerance(self), 0.0
+        self._drift = Drift(self)
         refuse_backprop(self)
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
@@ -98,27 +93,18 @@ class Chain(Bijector):
 
     def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         if self.backprop != "stored" and not freezes():
-            return self._backprop(x, context, inverse)
-        total, shape = 0.0, as_tuple(x.shape)
-        for parts, share in self._given_noise(shape, inverse, noise):
+            return replay(self, self.parts, x, context, inverse)
+        log_dets = []
+        for parts, share in self._given_noise(as_tuple(x.shape), inverse, noise):
             if share is None:
-                x, log_det = self._run_silent(parts, x, context, inverse)
+                units = fold(parts)
+                x, more = run_units(units, [None] * len(units), x, context, inverse)
             else:
                 (part,) = parts
                 x, log_det = part.run(x, context, inverse=inverse, noise=share)
-            total = total + log_det
-        return x, total
-
-    def _run_silent(self, parts, x, context, inverse):
-        """Parts that draw nothing, one after another; those alike in one loop, if the engine gains by it."""
-        run = self._derivations.run
-        if freezes() or not backends.scans():
-            return run(parts, x, context, inverse)
-        total, runs = 0.0, repeats(parts)
-        for blocks in reversed(runs) if inverse else runs:
-            x, log_det = backends.scan(run, blocks, x, context, inverse=inverse)
-            total = total + log_det
-        return x, total
+                more = [log_det]
+            log_dets += more
+        return x, backends.add_up(log_dets)
 
     # Noise
 
@@ -149,33 +135,9 @@ class Chain(Bijector):
     def forgets(self, *, inverse: bool) -> bool:
         return any(part.forgets(inverse=inverse) for part in self.parts)
 
-    # Gradients that save memory
-
-    def _backprop(self, x, context, inverse):
-        invert = self.backprop == "reversible"
-        parts = smallest(self.parts) if invert else self.parts
-        parts = parts[::-1] if inverse else parts
-        return backends.backprop(
-            repeats(parts) if backends.scans() else [[tuple(parts)]],
-            x,
-            context,
-            inverse,
-            invert=invert,
-            tolerance=self._drift_tolerance,
-            on_drift=self.tell_drift,
-        )
-
     def tell_drift(self, error: float) -> None:
         """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
-        error = math.inf if math.isnan(error) else error
-        if error > 10 * self._worst_drift:
-            self._worst_drift = error
-            warnings.warn(
-                f"{label(self)}: in the backward pass its input was rebuilt with a relative error of {error:.1g}, "
-                f"expected at most {self._drift_tolerance:.1g}, and gradients are as inexact. Use "
-                "backprop='recompute', or several shorter chains in place of this one.",
-                stacklevel=2,
-            )
+        self._drift.tell(error)
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         for part, share in self._one_by_one(x, noise):

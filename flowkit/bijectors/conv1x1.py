@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.bijectors.fixed import fixed_weight, rng
 from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.arguments import whole_or_none
+from flowkit.contract.arguments import Seed
 from flowkit.numerics import matmul
 
 
@@ -33,9 +33,9 @@ class Conv1x1(Bijector):
     pure = True
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, *, lu: bool = True, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, lu: bool = True, seed: Seed | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.lu, self.seed = lu, whole_or_none(seed, "Conv1x1's seed", least=0)
+        self.lu, self.seed = lu, seed
 
     def build(self, x_shape: Any) -> None:
         c = x_shape[-1]
@@ -60,9 +60,11 @@ class Conv1x1(Bijector):
 
     def _triangles(self):
         """L + I and U + diag(sign * exp(log_s)); what the weights hold on the other side is not used."""
-        c = self.log_s.shape[0]
-        lower = ops.tril(self.lower.value, -1) + ops.eye(c, dtype=self.compute_dtype)
-        return lower, ops.triu(self.upper.value, 1) + ops.diag(self.sign.value * ops.exp(self.log_s.value))
+        one = ops.eye(self.log_s.shape[-1], dtype=self.compute_dtype)
+        diagonal = self.sign.value * ops.exp(self.log_s.value)
+        return ops.tril(self.lower.value, -1) + one, ops.triu(self.upper.value, 1) + one * diagonal[
+            ..., None, :
+        ]
 
     def matrix(self) -> Any:
         """W, shape (channels, channels)."""
@@ -91,17 +93,19 @@ class Conv1x1(Bijector):
         if not self.lu:
             return ops.inv(ops.convert_to_tensor(self.kernel))
         lower, upper = self._triangles()
-        half = ops.solve_triangular(lower, ops.transpose(self.permutation.value), lower=True)
+        half = ops.solve_triangular(
+            lower, ops.swapaxes(ops.convert_to_tensor(self.permutation), -1, -2), lower=True
+        )
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
         """log|det W|, a scalar."""
         if self.lu:
-            return ops.sum(self.log_s.value)
+            return ops.sum(self.log_s.value, axis=-1)
         # |det W| = |det R|. TensorFlow cannot compile slogdet for XLA, and its logdet takes W to be
         # positive definite; QR works and differentiates on every engine.
         r = ops.qr(ops.convert_to_tensor(self.kernel))[1]
-        return ops.sum(ops.log(ops.abs(ops.diagonal(r))))
+        return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
 
     def _derive(self, x_shape, inverse):
         if inverse:
@@ -111,7 +115,7 @@ class Conv1x1(Bijector):
     def _take_scale(self, derived, scale, log_det, inverse):
         """What is derived, with the scale that the part before leaves in the matrix: a product less for every entry."""
         matrix = derived["matrix"]
-        matrix = matrix * scale if inverse else scale[:, None] * matrix
+        matrix = matrix * scale[..., None, :] if inverse else scale[..., None] * matrix
         return {"matrix": matrix, "log_det": derived["log_det"] + log_det}
 
     def _forward(self, x, derived=None):
@@ -121,9 +125,6 @@ class Conv1x1(Bijector):
     def _inverse(self, z, derived=None):
         derived = derived or self._derive(z.shape, inverse=True)
         return matmul(z, derived["matrix"]), derived["log_det"]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "lu": self.lu, "seed": self.seed}
 
 
 def plu(matrix):

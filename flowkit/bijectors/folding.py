@@ -1,5 +1,6 @@
-"""Two parts of a chain that cost less as one: a scale goes into the matrix that follows it."""
+"""The parts of a chain as units: two parts cost less as one if a scale goes into the matrix that follows it."""
 
+from flowkit import backends
 from flowkit.contract.derived import says_pure
 from flowkit.contract.frozen import once
 from flowkit.contract.shapes import as_tuple
@@ -39,3 +40,19 @@ def _derived_of(unit, x_shape, inverse):
         left, scale, log_det = unit[0]._leave_scale(derived[0])
         derived = [left, unit[1]._take_scale(derived[1], scale, log_det, inverse)]
     return derived
+
+
+def run_units(units, derived, x, context, inverse):
+    """Run the parts of `units` one after another: (output, list of log-dets).
+
+    `derived[i]` is what the parts of unit i derive from their weights, None if they derive it themselves.
+    """
+    log_dets, order = [], list(zip(units, derived, strict=True))
+    for unit, own in reversed(order) if inverse else order:
+        if own is None:
+            own = derived_of(unit, x.shape, inverse) if len(unit) > 1 else [None]
+        steps = list(zip(unit, own, strict=True))
+        for part, one in reversed(steps) if inverse else steps:
+            x, log_det = backends.run_part(part, x, context, inverse=inverse, derived=one)
+            log_dets.append(log_det)
+    return x, log_dets

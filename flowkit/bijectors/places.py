@@ -12,4 +12,4 @@ def places(shape):
 
 def channel_log_det(log_scale, shape):
     """sum over an event of a log-scale for each channel: every place of the event counts once."""
-    return places(shape) * ops.sum(log_scale)
+    return places(shape) * ops.sum(log_scale, axis=-1)

@@ -1,7 +1,14 @@
-"""What a chain asks of its parts if the backward pass runs them once more, and how exact that must be."""
+"""Parts whose backward pass runs them once more: which may, how, and how exact their inputs are rebuilt."""
 
+import math
+import warnings
+
+import keras
+
+from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.errors import label
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 
 
@@ -26,27 +33,45 @@ def refuse_backprop(chain):
 
 
 def refuse_unrepeatable(chain):
-    """Raise ContractError for a built part that does not answer the same when it is run once more."""
-    for layer in chain._flatten_layers():
-        seeds = [v for v in layer.variables if v.name == "seed_generator_state"]
-        if seeds or getattr(layer, "activity_regularizer", None) is not None:
+    """Raise ContractError for a built part that does not give the same output, or changes weights, if run again."""
+    moving = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
+    for layer in layers_inside(chain):
+        reasons = {
+            "draws random numbers": any(v.name.endswith("seed_generator_state") for v in layer.variables),
+            "adds to the loss": getattr(layer, "activity_regularizer", None) is not None,
+            "moves its statistics in training": isinstance(layer, moving),
+        }
+        if any(reasons.values()):
             raise ContractError(
                 "backprop",
                 chain,
                 expected=f"parts that give the same each time they run, for backprop={chain.backprop!r}",
-                received=f"{label(layer)}, which {'draws random numbers' if seeds else 'adds to the loss'}",
+                received=f"{label(layer)}, which {next(reason for reason, holds in reasons.items() if holds)}",
                 hint="Leave it out, or use backprop='stored'.",
             )
 
 
-def drift_tolerance(chain):
-    """The relative error of a rebuilt input that passes: that of gradients was seen to be as large.
-
-    Nine bits of rounding, which is 6e-5 in float32; and no less than the rounding of the networks.
-    """
-    dtypes = {layer.compute_dtype for layer in chain._flatten_layers()}
-    networks = [rounding_unit(dtype) for dtype in dtypes if "float" in dtype]
-    return max(2**9 * rounding_unit(chain.compute_dtype), *networks)
+def replay(owner, parts, x, context, inverse):
+    """Run `parts` of `owner`, a Chain or Repeat, so that the backward pass runs them once more: (output, log-det)."""
+    invert = owner.backprop == "reversible"
+    parts = smallest(parts) if invert else parts
+    stretches = [
+        part.stretch()
+        if hasattr(part, "stretch")
+        else backends.Stretch(
+            [part], [part.variables], [[variable.value for variable in part.variables]], None
+        )
+        for part in parts
+    ]
+    return backends.backprop(
+        stretches,
+        x,
+        context,
+        inverse,
+        invert=invert,
+        tolerance=owner._drift.tolerance,
+        on_drift=owner.tell_drift,
+    )
 
 
 def smallest(parts):
@@ -55,3 +80,29 @@ def smallest(parts):
     for part in parts:
         flat += smallest(part.parts) if part.composite else [part]
     return flat
+
+
+class Drift:
+    """The relative error of the inputs that a reversible layer rebuilds, and the warning about it.
+
+    Nine bits of rounding pass, which is 6e-5 in float32, and no less than the rounding of the networks: the error of
+    gradients was seen to be as large.
+    """
+
+    def __init__(self, owner):
+        self.owner, self.worst = owner, 0.0
+        dtypes = {layer.compute_dtype for layer in layers_inside(owner)}
+        networks = [rounding_unit(dtype) for dtype in dtypes if "float" in dtype]
+        self.tolerance = max(2**9 * rounding_unit(owner.compute_dtype), *networks)
+
+    def tell(self, error: float) -> None:
+        """Warn of the first input that was rebuilt with this relative error, and of any that is ten times worse."""
+        error = math.inf if math.isnan(error) else error
+        if error > 10 * self.worst:
+            self.worst = error
+            warnings.warn(
+                f"{label(self.owner)}: in the backward pass its input was rebuilt with a relative error of "
+                f"{error:.1g}, expected at most {self.tolerance:.1g}, and gradients are as inexact. Use "
+                "backprop='recompute', or several shorter chains in place of this one.",
+                stacklevel=3,
+            )

@@ -1,9 +1,35 @@
 """The dense layers of the conditioners."""
 
+from typing import Annotated, Any
+
 import keras
 
 from flowkit import backends
-from flowkit.contract.conditioner import deal
+from flowkit.contract.arguments import shown
+from flowkit.contract.conditioner import as_type, deal
+
+
+def activation_of(given: Any, name: str) -> Any:
+    """Return the activation that a name, a config, a function or a layer stands for.
+
+    Raises ValueError for anything else, such as a class of Keras: called, it would make a layer.
+
+    >>> activation_of("relu", "MLP's activation").__name__
+    'relu'
+    """
+    try:
+        found = keras.activations.get(given)
+    except Exception:  # a config from a file may fail in any way
+        found = None
+    if not callable(found) or isinstance(found, type | keras.Model):
+        raise ValueError(
+            f"{name}: expected a name such as 'relu', a function or a layer such as PReLU(), received "
+            f"{shown(given)}."
+        )
+    return found
+
+
+Activation = Annotated[Any, activation_of]
 
 
 def activate(activation, h):
@@ -19,20 +45,19 @@ class Dense(keras.layers.Dense):
 
     pure = True
 
-    def call(self, x):
-        if self._is_changed():
-            return super().call(x)
-        return backends.dense(x, *self._weights())
+    def derive(self):
+        """The kernel and bias that `call` uses, or None for quantised or low-rank weights."""
+        if self.lora_enabled or self.quantization_mode is not None:
+            return None
+        dtype = self.compute_dtype
+        return {"kernel": as_type(self.kernel.value, dtype), "bias": as_type(self.bias.value, dtype)}
 
-    def call_dealt(self, x, parameters, layout):
-        """What `call` answers, dealt out by `flowkit.contract.conditioner.deal`."""
-        if layout == "contiguous" or self._is_changed():
-            return deal(self.call(x), parameters, layout)
-        return backends.dealt_dense(x, *self._weights(), parameters)
+    def call(self, x, derived=None):
+        derived = self.derive() if derived is None else derived
+        return super().call(x) if derived is None else backends.dense(x, **derived)
 
-    def _is_changed(self):
-        return self.lora_enabled or self.quantization_mode is not None
-
-    def _weights(self):
-        # `kernel` looks for quantised weights first, each time: on PyTorch that takes longer than small products.
-        return backends.values([self._kernel, self.bias])
+    def call_dealt(self, x, parameters, layout, derived=None):
+        """Return what `call` does, dealt out by `flowkit.contract.conditioner.deal`."""
+        if layout == "contiguous" or derived is None:
+            return deal(self.call(x, derived), parameters, layout)
+        return backends.dealt_dense(x, **derived, parameters=parameters)

@@ -1,14 +1,13 @@
 """A multilayer perceptron that cannot stretch more than it is allowed to."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner
-from flowkit.contract.arguments import is_number, one_of, shown, widths
+from flowkit.contract.arguments import Between0And1, ContextWord, Count, Widths, words
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import matmul, norm, sin, softplus
@@ -28,20 +27,21 @@ def spectral_bound(kernel: Any) -> Any:
     >>> round(float(spectral_bound(ops.convert_to_tensor([[3.0, 0.0], [0.0, 4.0]]))), 4)
     4.0
     """
-    length = norm(kernel)
+    axes = (-2, -1)
+    length = norm(kernel, axis=axes, keepdims=True)
     zero = length == 0
     # What each step divides by cancels in the end, so it need not carry gradients.
     length = ops.stop_gradient(ops.where(zero, ops.ones_like(length), length))
     scaled = ops.where(zero, ops.ones_like(kernel), kernel / length)
-    other = ops.transpose(scaled)
-    gram = matmul(scaled, other) if kernel.shape[0] < kernel.shape[1] else matmul(other, scaled)
+    other = ops.swapaxes(scaled, -1, -2)
+    gram = matmul(scaled, other) if kernel.shape[-2] < kernel.shape[-1] else matmul(other, scaled)
     log_bound, share = ops.log(length), 0.5
     for _ in range(STEPS):
-        length = ops.stop_gradient(norm(gram))
+        length = ops.stop_gradient(norm(gram, axis=axes, keepdims=True))
         log_bound = log_bound + share * ops.log(length)
         gram, share = matmul(gram / length, gram / length), share / 2
-    bound = ops.exp(log_bound + share * ops.log(norm(gram)))
-    return ops.where(zero, ops.zeros_like(bound), bound)
+    bound = ops.exp(log_bound + share * ops.log(norm(gram, axis=axes, keepdims=True)))
+    return ops.where(zero, ops.zeros_like(bound), bound)[..., 0, 0]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -65,13 +65,13 @@ class LipschitzMLP(Conditioner):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (64, 64),
+        hidden: Widths = (64, 64),
         *,
-        lipschitz: float = 0.9,
-        features: int | None = None,
-        activation: str = "lipswish",
-        context: str = "none",
-        num_classes: int | None = None,
+        lipschitz: Between0And1 = 0.9,
+        features: Count | None = None,
+        activation: Annotated[str, words("lipswish", "sin")] = "lipswish",
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -82,12 +82,7 @@ class LipschitzMLP(Conditioner):
             dtype=full_precision(dtype),
             **kwargs,
         )
-        if not (is_number(lipschitz) and 0 < lipschitz < 1):
-            raise ValueError(
-                f"LipschitzMLP's lipschitz: expected a number between 0 and 1, received {shown(lipschitz)}."
-            )
-        self.hidden, self.lipschitz = widths(hidden, "LipschitzMLP's hidden"), float(lipschitz)
-        self.activation = one_of("LipschitzMLP's activation", activation, ("lipswish", "sin"))
+        self.hidden, self.lipschitz, self.activation = hidden, lipschitz, activation
         self.bias = None
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
@@ -109,34 +104,26 @@ class LipschitzMLP(Conditioner):
     def scaled_kernels(self) -> list[Any]:
         """The kernels as they are used, none of which stretches by more than lipschitz^(1/n)."""
         most = self.lipschitz ** (1 / len(self.kernels))
-        return [k.value / ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
+        scales = [ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
+        return [k.value / scale[..., None, None] for k, scale in zip(self.kernels, scales, strict=True)]
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:
-        return {"kernels": self.scaled_kernels()}
+        return {
+            "kernels": self.scaled_kernels(),
+            "shifts": [shift.value for shift in self.shifts],
+            "betas": [softplus(beta.value) for beta in self.betas],
+        }
 
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = derive_from(self, x.shape) if derived is None else derived
         h = ops.cast(x, self.compute_dtype)
         for k, kernel in enumerate(derived["kernels"]):
-            h = matmul(h, kernel) + self.shifts[k].value
+            h = matmul(h, kernel) + derived["shifts"][k]
             if k == 0 and context is not None and self.bias is not None:
                 h = h + self.bias.call(context, rank=len(h.shape))
             if k < len(self.hidden):
-                h = self._activate(h, k)
+                h = sin(h) if self.activation == "sin" else h * ops.sigmoid(derived["betas"][k] * h) / 1.1
         return h
-
-    def _activate(self, h, k):
-        if self.activation == "sin":
-            return sin(h)
-        return h * ops.sigmoid(softplus(self.betas[k].value) * h) / 1.1
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "hidden": self.hidden,
-            "lipschitz": self.lipschitz,
-            "activation": self.activation,
-        }

@@ -29,18 +29,19 @@ class MADEInTurn:
         *hidden, last = [layer._derive() for layer in self.made.layers]
         derived, before = [], 0
         for own, rows in zip(hidden, self.rows[1:], strict=True):
-            kernel, bias = ops.transpose(own["kernel"]), ops.expand_dims(own["bias"], -1)
+            kernel, bias = ops.swapaxes(own["kernel"], -1, -2), ops.expand_dims(own["bias"], -1)
             derived.append(
                 {"kernel": _padded(kernel, rows.padding, before), "bias": _padded(bias, rows.padding)}
             )
             before = rows.padding
         # The parameters of an entry side by side.
-        kernel = ops.reshape(last["kernel"], (-1, self.parameters, self.entries))
-        kernel = ops.reshape(ops.transpose(kernel, (2, 1, 0)), (self.made.features, -1))
-        bias = ops.transpose(ops.reshape(last["bias"], (self.parameters, self.entries)))
-        return {
-            "layers": [*derived, {"kernel": _padded(kernel, 0, before), "bias": ops.reshape(bias, (-1, 1))}]
-        }
+        lead, features = tuple(last["bias"].shape[:-1]), self.made.features
+        units = last["kernel"].shape[-2]
+        kernel = ops.reshape(last["kernel"], (*lead, units, self.parameters, self.entries))
+        kernel = ops.reshape(ops.swapaxes(kernel, -1, -3), (*lead, features, units))
+        bias = ops.reshape(last["bias"], (*lead, self.parameters, self.entries))
+        bias = ops.reshape(ops.swapaxes(bias, -1, -2), (*lead, features, 1))
+        return {"layers": [*derived, {"kernel": _padded(kernel, 0, before), "bias": bias}]}
 
     def begin(self, batch, context, dtype, derived):
         """(state, answer) for so many samples, asked and answered in `dtype`; answer(k, x, state) is (h, state).
@@ -98,4 +99,6 @@ def _not_above(steps, degrees):
 
 def _padded(x, rows, columns=0):
     """`x` with so many rows and columns of zeros before its first."""
-    return ops.pad(x, ((rows, 0), (columns, 0))) if rows or columns else x
+    if not (rows or columns):
+        return x
+    return ops.pad(x, (*((0, 0),) * (len(x.shape) - 2), (rows, 0), (columns, 0)))

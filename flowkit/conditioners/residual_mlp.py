@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.dense import activate
+from flowkit.conditioners.dense import Activation, activate
 from flowkit.conditioners.dense_network import DenseNetwork
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Blocks, ContextWord, Count
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -33,13 +33,13 @@ class ResidualMLP(DenseNetwork):
 
     def __init__(
         self,
-        width: int = 64,
+        width: Count = 64,
         *,
-        blocks: int = 2,
-        features: int | None = None,
-        activation: Any = "relu",
-        context: str = "none",
-        num_classes: int | None = None,
+        blocks: Blocks = 2,
+        features: Count | None = None,
+        activation: Activation = "relu",
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
         gated: bool = False,
         activate_last: bool = True,
         **kwargs: Any,
@@ -51,14 +51,14 @@ class ResidualMLP(DenseNetwork):
             raise ValueError(
                 "ResidualMLP's gated: expected a context to make the gates of, received context='none'."
             )
-        self.gated, self.activate_last = bool(gated), bool(activate_last)
-        self.width = whole_number(width, "width", least=1)
-        self.blocks = whole_number(blocks, "blocks", least=1)
-        self.first = self._dense(self.width)
-        self.inner = [
-            self._dense(self.width, **({"kernel_initializer": "zeros"} if second else {}))
-            for _ in range(self.blocks)
-            for second in (False, True)
+        self.width, self.blocks, self.gated, self.activate_last = width, blocks, gated, activate_last
+        self.hidden_layers = [
+            self._dense(self.width),
+            *(
+                self._dense(self.width, **({"kernel_initializer": "zeros"} if second else {}))
+                for _ in range(self.blocks)
+                for second in (False, True)
+            ),
         ]
         self.bias = self._context_bias(self.width)
         self.gates = [self._context_bias(self.width) for _ in range(self.blocks)] if gated else []
@@ -72,17 +72,16 @@ class ResidualMLP(DenseNetwork):
             self.gate_biases.append(self.add_weight(shape=(self.width,), initializer="zeros", name=name))
 
     def _build_hidden(self, x_shape):
-        self.first.build(x_shape)
-        for dense in self.inner:
-            dense.build((*x_shape[:-1], self.width))
+        for number, dense in enumerate(self.hidden_layers):
+            dense.build((*x_shape[:-1], self.width) if number else x_shape)
         return self.width
 
-    def _hidden(self, x, context):
-        h = self._steered(self.first.call(x), context)
-        for number, (one, two) in enumerate(zip(self.inner[::2], self.inner[1::2], strict=True)):
-            h = h + self._let_through(
-                two.call(activate(self.activation, one.call(self.activation(h)))), number, context
-            )
+    def _hidden(self, x, context, derived):
+        first, *inner = zip(self.hidden_layers, derived, strict=True)
+        h = self._steered(first[0].call(x, first[1]), context)
+        for number, (one, two) in enumerate(zip(inner[::2], inner[1::2], strict=True)):
+            more = activate(self.activation, one[0].call(self.activation(h), one[1]))
+            h = h + self._let_through(two[0].call(more, two[1]), number, context)
         return activate(self.activation, h) if self.activate_last else h
 
     def _let_through(self, more, number, context):
@@ -91,7 +90,3 @@ class ResidualMLP(DenseNetwork):
             return more
         gate = self.gates[number].call(context, rank=len(more.shape))
         return more * ops.sigmoid(gate + ops.cast(self.gate_biases[number], gate.dtype))
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"width": self.width, "blocks": self.blocks}
-        return {**super().get_config(), **own, "gated": self.gated, "activate_last": self.activate_last}

@@ -2,6 +2,8 @@
 
 import warnings
 
+import keras
+import numpy as np
 from keras import ops
 
 from flowkit.contract.errors import ContractError, label
@@ -33,27 +35,53 @@ def warn_of_constants(layer, log_scale):
 def adapted_flag(layer):
     """The weight that says whether `adapt` was called: saved with the layer, never trained.
 
-    Its name is how `is_adapted` finds it, at any depth.
+    Its name is how `adapted_flags` finds it, at any depth.
     """
     return layer.add_weight(shape=(), initializer="zeros", dtype="bool", name="adapted", trainable=False)
 
 
+def adapted_flags(layer):
+    """The flags of `layer` and of the layers inside it; that of a `Repeat` has an entry for each copy."""
+    return [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
+
+
 def is_adapted(layer):
-    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet."""
-    flags = [v for v in layer.non_trainable_variables if v.name == "adapted"]
-    return all(bool(ops.all(flag.value)) for flag in flags)
+    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
+
+    Raises what `convert_to_numpy` raises if the flags have no values at the moment, as in a step of another model.
+    """
+    return all(map(_is_set, adapted_flags(layer)))
+
+
+def _is_set(flag):
+    try:
+        return bool(ops.convert_to_numpy(flag.value).all())
+    except (TypeError, NotImplementedError, RuntimeError):  # a traced value stands for it
+        with keras.StatelessScope(initialize_variables=False):  # in which the variable has its own again
+            return bool(ops.convert_to_numpy(flag.value).all())
+
+
+def mark_adapted(layer):
+    """Set all flags of `layer` and of the layers inside it: the statistics came with the weights."""
+    for flag in adapted_flags(layer):
+        flag.assign(np.ones(flag.shape, "bool"))
 
 
 def refuse_unadapted(layer):
     """Raise ContractError if something in `layer`, or None, waits for `adapt`."""
     if layer is not None and not is_adapted(layer):
-        raise ContractError(
-            "adapted",
-            layer,
-            expected="data-dependent weights set by adapt(x)",
-            received="a layer that has seen no data",
-            hint="Call .adapt(first_batch), or fit the flow, which does.",
-        )
+        raise waits_for_adapt(layer)
+
+
+def waits_for_adapt(layer):
+    """Return the error for a layer that was not adapted."""
+    return ContractError(
+        "adapted",
+        layer,
+        expected="data-dependent weights set by adapt(x)",
+        received="a layer that has seen no data",
+        hint="Call .adapt(first_batch), or fit the flow, which does.",
+    )
 
 
 def adapt_layer(layer, adapt, ask, again=True):
@@ -74,7 +102,7 @@ def adapt_inside(layer, ask, again):
     flagged = [
         inner
         for inner in layer._flatten_layers(include_self=False)
-        if hasattr(inner, "adapt") and any(v.name == "adapted" for v in inner.non_trainable_variables)
+        if hasattr(inner, "adapt") and adapted_flags(inner)
     ]
     # One that holds others hands on to them what they are to see.
     held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}

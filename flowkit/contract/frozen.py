@@ -38,6 +38,20 @@ def _count(more):
         _SCOPES += more
 
 
+@contextlib.contextmanager
+def apart(name: Hashable) -> Iterator[None]:
+    """A scope in which a layer that runs with other weights, those of `name`, derives apart."""
+    kept = _FROZEN.get() if _SCOPES else None
+    if kept is None:
+        yield
+        return
+    token = _FROZEN.set(kept.setdefault(("apart", name), {}))
+    try:
+        yield
+    finally:
+        _FROZEN.reset(token)
+
+
 def freezes() -> bool:
     """Whether the weights are frozen now: each part then derives by itself, and is run by itself."""
     return _SCOPES > 0 and _FROZEN.get() is not None

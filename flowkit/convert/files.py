@@ -9,15 +9,15 @@ import numpy as np
 from flowkit.backends import read_tensorflow_checkpoint, read_torch_state
 from flowkit.convert.inventory import as_arrays
 from flowkit.data import MAX_BYTES
-from flowkit.data.bounded import FileError
-from flowkit.data.npz_file import NpzFile
-from flowkit.flows.flow import Flow
+from flowkit.data.bounded import FileError, regular_size
+from flowkit.data.numpy_file import NpzFile
+from flowkit.flow.flow import Flow
 
 _ATOL, _RTOL = 1e-3, 1e-4  # of log-densities in float32: those of a Glow have five digits before the point
 
 
 def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
-    """Names -> arrays of an `.npz` file, a torch state dict (`.pt`, `.pth`) or a TensorFlow checkpoint.
+    """Return names -> arrays of an `.npz` file, a torch state dict (`.pt`, `.pth`) or a TensorFlow checkpoint.
 
     A checkpoint is named by its prefix (`model_best_loss.ckpt`, beside which lies
     `model_best_loss.ckpt.index`) or by its folder. bfloat16 becomes float32, which is exact. No file is trusted
@@ -37,6 +37,7 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
         return read_tensorflow_checkpoint(path.with_suffix(""), max_bytes)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
+    regular_size(path)
     if path.suffix in (".pt", ".pth"):
         return read_torch_state(path, max_bytes)
     return _read_npz(path, max_bytes)

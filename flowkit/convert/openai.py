@@ -8,10 +8,11 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors import Conv1x1
+from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.files import check_log_prob
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
-from flowkit.convert.published import check_published, slots
-from flowkit.flows.flow import Flow
+from flowkit.convert.published import check_published, separate_steps, slots
+from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
 # A checkpoint also keeps the optimizer's slots (`Variable_7`) and running averages, which are no part of
@@ -23,7 +24,7 @@ _STEP = re.compile(r"model/(\d+)/(\d+)/(.+)")
 def from_openai(
     variables: Any, *, n_bits: int | None = 8, input_shape: Sequence[int] | None = None, check: Any = None
 ) -> Flow:
-    """A `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
+    """Return a `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
 
     - `variables`: names (`model/0/0/actnorm_center/b`, ...) to arrays, as in `read_variables` or `np.load`.
       Levels, steps, width, image channels, coupling, permutation, the learned top prior and classes
@@ -55,7 +56,7 @@ def from_openai(
 
 
 def to_openai(flow: Flow) -> dict[str, np.ndarray]:
-    """The weights of a Glow under the published names, numpy arrays: the inverse of `from_openai`.
+    """Return the weights of a Glow under the published names, numpy arrays: the inverse of `from_openai`.
 
     A PLU convolution is written as its product W. The number of bits and the size of the images are
     not part of the variables. Raises ValueError for a flow that the published code cannot express, or
@@ -68,14 +69,15 @@ def to_openai(flow: Flow) -> dict[str, np.ndarray]:
     ((12, 12), (3, 3, 7, 8))
     """
     check_published(flow)
-    return {  # copies: on torch the arrays would be the weights themselves
-        name: np.array(ops.convert_to_numpy(_value(target))).reshape(shape)
-        for name, target, shape in slots(flow.bijector)
-    }
+    with separate_steps(flow.bijector.scales) as steps:
+        return {  # copies: on torch the arrays would be the weights themselves
+            name: np.array(ops.convert_to_numpy(_value(target))).reshape(shape)
+            for name, target, shape in slots(flow.bijector, steps)
+        }
 
 
 def make(options, arrays, *, n_bits, input_shape, lu):
-    """A Glow of these options (those of `glow`, and `channels`) with these weights under the published names."""
+    """Return a Glow of these options (those of `glow`, and `channels`) with weights under the published names."""
     options = dict(options)
     channels = options.pop("channels")
     if input_shape is not None and (len(input_shape) != 3 or input_shape[-1] != channels):
@@ -88,8 +90,9 @@ def make(options, arrays, *, n_bits, input_shape, lu):
         side = 2 ** options["levels"]
         labels = None if options["num_classes"] is None else (None,)
         flow.bijector.build_parts((None, side, side, channels), labels)
-    fill(slots(flow.bijector), arrays)
-    mark_adapted(flow)
+    with separate_steps(flow.bijector.scales) as steps:
+        fill(slots(flow.bijector, steps), arrays)
+    mark_adapted(flow.bijector)
     return flow
 
 
@@ -114,19 +117,12 @@ def _check_invertible(arrays):
                 raise ValueError(f"{name} and {name}_inverse: expected a permutation and its inverse")
 
 
-def mark_adapted(flow):
-    """Count a flow as adapted: the statistics came with the weights."""
-    for weight in flow.bijector.non_trainable_variables:
-        if weight.name == "adapted":
-            weight.assign(True)
-
-
 def _value(target):
     return target.matrix() if isinstance(target, Conv1x1) else target
 
 
 def _infer(arrays):
-    """The options of `glow`, and the channels of the images."""
+    """Return the options of `glow`, and the channels of the images."""
     steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
     channels, widths, couplings = [], [], []
     for level, step, rest in steps:

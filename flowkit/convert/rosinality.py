@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 
 from flowkit.convert.files import check_log_prob
-from flowkit.convert.fold import conv, conv_zeros, interleaving, kernel, one_padded, plu_matrix, zero_padded
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.openai import make
-from flowkit.flows.flow import Flow
+from flowkit.convert.published import (
+    conv,
+    conv_zeros,
+    interleaving,
+    kernel,
+    one_padded,
+    plu_matrix,
+    zero_padded,
+)
+from flowkit.flow.flow import Flow
 
 _STEP = re.compile(r"blocks\.(\d+)\.flows\.(\d+)\.(.+)")
 _FACTORS = ("w_p", "u_mask", "l_mask", "l_eye", "w_l", "w_u")  # matrices; and vectors:
@@ -20,7 +28,7 @@ _DIAGONAL = ("s_sign", "w_s")
 def from_rosinality(
     state_dict: Any, *, n_bits: int | None = 5, input_shape: Sequence[int] | None = None, check: Any = None
 ) -> Flow:
-    """A `Flow` with the weights of rosinality's `Glow`: the same densities.
+    """Return a `Flow` with the weights of rosinality's `Glow`: the same densities.
 
     - `state_dict`: that of the model, tensors or arrays; the `module.` that DataParallel puts before
       each name may stay.
@@ -97,7 +105,7 @@ def _prior(arrays, level, top):
 
 
 def _infer(arrays):
-    """The options of `glow` and the channels; and the steps, (level, step), whose convolution is factored."""
+    """Return the options of `glow` with the channels, and the (level, step) whose convolution is factored."""
     steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
     if not steps:
         shown = ", ".join(list(arrays)[:3]) or "none"
@@ -134,7 +142,7 @@ def _infer(arrays):
 
 
 def _expected(options, factored):
-    """Name -> shape of everything in the state dict of such a model."""
+    """Return name -> shape of everything in the state dict of such a model."""
     shapes, width = {}, options["width"]
     for level in range(options["levels"]):
         c = options["channels"] * 4 * 2**level

@@ -22,6 +22,10 @@ class Dequantize(Surjection):
     A density p of y gives `log P(x) >= E_u[log p(y)] - D ln(levels)`, D entries to an event
     (Theis, van den Oord & Bethge, 2016): `log_volume(D)` is that last term, in nats.
 
+    `Flow(dequantize=)` takes any `Surjection` from whole values whose noise is "forward", with `validate(x)` and
+    `as_stored(y)` as here. A subclass with weights of its own, q(u | x), sets a spec with log_det="varying" and returns
+    -log q(u | x) - D ln(levels) as its log-det (variational dequantisation: Ho et al., Flow++, 2019).
+
     A `Surjection`: u is its noise, `dequantize(x, noise=u)` gives (y, log_volume), and the way back takes y to the
     stored value that it belongs to. Given to `Flow(dequantize=)` it checks the data and gives samples as uint8 too; at
     the start of a `Chain` it takes whole numbers in any dtype.
@@ -53,7 +57,8 @@ class Dequantize(Surjection):
         )
 
     def __repr__(self):
-        return f"Dequantize(levels={self.levels})" if self.n_bits is None else f"Dequantize({self.n_bits})"
+        size = f"levels={self.levels}" if self.n_bits is None else f"{self.n_bits}"
+        return f"{type(self).__name__}({size})"
 
     @property
     def step(self) -> float:

@@ -9,7 +9,7 @@ from flowkit.diagnostics.drawing import GREY, blank
 from flowkit.diagnostics.finding import Finding
 from flowkit.diagnostics.holm import holm
 from flowkit.evaluation import rank_band, ranks, uniformity
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 LEVEL = 0.01
 

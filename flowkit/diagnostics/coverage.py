@@ -10,8 +10,8 @@ from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.drawing import BLUE, GREY, blank
 from flowkit.diagnostics.finding import Finding
 from flowkit.evaluation import rank_band
-from flowkit.flows.context import context_kind
-from flowkit.flows.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.flow.flow import Flow
 
 _CELLS = 100  # the levels that are looked at
 _SETS = 2_000  # drawn by chance, to know how far a right flow goes

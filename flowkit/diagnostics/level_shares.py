@@ -9,7 +9,7 @@ from flowkit.bijectors.levels import level_sizes
 from flowkit.diagnostics.drawing import BLUE, GREY, blank
 from flowkit.diagnostics.finding import Finding
 from flowkit.evaluation import level_bits
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 
 def level_shares(

@@ -9,8 +9,8 @@ from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.drawing import BLUE, GREY, ORANGE, blank
 from flowkit.diagnostics.finding import Finding
 from flowkit.diagnostics.nearest import nearest
-from flowkit.flows.context import context_kind
-from flowkit.flows.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.flow.flow import Flow
 
 _SHOWN = 8
 

@@ -10,7 +10,7 @@ from flowkit.diagnostics.drawing import BLUE, GREY, ORANGE, blank
 from flowkit.diagnostics.finding import Finding
 from flowkit.diagnostics.holm import holm
 from flowkit.distributions import Normal
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 _LINES = 40  # of a QQ plot: of more, nothing can be seen
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from flowkit.diagnostics.drawing import BLUE, ORANGE, blank
 from flowkit.diagnostics.finding import Finding
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 _TITLES = {
     "log_prob": "-log p(x), which fails",

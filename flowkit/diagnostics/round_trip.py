@@ -6,8 +6,8 @@ import numpy as np
 
 from flowkit.diagnostics.drawing import BLUE, blank
 from flowkit.diagnostics.finding import Finding
-from flowkit.flows.flow import Flow
-from flowkit.flows.round_trip import TOLERANCE
+from flowkit.flow.flow import Flow
+from flowkit.flow.round_trip import TOLERANCE
 
 _PERCENTILES = (50, 90, 99, 100)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 
 def typicality(

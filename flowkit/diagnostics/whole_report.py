@@ -16,8 +16,8 @@ from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import outliers
 from flowkit.diagnostics.round_trip import round_trip
 from flowkit.evaluation.levels import check_scored_by_level
-from flowkit.flows.context import context_kind
-from flowkit.flows.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.flow.flow import Flow
 from flowkit.training.atomic import atomic_path
 
 _MANY = 1_000  # rows, of which a share is known to within 0.03

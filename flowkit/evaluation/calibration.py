@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
-from flowkit.flows.context import context_kind
-from flowkit.flows.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.flow.flow import Flow
 
 _SETS = 2_000  # of uniform ranks, drawn to know how far chance goes
 _NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32

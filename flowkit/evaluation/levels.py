@@ -11,6 +11,7 @@ from keras import ops
 from flowkit.bijectors.levels import find_levels
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
+from flowkit.flow.dequantizing import refuse_varying
 
 __all__ = ["level_bits"]
 
@@ -79,6 +80,7 @@ def check_scored_by_level(flow: Any, wanted: str) -> None:
         raise ValueError(
             f"{wanted}: expected Normal as the flow's base, received {type(flow.base).__name__}."
         )
+    refuse_varying(flow.dequantize, wanted)
     if flow.bijector.spec.draws(inverse=False):
         raise ValueError(
             f"{wanted}: expected a bijector that draws nothing, received one with "

@@ -22,4 +22,4 @@ class MaximumLikelihood(Objective):
     """
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
-        return -flow._log_density(x, flow._embed(context), flow._noise_for(x))
+        return -flow._log_density(x, flow.embed(context), flow._noise_for(x))

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import Configured
 
 
-class Objective:
+class Objective(Configured):
     """What `fit` minimises the mean of: `objective(flow, x, context)` is one loss for each sample, (batch,).
 
     Given to `flow.compile(optimizer, loss=objective)`. It is asked in training alone: `evaluate` is -log_prob of data,
@@ -17,6 +17,7 @@ class Objective:
     - `needs_data`: whether training is on data. If not, `fit(steps_per_epoch=...)` takes none, and `x` is a tensor of
       shape (batch, 0), which says how many samples to draw. `flow.draw` draws them with their gradients.
     - `x`: data of shape (batch, *event), dequantised. Noise is to come from `flow.sampler`, which is saved.
+    - `context`: as it was passed to `fit`, or None. The bijector and the base expect `flow.embed(context)`.
 
     >>> import keras
     >>> from flowkit.objectives import MaximumLikelihood
@@ -29,7 +30,6 @@ class Objective:
     True
     """
 
-    __repr__ = one_line
     needs_data = True
 
     def check(self, flow: Any) -> None:
@@ -38,15 +38,6 @@ class Objective:
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
         """One loss for each sample, (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__(self, flow, x, context).")
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, as a saved flow keeps them."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Objective":
-        """The objective of these arguments."""
-        return cls(**config)
 
 
 def expect_shape(what: str, value: Any, expected: Any) -> None:

@@ -29,7 +29,7 @@ _TESTED = {"test_bits_per_dim": "bits_per_dim", "test_log_prob": "log_likelihood
 
 
 def card(metadata: Mapping[str, Any]) -> str:
-    """The text of README.md, from the content of metadata.json alone.
+    """Return the text of README.md, from the content of metadata.json alone.
 
     >>> text = card({"name": "digits", "files": {}, "versions": {"flowkit": "0.1.0", "keras": "3.15.1"}})
     >>> text.splitlines()[1]
@@ -50,7 +50,7 @@ def card(metadata: Mapping[str, Any]) -> str:
 
 
 def _header(metadata, measured):
-    """YAML, of which JSON is a part: a line for each key."""
+    """Return the header in YAML, which includes JSON: a line for each key."""
     keys: dict[str, Any] = {
         "library_name": "flowkit",
         "tags": ["normalizing-flow", "density-estimation", "keras"],

@@ -1,9 +1,12 @@
 """The files of a preset, written as a whole, and compared with their sums before they are read."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, Any
@@ -11,7 +14,6 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import flowkit
-from flowkit.presets.atomic_folder import atomic_folder
 from flowkit.presets.card import NUMBERS, card
 from flowkit.presets.errors import PresetError
 from flowkit.presets.untrusted import MOST_JSON, check_config, check_weights
@@ -64,7 +66,7 @@ class _Metadata(BaseModel):
 
 @dataclass(frozen=True)
 class Preset:
-    """A folder whose files are what their sums say, and what its metadata.json tells.
+    """A folder whose files have the sums in its metadata.json, and the content of that file.
 
     `measured` is what a run has measured, or empty; `recipe` the path of its recipe, or None.
 
@@ -94,7 +96,7 @@ class Preset:
 
 
 def is_preset(folder: str | os.PathLike[str]) -> bool:
-    """Whether `folder` looks like a preset, and not like the folder of a run."""
+    """Return True if `folder` looks like a preset, and not like the folder of a run."""
     return all(os.path.isfile(os.path.join(folder, name)) for name in ("metadata.json", "config.json"))
 
 
@@ -140,7 +142,7 @@ def write_preset(
 
 
 def read_preset(folder: str | os.PathLike[str]) -> Preset:
-    """The preset in `folder`, after all its files were compared with their sums, and looked through for code.
+    """Return the preset in `folder`, after its files were compared with their sums and searched for code.
 
     Raises PresetError if a file is missing, is another than it was, or comes from a newer flowkit.
     """
@@ -201,10 +203,43 @@ def _fault(error):
 
 
 def _names(folder):
-    """The files in a folder, at any depth, as metadata.json calls them."""
+    """Return the files in a folder, at any depth, as metadata.json names them."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _sum(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that becomes `path` when the block ends without an error.
+
+    Its files are on the disk before it is renamed, in a single step. Raises PresetError before anything is written if
+    there is something at `path` already, other than an empty folder.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        found = "one with files in it" if path.is_dir() else "a file"
+        raise PresetError(f"{path}: expected a new folder, found {found}: remove it, or choose another.")
+    if path == Path.cwd():  # renaming another into its place would leave the caller in a folder that is gone
+        raise PresetError(
+            f"{path}: expected a new folder, received the one that you are in: name one inside it."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as handle:
+                    os.fsync(handle.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)  # mkdtemp gives 0700
+        if path.exists():
+            path.rmdir()  # Windows renames to what is not there
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,17 +1,20 @@
-"""What a file of a stranger may hold: bounds that are asked before Keras reads it.
+"""Check what a file of others holds before Keras reads it.
 
 Keras refuses code by itself (`safe_mode`), unless `keras.config.enable_unsafe_deserialization()` was called; here it is
 refused in any case. It does not refuse small files that declare gigabytes, nor links to other files of this machine.
 """
 
 import json
+import sys
+import zipfile
 from pathlib import Path
 
 import h5py
 
 from flowkit.presets.errors import PresetError
 
-MOST_JSON = 2**24  # bytes; that of Glow with 6 levels of 32 steps has less than half a million
+# That of Glow with 6 levels of 32 steps, each a layer of its own, has 300,000 bytes and 1,800 parts.
+MOST_JSON, _MOST_PARTS = 2**22, 10_000  # bytes; layers, transforms, initializers and the like
 _MOST_EXPANSION, _SMALL = (
     4,
     2**20,
@@ -19,20 +22,37 @@ _MOST_EXPANSION, _SMALL = (
 _LONGEST = 10_000  # characters of a text in config.json
 # What runs what its config holds: Python's byte code, a pickle, or a graph of TensorFlow.
 _CODE = ("__lambda__", "Lambda", "TorchModuleWrapper", "TFSMLayer")
+# Keras imports their modules by name, and a folder of the same name in the working folder would be taken for them.
+_IMPORTED_BY_KERAS = ("keras_hub", "keras_cv", "keras_nlp")
 
 
 def check_config(path: Path) -> None:
-    """Raise PresetError for a config.json that is none, is too large, or brings code."""
+    """Raise PresetError for a config.json that is none, is too large, has too many parts, or brings code."""
     if path.stat().st_size > MOST_JSON:
         raise PresetError(f"{path}: expected at most {MOST_JSON} bytes, received {path.stat().st_size}.")
+    refuse_config(path.read_bytes(), path)
+
+
+def check_file(path: Path) -> None:
+    """Raise PresetError if the config in a .keras file is what `check_config` refuses."""
+    with zipfile.ZipFile(path) as file:
+        size = file.getinfo("config.json").file_size
+        if size > MOST_JSON:
+            raise PresetError(f"{path}: expected a config of at most {MOST_JSON} bytes, received {size}.")
+        refuse_config(file.read("config.json"), path)
+
+
+def refuse_config(content: bytes, path: Path) -> None:
+    """Raise PresetError for the content of a config.json, from `path`, that is none, too large, or brings code."""
     try:
-        waiting = [json.loads(path.read_text(encoding="utf-8"))]
+        waiting = [json.loads(content)]
     except (ValueError, RecursionError) as error:
         raise PresetError(
             f"{path}: expected JSON, received something else ({type(error).__name__})."
         ) from None
     if not isinstance(waiting[0], dict):
         raise PresetError(f"{path}: expected the config of a flow, got a {type(waiting[0]).__name__}.")
+    parts = 0
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
@@ -42,6 +62,17 @@ def check_config(path: Path) -> None:
                 raise PresetError(
                     f"{path} brings code, a {kind.strip('_')}, and flowkit runs no code of files: make it a layer of "
                     "your own, registered with @keras.saving.register_keras_serializable()."
+                )
+            package = str(item.get("module")).partition(".")[0]
+            if package in _IMPORTED_BY_KERAS and package not in sys.modules:
+                raise PresetError(
+                    f"{path} names a class of {package!r}, which is not imported: import it first."
+                )
+            parts += "class_name" in item
+            if parts > _MOST_PARTS:
+                raise PresetError(
+                    f"{path}: expected a config of at most {_MOST_PARTS} parts, received more: it is damaged, or made "
+                    "to take hours."
                 )
             waiting.extend(item.values())
         elif isinstance(item, list):
@@ -68,7 +99,7 @@ def check_weights(path: Path) -> None:
 
 
 def _sizes(group, path):
-    """Bytes of each data set in a group, at any depth."""
+    """Yield the bytes of each data set in a group, at any depth."""
     waiting, seen = [group], set()
     while waiting:
         owner = waiting.pop()

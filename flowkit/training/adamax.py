@@ -6,16 +6,12 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import is_number, positive
 from flowkit.contract.one_line import one_line
 
-# On torch Keras makes an `Adamax` of a class of its own, which moves all weights in a few calls.
-_EnginesAdamax = type(keras.optimizers.Adamax.__new__(keras.optimizers.Adamax))
-
 
 @keras.saving.register_keras_serializable(package="flowkit")
-class GlowAdamax(_EnginesAdamax):
+class GlowAdamax(keras.optimizers.Adamax):
     """w <- w - a_t m / (u + epsilon), with a_t = rate sqrt(1 - b2^t) / (1 - b1^t), t = 1, 2, ...
 
     m <- b1 m + (1 - b1) g and u <- max(b2 u, |g|), as in Adamax (Kingma & Ba, 2015, section 7.1). The
@@ -38,7 +34,6 @@ class GlowAdamax(_EnginesAdamax):
 
     _kept_as: ClassVar = {"learning_rate": "_shown_rate"}
     __repr__ = one_line
-    moves_entries = True  # each for itself, so on JAX the weights of alike layers may be one
 
     def __init__(
         self,
@@ -56,21 +51,20 @@ class GlowAdamax(_EnginesAdamax):
         kwargs.setdefault("name", "glow_adamax")
         betas = {"beta_1": float(beta_1), "beta_2": float(beta_2)}
         super().__init__(learning_rate, **betas, epsilon=epsilon, **kwargs)
+        self._schedule = learning_rate if callable(learning_rate) else None
 
     @property
     def _shown_rate(self):
-        """The schedule or function, or the number that float32 stands for; dots where it cannot be read."""
-        rate = self._learning_rate
-        if callable(rate):
-            return rate
+        """Return the schedule, function or rounded number; `...` where it cannot be read."""
+        if self._schedule is not None:
+            return self._schedule
         try:
-            return float(f"{float(rate):.6g}")
-        except Exception:  # in a step that JAX is tracing, and in `fit`, where the weights are elsewhere
+            return float(f"{float(self.learning_rate):.6g}")
+        except Exception:  # in a step that JAX is tracing, and between its steps
             return ...
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # 1 - b2^t as -expm1(t ln b2): float32 would lose four digits of 1 - 0.9987.
         t = ops.cast(self.iterations + 1, "float32")
         started = ops.sqrt(-ops.expm1(t * math.log(self.beta_2)))
-        rate = ops.cast(learning_rate, "float32") * started
-        backends.update_alike(self, super()._backend_update_step, grads, trainable_variables, rate)
+        super().update_step(gradient, variable, ops.cast(learning_rate, "float32") * started)

@@ -1,4 +1,4 @@
-"""A step whose gradients are not finite is not taken."""
+"""Skip training steps with gradients that are not finite."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from flowkit.contract.saving import engine_neutral
 
 @keras.saving.register_keras_serializable(package="flowkit")
 class GuardedOptimizer(keras.optimizers.Optimizer):
-    """One step of `inner_optimizer` if the loss and all gradients are finite, no change at all otherwise.
+    """Take a step of `inner_optimizer` if the loss and all gradients are finite; otherwise change nothing.
 
-    So must be the sum of the squares of all gradients: with larger ones clipping by their norm gives NaN, and a second
-    moment that is infinite has Adam never move that weight again.
+    The sum of the squares of all gradients must be finite too: larger gradients give NaN when clipped by their norm,
+    and an infinite second moment stops Adam from ever moving that weight again.
 
     A skipped step leaves weights, moments, moving averages and `iterations` bit for bit as they
     were, and counts in two variables, `skipped` (in all) and `skipped_in_a_row`, which are saved
@@ -23,10 +23,10 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     are the inner optimizer's. Works in eager, compiled and stateless steps: the choice is an
     `ops.cond` on the gradients, as in Keras's `LossScaleOptimizer`.
 
-    `StopWhenDiverged` reports the count, and stops if it does not end.
+    `StopWhenDiverged` reports the count, and stops training if steps stay bad.
 
-    Raises a TypeError if `inner_optimizer` is not a Keras optimizer, and a ValueError if it is a `LossScaleOptimizer`,
-    which goes outside, and on several replicas of TensorFlow's, which would have to agree on the choice.
+    Raises TypeError if `inner_optimizer` is not a Keras optimizer; ValueError if it is a `LossScaleOptimizer`,
+    which goes outside, and on several replicas of TensorFlow, which would have to agree on the choice.
 
     >>> import numpy as np
     >>> weight = keras.Variable([1.0, 2.0])
@@ -40,7 +40,6 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     __repr__ = one_line
 
     skips_what_is_not_finite = True  # so `Flow` leaves it out of its means
-    moves_entries = True  # each for itself, so on JAX the weights of alike layers may be one
 
     def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None) -> None:
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
@@ -66,37 +65,31 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
         self.skipped_in_a_row = self.add_variable(shape=(), dtype="int32", name="skipped_in_a_row")
         self.inner_optimizer.build(variables)
-        backends.use_multi_tensor(self.inner_optimizer)
         super().build(variables)
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if not self.built:
             self.build(trainable_variables)
-        if keras.backend.backend() == "jax":
-            self._apply_jax(grads, trainable_variables)
-            return
 
         def step():
             self.inner_optimizer.apply(grads, trainable_variables)
-            self.skipped_in_a_row.assign(ops.zeros_like(self.skipped_in_a_row))
+            self.skipped_in_a_row.assign(0)
 
         def skip():
             self.skipped.assign_add(1)
             self.skipped_in_a_row.assign_add(1)
 
         finite = _finite(grads)
-        if backends.step_if(finite, self.inner_optimizer, grads, trainable_variables):
-            missed = ops.cast(ops.logical_not(finite), "int32")
-            self.skipped.assign(self.skipped.value + missed)
-            self.skipped_in_a_row.assign((self.skipped_in_a_row.value + missed) * missed)
+        if backends.name() == "jax":  # whose compiled steps go through `stateless_apply`
+            step() if finite else skip()
         else:
             ops.cond(finite, step, skip)
 
     def stateless_apply(
         self, optimizer_variables: Any, grads: Any, trainable_variables: Any
     ) -> tuple[list[Any], list[Any]]:
-        # Both branches of a compiled cond are traced: they return values and assign nothing. An optimizer around this
-        # one hands on its variables in place of values.
+        # Both branches of a compiled cond are traced: they return values and assign nothing. LossScaleOptimizer
+        # passes variables in place of values.
         optimizer_variables = [ops.convert_to_tensor(v) for v in optimizer_variables]
         own = len(super().variables)
         mine, inner = optimizer_variables[:own], optimizer_variables[own:]
@@ -115,16 +108,6 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
             return list(trainable_variables), counts + list(inner)
 
         return ops.cond(_finite(grads), step, skip)
-
-    def _apply_jax(self, grads, trainable_variables):
-        weights = list(trainable_variables or self._trainable_variables)
-        new_weights, new_state = self.stateless_apply(
-            [variable.value for variable in self.variables],
-            list(grads),
-            [weight.value for weight in weights],
-        )
-        for variable, value in zip(weights + self.variables, new_weights + new_state, strict=True):
-            variable.assign(value)
 
     def _position(self, variable):
         own = super().variables
@@ -175,5 +158,9 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
 
 def _finite(grads):
-    known = [grad for grad in grads if grad is not None]
-    return backends.norm_is_finite(known) if known else ops.convert_to_tensor(True)
+    """Return whether the sum of the squares of all gradients is finite: a tensor of one bool."""
+    known = [ops.convert_to_tensor(grad) for grad in grads if grad is not None]
+    # Squares of float16 overflow above 256.
+    double = any(keras.backend.standardize_dtype(grad.dtype) == "float64" for grad in known)
+    wide = [ops.cast(grad, "float64" if double else "float32") for grad in known]
+    return ops.isfinite(sum((ops.sum(ops.square(grad)) for grad in wide), ops.zeros(())))

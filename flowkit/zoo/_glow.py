@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Squeeze
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat, Squeeze
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.data.dequantize import Dequantize
-from flowkit.flows.flow import Flow
-from flowkit.flows.labelled import LabelledFlow
+from flowkit.flow.flow import Flow
+from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine
 from flowkit.zoo.arguments import image_shape, number
 from flowkit.zoo.misspelt import told_if_misspelt
@@ -74,11 +74,10 @@ def glow(
 
     def step():
         mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
-        return [ActNorm(), mix, Coupling(ConvNet(width), transform)]
+        return Chain([ActNorm(), mix, Coupling(ConvNet(width), transform)])
 
     def scale():
-        parts = [Squeeze(), *(part for _ in range(steps) for part in step())]
-        return Chain(parts, backprop=backprop)
+        return Chain([Squeeze(), Repeat(step(), steps)], backprop=backprop)
 
     bijector = MultiScale(
         [scale() for _ in range(levels)],

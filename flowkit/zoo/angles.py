@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.bijectors import Coupling, Permute
+from flowkit.bijectors import Coupling
 from flowkit.conditioners import AngularMLP
 from flowkit.distributions import Uniform
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import CircularRationalQuadratic
 from flowkit.zoo.misspelt import told_if_misspelt
-from flowkit.zoo.vectors import check_sizes, network_context, refuse_one_feature, vector_flow
+from flowkit.zoo.vectors import alternating, check_sizes, network_context, refuse_one_feature, vector_flow
 
 
 @told_if_misspelt
@@ -46,11 +46,11 @@ def circular_nsf(
         family, features, "Flow(Pointwise(CircularRationalQuadratic()), Uniform(-math.pi, math.pi))"
     )
     spline = CircularRationalQuadratic(bins)
-    steps: list[Any] = []
-    for layer in range(layers):
-        network = AngularMLP(hidden, context=network_context(context))
-        shuffle = [Permute("shuffle")] if layer and not layer % 2 else []
-        steps += [*shuffle, Coupling(network, spline, swap=bool(layer % 2))]
+
+    def coupling(swap):
+        return Coupling(AngularMLP(hidden, context=network_context(context)), spline, swap=swap)
+
+    steps = alternating(family, "permutation", layers, coupling)
     base = Uniform(-math.pi, math.pi) if base is None else base
     return vector_flow(
         family, steps, features=features, context=context, base=base, embedding=embedding, front=()

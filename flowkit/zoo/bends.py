@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.bijectors import Inverse, Planar, Radial, Sylvester
+from flowkit.bijectors import Inverse, Planar, Radial, Repeat, Sylvester
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, vector_flow
 
@@ -105,9 +105,8 @@ def sylvester(
 def _bends(family, layer, features, context, layers, hidden, direction, domains, base, embedding):
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     one_of(f"{family}'s direction", direction, DIRECTIONS)
-    steps = [layer(MLP(hidden) if context else None) for _ in range(layers)]
-    if direction == "sampling":
-        steps = [Inverse(step) for step in steps]
+    step = layer(MLP(hidden) if context else None)
+    steps = Repeat(Inverse(step) if direction == "sampling" else step, layers)
     return vector_flow(
-        family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+        family, [steps], features=features, context=context, domains=domains, base=base, embedding=embedding
     )

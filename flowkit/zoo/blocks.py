@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.bijectors import BlockAutoregressive, Permute
+from flowkit.bijectors import BlockAutoregressive, Chain, Permute, Repeat
 from flowkit.conditioners import MLP
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, vector_flow
 
@@ -39,11 +39,13 @@ def bnaf(
     (3,)
     """
     check_sizes("bnaf", features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
-    steps: list[Any] = []
-    for layer in range(layers):
-        network = MLP(hidden) if context else None
-        turn = [Permute("reverse")] if layer else []
-        steps += [*turn, BlockAutoregressive(units, depth=depth, conditioner=network)]
+
+    def layer():
+        return BlockAutoregressive(units, depth=depth, conditioner=MLP(hidden) if context else None)
+
+    steps = [layer()]
+    if layers > 1:
+        steps += [Repeat(Chain([Permute("reverse"), layer()]), layers - 1)]
     return vector_flow(
         "bnaf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )

@@ -4,8 +4,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowkit.bijectors import Autoregressive, BlockAutoregressive, Inverse
+from flowkit.bijectors import Autoregressive, BlockAutoregressive
 from flowkit.contract import ContractError
+from flowkit.contract.inside import layers_inside
 
 HEADINGS = ("call", "log-likelihood", "density", "time", "sampling", "time", "one feature", "data")
 UNIT = "realnvp"  # the family whose times are 1
@@ -63,15 +64,14 @@ def _multiple(times, name, direction):
 def _cost(bijector, *, inverse):
     spec = bijector.spec
     word = spec.inverse if inverse else spec.forward
-    if word == "iterative" and any(_one_by_one(part) for part in bijector.parts):
+    if word == "iterative" and any(map(_one_by_one, layers_inside(bijector))):
         return "one by one, each solved"
     return {"analytic": "one pass", "sequential": "one by one", "iterative": "solved"}[word]
 
 
 def _one_by_one(part):
     """Whether a part finds one feature after the other in a direction that is solved."""
-    inner = part.bijector if isinstance(part, Inverse) else part
-    return isinstance(inner, Autoregressive | BlockAutoregressive) and inner.spec.inverse == "iterative"
+    return isinstance(part, Autoregressive | BlockAutoregressive) and part.spec.inverse == "iterative"
 
 
 def _takes_one(family):

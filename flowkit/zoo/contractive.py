@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.bijectors import ActNorm, Residual
+from flowkit.bijectors import ActNorm, Chain, Repeat, Residual
 from flowkit.conditioners import LipschitzMLP
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.zoo.misspelt import told_if_misspelt
+from flowkit.zoo.table_front import table_front
 from flowkit.zoo.vectors import check_sizes, network_context, vector_flow
 
 
@@ -43,11 +44,15 @@ def residual(
     check_sizes(
         "residual", features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
     )
-    steps: list[Any] = []
-    for layer in range(layers):
-        network = LipschitzMLP(hidden, lipschitz=lipschitz, context=network_context(context))
-        between = [ActNorm(factor=1.0)] if layer else []
-        steps += [*between, Residual(network, trace=trace, terms=terms)]
+    network = LipschitzMLP(hidden, lipschitz=lipschitz, context=network_context(context))
+    step = Chain([ActNorm(factor=1.0), Residual(network, trace=trace, terms=terms)])
     return vector_flow(
-        "residual", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
+        "residual",
+        [Repeat(step, layers)],
+        features=features,
+        context=context,
+        domains=domains,
+        base=base,
+        embedding=embedding,
+        front=table_front(features=features, domains=domains),
     )

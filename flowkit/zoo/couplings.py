@@ -8,14 +8,14 @@ from flowkit.bijectors import Coupling, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import one_of
 from flowkit.distributions import Logistic
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.mixed import Mixed, spline_flow
 from flowkit.zoo.vectors import (
+    alternating,
     check_sizes,
     gentle,
-    mixing,
     network_context,
     refuse_one_feature,
     vector_flow,
@@ -179,8 +179,8 @@ def _couplings(
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     refuse_one_feature(family, features, take)
     transform = gentle(layers) if transform is None else transform
-    steps: list[Any] = []
-    for layer in range(layers):
-        network = MLP(hidden, context=network_context(context))
-        steps += [*mixing(family, linear, layer), Coupling(network, transform, swap=bool(layer % 2))]
-    return steps
+
+    def coupling(swap):
+        return Coupling(MLP(hidden, context=network_context(context)), transform, swap=swap)
+
+    return alternating(family, linear, layers, coupling)

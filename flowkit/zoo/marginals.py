@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.bijectors import HouseholderRotation, Pointwise
+from flowkit.bijectors import Chain, HouseholderRotation, Pointwise, Repeat
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import whole_number
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.vectors import check_sizes, vector_flow
@@ -46,10 +46,13 @@ def gaussianization(
     family = "gaussianization"
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     mixture = MixtureOfLogistics(whole_number(components, f"{family}'s components", least=1))
-    steps: list[Any] = []
-    for layer in range(layers):
-        turn = [HouseholderRotation(init="random")] if layer else []
-        steps += [*turn, Pointwise(mixture, MLP(hidden) if context else None, init="data")]
+
+    def marginals():
+        return Pointwise(mixture, MLP(hidden) if context else None, init="data")
+
+    steps = [marginals()]
+    if layers > 1:
+        steps += [Repeat(Chain([HouseholderRotation(init="random"), marginals()]), layers - 1)]
     return vector_flow(
         family, steps, features=features, context=context, domains=domains, base=base, embedding=embedding
     )

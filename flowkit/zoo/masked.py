@@ -6,11 +6,11 @@ from typing import Any
 from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.contract.arguments import one_of
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import RationalQuadratic, Transform
 from flowkit.zoo.misspelt import told_if_misspelt
 from flowkit.zoo.mixed import Mixed, spline_flow
-from flowkit.zoo.vectors import check_sizes, gentle, mixing, network_context, vector_flow
+from flowkit.zoo.vectors import alternating, check_sizes, gentle, network_context, vector_flow
 
 
 @told_if_misspelt
@@ -166,18 +166,18 @@ def masked_layers(
     """
     check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
     transform = gentle(layers) if transform is None else transform
-    steps: list[Any] = []
     if one_of(f"{family}'s residual", residual, (False, True)) and len(set(hidden)) > 1:
         raise ValueError(
             f"{family}'s hidden: expected the same width for each block, for residual=True, received {list(hidden)}."
         )
-    for layer in range(layers):
+
+    def layer(turned):
         reads = network_context(context)
         network = (
             ResidualMADE(hidden[0], blocks=len(hidden), context=reads)
             if residual
             else MADE(hidden, context=reads)
         )
-        order = "reversed" if layer % 2 else None
-        steps += [*mixing(family, linear, layer), Autoregressive(network, transform, order=order)]
-    return steps
+        return Autoregressive(network, transform, order="reversed" if turned else None)
+
+    return alternating(family, linear, layers, layer)

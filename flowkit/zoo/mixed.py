@@ -18,7 +18,7 @@ from flowkit.bijectors import (
 from flowkit.conditioners import AngularMADE, AngularMLP
 from flowkit.contract.arguments import one_of
 from flowkit.distributions import Joint, Normal, Uniform
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import ByColumn, CircularRationalQuadratic, RationalQuadratic
 from flowkit.zoo.table_front import angular_columns, each_domain
 from flowkit.zoo.vectors import MIXING, check_sizes, network_context, refuse_one_feature, vector_flow

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 from flowkit.transforms import Bernstein, SigmoidMixture, SumOfSquares, UnconstrainedMonotone
 from flowkit.zoo.masked import masked_layers
 from flowkit.zoo.misspelt import told_if_misspelt

@@ -1,7 +1,7 @@
 """Trained flows that come with flowkit."""
 
 from flowkit._shipped import closest, preset_folders
-from flowkit.flows.flow import Flow
+from flowkit.flow.flow import Flow
 
 
 def load(name: str) -> Flow:

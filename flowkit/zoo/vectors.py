@@ -1,15 +1,15 @@
 """What all families of vectors have in common: where their flows begin and end, and when their weights are made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-from flowkit.bijectors import ActNorm, Chain, LULinear, Permute
+from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
 from flowkit.conditioners import StandardizedContext
 from flowkit.contract.arguments import one_of, whole_number, widths
-from flowkit.flows.embedding import classes_of
-from flowkit.flows.flow import Flow
+from flowkit.flow.embedding import classes_of
+from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
 from flowkit.zoo.table_front import table_front
 
@@ -53,16 +53,21 @@ def gentle(layers: int) -> Affine:
     return Affine("tanh", bound=min(2.0, 8.0 / layers))
 
 
-def mixing(family: str, linear: str, layer: int) -> list[Any]:
-    """What stands before the layer of that number, 0 the first: it deals the features out anew, or mixes them.
+def alternating(family: str, linear: str, layers: int, make: Callable[[bool], Any]) -> list[Any]:
+    """`layers` layers that take turns, `make(False)` and `make(True)`, and what mixes the features before them.
 
-    Layers come in twos that change places. A shuffle comes before each two: within them it might undo that change.
+    A shuffle comes before each two: within them it might undo the change of roles. `linear` "lu" puts a matrix before
+    each layer as well. Alike pairs are one `Repeat`.
     """
     one_of(f"{family}'s linear", linear, MIXING)
-    if linear == "none" or not layer:
-        return []
-    shuffle = [] if layer % 2 else [Permute("shuffle")]
-    return [*shuffle, LULinear(bias=True)] if linear == "lu" else shuffle
+
+    def step(turned):
+        shuffle = [Permute("shuffle")] if linear != "none" and not turned else []
+        matrix = [LULinear(bias=True)] if linear == "lu" else []
+        return [*shuffle, *matrix, make(turned)]
+
+    pairs = [Repeat(Chain([*step(False), *step(True)]), layers // 2)] if layers > 1 else []
+    return [*pairs, *(step(False) if layers % 2 else [])]
 
 
 def vector_flow(

@@ -1,20 +1,17 @@
-"""What depends on weights alone is derived for all alike parts at once, once for a call, and never outlives them."""
+"""What a layer derives from its weights is what its hooks receive, and never outlives a change of the weights."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Flow, backends, zoo
+from flowkit import backends, zoo
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Scale, Shift
-from flowkit.bijectors.derivation import Derivation
 from flowkit.conditioners import ConvNet
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.derived import takes_derived
 
 pytestmark = pytest.mark.two_engines
-
-TOGETHER = pytest.mark.skipif(not backends.derives_together(), reason="the engine compiles whole steps")
 
 
 class Counting(Bijector):
@@ -67,15 +64,6 @@ def test_alike_parts_answer_as_one_by_one(lu, inverse, perturb):
         )
 
 
-@TOGETHER
-def test_numbers_and_none_come_back_as_they_are(perturb):
-    parts = built([Counting(), Counting()], perturb, (3,)).parts
-    for part, own in zip(parts, Derivation(parts).derived((None, 3), True), strict=True):
-        (own,) = own
-        assert (own["sign"], own["none"]) == (-1.0, None)
-        np.testing.assert_array_equal(ops.convert_to_numpy(own["shift"]), 2 * part.shift.numpy())
-
-
 class Reversing(Bijector):
     """z = x with its entries in reverse, by a matrix that it has no weights for."""
 
@@ -98,15 +86,6 @@ def test_alike_parts_may_have_no_weights():
     np.testing.assert_array_equal(ops.convert_to_numpy(z), data(2, 3)[:, ::-1])
 
 
-@TOGETHER
-def test_only_who_says_so_derives_together(perturb):
-    class Quiet(Counting):
-        """Does not say that it is pure, whatever its parent says."""
-
-    parts = built([Quiet(), Quiet()], perturb, (3,)).parts
-    assert Derivation(parts).derived((None, 3), False) == [None, None]
-
-
 def test_parts_that_say_nothing_run_as_before(perturb):
     class Quiet(Counting):
         pass
@@ -126,26 +105,6 @@ def test_parts_that_say_nothing_run_as_before(perturb):
     back, back_log_det = chain.inverse(z)
     np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=1e-5)
     np.testing.assert_allclose(ops.convert_to_numpy(log_det), -ops.convert_to_numpy(back_log_det), rtol=1e-5)
-
-
-@TOGETHER
-def test_a_call_derives_once_whatever_the_number_of_batches(monkeypatch, perturb):
-    flow = Flow(Chain([Counting(), Counting()]))
-    flow.build((None, 3))
-    x, counts = data(12, 3), []
-    derive = Derivation._grouped
-    groups = []
-    monkeypatch.setattr(
-        Derivation, "_grouped", lambda self, *a: [groups.append(g) or g for g in derive(self, *a)]
-    )
-    flow.log_prob(x, batch_size=12)
-    (group,) = groups
-    run = group._run
-    monkeypatch.setattr(group, "_run", lambda: counts.append(1) or run())
-    for batch_size in (12, 4, 1):
-        counts.clear()
-        flow.log_prob(x, batch_size=batch_size)
-        assert len(counts) == 1
 
 
 ROADS = {}

@@ -303,9 +303,9 @@ def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
     def summed(tensors):
         raise AssertionError("added up here")
 
-    from flowkit.backends.torch import lean_step
+    from flowkit.backends.torch import steps
 
-    for place in (backends, lean_step):
+    for place in (backends, steps):
         monkeypatch.setattr(place, "processes", lambda: 2)
         monkeypatch.setattr(place, "summed", summed)
     flow = Flow(Shift())

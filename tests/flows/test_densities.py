@@ -8,7 +8,7 @@ from keras import ops
 from small_flows import Cube, glow, vectors
 from tolerance import PARITY
 
-from flowkit import Flow, backends
+from flowkit import Flow, backends, zoo
 from flowkit.bijectors import Chain, Conv1x1, Scale, Shift
 from flowkit.data.dequantize import Dequantize
 
@@ -22,6 +22,24 @@ def test_log_prob_by_hand():
     assert isinstance(log_prob, np.ndarray)
     np.testing.assert_allclose(log_prob, expected, rtol=4 * np.finfo("float32").eps)
     np.testing.assert_allclose(flow.bits_per_dim(x), -expected / (2 * np.log(2)), rtol=PARITY)
+
+
+@pytest.mark.parametrize("family", [zoo.maf, zoo.sos, zoo.nice], ids=["maf", "sos", "nice"])
+def test_the_density_of_a_row_that_overflows_is_zero(family):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 3)).astype("float32")
+    flow = family(features=3, layers=3, hidden=[8]).adapt(x)
+    for weight in flow.trainable_variables:
+        weight.assign(ops.convert_to_numpy(weight) + 0.3 * rng.normal(size=weight.shape))
+    far = np.zeros((6, 3), "float32")
+    far[:, 1] = [0, 300, 1e5, 1e18, 3e38, -3e38]
+    log_prob = flow.log_prob(far)
+    assert np.isfinite(log_prob[0])
+    assert not np.isnan(log_prob).any()
+    assert (log_prob[-2:] == -np.inf).all()
+    assert (flow.bits_per_dim(far)[-1:] > 1e3).all()
+    flow.trainable_variables[0].assign(np.full(flow.trainable_variables[0].shape, np.nan))
+    assert np.isnan(flow.log_prob(far)).any()  # that is no overflow
 
 
 @pytest.mark.wide("name")
@@ -113,7 +131,9 @@ def test_the_importance_weighted_bound_is_tighter():
 
 @pytest.mark.one_engine
 def test_a_bound_needs_noise_to_be_over(vector_flow, x):
-    with pytest.raises(ValueError, match="expects samples=1 for a flow whose log_prob is exact, received 4"):
+    with pytest.raises(
+        ValueError, match="got samples=4, expected samples=1 for a flow whose log_prob is exact"
+    ):
         vector_flow.bits_per_dim(x, samples=4)
 
 
@@ -150,3 +170,16 @@ def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(run_python):
         print("ok")
     """
     assert run_python(source, engine="torch", hidden=["tensorflow"]) == "ok"
+
+
+def test_log_prob_of_several_draws_is_that_of_bits_per_dim(image_flow, images):
+    bits = image_flow.bits_per_dim(images, samples=4, seed=1)
+    log_prob = image_flow.log_prob(images, samples=4, seed=1)
+    assert log_prob.dtype == "float32"
+    np.testing.assert_allclose(-log_prob / (64 * math.log(2)), bits, rtol=1e-6)
+    assert (log_prob > image_flow.log_prob(images, seed=1) - 1e-3).mean() > 0.5
+
+
+def test_log_prob_of_several_draws_expects_noise(vector_flow, x):
+    with pytest.raises(ValueError, match="got samples=3, expected samples=1"):
+        vector_flow.log_prob(x, samples=3)

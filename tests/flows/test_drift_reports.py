@@ -1,6 +1,5 @@
 """Drift of reversible chains inside `fit`, whose steps are one program on some engines."""
 
-import contextlib
 import warnings
 
 import keras
@@ -50,67 +49,16 @@ def test_a_batch_tells_too():
     assert "drift" not in logs[0]
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="other engines tell of drift inside of the step")
-@pytest.mark.parametrize("how", ["at once", "eagerly", "distributed"])
-def test_of_steps_that_are_taken_together_the_worst_is_told(monkeypatch, how):
-    step = backends.lean_train_step
-
-    def drifts(model, own, state, x):
-        logs, state = step(model, own, state, x)
-        return {**logs, "drift": keras.ops.stack([keras.ops.max(x)] * 2)}, state
-
-    monkeypatch.setattr(backends, "lean_train_step", drifts)
-    devices = keras.distribution.DataParallel(devices=["cpu:0"]) if how == "distributed" else None
-    with contextlib.nullcontext() if devices is None else devices.scope():
-        flow = drifting(steps_per_execution=2, run_eagerly=how == "eagerly")
-        x = np.concatenate([abs(X[:8]), -abs(X[:8])])  # the first step drifts, the second does not
-        assert sorted(told(lambda: flow.fit(x, batch_size=8, shuffle=False, verbose=0))) == ["exact", "lossy"]
-
-
-@pytest.mark.skipif(backends.name() != "jax", reason="only JAX writes over the weights in a step")
+@pytest.mark.skipif(backends.name() != "jax", reason="other engines report drift inside the step")
 @pytest.mark.parametrize("batch_size", [8, 24], ids=["in a step", "at the end"])
-def test_a_warning_that_is_an_error_leaves_the_weights(batch_size):
+def test_a_warning_that_is_an_error_is_printed_and_leaves_the_weights(batch_size, capfd):
     flow = drifting()
     flow.adapt(X)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(UserWarning, match="rebuilt"):
-            flow.fit(X, batch_size=batch_size, epochs=8, verbose=0)
+        flow.fit(X, batch_size=batch_size, epochs=8, verbose=0)
+    assert "'lossy': in the backward pass its input was rebuilt" in capfd.readouterr().err
     assert np.isfinite(flow.log_prob(X)).all()
-    flow.fit(X, batch_size=batch_size, verbose=0)
-    assert np.isfinite(flow.log_prob(X)).all()
-
-
-@pytest.mark.skipif(backends.name() != "jax", reason="other engines tell of drift inside of the step")
-def test_of_a_fit_that_failed_the_next_one_tells_nothing():
-    from flowkit.backends.jax import drift
-
-    class Late:
-        """Drift that the device has not computed yet."""
-
-        def __array__(self, *args, **kwargs):
-            return np.array([1.0], "float32")
-
-        def is_ready(self):
-            return False
-
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            raise OSError("no room for a checkpoint")
-
-    def step(state, iterator):
-        next(iterator)
-        return {"loss": 0.0, drift.NAME: Late()}, state
-
-    flow = drifting()
-    flow.fit(X, batch_size=8, verbose=0)
-    heard = []
-    flow.train_function = backends.giving_back(drift.Listening(step, lambda: [heard.append]), flow)
-    with pytest.raises(OSError, match="no room"):
-        flow.fit(X, batch_size=8, verbose=0, callbacks=[Stop()])
-    assert not heard
-    flow.fit(X, batch_size=8, verbose=0)
-    assert heard == [1.0] * 3
 
 
 def test_a_step_of_ones_own_tells_too():
@@ -121,15 +69,7 @@ def test_a_step_of_ones_own_tells_too():
     lossy = Chain([Shift(1e4), Shift(-1e4)], backprop="reversible", name="lossy")
     flow = Own(Chain([ActNorm(), lossy]))
     flow.compile("adam")
-
-    def train():
-        flow.fit(X, batch_size=8, verbose=0)
-        if backends.name() == "jax":
-            import jax
-
-            jax.effects_barrier()
-
-    assert told(train) == ["lossy"]
+    assert told(lambda: flow.fit(X, batch_size=8, verbose=0)) == ["lossy"]
 
 
 def test_no_drift_no_word():
@@ -137,19 +77,3 @@ def test_no_drift_no_word():
     flow.compile("adam")
     images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1)).astype("uint8")
     assert told(lambda: flow.fit(images, batch_size=4, verbose=0)) == []
-
-
-@pytest.mark.skipif(backends.name() != "jax", reason="other engines take Keras's own step")
-def test_a_step_that_tells_of_drift_is_kerass(monkeypatch):
-    def trained():
-        keras.utils.set_random_seed(0)
-        flow = drifting()
-        history = flow.fit(X, batch_size=8, epochs=2, verbose=0).history
-        return history, [keras.ops.convert_to_numpy(v) for v in flow.weights + flow.optimizer.variables]
-
-    history, state = trained()
-    monkeypatch.setattr(backends, "lean_train_step", lambda model, own, *given: own(*given))
-    kerass, expected = trained()
-    assert history == kerass
-    for one, other in zip(state, expected, strict=True):
-        np.testing.assert_array_equal(one, other)

@@ -13,8 +13,8 @@ from flowkit.bijectors import Scale
 from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
 from flowkit.contract.frozen import derive_from, freezes, frozen
-from flowkit.flows import artifacts
-from flowkit.flows.artifacts import FORMATS, Format
+from flowkit.flow import artifacts
+from flowkit.flow.artifacts import FORMATS, Format
 from flowkit.surjections import Augment
 
 on_torch = pytest.mark.skipif(backends.name() != "torch", reason="a tracer of PyTorch's")
@@ -182,6 +182,13 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     (tmp_path / "model" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="would replace"):
         artifacts.check_name(tmp_path / "model", "saved_model")
+    for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
+        (tmp_path / "model" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "model" / name).write_text("of an earlier export")
+    with pytest.raises(ValueError, match="would replace"):  # beside it there is still something else
+        flow.export(tmp_path / "model", format="saved_model")
+    (tmp_path / "model" / "notes.txt").unlink()
+    assert artifacts.check_name(tmp_path / "model", "saved_model") == tmp_path / "model"
     (tmp_path / "model.bin").write_text("mine")
     with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
         artifacts.check_name(tmp_path / "model.xml", "openvino")

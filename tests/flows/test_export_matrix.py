@@ -5,7 +5,7 @@ from export_matrix import WHAT, small, table, written
 
 from flowkit import backends, zoo
 from flowkit.contract import ContractError
-from flowkit.flows import artifacts
+from flowkit.flow import artifacts
 
 # `make test` asks these on JAX too; the others, seconds each, `make check` does.
 QUICK_ON_JAX = ("realnvp", "nice", "iaf")

@@ -114,37 +114,8 @@ def test_averages_in_the_place_of_weights_are_neither_evaluated_nor_trained_away
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="only JAX takes several steps as one")
-def test_of_several_steps_those_before_the_one_that_failed_are_kept():
-    steps = []
-    states = []
-    for count in (3, 1):
-        flow = fitting(keras.optimizers.Adam(0.1), at=99)
-        flow.compile(flow.optimizer, steps_per_execution=count, run_eagerly=True)
-        step = flow.train_step
-
-        def failing(state, data, step=step):
-            steps.append(0)
-            if len(steps) == 3:
-                raise KeyboardInterrupt
-            logs, new = step(state, data)
-            left = {id(value) for values in new for value in values}
-            for value in (value for values in state for value in values):
-                if id(value) not in left:
-                    value.delete()  # as a step that is compiled does
-            return logs, new
-
-        steps.clear()
-        flow.train_step = failing
-        with pytest.raises(KeyboardInterrupt):
-            flow.fit(X, batch_size=4, shuffle=False, verbose=0)
-        states.append(flow.get_weights() + [ops.convert_to_numpy(v) for v in flow.optimizer.variables])
-    for one, other in zip(*states, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 @pytest.mark.skipif(backends.name() != "jax", reason="only JAX writes over the weights in a step")
-def test_weights_that_are_lost_are_told(tmp_path):
+def test_weights_that_are_lost_are_never_used_and_a_checkpoint_brings_them_back(tmp_path):
     flow = fitting("adam", at=99)
     checkpoint = Resume(tmp_path / "checkpoint.npz")
     flow.fit(X, batch_size=4, verbose=0, callbacks=[checkpoint])
@@ -156,7 +127,7 @@ def test_weights_that_are_lost_are_told(tmp_path):
             value.delete()
         raise MemoryError("the device has no memory left")
 
-    flow.train_function = backends.giving_back(lost, flow)
+    flow.train_function = lost
     with pytest.raises(MemoryError, match="no memory left"):
         flow.fit(X, batch_size=4, verbose=0)
     flow.train_function = step
@@ -169,7 +140,7 @@ def test_weights_that_are_lost_are_told(tmp_path):
         lambda: flow.save(tmp_path / "flow.keras"),
         flow.get_weights,
     ):
-        with pytest.raises(RuntimeError, match=r"were lost.*make the flow anew"):
+        with pytest.raises((RuntimeError, ValueError), match="deleted"):
             use()
     checkpoint.load(flow)
     for one, other in zip(flow.get_weights(), before, strict=True):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import flowkit
-from flowkit.flows.summary import rows
+from flowkit.flow.summary import rows
 from flowkit.surjections import Augment
 
 pytestmark = pytest.mark.one_engine

@@ -13,7 +13,7 @@ import pytest
 from flowkit import Flow, evaluation, zoo
 from flowkit.bijectors import Chain, Coupling, Permute
 from flowkit.conditioners import MLP
-from flowkit.flows.turns import Turns
+from flowkit.flow.turns import Turns
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines

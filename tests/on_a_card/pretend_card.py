@@ -23,7 +23,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pretend_graph
 import torch
 from torch.utils import _pytree as trees
 
@@ -163,16 +162,12 @@ def _run(function, *args, **kwargs):
     ours = [tensor for tensor in tensors if isinstance(tensor, OnCard)]
     others = [tensor for tensor in tensors if not isinstance(tensor, OnCard)]
     to_card = _look(name, args, kwargs, ours, others)
-    recording = pretend_graph.recording()
     if (ours or to_card) and not (function.is_view or name in _NO_KERNELS):
         _count("kernels", name)
 
     inner = [leaf.on_host if isinstance(leaf, OnCard) else _host(leaf) for leaf in flat]
     inner_args, inner_kwargs = trees.tree_unflatten(inner, spec)
-    if recording is None:
-        answer = function(*inner_args, **inner_kwargs)
-    else:
-        answer = recording.run(function, inner_args, inner_kwargs)
+    answer = function(*inner_args, **inner_kwargs)
     if not to_card:
         return answer
     known = {id(tensor.on_host): tensor for tensor in ours}  # what was changed in place
@@ -218,8 +213,6 @@ def _host(leaf):
 
 
 def _count(kind, name=None):
-    if kind != "kernels" and pretend_graph.recording():
-        raise RuntimeError(f"operation not permitted while a step is recorded: {kind} in {_place()}")
     if _counts is not None:
         _counts.add(kind, name)
 

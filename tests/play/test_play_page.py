@@ -12,7 +12,7 @@ from PIL import Image
 import flowkit
 from flowkit import data, zoo
 from flowkit.app.play import serving
-from flowkit.flows import artifacts
+from flowkit.flow import artifacts
 from flowkit.play import write_page
 
 pytestmark = pytest.mark.one_engine

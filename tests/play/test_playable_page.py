@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flowkit.flows import artifacts
+from flowkit.flow import artifacts
 from flowkit.play import folder, runtime
 
 pytestmark = pytest.mark.one_engine

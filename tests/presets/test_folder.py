@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import h5py
 import keras
@@ -15,7 +16,7 @@ from flowkit import Flow, LabelledFlow, PresetError, presets, zoo
 from flowkit.app import main
 from flowkit.bijectors import Chain, Scale
 from flowkit.presets.folder import read_preset
-from flowkit.presets.untrusted import check_weights
+from flowkit.presets.untrusted import check_config, check_file, check_weights
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +271,35 @@ def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
 
 
 @pytest.mark.one_engine
+def test_no_module_is_imported_that_a_config_names(copy, tmp_path, monkeypatch):
+    """A file beside the weights is importable if the preset lies below the working folder."""
+    folder = tmp_path / "keras_cv"  # of the packages that Keras imports by name, one that is not installed
+    shutil.copytree(copy, folder)
+    (folder / "assets").mkdir()
+    (folder / "assets" / "payload.py").write_text("raise SystemExit('code of a preset ran')\n")
+    resum(folder, "assets/payload.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    whole = json.loads((folder / "config.json").read_text())
+    names = [f"column {i}" for i in range(3)]
+    foreign = {"module": "keras_cv.assets.payload", "class_name": "X", "config": {}}
+    for part, planted, message in (
+        ("columns", [names, "keras_cv.assets.payload"], "expected 'pandas', 'polars' or None as library"),
+        ("context_columns", [names, ["pandas"]], "expected 'pandas', 'polars' or None as library"),
+        ("columns", [["a", "a", "b"], "pandas"], "expected a name of its own for each column"),
+        ("embedding", foreign, r"names a class of 'keras_cv'.* import it first"),
+    ):
+        config = {**whole, "config": {**whole["config"], part: planted}}
+        (folder / "config.json").write_text(json.dumps(config))
+        resum(folder, "config.json")
+        with pytest.raises(PresetError, match=message):
+            Flow.from_preset(folder)
+    flow = Flow.from_preset(copy)
+    with pytest.raises(ValueError, match="expected 'pandas', 'polars' or None as library"):
+        Flow.from_config({**flow.get_config(), "columns": [names, "keras_cv.assets.payload"]})
+
+
+@pytest.mark.one_engine
 def test_a_class_of_ones_own_is_named_when_it_is_not_registered(tmp_path):
     class Twist(Scale):
         pass
@@ -316,3 +346,23 @@ def test_weights_that_declare_gigabytes_or_point_elsewhere_are_refused(tmp_path)
     path.write_bytes(b"no weights")
     with pytest.raises(PresetError, match="expected weights in HDF5"):
         check_weights(path)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("[" * 100_000, "expected JSON"),
+        (json.dumps({"parts": [{"class_name": "ActNorm", "config": {}}] * 20_000}), "at most 10000 parts"),
+        (json.dumps({"padding": "x" * 2**23}), "at most 4194304 bytes"),
+    ],
+)
+def test_a_config_that_would_take_hours_is_refused_before_it_is_read(tmp_path, config, said):
+    path = tmp_path / "flow.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", config)
+    with pytest.raises(PresetError, match=said):
+        check_file(path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(PresetError, match=said):
+        check_config(tmp_path / "config.json")

@@ -15,7 +15,7 @@ def convolve(x, kernel, bias):
 
 def scaled_kernel(kernel, scale):
     """`kernel` (k, k, c, features) times `scale` (features,), as `convolve` takes it."""
-    return kernel * scale
+    return kernel * scale[..., None, None, None, :]
 
 
 def convolve_in_turn(x, layers):

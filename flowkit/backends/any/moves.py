@@ -54,3 +54,13 @@ def transpose(x, axes):
 def unbind(h):
     """Tensors h[..., i, :] for each i: what stands on the axis before the last."""
     return tuple(h[..., i, :] for i in range(h.shape[-2]))
+
+
+def unstack(x):
+    """The rows of `x` along its first axis."""
+    return keras.ops.unstack(x)
+
+
+def add_up(log_dets):
+    """The sum of log-dets, each a number, a scalar or (batch,)."""
+    return sum(log_dets, 0.0)

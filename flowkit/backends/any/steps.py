@@ -1,24 +1,24 @@
-"""Steps that fail, on engines that leave the weights where they are while they train."""
+"""Training steps and weights between them, on engines that leave the weights in the model while they train."""
 
 
-def giving_back(step, model):
-    """`step(state, iterator)` of Keras's trainer; if it raises, `model` gets its weights back, unless they are gone."""
-    return step
+def train_step(model, own, *data):
+    """Take `own(*data)`, Keras's training step of `model`, and average gradients over processes if Keras does not."""
+    return own(*data)
 
 
 def holds_weights(model):
-    """Whether the engine holds the weights of `model`, between two steps, and no other values stand for them."""
+    """Return whether the engine, between two steps, holds the weights of `model` outside of it."""
     return False
 
 
 def settle(model):
-    """Between two steps: put weights that the engine holds back into `model`. Raises RuntimeError if they are lost."""
-
-
-def unshare(model):
-    """When `fit` has ended: a value of its own for each weight, where averages were put in place."""
+    """Put weights that the engine holds between two steps back into `model`."""
 
 
 def current(model, variable):
-    """The value of a variable of `model`'s optimizer, also between two steps; the other weights stay where they are."""
+    """Return the value of a variable of `model`'s optimizer, also between two steps."""
     return variable.value
+
+
+def after_fit(model):
+    """Finish what `fit` has left on the device: deliver reports, and give each weight a value of its own."""

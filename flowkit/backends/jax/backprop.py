@@ -1,26 +1,31 @@
 """Gradients that save memory, on JAX."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
 import keras
 
-from flowkit.backends.jax import drift, stacks
+from flowkit.backends.any.stretches import one_by_one
+from flowkit.backends.jax.parts import scans
 
 
-def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Of all activations only the output is kept, from which each part's input is found by inversion, if
     `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
 
-    `runs` are parts as `repeats` gives them: blocks of a run are alike but for their weights. If they keep the shape
-    of x, one block is compiled for all of them, in both passes.
+    Where loops pay, the copies of a stretch are compiled once for all, in both passes.
     """
-    runs = _planned(runs, x, context, inverse)
-    probe = drift.probe(on_drift) if invert else None
+    runs = []
+    for stretch in reversed(stretches) if inverse else stretches:
+        if stretch.n is not None and scans():
+            runs.append(_Loop(stretch, inverse))
+        else:
+            runs.append(_Block(one_by_one([stretch], inverse)))
 
     def forward(learned, fixed, x, context):
         first, total, kept = x, jnp.zeros((), x.dtype), []
@@ -31,10 +36,10 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
         return (x, total), (first, x, kept)
 
     @jax.custom_vjp
-    def whole(learned, fixed, x, context, probe):
+    def whole(learned, fixed, x, context):
         return forward(learned, fixed, x, context)[0]
 
-    def keep(learned, fixed, x, context, probe):
+    def keep(learned, fixed, x, context):
         outputs, kept = forward(learned, fixed, x, context)
         if not invert:
             kept = (None, None, kept[2])
@@ -53,93 +58,66 @@ def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
                 pull_block, (y, grad, shared_grads), own, constants, inputs
             )
             learned_grads.append(own_grads)
-        error = _drift(y, first, last, tolerance) if invert else None
-        if invert and probe is None:
-            _tell(error, on_drift)
-        return learned_grads[::-1], None, grad, shared_grads, None if probe is None else error
+        if invert:
+            _look(y, first, last, tolerance, on_drift)
+        return learned_grads[::-1], None, grad, shared_grads
 
     whole.defvjp(keep, pull)
-    return whole([run.values(True) for run in runs], [run.values(False) for run in runs], x, context, probe)
+    return whole([run.values(True) for run in runs], [run.values(False) for run in runs], x, context)
 
 
 class _Block:
-    """Parts, each with weights of its own."""
+    """Steps one after another: parts, the variables of each, and the values that these have."""
 
-    def __init__(self, parts):
-        self.parts = parts
+    def __init__(self, steps):
+        self.parts, self.variables, self.own = map(list, zip(*steps, strict=True))
 
-    def variables(self, trainable):
-        """Of each part those of its variables that are trainable, or are not."""
+    def values(self, learned):
+        """The values of the variables that gradients are taken by, or of the others."""
         return [
-            part.trainable_variables if trainable else part.non_trainable_variables for part in self.parts
+            [value for variable, value in zip(some, own, strict=True) if _is_learned(variable) == learned]
+            for some, own in zip(self.variables, self.own, strict=True)
         ]
-
-    def values(self, trainable):
-        """The values of `variables`."""
-        return [[variable.value for variable in own] for own in self.variables(trainable)]
 
     def forward(self, learned, fixed, x, context, inverse):
         """(y, log_det, the input of each part)."""
         inputs, total = [], jnp.zeros((), x.dtype)
-        for part, *own in zip(self.parts, learned, fixed, strict=True):
+        for part, variables, *own in zip(self.parts, self.variables, learned, fixed, strict=True):
             inputs.append(x)
-            with _holding(part, *own):
+            with _holding(variables, *own):
                 x, log_det = part.run(x, context, inverse=inverse)
             total = total + log_det
         return x, total, inputs
 
     def pull(self, pull_block, state, learned, fixed, inputs):
         """`pull_block` of it: (state, gradients of `learned`)."""
-        return pull_block(self.parts, state, learned, fixed, inputs)
+        return pull_block(self.parts, self.variables, state, learned, fixed, inputs)
 
 
-class _Loop:
-    """Blocks that are alike and keep the shape of x, their weights stacked."""
+class _Loop(_Block):
+    """The copies of a stretch, whose values are stacked: one step of a loop for each."""
 
-    def __init__(self, blocks):
-        self.blocks = [_Block(block) for block in blocks]
-
-    def values(self, trainable):
-        return jax.tree.map(
-            lambda *alike: stacks.on_top(alike), *(block.variables(trainable) for block in self.blocks)
-        )
+    def __init__(self, stretch, inverse):
+        steps = list(zip(stretch.parts, stretch.variables, stretch.values, strict=True))
+        super().__init__(steps[::-1] if inverse else steps)
+        self.inverse = inverse
 
     def forward(self, learned, fixed, x, context, inverse):
         def body(x, own):
-            y, log_det, inputs = self.blocks[0].forward(*own, x, context, inverse)
+            y, log_det, inputs = super(_Loop, self).forward(*own, x, context, inverse)
             return y, (log_det, inputs)
 
-        y, (log_dets, inputs) = jax.lax.scan(body, x, (learned, fixed))
+        y, (log_dets, inputs) = jax.lax.scan(body, x, (learned, fixed), reverse=self.inverse)
         return y, jnp.sum(log_dets, axis=0), inputs
 
     def pull(self, pull_block, state, learned, fixed, inputs):
         def body(state, own):
-            return self.blocks[0].pull(pull_block, state, *own)
+            return super(_Loop, self).pull(pull_block, state, *own)
 
-        return jax.lax.scan(body, state, (learned, fixed, inputs), reverse=True)
-
-
-def _planned(runs, x, context, inverse):
-    """`runs`, each as one loop if it may be, or as one block."""
-    planned, x = [], jax.ShapeDtypeStruct(x.shape, x.dtype)
-
-    def after(block, x):
-        own = block.values(True), block.values(False)
-        return jax.eval_shape(lambda x: block.forward(*own, x, context, inverse)[0], x)
-
-    for blocks in runs:
-        if len(blocks) > 1:
-            y = after(_Block(blocks[0]), x)
-            if (y.shape, y.dtype) == (x.shape, x.dtype):
-                planned.append(_Loop(blocks))
-                continue
-        planned.append(_Block([part for block in blocks for part in block]))
-        if len(runs) > 1:
-            x = after(planned[-1], x)
-    return planned
+        return jax.lax.scan(body, state, (learned, fixed, inputs), reverse=not self.inverse)
 
 
-def _pull_block(parts, state, learned, fixed, inputs, *, log_det_grad, shared, entire, inverse):
+def _pull_block(parts, variables, state, learned, fixed, inputs, *, log_det_grad, shared, entire, inverse):
     """The backward pass of `parts`: (state before them, gradients of `learned`).
 
     The state is what the parts gave, or None if `inputs` are at hand, its gradient, and that of the context so far.
@@ -152,8 +130,8 @@ def _pull_block(parts, state, learned, fixed, inputs, *, log_det_grad, shared, e
         zero = _zero_after(done, known.dtype)
         known, own = known + zero, [value + zero for value in learned[i]]
 
-        def again(own, shared, start, part=part, known=known, constants=fixed[i]):
-            with _holding(part, own, constants):
+        def again(own, shared, start, part=part, known=known, some=variables[i], constants=fixed[i]):
+            with _holding(some, own, constants):
                 if inputs is None:
                     x, z, log_det = part.rebuild(known, entire(shared), inverse=inverse, nudge=start)
                 else:
@@ -170,10 +148,14 @@ def _pull_block(parts, state, learned, fixed, inputs, *, log_det_grad, shared, e
     return (y, grad, shared_grads), own_grads[::-1]
 
 
-def _holding(part, learned, fixed):
-    """A scope in which `part`'s variables have these values."""
-    variables = (*part.trainable_variables, *part.non_trainable_variables)
-    return keras.StatelessScope(list(zip(variables, (*learned, *fixed), strict=True)))
+def _is_learned(variable):
+    return variable.trainable and jnp.issubdtype(variable.dtype, jnp.inexact)
+
+
+def _holding(variables, learned, fixed):
+    """A scope in which a part's variables have these values."""
+    learned, fixed = iter(learned), iter(fixed)
+    return keras.StatelessScope([(v, next(learned if _is_learned(v) else fixed)) for v in variables])
 
 
 def _part(context):
@@ -218,19 +200,20 @@ def _zeros_before(part, y, inverse):
     return jnp.zeros(before(y.shape), y.dtype)
 
 
-def _drift(found, known, y, tolerance):
-    """The relative error of the first input as found; 0 if it is in tolerance, or the numbers had broken before."""
+def _look(found, known, y, tolerance, on_drift):
+    """Report drift, unless the numbers had broken before."""
     size = jnp.maximum(jnp.linalg.norm(jnp.ravel(known)), jnp.finfo(known.dtype).tiny)
     error = jnp.linalg.norm(jnp.ravel(found - known)) / size
     error = jnp.where(jnp.isfinite(jnp.sum(y)), error, 0)
-    return jnp.where(error <= tolerance, 0, error).astype("float32")
-
-
-def _tell(error, on_drift):
-    """Tell the host of drift, and of nothing else, outside of steps that answer with it."""
 
     def report(error):
-        if not error <= 0:  # `vmap` takes both branches
+        if error <= tolerance:  # `vmap` takes both branches
+            return
+        try:
             on_drift(float(error))
+        except (
+            Warning
+        ) as warning:  # made an error; raised in here it would end the step, and the weights with it
+            print(f"{type(warning).__name__}: {warning}", file=sys.stderr)
 
-    jax.lax.cond(error <= 0, lambda _: None, lambda e: jax.debug.callback(report, e), error)
+    jax.lax.cond(error <= tolerance, lambda _: None, lambda e: jax.debug.callback(report, e), error)

@@ -5,17 +5,18 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
+from flowkit.backends.any.stretches import one_by_one
 
-def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
+
+def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Of all activations only the output is kept, from which each part's input is found by inversion, if
     `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
     """
-    parts = [part for blocks in runs for block in blocks for part in block]
-    variables = [part.variables for part in parts]
-    values = [[tf.convert_to_tensor(variable.value) for variable in some] for some in variables]
+    parts, variables, values = map(list, zip(*one_by_one(stretches, inverse), strict=True))
+    values = [[tf.convert_to_tensor(value) for value in some] for some in values]
     given = [] if context is None else tf.nest.flatten(context)
 
     def whole(leaves):

@@ -7,27 +7,25 @@ import keras
 import torch
 from keras import tree
 
-from flowkit.backends.torch.rehearsed import kept_for_later
+from flowkit.backends.any.stretches import one_by_one
 
 
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow
-def backprop(runs, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
     """(y, log_det) of bijectors run one after another, whose backward pass runs each of them once more.
 
     Of all activations only the output is kept, from which each part's input is found by inversion, if
     `invert`; otherwise each part's input. `on_drift(error)` is called in the backward pass if the first
     input, found by inversion, has a relative error (in the Euclidean norm) above `tolerance`.
     """
-    parts = [part for blocks in runs for block in blocks for part in block]
-    variables = [part.variables for part in parts]
-    values = [variable.value for some in variables for variable in some]
+    parts, variables, values = zip(*one_by_one(stretches, inverse), strict=True)
     plan = _Plan(parts, variables, context, inverse, invert, tolerance, on_drift)
-    return _Replay.apply(plan, x, *plan.context_leaves(), *values)
+    return _Replay.apply(plan, x, *plan.context_leaves(), *(value for some in values for value in some))
 
 
 class _Plan(NamedTuple):
-    parts: list
-    variables: list  # of each part
+    parts: tuple
+    variables: tuple  # of each part
     context: Any
     inverse: bool
     invert: bool
@@ -52,9 +50,11 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     def forward(ctx, plan, x, *leaves):
         inputs, total = [], x.new_zeros(())
-        for part in plan.parts:
+        context, _, values = plan.deal(leaves)
+        for part, variables, own in zip(plan.parts, plan.variables, values, strict=True):
             inputs.append(x)
-            x, log_det = part.run(x, plan.context, inverse=plan.inverse)
+            with _holding(variables, own):
+                x, log_det = part.run(x, context, inverse=plan.inverse)
             total = total + log_det
         kept = [inputs[0], x] if plan.invert else inputs
         ctx.plan, ctx.kept = plan, len(kept)
@@ -122,8 +122,6 @@ def _look(found, known, y, plan):
     size = torch.linalg.vector_norm(known).clamp(min=torch.finfo(known.dtype).tiny)
     error = torch.linalg.vector_norm(found - known) / size
     error = torch.where(torch.isfinite(y.sum()), error, 0)
-    if kept_for_later(error, plan.tolerance, plan.on_drift):
-        return
     error = float(error)
     if not error <= plan.tolerance:
         plan.on_drift(error)

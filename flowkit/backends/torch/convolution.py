@@ -48,7 +48,7 @@ def scaled_kernel(kernel, scale):
     Here that is (features, k, k, c): of another order a convolution makes a copy, each time, and gradients come in this
     one.
     """
-    return kernel.permute(3, 0, 1, 2).contiguous() * scale.reshape(-1, 1, 1, 1)
+    return kernel.movedim(-1, -4).contiguous() * scale[..., :, None, None, None]
 
 
 def rectify(x):

@@ -61,3 +61,21 @@ def transpose(x, axes):
 def unbind(h):
     """Tensors h[..., i, :] for each i: what stands on the axis before the last."""
     return torch.unbind(h, -2)
+
+
+def unstack(x):
+    """The rows of `x` along its first axis."""
+    return x.unbind(0)
+
+
+def add_up(log_dets):
+    """The sum of log-dets, each a number, a scalar or (batch,)."""
+    if torch.compiler.is_exporting():  # shapes are no keys there
+        return sum(log_dets, 0.0)
+    kinds = {}
+    for log_det in log_dets:
+        kinds.setdefault(getattr(log_det, "shape", None), []).append(log_det)
+    total = 0.0
+    for shape, some in kinds.items():
+        total = total + (sum(some) if shape is None or len(some) == 1 else torch.stack(some).sum(0))
+    return total

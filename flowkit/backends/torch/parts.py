@@ -50,10 +50,10 @@ def _compiled_run():
 
 
 def scans():
-    """Whether `scan` compiles one block for all of them."""
+    """Whether `scan` compiles one copy for all of them."""
     return False
 
 
-def scan(run, blocks, x, context, inverse):
-    """`run(parts, x, context, inverse)` of all blocks' parts; blocks are alike but for their weights: (y, log_det)."""
-    return run([part for block in blocks for part in block], x, context, inverse)
+def scan(step, x, stacked, reverse):
+    """Apply `step(x, row)` to each row in a loop of the engine, if `scans()`."""
+    raise NotImplementedError("this engine runs one copy after another")

@@ -39,9 +39,9 @@ class CayleyRotation(Linear):
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
-        raw = self.raw.value
-        skew = raw - ops.transpose(raw)
-        one = eye(raw.shape[0], raw)
+        raw = ops.convert_to_tensor(self.raw)
+        skew = raw - ops.swapaxes(raw, -1, -2)
+        one = eye(raw.shape[-1], raw)
         # With -A in place of A comes the transpose; both factors commute.
         skew = -skew if inverse else skew
         return ops.solve(one + skew, one - skew)

@@ -23,11 +23,11 @@ def exponential(matrix: Any) -> Any:
     >>> ops.convert_to_numpy(exponential(ops.convert_to_tensor([[0.0, 1.0], [0.0, 0.0]]))).tolist()
     [[1.0, 1.0], [0.0, 1.0]]
     """
-    size = ops.stop_gradient(ops.max(ops.sum(ops.abs(matrix), axis=0)))
+    size = ops.stop_gradient(ops.max(ops.sum(ops.abs(matrix), axis=-2), axis=-1))[..., None, None]
     # By counting: a logarithm of 0 is none, and rounding of one could miss a power of two.
     squarings = sum(ops.cast(size > 0.5 * 2**k, matrix.dtype) for k in range(SQUARINGS))
     scaled = matrix * ops.exp(-math.log(2.0) * squarings)
-    powers = [eye(matrix.shape[0], matrix), scaled]
+    powers = [eye(matrix.shape[-1], matrix), scaled]
     for _ in range(3):
         powers.append(matmul(powers[-1], scaled))
     *powers, fourth = powers
@@ -71,9 +71,9 @@ class MatrixExponential(Linear):
 
     def matrix(self, inverse: bool = False) -> Any:
         """exp(M), or exp(-M)."""
-        exponent = self.exponent.value
+        exponent = ops.convert_to_tensor(self.exponent)
         return exponential(-exponent if inverse else exponent)
 
     def log_abs_det(self) -> Any:
         """trace(M)."""
-        return ops.sum(ops.diagonal(ops.convert_to_tensor(self.exponent)))
+        return ops.sum(ops.diagonal(ops.convert_to_tensor(self.exponent), axis1=-2, axis2=-1), axis=-1)

@@ -47,14 +47,16 @@ class LULinear(Linear):
 
     def matrix(self, inverse: bool = False) -> Any:
         """P L U, or its inverse."""
-        ones = eye(self.raw.shape[0], self.raw.value)
+        ones = eye(self.raw.shape[-1], self.raw.value)
         lower = ops.tril(self.lower.value, -1) + ones
         upper = triangle(self.upper.value, self.sign.value * scale(self.raw.value))
         if not inverse:
             return matmul(self.permutation.value, matmul(lower, upper))
-        half = ops.solve_triangular(lower, ops.transpose(self.permutation.value), lower=True)
+        half = ops.solve_triangular(
+            lower, ops.swapaxes(ops.convert_to_tensor(self.permutation), -1, -2), lower=True
+        )
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
         """sum(log|u_ii|)."""
-        return ops.sum(ops.log(scale(self.raw.value)))
+        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)

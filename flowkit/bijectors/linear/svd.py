@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.linear.householder import even, first_vectors, reflected, reflections
+from flowkit.bijectors.linear.householder import Even, first_vectors, reflected, reflections
 from flowkit.bijectors.linear.linear import Linear
-from flowkit.contract.arguments import positive
+from flowkit.contract.arguments import Positive
 from flowkit.numerics import matmul, tanh
 
 
@@ -32,10 +32,9 @@ class SVDLinear(Linear):
 
     pure = True
 
-    def __init__(self, reflections: int | None = None, *, bound: float = 4.0, **kwargs: Any) -> None:
+    def __init__(self, reflections: Even | None = None, *, bound: Positive = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.reflections = even(reflections, "SVDLinear's reflections")
-        self.bound = positive(bound, "SVDLinear's bound")
+        self.reflections, self.bound = reflections, bound
 
     def _build(self, channels):
         number = reflections(self.reflections, channels)
@@ -51,13 +50,10 @@ class SVDLinear(Linear):
         """U diag(s) V, or its inverse."""
         left, right = reflected(self.first.value), reflected(self.second.value)
         if inverse:
-            left, right = ops.transpose(right), ops.transpose(left)
+            left, right = ops.swapaxes(right, -1, -2), ops.swapaxes(left, -1, -2)
         log_s = -self._log_s() if inverse else self._log_s()
-        return matmul(left * ops.exp(log_s), right)
+        return matmul(left * ops.exp(log_s)[..., None, :], right)
 
     def log_abs_det(self) -> Any:
         """sum(log s)."""
-        return ops.sum(self._log_s())
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "reflections": self.reflections, "bound": self.bound}
+        return ops.sum(self._log_s(), axis=-1)

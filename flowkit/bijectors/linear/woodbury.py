@@ -10,7 +10,7 @@ from flowkit.bijectors.linear.householder import reflected
 from flowkit.bijectors.linear.linear import Linear, eye, triangle
 from flowkit.bijectors.scales import scale
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Count
 from flowkit.numerics import matmul
 
 
@@ -38,9 +38,9 @@ class Woodbury(Linear):
 
     pure = True
 
-    def __init__(self, rank: int = 4, **kwargs: Any) -> None:
+    def __init__(self, rank: Count = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rank = whole_number(rank, "Woodbury's rank", least=1)
+        self.rank = rank
 
     def _build(self, channels):
         if channels < self.rank:
@@ -60,7 +60,7 @@ class Woodbury(Linear):
     def factors(self, inverse: bool = False) -> tuple[Any, Any]:
         """U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
         columns = reflected(self.vectors.value, self.rank)  # V^T
-        rows = ops.transpose(columns)
+        rows = ops.swapaxes(columns, -1, -2)
         upper = triangle(self.upper.value, scale(self.raw.value))
         free = self.free.value - matmul(columns, matmul(rows, self.free.value))
         left = matmul(columns, upper - eye(self.rank, upper)) + free
@@ -69,15 +69,12 @@ class Woodbury(Linear):
     def matrix(self, inverse: bool = False) -> Any:
         """I + U V, or its inverse, (channels, channels)."""
         left, right = self.factors(inverse)
-        return eye(left.shape[0], left) + matmul(left, right)
+        return eye(left.shape[-2], left) + matmul(left, right)
 
     def log_abs_det(self) -> Any:
         """sum(log t_ii)."""
-        return ops.sum(ops.log(scale(self.raw.value)))
+        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
     def _times(self, x, factors):
         left, right = factors
         return x + matmul(matmul(x, left), right)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rank": self.rank}

@@ -2,13 +2,9 @@
 
 import keras
 import numpy as np
-import pretend_card
 import pytest
-from pretend_graph import PretendGraph
-from recording import ROWS
 
 from flowkit import training, zoo
-from flowkit.backends.torch import graphs
 
 SHAPE = (8, 8, 1)
 
@@ -44,16 +40,3 @@ def fitted(glow, images):
     flow = glow()
     flow.fit(images, batch_size=16, verbose=0)
     return flow
-
-
-@pytest.fixture
-def graph(monkeypatch):
-    """Steps are recorded by the stand-in, of which none has been made."""
-    monkeypatch.setitem(graphs._GRAPHS, pretend_card.NAME, PretendGraph)
-    monkeypatch.setattr(PretendGraph, "made", 0)
-    monkeypatch.setattr(PretendGraph, "replays", 0)
-
-
-@pytest.fixture
-def points():
-    return np.random.default_rng(0).normal(size=(ROWS, 3)).astype("float32")

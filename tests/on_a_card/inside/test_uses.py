@@ -156,3 +156,18 @@ def test_the_command_line(tmp_path):
         main(["train", "glow/fashion-mnist", "--out", str(tmp_path / "run"), "--epochs", "1", *settings]) == 0
     )
     assert main(["evaluate", str(tmp_path / "run")]) == 0
+
+
+def test_the_card_counts_and_refuses_what_a_gpu_would():
+    import torch
+
+    x = keras.ops.ones((2, 2))
+    with pretend_card.counting() as counts:
+        keras.ops.convert_to_tensor([1.0, 2.0])
+        keras.ops.convert_to_numpy(x)
+        bool(x[0, 0] > 0)
+    assert (counts.uploads.total(), counts.waits.total()) == (1, 2)
+    with pytest.raises(RuntimeError, match="same device"):
+        x + torch.ones(2, 2)
+    with pytest.raises((RuntimeError, TypeError)):
+        x.numpy()

@@ -1,0 +1,379 @@
+"""Alike bijectors one after another, with one variable for each weight of all of them."""
+
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.bijectors.composition import compose
+from flowkit.bijectors.folding import derived_of, fold, run_units
+from flowkit.bijectors.replay import Drift, refuse_backprop, refuse_unrepeatable, replay, smallest
+from flowkit.contract import Bijector, ContractError, FlowLayer
+from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.errors import label
+from flowkit.contract.frozen import apart, freezes, once
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.noise import deal, given
+from flowkit.contract.shapes import as_tuple
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Repeat(Bijector):
+    """z = (f_n o ... o f_1)(x): `n` independent copies of `block`, a bijector, one after another.
+
+    `Repeat(block, n)` is `Chain([make_block() for _ in range(n)])` with its weights stored together: each weight of
+    the block is one variable of shape (n, *shape), whose row i belongs to the copy i. Optimizers, files and summaries
+    then handle as many variables as one block has, and what follows from the weights alone (`_derive`) is computed once
+    for all copies.
+
+    - Each copy draws its own initial weights. A `seed` s of the block counts up: the copy i draws from s + i.
+    - `adapt` adapts copy after copy. Noise, context and gradients are those of the chain.
+    - `backprop`: what is kept for the backward pass, as in `Chain`.
+    - `block`: a copy to read the structure from. Its `trainable` attributes freeze the same layers of all copies;
+      its own weights are not used. `copies()` returns the copies as separate layers, `assign(copies)` sets the weights.
+    - An optimizer sees the stack as one weight. That matters if it uses the norm of each weight, as LAMB and
+      `clipnorm` do: use `global_clipnorm`.
+
+    Raises ValueError if `n` is not a whole number from 1 up or `block` was built before; TypeError if `block` is not a
+    bijector; ContractError, when it is built, if the block changes the shape of the event, has weight constraints or
+    activity regularizers, or its copies differ in their weights. Use `Chain([make_block() for _ in range(n)])` then.
+
+    >>> from flowkit.bijectors import Chain, Conv1x1, Coupling
+    >>> from flowkit.conditioners import MLP
+    >>> layer = Repeat(Chain([Conv1x1(), Coupling(MLP([32]))]), 8)
+    >>> z, log_det = layer(ops.ones((4, 6)))
+    >>> tuple(z.shape), tuple(log_det.shape), tuple(layer.weights[0].shape)
+    ((4, 6), (4,), (8, 6, 6))
+    """
+
+    pure = True
+
+    def __init__(self, block: Bijector, n: int, *, backprop: str = "stored", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(block, FlowLayer):
+            raise TypeError(f"Repeat's block: got {block!r}, expected a bijector.")
+        if block.built:
+            raise ValueError(
+                f"Repeat's block: got {label(block)}, which is built. Pass a block that has no weights yet."
+            )
+        self.n = whole_number(n, "Repeat's n", least=1)
+        self.backprop = one_of("Repeat's backprop", backprop, ("stored", "recompute", "reversible"))
+        self.spec = compose(self, [block] * self.n)
+        self._held = _Held(block)
+        self._drift = Drift(self)
+        refuse_backprop(self)
+
+    @property
+    def block(self) -> Bijector:
+        """A copy of the block, from which the structure can be read."""
+        return self._held.block
+
+    repeated_block = block  # the name by which `layers_inside` finds it
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.block.num_classes
+
+    @property
+    def rows_to_adapt(self) -> int:
+        return max(getattr(layer, "rows_to_adapt", 0) for layer in layers_inside(self.block))
+
+    def latent_rank(self, rank: int | None) -> int | None:
+        return self.block.latent_rank(rank)
+
+    def forgets(self, *, inverse: bool) -> bool:
+        return self.block.forgets(inverse=inverse)
+
+    # Weights
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        self.block._check_shape(x_shape)
+        copies = [self.block, *(self._copy(i) for i in range(1, self.n))]
+        for copy in copies:
+            copy.build_for(x_shape, context_shape)
+        self._refuse_unstackable(x_shape, copies)
+        self._held.shapes = x_shape, context_shape
+        for like, *others in zip(*(copy.variables for copy in copies), strict=True):
+            rows = [ops.convert_to_numpy(variable) for variable in (like, *others)]
+            self._held.columns.append(self._column(like, np.stack(rows)))
+        if self.backprop != "stored":
+            refuse_unrepeatable(self)
+
+    def _copy(self, number):
+        """Return an unbuilt copy of the block, whose seeds are `number` higher."""
+        classes = {
+            type(layer).__name__: type(layer) for layer in layers_inside(self.block)
+        }  # registered or not
+        config = _fresh(self._block_config(), number)
+        return keras.saving.deserialize_keras_object(config, custom_objects=classes)
+
+    def _block_config(self):
+        with backends.sparing_tensorflow():
+            return _fresh(keras.saving.serialize_keras_object(self.block))
+
+    def _refuse_unstackable(self, x_shape, copies):
+        """Raise ContractError for a block whose copies cannot share variables."""
+        received = None
+        if as_tuple(self.block.compute_output_shape(x_shape)) != as_tuple(x_shape):
+            received = f"one that makes {self.block.compute_output_shape(x_shape)} of {as_tuple(x_shape)}"
+        kinds = [[(tuple(v.shape), v.dtype) for v in copy.variables] for copy in copies]
+        if any(kind != kinds[0] for kind in kinds):
+            received = "one whose copies have weights of different shapes"
+        if any(variable.constraint is not None for variable in self.block.variables):
+            received = "one with a weight constraint, which would see the weights of all copies"
+        if any(getattr(layer, "activity_regularizer", None) for layer in layers_inside(self.block)):
+            received = "one with an activity regularizer"
+        if received is not None:
+            raise ContractError(
+                "repeat",
+                self,
+                expected="a block that keeps the event's shape and only computes",
+                received=received,
+                hint="Use Chain([make_block() for _ in range(n)]).",
+            )
+
+    def _column(self, like, rows):
+        """The variable of shape (n, *shape) for all copies of the weight `like`, made of the array `rows`."""
+        return self.add_weight(
+            shape=rows.shape,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(rows, dtype=dtype),
+            name="_".join(like.path.split("/")[-2:]),
+            dtype=like.dtype,
+            trainable=like.trainable,
+            regularizer=like.regularizer,
+        )
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        self._freeze_as_block()
+        return super().variables
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        self._freeze_as_block()
+        return super().weights
+
+    def _freeze_as_block(self):
+        """Let the variables be trained if the block's own are."""
+        for like, column in self._pairs():
+            trained = self.trainable and like.trainable
+            if column.trainable != trained:
+                column.trainable = trained
+
+    def _pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
+        """The block's variables, each with that of all copies."""
+        return list(zip(self.block.variables, self._held.columns, strict=True)) if self._held.columns else []
+
+    def copies(self) -> list[Bijector]:
+        """Return the n copies as separate built layers, with the values of their weights."""
+        copies = []
+        for number in range(self.n):
+            copy = self._copy(number)
+            copy.build_for(*self._held.shapes)
+            for variable, (_, column) in zip(copy.variables, self._pairs(), strict=True):
+                variable.assign(column.value[number])
+            copies.append(copy)
+        return copies
+
+    def assign(self, copies: list[Bijector]) -> None:
+        """Set the weights of all copies to those of n built layers, such as `copies()` returns."""
+        if len(copies) != self.n:
+            raise ValueError(f"Repeat.assign: got {len(copies)} layers, expected {self.n}.")
+        columns = zip(*(copy.variables for copy in copies), strict=True)
+        for (_, column), rows in zip(self._pairs(), columns, strict=True):
+            column.assign(np.stack([ops.convert_to_numpy(row) for row in rows]))
+
+    # Running
+
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+        if self.backprop != "stored" and not freezes():
+            return replay(self, [self], x, context, inverse)
+        rows, shape = self._rows(), as_tuple(x.shape)
+        if noise is None:
+            derived = self._derived(rows, shape, inverse)
+            if backends.scans() and not freezes():
+                return self._scan(rows.stacks, derived, x, context, inverse)
+            own = split_copies(derived, self.n)
+        else:
+            own = deal(noise, self._shares(shape, inverse=inverse))
+        log_dets = []
+        for i in self._in_turn(rows, inverse):
+            if noise is None:
+                x, more = run_units(self._units, own[i], x, context, inverse)
+            else:
+                x, log_det = self.block.run(x, context, inverse=inverse, noise=own[i])
+                more = [log_det]
+            log_dets += more
+        self._keep(rows)
+        return x, backends.add_up(log_dets)
+
+    @property
+    def _units(self):
+        return fold(smallest([self.block]))
+
+    def _rows(self):
+        return Rows(self.block.variables, [ops.convert_to_tensor(column) for column in self._held.columns])
+
+    def _in_turn(self, rows, inverse):
+        """Yield the number of each copy, in a scope in which the block's variables have its values."""
+        for i in reversed(range(self.n)) if inverse else range(self.n):
+            rows.number = i
+            with rows, apart((self, i)):
+                yield i
+
+    def _keep(self, rows):
+        """Keep what was assigned to the copies' weights, such as the statistics of a BatchNormalization."""
+        for place in rows.assigned:
+            self._held.columns[place].assign(ops.stack(rows.unstacked[place]))
+
+    def _derived(self, rows, shape, inverse):
+        """For each unit of the block what its parts derive from the weights of all copies at once, or None."""
+
+        def derive():
+            derived, before, units = [], shape, self._units
+            for unit in reversed(units) if inverse else units:
+                derives = all(hasattr(part, "_derive") for part in unit)
+                derived.append(derived_of(unit, before, inverse) if derives else None)
+                for part in reversed(unit) if inverse else unit:
+                    after = part.compute_inverse_shape if inverse else part.compute_output_shape
+                    before = after(before)
+            return derived[::-1] if inverse else derived
+
+        rows.number = None
+        with rows, apart((self, None)):
+            return once((self, shape[1:], inverse), derive)
+
+    def _scan(self, stacks, derived, x, context, inverse):
+        """Run the copies in a loop of the engine, which compiles one of them for all."""
+
+        def step(x, row):
+            values, tensors = row
+            with Rows(self.block.variables, values):
+                x, log_dets = run_units(self._units, _filled(derived, iter(tensors)), x, context, inverse)
+            return x, sum(log_dets, 0.0)
+
+        return backends.scan(step, x, (stacks, _tensors(derived)), reverse=inverse)
+
+    def stretch(self) -> "backends.Stretch":
+        """The parts of the block, their variables and the values of all copies, for `replay`."""
+        parts = smallest([self.block])
+        stacks = {id(like): ops.convert_to_tensor(column) for like, column in self._pairs()}
+        variables = [part.variables for part in parts]
+        values = [[stacks[id(variable)] for variable in own] for own in variables]
+        return backends.Stretch(parts, variables, values, self.n)
+
+    def tell_drift(self, error: float) -> None:
+        """Warn of an input that was rebuilt with this relative error."""
+        self._drift.tell(error)
+
+    # Noise, adapting and refreshing
+
+    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+        return self.n * self.block.noise_needs(x_shape, inverse=inverse)
+
+    def _shares(self, shape, *, inverse):
+        x_shape = self.compute_inverse_shape(shape) if inverse else shape
+        return [self.block.noise_needs(x_shape, inverse=inverse)] * self.n
+
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self._change(partial(self.block.run_adapt, again=again), x, context, noise, inverse=False)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self._change(partial(self.block.run_adapt_inverse, again=again), z, context, noise, inverse=True)
+
+    @property
+    def refreshes(self) -> bool:
+        return self.block.refreshes
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        self._change(self.block.run_refresh, x, context, noise, inverse=False)
+
+    def _change(self, change, x, context, noise, *, inverse):
+        """Call `change(x, context)` for each copy on what reaches it, and keep the weights that it assigns."""
+        rows, shares = self._rows(), [None] * self.n
+        if noise is not None:
+            shares = deal(noise, self._shares(as_tuple(x.shape), inverse=inverse))
+        for i in self._in_turn(rows, inverse):
+            change(x, context, **given(shares[i]))
+            x, _ = self.block.run(x, context, inverse=inverse, **given(shares[i]))
+        self._keep(rows)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "block": self._block_config(), "n": self.n, "backprop": self.backprop}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Repeat":
+        return cls(**config | {"block": keras.saving.deserialize_keras_object(config["block"])})
+
+
+class _Held:
+    """What Keras must not track: the block, whose own weights are not used, and the variables a second time."""
+
+    def __init__(self, block):
+        self.block, self.columns, self.shapes = block, [], None
+
+
+class Rows(keras.StatelessScope):
+    """A scope in which a block's variables have the values of the copy `number`; None: the values that were passed."""
+
+    def __init__(self, variables, stacks):
+        super().__init__(initialize_variables=False)
+        self.places = {id(variable): place for place, variable in enumerate(variables)}
+        self.stacks, self.unstacked = stacks, {}
+        self.number, self.assigned = None, set()
+
+    def get_current_value(self, variable):
+        place = self.places.get(id(variable))
+        if place is not None:
+            return self.stacks[place] if self.number is None else self._values(place)[self.number]
+        return None if self.original_scope is None else self.original_scope.get_current_value(variable)
+
+    def add_update(self, update):
+        variable, value = update
+        place = self.places[id(variable)]
+        self._values(place)[self.number] = value
+        self.assigned.add(place)
+
+    def _values(self, place):
+        if place not in self.unstacked:  # most weights are read for all copies at once, and never here
+            self.unstacked[place] = list(backends.unstack(self.stacks[place]))
+        return self.unstacked[place]
+
+
+def _fresh(config, number=0):
+    """The config of a layer without what was built; its seeds `number` higher."""
+    if isinstance(config, list | tuple):
+        return [_fresh(item, number) for item in config]
+    if not isinstance(config, dict):
+        return config
+    left = {key: _fresh(value, number) for key, value in config.items() if key != "build_config"}
+    if isinstance(left.get("seed"), int):
+        left["seed"] += number
+    return left
+
+
+def _tensors(nest):
+    """The tensors in a nest of dicts and lists."""
+    if isinstance(nest, dict):
+        nest = list(nest.values())
+    if isinstance(nest, list | tuple):
+        return [tensor for part in nest for tensor in _tensors(part)]
+    return [nest] if hasattr(nest, "shape") else []
+
+
+def _filled(nest, tensors):
+    """`nest` with the next of `tensors`, an iterator, in place of each of its own."""
+    if isinstance(nest, dict):
+        return {name: _filled(value, tensors) for name, value in nest.items()}
+    if isinstance(nest, list | tuple):
+        return [_filled(value, tensors) for value in nest]
+    return next(tensors) if hasattr(nest, "shape") else nest
+
+
+def split_copies(derived, n):
+    """What is derived for all copies, as a list of what is derived for each."""
+    unstacked = [backends.unstack(tensor) for tensor in _tensors(derived)]
+    return [_filled(derived, iter([rows[i] for rows in unstacked])) for i in range(n)]

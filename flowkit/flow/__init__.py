@@ -1,0 +1,6 @@
+"""The flow: a bijector and a base density, as one model that trains, scores, samples and is saved."""
+
+from flowkit.flow.flow import Flow
+from flowkit.flow.labelled import LabelledFlow
+
+__all__ = ["Flow", "LabelledFlow"]

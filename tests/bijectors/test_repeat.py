@@ -1,0 +1,262 @@
+"""A Repeat computes what its copies compute as separate layers, and keeps each weight once."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from flowkit import Flow, backends, zoo
+from flowkit.bijectors import (
+    ActNorm,
+    Autoregressive,
+    Chain,
+    Conv1x1,
+    Coupling,
+    Inverse,
+    LULinear,
+    Permute,
+    Planar,
+    Repeat,
+    Residual,
+    Scale,
+    Shift,
+    Squeeze,
+)
+from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.transforms import Affine
+
+pytestmark = pytest.mark.two_engines
+
+IMAGE, VECTOR = (4, 4, 2), (3,)
+BLOCKS = {
+    "glow step": (lambda: Chain([ActNorm(), Conv1x1(), Coupling(ConvNet(4), Affine("tanh"))]), IMAGE),
+    "plain matrix": (lambda: Conv1x1(lu=False), IMAGE),
+    "table": (lambda: Chain([Permute("shuffle"), LULinear(bias=True), Coupling(MLP([6]))]), VECTOR),
+    "autoregressive": (lambda: Autoregressive(MADE([8])), VECTOR),
+    "inverse": (lambda: Inverse(Autoregressive(MADE([8]), order="reversed")), VECTOR),
+    "reads its weights when it runs": (lambda: Planar(), VECTOR),
+    "repeat in a repeat": (lambda: Chain([Shift(), Repeat(Chain([Scale(), ActNorm()]), 2)]), VECTOR),
+    "a network of Keras": (lambda: Coupling(keras.layers.Dense(2), "additive"), (4,)),
+    "exact trace": (lambda: Residual(LipschitzMLP([8])), VECTOR),
+}
+
+
+def data(event, rows=5):
+    return np.random.default_rng(0).normal(size=(rows, *event)).astype("float32")
+
+
+def numpy(tensors):
+    return [ops.convert_to_numpy(tensor) for tensor in tensors]
+
+
+def repeated(name, perturb, n=3, **options):
+    make, event = BLOCKS[name]
+    layer = Repeat(make(), n, **options)
+    layer.build((None, *event))
+    return perturb(layer), event
+
+
+def chain_of(layer, event):
+    """The copies of a Repeat as a Chain of separate layers."""
+    chain = Chain(layer.copies())
+    chain.build((None, *event))
+    return chain
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_both_directions_are_those_of_separate_layers(name, perturb):
+    layer, event = repeated(name, perturb)
+    chain = chain_of(layer, event)
+    x = data(event)
+    z, log_det = numpy(layer(x))
+    for one, other in zip((z, log_det), numpy(chain(x)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for one, other in zip(numpy(layer.inverse(z)), numpy(chain.inverse(z)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["glow step", "table", "autoregressive", "reads its weights when it runs"])
+@pytest.mark.parametrize("backprop", ["stored", "recompute", "reversible"])
+def test_gradients_are_those_of_separate_layers(name, backprop, perturb):
+    if backprop == "reversible" and name != "glow step":
+        return  # asks for inverses in closed form
+    layer, event = repeated(name, perturb, backprop=backprop)
+    chain = chain_of(layer, event)
+    found, wanted = (gradients(bijector, data(event)) for bijector in (layer, chain))
+    for place, column in enumerate(found):
+        rows = np.stack(wanted[place :: len(found)])
+        np.testing.assert_allclose(column, rows, rtol=2e-3, atol=1e-4 * np.abs(rows).max())
+
+
+def gradients(bijector, x):
+    """The gradients of a function of both outputs by the trainable weights, in their order."""
+    variables = bijector.trainable_variables
+
+    def loss(values):
+        with keras.StatelessScope(list(zip(variables, values, strict=True))):
+            z, log_det = bijector(ops.convert_to_tensor(x))
+        return ops.mean(ops.square(z)) - ops.mean(log_det)
+
+    return numpy(backends.gradients(loss, [ops.convert_to_tensor(v) for v in variables])[1])
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_adapting_is_that_of_separate_layers(inverse):
+    layer = Repeat(Chain([ActNorm(), Conv1x1(), Coupling(ConvNet(4))]), 3)
+    layer.build((None, *IMAGE))
+    chain = chain_of(layer, IMAGE)
+    x = data(IMAGE, rows=16)
+    assert not layer.adapted
+    layer.adapt(x, inverse=inverse)
+    chain.adapt(x, inverse=inverse)
+    assert layer.adapted
+    for one, other in zip(numpy(layer(x)), numpy(chain(x)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_each_copy_draws_its_own_start():
+    for make in (Conv1x1, lambda: Conv1x1(seed=3), lambda: Permute("shuffle", seed=0)):
+        layer = Repeat(make(), 3)
+        layer.build((None, 12))
+        for one, other in ((0, 1), (1, 2)):
+            rows = ops.convert_to_numpy(layer.weights[0])
+            assert (rows[one] != rows[other]).any()
+
+
+def test_noise_is_dealt_to_the_copies_in_turn(perturb):
+    make = lambda: Residual(LipschitzMLP([8]), trace="hutchinson", terms=2)  # noqa: E731
+    layer = Repeat(make(), 3)
+    layer.build((None, *VECTOR))
+    perturb(layer)
+    chain = chain_of(layer, VECTOR)
+    noise = layer.draw_noise((5, *VECTOR), seed=0)
+    assert tuple(noise.shape) == (5, 9)
+    for one, other in zip(
+        numpy(layer(data(VECTOR), noise=noise)), numpy(chain(data(VECTOR), noise=noise)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_stored_once_and_loaded(tmp_path, perturb):
+    flow = Flow(Chain([Squeeze(), Repeat(Chain([ActNorm(), Coupling(ConvNet(4))]), 5)]))
+    flow.build((None, *IMAGE))
+    perturb(flow)
+    assert {weight.shape[0] for weight in flow.bijector.weights} == {5}
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(loaded.log_prob(data(IMAGE)), flow.log_prob(data(IMAGE)))
+
+
+def test_copies_come_back(perturb):
+    layer, _ = repeated("table", perturb)
+    copies = layer.copies()
+    before = layer.get_weights()
+    layer.assign(copies[::-1])
+    for weight, values in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, values[::-1])
+    with pytest.raises(ValueError, match="got 2 layers, expected 3"):
+        layer.assign(copies[:2])
+
+
+@pytest.mark.one_engine
+def test_freezing_a_layer_of_the_block_freezes_it_in_all_copies():
+    layer = Repeat(Chain([Shift(), Scale()]), 3)
+    layer.build((None, 2))
+    layer.block.parts[0].trainable = False
+    assert [weight.name for weight in layer.trainable_variables] == [layer.weights[1].name]
+    layer.trainable = False
+    assert layer.trainable_variables == layer.trainable_weights == []
+    layer.trainable = True
+    assert len(layer.trainable_weights) == 1
+
+
+class Counting(Bijector):
+    """z = x + 2 shift; counts how often it derives."""
+
+    pure = True
+    spec = BijectorSpec(log_det="zero")
+    derived = 0
+
+    def build(self, x_shape):
+        self.shift = self.add_weight(shape=(x_shape[-1],), initializer="normal", name="shift")
+
+    def _derive(self, x_shape, inverse):
+        type(self).derived += 1
+        return {"shift": 2 * self.shift.value, "sign": -1.0 if inverse else 1.0, "none": None}
+
+    def _forward(self, x, derived):
+        assert derived["none"] is None
+        return x + derived["sign"] * derived["shift"], 0.0
+
+    _inverse = _forward
+
+
+@pytest.mark.one_engine
+def test_weights_are_derived_once_for_all_copies(perturb):
+    layer = Repeat(Counting(), 7)
+    layer.build((None, 3))
+    perturb(layer)
+    Counting.derived = 0
+    z, _ = layer.run(ops.convert_to_tensor(data(VECTOR)), None, False)
+    assert Counting.derived == 1
+    wanted = data(VECTOR) + 2 * ops.convert_to_numpy(layer.weights[0]).sum(0)
+    np.testing.assert_allclose(ops.convert_to_numpy(z), wanted, rtol=1e-5)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Repeat(keras.layers.Dense(2), 2), TypeError, "expected a bijector"),
+        (lambda: Repeat(Shift(), 0), ValueError, "Repeat's n"),
+        (lambda: built(Shift()), ValueError, "is built"),
+        (lambda: built(Repeat(Squeeze(), 2), IMAGE), ContractError, "keeps the event's shape"),
+        (lambda: Repeat(Planar(), 2, backprop="reversible"), ContractError, "closed form"),
+        (lambda: built(Repeat(Coupling(constrained()), 2), (4,)), ContractError, "constraint"),
+    ],
+)
+def test_blocks_that_cannot_be_repeated_raise(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def constrained():
+    return keras.layers.Dense(4, kernel_constraint=keras.constraints.MaxNorm())
+
+
+def built(layer, event=VECTOR):
+    layer.build((None, *event))
+    return Repeat(layer, 2)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("policy_name", ["mixed_bfloat16", "float64"])
+def test_other_precisions_are_those_of_separate_layers(policy_name, policy, perturb):
+    policy(policy_name)
+    layer, event = repeated("table", perturb)
+    chain = chain_of(layer, event)
+    for one, other in zip(numpy(layer(data(event))), numpy(chain(data(event))), strict=True):
+        np.testing.assert_array_equal(one.dtype, other.dtype)
+        np.testing.assert_allclose(one, other, rtol=1e-2 if policy_name.startswith("mixed") else 1e-12)
+
+
+@pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="no training on this engine")
+def test_statistics_of_a_network_inside_are_kept_for_each_copy():
+    network = keras.Sequential(
+        [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.Dense(4)]
+    )
+    flow = Flow(Repeat(Coupling(network), 2))
+    flow.compile(keras.optimizers.Adam(1e-3))
+    flow.fit(data((4,), rows=32), epochs=1, batch_size=16, verbose=0)
+    (mean,) = (w for w in flow.weights if w.name.endswith("moving_mean"))
+    rows = ops.convert_to_numpy(mean)
+    assert (rows != 0).all()
+    assert (rows[0] != rows[1]).any()
+
+
+@pytest.mark.parametrize("family", ["nsf", "maf", "gaussianization", "residual", "bnaf", "planar"])
+@pytest.mark.one_engine
+def test_alike_layers_of_a_family_share_variables(family):
+    few, many = (getattr(zoo, family)(features=3, layers=layers, hidden=[8]) for layers in (4, 12))
+    assert len(few.weights) == len(many.weights)
