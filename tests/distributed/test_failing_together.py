@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from flowkit import backends
-from flowkit.cli import failure
-from flowkit.cli.group import alike, on_main
+from flowkit.app import failure
+from flowkit.app.group import alike, on_main
 from flowkit.distributed import ProcessFailed, ProcessLost, gather
 from flowkit.distributed.failed import failing_together
 

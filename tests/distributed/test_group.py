@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from flowkit import Flow, backends, data, distributed
+from flowkit.app import main
 from flowkit.backends.any import group as one_process
 from flowkit.bijectors import Shift
-from flowkit.cli import main
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
 from flowkit.training.checkpoint import assign_metrics, metrics_state, named_metrics
@@ -122,7 +122,7 @@ OF_ONE = {
 
 @pytest.mark.one_engine
 def test_other_commands_are_known_to_share_their_work():
-    from flowkit.cli.app import app
+    from flowkit.app.commands import app
 
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert names == {*OF_ONE, "train", "sample", "evaluate"}
