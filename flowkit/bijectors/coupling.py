@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.splits import split_of
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
 from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.transforms import Transform
 
 
@@ -119,7 +119,7 @@ class Coupling(Steered):
         moved = self._parts.only_changed(moved, given)
         if self.spec.log_det == "zero":
             return moved, 0.0
-        return moved, backends.row_sums(self._parts.only_changed(log_slope))
+        return moved, engine.row_sums(self._parts.only_changed(log_slope))
 
     def run(
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None

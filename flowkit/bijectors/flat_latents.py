@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 
 
 class FlatLatents(Bijector):
@@ -24,19 +24,17 @@ class FlatLatents(Bijector):
         parts, start = [], 0
         for event in self.latent_events:
             stop = start + math.prod(event)
-            parts.append(backends.reshape(z[:, start:stop], (-1, *event)))
+            parts.append(engine.reshape(z[:, start:stop], (-1, *event)))
             start = stop
         return parts
 
     def join_latents(self, parts: Any) -> Any:
         """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
-        flat = [
-            backends.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)
-        ]
+        flat = [engine.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
         if any(isinstance(part, np.ndarray) for part in flat):  # from `flow.encode`
             return np.concatenate([ops.convert_to_numpy(part) for part in flat], axis=-1)
-        return backends.concatenate(flat)
+        return engine.concatenate(flat)
 
     def latent_rank(self, rank: int | None) -> int | None:
         return 1

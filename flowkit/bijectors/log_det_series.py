@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 
 
 class LogDetSeries:
@@ -41,7 +41,7 @@ class LogDetSeries:
         size, noise = x.shape[-1], ops.cast(noise, x.dtype)
         signs = ops.where(noise[:, :size] < 0.5, -ops.ones_like(x), ops.ones_like(x))
         draws = ops.cast(self._draws(noise), x.dtype)  # `keras.ops` rounds some of it on JAX
-        with backends.no_grad():
+        with engine.no_grad():
             # Up to the power k: J^k e, u and the value, and k.
             start = signs, ops.zeros_like(x), ops.zeros_like(x[:, 0]), ops.zeros_like(x[:, 0])
             fixed = ops.stop_gradient(x)
@@ -57,7 +57,7 @@ class LogDetSeries:
             def alive(state):
                 return ops.any(self._weight(state[3] + 1, draws) > 0)
 
-            _, u, value, _ = backends.iterate(step, self.most, start, alive=alive)
+            _, u, value, _ = engine.iterate(step, self.most, start, alive=alive)
         u, value = ops.stop_gradient(u), ops.stop_gradient(value)
         carrier = ops.sum(signs * ops.jvp(g, (x,), (u,))[1], axis=-1)
         return value + carrier - ops.stop_gradient(carrier)

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit import backends
 from flowkit.bijectors.composition import compose_scales
 from flowkit.bijectors.flat_latents import FlatLatents
 from flowkit.bijectors.levels import level_shapes
@@ -21,6 +20,7 @@ from flowkit.contract.conditioner import (
 )
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.transforms import Gaussian
 
 
@@ -130,7 +130,7 @@ class MultiScale(FlatLatents):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, log_det = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = backends.concatenate([x, z])
+                x = engine.concatenate([x, z])
                 total = total + log_det
             x, log_det = scale.run(x, context, inverse=True, **given(shares.pop()))
             total = total + log_det
@@ -193,7 +193,7 @@ class MultiScale(FlatLatents):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = backends.concatenate([x, z])
+                x = engine.concatenate([x, z])
             share = given(shares.pop())
             scale.run_adapt_inverse(x, context, again, **share)
             x, _ = scale.run(x, context, inverse=True, **share)
@@ -209,4 +209,4 @@ class MultiScale(FlatLatents):
 
 def _halves(x):
     """The channels of `x` in two halves."""
-    return backends.cut(x, x.shape[-1] // 2)
+    return engine.cut(x, x.shape[-1] // 2)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import keras
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.bijectors.log_det_series import LogDetSeries
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import Count, is_number, words
@@ -21,6 +20,7 @@ from flowkit.contract.conditioner import (
 )
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import SOLVED
+from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
@@ -127,7 +127,7 @@ class Residual(Bijector):
         x = self._find(g, z)
         if self.trace == "exact":
             # A Newton step, of next to no length, but with its gradients.
-            with backends.no_grad():
+            with engine.no_grad():
                 q, r = ops.qr(ops.stop_gradient(_jacobian(g, x, context)))
             rest = x + g(x) - z
             turned = matmul(ops.swapaxes(q, -1, -2), rest[..., None])
@@ -143,9 +143,9 @@ class Residual(Bijector):
             moved = fixed - g(x)
             return moved, ops.abs(moved - x) > self._unit * ops.maximum(1.0, ops.abs(moved))
 
-        with backends.no_grad():
+        with engine.no_grad():
             start = fixed, ops.ones_like(fixed, dtype="bool")
-            x, _ = backends.iterate(step, self._most, start, alive=lambda state: ops.any(state[1]))
+            x, _ = engine.iterate(step, self._most, start, alive=lambda state: ops.any(state[1]))
         return ops.stop_gradient(x)
 
     def _log_det(self, g, x, context, noise):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import one_of
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 
 WORDS = ("channels", "checkerboard", "alternating")
 
@@ -44,12 +44,12 @@ class Halves:
 
     def part(self, x):
         """(what the network sees, what is changed)."""
-        first, second = backends.cut(x, x.shape[-1] - x.shape[-1] // 2)
+        first, second = engine.cut(x, x.shape[-1] - x.shape[-1] // 2)
         return (second, first) if self.swap else (first, second)
 
     def join(self, kept, changed):
         """The event again."""
-        return backends.concatenate((changed, kept) if self.swap else (kept, changed))
+        return engine.concatenate((changed, kept) if self.swap else (kept, changed))
 
     def only_changed(self, a, elsewhere=None):
         """`a`, which belongs to what is changed."""
@@ -97,7 +97,7 @@ class Masked:
         return mask.any() and not mask.all()
 
     def _is_kept(self, x):
-        return backends.constant(entries_kept, self.kept, self.swap, as_tuple(x.shape)[1:], like=x) > 0
+        return engine.constant(entries_kept, self.kept, self.swap, as_tuple(x.shape)[1:], like=x) > 0
 
 
 def entries_kept(kept, swap, event):

@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from flowkit import backends
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import Count
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -34,16 +34,16 @@ class Squeeze(Bijector):
     def _forward(self, x):
         f = self.factor
         _, h, w, c = x.shape
-        x = backends.reshape(x, (-1, h // f, f, w // f, f, c))
-        x = backends.transpose(x, (0, 1, 3, 5, 2, 4))
-        return backends.reshape(x, (-1, h // f, w // f, c * f * f)), 0.0
+        x = engine.reshape(x, (-1, h // f, f, w // f, f, c))
+        x = engine.transpose(x, (0, 1, 3, 5, 2, 4))
+        return engine.reshape(x, (-1, h // f, w // f, c * f * f)), 0.0
 
     def _inverse(self, z):
         f = self.factor
         _, h, w, c = z.shape
-        z = backends.reshape(z, (-1, h, w, c // (f * f), f, f))
-        z = backends.transpose(z, (0, 1, 4, 2, 5, 3))
-        return backends.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
+        z = engine.reshape(z, (-1, h, w, c // (f * f), f, f))
+        z = engine.transpose(z, (0, 1, 4, 2, 5, 3))
+        return engine.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         f = self.factor

@@ -1,7 +1,7 @@
 """The Gaussian prior of latents that leave early, undone: they too are standard normal then."""
 
-from flowkit import backends
 from flowkit.contract.conditioner import ask, deal
+from flowkit.engines import engine
 from flowkit.transforms import Gaussian
 
 
@@ -17,6 +17,6 @@ class Whitening:
         h = ask(prior, given, context, z.dtype)
         prepared = self.transform.prepare(deal(h, self.transform.parameters, self.layout))
         z, log_slope = self.transform.run(z, prepared, inverse=inverse)
-        log_det = backends.row_sums(log_slope)
+        log_det = engine.row_sums(log_slope)
         # The top prior answers once for the whole batch if nothing tells samples apart.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det

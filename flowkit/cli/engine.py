@@ -29,11 +29,11 @@ def use(backend, *, trains=False, shares=False):
     require_engine()
     keep_freed_memory()
     with interrupt.later():
-        backends = importlib.import_module("flowkit.backends")
-        backends.spare_tensorflow()
+        engines = importlib.import_module("flowkit.engines")
+        engines.spare_tensorflow()
     if trains or (shares and group.others()):
         group.join()
     elif not shares:
         group.main_alone()
     with interrupt.later():
-        backends.devices()  # the engine, and what it does when first asked
+        engines.engine.devices()  # the engine, and what it does when first asked

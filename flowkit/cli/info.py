@@ -7,10 +7,11 @@ from pathlib import Path
 import keras
 
 import flowkit
-from flowkit import backends, presets, recipes, zoo
+from flowkit import presets, recipes, zoo
 from flowkit._shipped import closest
 from flowkit.cli.failure import CommandError
 from flowkit.cli.trained import FromPreset, LoneFlow, trained
+from flowkit.engines import engine
 from flowkit.zoo.papers import PAPERS
 
 _COLUMNS = 8  # of the table that a family without any is shown for
@@ -131,8 +132,8 @@ def facts():
     """What there is, as text: versions, engine, devices, precision."""
     return {
         "flowkit": flowkit.__version__,
-        "engine": f"{backends.name()} {backends.version()}",
-        "devices": ", ".join(backends.devices()),
+        "engine": f"{engine.name} {engine.version()}",
+        "devices": ", ".join(engine.devices()),
         "precision": keras.config.dtype_policy().name,
         "keras": keras.__version__,
         "numpy": _version("numpy"),

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 
 
 def rows_of(table, labels):
@@ -12,7 +12,7 @@ def rows_of(table, labels):
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
     there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
-    return ops.where(there, rows, backends.constant(_nan, like=rows))
+    return ops.where(there, rows, engine.constant(_nan, like=rows))
 
 
 def _nan():

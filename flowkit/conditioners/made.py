@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from flowkit import backends
 from flowkit.conditioners.dense import Activation
 from flowkit.conditioners.masked_network import MaskedNetwork
 from flowkit.contract.arguments import ContextWord, Count, WholeLists, Widths, shown
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -62,5 +62,5 @@ class MADE(MaskedNetwork):
 
     def _through(self, h, layers):
         for own in layers:
-            h = backends.dense(self.activation(h), **own)
+            h = engine.dense(self.activation(h), **own)
         return self.activation(h)

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.dense import Activation
 from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import shown
 from flowkit.contract.frozen import derive_from
+from flowkit.engines import engine
 
 
 class MaskedNetwork(Conditioner):
@@ -130,10 +130,10 @@ class MaskedNetwork(Conditioner):
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = derive_from(self, x.shape) if derived is None else derived
         first, *others, last = derived["layers"]
-        h = backends.dense(x, **first)
+        h = engine.dense(x, **first)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
-        return backends.dense(self._through(h, others), **last)
+        return engine.dense(self._through(h, others), **last)
 
     def _through(self, h, layers):
         """What the last layer is given: `h`, what the first one answers, through the others; those as `_derive` has."""
@@ -160,7 +160,7 @@ class _Masked(keras.Layer):
 
     def _derive(self):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
-        kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
+        kernel = kernel * engine.constant(mask, self.before, self.after, like=kernel)
         return {"kernel": kernel, "bias": keras.ops.cast(self.bias, self.compute_dtype)}
 
 

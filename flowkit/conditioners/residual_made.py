@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from flowkit import backends
 from flowkit.conditioners.dense import Activation, activate
 from flowkit.conditioners.masked_network import MaskedNetwork
 from flowkit.contract.arguments import Blocks, ContextWord, Count, Wholes, shown
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -65,6 +65,6 @@ class ResidualMADE(MaskedNetwork):
 
     def _through(self, h, layers):
         for one, two in zip(layers[::2], layers[1::2], strict=True):
-            more = activate(self.activation, backends.dense(self.activation(h), **one))
-            h = h + backends.dense(more, **two)
+            more = activate(self.activation, engine.dense(self.activation(h), **one))
+            h = h + engine.dense(more, **two)
         return activate(self.activation, h) if self.activate_last else h

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.backends import read_tensorflow_checkpoint, read_torch_state
 from flowkit.data import MAX_BYTES
 from flowkit.data.bounded import FileError, regular_size
 from flowkit.data.numpy_file import NpzFile
+from flowkit.engines import read_tensorflow_checkpoint, read_torch_state
 
 
 def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:

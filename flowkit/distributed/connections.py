@@ -7,7 +7,7 @@ import struct
 import sys
 import time
 
-from flowkit import backends
+from flowkit.engines import engine
 
 # The rank of a process and how often it has met the others, or one of the next lines'.
 MESSAGE = struct.Struct(">iq")
@@ -24,12 +24,10 @@ def connected(host: str, seconds: float) -> dict[int, socket.socket]:
     Training needs no watch: where a firewall or a service lets nothing through but the port of the launcher, what the
     engine says has to do.
     """
-    main, count = backends.process_rank() == 0, backends.processes()
+    main, count = engine.process_rank() == 0, engine.processes()
     peers = _guests(seconds) if main else _host(host, seconds)
     complete = len(peers) == (count - 1 if main else 1)
-    without = [
-        rank for rank, word in enumerate(backends.exchange(b"1" if complete else b"0")) if word == b"0"
-    ]
+    without = [rank for rank, word in enumerate(engine.exchange(b"1" if complete else b"0")) if word == b"0"]
     if not without:
         return peers
     for peer in peers.values():
@@ -46,10 +44,10 @@ def connected(host: str, seconds: float) -> dict[int, socket.socket]:
 
 
 def _host(host, seconds):
-    port, word = json.loads(backends.exchange(b"")[0])
+    port, word = json.loads(engine.exchange(b"")[0])
     try:
         peer = socket.create_connection((host.strip("[]"), port), timeout=min(seconds, _REACH))
-        peer.sendall(word.encode() + MESSAGE.pack(backends.process_rank(), ENDED))
+        peer.sendall(word.encode() + MESSAGE.pack(engine.process_rank(), ENDED))
     except OSError:
         return {}
     return {0: _kept_alive(peer)}
@@ -58,10 +56,10 @@ def _host(host, seconds):
 def _guests(seconds):
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET
-    count = backends.processes()
+    count = engine.processes()
     with socket.create_server(("", 0), family=family, backlog=count, dualstack_ipv6=dual) as server:
         word = secrets.token_hex(16)  # who does not know it is none of the group
-        backends.exchange(json.dumps([server.getsockname()[1], word]).encode())
+        engine.exchange(json.dumps([server.getsockname()[1], word]).encode())
         guests, end = {}, time.monotonic() + min(seconds, _REACH)
         while len(guests) < count - 1:
             server.settimeout(max(0.1, end - time.monotonic()))

@@ -4,8 +4,8 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 
-from flowkit import backends
 from flowkit.distributed.lost import ProcessLost, check_all_are_there, naming_the_lost
+from flowkit.engines import engine
 
 _MARK = b"failed "  # what a message begins with that is an error; no array's does
 
@@ -25,7 +25,7 @@ def exchanged(data: bytes) -> list[bytes]:
     """The bytes that each process gives, in the order of their ranks; ProcessFailed if one comes with an error."""
     check_all_are_there()
     with naming_the_lost():
-        given = backends.exchange(data)
+        given = engine.exchange(data)
     for rank, message in enumerate(given):
         if message.startswith(_MARK):
             text, code = json.loads(message[len(_MARK) :])
@@ -45,7 +45,7 @@ def failing_together(words: Callable[[Exception], tuple[str, int]] = _words) -> 
     What is raised in one process is raised there, and is a `ProcessFailed` in those that are well: at their next
     `gather` in the scope, or at its end. `words(error)` are its text and exit code for the others.
     """
-    if backends.processes() == 1:
+    if engine.processes() == 1:
         yield
         return
     try:

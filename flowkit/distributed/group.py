@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.failed import exchanged
 from flowkit.distributed.launcher import launched
@@ -21,6 +21,7 @@ from flowkit.distributed.lost import (
     watch_no_more,
     watch_the_others,
 )
+from flowkit.engines import engine
 
 _started = False
 _was_main = True  # in the group that was left, if there was one
@@ -58,8 +59,8 @@ def start(*, seed: int = 0, minutes: float = 10.0) -> None:
     if launch is not None:
         _join(launch, 60 * minutes)
     elif not _model_made:
-        backends.use_devices()
-    with backends.sparing_tensorflow():  # which Keras would import for its seed
+        engine.use_devices()
+    with engines.sparing_tensorflow():  # which Keras would import for its seed
         keras.utils.set_random_seed(seed)
     _started = True
 
@@ -70,12 +71,12 @@ def _join(launch, seconds):
             "flowkit.distributed.start expects to be called before any model is made, received one in a program whose "
             "flow is there already. Call it right after `import flowkit`."
         )
-    if backends.processes() > 1:
+    if engine.processes() > 1:
         raise RuntimeError(
-            f"flowkit.distributed.start joins the processes itself, received a group of {backends.processes()} that "
+            f"flowkit.distributed.start joins the processes itself, received a group of {engine.processes()} that "
             "has been joined. Leave out the other call."
         )
-    own_way = launch.launcher == "torchrun" and backends.name() == "torch"  # its agent may keep the store
+    own_way = launch.launcher == "torchrun" and engine.name == "torch"  # its agent may keep the store
     if launch.address is None and not own_way:
         raise ValueError(
             f"{launch.launcher} has started {launch.processes} processes, but does not say where they meet: set "
@@ -86,7 +87,7 @@ def _join(launch, seconds):
         host, _, port = str(address).rpartition(":")
         address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
     try:
-        backends.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
+        engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
         end_on_errors()  # from here on others may wait for this one
         watch_the_others(str(launch.address).rpartition(":")[0], seconds)
     except NotImplementedError:
@@ -118,19 +119,19 @@ def stop() -> None:
     _was_main = is_main()
     leave_in_order()
     with naming_the_lost():
-        backends.leave()
+        engine.leave()
     watch_no_more()
     atexit.unregister(_at_exit)
 
 
 def rank() -> int:
     """The number of this process in its group, from 0. After `stop` each is alone, and 0: ask `is_main` there."""
-    return backends.process_rank()
+    return engine.process_rank()
 
 
 def world() -> int:
     """How many processes there are in the group; 1 without one."""
-    return backends.processes()
+    return engine.processes()
 
 
 def is_main() -> bool:

@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from flowkit import backends
 from flowkit.distributed.watch import GRACE, Watch
+from flowkit.engines import engine
 
 
 class ProcessLost(RuntimeError):
@@ -29,7 +29,7 @@ def watch_the_others(host: str, seconds: float) -> None:
     """Hear of each process that ends, whatever this one does then. All call it once they have joined."""
     global _watch
     # JAX ends a process itself as soon as process 0 has ended, with a page of addresses: this comes before it.
-    soon = 0.0 if backends.name() == "jax" else GRACE
+    soon = 0.0 if engine.name == "jax" else GRACE
     _watch = Watch(host, seconds, _end_late, _end_alone, grace_of_main=soon)
 
 
@@ -71,7 +71,7 @@ def naming_the_lost() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if backends.processes() == 1 or isinstance(error, ProcessLost) or not backends.is_lost(error):
+        if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
             raise
         raise ProcessLost(_told(error)) from error
 
@@ -90,7 +90,7 @@ def let_the_others_speak(told_to_all: bool) -> None:
 
 def _takes_all():
     """Whether this process is one with which JAX ends all others, saying so with a page of addresses."""
-    return backends.name() == "jax" and backends.processes() > 1 and backends.process_rank() == 0
+    return engine.name == "jax" and engine.processes() > 1 and engine.process_rank() == 0
 
 
 def _end_the_others():
@@ -110,7 +110,7 @@ def _told(error):
             return _words_alone(ranks)
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"the group of {backends.processes()} processes has broken: {reason}. If one has something to do for "
+        f"the group of {engine.processes()} processes has broken: {reason}. If one has something to do for "
         "which the others wait longer, give all flowkit.distributed.start(minutes=...)."
     )
 
@@ -118,7 +118,7 @@ def _told(error):
 def _words(ranks):
     have = "has" if len(ranks) == 1 else "have"
     return (
-        f"{_named(ranks)} {have} ended: process {backends.process_rank()} ends too. Start all again, "
+        f"{_named(ranks)} {have} ended: process {engine.process_rank()} ends too. Start all again, "
         "and training goes on from its last checkpoint."
     )
 
@@ -127,14 +127,14 @@ def _words_alone(ranks):
     have, programs = ("has", "its program") if len(ranks) == 1 else ("have", "their programs")
     return (
         f"{_named(ranks)} {have} left the group, since {programs} came to an end or called "
-        f"flowkit.distributed.stop(), and process {backends.process_rank()} still has something to do with all: it "
+        f"flowkit.distributed.stop(), and process {engine.process_rank()} still has something to do with all: it "
         "ends too. All processes must make the same calls, with as many batches."
     )
 
 
 def _named(ranks):
     names = " and ".join(filter(None, [", ".join(map(str, ranks[:-1])), str(ranks[-1])]))
-    return f"{'process' if len(ranks) == 1 else 'processes'} {names} of {backends.processes()}"
+    return f"{'process' if len(ranks) == 1 else 'processes'} {names} of {engine.processes()}"
 
 
 def _end_late(ranks):
@@ -221,7 +221,7 @@ def end_at_once(kind: type[BaseException], error: BaseException, trace: Any) -> 
     """Say what `error` was, and end; the others are told by that."""
     try:
         # Between calls of flowkit's, such as while Keras builds, nobody has named it yet.
-        if backends.processes() > 1 and backends.is_lost(error):
+        if engine.processes() > 1 and engine.is_lost(error):
             kind, error = ProcessLost, ProcessLost(_told(error))
         if issubclass(kind, ProcessLost):
             print(f"flowkit: {error}", file=sys.stderr)

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.distributed.connections import ENDED, FAREWELL, MESSAGE, connected, read
+from flowkit.engines import engine
 
 GRACE = 20.0  # seconds in which a process may notice by itself that another one has ended
 _ALL = 0.3  # seconds in which those that end at the same moment, with their host, are all known
@@ -40,7 +41,7 @@ class Watch:
         grace: float = GRACE,
         grace_of_main: float = GRACE,
     ) -> None:
-        self._rank, self._end, self._end_alone = backends.process_rank(), end, end_alone
+        self._rank, self._end, self._end_alone = engine.process_rank(), end, end_alone
         self._grace, self._grace_of_main = grace, grace_of_main
         self._changed = threading.Condition()
         self._ended: list[int] = []
@@ -49,7 +50,7 @@ class Watch:
         self._leaves = self._answered = False
         self._peers = connected(host, seconds)
         # Where nobody is watched the engine has to do.
-        self._others = set(range(backends.processes())) - {self._rank} if self._peers else set()
+        self._others = set(range(engine.processes())) - {self._rank} if self._peers else set()
         if hasattr(os, "register_at_fork"):  # Windows has none
             # A child that outlives this process, as a loader of data may, would hold its connections open.
             os.register_at_fork(after_in_child=self._let_go)
@@ -67,14 +68,14 @@ class Watch:
     def missed(self) -> list[int]:
         """The ranks that have left in order, but would have to come if this process went to meet all now; sorted."""
         with self._changed:
-            return sorted(rank for rank, met in self._leaving.items() if met <= backends.meetings())
+            return sorted(rank for rank, met in self._leaving.items() if met <= engines.meetings())
 
     def leave(self) -> None:
         """Say that this process leaves in order, and wait until all others do too, or one has ended."""
         with self._changed:
             self._leaves = True
             self._changed.notify_all()
-        self._tell(self._rank, backends.meetings())
+        self._tell(self._rank, engines.meetings())
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._leaving.keys() >= self._others)
 
@@ -91,7 +92,7 @@ class Watch:
 
     def end_together(self, seconds: float) -> None:
         """Take leave of processes that all end now; process 0 waits so many `seconds` to be the last one."""
-        self._tell(self._rank, backends.meetings())  # for one that goes on all the same
+        self._tell(self._rank, engines.meetings())  # for one that goes on all the same
         self._say_farewell()
         if self._rank == 0:
             self._thread.join(seconds)
@@ -156,7 +157,7 @@ class Watch:
             with self._changed:
                 if self._changed.wait_for(lambda: self._leaves or self._answered, _LOOK):
                     return
-                alone = sorted(rank for rank, met in self._leaving.items() if met < backends.meetings())
+                alone = sorted(rank for rank, met in self._leaving.items() if met < engines.meetings())
         self._end_alone(alone)
 
     def _note(self, rank):

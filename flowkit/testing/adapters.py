@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit.backends import map_rows
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
+from flowkit.engines import map_rows
 
 NOT_APPLICABLE = {
     "shape inference",

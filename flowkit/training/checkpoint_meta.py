@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.training.errors import CheckpointError
 
 FORMAT = 1
@@ -31,8 +31,8 @@ def describe(epochs: int, step: int, data_seed: int | None, data: str | None, ca
     """The description of a checkpoint written here and now, as JSON takes it."""
     return {
         "format": FORMAT,
-        "engine": backends.name(),
-        "engine_version": backends.version(),
+        "engine": engine.name,
+        "engine_version": engine.version(),
         "keras_version": keras.__version__,
         "epoch": epochs,
         "step": step,
@@ -67,9 +67,9 @@ def check_origin(
     """Raise a CheckpointError if file `name` cannot be gone on from here, and warn if not bit for bit."""
     if meta["format"] != FORMAT:
         raise CheckpointError(f"{name} has format {meta['format']}: expected {FORMAT}")
-    if meta["engine"] != backends.name():
+    if meta["engine"] != engine.name:
         raise CheckpointError(
-            f"{name} was written by {meta['engine']}, this session runs {backends.name()}: "
+            f"{name} was written by {meta['engine']}, this session runs {engine.name}: "
             f"an exact continuation needs KERAS_BACKEND={meta['engine']}"
         )
     if meta["data_seed"] != data_seed:
@@ -84,7 +84,7 @@ def check_origin(
     received = [memory["class"] for memory in meta["callbacks"]]
     if received != expected:
         raise CheckpointError(f"{name} holds the state of the callbacks {received}: expected {expected}")
-    versions = {"keras": keras.__version__, backends.name(): backends.version()}
+    versions = {"keras": keras.__version__, engine.name: engine.version()}
     then = {"keras": meta["keras_version"], meta["engine"]: meta["engine_version"]}
     if versions != then:
         warnings.warn(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.training.checkpoint_file import plain_dtype, storable
 from flowkit.training.errors import CheckpointError
 
@@ -24,14 +24,14 @@ def state(model: keras.Model) -> Arrays:
 def metrics_state(model: keras.Model) -> Arrays:
     """The same of the running means, of the rows of all processes of a group: each of them calls it."""
     variables = named_metrics(model)
-    sums = backends.summed([variable.value for variable in variables.values()])
+    sums = engine.summed([variable.value for variable in variables.values()])
     return {key: storable(ops.convert_to_numpy(value)) for key, value in zip(variables, sums, strict=True)}
 
 
 def assign_metrics(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
     """Give each running mean of `named_metrics` its array of `metrics_state`; in a group the main process has them."""
     assign(arrays, variables)
-    backends.left_to_main(variables.values())
+    engine.left_to_main(variables.values())
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import keras
 from rich.console import Console
 
-from flowkit import backends, distributed
+from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.one_line import one_line
+from flowkit.engines import engine
 from flowkit.training.bars import NotebookBar, TerminalBar, bar_for
 from flowkit.training.patience import Patience
 
@@ -159,7 +160,7 @@ class EpochsInAll(keras.callbacks.Callback):
 def _compiles(model):
     """Whether the first step takes its time for a program that the others only run."""
     # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-    return not model.run_eagerly and (model.jit_compile or backends.name() == "tensorflow")
+    return not model.run_eagerly and (model.jit_compile or engine.name == "tensorflow")
 
 
 def _clock(seconds):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 
-pytestmark = pytest.mark.skipif(backends.name() not in ("torch", "jax"), reason="one process on this engine")
+pytestmark = pytest.mark.skipif(engine.name not in ("torch", "jax"), reason="one process on this engine")
 
 PROGRAM = """
 from flowkit import distributed
@@ -16,7 +16,7 @@ if distributed.is_main():
 
 
 def test_who_leaves_before_the_others_are_done_ends_all(tmp_path, launch):
-    group = launch(tmp_path, "-c", PROGRAM, engine=backends.name(), CUDA_VISIBLE_DEVICES="")
+    group = launch(tmp_path, "-c", PROGRAM, engine=engine.name, CUDA_VISIBLE_DEVICES="")
     assert group.wait() == [1, 1]
     left = "process 1 of 2 has left the group, since its program came to an end or called flowkit.distributed.stop()"
     assert left in group.said(0)

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from flowkit import backends
 from flowkit.distributed import barrier, connections, lost, watch
 from flowkit.distributed.watch import Watch
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -171,7 +171,7 @@ def test_whoever_leaves_in_order_waits_for_all(in_threads):
 
 def test_whoever_waits_for_one_that_has_left_is_ended(in_threads, monkeypatch):
     met, told, others = [5], [queue.SimpleQueue() for _ in range(3)], threading.Barrier(2, timeout=SOON)
-    monkeypatch.setattr(backends, "meetings", lambda: met[0])
+    monkeypatch.setattr(engine, "meetings", lambda: met[0])
     monkeypatch.setattr(watch, "_LOOK", 0.1)
 
     def work(rank):
@@ -203,9 +203,9 @@ def test_whoever_waits_for_one_that_has_left_is_ended(in_threads, monkeypatch):
 def test_that_one_has_left_is_told_whatever_shows_it(monkeypatch):
     expected = "process 1 of 2 has left the group, since its program came to an end or called flowkit.distributed.stop"
     monkeypatch.setattr(lost, "_watch", SimpleNamespace(missed=lambda: [1], ended=lambda seconds: []))
-    monkeypatch.setattr(backends, "processes", lambda: 2)
-    monkeypatch.setattr(backends, "exchange", lambda data: pytest.fail("would wait for it"))
-    monkeypatch.setattr(backends, "is_lost", lambda error: True)
+    monkeypatch.setattr(engine, "processes", lambda: 2)
+    monkeypatch.setattr(engine, "exchange", lambda data: pytest.fail("would wait for it"))
+    monkeypatch.setattr(engine, "is_lost", lambda error: True)
     with pytest.raises(lost.ProcessLost, match=expected):
         barrier()
     with pytest.raises(lost.ProcessLost, match=expected), lost.naming_the_lost():
@@ -252,14 +252,14 @@ def test_a_stranger_is_not_taken_for_one_of_the_group(in_threads):
             barrier()
             own.close()
             return sorted(own._peers)
-        port, word = json.loads(backends.exchange(b"")[0])
+        port, word = json.loads(engine.exchange(b"")[0])
         peers = []
         for told in (b"", b"G" * 48, word.encode() + b"\0\0\0\2" + bytes(8)):
             peers.append(socket.create_connection((HOST, port), timeout=SOON))
             with contextlib.suppress(OSError):  # a stranger is thrown out
                 peers[-1].sendall(told)
                 peers[-1].shutdown(socket.SHUT_WR)
-        backends.exchange(b"1")
+        engine.exchange(b"1")
         barrier()
         for peer in peers:
             peer.close()
@@ -278,11 +278,11 @@ def test_a_program_at_its_end_that_waits_in_vain_fails(error, code, said):
     """Python says what is raised there, and ends with 0."""
     program = f"""
 import atexit
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.distributed import group, lost
 def leave():
     raise {error}
-backends.leave = leave
+engine.leave = leave
 atexit.register(group._at_exit)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

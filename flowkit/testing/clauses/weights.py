@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.repeat import Rows, split_copies
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.noise import count
+from flowkit.engines import engine
 from flowkit.testing import inputs
 from flowkit.testing.clause import clause
 from flowkit.testing.copies import STEPS, recreate, refresh
@@ -187,7 +187,7 @@ def _handed(layer, other, points, context, inverse):
     with Rows(layer.variables, stacks):
         own, _ = split_copies(layer._derive(x.shape, inverse), 2)
     options = {} if own is None else {"derived": own}
-    with backends.no_grad():
+    with engine.no_grad():
         y, log_det = layer.run(x, context, inverse=inverse, **options)
     return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(points),))
 
