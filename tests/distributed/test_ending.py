@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flowkit.cli import entry, failure
+from flowkit.app import entry, failure
 from flowkit.distributed import ProcessFailed, ProcessLost, ending
 
 pytestmark = pytest.mark.one_engine
