@@ -15,9 +15,7 @@ class TrainingDiverged(RuntimeError):
     """The gradients of several steps in a row were not finite."""
 
     exit_code = 1  # of a command that ends with it
-    told_by_main = told_to_all = (
-        True  # all processes of a group have skipped the same steps, and the main one reports
-    )
+    told_by_main = told_to_all = True  # the processes of a group have skipped the same steps
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
