@@ -48,7 +48,7 @@ def load(
         max_bytes: the most that the images may take, as stored in the split's files and as returned; 4 GiB.
             A file that declares more is not read, so that at most twice as much memory is taken. A packed
             file may declare 256 MiB or 200 times its size; an image file as many pixels as Pillow takes for
-            safe, 89 million.
+            safe, 89 million. Polars unpacks parquet files, whose rows, columns and images are bounded.
         in_memory: False leaves the images of a folder, or of an .npy, .npz or IDX file of uint8, on the disk, from
             which rows are read when they are indexed; `max_bytes` then bounds a single image. In a group of processes
             (`flowkit.distributed`) all call it. Other sources, and files that are packed (`np.savez_compressed`, .gz),
