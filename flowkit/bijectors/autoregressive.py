@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.fixed import fixed_weight
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
+from flowkit.bijectors.weights import fixed_weight
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of

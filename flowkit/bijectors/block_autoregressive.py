@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.bends import bend
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
-from flowkit.bijectors.planar import bend
-from flowkit.bijectors.scales import scale
+from flowkit.bijectors.weights import scale
 from flowkit.contract import Bijector, BijectorSpec, sum_event
 from flowkit.contract.arguments import Blocks, Count
 from flowkit.contract.conditioner import (

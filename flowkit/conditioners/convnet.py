@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type

@@ -12,7 +12,6 @@ from flowkit.engines.absent import spare_tensorflow, sparing_tensorflow  # noqa:
 from flowkit.engines.base import Engine  # noqa: E402
 from flowkit.engines.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
 from flowkit.engines.stretch import Stretch  # noqa: E402
-from flowkit.engines.together import meetings  # noqa: E402
 
 __all__ = [
     "ENGINES",
@@ -20,7 +19,6 @@ __all__ = [
     "Stretch",
     "engine",
     "installed",
-    "meetings",
     "plain_array",
     "read_tensorflow_checkpoint",
     "read_torch_state",

@@ -150,7 +150,7 @@ def test_samples_of_the_inverse_take_one_pass():
 @pytest.mark.one_engine
 @pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], "backwards"])
 def test_an_order_that_is_none_is_refused(order):
-    with pytest.raises(ValueError, match="Autoregressive's order: expected a permutation"):
+    with pytest.raises(ValueError, match=r"Autoregressive's order(: expected a permutation| expects one of)"):
         Autoregressive(MADE([8]), order=order)
     with pytest.raises(ContractError, match="3 entries, for its order"):
         Autoregressive(MADE([8]), order=[2, 0, 1]).build((None, 4))

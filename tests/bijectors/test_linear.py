@@ -16,8 +16,8 @@ from flowkit.bijectors import (
     SVDLinear,
     Woodbury,
 )
-from flowkit.bijectors.linear.exponential import exponential
-from flowkit.bijectors.linear.householder import reflected
+from flowkit.bijectors.linear import exponential
+from flowkit.bijectors.rotations import reflected
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit import Flow
 from flowkit.bijectors import Chain, Residual
-from flowkit.bijectors.log_det_series import LogDetSeries, left_out
+from flowkit.bijectors.residual import LogDetSeries, left_out
 from flowkit.conditioners import MLP, LipschitzMLP
 from flowkit.conditioners.lipschitz_mlp import spectral_bound
 from flowkit.contract import ContractError

@@ -105,8 +105,8 @@ def test_gates_of_the_context_and_no_activation_before_the_last_layer(perturb):
     def dense(layer, h):
         return h @ value(layer.kernel) + value(layer.bias)
 
-    h = dense(net.first, x) + c @ value(net.bias.kernel)
-    for block, (one, two) in enumerate([net.inner[:2], net.inner[2:]]):
+    h = dense(net.hidden_layers[0], x) + c @ value(net.bias.kernel)
+    for block, (one, two) in enumerate([net.hidden_layers[1:3], net.hidden_layers[3:]]):
         gate = c @ value(net.gates[block].kernel) + value(net.gate_biases[block])
         more = dense(two, np.maximum(dense(one, np.maximum(h, 0)), 0))
         h = h + more / (1 + np.exp(-gate))

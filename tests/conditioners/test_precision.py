@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.scaled_dense import ScaledDense
+from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.scaled import ScaledDense
 from flowkit.engines import engine
 
 

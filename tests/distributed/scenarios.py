@@ -19,8 +19,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from flowkit import data, engines, training  # noqa: E402
-from flowkit.cli import failure, interrupt, main  # noqa: E402
-from flowkit.cli.group import alike  # noqa: E402
+from flowkit.app import failure, interrupt, main  # noqa: E402
+from flowkit.app.group import alike  # noqa: E402
 from flowkit.engines import engine  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
@@ -225,9 +225,9 @@ def commands():
 def pieces():
     """Rows of which each process has another number, in more pieces than one where an engine hands on pieces."""
     if engine.name == "jax":
-        from flowkit.engines import jax_group
+        from flowkit.engines import jax_group as group
 
-        jax_group._PIECE = 1000
+        group._PIECE = 1000
     mine = np.arange([0, 700][RANK]) + 0.5  # of the main process none
     np.savez(FOLDER / f"pieces-{RANK}", given=distributed.gather(mine), none=distributed.gather(np.zeros(0)))
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit.bijectors.splits import entries_kept
-from flowkit.conditioners.scaled_conv import edge_taps
+from flowkit.bijectors.coupling import entries_kept
+from flowkit.conditioners.scaled import edge_taps
 from flowkit.engines import engine
 
 on_torch = pytest.mark.skipif(
