@@ -2,14 +2,19 @@
 
 import math
 import warnings
+from typing import Annotated
 
 import keras
 
 from flowkit import backends
 from flowkit.contract import ContractError
+from flowkit.contract.arguments import words
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
+
+Backprop = Annotated[str, words("stored", "recompute", "reversible")]
+"""What is kept for the backward pass."""
 
 
 def refuse_backprop(chain):
