@@ -63,6 +63,7 @@ MAY_IMPORT = {
     "latent": {"flow", "bijectors", "contract", "data"},
     "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flow"},
     "convert": {
+        "contract",
         "transforms",
         "bijectors",
         "conditioners",
@@ -75,16 +76,14 @@ MAY_IMPORT = {
     "training": {"contract", "flow", "backends", "data", "distributed"},
     "backends": set(),
     "testing": {"numerics", "contract", "backends", "bijectors", "conditioners", "transforms"},
-    "recipes": {"contract", "zoo", "data", "training", "distributed"},
     "play": {"contract", "bijectors", "flow"},
     "_engine": set(),
     "_registration": set(),
     "_shipped": set(),
     "__init__": set(),
 }
-EVERYTHING = {*MAY_IMPORT, "cli"}
-MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT["cli"] = EVERYTHING
+MAY_IMPORT["app"] = {*MAY_IMPORT}
+MAY_IMPORT["__main__"] = MAY_IMPORT["recipes"] = {"app"}
 ALSO = {
     "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
     "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once

@@ -37,7 +37,7 @@ def test_the_nearest_mark_says_how_many_are_asked_and_else_the_room():
     one, two, every = pytest.mark.one_engine, pytest.mark.two_engines, pytest.mark.every_engine
     assert asked(item(), item(two), item(one)) == [["jax", "tensorflow"], ["jax"], []]
     assert asked(item(every, one), item(one, every)) == [["jax", "tensorflow"], []]
-    of_two = "cli/test_a.py"
+    of_two = "app/test_a.py"
     assert asked(item(file=of_two), item(every, file=of_two)) == [["jax"], ["jax", "tensorflow"]]
 
 

@@ -12,7 +12,6 @@ import keras  # noqa: E402  (after the engine is known to be there)
 from flowkit.backends.absent import spare_tensorflow, sparing_tensorflow  # noqa: E402
 from flowkit.backends.any.stretches import Stretch, one_by_one  # noqa: E402
 from flowkit.backends.foreign_files import plain_array, read_tensorflow_checkpoint, read_torch_state  # noqa: E402
-from flowkit.backends.together import meetings  # noqa: E402
 
 
 def name():
@@ -170,7 +169,6 @@ __all__ = [
     "map_rows",
     "matmul",
     "mean",
-    "meetings",
     "name",
     "no_grad",
     "one_by_one",

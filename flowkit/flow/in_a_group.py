@@ -10,9 +10,9 @@ from keras import tree
 
 from flowkit import backends, distributed
 from flowkit.data.batch_order import Batches
+from flowkit.distributed.failed import naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.lost import naming_the_lost
 from flowkit.flow.drawing import Part
 
 
@@ -135,7 +135,7 @@ def together(flow):
             flow.make_train_function()
         variables = [*flow.variables, *(flow.optimizer.variables if flow.optimizer else [])]
         backends.copy_from_main(variables)
-        states = [variable for variable in flow.variables if variable.name == "seed_generator_state"]
+        states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
         with backends.drawing_apart(states):
             yield
 

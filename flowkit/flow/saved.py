@@ -6,6 +6,7 @@ import math
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +21,9 @@ from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
 from flowkit.flow.same_bytes import put_in_place
 from flowkit.flow.turns import Turns, alone
-from flowkit.presets.errors import PresetError
+from flowkit.presets.errors import PresetError, import_first, unregistered
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
-from flowkit.presets.unregistered import import_first, unregistered
 
 
 class Saved(keras.Model):
@@ -130,7 +130,7 @@ class Saved(keras.Model):
                 backends.name(): backends.version(),
             },
         }
-        write_preset(folder, lambda path: flow.save(path, zipped=False), {**told, **(about or {})}, extra)
+        write_preset(folder, lambda path: _save_unpacked(flow, path), {**told, **(about or {})}, extra)
 
     def _uncompiled(self):
         """A flow with the same weights that was never compiled: a file would hold the optimizer's moments."""
@@ -203,6 +203,18 @@ class Saved(keras.Model):
         with self.turns.alone("load_weights"):
             backends.settle(self)
             super().load_own_variables(store)
+
+
+def _save_unpacked(flow, folder):
+    """Write the files of a .keras file into `folder`.
+
+    Keras makes the HDF5 file of a zipped model in memory. Written to a full disk, HDF5 ends the process.
+    """
+    whole = Path(folder, "flow.keras")
+    flow.save(whole)
+    with zipfile.ZipFile(whole) as file:
+        file.extractall(folder)
+    whole.unlink()
 
 
 def _stored(columns):

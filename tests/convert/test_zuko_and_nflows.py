@@ -71,6 +71,27 @@ def test_zuko(kind, context, options):
     )
 
 
+@pytest.mark.parametrize("package", ["zuko", "nflows"])
+def test_a_wrong_activation_is_found_by_log_densities(package):
+    if package == "zuko":
+        model = trained(pytest.importorskip("zuko").flows.MAF(5, 0, transforms=2))
+        convert, given = from_zuko, {}
+    else:
+        model = nflows_model()
+        convert, given = from_nflows, {"bound": 3.0, "bins": 4}
+    x = np.random.default_rng(0).normal(size=(20, 5))
+    with torch.no_grad():
+        score = model().log_prob(torch.tensor(x)) if package == "zuko" else model.log_prob(torch.tensor(x))
+    check = {"rows": x, "log_prob": score}
+    convert(model.state_dict(), check=check, **given)
+    with pytest.raises(
+        ValueError, match=r"got others in \d+ of 20 rows; the largest difference is .* nats in row"
+    ):
+        convert(model.state_dict(), check=check, activation="elu", **given)
+    with pytest.raises(ValueError, match="got no log_prob"):
+        convert(model.state_dict(), check={"rows": x}, **given)
+
+
 def nflows_model(size=5, **options):
     transforms = pytest.importorskip("nflows.transforms")
     from nflows.distributions import StandardNormal

@@ -19,8 +19,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from flowkit import backends, data, training  # noqa: E402
-from flowkit.cli import failure, interrupt, main  # noqa: E402
-from flowkit.cli.group import alike  # noqa: E402
+from flowkit.app import failure, interrupt, main  # noqa: E402
+from flowkit.app.group import alike  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
 

@@ -1,19 +1,15 @@
 """What a process knows of its group: from the launcher's environment, in its data, and in what it refuses."""
 
-import subprocess
-import sys
-
-import keras
 import numpy as np
 import pytest
 
 from flowkit import Flow, backends, data, distributed
+from flowkit.app import main
 from flowkit.backends.any import group as one_process
 from flowkit.bijectors import Shift
-from flowkit.cli import main
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
-from flowkit.training.model_state import assign_metrics, metrics_state, named_metrics
+from flowkit.training.checkpoint import assign_metrics, metrics_state, named_metrics
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
@@ -126,7 +122,7 @@ OF_ONE = {
 
 @pytest.mark.one_engine
 def test_other_commands_are_known_to_share_their_work():
-    from flowkit.cli.app import app
+    from flowkit.app.commands import app
 
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert names == {*OF_ONE, "train", "sample", "evaluate"}
@@ -155,28 +151,6 @@ def test_the_main_process_says_that_a_command_is_its_own(monkeypatch, capsys):
         "flowkit: note: this command works in one process: of the 2 that torchrun has started"
     )
     assert "keras" in said.out
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize("way", ["sys.exit({})", "raise SystemExit({})"])
-@pytest.mark.parametrize(("status", "code", "waits"), [("0", 0, True), ("3", 3, False), ("'why'", 1, False)])
-def test_a_process_that_says_that_it_failed_does_not_wait_for_the_others(way, status, code, waits):
-    if sys.version_info < (3, 12) and way.startswith("raise"):
-        pytest.skip("Python 3.11 tells nobody of a SystemExit")
-    program = f"""
-import atexit, contextlib, sys
-from flowkit.distributed import lost
-atexit.register(print, "waits")
-atexit.register(lost.end_if_failed)
-lost.end_on_errors()
-def leave():
-    {way.format(status)}
-leave()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    assert ("waits" in done.stdout) == waits
-    assert ("why" in done.stderr) == ("why" in status)
 
 
 RESET = "Read error [127.0.0.1]:33930: Connection reset by peer"
@@ -209,41 +183,6 @@ def test_the_engines_word_for_a_lost_process_is_understood():
 )
 def test_an_ordinary_error_is_not_taken_for_a_lost_process(error):
     assert not backends.is_lost(error)
-
-
-@pytest.mark.skipif(backends.name() != "jax", reason="on other engines a step is a message, which counts")
-def test_a_step_is_a_meeting_of_all_once_there_are_data_for_it():
-    flow, at_the_end = Flow(Shift()), []
-    flow.compile("sgd")
-    before = backends.meetings()
-
-    def two_batches():
-        yield from [(np.ones((4, 2), "float32"),)] * 2
-        at_the_end.append(backends.meetings())  # Keras asks for a third one
-
-    flow.fit(two_batches(), shuffle=False, verbose=0)
-    assert backends.meetings() == before + 2
-    assert at_the_end[0] <= before + 2  # and may have asked beforehand
-
-
-@pytest.mark.skipif(backends.name() != "torch", reason="in a group only")
-def test_each_message_of_a_group_is_a_meeting(monkeypatch):
-    import torch
-
-    from flowkit.backends.torch import group as torch_group
-
-    monkeypatch.setattr(torch_group, "processes", lambda: 2)
-    for name in ("all_gather_object", "broadcast", "all_reduce"):
-        monkeypatch.setattr(torch.distributed, name, lambda *given: None)
-    before = backends.meetings()
-    backends.exchange(b"")
-    backends.copy_from_main([keras.Variable(np.ones(2)), keras.Variable(np.ones(3))])
-    backends.summed([torch.ones(2), torch.ones(3)])
-    assert backends.meetings() == before + 4
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *given: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        backends.summed([torch.ones(2)])
-    assert backends.meetings() == before + 4
 
 
 @pytest.mark.one_engine

@@ -1,5 +1,7 @@
 """What joining a group does with a launcher's words: a device, a seed, a time-out; asked without other processes."""
 
+import socket
+
 import keras
 import pytest
 
@@ -26,16 +28,35 @@ def test_others_that_do_not_come_are_told_with_the_time_that_they_had(monkeypatc
         asked.append(given)
         raise RuntimeError("Timed out after 121 seconds\nwaiting for clients")
 
+    monkeypatch.setattr(group, "meet", lambda *given: None)
+
     monkeypatch.setattr(backends, "join", join)
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(RuntimeError) as told:
         distributed.start(minutes=2)
     assert str(told.value) == (
-        "process 1 of 2 (torchrun) could not join the others at first:29500, for which it had 2 minutes: Timed out "
-        "after 121 seconds"
+        "process 1 of 2 (torchrun) could not join the others at first:29500 within 2 minutes: Timed out after 121 "
+        "seconds"
     )
     assert [given[1:] for given in asked] == [(2, 1, 1, 120.0)]
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_start_raises_if_nobody_is_there(monkeypatch, rank, host):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(backends, "join", lambda *given: pytest.fail("the engine would abort"))
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"{host}:{port}")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", str(rank))
+    with pytest.raises(
+        RuntimeError, match=rf"^process {rank} of 2 \(JAX\) could not join .* within 0.005 minutes: "
+    ):
+        distributed.start(minutes=0.005)
 
 
 @pytest.mark.one_engine
@@ -56,11 +77,12 @@ def test_on_pytorch_each_process_of_a_host_takes_a_gpu_of_its_own(monkeypatch, l
 
     done = []
     store = torch.distributed.HashStore()
-    monkeypatch.setattr(own, "_of_this_start", lambda store, *given: store)
     monkeypatch.setattr(torch.distributed, "rendezvous", lambda place, timeout: iter([(store, 1, 8)]))
     monkeypatch.setattr(
         torch.distributed, "init_process_group", lambda kinds, **given: done.append((kinds, given["rank"]))
     )
+    monkeypatch.setattr(torch.distributed, "new_group", lambda **given: None)
+    monkeypatch.setattr(own, "_beat", lambda beats, count: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", done.append)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from flowkit import backends
+from flowkit.app import main
 from flowkit.bijectors import ActNorm, Permute, Scale, Shift
-from flowkit.cli import main
 from flowkit.contract import ContractError
 from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
 from flowkit.testing.clauses import CLAUSES
@@ -325,7 +325,7 @@ def test_parity_says_what_another_process_cannot_find():
 
 
 def test_the_command_tells_what_is_kept_as_json(capsys):
-    """What is broken: tests/cli/test_commands.py."""
+    """What is broken: tests/app/test_commands.py."""
     for target in ("tests.testing.things:Right", "tests/testing/things.py:Right"):
         assert main(["check", target, "--backends", backends.name(), "--examples", "3", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["kept"] is True
@@ -418,7 +418,7 @@ def test_an_engines_process_says_what_it_does_not_find(target, message, capsys):
 )
 def test_a_name_that_cannot_be_right_is_refused_before_an_engine_is_imported(target, message):
     code = (
-        "import sys, flowkit.cli as c; code = c.main(['check', sys.argv[1]]); "
+        "import sys, flowkit.app as c; code = c.main(['check', sys.argv[1]]); "
         "print([name for name in ('keras', 'jax', 'torch', 'tensorflow') if name in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True, check=False)
@@ -426,7 +426,7 @@ def test_a_name_that_cannot_be_right_is_refused_before_an_engine_is_imported(tar
 
 
 def test_without_hypothesis_the_command_says_what_to_install():
-    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'os:b']))"
+    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.app as c; sys.exit(c.main(['check', 'os:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == USAGE
     # TensorFlow may talk as well.

@@ -6,10 +6,10 @@ import keras
 
 
 def join(address, count, rank, local_rank, seconds):
-    """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
+    """Join the group of `count` processes at `address` ("host:port"), and wait `seconds` for the others.
 
-    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
-    if it has all devices of the host.
+    `address` None lets the launcher connect them. `local_rank` is the number among the processes of this host; None
+    if this process has all devices of the host.
     """
     raise NotImplementedError(
         f"several processes train one model on PyTorch and JAX, received a group of {count} on another engine: set "
@@ -18,62 +18,62 @@ def join(address, count, rank, local_rank, seconds):
 
 
 def leave():
-    """Leave the group; the others are waited for."""
+    """Leave the group, as all processes do now."""
 
 
 def processes():
-    """How many processes have joined to train one model."""
+    """Return the number of processes that have joined to train one model."""
     return 1
 
 
 def process_rank():
-    """The number of this process in its group, from 0."""
+    """Return the number of this process in its group, from 0."""
     return 0
 
 
 def exchange(data):
-    """The bytes that each process gives, in the order of their ranks."""
+    """Return the bytes of each process, in the order of their ranks."""
     return [data]
 
 
 def copy_from_main(variables):
-    """Give `variables` the values that they have in process 0, if each process has its own."""
+    """Set `variables` to their values in process 0, if each process has its own."""
 
 
 def summed(tensors):
-    """The tensors added up over the processes, if a tensor is not that of all of them already."""
+    """Return the tensors, summed over the processes unless a tensor is shared by all of them."""
     return tensors
 
 
 def left_to_main(variables):
-    """Set `variables`, sums of which each process has its own, to 0 in all but process 0, which has those of all."""
+    """Set `variables`, which hold sums over all processes, to 0 in all but process 0, if each process has its own."""
 
 
 def drawing_apart(states):
-    """A scope in which processes draw numbers of their own from seeds that are the same in all, given their states.
+    """Enter a scope in which each process draws its own numbers from seeds, `states`, that are the same in all.
 
-    Process 0 draws what the seeds say. Nothing changes if one program draws for all.
+    Process 0 draws as if it was alone. Nothing changes if one program draws for all.
     """
     return contextlib.nullcontext()
 
 
 def draw_alone(draw, layer, seed):
-    """`draw(generator)`, with a `SeedGenerator` of `seed`, made of this process's own copy of `layer`'s weights.
+    """Return `draw(generator)` with a `SeedGenerator` of `seed`, on this process's own copy of `layer`'s weights.
 
-    So no other process has to draw at the same time.
+    No other process has to draw at the same time.
     """
     return draw(keras.random.SeedGenerator(seed, name="latents"))
 
 
 def use_devices():
-    """Spread batches over all devices that the engine sees, if one process of it can."""
+    """Spread batches over all devices that the engine sees, if one process of the engine can."""
 
 
 def trains_apart():
-    """Whether processes have joined, but Keras would train a model in each of them."""
+    """Return True if processes have joined, but Keras would train a model in each of them."""
     return False
 
 
 def is_lost(error):
-    """Whether `error` says that another process does not answer any more."""
+    """Return True if `error` is an engine's about another process that has ended or does not answer."""
     return False

@@ -9,7 +9,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from flowkit.backends.any.group import copy_from_main, drawing_apart, left_to_main, summed
-from flowkit.backends.together import meeting
 
 __all__ = [
     "copy_from_main",
@@ -27,19 +26,20 @@ __all__ = [
     "use_devices",
 ]
 
-_HEARTBEAT = 45  # seconds without one after which a process counts as lost
+_HEARTBEAT = 45  # seconds without one after which JAX ends the others
+_CONNECT = 60  # seconds for JAX to connect processes that have all come
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
-_PIECE = 64 * 2**20  # bytes of each process that are handed on at once
+_PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
 
 def join(address, count, rank, local_rank, seconds):
-    """Join the group of `count` processes that meets at `address` ("host:port"); wait `seconds` for the others.
+    """Join the group of `count` processes at `address` ("host:port"), and wait `seconds` for the others.
 
-    `address` None leaves the meeting to the launcher. `local_rank` is the number among the processes of this host; None
-    if it has all devices of the host.
+    `address` None lets the launcher connect them. `local_rank` is the number among the processes of this host; None
+    if this process has all devices of the host.
     """
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    alone = shown != "" and "," not in shown  # the launcher has dealt out the devices
+    alone = shown != "" and "," not in shown  # the launcher has given each process its device
     jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from Python
     jax.distributed.initialize(
         address,
@@ -47,7 +47,7 @@ def join(address, count, rank, local_rank, seconds):
         rank,
         local_device_ids=None if alone or local_rank is None else [local_rank],
         cluster_detection_method="deactivate",
-        initialization_timeout=int(seconds),
+        initialization_timeout=_CONNECT,
         heartbeat_timeout_seconds=_HEARTBEAT,
         shutdown_timeout_seconds=_DAYS,
     )
@@ -55,9 +55,9 @@ def join(address, count, rank, local_rank, seconds):
 
 
 def draw_alone(draw, layer, seed):
-    """`draw(generator)`, with a `SeedGenerator` of `seed`, made of this process's own copy of `layer`'s weights.
+    """Return `draw(generator)` with a `SeedGenerator` of `seed`, on this process's own copy of `layer`'s weights.
 
-    So no other process has to draw at the same time.
+    No other process has to draw at the same time.
     """
     if processes() == 1:
         return draw(keras.random.SeedGenerator(seed, name="latents"))
@@ -73,43 +73,38 @@ def draw_alone(draw, layer, seed):
 
 
 def use_devices():
-    """Spread batches over all devices that the engine sees, if one process of it can."""
+    """Spread batches over all devices that the engine sees, if one process of the engine can."""
     if jax.device_count() > 1 and keras.distribution.distribution() is None:
         keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
 
 
 def leave():
-    """Leave the group; the others are waited for."""
+    """Leave the group, as all processes do now."""
     if processes() > 1:
         jax.distributed.shutdown()
         keras.distribution.set_distribution(None)  # what is made from now on is this process's own
 
 
 def processes():
-    """How many processes have joined to train one model."""
+    """Return the number of processes that have joined to train one model."""
     # Asking JAX itself starts its devices.
     return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def process_rank():
-    """The number of this process in its group, from 0."""
+    """Return the number of this process in its group, from 0."""
     return jax.process_index() if processes() > 1 else 0
 
 
 def exchange(data):
-    """The bytes that each process gives, in the order of their ranks."""
+    """Return the bytes of each process, in the order of their ranks."""
     if processes() == 1:
         return [data]
-    with meeting():
-        return _exchanged(data)
-
-
-def _exchanged(data):
     # Bytes, since JAX makes an int32 of an int64.
     size = np.array([len(data)], "int64").view("uint8")
     sizes = np.asarray(multihost_utils.process_allgather(size)).view("int64")[:, 0]
     given = [bytearray() for _ in sizes]
-    # They go through the memory of the devices, from each process as many as the longest has.
+    # They pass the memory of the devices, from each process as many bytes as the longest message has.
     for start in range(0, int(sizes.max()), _PIECE):
         mine = np.frombuffer(data[start : start + _PIECE], "uint8")
         padded = np.zeros(min(_PIECE, int(sizes.max()) - start), "uint8")
@@ -120,12 +115,12 @@ def _exchanged(data):
 
 
 def trains_apart():
-    """Whether processes have joined, but Keras would train a model in each of them."""
+    """Return True if processes have joined, but Keras would train a model in each of them."""
     return processes() > 1 and keras.distribution.distribution() is None
 
 
 def is_lost(error):
-    """Whether `error` says that another process does not answer any more."""
+    """Return True if `error` is an engine's about another process that has ended or does not answer."""
     # XLA's own begin with a code, "UNKNOWN: Gloo all-reduce failed: ...", and are ValueErrors now and then.
     told = r"UNAVAILABLE: |[A-Z_]+: .*(?i:gloo|nccl|coordination|heartbeat)"
     mine = isinstance(error, jax.errors.JaxRuntimeError | ValueError)

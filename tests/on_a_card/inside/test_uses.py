@@ -7,8 +7,8 @@ import pytest
 
 import flowkit
 from flowkit import backends, convert, data, latent, training
+from flowkit.app import main
 from flowkit.bijectors import Chain, Coupling, Permute
-from flowkit.cli import main
 from flowkit.conditioners import MLP, ConvNet
 
 
