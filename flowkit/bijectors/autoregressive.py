@@ -9,8 +9,8 @@ from keras import ops
 from flowkit import backends
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
-from flowkit.bijectors.weights import fixed_weight
-from flowkit.contract import ContractError, sum_event
+from flowkit.bijectors.weights import new_weight
+from flowkit.contract import Bijector, ContractError, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
 from flowkit.contract.frozen import derive_from
@@ -83,8 +83,8 @@ class Autoregressive(Steered):
                 hint="Take a MADE, or set autoregressive = True in a class that keeps to it.",
             )
         if isinstance(self.order, list):
-            self.indices = fixed_weight(self, "indices", np.array(self.order), "int32")
-            self.back = fixed_weight(self, "back", np.argsort(self.order), "int32")
+            self.indices = new_weight(self, "indices", np.array(self.order), trainable=False, dtype="int32")
+            self.back = new_weight(self, "back", np.argsort(self.order), trainable=False, dtype="int32")
         build_conditioner(
             self, self.conditioner, size * self.transform.parameters, as_tuple(x_shape), context_shape
         )
@@ -101,8 +101,9 @@ class Autoregressive(Steered):
         return self._in_order(x), context
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        # The conditioner sees the data, which are not there before it has answered: the default of all bijectors.
-        super(Steered, self).run_adapt_inverse(z, context, again)
+        Bijector.run_adapt_inverse(
+            self, z, context, again
+        )  # its network sees the data, which are not there yet
 
     def _prepare(self, x, context, derived):
         return self._moves.prepare(self._answer(x, context, derived))

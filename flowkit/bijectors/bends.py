@@ -8,22 +8,20 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.rotations import reflected
-from flowkit.bijectors.weights import FLOOR, rng, scale
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.bijectors.steered import Conditioned
+from flowkit.bijectors.weights import FLOOR, new_weight, rng, scale
+from flowkit.contract import BijectorSpec, ContractError
 from flowkit.contract.arguments import Count, Seed
 from flowkit.contract.conditioner import (
     Network,
-    adapt_conditioner,
     ask,
     build_on_context,
-    refresh_conditioner,
-    refreshes,
     refuse_second_input,
 )
 from flowkit.numerics import log_sigmoid, matmul, norm, softplus, solve_increasing, tanh
 
 
-class SteeredByContext(Bijector):
+class SteeredByContext(Conditioned):
     """A bijector on vectors whose parameters are weights; with a `conditioner`, weights + conditioner(context).
 
     The network is given the context as its input. Its answer starts at zero, and the weights do not: at zero some
@@ -43,23 +41,12 @@ class SteeredByContext(Bijector):
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
 
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
-
     def _starts(self, size: int) -> dict[str, np.ndarray]:
         """Where the parameters start, by their names."""
         raise NotImplementedError
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
-        self.own = {
-            name: self.add_weight(
-                shape=value.shape,
-                initializer=lambda shape, dtype, value=value: ops.convert_to_tensor(value, dtype=dtype),
-                name=name,
-            )
-            for name, value in self._starts(x_shape[-1]).items()
-        }
+        self.own = {name: new_weight(self, name, value) for name, value in self._starts(x_shape[-1]).items()}
         if self.conditioner is None:
             return
         features = sum(math.prod(weight.shape) for weight in self.own.values())
@@ -77,16 +64,6 @@ class SteeredByContext(Bijector):
             moved.append(weight + ops.reshape(answer[:, start:stop], (-1, *weight.shape[1:])))
             start = stop
         return moved
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        adapt_conditioner(self.conditioner, context, None, again)
-
-    @property
-    def refreshes(self) -> bool:
-        return refreshes(self.conditioner)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        refresh_conditioner(self.conditioner, context, None)
 
 
 def bend(s: Any, m: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.conv1x1 import plu
-from flowkit.bijectors.weights import fixed_weight, raw_scale, rng, scale
+from flowkit.bijectors.weights import new_weight, raw_scale, rng, scale
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import Seed, words
 from flowkit.contract.shapes import places
@@ -45,14 +45,6 @@ class Linear(Bijector):
 
     def _build(self, channels):
         raise NotImplementedError
-
-    def _learned(self, name, value):
-        """A weight that starts at `value`, a numpy array."""
-        return self.add_weight(
-            shape=value.shape,
-            initializer=lambda shape, dtype: ops.convert_to_tensor(np.array(value), dtype=dtype),
-            name=name,
-        )
 
     def _drawn(self, *shape):
         """Standard normal numbers, those of the seed."""
@@ -127,11 +119,11 @@ class LULinear(Linear):
             rotation = np.linalg.qr(self._drawn(channels, channels))[0]
             permutation, lower, upper = plu(rotation)
         sizes = np.diag(upper)
-        self.lower = self._learned("L", np.tril(lower, -1))
-        self.upper = self._learned("U", np.triu(upper, 1))
-        self.raw = self._learned("raw_diagonal", raw_scale(np.abs(sizes)))
-        self.permutation = fixed_weight(self, "P", permutation)
-        self.sign = fixed_weight(self, "sign", np.sign(sizes))
+        self.lower = new_weight(self, "L", np.tril(lower, -1))
+        self.upper = new_weight(self, "U", np.triu(upper, 1))
+        self.raw = new_weight(self, "raw_diagonal", raw_scale(np.abs(sizes)))
+        self.permutation = new_weight(self, "P", permutation, trainable=False)
+        self.sign = new_weight(self, "sign", np.sign(sizes), trainable=False)
 
     def matrix(self, inverse: bool = False) -> Any:
         """P L U, or its inverse."""
@@ -207,7 +199,7 @@ class MatrixExponential(Linear):
         if self.init == "random":
             drawn = self._drawn(channels, channels)
             start = (drawn - drawn.T) / math.sqrt(channels)
-        self.exponent = self._learned("M", start)
+        self.exponent = new_weight(self, "M", start)
 
     def matrix(self, inverse: bool = False) -> Any:
         """exp(M), or exp(-M)."""

@@ -8,16 +8,14 @@ import keras
 from keras import ops, tree
 
 from flowkit import backends
+from flowkit.bijectors.steered import Conditioned
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import Count, is_number, words
 from flowkit.contract.conditioner import (
-    adapt_conditioner,
     ask,
     build_conditioner,
     context_of,
     derive,
-    refresh_conditioner,
-    refreshes,
 )
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import SOLVED
@@ -101,7 +99,7 @@ def left_out(c: float, terms: int) -> float:
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Residual(Bijector):
+class Residual(Conditioned):
     """z = x + g(x) for vectors, g a network that shrinks distances: |g(x) - g(y)| <= c |x - y|, c < 1.
 
     The network says its c as `lipschitz`, as `flowkit.conditioners.LipschitzMLP` does, which keeps to it whatever its
@@ -176,12 +174,16 @@ class Residual(Bijector):
             likelihood="estimated" if estimated else "exact",
         )
 
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
-
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         build_conditioner(self, self.conditioner, x_shape[-1], tuple(x_shape), context_shape)
+
+    def _seen(self, x, context):
+        return x, context
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        Bijector.run_adapt_inverse(
+            self, z, context, again
+        )  # its network sees the data, which are not there yet
 
     def noise_size(self, x_shape: Any) -> int:
         return x_shape[-1] + (self.trace == "roulette")
@@ -230,16 +232,6 @@ class Residual(Bijector):
         # TensorFlow cannot compile slogdet for XLA; the determinant is positive.
         r = ops.qr(_jacobian(g, x, context))[1]
         return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        adapt_conditioner(self.conditioner, x, context, again)
-
-    @property
-    def refreshes(self) -> bool:
-        return refreshes(self.conditioner)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        refresh_conditioner(self.conditioner, x, context)
 
 
 def _jacobian(g, x, context):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.linear import Linear, eye, triangle
-from flowkit.bijectors.weights import scale
+from flowkit.bijectors.weights import new_weight, scale
 from flowkit.contract import BijectorSpec, ContractError
 from flowkit.contract.arguments import LARGEST, Count, Positive, whole_number
 from flowkit.numerics import matmul, norm, tanh
@@ -83,7 +83,7 @@ class HouseholderRotation(Linear):
 
     def _build(self, channels):
         drawn = self._drawn(reflections(self.reflections, channels), channels)
-        self.vectors = self._learned("vectors", first_vectors(drawn, self.init))
+        self.vectors = new_weight(self, "vectors", first_vectors(drawn, self.init))
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
@@ -120,7 +120,7 @@ class CayleyRotation(Linear):
         start = np.zeros((channels, channels))
         if self.init == "random":
             start = self._drawn(channels, channels) / np.sqrt(channels)
-        self.raw = self._learned("M", start)
+        self.raw = new_weight(self, "M", start)
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
@@ -162,9 +162,9 @@ class QRLinear(Linear):
 
     def _build(self, channels):
         drawn = self._drawn(reflections(self.reflections, channels), channels)
-        self.vectors = self._learned("vectors", first_vectors(drawn, self.init))
-        self.upper = self._learned("R", np.zeros((channels, channels)))
-        self.raw = self._learned("raw_diagonal", np.zeros(channels))
+        self.vectors = new_weight(self, "vectors", first_vectors(drawn, self.init))
+        self.upper = new_weight(self, "R", np.zeros((channels, channels)))
+        self.raw = new_weight(self, "raw_diagonal", np.zeros(channels))
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q R, or its inverse."""
@@ -206,9 +206,9 @@ class SVDLinear(Linear):
     def _build(self, channels):
         number = reflections(self.reflections, channels)
         first, second = self._drawn(2, number, channels)
-        self.first = self._learned("U", first_vectors(first, self.init))
-        self.second = self._learned("V", first_vectors(second, self.init))
-        self.raw = self._learned("raw_log_s", np.zeros(channels))
+        self.first = new_weight(self, "U", first_vectors(first, self.init))
+        self.second = new_weight(self, "V", first_vectors(second, self.init))
+        self.raw = new_weight(self, "raw_log_s", np.zeros(channels))
 
     def _log_s(self):
         return self.bound * tanh(self.raw.value / self.bound)
@@ -264,10 +264,10 @@ class Woodbury(Linear):
             )
         vectors, free = self._drawn(2, self.rank, channels)
         size = 1.0 if self.init == "random" else 0.0
-        self.vectors = self._learned("vectors", vectors)
-        self.free = self._learned("B", size * free.T / np.sqrt(channels))
-        self.upper = self._learned("T", np.zeros((self.rank, self.rank)))
-        self.raw = self._learned("raw_diagonal", np.zeros(self.rank))
+        self.vectors = new_weight(self, "vectors", vectors)
+        self.free = new_weight(self, "B", size * free.T / np.sqrt(channels))
+        self.upper = new_weight(self, "T", np.zeros((self.rank, self.rank)))
+        self.raw = new_weight(self, "raw_diagonal", np.zeros(self.rank))
 
     def factors(self, inverse: bool = False) -> tuple[Any, Any]:
         """U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""

@@ -31,7 +31,34 @@ def transform_of(transform: str | Transform) -> Transform:
     return transform
 
 
-class Steered(Bijector):
+class Conditioned(Bijector):
+    """A bijector whose `conditioner`, a network or None, is given what `_seen` returns: the context, by default."""
+
+    conditioner: Any  # without a value here, which on torch would hide a layer's own
+
+    @property
+    def num_classes(self) -> int | None:
+        return getattr(self.conditioner, "num_classes", None)
+
+    def _seen(self, x, context):
+        """Return what the conditioner is called with: (input, context)."""
+        return context, None
+
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
+
+    @property
+    def refreshes(self) -> bool:
+        return refreshes(self.conditioner)
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        refresh_conditioner(self.conditioner, *self._seen(x, context))
+
+
+class Steered(Conditioned):
     """A bijector that moves entries by its `transform`, as its `conditioner` says.
 
     A subclass says which entries are moved, and what the conditioner sees: `_seen`.
@@ -43,10 +70,6 @@ class Steered(Bijector):
         super().__init__(**kwargs)
         self.conditioner = conditioner
         self.transform = transform_of(transform)
-
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
 
     def _steered_spec(self, **changed):
         """The spec that follows from the transform and the conditioner, but for what is `changed`."""
@@ -88,20 +111,3 @@ class Steered(Bijector):
             self.layout,
             derived,
         )
-
-    def _seen(self, x, context):
-        """What the conditioner is asked with: (given, context)."""
-        raise NotImplementedError
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
-
-    @property
-    def refreshes(self) -> bool:
-        return refreshes(self.conditioner)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        refresh_conditioner(self.conditioner, *self._seen(x, context))
-
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides

@@ -17,14 +17,14 @@ def rng(seed):
     return np.random.default_rng(seed)
 
 
-def fixed_weight(layer, name, value, dtype=None):
-    """A non-trainable weight that holds `value`, a numpy array."""
+def new_weight(layer, name, value, *, trainable=True, dtype=None):
+    """Add a weight to `layer` that starts at `value`, a numpy array."""
     return layer.add_weight(
         shape=value.shape,
         initializer=lambda shape, dtype: ops.convert_to_tensor(np.array(value), dtype=dtype),
         dtype=dtype,
         name=name,
-        trainable=False,
+        trainable=trainable,
     )
 
 
