@@ -33,14 +33,14 @@ def use(backend, *, trains=False, shares=False):
     require_engine()
     keep_freed_memory()
     with interrupt.later():
-        backends = importlib.import_module("flowkit.backends")
-        backends.spare_tensorflow()
+        engines = importlib.import_module("flowkit.engines")
+        engines.spare_tensorflow()
     if trains or (shares and group.launched_others()):
         group.join()
     elif not shares:
         group.main_alone()
     with interrupt.later():
-        backends.devices()  # starts the engine
+        engines.engine.devices()  # starts the engine
 
 
 def keep_freed_memory():
@@ -59,17 +59,17 @@ def keep_freed_memory():
 
 def note_slow_engine():
     """Print a note if training is on CPU by mistake, or beside other work that PyTorch's threads would wait for."""
-    backends = importlib.import_module("flowkit.backends")
-    if not all(device.startswith("cpu") for device in backends.devices()):
+    engine = importlib.import_module("flowkit.engines").engine
+    if not all(device.startswith("cpu") for device in engine.devices()):
         return
-    build = backends.gpu_build()
+    build = engine.gpu_build()
     if build is not None and not any(os.environ.get(name) in ("", "-1") for name in _HIDE_GPUS):
         say(
-            f"note: training is on CPU: {backends.name()} {backends.version()} is built for {build}, and finds no "
+            f"note: training is on CPU: {engine.name} {engine.version()} is built for {build}, and finds no "
             "card; CUDA_VISIBLE_DEVICES= in the environment says that none is wanted"
         )
     busy, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0, os.cpu_count() or 1
-    one_thread = backends.name() != "torch" or "OMP_NUM_THREADS" in os.environ
+    one_thread = engine.name != "torch" or "OMP_NUM_THREADS" in os.environ
     if not one_thread and cores > 1 and busy > cores / 2:
         say(
             f"note: other work keeps {busy:.1f} of {cores} cores busy. Should PyTorch be slow, its threads wait for "

@@ -143,12 +143,12 @@ def facts():
     import numpy as np
 
     import flowkit
-    from flowkit import backends
+    from flowkit.engines import engine
 
     return {
         "flowkit": flowkit.__version__,
-        "engine": f"{backends.name()} {backends.version()}",
-        "devices": ", ".join(backends.devices()),
+        "engine": f"{engine.name} {engine.version()}",
+        "devices": ", ".join(engine.devices()),
         "precision": keras.config.dtype_policy().name,
         "keras": keras.__version__,
         "numpy": np.__version__,

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of, words
 from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.transforms import Transform
 
 WORDS = ("channels", "checkerboard", "alternating")
@@ -49,12 +49,12 @@ class Halves:
 
     def part(self, x):
         """(what the network sees, what is changed)."""
-        first, second = backends.cut(x, x.shape[-1] - x.shape[-1] // 2)
+        first, second = engine.cut(x, x.shape[-1] - x.shape[-1] // 2)
         return (second, first) if self.swap else (first, second)
 
     def join(self, kept, changed):
         """The event again."""
-        return backends.concatenate((changed, kept) if self.swap else (kept, changed))
+        return engine.concatenate((changed, kept) if self.swap else (kept, changed))
 
     def only_changed(self, a, elsewhere=None):
         """`a`, which belongs to what is changed."""
@@ -102,7 +102,7 @@ class Masked:
         return mask.any() and not mask.all()
 
     def _is_kept(self, x):
-        return backends.constant(entries_kept, self.kept, self.swap, as_tuple(x.shape)[1:], like=x) > 0
+        return engine.constant(entries_kept, self.kept, self.swap, as_tuple(x.shape)[1:], like=x) > 0
 
 
 def entries_kept(kept, swap, event):
@@ -229,7 +229,7 @@ class Coupling(Steered):
         moved = self._parts.only_changed(moved, given)
         if self.spec.log_det == "zero":
             return moved, 0.0
-        return moved, backends.row_sums(self._parts.only_changed(log_slope))
+        return moved, engine.row_sums(self._parts.only_changed(log_slope))
 
     def run(
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None

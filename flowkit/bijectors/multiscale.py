@@ -8,7 +8,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.composition import compose_scales
 from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Bijector, ContractError, FlowLayer
@@ -23,6 +22,7 @@ from flowkit.contract.conditioner import (
 )
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.transforms import Gaussian
 
 
@@ -38,7 +38,7 @@ class Whitening:
         h = ask_dealt(prior, given, context, z.dtype, self.transform.parameters, self.layout)
         prepared = self.transform.prepare(h)
         z, log_slope = self.transform.run(z, prepared, inverse=inverse)
-        log_det = backends.row_sums(log_slope)
+        log_det = engine.row_sums(log_slope)
         # The top prior answers once for the whole batch if nothing tells samples apart.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det
 
@@ -55,19 +55,17 @@ class FlatLatents(Bijector):
         parts, start = [], 0
         for event in self.latent_events:
             stop = start + math.prod(event)
-            parts.append(backends.reshape(z[:, start:stop], (-1, *event)))
+            parts.append(engine.reshape(z[:, start:stop], (-1, *event)))
             start = stop
         return parts
 
     def join_latents(self, parts: Any) -> Any:
         """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
-        flat = [
-            backends.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)
-        ]
+        flat = [engine.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
         if any(isinstance(part, np.ndarray) for part in flat):  # from `flow.encode`
             return np.concatenate([ops.convert_to_numpy(part) for part in flat], axis=-1)
-        return backends.concatenate(flat)
+        return engine.concatenate(flat)
 
     def latent_rank(self, rank: int | None) -> int | None:
         return 1
@@ -202,7 +200,7 @@ class MultiScale(FlatLatents):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, log_det = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = backends.concatenate([x, z])
+                x = engine.concatenate([x, z])
                 total = total + log_det
             x, log_det = scale.run(x, context, inverse=True, **given(shares.pop()))
             total = total + log_det
@@ -265,7 +263,7 @@ class MultiScale(FlatLatents):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = backends.concatenate([x, z])
+                x = engine.concatenate([x, z])
             share = given(shares.pop())
             scale.run_adapt_inverse(x, context, again, **share)
             x, _ = scale.run(x, context, inverse=True, **share)
@@ -281,4 +279,4 @@ class MultiScale(FlatLatents):
 
 def _halves(x):
     """The channels of `x` in two halves."""
-    return backends.cut(x, x.shape[-1] // 2)
+    return engine.cut(x, x.shape[-1] // 2)

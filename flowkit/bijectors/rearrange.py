@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import LARGEST, Count, Seed, Wholes, shown, whole_number, words
+from flowkit.engines import engine
 
 
 def event_of(sizes: Any, name: str) -> tuple[int, ...]:
@@ -131,16 +131,16 @@ class Squeeze(Bijector):
     def _forward(self, x):
         f = self.factor
         _, h, w, c = x.shape
-        x = backends.reshape(x, (-1, h // f, f, w // f, f, c))
-        x = backends.transpose(x, (0, 1, 3, 5, 2, 4))
-        return backends.reshape(x, (-1, h // f, w // f, c * f * f)), 0.0
+        x = engine.reshape(x, (-1, h // f, f, w // f, f, c))
+        x = engine.transpose(x, (0, 1, 3, 5, 2, 4))
+        return engine.reshape(x, (-1, h // f, w // f, c * f * f)), 0.0
 
     def _inverse(self, z):
         f = self.factor
         _, h, w, c = z.shape
-        z = backends.reshape(z, (-1, h, w, c // (f * f), f, f))
-        z = backends.transpose(z, (0, 1, 4, 2, 5, 3))
-        return backends.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
+        z = engine.reshape(z, (-1, h, w, c // (f * f), f, f))
+        z = engine.transpose(z, (0, 1, 4, 2, 5, 3))
+        return engine.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         f = self.factor

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import keras
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
 
 Backprop = Annotated[str, words("stored", "recompute", "reversible")]
 """What is kept for the backward pass."""
@@ -63,12 +64,12 @@ def replay(owner, parts, x, context, inverse):
     stretches = [
         part.stretch()
         if hasattr(part, "stretch")
-        else backends.Stretch(
+        else engines.Stretch(
             [part], [part.variables], [[variable.value for variable in part.variables]], None
         )
         for part in parts
     ]
-    return backends.backprop(
+    return engine.backprop(
         stretches,
         x,
         context,

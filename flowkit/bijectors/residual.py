@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar
 import keras
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.bijectors.steered import Conditioned
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import Count, is_number, words
@@ -19,6 +18,7 @@ from flowkit.contract.conditioner import (
 )
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import SOLVED
+from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
@@ -54,7 +54,7 @@ class LogDetSeries:
         size, noise = x.shape[-1], ops.cast(noise, x.dtype)
         signs = ops.where(noise[:, :size] < 0.5, -ops.ones_like(x), ops.ones_like(x))
         draws = ops.cast(self._draws(noise), x.dtype)  # `keras.ops` rounds some of it on JAX
-        with backends.no_grad():
+        with engine.no_grad():
             # Up to the power k: J^k e, u and the value, and k.
             start = signs, ops.zeros_like(x), ops.zeros_like(x[:, 0]), ops.zeros_like(x[:, 0])
             fixed = ops.stop_gradient(x)
@@ -70,7 +70,7 @@ class LogDetSeries:
             def alive(state):
                 return ops.any(self._weight(state[3] + 1, draws) > 0)
 
-            _, u, value, _ = backends.iterate(step, self.most, start, alive=alive)
+            _, u, value, _ = engine.iterate(step, self.most, start, alive=alive)
         u, value = ops.stop_gradient(u), ops.stop_gradient(value)
         carrier = ops.sum(signs * ops.jvp(g, (x,), (u,))[1], axis=-1)
         return value + carrier - ops.stop_gradient(carrier)
@@ -205,7 +205,7 @@ class Residual(Conditioned):
         x = self._find(g, z)
         if self.trace == "exact":
             # A Newton step, of next to no length, but with its gradients.
-            with backends.no_grad():
+            with engine.no_grad():
                 q, r = ops.qr(ops.stop_gradient(_jacobian(g, x, context)))
             rest = x + g(x) - z
             turned = matmul(ops.swapaxes(q, -1, -2), rest[..., None])
@@ -221,9 +221,9 @@ class Residual(Conditioned):
             moved = fixed - g(x)
             return moved, ops.abs(moved - x) > self._unit * ops.maximum(1.0, ops.abs(moved))
 
-        with backends.no_grad():
+        with engine.no_grad():
             start = fixed, ops.ones_like(fixed, dtype="bool")
-            x, _ = backends.iterate(step, self._most, start, alive=lambda state: ops.any(state[1]))
+            x, _ = engine.iterate(step, self._most, start, alive=lambda state: ops.any(state[1]))
         return ops.stop_gradient(x)
 
     def _log_det(self, g, x, context, noise):

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.configured import Configured
+from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
@@ -19,7 +19,7 @@ def rows_of(table, labels):
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
     there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
-    return ops.where(there, rows, backends.constant(_nan, like=rows))
+    return ops.where(there, rows, engine.constant(_nan, like=rows))
 
 
 def _nan():

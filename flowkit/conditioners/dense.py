@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit import backends
 from flowkit.conditioners.context import ContextBias
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.frozen import derive_from
+from flowkit.engines import engine
 
 
 def activation_of(given: Any, name: str) -> Any:
@@ -37,7 +37,7 @@ Activation = Annotated[Any, activation_of]
 
 def activate(activation, h):
     """`activation(h)`; nobody else may read `h`, which it may be written over."""
-    return backends.rectify(h) if activation is keras.activations.relu else activation(h)
+    return engine.rectify(h) if activation is keras.activations.relu else activation(h)
 
 
 class Dense(keras.layers.Dense):
@@ -57,13 +57,13 @@ class Dense(keras.layers.Dense):
 
     def call(self, x, derived=None):
         derived = self.derive() if derived is None else derived
-        return super().call(x) if derived is None else backends.dense(x, **derived)
+        return super().call(x) if derived is None else engine.dense(x, **derived)
 
     def call_dealt(self, x, parameters, layout, derived=None):
         """Return what `call` does, dealt out by `flowkit.contract.conditioner.deal`."""
         if layout == "contiguous" or derived is None:
             return deal(self.call(x, derived), parameters, layout)
-        return backends.dealt_dense(x, **derived, parameters=parameters)
+        return engine.dealt_dense(x, **derived, parameters=parameters)
 
 
 class DenseNetwork(Conditioner):

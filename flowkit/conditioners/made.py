@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import backends
 from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.dense import Activation, activate
 from flowkit.conditioners.made_in_turn import MADEInTurn
@@ -16,6 +15,7 @@ from flowkit.conditioners.mlp import Places, check_places, without_seam
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
 from flowkit.contract.frozen import derive_from
+from flowkit.engines import engine
 
 
 class MaskedNetwork(Conditioner):
@@ -131,10 +131,10 @@ class MaskedNetwork(Conditioner):
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = derive_from(self, x.shape) if derived is None else derived
         first, *others, last = derived["layers"]
-        h = backends.dense(x, **first)
+        h = engine.dense(x, **first)
         if context is not None and self.bias is not None:
             h = h + self.bias.call(context, rank=len(h.shape))
-        return backends.dense(self._through(h, others), **last)
+        return engine.dense(self._through(h, others), **last)
 
     def _through(self, h, layers):
         """What the last layer is given: `h`, what the first one answers, through the others; those as `_derive` has."""
@@ -161,7 +161,7 @@ class _Masked(keras.Layer):
 
     def _derive(self):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
-        kernel = kernel * backends.constant(mask, self.before, self.after, like=kernel)
+        kernel = kernel * engine.constant(mask, self.before, self.after, like=kernel)
         return {"kernel": kernel, "bias": keras.ops.cast(self.bias, self.compute_dtype)}
 
 
@@ -222,7 +222,7 @@ class MADE(MaskedNetwork):
 
     def _through(self, h, layers):
         for own in layers:
-            h = backends.dense(self.activation(h), **own)
+            h = engine.dense(self.activation(h), **own)
         return self.activation(h)
 
 
@@ -281,8 +281,8 @@ class ResidualMADE(MaskedNetwork):
 
     def _through(self, h, layers):
         for one, two in zip(layers[::2], layers[1::2], strict=True):
-            more = activate(self.activation, backends.dense(self.activation(h), **one))
-            h = h + backends.dense(more, **two)
+            more = activate(self.activation, engine.dense(self.activation(h), **one))
+            h = h + engine.dense(more, **two)
         return activate(self.activation, h) if self.activate_last else h
 
 

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.arguments import Count, Positive
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
 from flowkit.contract.frozen import derive_from
+from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
@@ -74,13 +74,13 @@ class ScaledConv(Configured, keras.Layer):
 
     def call(self, x: Any, derived: Any = None) -> Any:
         derived = derive_from(self, x.shape) if derived is None else derived
-        return backends.convolve(x, derived["kernel"], derived["bias"])
+        return engine.convolve(x, derived["kernel"], derived["bias"])
 
     def _derive(self, x_shape: Any) -> dict[str, Any]:
         scale, channels = self._scale(), x_shape[-1]
         kernel = self.kernel.value[..., :channels, :] if self.edge_bias else self.kernel.value
         return {
-            "kernel": self._as_computed(backends.scaled_kernel(kernel, scale)),
+            "kernel": self._as_computed(engine.scaled_kernel(kernel, scale)),
             "bias": self._as_computed(self._rest(x_shape, scale)),
         }
 
@@ -101,11 +101,11 @@ class ScaledConv(Configured, keras.Layer):
         if not self.edge_bias:
             return bias
         taps = self.kernel.value[..., x_shape[-1], :] * scale[..., None, None, :]  # (..., k, k, features)
-        edge = backends.reshape(taps, (*taps.shape[:-3], 1, -1, self.features))
-        edges = backends.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=edge)
+        edge = engine.reshape(taps, (*taps.shape[:-3], 1, -1, self.features))
+        edges = engine.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=edge)
         # (..., 1, h w, features), so that leading axes of weights go before those of the image.
-        rest = matmul(backends.reshape(edges, (1, -1, self.kernel_size**2)), edge) + bias[..., None, None, :]
-        return backends.reshape(rest, (*rest.shape[:-2], *x_shape[1:3], self.features))
+        rest = matmul(engine.reshape(edges, (1, -1, self.kernel_size**2)), edge) + bias[..., None, None, :]
+        return engine.reshape(rest, (*rest.shape[:-2], *x_shape[1:3], self.features))
 
     def _as_computed(self, tensor):
         low = self.compute_dtype != self.variable_dtype

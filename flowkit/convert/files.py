@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.backends import read_tensorflow_checkpoint, read_torch_state
 from flowkit.convert.inventory import as_arrays
 from flowkit.data import MAX_BYTES
 from flowkit.data.bounded import FileError, regular_size
 from flowkit.data.numpy_file import NpzFile
+from flowkit.engines import read_tensorflow_checkpoint, read_torch_state
 from flowkit.flow.flow import Flow
 
 _ATOL, _RTOL = 1e-3, 1e-4  # of log-densities in float32: those of a Glow have five digits before the point

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flowkit.backends import plain_array
+from flowkit.engines import plain_array
 
 _SHOWN = 4  # of a long list of faults; the first ones tell what is wrong
 _AXES = {"weight": 2, "mask": 2, "bias": 1, "degrees": 1}  # of a linear layer

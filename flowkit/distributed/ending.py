@@ -6,8 +6,8 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from flowkit import backends
 from flowkit.distributed.failed import ProcessLost, leave, lost
+from flowkit.engines import engine
 
 _LAST = 1.0  # seconds in which the others report the same error, before JAX ends them along with process 0
 _exit_status: object = None  # the argument of sys.exit
@@ -33,7 +33,7 @@ def end_process(code: int, in_order: bool) -> NoReturn:
         sys.stderr.flush()
         if in_order:
             leave()
-        elif backends.processes() > 1 and backends.process_rank() == 0:
+        elif engine.processes() > 1 and engine.process_rank() == 0:
             time.sleep(_LAST)
     finally:  # also if standard output is closed, or Ctrl-C comes
         os._exit(code)
@@ -53,7 +53,7 @@ def _end_on_error(kind: type[BaseException], error: BaseException, trace: Any) -
     """Print an uncaught error and end the process; let Python end it if all processes end with this error."""
     in_order = getattr(error, "told_to_all", False)
     try:
-        if backends.processes() > 1 and backends.is_lost(error):
+        if engine.processes() > 1 and engine.is_lost(error):
             error = lost(error)
         if isinstance(error, ProcessLost):
             print(f"flowkit: {error}", file=sys.stderr)

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 
-from flowkit import backends
+from flowkit.engines import engine
 
 # A message that is no array, which `gather` sends, begins with one of these.
 _FAILED = b"failed "
@@ -32,7 +32,7 @@ def lost(error: BaseException) -> ProcessLost:
     """Return the ProcessLost for an engine's error about another process."""
     reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
     return ProcessLost(
-        f"the group of {backends.processes()} processes has broken, since one has ended or does not answer: {reason}. "
+        f"the group of {engine.processes()} processes has broken, since one has ended or does not answer: {reason}. "
         "Start all again, and training goes on from its last checkpoint."
     )
 
@@ -43,7 +43,7 @@ def naming_the_lost() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if backends.processes() == 1 or isinstance(error, ProcessLost) or not backends.is_lost(error):
+        if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
             raise
         raise lost(error) from error
 
@@ -54,7 +54,7 @@ def exchanged(data: bytes) -> list[bytes]:
     Raises ProcessFailed if one sends an error, and ProcessLost if one leaves the group while others stay.
     """
     with naming_the_lost():
-        given = backends.exchange(data)
+        given = engine.exchange(data)
     leaving = [rank for rank, message in enumerate(given) if message == _LEAVES]
     if leaving and len(leaving) < len(given):
         left = ", ".join(map(str, leaving))
@@ -74,7 +74,7 @@ def leave() -> None:
     """Leave the group in order, once all processes leave it. Raises ProcessLost if one does something else."""
     exchanged(_LEAVES)
     with naming_the_lost():
-        backends.leave()
+        engine.leave()
 
 
 def _words(error):
@@ -89,7 +89,7 @@ def failing_together(words: Callable[[Exception], tuple[str, int]] = _words) -> 
     The error is raised where it happened, and as a `ProcessFailed` in the other processes: at their next `gather` in
     the scope, or at its end. `words(error)` returns its text and exit code for the others.
     """
-    if backends.processes() == 1:
+    if engine.processes() == 1:
         yield
         return
     try:

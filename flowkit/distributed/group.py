@@ -8,12 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.ending import end_on_errors, leave_at_exit
 from flowkit.distributed.failed import exchanged, leave
 from flowkit.distributed.launcher import launched
 from flowkit.distributed.meeting import meet
+from flowkit.engines import engine
 
 _started = False
 _was_main = True  # in the group that was left, if there was one
@@ -52,8 +53,8 @@ def start(*, seed: int = 0, minutes: float = 10.0) -> None:
     if launch is not None:
         _join(launch, 60 * minutes)
     elif not _model_made:
-        backends.use_devices()
-    with backends.sparing_tensorflow():  # Keras would import it for the seed
+        engine.use_devices()
+    with engines.sparing_tensorflow():  # Keras would import it for the seed
         keras.utils.set_random_seed(seed)
     _started = True
 
@@ -64,16 +65,16 @@ def _join(launch, seconds):
             "flowkit.distributed.start expects to be called before any model is made, received one in a program whose "
             "flow is there already. Call it right after `import flowkit`."
         )
-    if backends.processes() > 1:
+    if engine.processes() > 1:
         raise RuntimeError(
-            f"flowkit.distributed.start joins the processes itself, received a group of {backends.processes()} that "
+            f"flowkit.distributed.start joins the processes itself, received a group of {engine.processes()} that "
             "has been joined. Leave out the other call."
         )
     address = _address(launch)
     try:
         if address is not None:
             meet(address, launch.processes, launch.rank, seconds)
-        backends.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
+        engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
     except NotImplementedError:
         raise
     except (RuntimeError, OSError) as error:
@@ -88,7 +89,7 @@ def _join(launch, seconds):
 
 def _address(launch):
     """Return the "host:port" where process 0 waits for the others; None if torchrun's agent connects them."""
-    if launch.launcher == "torchrun" and backends.name() == "torch":
+    if launch.launcher == "torchrun" and engine.name == "torch":
         return None
     if launch.address is None:
         raise ValueError(
@@ -115,12 +116,12 @@ def stop() -> None:
 
 def rank() -> int:
     """Return the number of this process in its group, from 0. After `stop` it is 0: use `is_main` there."""
-    return backends.process_rank()
+    return engine.process_rank()
 
 
 def world() -> int:
     """Return the number of processes in the group; 1 without a group."""
-    return backends.processes()
+    return engine.processes()
 
 
 def is_main() -> bool:

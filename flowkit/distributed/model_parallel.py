@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from flowkit import backends
+from flowkit.engines import engine
 
 # The axis of a `ConvNet`'s kernels, (height, width, in, out), that is split. The second layer reads its input split as
 # the first one leaves it, and the devices add up their parts of its output: nothing is exchanged between the two.
@@ -27,14 +27,14 @@ def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution
     >>> mesh = keras.distribution.DeviceMesh((1, 4), ("batch", "model"), devices)  # doctest: +SKIP
     >>> keras.distribution.set_distribution(model_parallel(mesh))  # doctest: +SKIP
     """
-    if backends.name() != "jax":
+    if engine.name != "jax":
         raise NotImplementedError(
-            f"model_parallel works on JAX, received the engine {backends.name()}, where Keras splits no weights: set "
+            f"model_parallel works on JAX, received the engine {engine.name}, where Keras splits no weights: set "
             "KERAS_BACKEND=jax, or make activations small with backprop='reversible'."
         )
-    if backends.processes() > 1:
+    if engine.processes() > 1:
         raise NotImplementedError(
-            f"model_parallel expects one process that sees all devices, received a group of {backends.processes()}: "
+            f"model_parallel expects one process that sees all devices, received a group of {engine.processes()}: "
             "start one process for the host."
         )
     if len(mesh.shape) < 2:

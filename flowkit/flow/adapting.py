@@ -2,9 +2,9 @@
 
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.contract.adaptation import adapt_layer, is_adapted, refuse_unadapted
 from flowkit.contract.noise import given
+from flowkit.engines import engine
 from flowkit.flow.dequantizing import dequantized
 from flowkit.flow.noise import counted
 
@@ -40,7 +40,7 @@ def adapt_embedding(flow, context, again):
 
 def check_adapted(flow):
     """Raise ContractError if a part of a built flow still waits for `adapt`."""
-    backends.settle(flow)
+    engine.settle(flow)
     if not flow.bijector._adapted:
         flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding, flow.dequantize):

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import Surjection
 from flowkit.contract.arguments import shown
 from flowkit.data.dequantize import Dequantize
+from flowkit.engines import engine
 from flowkit.flow.noise import counted
 
 
@@ -79,5 +79,5 @@ def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _with_noise(dequantize, x, noise):
-    with backends.no_grad():
+    with engine.no_grad():
         return tuple(ops.convert_to_numpy(part) for part in dequantize(x, noise=noise))

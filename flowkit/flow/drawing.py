@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.contract.arguments import shown
+from flowkit.engines import engine
 from flowkit.flow.in_batches import default_batch_size, one_of_few, padded
 
 _SEEDS = 2**31  # what every engine takes as a seed
@@ -63,8 +63,8 @@ class Latents:
                 context = tree.map_structure(
                     lambda c: ops.convert_to_tensor(padded(c[rows], drawn - count)), context
                 )
-            with backends.no_grad():
-                z = backends.draw_alone(
+            with engine.no_grad():
+                z = engine.draw_alone(
                     lambda generator: self._base.sample(
                         (drawn, *self.shape[1:]),
                         temperature=self._temperature,

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.frozen import frozen
 from flowkit.contract.inside import layers_inside
+from flowkit.engines import engine
 from flowkit.flow.artifacts import FORMATS, check_name, require
 from flowkit.flow.context import check_context
 from flowkit.flow.dequantizing import refuse_varying, undithered
@@ -88,7 +88,7 @@ class Exported(Inference):
     def _written(self, format, model, path, inputs, known) -> float:
         """Write a file in the first of the engine's ways by which it agrees; how much it differs."""
         errors: list[Exception] = []
-        for way in range(backends.ways_to_write(format)):
+        for way in range(engine.ways_to_write(format)):
             try:
                 return self._written_so(format, model, path, inputs, known, way)
             except Exception as error:  # what the exporter does not know, or has got wrong

@@ -2,9 +2,9 @@
 
 from typing import Any, Self
 
-from flowkit import backends
 from flowkit.contract.adaptation import is_adapted
 from flowkit.data.batch_order import Batches
+from flowkit.engines import engine
 from flowkit.flow.adapting import adapt_dequantizer, adapt_parts
 from flowkit.flow.before_training import check_training, refuse_class_weight, with_first
 from flowkit.flow.context import refuse_unread
@@ -85,7 +85,7 @@ class Fitting(OnBatch):
                     **kwargs,
                 )
             finally:
-                backends.after_fit(self)
+                engine.after_fit(self)
 
     @alone
     def evaluate(
@@ -139,5 +139,5 @@ class Fitting(OnBatch):
         x, context = rows_of_all(*chosen_rows(self, *self._check(x, context)))
         self._build_on(x, context)
         y = adapt_dequantizer(self, x, again)
-        with backends.no_grad():
+        with engine.no_grad():
             adapt_parts(self, y, context, again, counted_for(self, y.shape, 0, inverse=False))

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import FlowLayer
 from flowkit.contract.arguments import shown
 from flowkit.contract.building import build_for
@@ -15,6 +14,7 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
+from flowkit.engines import engine
 from flowkit.flow.context import refuse_other_classes
 from flowkit.flow.dequantizing import check_dequantizer, draws_elsewhere
 from flowkit.flow.embedding import build_embedding, check_embedding
@@ -133,7 +133,7 @@ class Flow(Saved, Fitting, Exported):
         x, volume = self._continuous(x)
         noise = self._noise_for(x)
         self._refresh(x, context, noise, training)
-        with backends.compiling_parts(when=self.jit_compile):
+        with engine.compiling_parts(when=self.jit_compile):
             return self._answered(x, context, noise, volume)
 
     def stateless_call(

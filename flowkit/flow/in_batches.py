@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
+from flowkit.engines import engine
 
 _ENTRIES = 2**18  # of one batch, if the caller does not say: about 330 images of 28x28
 
@@ -50,7 +50,7 @@ def run_in_batches(function, rows, count, batch_size):
 
 def one_of_few(count):
     """The next size from `count` up of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size."""
-    if not backends.compiles_answers():
+    if not engine.compiles_answers():
         return count
     step = 1 << max(0, (count - 1).bit_length() - 3)
     return 1 << (count - 1).bit_length() if count <= 16 else -(-count // step) * step

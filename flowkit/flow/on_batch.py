@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.flow.before_training import check_training, refuse_class_weight
 from flowkit.flow.context import refuse_unread
 from flowkit.flow.inputs import ready_on, to_score_on, unpack
@@ -40,7 +40,7 @@ class OnBatch(Training):
         refuse_unread(self, context)
         x, y = to_score_on(self, x, y, context, sample_weight)
         logs = super().train_on_batch(ready_on(self, x, math.inf), y, sample_weight, return_dict=return_dict)
-        backends.after_fit(self)
+        engine.after_fit(self)
         return logs
 
     @alone

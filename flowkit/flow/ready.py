@@ -7,13 +7,13 @@ from typing import Any
 
 import keras
 
-from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import context_shape
 from flowkit.data.frame import Columns
 from flowkit.data.lazy_images import LazyImages
+from flowkit.engines import engine
 from flowkit.flow.adapting import check_adapted
 from flowkit.flow.context import check_context
 from flowkit.flow.embedding import answers_of, embed
@@ -52,7 +52,7 @@ class Ready(keras.Model):
         )
 
     def _run(self, function, *args):
-        return self._compiled_function(function)(*(map_leaves(backends.as_input, a) for a in args))
+        return self._compiled_function(function)(*(map_leaves(engine.as_input, a) for a in args))
 
     @functools.cached_property
     def _compiled_function(self) -> Callable:
@@ -61,7 +61,7 @@ class Ready(keras.Model):
         A bound method is the same each time that it is asked for; a closure is not, and may have closed over
         something else.
         """
-        return functools.lru_cache(maxsize=32)(lambda function: backends.compile_inference(function, self))
+        return functools.lru_cache(maxsize=32)(lambda function: engine.compile_inference(function, self))
 
     def _batch_size(self, size):
         if size is None:

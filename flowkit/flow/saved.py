@@ -15,10 +15,10 @@ import keras
 import numpy as np
 
 import flowkit
-from flowkit import backends
 from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
+from flowkit.engines import engine
 from flowkit.flow.same_bytes import put_in_place
 from flowkit.flow.turns import Turns, alone
 from flowkit.presets.errors import PresetError, import_first, unregistered
@@ -47,7 +47,7 @@ class Saved(keras.Model):
         """Keras's `save`: the same bytes for the same flow, in place of an older file only once they are written."""
         with self.turns.answer("save"):
             self._refuse_late()
-            backends.settle(self)
+            engine.settle(self)
             path = Path(os.path.realpath(filepath))  # a link stays one
             ours = "://" not in str(filepath) and (path.suffix == ".keras" or zipped is False)
             if not ours or (path.exists() and not overwrite):  # Keras uploads it, refuses the name or asks
@@ -127,7 +127,7 @@ class Saved(keras.Model):
             "versions": {
                 "flowkit": flowkit.__version__,
                 "keras": keras.__version__,
-                backends.name(): backends.version(),
+                engine.name: engine.version(),
             },
         }
         write_preset(folder, lambda path: _save_unpacked(flow, path), {**told, **(about or {})}, extra)
@@ -178,7 +178,7 @@ class Saved(keras.Model):
     def get_weights(self) -> Any:
         """Keras's."""
         with self.turns.answer("get_weights"):
-            backends.settle(self)
+            engine.settle(self)
             return super().get_weights()
 
     @alone
@@ -190,7 +190,7 @@ class Saved(keras.Model):
     def save_own_variables(self, store: Any) -> None:
         with self.turns.answer("save"):
             self._refuse_late()
-            backends.settle(self)
+            engine.settle(self)
             super().save_own_variables(store)
 
     def _refuse_late(self):
@@ -201,7 +201,7 @@ class Saved(keras.Model):
     def load_own_variables(self, store: Any) -> None:
         refuse_late(self.base, self._late)
         with self.turns.alone("load_weights"):
-            backends.settle(self)
+            engine.settle(self)
             super().load_own_variables(store)
 
 

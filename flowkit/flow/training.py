@@ -7,11 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import FlowLayer
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.flow.counting import mean
 from flowkit.flow.dequantizing import draws_elsewhere, refuse_varying, varies
 from flowkit.flow.inputs import unpack
@@ -85,7 +85,7 @@ class Training(keras.Model):
             self._refresh(y, seen, self._noise_for(y), training=True)
         self._asked = True  # an objective may call the flow, which answers with log_prob
         try:
-            with backends.compiling_parts(when=self.jit_compile):
+            with engine.compiling_parts(when=self.jit_compile):
                 losses = self.objective(self, x, context)
         finally:
             self._asked = False
@@ -103,7 +103,7 @@ class Training(keras.Model):
 
     def train_step(self, *data: Any) -> Any:
         """Keras's training step, with gradients averaged over the processes of a group."""
-        return backends.train_step(self, super().train_step, *data)
+        return engine.train_step(self, super().train_step, *data)
 
     def _get_jax_state(self, **kinds):
         """Keras's state for a step on JAX. The model keeps its weights: the step may fail before it reads them."""
@@ -160,7 +160,7 @@ class Training(keras.Model):
         loss = mean(losses)
         for extra in self.losses:
             loss = loss + extra
-        return backends.replica_share(loss)
+        return engine.replica_share(loss)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The loss; and of data whose log_prob is known, nll and bits_per_dim."""
@@ -173,10 +173,10 @@ class Training(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Keras's, of the rows of all processes that train the model."""
         # Those of Keras 3.16's own way of training in a group are of all rows already.
-        if backends.processes() == 1 or getattr(self, "ddp_model", None) is not None:
+        if engine.processes() == 1 or getattr(self, "ddp_model", None) is not None:
             return super().get_metrics_result()
         variables = self.metrics_variables
-        values = backends.summed([variable.value for variable in variables])
+        values = engine.summed([variable.value for variable in variables])
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return super().get_metrics_result()
 
@@ -193,7 +193,7 @@ class Training(keras.Model):
 
         Nor in a group of processes, which talk in the middle of a step.
         """
-        if backends.processes() > 1:
+        if engine.processes() > 1:
             return False
         chains = [layer for layer in self._flatten_layers() if getattr(layer, "composite", False)]
         if any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
@@ -207,7 +207,7 @@ class Training(keras.Model):
     def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
         with self.turns.answer("save"):
-            backends.settle(self)  # the rate of the optimizer is one of its variables
+            engine.settle(self)  # the rate of the optimizer is one of its variables
             config = super().get_compile_config()
         return config and engine_neutral(config) | stored(self.objective)
 

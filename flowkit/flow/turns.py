@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from flowkit import backends
+from flowkit.engines import engine
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -91,9 +91,9 @@ def put_back(flow: Any, name: str) -> None:
 
     So a callback may ask for them. In another thread it is refused, as `name`.
     """
-    if backends.holds_weights(flow):
+    if engine.holds_weights(flow):
         with flow.turns.answer(name):
-            backends.settle(flow)
+            engine.settle(flow)
 
 
 def alone(method: Method) -> Method:
@@ -102,7 +102,7 @@ def alone(method: Method) -> Method:
     @functools.wraps(method)
     def in_turn(self, *args, **kwargs):
         with self.turns.alone(method.__name__):
-            backends.settle(self)  # a callback may call it in the middle of an epoch
+            engine.settle(self)  # a callback may call it in the middle of an epoch
             return method(self, *args, **kwargs)
 
     return cast(Method, in_turn)

@@ -5,12 +5,12 @@ import functools
 import numpy as np
 from keras import tree
 
-from flowkit import backends
 from flowkit.contract.adaptation import adapt_inside, is_adapted
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.flow.adapting import adapt_embedding
 from flowkit.flow.context import check_context
 from flowkit.flow.in_a_group import check_division
@@ -30,7 +30,7 @@ def adapt_to_draws(flow, context, again):
     context = check_context(flow, context)
     latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
     size = _DRAWS if context is None else count(context)
-    with backends.no_grad():
+    with engine.no_grad():
         seen = adapt_embedding(flow, context, again)
 
         def draw():

@@ -107,7 +107,7 @@ class Subject:
             ) from error
 
     def make(self, dtype=None):
-        """Return a new, unbuilt layer; `dtype` "float64" inside `backends.float64()` makes one of that precision."""
+        """Return a new, unbuilt layer; `dtype` "float64" inside `engine.float64()` makes one of that precision."""
         return self._make() if self.given is None else self._make(dtype)
 
     def _choose_events(self, chosen, most):

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.training.atomic import atomic_path
 
 FORMAT = 1
@@ -134,8 +134,8 @@ def describe(epochs: int, step: int, data_seed: int | None, data: str | None, ca
     """Describe a checkpoint that is written here and now, as JSON takes it."""
     return {
         "format": FORMAT,
-        "engine": backends.name(),
-        "engine_version": backends.version(),
+        "engine": engine.name,
+        "engine_version": engine.version(),
         "keras_version": keras.__version__,
         "epoch": epochs,
         "step": step,
@@ -172,9 +172,9 @@ def check_origin(
     """Raise CheckpointError if training cannot go on from file `name`, and warn if not bit for bit."""
     if meta["format"] != FORMAT:
         raise CheckpointError(f"{name} has format {meta['format']}: expected {FORMAT}")
-    if meta["engine"] != backends.name():
+    if meta["engine"] != engine.name:
         raise CheckpointError(
-            f"{name} was written by {meta['engine']}, this session runs {backends.name()}: an exact continuation needs "
+            f"{name} was written by {meta['engine']}, this session runs {engine.name}: an exact continuation needs "
             f"KERAS_BACKEND={meta['engine']}"
         )
     if meta["data_seed"] != data_seed:
@@ -189,7 +189,7 @@ def check_origin(
     if received != expected:
         raise CheckpointError(f"{name} holds the state of the callbacks {received}: expected {expected}")
     then = f"keras {meta['keras_version']}, {meta['engine']} {meta['engine_version']}"
-    now = f"keras {keras.__version__}, {backends.name()} {backends.version()}"
+    now = f"keras {keras.__version__}, {engine.name} {engine.version()}"
     if then != now:
         warnings.warn(
             f"{name} was written with {then}, this session has {now}: training goes on, but perhaps not bit for bit",
@@ -238,7 +238,7 @@ def state(model: keras.Model) -> Arrays:
 def metrics_state(model: keras.Model) -> Arrays:
     """Return the running means as arrays, those of the rows of all processes of a group; all of them call it."""
     variables = named_metrics(model)
-    sums = backends.summed([variable.value for variable in variables.values()])
+    sums = engine.summed([variable.value for variable in variables.values()])
     return {key: _storable(ops.convert_to_numpy(value)) for key, value in zip(variables, sums, strict=True)}
 
 
@@ -266,7 +266,7 @@ def assign(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
 def assign_metrics(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
     """Assign the running means of `metrics_state`; in a group the main process keeps them for all."""
     assign(arrays, variables)
-    backends.left_to_main(variables.values())
+    engine.left_to_main(variables.values())
 
 
 def assign_best(arrays: Arrays, callbacks: Callbacks, model: keras.Model) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.one_line import one_line
+from flowkit.engines import engine
 from flowkit.training.guard import GuardedOptimizer
 
 
@@ -88,7 +88,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
     def _count(self, name):
         if not self._optimizer.built:
             return 0
-        return int(ops.convert_to_numpy(backends.current(self._trained, getattr(self._optimizer, name))))
+        return int(ops.convert_to_numpy(engine.current(self._trained, getattr(self._optimizer, name))))
 
 
 def guarded(optimizer):

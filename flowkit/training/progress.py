@@ -12,9 +12,10 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from flowkit import backends, distributed
+from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.one_line import one_line
+from flowkit.engines import engine
 
 _QUIET = 60  # seconds without a line, if there is no bar
 _COMPILING = "compiling the training step; this happens once"
@@ -185,7 +186,7 @@ class Patience(threading.Timer):
 def _compiles(model):
     """Return True if the first step takes its time for a program that the others only run."""
     # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-    return not model.run_eagerly and (model.jit_compile or backends.name() == "tensorflow")
+    return not model.run_eagerly and (model.jit_compile or engine.name == "tensorflow")
 
 
 def _clock(seconds):

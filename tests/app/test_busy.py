@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from flowkit import backends
 from flowkit.app.engine import note_slow_engine
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.one_engine
 def test_it_is_said_for_torch_on_busy_processors(monkeypatch, capsys, load, threads, said):
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(backends, "devices", lambda: ["cpu (2 threads)"])
-    monkeypatch.setattr(backends, "gpu_build", lambda: None)
+    monkeypatch.setattr(engine, "devices", lambda: ["cpu (2 threads)"])
+    monkeypatch.setattr(engine, "gpu_build", lambda: None)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if threads:
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
     note_slow_engine()
     text = capsys.readouterr().err
-    assert ("OMP_NUM_THREADS=1" in text) is (said and backends.name() == "torch")
+    assert ("OMP_NUM_THREADS=1" in text) is (said and engine.name == "torch")
 
 
 @pytest.mark.one_engine
@@ -40,8 +40,8 @@ def test_it_is_said_for_torch_on_busy_processors(monkeypatch, capsys, load, thre
 def test_it_is_said_that_training_is_on_cpu_where_a_card_was_looked_for(
     monkeypatch, capsys, build, devices, hidden, said
 ):
-    monkeypatch.setattr(backends, "gpu_build", lambda: build)
-    monkeypatch.setattr(backends, "devices", lambda: devices)
+    monkeypatch.setattr(engine, "gpu_build", lambda: build)
+    monkeypatch.setattr(engine, "devices", lambda: devices)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if hidden is not None:
@@ -49,10 +49,10 @@ def test_it_is_said_that_training_is_on_cpu_where_a_card_was_looked_for(
     note_slow_engine()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == said
-    assert all(f"training is on CPU: {backends.name()}" in line and build in line for line in lines)
+    assert all(f"training is on CPU: {engine.name}" in line and build in line for line in lines)
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="PyTorch's builds")
+@pytest.mark.skipif(engine.name != "torch", reason="PyTorch's builds")
 @pytest.mark.parametrize(
     ("cuda", "hip", "told"), [("12.6", None, "CUDA 12.6"), (None, "6.2", "ROCm 6.2"), (None, None, None)]
 )
@@ -61,4 +61,4 @@ def test_a_build_for_gpus_says_for_which(monkeypatch, cuda, hip, told):
 
     monkeypatch.setattr(torch.version, "cuda", cuda)
     monkeypatch.setattr(torch.version, "hip", hip)
-    assert backends.gpu_build() == told
+    assert engine.gpu_build() == told

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from flowkit import backends, training
+from flowkit import training
 from flowkit.app import main
+from flowkit.engines import engine
 
 RECIPE = """\
 [model]
@@ -65,7 +66,7 @@ def runs(tmp_path_factory):
     whole, killed = folder / "whole", folder / "killed"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, "train", str(recipe), "--out", str(killed)],
-        env=os.environ | {"KERAS_BACKEND": backends.name()},
+        env=os.environ | {"KERAS_BACKEND": engine.name},
         check=False,
     )
     assert done.returncode == -signal.SIGKILL

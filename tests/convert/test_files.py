@@ -1,5 +1,6 @@
 """Reading foreign files, on whichever engine runs, and without running what they may hold."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -137,6 +138,13 @@ def test_an_npz_is_measured_before_it_is_read(tmp_path):
         refused(path, r"expected an \.npz file of plain arrays")
 
 
+@pytest.mark.parametrize("name", ["weights.npz", "weights.pt"])
+def test_a_pipe_is_not_opened(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="expected a regular file"):
+        read_variables(tmp_path / name)
+
+
 def test_bfloat16_of_tensorflow_is_read(tmp_path):
     tf = pytest.importorskip("tensorflow")
     numbers = tf.constant([0.5, -3.0])
@@ -176,6 +184,6 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 @pytest.mark.parametrize(("package", "name"), [("tensorflow", "model.ckpt.index"), ("torch", "model.pt")])
 def test_a_missing_engine_is_named(monkeypatch, tmp_path, package, name):
     (tmp_path / name).touch()
-    monkeypatch.setattr("flowkit.backends.foreign_files.installed", lambda engine: engine != package)
+    monkeypatch.setattr("flowkit.engines.foreign_files.installed", lambda engine: engine != package)
     with pytest.raises(ImportError, match=rf"needs {package}: .*`pip install {package}`"):
         read_variables(tmp_path / name)

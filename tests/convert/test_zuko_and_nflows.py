@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from arrays import array
 
-from flowkit import backends
 from flowkit.convert import from_nflows, from_zuko
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -17,7 +17,7 @@ ALIKE = {"rtol": 1e-9, "atol": 1e-9}
 
 @pytest.fixture(autouse=True)
 def in_float64():
-    with backends.float64():
+    with engine.float64():
         yield
 
 

@@ -5,8 +5,9 @@ import socket
 import keras
 import pytest
 
-from flowkit import backends, distributed
+from flowkit import distributed
 from flowkit.distributed import group
+from flowkit.engines import engine
 
 LAUNCHED = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
 LAUNCHERS = ("RANK", "KERAS_DISTRIBUTION_NUM_PROCESSES", "JAX_COORDINATOR_ADDRESS", "SLURM_STEP_NUM_TASKS")
@@ -30,7 +31,7 @@ def test_others_that_do_not_come_are_told_with_the_time_that_they_had(monkeypatc
 
     monkeypatch.setattr(group, "meet", lambda *given: None)
 
-    monkeypatch.setattr(backends, "join", join)
+    monkeypatch.setattr(engine, "join", join)
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(RuntimeError) as told:
@@ -49,7 +50,7 @@ def test_start_raises_if_nobody_is_there(monkeypatch, rank, host):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setattr(backends, "join", lambda *given: pytest.fail("the engine would abort"))
+    monkeypatch.setattr(engine, "join", lambda *given: pytest.fail("the engine would abort"))
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"{host}:{port}")
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     monkeypatch.setenv("JAX_PROCESS_ID", str(rank))
@@ -68,12 +69,12 @@ def test_a_process_alone_is_seeded_once(monkeypatch):
     assert seeds == [3]
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="of PyTorch")
+@pytest.mark.skipif(engine.name != "torch", reason="of PyTorch")
 @pytest.mark.parametrize(("local_rank", "device"), [(None, 0), (2, 2), (5, 1)])
 def test_on_pytorch_each_process_of_a_host_takes_a_gpu_of_its_own(monkeypatch, local_rank, device):
     import torch
 
-    from flowkit.backends.torch import group as own
+    from flowkit.engines import torch_group as own
 
     done = []
     store = torch.distributed.HashStore()
@@ -86,11 +87,11 @@ def test_on_pytorch_each_process_of_a_host_takes_a_gpu_of_its_own(monkeypatch, l
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
-    backends.join("first:1", 8, 1, local_rank, 60)
+    engine.join("first:1", 8, 1, local_rank, 60)
     assert done == [device, ("cpu:gloo,cuda:nccl", 1)]  # the device first: NCCL takes the current one
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="of JAX")
+@pytest.mark.skipif(engine.name != "jax", reason="of JAX")
 @pytest.mark.parametrize(
     ("local_rank", "shown", "devices"), [(None, "", None), (2, "", [2]), (2, "0,1,2", [2]), (2, "2", None)]
 )
@@ -99,14 +100,14 @@ def test_on_jax_each_process_of_a_host_takes_a_gpu_unless_the_launcher_has_dealt
 ):
     import jax
 
-    from flowkit.backends.jax import group as own
+    from flowkit.engines import jax_group as own
 
     asked = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **more: asked.append((given, more)))
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     monkeypatch.setattr(own, "use_devices", lambda: None)
-    backends.join("first:1", 4, 1, local_rank, 60)
+    engine.join("first:1", 4, 1, local_rank, 60)
     (((address, count, rank), more),) = asked
     assert (address, count, rank, more["local_device_ids"]) == ("first:1", 4, 1, devices)
     assert more["initialization_timeout"] == 60

@@ -4,10 +4,10 @@ import signal
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 from tests.distributed.launching import SECONDS
 
-pytestmark = pytest.mark.skipif(backends.name() not in ("torch", "jax"), reason="one process on this engine")
+pytestmark = pytest.mark.skipif(engine.name not in ("torch", "jax"), reason="one process on this engine")
 
 PROGRAM = """
 from flowkit import distributed
@@ -19,7 +19,7 @@ if distributed.is_main():
 
 
 def test_a_process_that_leaves_early_ends_all(tmp_path, launch):
-    group = launch(tmp_path, "-c", PROGRAM, engine=backends.name(), CUDA_VISIBLE_DEVICES="")
+    group = launch(tmp_path, "-c", PROGRAM, engine=engine.name, CUDA_VISIBLE_DEVICES="")
     assert group.wait() == [1, 1]
     left = "process 1 of 2 has left the group, since its program came to an end or called flowkit.distributed.stop()"
     for rank in (0, 1):
@@ -27,8 +27,8 @@ def test_a_process_that_leaves_early_ends_all(tmp_path, launch):
 
 
 STOPPED = {
-    "torch": "from flowkit.backends.torch import group; group._SILENCE = 5.0",
-    "jax": "from flowkit.backends.jax import group; group._HEARTBEAT = 10",
+    "torch": "from flowkit.engines import torch_group as group; group._SILENCE = 5.0",
+    "jax": "from flowkit.engines import jax_group as group; group._HEARTBEAT = 10",
 }
 PROGRAM_THAT_STOPS = """
 import os, signal
@@ -43,11 +43,11 @@ distributed.barrier()
 
 
 def test_a_stopped_process_ends_the_other(tmp_path, launch):
-    program = PROGRAM_THAT_STOPS.format(quick=STOPPED[backends.name()])
-    group = launch(tmp_path, "-c", program, engine=backends.name(), CUDA_VISIBLE_DEVICES="")
+    program = PROGRAM_THAT_STOPS.format(quick=STOPPED[engine.name])
+    group = launch(tmp_path, "-c", program, engine=engine.name, CUDA_VISIBLE_DEVICES="")
     code = group.processes[0].wait(SECONDS)
     group.kill()
-    if backends.name() == "torch":
+    if engine.name == "torch":
         assert code == 1
         assert "flowkit: another process of the group has ended or does not answer" in group.said(0)
     else:

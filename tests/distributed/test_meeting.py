@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from flowkit import backends
 from flowkit.distributed import meeting
 from flowkit.distributed.meeting import meet
+from flowkit.engines import engine
 
 HOST = "127.0.0.1"
 SOON = 20.0  # seconds that no test should need
@@ -118,7 +118,7 @@ else:
 """
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="JAX has no exchange of objects")
+@pytest.mark.skipif(engine.name != "torch", reason="JAX has no exchange of objects")
 def test_no_pickle_of_another_process_is_read(tmp_path, launch):
     group = launch(tmp_path, "-c", PICKLES, engine="torch", CUDA_VISIBLE_DEVICES="")
     assert group.wait()[0] == 0, group.said(0)

@@ -5,12 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from flowkit import backends, data
+from flowkit import data
+from flowkit.engines import engine
 from flowkit.training import read_log
 from tests.distributed.small_flow import X, flow, go_on
 
 pytestmark = pytest.mark.skipif(
-    backends.name() not in ("torch", "jax"), reason="one process on this engine, which test_group.py asks"
+    engine.name not in ("torch", "jax"), reason="one process on this engine, which test_group.py asks"
 )
 
 
@@ -73,7 +74,7 @@ def test_one_seed_is_stored_and_rows_get_numbers_of_their_own(came_of):
     main, other = came_of("noise", 2, 0), came_of("noise", 2, 1)
     assert (main["after"] == other["after"]).all()
     assert main["after"][1] > main["before"][1]
-    if backends.name() == "torch":  # on JAX one program draws for all rows
+    if engine.name == "torch":  # on JAX one program draws for all rows
         assert not (main["drawn"] == other["drawn"]).any()
 
 

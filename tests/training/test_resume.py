@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from standin import compiled, identical, rows, values
 
-from flowkit import backends, training
+from flowkit import training
 from flowkit.data import batches
+from flowkit.engines import engine
 from flowkit.training import checkpoint
 
 EPOCHS = 6
@@ -107,7 +108,7 @@ train(sys.argv[1], extra=[Kill()])
 def test_killed_in_the_middle_of_an_epoch_then_resumed_equals_uninterrupted(tmp_path):
     path = tmp_path / "killed.npz"
     script = [sys.executable, "-c", KILLED_IN_EPOCH_4, str(path), str(Path(__file__).parent)]
-    environment = os.environ | {"KERAS_BACKEND": backends.name()}
+    environment = os.environ | {"KERAS_BACKEND": engine.name}
     done = subprocess.run(script, check=False, env=environment)
     assert done.returncode == -signal.SIGKILL
     assert json.loads(str(np.load(path)["meta"]))["epoch"] == 3

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors import Chain, Repeat
 from flowkit.contract.inside import layers_inside
+from flowkit.engines import engine
 from flowkit.testing.clause import clause
 from flowkit.testing.clauses.weights import adapt, depends_on_data
 from flowkit.testing.functions import tensors
@@ -73,7 +73,7 @@ def _same_gradients(trial, inverse, points):
     """Compare the gradients of a function of both outputs for the rows of each weight with those for the copies'."""
     layer, unit = trial.layer64, trial.unit_of(inverse)
     columns = [column for part in _repeats(layer) for column in part.trainable_variables]
-    with backends.float64():
+    with engine.float64():
         (x,) = tensors(points)
         named = trial.subject.named(layer, x.shape, trial.context, inverse, trial.noise(inverse))
 
@@ -83,7 +83,7 @@ def _same_gradients(trial, inverse, points):
                     value, log_det = layer(x, inverse=inverse, **named)
                 return ops.sum(ops.sin(value)) + ops.sum(log_det)
 
-            _, found = backends.gradients(loss, [ops.convert_to_tensor(v) for v in variables])
+            _, found = engine.gradients(loss, [ops.convert_to_tensor(v) for v in variables])
             return [np.asarray(ops.convert_to_numpy(grad), "float64") for grad in found]
 
         received = gradients(columns)

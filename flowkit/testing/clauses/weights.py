@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.bijectors.repeat import Rows, split_copies
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import count
+from flowkit.engines import engine
 from flowkit.testing import inputs
 from flowkit.testing.clause import clause
 from flowkit.testing.copies import STEPS, recreate, refresh
@@ -195,7 +195,7 @@ def _handed(layer, other, points, context, inverse):
         require(found[:1] == (2,), expected, f"shape {found}")
     own, _ = split_copies(own, 2)
     options = {} if own is None else {"derived": own}
-    with backends.no_grad():
+    with engine.no_grad():
         y, log_det = layer.run(x, context, inverse=inverse, **options)
     return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(points),))
 
