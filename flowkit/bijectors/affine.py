@@ -92,7 +92,7 @@ class Scale(Bijector):
 
 
 def _channel_weight(layer, name, given, channels):
-    """A weight of shape (channels,): fixed to what was given, or learned from zero."""
+    """Return a weight of shape (channels,): fixed to what was given, or learned from zero."""
     if given is None:
         return layer.add_weight(shape=(channels,), initializer="zeros", name=name)
     value = np.asarray(given, "float64")

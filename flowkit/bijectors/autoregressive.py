@@ -94,7 +94,7 @@ class Autoregressive(Steered):
         return super()._derive(x_shape, inverse) if in_turn is None else in_turn.derive()
 
     def _in_turn(self):
-        """What answers for one entry after another, or None: a transform that differs by column is given all."""
+        """Return the conditioner's `in_turn`, or None; a transform that differs by column needs all entries at once."""
         return None if self.transform.by_column else in_turn_of(self.conditioner)
 
     def _seen(self, x, context):
@@ -127,7 +127,7 @@ class Autoregressive(Steered):
         return self._moves.forward(x, *self._prepare(x, context, derived))
 
     def _find(self, z, context, derived):
-        """(x, log dx/dz) of `z`, both in order."""
+        """Return (x, log dx/dz) of `z`, both in order."""
         in_turn = self._in_turn()
         if in_turn is not None:
             begun = in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)

@@ -42,7 +42,7 @@ class SteeredByContext(Conditioned):
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
 
     def _starts(self, size: int) -> dict[str, np.ndarray]:
-        """Where the parameters start, by their names."""
+        """Return where the parameters start, by their names."""
         raise NotImplementedError
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
@@ -67,7 +67,7 @@ class SteeredByContext(Conditioned):
 
 
 def bend(s: Any, m: Any) -> tuple[Any, Any]:
-    """(s + m tanh(s), log of its derivative) for each entry; m > -1, so that it increases.
+    """Return (s + m tanh(s), log of its derivative) for each entry; m > -1, so that it increases.
 
     >>> [round(float(a), 4) for a in bend(0.0, 1.0)]  # log 2
     [0.0, 0.6931]
@@ -78,7 +78,7 @@ def bend(s: Any, m: Any) -> tuple[Any, Any]:
 
 
 def unbend(y: Any, m: Any) -> Any:
-    """s with s + m tanh(s) = y for each entry, which lies within |m| of y; its gradients are exact."""
+    """Return s with s + m tanh(s) = y for each entry, which lies within |m| of y; its gradients are exact."""
     reach = ops.abs(m)
     return solve_increasing(lambda s: bend(s, m), y, y - reach, y + reach)
 
@@ -109,7 +109,7 @@ class Planar(SteeredByContext):
         return {"u": np.zeros(size), "w": w, "b": np.zeros(())}
 
     def _bending(self, context):
-        """u', w, b and m = w . u'."""
+        """Return u', w, b and m = w . u'."""
         u, w, b = self._steered(context)
         along, square = _dot(w, u), _dot(w, w)
         m = scale(along) - 1
@@ -155,12 +155,12 @@ class Radial(SteeredByContext):
         return {"c": rng(self.seed).normal(size=size), "alpha": np.array(0.5), "beta": np.zeros(())}
 
     def _around(self, context):
-        """c, alpha and beta / alpha."""
+        """Return c, alpha and beta / alpha."""
         c, alpha, beta = self._steered(context)
         return c, softplus(alpha) + 1e-3, scale(beta) - 1
 
     def _stretch(self, away, r, alpha, ratio):
-        """log(1 + beta / (alpha + r)) and the log-det, at distance r."""
+        """Return log(1 + beta / (alpha + r)) and the log-det, at distance r."""
         share = alpha / (alpha + r)
         log_stretch = ops.log1p(ratio * share)
         return log_stretch, (away.shape[-1] - 1) * log_stretch + ops.log1p(ratio * share * share)
@@ -255,5 +255,5 @@ class Sylvester(SteeredByContext):
 
 
 def _times(matrix, x):
-    """The product of (batch or 1, n, k) matrices and vectors (batch, k)."""
+    """Return the product of (batch or 1, n, k) matrices and vectors (batch, k)."""
     return matmul(matrix, x[..., None])[..., 0]

@@ -59,7 +59,7 @@ class BlockAutoregressive(Conditioned):
 
     @property
     def _sizes(self):
-        """How many units an entry has, from layer to layer."""
+        """Return how many units an entry has, from layer to layer."""
         return [1, *[self.units] * self.depth, 1]
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
@@ -98,7 +98,7 @@ class BlockAutoregressive(Conditioned):
         return layers
 
     def _start(self, layer):
-        """Where positive weights start: the mean of what they are given, by the gain that bending takes away."""
+        """Return where positive weights start: the mean of what they are given, by the gain that bending takes away."""
         return self._gain / self.units if layer else 1.0
 
     def _run(self, x, layers, given=None):
@@ -125,7 +125,7 @@ class BlockAutoregressive(Conditioned):
         least = self._least_slope(layers)
 
         def found(x):
-            """Each entry and its log dx/dz, right if those before it in `x` are."""
+            """Return each entry and its log dx/dz, right if those before it in `x` are."""
             heard = self._run(x, layers)[2]
 
             def along(x):

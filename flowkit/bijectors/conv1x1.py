@@ -82,7 +82,7 @@ class Conv1x1(Bijector):
         self.sign.assign(np.sign(diagonal))
 
     def inverse_matrix(self) -> Any:
-        """The inverse of W, by two triangular solves if W is factored."""
+        """Return the inverse of W, by two triangular solves if W is factored."""
         if not self.lu:
             return ops.inv(ops.convert_to_tensor(self.kernel))
         lower, upper = self._triangles()
@@ -92,7 +92,7 @@ class Conv1x1(Bijector):
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
-        """log|det W|, a scalar."""
+        """Return log|det W|, a scalar."""
         if self.lu:
             return ops.sum(self.log_s.value, axis=-1)
         # |det W| = |det R|. TensorFlow cannot compile slogdet for XLA, and its logdet takes W to be

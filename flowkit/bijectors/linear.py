@@ -55,7 +55,7 @@ class Linear(Bijector):
         raise NotImplementedError
 
     def log_abs_det(self) -> Any:
-        """log|det W|, a scalar."""
+        """Return log|det W|, a scalar."""
         raise NotImplementedError
 
     def factors(self, inverse: bool = False) -> tuple[Any, ...]:
@@ -63,7 +63,7 @@ class Linear(Bijector):
         return (self.matrix(inverse),)
 
     def _times(self, x, factors):
-        """x W, or x times the inverse of W, by its `factors`."""
+        """Return x W, or x times the inverse of W, by its `factors`."""
         return matmul(x, factors[0])
 
     def _derive(self, x_shape, inverse):
@@ -84,12 +84,12 @@ class Linear(Bijector):
 
 
 def eye(size: int, like: Any) -> Any:
-    """The identity matrix in the type of `like`."""
+    """Return the identity matrix in the type of `like`."""
     return ops.eye(size, dtype=like.dtype)
 
 
 def triangle(weight: Any, values: Any) -> Any:
-    """What a square weight holds above its diagonal, with `values` on the diagonal."""
+    """Return what a square weight holds above its diagonal, with `values` on the diagonal."""
     return ops.triu(weight, 1) + eye(weight.shape[-1], weight) * values[..., None, :]
 
 
@@ -138,7 +138,7 @@ class LULinear(Linear):
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
-        """sum(log|u_ii|)."""
+        """Return sum(log|u_ii|)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
 
@@ -147,7 +147,7 @@ SQUARINGS = 12
 
 
 def exponential(matrix: Any) -> Any:
-    """exp(M) = I + M + M^2 / 2 + ..., by scaling and squaring: the series of M / 2^s, squared s times.
+    """Return exp(M) = I + M + M^2 / 2 + ..., by scaling and squaring: the series of M / 2^s, squared s times.
 
     s is the least with which the largest sum of a column's sizes is at most 1/2, and then 16 terms, grouped by four
     (Paterson & Stockmeyer, 1973), leave less than float64 can show.
@@ -202,10 +202,10 @@ class MatrixExponential(Linear):
         self.exponent = new_weight(self, "M", start)
 
     def matrix(self, inverse: bool = False) -> Any:
-        """exp(M), or exp(-M)."""
+        """Return exp(M), or exp(-M)."""
         exponent = ops.convert_to_tensor(self.exponent)
         return exponential(-exponent if inverse else exponent)
 
     def log_abs_det(self) -> Any:
-        """trace(M)."""
+        """Return trace(M)."""
         return ops.sum(ops.diagonal(ops.convert_to_tensor(self.exponent), axis1=-2, axis2=-1), axis=-1)

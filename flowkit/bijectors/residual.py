@@ -46,7 +46,7 @@ class LogDetSeries:
             self.bias = left_out(c, self.most)
 
     def log_det(self, g: Callable[[Any], Any], x: Any, noise: Any) -> Any:
-        """The estimate for (batch, size) points x from uniform numbers, (batch,); g is differentiated at x.
+        """Return the estimate for (batch, size) points x from uniform numbers, (batch,); g is differentiated at x.
 
         Its value is that of the series. Its gradient is that of e^T J(x) u with u = e - J e + J^2 e - ..., a constant:
         d log det(I + J) = trace((I + J)^-1 dJ), so that one derivative is kept, and not all of the series.
@@ -82,7 +82,7 @@ class LogDetSeries:
         return 1 + ops.floor(ops.log1p(-noise[:, -1]) / math.log(self.keep))
 
     def _weight(self, k, draws):
-        """The weight of term k."""
+        """Return the weight of term k."""
         late = k - self.terms
         one = ops.ones_like(k)
         paid = ops.exp(-math.log(self.keep) * (ops.maximum(late, one) - 1))
@@ -90,7 +90,7 @@ class LogDetSeries:
 
 
 def left_out(c: float, terms: int) -> float:
-    """A bound of what the terms after the first add up to for each entry: c^k / k, summed over k > terms.
+    """Return a bound of what the terms after the first add up to for each entry: c^k / k, summed over k > terms.
 
     >>> left_out(0.5, 1)  # of log 2 - 1/2
     0.25
@@ -192,7 +192,7 @@ class Residual(Conditioned):
         return {"network": derive(self.conditioner, x_shape)}
 
     def _network(self, context, derived):
-        """g as a function of x, or of x and another context, such as one for more rows."""
+        """Return g as a function of x, or of x and another context, such as one for more rows."""
         own = derived["network"]
         return lambda x, given=context: ask(self.conditioner, x, given, self.compute_dtype, own)
 
@@ -213,7 +213,7 @@ class Residual(Conditioned):
         return x, -self._log_det(g, x, context, noise)
 
     def _find(self, g, z):
-        """x with x + g(x) = z, as a constant."""
+        """Return x with x + g(x) = z, as a constant."""
         fixed = ops.stop_gradient(z)
 
         def step(state):

@@ -14,7 +14,7 @@ from flowkit.numerics import matmul, norm, tanh
 
 
 def reflected(vectors: Any, columns: int | None = None) -> Any:
-    """The first `columns` (None: all) of the orthogonal matrix H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2.
+    """Return the first `columns` (None: all) of the orthogonal matrix H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2.
 
     `vectors` are (..., k, size), one v_i to a row, of any length but 0; the result is (..., size, columns). In
     compact WY form, I - V S^-1 V^T with S = striu(V^T V) + diag(|v_i|^2 / 2) for V with columns v_i (Joffrain et
@@ -51,7 +51,7 @@ Even = Annotated[int, even]
 
 
 def first_vectors(drawn: np.ndarray, init: str) -> np.ndarray:
-    """Where the vectors of a rotation start: as drawn, or in pairs of equal ones, which undo each other."""
+    """Return where the vectors of a rotation start: as drawn, or in pairs of equal ones, which undo each other."""
     return drawn if init == "random" else np.repeat(drawn[: len(drawn) // 2], 2, axis=0)
 
 
@@ -91,7 +91,7 @@ class HouseholderRotation(Linear):
         return ops.swapaxes(matrix, -1, -2) if inverse else matrix
 
     def log_abs_det(self) -> Any:
-        """0.0, as of every rotation."""
+        """Return 0.0, as of every rotation."""
         return 0.0
 
 
@@ -132,7 +132,7 @@ class CayleyRotation(Linear):
         return ops.solve(one + skew, one - skew)
 
     def log_abs_det(self) -> Any:
-        """0.0, as of every rotation."""
+        """Return 0.0, as of every rotation."""
         return 0.0
 
 
@@ -175,7 +175,7 @@ class QRLinear(Linear):
         return matmul(rotation, upper)
 
     def log_abs_det(self) -> Any:
-        """sum(log r_ii)."""
+        """Return sum(log r_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
 
@@ -222,7 +222,7 @@ class SVDLinear(Linear):
         return matmul(left * ops.exp(log_s)[..., None, :], right)
 
     def log_abs_det(self) -> Any:
-        """sum(log s)."""
+        """Return sum(log s)."""
         return ops.sum(self._log_s(), axis=-1)
 
 
@@ -284,7 +284,7 @@ class Woodbury(Linear):
         return eye(left.shape[-2], left) + matmul(left, right)
 
     def log_abs_det(self) -> Any:
-        """sum(log t_ii)."""
+        """Return sum(log t_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
     def _times(self, x, factors):

@@ -72,7 +72,7 @@ class Steered(Conditioned):
         self.transform = transform_of(transform)
 
     def _steered_spec(self, **changed):
-        """The spec that follows from the transform and the conditioner, but for what is `changed`."""
+        """Return the spec that follows from the transform and the conditioner, but for what is `changed`."""
         words = {
             "domain": self.transform.domain,
             "codomain": self.transform.codomain,
@@ -97,11 +97,11 @@ class Steered(Conditioned):
         return derive(self.conditioner, self._seen_shape(x_shape))
 
     def _seen_shape(self, x_shape):
-        """The shape of what the conditioner is asked with, for inputs of `x_shape`."""
+        """Return the shape of what the conditioner is asked with, for inputs of `x_shape`."""
         return x_shape
 
     def _answer(self, given, context, derived=None):
-        """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
+        """Return the conditioner's output for what it sees: (batch, *places, parameters, channels)."""
         return ask_dealt(
             self.conditioner,
             given,

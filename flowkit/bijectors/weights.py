@@ -11,7 +11,7 @@ from flowkit.numerics import softplus
 
 
 def rng(seed):
-    """A numpy generator, so that initial values are the same on every engine; None takes Keras's own seed."""
+    """Return a numpy generator, so that initial values are the same on every engine; None takes Keras's own seed."""
     if seed is None:
         seed = keras.initializers.RandomNormal().seed  # Keras's own default seed
     return np.random.default_rng(seed)
@@ -42,5 +42,5 @@ def scale(raw: Any) -> Any:
 
 
 def raw_scale(value: np.ndarray) -> np.ndarray:
-    """The raw numbers of which `scale` makes `value`, a numpy array above FLOOR."""
+    """Return the raw numbers of which `scale` makes `value`, a numpy array above FLOOR."""
     return np.log(np.expm1((value - FLOOR) / (1 - FLOOR))) - _UNIT

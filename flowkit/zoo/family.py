@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def reads(self) -> str:
-        """The word of `Conditioner` for networks that see data: whether they read a context too."""
+        """Return the word of `Conditioner` for networks that see data: whether they read a context too."""
         return "required" if self.context else "none"
 
     def network_of_context(self, hidden: Any) -> MLP | None:

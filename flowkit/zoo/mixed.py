@@ -46,20 +46,20 @@ class Mixed:
 
     @property
     def _digits(self):
-        """How many digits the places of columns have in binary."""
+        """Return how many digits the places of columns have in binary."""
         return max(1, (self.features - 1).bit_length())
 
     def _front(self) -> list[Any]:
-        """What brings each column to the scale that layers are made for."""
+        """Return the layers that bring each column to the scale of the others."""
         scaled = self._of_real(lambda: Chain([Standardize(), ActNorm(factor=1.0)]))
         return [Unconstrain(self.domains), *scaled]
 
     def marginals(self) -> Pointwise:
-        """A spline of each column by itself."""
+        """Return a spline of each column by itself."""
         return Pointwise(ByColumn(self.splines))
 
     def coupling(self, layer: int, hidden: Any, linear: str) -> list[Any]:
-        """The coupling of that number, 0 the first, and what stands before it.
+        """Return the coupling of that number, 0 the first, and what stands before it.
 
         Layers come in twos that change roles. Which columns are together is told by a digit of their places in binary,
         another for each two: after log2 of so many columns all have been changed given each other. With `linear`
@@ -72,7 +72,7 @@ class Mixed:
         return [*self._mixing(linear, layer), step]
 
     def autoregressive(self, layer: int, hidden: Any, linear: str) -> list[Any]:
-        """The autoregressive layer of that number, in one order or the other, and what stands before it.
+        """Return the autoregressive layer of that number, in one order or the other, and what stands before it.
 
         Each two layers have an order of their own: those first whose places have a 0 as the last digit in binary, then
         those with a 1; by the last two digits for the next two layers; and so on, which after log2 of so many columns

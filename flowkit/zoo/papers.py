@@ -34,7 +34,7 @@ class Paper:
         return f"{told}, {self.title} ({self.year}), https://arxiv.org/abs/{self.arxiv}"
 
     def bibtex(self) -> str:
-        """The paper as an entry for BibTeX."""
+        """Return the paper as an entry for BibTeX."""
         fields = {
             "author": self.authors,
             "title": f"{{{self.title}}}",  # as it is written, whatever the style does to titles
@@ -55,7 +55,7 @@ class Paper:
 
 
 def _plain(name):
-    r"""A name as people write it, of one in BibTeX's letters: {\`e} is an e and the sign above it.
+    r"""Return a name as people write it, of one in BibTeX's letters: {\`e} is an e and the sign above it.
 
     >>> _plain(r"Racani{\`e}re")
     'Racanière'
