@@ -10,7 +10,7 @@ from flowkit.contract.inside import keras_layers
 
 
 def normalizing(x):
-    """(shift, log_scale) for each channel, after which the batch `x` has mean 0 and variance 1.
+    """Return (shift, log_scale) for each channel, after which the batch `x` has mean 0 and variance 1.
 
     log_scale = -ln(sqrt(mean((x + shift)^2)) + 1e-6): as published for Glow, the deviation is the
     biased one.
@@ -33,7 +33,7 @@ def warn_of_constants(layer, log_scale):
 
 
 def adapted_flag(layer):
-    """The weight that says whether `adapt` was called: saved with the layer, never trained.
+    """Return the weight that says whether `adapt` was called: saved with the layer, never trained.
 
     Its name is how `adapted_flags` finds it, at any depth.
     """
@@ -41,12 +41,12 @@ def adapted_flag(layer):
 
 
 def adapted_flags(layer):
-    """The flags of `layer` and of the layers inside it; that of a `Repeat` has an entry for each copy."""
+    """Return the flags of `layer` and of the layers inside it; that of a `Repeat` has an entry for each copy."""
     return [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
 
 
 def is_adapted(layer):
-    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
+    """Return False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
 
     Raises what `convert_to_numpy` raises if the flags have no values at the moment, as in a step of another model.
     """
@@ -119,7 +119,7 @@ def adapt_inside(layer, ask, again):
 
 
 def _adapting_call(layer):
-    """What stands in for `layer.call` until it was called once."""
+    """Return a replacement of `layer.call` for its first call, which adapts the layer."""
 
     def call(*given, **options):
         vars(layer).pop("call", None)

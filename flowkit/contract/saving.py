@@ -6,7 +6,7 @@ from flowkit.contract.inside import keras_layers
 
 
 def engine_neutral(config):
-    """`config` with every class of an engine's own optimizers by its public name, at any depth.
+    """Return `config` with every class of an engine's own optimizers by its public name, at any depth.
 
     On torch Keras makes `keras.optimizers.Adam` an instance of a class that only exists if torch is
     installed, and stores that class: such a file would load nowhere else.
