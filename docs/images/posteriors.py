@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

@@ -6,7 +6,7 @@ Lines of the plane of latents, as a flow that was not trained carries them to da
 ever cross anew: the map can be undone.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -6,7 +6,7 @@ Ranks of the true parameter among posterior draws. They stay in the band if the 
 and leave it if it is a fifth too narrow or too wide.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

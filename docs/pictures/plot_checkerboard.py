@@ -6,7 +6,7 @@ Sharp edges, and holes in between: an autoregressive spline flow, which takes a 
 to sample.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

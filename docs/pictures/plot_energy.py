@@ -6,7 +6,7 @@ A flow trained by reverse KL, on a density that can be evaluated up to a constan
 that, points are draws.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

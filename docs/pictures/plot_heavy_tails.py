@@ -6,7 +6,7 @@ The same flow with a normal and with a Student-t base, on data with far outliers
 base's to give.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

@@ -6,7 +6,7 @@ Quantiles of the latents of test images: where they leave the line, tails are he
 density has them.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -6,7 +6,7 @@ The latents of two moons after each two layers of a flow; colours are the angle 
 last is what the base density scores.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

@@ -6,7 +6,7 @@ Dimmed images are likelier than those that the flow was trained on, and plain gr
 high likelihood does not mean that an image is typical.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -5,7 +5,7 @@ Without training
 A Gaussianization flow takes its weights from the data at once: ``adapt``, and no ``fit``.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

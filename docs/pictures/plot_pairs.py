@@ -5,7 +5,7 @@ Pairs of columns
 Four columns of different kinds, real, positive and a share, and what a flow of them draws.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

@@ -6,7 +6,7 @@ What a level holds shows when it is drawn anew: fine detail leaves first, what t
 to the last.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

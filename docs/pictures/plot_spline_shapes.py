@@ -6,7 +6,7 @@ A rational-quadratic spline for some raw numbers, as a network would answer, and
 above 0.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

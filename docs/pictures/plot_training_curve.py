@@ -6,7 +6,7 @@ Two flows of the same table. With 300 rows the large one learns them by heart, a
 other rows falls.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

@@ -5,7 +5,7 @@ Four kinds of transforms
 What a coupling or an autoregressive layer may do to a number; each increasing, so that it can be undone.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -5,7 +5,7 @@ Two moons
 A neural spline flow of two columns: the data, the density that it has learned, and what it draws.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras
