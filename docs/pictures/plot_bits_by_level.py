@@ -2,7 +2,7 @@
 Where the bits go
 =================
 
-Bits of test images by level of the Glow that comes with flowkit, one point for each image.
+Bits of test images by level of the shipped Glow, one point per image.
 """
 
 import flowkit  # before Keras, which chooses its backend on import

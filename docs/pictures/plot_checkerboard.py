@@ -2,8 +2,7 @@
 Checkerboard
 ============
 
-Sharp edges, and holes in between: an autoregressive spline flow, which takes a pass for each column
-to sample.
+Sharp edges with holes: an autoregressive spline flow, which samples in one pass per column.
 """
 
 import flowkit  # before Keras, which chooses its backend on import

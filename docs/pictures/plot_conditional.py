@@ -2,7 +2,7 @@
 One number, given another
 =========================
 
-The whole distribution of y for each x, not its mean alone: bands hold 50 % and 90 %.
+The distribution of y for each x: the bands contain 50 % and 90 %.
 """
 
 import flowkit  # before Keras, which chooses its backend on import

@@ -2,8 +2,8 @@
 Latents against the normal
 ==========================
 
-Quantiles of the latents of test images: where they leave the line, tails are heavier than the base
-density has them.
+Quantiles of the latents of test images: where they leave the line, their tails are heavier than those
+of the base density.
 """
 
 import flowkit  # before Keras, which chooses its backend on import

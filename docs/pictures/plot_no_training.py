@@ -2,7 +2,7 @@
 Without training
 ================
 
-A Gaussianization flow takes its weights from the data at once: ``adapt``, and no ``fit``.
+``adapt`` sets all weights of a Gaussianization flow from data, without ``fit``.
 """
 
 import flowkit  # before Keras, which chooses its backend on import

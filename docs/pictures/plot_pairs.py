@@ -2,7 +2,7 @@
 Pairs of columns
 ================
 
-Four columns of different kinds, real, positive and a share, and what a flow of them draws.
+Four columns of different kinds, real, positive and a share, and the samples of a flow.
 """
 
 import flowkit  # before Keras, which chooses its backend on import

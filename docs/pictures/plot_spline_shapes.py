@@ -2,8 +2,8 @@
 Shapes of a spline
 ==================
 
-A rational-quadratic spline for some raw numbers, as a network would answer, and its slope: always
-above 0.
+A rational-quadratic spline for raw numbers, as returned by a network, and its slope, which is always
+positive.
 """
 
 import flowkit  # before Keras, which chooses its backend on import

@@ -2,7 +2,7 @@
 Training and held out
 =====================
 
-Two flows of the same table. With 300 rows the large one learns them by heart, and its likelihood of
+Two flows of the same table. With 300 rows the large one memorises them, and its likelihood of
 other rows falls.
 """
 
