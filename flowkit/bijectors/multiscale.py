@@ -120,8 +120,6 @@ class MultiScale(FlatLatents):
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
 
-    pure = True
-
     def __init__(
         self,
         scales: Annotated[Iterable[Any], listed(FlowLayer, "bijectors")],
