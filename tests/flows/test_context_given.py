@@ -14,7 +14,7 @@ from flowkit import Flow, backends
 from flowkit.bijectors import Coupling, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
-from flowkit.flow import in_batches
+from flowkit.flow import batches
 from flowkit.zoo import nsf
 
 pytestmark = pytest.mark.one_engine

@@ -10,7 +10,7 @@ from flowkit import Flow, backends, latent
 from flowkit.bijectors import Chain, Coupling, Permute, Shift
 from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
-from flowkit.flow import drawing
+from flowkit.flow import sampling
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
