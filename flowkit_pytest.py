@@ -44,7 +44,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     """Set what the checker reads, now that a test module has imported it, if one did."""
-    module = sys.modules.get("flowkit.testing.running.parametrize")
+    module = sys.modules.get("flowkit.testing.parametrize")
     if module is None:
         return
     module.OPTIONS["profile"] = config.getoption("--bijector-profile")

@@ -134,10 +134,9 @@ def check_one(name, recipe, examples):
 
 def found(recipe, size, clauses, examples):
     """What the bijector of one size breaks, as plain data: for each clause the worst kind among the examples."""
-    from flowkit.testing.given.example import standard
-    from flowkit.testing.given.strategies import examples as some_examples
-    from flowkit.testing.running.checker import Check
-    from flowkit.testing.running.search import drawn_from
+    from flowkit.testing.checker import Check
+    from flowkit.testing.examples import drawn_from, standard
+    from flowkit.testing.strategies import examples as some_examples
 
     event = recipe.event(size)
     check = Check(adapted(recipe, size), event_shapes=[event], examples=examples)

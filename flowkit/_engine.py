@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
 
 ENGINES = ("jax", "torch", "tensorflow")  # in the order of preference
@@ -48,6 +49,17 @@ def require_engine():
             f"KERAS_BACKEND={engine!r}, but {package} is not installed. Install it with "
             f"`pip install {package}`, {instead}."
         )
+
+
+def run_on(engine, source, arguments, path):
+    """Run `source` with `arguments` on `engine` in a new process; return it when it has finished.
+
+    A process can have one engine only. `path` lists the folders in which it looks for modules.
+    """
+    environment = {**os.environ, "KERAS_BACKEND": engine, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
+    source = f"from flowkit import backends; backends.spare_tensorflow(); {source}"
+    command = [sys.executable, "-c", source, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def _did_you_mean(engine):

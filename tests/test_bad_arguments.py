@@ -2,14 +2,18 @@
 
 import re
 
+import keras
+import numpy as np
 import pytest
 
 from flowkit import Flow
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Scale, Shift
-from flowkit.conditioners import MADE, MLP, ConvNet
+from flowkit.bijectors import ActNorm, BlockAutoregressive, Chain, Conv1x1, Coupling, Scale, Shift
+from flowkit.conditioners import MADE, MLP, ConvNet, ResidualMADE, ResidualMLP
 from flowkit.convert import from_zuko
-from flowkit.distributions import Normal, StudentT
+from flowkit.distributions import Joint, Normal, StudentT
 from flowkit.testing import check_bijector, check_distribution
+from flowkit.training import Validation
+from flowkit.transforms import ByColumn
 
 pytestmark = pytest.mark.one_engine
 
@@ -31,11 +35,56 @@ def singular():
     [
         (lambda: Flow(ActNorm(), base="normal"), TypeError, "expects a base density"),
         (lambda: Flow(ActNorm(), base=Normal), TypeError, "expects a base density"),
-        (lambda: Coupling("mlp"), TypeError, "expects a Conditioner or a Keras layer"),
+        (lambda: Coupling("mlp"), TypeError, "expected a Conditioner or a Keras layer"),
         (lambda: MLP(64), ValueError, "a list of widths, such as [64, 64], received 64"),
+        (
+            lambda: MADE([2], degrees=np.array(3)),
+            ValueError,
+            "MADE's degrees: expected a list of whole numbers",
+        ),
+        (
+            lambda: MADE([2], degrees=3),
+            ValueError,
+            "MADE's degrees: expected a list of whole numbers, received 3",
+        ),
         (lambda: MADE(3), ValueError, "a list of widths, such as [64, 64], received 3"),
         (lambda: MADE([8]).build((None, 3)), ValueError, "a multiple of 3 entries, received None"),
         (lambda: ConvNet(0), ValueError, "ConvNet's width: expected a whole number from 1 up, received 0"),
+        (
+            lambda: ResidualMLP(blocks=2**31),
+            ValueError,
+            "ResidualMLP's blocks: expected a whole number from 1 to 1024",
+        ),
+        (
+            lambda: ResidualMADE(blocks=2**31),
+            ValueError,
+            "ResidualMADE's blocks: expected a whole number from 1 to",
+        ),
+        (
+            lambda: BlockAutoregressive(depth=2**31),
+            ValueError,
+            "depth: expected a whole number from 1 to 1024",
+        ),
+        (
+            lambda: ByColumn(None),
+            TypeError,
+            "ByColumn's transforms: expected a list of transforms, received None",
+        ),
+        (
+            lambda: Joint(None, [[0]]),
+            TypeError,
+            "Joint's parts: expected a list of distributions, received None",
+        ),
+        (
+            lambda: Joint([Normal()], None),
+            ValueError,
+            "Joint's places: expected a list of whole numbers, received None",
+        ),
+        (
+            lambda: Validation(None),
+            ValueError,
+            "Validation's x: expected an array of rows or images, received None",
+        ),
         (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: expected a finite number above 0"),
         (lambda: Shift("a"), ValueError, "Shift's shift: expected a finite number, a list of them"),
         (lambda: Scale([1.0, float("nan")]), ValueError, "Scale's log_scale: expected a finite number"),
@@ -66,3 +115,25 @@ def singular():
 def test_says_what_was_expected(call, error, says):
     with pytest.raises(error, match=re.escape(says)):
         call()
+
+
+def named(name):
+    """What a file says of a class of Keras that is to be called as a function."""
+    return {"module": "keras.layers", "class_name": "function", "config": name, "registered_name": name}
+
+
+@pytest.mark.parametrize("network", [MLP, ResidualMLP, MADE, ResidualMADE])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        named("Lambda"),
+        named("TorchModuleWrapper"),
+        {"module": "keras", "class_name": "Model", "config": {}, "registered_name": None},
+        keras.Model,
+        "lambda",
+        3,
+    ],
+)
+def test_an_activation_is_a_function_or_a_layer(network, activation):
+    with pytest.raises(ValueError, match=rf"{network.__name__}'s activation: expected a name such as 'relu'"):
+        network(activation=activation)

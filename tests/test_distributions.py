@@ -149,7 +149,7 @@ def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
         flow.log_prob(x, context=np.zeros((4, 5, 3), "float32"))
     with pytest.raises(ContractError, match="given the context as its input"):
         base(conditioner=MLP([4], context="required"))
-    with pytest.raises(TypeError, match="expects a Conditioner or a Keras layer"):
+    with pytest.raises(TypeError, match="expected a Conditioner or a Keras layer"):
         base(conditioner="mlp")
 
 
@@ -158,7 +158,7 @@ def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
     ("make", "message"),
     [
         (lambda: Normal(learn=True, conditioner=MLP([4])), "learn=True or a conditioner, received both"),
-        (lambda: StudentT(0.0), "degrees of freedom: expected a finite number above 0"),
+        (lambda: StudentT(0.0), "StudentT's df: expected a finite number above 0"),
         (lambda: Uniform(1.0, 1.0), "finite numbers low < high, received 1.0 and 1.0"),
         (lambda: Mixture(0), "components: expected a whole number from 1 up, received 0"),
     ],
@@ -408,7 +408,7 @@ def test_a_joint_density_is_that_of_its_parts_and_draws_agree():
 def test_a_joint_density_is_of_each_column_once(places, message):
     with pytest.raises(ValueError, match=message):
         Joint([Normal(), Uniform()], places)
-    with pytest.raises(TypeError, match="expects a list of distributions"):
+    with pytest.raises(TypeError, match="expected a list of distributions"):
         Joint([Affine()], [[0]])
     with pytest.raises(ContractError, match=r"expected vectors of 2 columns, received shape"):
         Joint([Normal(), Uniform()], [[0], [1]]).build((None, 3))

@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
-from flowkit.contract.arguments import positive
+from flowkit.contract.arguments import Positive
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -31,9 +31,9 @@ class ActNorm(Bijector):
     pure = True
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, factor: float = 3.0, **kwargs: Any) -> None:
+    def __init__(self, factor: Positive = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.factor = positive(factor, "ActNorm's factor")
+        self.factor = factor
 
     def build(self, x_shape: Any) -> None:
         channels = x_shape[-1]
@@ -82,6 +82,3 @@ class ActNorm(Bijector):
         self.shift.assign(-shift * ops.exp(log_scale))
         self.logs.assign(-log_scale / self.factor)
         self.flag.assign(True)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}

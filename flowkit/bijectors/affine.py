@@ -1,6 +1,6 @@
 """Shifts and scales, given or learned, one for each channel."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -11,6 +11,22 @@ from flowkit.bijectors.fixed import fixed_weight
 from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import shown
+
+
+def per_channel(given: Any, name: str) -> Any:
+    """Return a number or a list of them, which a file can hold. Raises ValueError unless all are finite."""
+    try:
+        value = np.asarray(ops.convert_to_numpy(given), "float64")
+    except (TypeError, ValueError):
+        value = np.array(np.nan)
+    if not np.isfinite(value).all():
+        raise ValueError(
+            f"{name}: expected a finite number, a list of them or None to learn it, received {shown(given)}."
+        )
+    return value.tolist()
+
+
+PerChannel = Annotated[ArrayLike, per_channel]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -26,11 +42,10 @@ class Shift(Bijector):
 
     pure = True
     spec = BijectorSpec(log_det="zero")
-    _kept_as: ClassVar = {"shift": "given"}
 
-    def __init__(self, shift: ArrayLike | None = None, **kwargs: Any) -> None:
+    def __init__(self, shift: PerChannel | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.given = _plain(shift, "Shift's shift")
+        self.given = shift
 
     def build(self, x_shape: Any) -> None:
         self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
@@ -40,9 +55,6 @@ class Shift(Bijector):
 
     def _inverse(self, z):
         return z - self.shift, 0.0
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shift": self.given}
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -59,11 +71,9 @@ class Scale(Bijector):
     pure = True
     spec = BijectorSpec(log_det="constant")
 
-    _kept_as: ClassVar = {"log_scale": "given"}
-
-    def __init__(self, log_scale: ArrayLike | None = None, **kwargs: Any) -> None:
+    def __init__(self, log_scale: PerChannel | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.given = _plain(log_scale, "Scale's log_scale")
+        self.given = log_scale
 
     def build(self, x_shape: Any) -> None:
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
@@ -79,24 +89,6 @@ class Scale(Bijector):
     def _inverse(self, z, derived=None):
         derived = derived or self._derive(z.shape, inverse=True)
         return z * derived["scale"], derived["log_det"]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "log_scale": self.given}
-
-
-def _plain(given, name):
-    """A number or a list of them, which a file can hold, of what was given. Raises ValueError for what is none."""
-    if given is None:
-        return None
-    try:
-        value = np.asarray(ops.convert_to_numpy(given), "float64")
-    except (TypeError, ValueError):
-        value = np.array(np.nan)
-    if not np.isfinite(value).all():
-        raise ValueError(
-            f"{name}: expected a finite number, a list of them or None to learn it, received {shown(given)}."
-        )
-    return value.tolist()
 
 
 def _channel_weight(layer, name, given, channels):

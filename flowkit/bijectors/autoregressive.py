@@ -1,7 +1,6 @@
 """Autoregressive layers: each entry is changed given those before it."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -12,8 +11,8 @@ from flowkit.bijectors.fixed import fixed_weight
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError, sum_event
-from flowkit.contract.arguments import one_of, whole_numbers
-from flowkit.contract.conditioner import build_conditioner, in_turn_of
+from flowkit.contract.arguments import Wholes, words
+from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.shapes import as_tuple
 from flowkit.transforms import Affine, Transform
@@ -46,22 +45,18 @@ class Autoregressive(Steered):
 
     def __init__(
         self,
-        conditioner: Any,
+        conditioner: Network,
         transform: str | Transform | None = None,
         *,
-        order: str | Sequence[int] | None = None,
+        order: Annotated[str, words("reversed")] | Wholes | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(conditioner, Affine("tanh") if transform is None else transform, **kwargs)
-        self.order: str | list[int] | None = None
-        if order is not None:
-            self.order = order if isinstance(order, str) else whole_numbers(order, "Autoregressive's order")
-        if isinstance(order, str):
-            one_of("Autoregressive's order", order, ("reversed",))
-        elif self.order is not None and sorted(self.order) != list(range(len(self.order))):
+        if isinstance(order, list) and sorted(order) != list(range(len(order))):
             raise ValueError(
-                f"Autoregressive's order expects a permutation of 0, 1, 2, ..., received {order!r}."
+                f"Autoregressive's order: expected a permutation of 0, 1, 2, ..., received {order}."
             )
+        self.order = order
         # What it is handed comes in order.
         self._moves = self.transform.in_order(self.order) if self.transform.by_column else self.transform
         solved = self.transform.inverse_kind == "iterative"
@@ -141,6 +136,3 @@ class Autoregressive(Steered):
             return self._moves.inverse(z, *self._prepare(x, context, derived))
 
         return (find_in_passes if backends.records_gradients() else find_fixed_point)(found, z)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "order": self.order}

@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag, warn_of_constants
-from flowkit.contract.arguments import is_number, positive
+from flowkit.contract.arguments import Fraction, Positive
 from flowkit.numerics import mean
 
 
@@ -37,11 +37,9 @@ class BatchNorm(Bijector):
 
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, *, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(self, *, momentum: Fraction = 0.9, epsilon: Positive = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not (is_number(momentum) and 0 <= momentum < 1):
-            raise ValueError(f"BatchNorm's momentum: expected a number in [0, 1), received {momentum!r}.")
-        self.momentum, self.epsilon = float(momentum), positive(epsilon, "BatchNorm's epsilon")
+        self.momentum, self.epsilon = momentum, epsilon
 
     def build(self, x_shape: Any) -> None:
         shape = (x_shape[-1],)
@@ -74,9 +72,6 @@ class BatchNorm(Bijector):
     def _refresh(self, x):
         for stored, seen in zip((self.mean, self.variance), _statistics(x), strict=True):
             stored.assign(stored.value * self.momentum + seen * (1 - self.momentum))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
 def _statistics(x):

@@ -13,8 +13,9 @@ from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
 from flowkit.bijectors.planar import bend
 from flowkit.bijectors.scales import scale
 from flowkit.contract import Bijector, BijectorSpec, sum_event
-from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.arguments import Blocks, Count
 from flowkit.contract.conditioner import (
+    Network,
     adapt_conditioner,
     ask,
     build_on_context,
@@ -49,17 +50,12 @@ class BlockAutoregressive(Bijector):
     ((4, 3), (4,))
     """
 
-    def __init__(self, units: int = 8, *, depth: int = 1, conditioner: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, units: Count = 8, *, depth: Blocks = 1, conditioner: Network = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        if conditioner is not None and not isinstance(conditioner, keras.Layer):
-            raise TypeError(
-                "BlockAutoregressive expects a Conditioner or a Keras layer, such as MLP([64]), received "
-                f"{shown(conditioner)}."
-            )
         refuse_second_input(self, conditioner)
-        self.units = whole_number(units, "BlockAutoregressive's units", least=1)
-        self.depth = whole_number(depth, "BlockAutoregressive's depth", least=1)
-        self.conditioner = conditioner
+        self.units, self.depth, self.conditioner = units, depth, conditioner
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse="iterative", context=context)
 
@@ -181,13 +177,3 @@ class BlockAutoregressive(Bijector):
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         refresh_conditioner(self.conditioner, context, None)
-
-    def get_config(self) -> dict[str, Any]:
-        network = keras.saving.serialize_keras_object(self.conditioner)
-        words = {"units": self.units, "depth": self.depth, "conditioner": network}
-        return {**super().get_config(), **words}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        network = keras.saving.deserialize_keras_object(config["conditioner"])
-        return cls(**config | {"conditioner": network})

@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.bijectors.fixed import fixed_weight, rng
 from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.arguments import whole_or_none
+from flowkit.contract.arguments import Seed
 from flowkit.numerics import matmul
 
 
@@ -33,9 +33,9 @@ class Conv1x1(Bijector):
     pure = True
     spec = BijectorSpec(log_det="constant")
 
-    def __init__(self, *, lu: bool = True, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, lu: bool = True, seed: Seed | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.lu, self.seed = lu, whole_or_none(seed, "Conv1x1's seed", least=0)
+        self.lu, self.seed = lu, seed
 
     def build(self, x_shape: Any) -> None:
         c = x_shape[-1]
@@ -125,9 +125,6 @@ class Conv1x1(Bijector):
     def _inverse(self, z, derived=None):
         derived = derived or self._derive(z.shape, inverse=True)
         return matmul(z, derived["matrix"]), derived["log_det"]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "lu": self.lu, "seed": self.seed}
 
 
 def plu(matrix):

@@ -1,6 +1,6 @@
 """Coupling layers: one part of the event passes through and decides what happens to the other."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -10,10 +10,10 @@ from flowkit import backends
 from flowkit.bijectors.splits import split_of
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import LAYOUTS, build_conditioner
+from flowkit.contract.arguments import words
+from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
 from flowkit.contract.shapes import as_tuple
-from flowkit.transforms import Additive, Affine, Transform
+from flowkit.transforms import Transform
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -39,10 +39,10 @@ class Coupling(Steered):
 
     Raises ContractError for an event of which nothing is kept or nothing changed, for a transform between two
     different sets, for a `ByColumn` of another number of columns, and if the conditioner's answer has the wrong shape.
-    Dinh, Krueger & Bengio, NICE (2014); Dinh,
-    Sohl-Dickstein & Bengio, Real NVP (2017).
+    Dinh, Krueger & Bengio, NICE (2014); Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
 
     >>> from flowkit.conditioners import MLP
+    >>> from flowkit.transforms import Affine
     >>> z, log_det = Coupling(MLP([32]), Affine("tanh"))(ops.ones((4, 6)))
     >>> tuple(z.shape), tuple(log_det.shape)
     ((4, 6), (4,))
@@ -52,24 +52,18 @@ class Coupling(Steered):
 
     def __init__(
         self,
-        conditioner: Any,
+        conditioner: Network,
         transform: str | Transform = "affine",
         *,
         split: Any = "channels",
         swap: bool = False,
-        layout: str = "interleaved",
+        layout: Annotated[str, words(*LAYOUTS)] = "interleaved",
         **kwargs: Any,
     ) -> None:
-        moved = {"scale", "min_scale", "order"} & kwargs.keys()
-        if moved:
-            raise TypeError(
-                f"Coupling expects {', '.join(sorted(moved))} as arguments of its transform: Coupling(conditioner, "
-                f"Affine({', '.join(f'{name}={kwargs[name]!r}' for name in sorted(moved))}))."
-            )
         super().__init__(conditioner, transform, **kwargs)
         self.split = split if isinstance(split, str) else np.asarray(split)
-        self.swap = bool(swap)
-        self.layout = one_of("Coupling's layout", layout, LAYOUTS)
+        self.swap = swap
+        self.layout = layout
         self._parts = split_of(split, self.swap)
         self._refuse_two_sets()
         self.spec = self._steered_spec()
@@ -142,21 +136,3 @@ class Coupling(Steered):
         undone, _ = self._move(moved, constants, not inverse)
         redone, log_det = self._move(undone + moved_nudge, prepared, inverse)
         return self._parts.join(kept, undone), self._parts.join(kept + kept_nudge, redone), log_det
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "split": self.split if isinstance(self.split, str) else self.split.tolist(),
-            "swap": self.swap,
-            "layout": self.layout,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Coupling":
-        if isinstance(config["transform"], str):  # of files in which the scale was the layer's own
-            words = {name: config[name] for name in ("scale", "min_scale", "order") if name in config}
-            affine = config["transform"] == "affine"
-            transform = keras.saving.serialize_keras_object(Affine(**words) if affine else Additive())
-            kept = {name: value for name, value in config.items() if name not in words}
-            config = kept | {"transform": transform}
-        return super().from_config(config)

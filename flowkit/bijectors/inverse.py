@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract import Bijector
+from flowkit.contract.flow_layer import Part
 from flowkit.contract.noise import given
 
 
@@ -20,10 +21,8 @@ class Inverse(Bijector):
 
     pure = True
 
-    def __init__(self, bijector: Any, **kwargs: Any) -> None:
+    def __init__(self, bijector: Part, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(bijector, FlowLayer):
-            raise TypeError(f"Inverse expects a bijector, received {bijector!r}.")
         self.bijector = bijector
         self.spec = bijector.spec.inverted()
 
@@ -82,13 +81,3 @@ class Inverse(Bijector):
 
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
         return self.bijector.compute_output_shape(latent_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "bijector": keras.saving.serialize_keras_object(self.bijector),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**config | {"bijector": keras.saving.deserialize_keras_object(config["bijector"])})

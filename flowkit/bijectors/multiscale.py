@@ -1,7 +1,7 @@
 """The multi-scale architecture: some latents leave early, the rest goes on."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 
@@ -11,7 +11,7 @@ from flowkit.bijectors.flat_latents import FlatLatents
 from flowkit.bijectors.levels import level_shapes
 from flowkit.bijectors.whitening import Whitening
 from flowkit.contract import FlowLayer
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import Fraction, listed, words
 from flowkit.contract.conditioner import (
     LAYOUTS,
     adapt_conditioner,
@@ -54,21 +54,19 @@ class MultiScale(FlatLatents):
 
     def __init__(
         self,
-        scales: Iterable[Any],
+        scales: Annotated[Iterable[Any], listed(FlowLayer, "bijectors")],
         *,
         priors: Iterable[Any] | None = None,
         top_prior: Any = None,
-        prior_layout: str = "interleaved",
-        min_scale: float = 0.0,
+        prior_layout: Annotated[str, words(*LAYOUTS)] = "interleaved",
+        min_scale: Fraction = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.scales = list(scales)
         self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
-        self.top_prior = top_prior
-        self.prior_layout = one_of("MultiScale's prior_layout", prior_layout, LAYOUTS)
+        self.top_prior, self.prior_layout, self.min_scale = top_prior, prior_layout, min_scale
         whitening = Gaussian(min_scale=min_scale)
-        self.min_scale = whitening.min_scale
         self._whiten_left = Whitening(prior_layout, whitening)
         self._whiten_last = Whitening("contiguous", whitening)
         if not self.scales or len(self.priors) != len(self.scales) - 1:
@@ -76,9 +74,6 @@ class MultiScale(FlatLatents):
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
                 f"{len(self.scales)} scales and {len(self.priors)} priors."
             )
-        for scale in self.scales:
-            if not isinstance(scale, FlowLayer):
-                raise TypeError(f"MultiScale expects bijectors as scales, received {scale!r}.")
         self.spec = compose_scales(self, self.scales, [p for p in (*self.priors, top_prior) if p is not None])
 
     @property
@@ -210,27 +205,6 @@ class MultiScale(FlatLatents):
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         return [], self
-
-    def get_config(self) -> dict[str, Any]:
-        def store(layer):
-            return None if layer is None else keras.saving.serialize_keras_object(layer)
-
-        return {
-            **super().get_config(),
-            "scales": [store(scale) for scale in self.scales],
-            "priors": [store(prior) for prior in self.priors],
-            "top_prior": store(self.top_prior),
-            "prior_layout": self.prior_layout,
-            "min_scale": self.min_scale,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        def restore(stored):
-            return None if stored is None else keras.saving.deserialize_keras_object(stored)
-
-        parts = {key: [restore(stored) for stored in config[key]] for key in ("scales", "priors")}
-        return cls(**config | parts | {"top_prior": restore(config["top_prior"])})
 
 
 def _halves(x):

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 
 from flowkit.bijectors.unconstrain import domain_of_column
-from flowkit.contract import Bijector, ContractError, Domain, FlowLayer
+from flowkit.contract import Bijector, ContractError, Domain
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import ColumnError
+from flowkit.contract.flow_layer import Part
 from flowkit.contract.pick import join, pick
 
 
@@ -35,11 +36,9 @@ class OnColumns(Bijector):
     pure = True
 
     def __init__(
-        self, bijector: Any, columns: Sequence[bool], *, others: Any = "real", **kwargs: Any
+        self, bijector: Part, columns: Sequence[bool], *, others: Any = "real", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(bijector, FlowLayer):
-            raise TypeError(f"OnColumns expects a bijector, received {bijector!r}.")
         marks = np.asarray(columns)
         if marks.dtype != bool or marks.ndim != 1 or not marks.any():
             raise ValueError(
@@ -120,11 +119,3 @@ class OnColumns(Bijector):
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         self.bijector.run_refresh(pick(x, self._groups[0]), context)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"columns": self.columns, "others": self.others}
-        return {**super().get_config(), **own, "bijector": keras.saving.serialize_keras_object(self.bijector)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**config | {"bijector": keras.saving.deserialize_keras_object(config["bijector"])})

@@ -1,7 +1,6 @@
 """Fixed permutations of the channels."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -9,7 +8,7 @@ from keras import ops
 
 from flowkit.bijectors.fixed import fixed_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, ContractError
-from flowkit.contract.arguments import whole_numbers, whole_or_none
+from flowkit.contract.arguments import Seed, Wholes, words
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -27,15 +26,14 @@ class Permute(Bijector):
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(
-        self, order: str | Sequence[int] = "reverse", *, seed: int | None = None, **kwargs: Any
+        self,
+        order: Annotated[str, words("reverse", "shuffle")] | Wholes = "reverse",
+        *,
+        seed: Seed | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not hasattr(order, "__len__") or (isinstance(order, str) and order not in ("reverse", "shuffle")):
-            raise ValueError(
-                f"Permute expects order 'reverse', 'shuffle' or a list of indices, received {order!r}."
-            )
-        self.order = order if isinstance(order, str) else whole_numbers(order, "Permute's order")
-        self.seed = whole_or_none(seed, "Permute's seed", least=0)
+        self.order, self.seed = order, seed
 
     def build(self, x_shape: Any) -> None:
         indices = self._indices(x_shape[-1])
@@ -62,6 +60,3 @@ class Permute(Bijector):
 
     def _inverse(self, z):
         return ops.take(z, self.back, axis=-1), 0.0
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "order": self.order, "seed": self.seed}

@@ -1,6 +1,6 @@
 """A transform of each entry by itself."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
@@ -8,8 +8,8 @@ from keras import ops
 from flowkit.bijectors.steered import Steered
 from flowkit.contract import sum_event
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.arguments import one_of
-from flowkit.contract.conditioner import build_on_context, refuse_second_input
+from flowkit.contract.arguments import words
+from flowkit.contract.conditioner import Network, build_on_context, refuse_second_input
 from flowkit.transforms import Transform
 
 
@@ -36,10 +36,15 @@ class Pointwise(Steered):
     pure = True
 
     def __init__(
-        self, transform: str | Transform, conditioner: Any = None, *, init: str = "zeros", **kwargs: Any
+        self,
+        transform: str | Transform,
+        conditioner: Network = None,
+        *,
+        init: Annotated[str, words("zeros", "data")] = "zeros",
+        **kwargs: Any,
     ) -> None:
         super().__init__(conditioner, transform, **kwargs)
-        self.init = one_of("Pointwise's init", init, ("zeros", "data"))
+        self.init = init
         if init == "data" and type(self.transform).fitted is Transform.fitted:
             raise ValueError(
                 f"Pointwise's init='data' expects a transform with `fitted`, such as MixtureOfLogistics(), received "
@@ -95,6 +100,3 @@ class Pointwise(Steered):
             # Latents are standard normal, and what they become is free: it stays as it is.
             self.flag.assign(True)
         super().run_adapt(z, context, again)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "init": self.init}

@@ -196,7 +196,7 @@ class Repeat(Bijector):
             derived = self._derived(rows, shape, inverse)
             if backends.scans() and not freezes():
                 return self._scan(rows.stacks, derived, x, context, inverse)
-            own = _split(derived, self.n)
+            own = split_copies(derived, self.n)
         else:
             own = deal(noise, self._shares(shape, inverse=inverse))
         log_dets = []
@@ -215,7 +215,7 @@ class Repeat(Bijector):
         return fold(smallest([self.block]))
 
     def _rows(self):
-        return _Rows(self.block.variables, [ops.convert_to_tensor(column) for column in self._held.columns])
+        return Rows(self.block.variables, [ops.convert_to_tensor(column) for column in self._held.columns])
 
     def _in_turn(self, rows, inverse):
         """Yield the number of each copy, in a scope in which the block's variables have its values."""
@@ -251,7 +251,7 @@ class Repeat(Bijector):
 
         def step(x, row):
             values, tensors = row
-            with _Rows(self.block.variables, values):
+            with Rows(self.block.variables, values):
                 x, log_dets = run_units(self._units, _filled(derived, iter(tensors)), x, context, inverse)
             return x, sum(log_dets, 0.0)
 
@@ -316,7 +316,7 @@ class _Held:
         self.block, self.columns, self.shapes = block, [], None
 
 
-class _Rows(keras.StatelessScope):
+class Rows(keras.StatelessScope):
     """A scope in which a block's variables have the values of the copy `number`; None: the values that were passed."""
 
     def __init__(self, variables, stacks):
@@ -373,7 +373,7 @@ def _filled(nest, tensors):
     return next(tensors) if hasattr(nest, "shape") else nest
 
 
-def _split(derived, n):
+def split_copies(derived, n):
     """What is derived for all copies, as a list of what is derived for each."""
     unstacked = [backends.unstack(tensor) for tensor in _tensors(derived)]
     return [_filled(derived, iter([rows[i] for rows in unstacked])) for i in range(n)]

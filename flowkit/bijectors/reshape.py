@@ -2,13 +2,27 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import LARGEST, shown, whole_number
+
+
+def event_of(sizes: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of an event, without the batch. Raises ValueError unless it is a list of sizes."""
+    if not isinstance(sizes, tuple | list):
+        raise ValueError(
+            f"{name}: expected the sizes of an event, such as (4, 4, 3), received {shown(sizes)}."
+        )
+    return tuple(
+        whole_number(size, f"{name}, the sizes of an event", least=1, most=LARGEST) for size in sizes
+    )
+
+
+Event = Annotated[Sequence[int], event_of]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -25,10 +39,9 @@ class Reshape(Bijector):
     pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
-    def __init__(self, target: Sequence[int], *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
+    def __init__(self, target: Event, *, source: Event | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.target = _event(target, "target")
-        self.source = None if source is None else _event(source, "source")
+        self.target, self.source = target, source
 
     def build(self, x_shape: Any) -> None:
         self.source = tuple(x_shape[1:])
@@ -64,18 +77,6 @@ class Reshape(Bijector):
     def _refuse(self, expected, received):
         raise ContractError("event shape", self, expected=expected, received=str(received))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "target": self.target, "source": self.source}
-
-
-def _event(sizes, name):
-    """The shape of an event as a tuple; the batch is not part of it, and no size is left open."""
-    if not isinstance(sizes, tuple | list):
-        raise ValueError(
-            f"Reshape expects {name} to be the sizes of an event, such as (4, 4, 3), received {sizes!r}."
-        )
-    return tuple(whole_number(size, f"Reshape's {name}, the sizes of an event", least=1) for size in sizes)
-
 
 @keras.saving.register_keras_serializable("flowkit")
 class Flatten(Reshape):
@@ -88,10 +89,8 @@ class Flatten(Reshape):
     """
 
     pure = True
-    # An argument of Reshape that this one does not take: it is not shown.
-    _kept_as: ClassVar = {"target": ""}
 
-    def __init__(self, *, source: Sequence[int] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, source: Event | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)
 
     def _latent_event(self, x_shape):
@@ -102,8 +101,3 @@ class Flatten(Reshape):
 
     def latent_rank(self, rank: int | None) -> int | None:
         return 1
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["target"]
-        return config

@@ -1,7 +1,7 @@
 """A network added to its input."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops, tree
@@ -9,7 +9,7 @@ from keras import ops, tree
 from flowkit import backends
 from flowkit.bijectors.log_det_series import LogDetSeries
 from flowkit.contract import Bijector, BijectorSpec, ContractError
-from flowkit.contract.arguments import is_number, one_of, whole_number
+from flowkit.contract.arguments import Count, is_number, words
 from flowkit.contract.conditioner import (
     adapt_conditioner,
     ask,
@@ -65,15 +65,13 @@ class Residual(Bijector):
         self,
         conditioner: Any,
         *,
-        trace: str = "exact",
-        terms: int | None = None,
-        passes: int | None = None,
+        trace: Annotated[str, words(*LogDetSeries.KINDS)] = "exact",
+        terms: Count | None = None,
+        passes: Count | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.conditioner, self.trace = conditioner, one_of("Residual's trace", trace, LogDetSeries.KINDS)
-        self.terms = None if terms is None else whole_number(terms, "Residual's terms", least=1)
-        self.passes = None if passes is None else whole_number(passes, "Residual's passes", least=1)
+        self.conditioner, self.trace, self.terms, self.passes = conditioner, trace, terms, passes
         c = getattr(conditioner, "lipschitz", None)
         if not (is_number(c) and 0 < c < 1):
             raise ContractError(
@@ -85,9 +83,9 @@ class Residual(Bijector):
             )
         if trace == "exact" and terms is not None:
             raise ValueError(f"Residual's terms: expected None for trace='exact', received {terms}.")
-        self.series = LogDetSeries(trace, c, self.terms)
+        self.series = LogDetSeries(trace, c, terms)
         self._unit = rounding_unit(self.compute_dtype)
-        self._most = math.ceil(math.log(self._unit) / math.log(c)) if passes is None else self.passes
+        self._most = math.ceil(math.log(self._unit) / math.log(c)) if passes is None else passes
         # What is left of the way after the last pass, then what rounding of g adds up to.
         stopped = (c**self._most / 2.0**-23 + SOLVED) / (1 - c)
         estimated = trace != "exact"
@@ -166,19 +164,6 @@ class Residual(Bijector):
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         refresh_conditioner(self.conditioner, x, context)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "conditioner": keras.saving.serialize_keras_object(self.conditioner),
-            "trace": self.trace,
-            "terms": self.terms,
-            "passes": self.passes,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**config | {"conditioner": keras.saving.deserialize_keras_object(config["conditioner"])})
 
 
 def _jacobian(g, x, context):

@@ -6,7 +6,7 @@ import keras
 
 from flowkit import backends
 from flowkit.contract import Bijector, BijectorSpec, ContractError
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Count
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -24,9 +24,9 @@ class Squeeze(Bijector):
 
     pure = True
 
-    def __init__(self, factor: int = 2, **kwargs: Any) -> None:
+    def __init__(self, factor: Count = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.factor = factor = whole_number(factor, "Squeeze's factor", least=1)
+        self.factor = factor
         self.spec = BijectorSpec(
             event_rank=3, event_multiple=(factor, factor, 1), log_det="zero", rearranges=True
         )
@@ -61,6 +61,3 @@ class Squeeze(Bijector):
             )
         b, h, w, c = latent_shape
         return (b, h and h * f, w and w * f, c // (f * f))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}

@@ -3,13 +3,13 @@
 import math
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.arguments import shown, whole_or_none
+from flowkit.contract.arguments import Seed
 from flowkit.contract.conditioner import (
+    Network,
     adapt_conditioner,
     ask,
     build_on_context,
@@ -32,16 +32,10 @@ class SteeredByContext(Bijector):
 
     inverse_kind = "analytic"  # or "iterative"
 
-    def __init__(self, conditioner: Any = None, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, conditioner: Network = None, *, seed: Seed | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if conditioner is not None and not isinstance(conditioner, keras.Layer):
-            raise TypeError(
-                f"{type(self).__name__} expects a Conditioner or a Keras layer, such as MLP([64]), received "
-                f"{shown(conditioner)}."
-            )
         refuse_second_input(self, conditioner)
-        self.conditioner = conditioner
-        self.seed = whole_or_none(seed, f"{type(self).__name__}'s seed", least=0)
+        self.conditioner, self.seed = conditioner, seed
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
 
@@ -89,12 +83,3 @@ class SteeredByContext(Bijector):
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         refresh_conditioner(self.conditioner, context, None)
-
-    def get_config(self) -> dict[str, Any]:
-        network = keras.saving.serialize_keras_object(self.conditioner)
-        return {**super().get_config(), "conditioner": network, "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        network = keras.saving.deserialize_keras_object(config["conditioner"])
-        return cls(**config | {"conditioner": network})

@@ -12,7 +12,8 @@ from flowkit.bijectors.planar import bend, unbend
 from flowkit.bijectors.scales import FLOOR
 from flowkit.bijectors.steered_by_context import SteeredByContext
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Count
+from flowkit.contract.conditioner import Network
 from flowkit.numerics import matmul, tanh
 
 
@@ -40,9 +41,9 @@ class Sylvester(SteeredByContext):
 
     inverse_kind = "iterative"
 
-    def __init__(self, conditioner: Any = None, *, units: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, conditioner: Network = None, *, units: Count | None = None, **kwargs: Any) -> None:
         super().__init__(conditioner, **kwargs)
-        self.units = None if units is None else whole_number(units, "Sylvester's units", least=1)
+        self.units = units
 
     def _starts(self, size):
         units = min(8, size) if self.units is None else self.units
@@ -83,9 +84,6 @@ class Sylvester(SteeredByContext):
             found.append((i, (a, tanh(a))))
         a, bent = (ops.stack([pair[k] for _, pair in found[::-1]], axis=-1) for k in (0, 1))
         return z - _times(q, _times(r, bent)), -ops.sum(bend(a, m)[1], axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
 
 
 def _times(matrix, x):

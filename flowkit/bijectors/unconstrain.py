@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, ContractError, Domain
 from flowkit.contract.arguments import shown
 from flowkit.numerics import log_sigmoid, maximum, minimum
-from flowkit.transforms.circular import wrapped
+from flowkit.transforms.rational_quadratic import wrapped
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -38,8 +38,6 @@ class Unconstrain(Elementwise):
 
     pure = True
 
-    _kept_as: ClassVar = {"domains": "_shown"}
-
     def __init__(self, domains: Iterable[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(domains, str | Domain) or not isinstance(domains, Iterable):
@@ -63,8 +61,12 @@ class Unconstrain(Elementwise):
             (-math.inf, math.inf) if c.kind == "circle" else (c.low, c.high) for c in self.columns
         )
         self._turns = tuple((c.low, c.high) if c.kind == "circle" else None for c in self.columns)
-        self._shown = [
-            ("circular", c.low, c.high) if c.kind == "circle" else (c.low, c.high) for c in self.columns
+        # As a file can hold them: None for infinity.
+        self.domains = [
+            ["circular", c.low, c.high]
+            if c.kind == "circle"
+            else [end if math.isfinite(end) else None for end in (c.low, c.high)]
+            for c in self.columns
         ]
 
     def _check_shape(self, x_shape):
@@ -131,13 +133,6 @@ class Unconstrain(Elementwise):
         below, above = (self._constant(function, x) > 0 for function in (_is_below, _is_above))
         return below, above, ops.logical_and(below, above)
 
-    def get_config(self) -> dict[str, Any]:
-        stored = [
-            ["circular", *ends] if kind == "circle" else [_stored(end) for end in ends]
-            for kind, *ends in ((column.kind, column.low, column.high) for column in self.columns)
-        ]
-        return {**super().get_config(), "domains": stored}
-
 
 def domain_of_column(domain: Any, number: int) -> Domain:
     """The interval or circle that `domain` names, as an argument for column `number`. Raises ValueError for others."""
@@ -159,11 +154,6 @@ def domain_of_column(domain: Any, number: int) -> Domain:
             f"in [-pi, pi), or ('circular', low, high), with low < high, received {shown(domain)}."
         )
     return Domain.interval(low, high) if kind == "interval" else Domain.circle(low, high)
-
-
-def _stored(end):
-    """As JSON, which has no infinity, None."""
-    return end if math.isfinite(end) else None
 
 
 def _ends(bounds):

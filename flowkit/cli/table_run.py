@@ -36,7 +36,8 @@ def in_order(flow, table):
         raise CommandError(
             f"{table.name} has other columns than the flow was trained on: {others} are in one alone"
         )
-    return table.values[:, [table.names.index(name) for name in flow.columns.names]]
+    places = {name: place for place, name in enumerate(table.names)}
+    return table.values[:, [places[name] for name in flow.columns.names]]
 
 
 def finish(experiment, folder, flow, progress, held_out, scores):

@@ -1,12 +1,12 @@
 """A masked network of which some entries are angles."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from flowkit.conditioners.angular_mlp import check_places, places_of_angles, without_seam
+from flowkit.conditioners.angular_mlp import Places, check_places, without_seam
 from flowkit.conditioners.made import MADE
+from flowkit.contract.arguments import Widths
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -27,11 +27,9 @@ class AngularMADE(MADE):
 
     pure = True
 
-    def __init__(
-        self, hidden: Sequence[int] = (64, 64), *, angles: Sequence[int] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
         super().__init__(hidden, **kwargs)
-        self.angles = None if angles is None else places_of_angles(angles, "AngularMADE")
+        self.angles = angles
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         check_places(self, self.angles, x_shape[-1])
@@ -49,6 +47,3 @@ class AngularMADE(MADE):
     def _derive(self, x_shape: Any) -> dict[str, Any]:
         # Beside `call`, so that what is derived is handed to it.
         return super()._derive(x_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "angles": self.angles}

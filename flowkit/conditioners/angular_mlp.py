@@ -1,16 +1,24 @@
 """A multilayer perceptron of angles."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.conditioners.mlp import MLP
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import whole_numbers
+from flowkit.contract.arguments import Widths, whole_numbers
 from flowkit.contract.pick import pick
 from flowkit.numerics import cos, sin
+
+
+def places_of_angles(angles: Sequence[int], name: str) -> list[int]:
+    """Return places of columns, in ascending order. Raises ValueError unless they are whole numbers from 0 up."""
+    return sorted(set(whole_numbers(angles, name)))
+
+
+Places = Annotated[Sequence[int], places_of_angles]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -29,11 +37,9 @@ class AngularMLP(MLP):
 
     pure = True
 
-    def __init__(
-        self, hidden: Sequence[int] = (64, 64), *, angles: Sequence[int] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
         super().__init__(hidden, **kwargs)
-        self.angles = None if angles is None else places_of_angles(angles, "AngularMLP")
+        self.angles = angles
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
@@ -43,14 +49,6 @@ class AngularMLP(MLP):
 
     def _hidden(self, x, context, derived):
         return super()._hidden(without_seam(x, self.angles), context, derived)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "angles": self.angles}
-
-
-def places_of_angles(angles: Sequence[int], owner: str) -> list[int]:
-    """Places of columns, in their order. Raises ValueError for what is none."""
-    return sorted(set(whole_numbers(angles, f"{owner}'s angles")))
 
 
 def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:

@@ -5,12 +5,12 @@ from keras import ops
 
 from flowkit.conditioners.classes import rows_of
 from flowkit.contract import ContractError
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import Configured
 from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ContextBias(keras.Layer):
+class ContextBias(Configured, keras.Layer):
     """context -> (batch, 1, ..., width), to be added to activations (batch, *places, width).
 
     With `num_classes`, the context is integer labels (batch,). Otherwise it is a vector (batch, k), or
@@ -20,8 +20,6 @@ class ContextBias(keras.Layer):
     """
 
     pure = True
-
-    __repr__ = one_line
 
     def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
         super().__init__(**kwargs)
@@ -70,7 +68,3 @@ class ContextBias(keras.Layer):
                 received=f"shape {tuple(shape)}",
                 hint="For integer labels, give the network num_classes=.",
             )
-
-    def get_config(self):
-        config = {"width": self.width, "num_classes": self.num_classes, "zeros": self.zeros}
-        return {**super().get_config(), **config}

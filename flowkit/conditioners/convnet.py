@@ -9,7 +9,7 @@ from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.conditioners.scaled_conv import ScaledConv
 from flowkit.contract import Conditioner
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword
 from flowkit.contract.frozen import derive_from
@@ -33,16 +33,16 @@ class ConvNet(Conditioner):
 
     def __init__(
         self,
-        width: int = 512,
+        width: Count = 512,
         *,
-        features: int | None = None,
+        features: Count | None = None,
         edge_bias: bool = True,
-        context: str = "none",
-        num_classes: int | None = None,
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        self.width, self.edge_bias = whole_number(width, "ConvNet's width", least=1), edge_bias
+        self.width, self.edge_bias = width, edge_bias
         common = {"edge_bias": edge_bias, "dtype": self.dtype_policy}
         self.first = ScaledConv(width, 3, **common, name="l_1")
         self.second = ScaledConv(width, 1, **common, name="l_2")
@@ -96,10 +96,3 @@ class ConvNet(Conditioner):
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "edge_bias": self.edge_bias,
-        }

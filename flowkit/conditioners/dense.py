@@ -1,9 +1,35 @@
 """The dense layers of the conditioners."""
 
+from typing import Annotated, Any
+
 import keras
 
 from flowkit import backends
+from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type, deal
+
+
+def activation_of(given: Any, name: str) -> Any:
+    """Return the activation that a name, a config, a function or a layer stands for.
+
+    Raises ValueError for anything else, such as a class of Keras: called, it would make a layer.
+
+    >>> activation_of("relu", "MLP's activation").__name__
+    'relu'
+    """
+    try:
+        found = keras.activations.get(given)
+    except Exception:  # a config from a file may fail in any way
+        found = None
+    if not callable(found) or isinstance(found, type | keras.Model):
+        raise ValueError(
+            f"{name}: expected a name such as 'relu', a function or a layer such as PReLU(), received "
+            f"{shown(given)}."
+        )
+    return found
+
+
+Activation = Annotated[Any, activation_of]
 
 
 def activate(activation, h):

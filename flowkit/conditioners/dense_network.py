@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import keras
-
 from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.dense import Dense
+from flowkit.conditioners.dense import Activation, Dense
 from flowkit.contract import Conditioner
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.frozen import derive_from
@@ -20,9 +18,9 @@ class DenseNetwork(Conditioner):
 
     pure = True
 
-    def __init__(self, *, activation: Any = "relu", **kwargs: Any) -> None:
+    def __init__(self, *, activation: Activation = "relu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
+        self.activation = activation
 
     def _context_bias(self, width):
         """What the context adds to the first layer, of that width; None if the network reads none."""
@@ -67,6 +65,3 @@ class DenseNetwork(Conditioner):
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

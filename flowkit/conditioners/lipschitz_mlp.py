@@ -1,14 +1,13 @@
 """A multilayer perceptron that cannot stretch more than it is allowed to."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.conditioners.context_bias import ContextBias
 from flowkit.contract import Conditioner
-from flowkit.contract.arguments import is_number, one_of, shown, widths
+from flowkit.contract.arguments import Between0And1, ContextWord, Count, Widths, words
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import matmul, norm, sin, softplus
@@ -66,13 +65,13 @@ class LipschitzMLP(Conditioner):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (64, 64),
+        hidden: Widths = (64, 64),
         *,
-        lipschitz: float = 0.9,
-        features: int | None = None,
-        activation: str = "lipswish",
-        context: str = "none",
-        num_classes: int | None = None,
+        lipschitz: Between0And1 = 0.9,
+        features: Count | None = None,
+        activation: Annotated[str, words("lipswish", "sin")] = "lipswish",
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -83,12 +82,7 @@ class LipschitzMLP(Conditioner):
             dtype=full_precision(dtype),
             **kwargs,
         )
-        if not (is_number(lipschitz) and 0 < lipschitz < 1):
-            raise ValueError(
-                f"LipschitzMLP's lipschitz: expected a number between 0 and 1, received {shown(lipschitz)}."
-            )
-        self.hidden, self.lipschitz = widths(hidden, "LipschitzMLP's hidden"), float(lipschitz)
-        self.activation = one_of("LipschitzMLP's activation", activation, ("lipswish", "sin"))
+        self.hidden, self.lipschitz, self.activation = hidden, lipschitz, activation
         self.bias = None
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
@@ -133,11 +127,3 @@ class LipschitzMLP(Conditioner):
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "hidden": self.hidden,
-            "lipschitz": self.lipschitz,
-            "activation": self.activation,
-        }

@@ -1,13 +1,13 @@
 """A masked network whose answer for each entry depends on those before it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from flowkit import backends
+from flowkit.conditioners.dense import Activation
 from flowkit.conditioners.masked_network import MaskedNetwork
-from flowkit.contract.arguments import shown, whole_numbers, widths
+from flowkit.contract.arguments import ContextWord, Count, WholeLists, Widths, shown
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -33,25 +33,22 @@ class MADE(MaskedNetwork):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (64, 64),
+        hidden: Widths = (64, 64),
         *,
-        features: int | None = None,
-        activation: Any = "relu",
-        context: str = "none",
-        num_classes: int | None = None,
-        degrees: Sequence[Sequence[int]] | None = None,
+        features: Count | None = None,
+        activation: Activation = "relu",
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
+        degrees: WholeLists | None = None,
         **kwargs: Any,
     ) -> None:
-        hidden = widths(hidden, "MADE's hidden")
-        if degrees is not None:
-            told, each = degrees, degrees if hasattr(degrees, "__len__") else [degrees]
-            degrees = [whole_numbers(some, "MADE's degrees") for some in each]
-            lengths = [len(some) for some in degrees]
-            if lengths != hidden or any(some != sorted(some) for some in degrees):
-                raise ValueError(
-                    f"MADE expects degrees that never fall along a layer, as many as hidden={hidden} says, "
-                    f"received {shown(told)}."
-                )
+        if degrees is not None and (
+            [len(some) for some in degrees] != hidden or any(some != sorted(some) for some in degrees)
+        ):
+            raise ValueError(
+                f"MADE's degrees: expected lists that never fall, as long as hidden={hidden} says, received "
+                f"{shown(degrees)}."
+            )
         super().__init__(
             hidden,
             degrees,
@@ -67,6 +64,3 @@ class MADE(MaskedNetwork):
         for own in layers:
             h = backends.dense(self.activation(h), **own)
         return self.activation(h)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "hidden": self.hidden, "degrees": self.degrees}

@@ -10,6 +10,7 @@ import numpy as np
 
 from flowkit import backends
 from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.dense import Activation
 from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import shown
@@ -38,12 +39,12 @@ class MaskedNetwork(Conditioner):
         widths: Sequence[int],
         degrees: Sequence[Sequence[int]] | None,
         *,
-        activation: Any,
+        activation: Activation,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._widths, self._degrees = widths, degrees
-        self.activation = keras.activations.get(activation)
+        self.activation = activation
         self.bias = None
         if self.context != "none":
             self.bias = ContextBias(widths[0], num_classes=self.num_classes, dtype=self.dtype_policy)
@@ -140,9 +141,6 @@ class MaskedNetwork(Conditioner):
 
     def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
         return (*x_shape[:-1], self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
 
 
 class _Masked(keras.Layer):

@@ -1,13 +1,12 @@
 """A multilayer perceptron."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from flowkit.conditioners.dense import activate
+from flowkit.conditioners.dense import Activation, activate
 from flowkit.conditioners.dense_network import DenseNetwork
-from flowkit.contract.arguments import widths
+from flowkit.contract.arguments import ContextWord, Count, Widths
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -26,18 +25,18 @@ class MLP(DenseNetwork):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (64, 64),
+        hidden: Widths = (64, 64),
         *,
-        features: int | None = None,
-        activation: Any = "relu",
-        context: str = "none",
-        num_classes: int | None = None,
+        features: Count | None = None,
+        activation: Activation = "relu",
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             features=features, activation=activation, context=context, num_classes=num_classes, **kwargs
         )
-        self.hidden = widths(hidden, "MLP's hidden")
+        self.hidden = hidden
         self.hidden_layers = [self._dense(width) for width in self.hidden]
         self.bias = self._context_bias(self.hidden[0])
 
@@ -51,6 +50,3 @@ class MLP(DenseNetwork):
         for dense, own in zip(self.hidden_layers[1:], derived[1:], strict=True):
             h = activate(self.activation, dense.call(h, own))
         return h
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "hidden": self.hidden}

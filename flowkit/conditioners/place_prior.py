@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.classes import rows_of
-from flowkit.contract.arguments import whole_or_none
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count
+from flowkit.contract.configured import Configured
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class PlacePrior(keras.Layer):
+class PlacePrior(Configured, keras.Layer):
     """(mean, logs) in halves of 2c channels, free for each place of latents (batch, h, w, c); zero at the start.
 
     Only the shape of the latents is read, and with `num_classes` each class has numbers of its own:
@@ -25,11 +25,9 @@ class PlacePrior(keras.Layer):
 
     pure = True
 
-    __repr__ = one_line
-
-    def __init__(self, *, num_classes: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, num_classes: Count | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_classes = whole_or_none(num_classes, "PlacePrior's num_classes", least=1)
+        self.num_classes = num_classes
         self.context = "none" if num_classes is None else "required"
 
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
@@ -45,6 +43,3 @@ class PlacePrior(keras.Layer):
 
     def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
         return (*z_shape[:-1], 2 * z_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_classes": self.num_classes}

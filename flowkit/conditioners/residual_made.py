@@ -1,14 +1,13 @@
 """A masked network of residual blocks."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from flowkit import backends
-from flowkit.conditioners.dense import activate
+from flowkit.conditioners.dense import Activation, activate
 from flowkit.conditioners.masked_network import MaskedNetwork
-from flowkit.contract.arguments import shown, whole_number, whole_numbers
+from flowkit.contract.arguments import Blocks, ContextWord, Count, Wholes, shown
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -35,26 +34,22 @@ class ResidualMADE(MaskedNetwork):
 
     def __init__(
         self,
-        width: int = 64,
+        width: Count = 64,
         *,
-        blocks: int = 2,
-        features: int | None = None,
-        activation: Any = "relu",
-        context: str = "none",
-        num_classes: int | None = None,
-        degrees: Sequence[int] | None = None,
+        blocks: Blocks = 2,
+        features: Count | None = None,
+        activation: Activation = "relu",
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
+        degrees: Wholes | None = None,
         activate_last: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = whole_number(width, "ResidualMADE's width", least=1)
-        blocks = whole_number(blocks, "ResidualMADE's blocks", least=1)
-        if degrees is not None:
-            degrees = whole_numbers(degrees, "ResidualMADE's degrees")
-            if len(degrees) != width or degrees != sorted(degrees):
-                raise ValueError(
-                    f"ResidualMADE expects {width} degrees that never fall, one for each unit of a layer, received "
-                    f"{shown(degrees)}."
-                )
+        if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
+            raise ValueError(
+                f"ResidualMADE's degrees: expected {width} that never fall, one for each unit of a layer, received "
+                f"{shown(degrees)}."
+            )
         layers = 1 + 2 * blocks
         super().__init__(
             [width] * layers,
@@ -66,14 +61,10 @@ class ResidualMADE(MaskedNetwork):
             **kwargs,
         )
         self.width, self.blocks, self.degrees = width, blocks, degrees
-        self.activate_last = bool(activate_last)
+        self.activate_last = activate_last
 
     def _through(self, h, layers):
         for one, two in zip(layers[::2], layers[1::2], strict=True):
             more = activate(self.activation, backends.dense(self.activation(h), **one))
             h = h + backends.dense(more, **two)
         return activate(self.activation, h) if self.activate_last else h
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"width": self.width, "blocks": self.blocks, "degrees": self.degrees}
-        return {**super().get_config(), **own, "activate_last": self.activate_last}

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.dense import activate
+from flowkit.conditioners.dense import Activation, activate
 from flowkit.conditioners.dense_network import DenseNetwork
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Blocks, ContextWord, Count
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -33,13 +33,13 @@ class ResidualMLP(DenseNetwork):
 
     def __init__(
         self,
-        width: int = 64,
+        width: Count = 64,
         *,
-        blocks: int = 2,
-        features: int | None = None,
-        activation: Any = "relu",
-        context: str = "none",
-        num_classes: int | None = None,
+        blocks: Blocks = 2,
+        features: Count | None = None,
+        activation: Activation = "relu",
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
         gated: bool = False,
         activate_last: bool = True,
         **kwargs: Any,
@@ -51,9 +51,7 @@ class ResidualMLP(DenseNetwork):
             raise ValueError(
                 "ResidualMLP's gated: expected a context to make the gates of, received context='none'."
             )
-        self.gated, self.activate_last = bool(gated), bool(activate_last)
-        self.width = whole_number(width, "width", least=1)
-        self.blocks = whole_number(blocks, "blocks", least=1)
+        self.width, self.blocks, self.gated, self.activate_last = width, blocks, gated, activate_last
         self.hidden_layers = [
             self._dense(self.width),
             *(
@@ -92,7 +90,3 @@ class ResidualMLP(DenseNetwork):
             return more
         gate = self.gates[number].call(context, rank=len(more.shape))
         return more * ops.sigmoid(gate + ops.cast(self.gate_biases[number], gate.dtype))
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"width": self.width, "blocks": self.blocks}
-        return {**super().get_config(), **own, "gated": self.gated, "activate_last": self.activate_last}

@@ -8,15 +8,15 @@ from keras import ops
 
 from flowkit import backends
 from flowkit.contract.adaptation import adapted_flag, normalizing
-from flowkit.contract.arguments import positive, whole_number, whole_or_none
+from flowkit.contract.arguments import Count, Positive
 from flowkit.contract.conditioner import as_type
+from flowkit.contract.configured import Configured
 from flowkit.contract.frozen import derive_from
-from flowkit.contract.one_line import one_line
 from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ScaledConv(keras.Layer):
+class ScaledConv(Configured, keras.Layer):
     """y = (W * [x, edge] + b) exp(factor * logs), stride 1, same size.
 
     The kernel has one input channel more than x: `edge` is 1 on the ring of zeros that pads the image
@@ -37,25 +37,21 @@ class ScaledConv(keras.Layer):
 
     pure = True
 
-    __repr__ = one_line
-
     def __init__(
         self,
-        features: int | None = None,
-        kernel_size: int = 3,
+        features: Count | None = None,
+        kernel_size: Count = 3,
         *,
         zeros: bool = False,
         edge_bias: bool = True,
-        factor: float = 3.0,
+        factor: Positive = 3.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        kernel_size = whole_number(kernel_size, "ScaledConv's kernel_size", least=1)
         if kernel_size % 2 == 0:
-            raise ValueError(f"ScaledConv expects an odd kernel_size, received {kernel_size}.")
-        self.features = whole_or_none(features, "ScaledConv's features", least=1)
-        self.kernel_size, self.zeros, self.edge_bias = kernel_size, zeros, edge_bias and kernel_size > 1
-        self.factor = positive(factor, "ScaledConv's factor")
+            raise ValueError(f"ScaledConv's kernel_size: expected an odd number, received {kernel_size}.")
+        self.features, self.kernel_size, self.zeros, self.factor = features, kernel_size, zeros, factor
+        self.edge_bias = edge_bias and kernel_size > 1
 
     def build(self, x_shape: Any) -> None:
         k, channels = self.kernel_size, x_shape[-1] + self.edge_bias
@@ -128,16 +124,6 @@ class ScaledConv(keras.Layer):
 
     def compute_output_shape(self, x_shape: Any) -> Any:
         return (*x_shape[:-1], self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "features": self.features,
-            "kernel_size": self.kernel_size,
-            "zeros": self.zeros,
-            "edge_bias": self.edge_bias,
-            "factor": self.factor,
-        }
 
 
 def _normal(shape, dtype):

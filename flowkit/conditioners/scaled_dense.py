@@ -5,13 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import positive, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count, Positive
+from flowkit.contract.configured import Configured
 from flowkit.numerics import matmul
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ScaledDense(keras.Layer):
+class ScaledDense(Configured, keras.Layer):
     """(batch, k) -> (x W + b) exp(factor * logs), (batch, features); all weights start at 0, and so does it.
 
     As published with Kingma & Dhariwal, Glow (2018): `linear_zeros`.
@@ -22,12 +22,9 @@ class ScaledDense(keras.Layer):
 
     pure = True
 
-    __repr__ = one_line
-
-    def __init__(self, features: int, *, factor: float = 3.0, **kwargs: Any) -> None:
+    def __init__(self, features: Count, *, factor: Positive = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.features = whole_number(features, "ScaledDense's features", least=1)
-        self.factor = positive(factor, "ScaledDense's factor")
+        self.features, self.factor = features, factor
 
     def build(self, x_shape: Any) -> None:
         shapes = {"W": (x_shape[-1], self.features), "b": (self.features,), "logs": (self.features,)}
@@ -40,6 +37,3 @@ class ScaledDense(keras.Layer):
 
     def compute_output_shape(self, x_shape: Any) -> Any:
         return (*x_shape[:-1], self.features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "features": self.features, "factor": self.factor}

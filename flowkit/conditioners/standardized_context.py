@@ -8,11 +8,11 @@ from keras import ops
 
 from flowkit.contract import ContractError
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import Configured
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class StandardizedContext(keras.Layer):
+class StandardizedContext(Configured, keras.Layer):
     """(context - mean) / std for each entry of the last axis: a flow's embedding if contexts are far from 0.
 
     Mean and (biased) standard deviation are those of the contexts that `adapt` is given; they are stored, and never
@@ -26,8 +26,6 @@ class StandardizedContext(keras.Layer):
     >>> ops.convert_to_numpy(layer(np.array([[102.0, 8.0]], "float32"))).tolist()
     [[1.0, 1.0]]
     """
-
-    __repr__ = one_line
 
     def build(self, context_shape: Any) -> None:
         self._check(context_shape)

@@ -7,13 +7,13 @@ from keras import ops
 
 from flowkit.conditioners.classes import rows_of
 from flowkit.conditioners.scaled_conv import ScaledConv
-from flowkit.contract.arguments import whole_or_none
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count
+from flowkit.contract.configured import Configured
 from flowkit.contract.shapes import as_tuple
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class TopPrior(keras.Layer):
+class TopPrior(Configured, keras.Layer):
     """(mean, logs) in halves of 2c channels, for latents (batch, h, w, c) of which only the shape is read.
 
     `learn=True`: a zero-initialised `ScaledConv` of an image of zeros, so what is learned is one bias for
@@ -29,14 +29,11 @@ class TopPrior(keras.Layer):
 
     pure = True
 
-    __repr__ = one_line
-
     def __init__(
-        self, *, learn: bool = True, num_classes: int | None = None, edge_bias: bool = True, **kwargs: Any
+        self, *, learn: bool = True, num_classes: Count | None = None, edge_bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.learn, self.edge_bias = learn, edge_bias
-        self.num_classes = whole_or_none(num_classes, "TopPrior's num_classes", least=1)
+        self.learn, self.num_classes, self.edge_bias = learn, num_classes, edge_bias
         self.context = "none" if num_classes is None else "required"
         self.conv = ScaledConv(zeros=True, edge_bias=edge_bias, dtype=self.dtype_policy, name="p")
 
@@ -67,18 +64,12 @@ class TopPrior(keras.Layer):
     def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
         return (*z_shape[:-1], 2 * z_shape[-1])
 
-    def get_config(self) -> dict[str, Any]:
-        config = {"learn": self.learn, "num_classes": self.num_classes, "edge_bias": self.edge_bias}
-        return {**super().get_config(), **config}
-
 
 @keras.saving.register_keras_serializable("flowkit")
-class ScaledEmbedding(keras.Layer):
+class ScaledEmbedding(Configured, keras.Layer):
     """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
 
     pure = True
-
-    __repr__ = one_line
 
     def __init__(self, num_classes, features, **kwargs):
         super().__init__(**kwargs)
@@ -95,6 +86,3 @@ class ScaledEmbedding(keras.Layer):
 
     def call(self, labels):
         return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs.value)
-
-    def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes, "features": self.features}

@@ -1,13 +1,11 @@
 """What a bijector promises: its base class, spec and domain, and the error that names a broken promise."""
 
-from flowkit.contract.bijector import Bijector
 from flowkit.contract.conditioner import Conditioner
 from flowkit.contract.domain import Domain
 from flowkit.contract.errors import ContractError
-from flowkit.contract.flow_layer import FlowLayer
+from flowkit.contract.flow_layer import Bijector, FlowLayer, Surjection
 from flowkit.contract.shapes import sum_event
 from flowkit.contract.spec import BijectorSpec
-from flowkit.contract.surjection import Surjection
 
 __all__ = [
     "Bijector",

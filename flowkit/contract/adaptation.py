@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowkit.contract.errors import ContractError, label
@@ -34,9 +35,14 @@ def warn_of_constants(layer, log_scale):
 def adapted_flag(layer):
     """The weight that says whether `adapt` was called: saved with the layer, never trained.
 
-    Its name is how `is_adapted` finds it, at any depth.
+    Its name is how `adapted_flags` finds it, at any depth.
     """
     return layer.add_weight(shape=(), initializer="zeros", dtype="bool", name="adapted", trainable=False)
+
+
+def adapted_flags(layer):
+    """The flags of `layer` and of the layers inside it; that of a `Repeat` has an entry for each copy."""
+    return [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
 
 
 def is_adapted(layer):
@@ -44,7 +50,7 @@ def is_adapted(layer):
 
     Raises what `convert_to_numpy` raises if the flags have no values at the moment, as in a step of another model.
     """
-    return all(_is_set(v) for v in layer.non_trainable_variables if v.name.endswith("adapted"))
+    return all(map(_is_set, adapted_flags(layer)))
 
 
 def _is_set(flag):
@@ -53,6 +59,12 @@ def _is_set(flag):
     except (TypeError, NotImplementedError, RuntimeError):  # a traced value stands for it
         with keras.StatelessScope(initialize_variables=False):  # in which the variable has its own again
             return bool(ops.convert_to_numpy(flag.value).all())
+
+
+def mark_adapted(layer):
+    """Set all flags of `layer` and of the layers inside it: the statistics came with the weights."""
+    for flag in adapted_flags(layer):
+        flag.assign(np.ones(flag.shape, "bool"))
 
 
 def refuse_unadapted(layer):
@@ -90,7 +102,7 @@ def adapt_inside(layer, ask, again):
     flagged = [
         inner
         for inner in layer._flatten_layers(include_self=False)
-        if hasattr(inner, "adapt") and any(v.name.endswith("adapted") for v in inner.non_trainable_variables)
+        if hasattr(inner, "adapt") and adapted_flags(inner)
     ]
     # One that holds others hands on to them what they are to see.
     held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}

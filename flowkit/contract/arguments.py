@@ -1,14 +1,27 @@
-"""Arguments that are checked as they come in."""
+"""Rules for arguments, declared in annotations: `factor: Positive = 3.0`, `bins: Annotated[int, whole(2, 999)] = 8`.
 
+A rule is a function (value, name) that returns the value or raises an error with that name. `checked` applies the rules
+of a function's signature; `flowkit.contract.configured.Configured` does it for every `__init__`.
+"""
+
+import functools
+import inspect
 import math
 import numbers
 import operator
-from collections.abc import Sequence
-from typing import Any
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+
+LARGEST = 2**20
+"""The limit of a count that has none of its own: more would fail late, for lack of memory."""
 
 
 def one_of(name: str, value: Any, words: Sequence[Any]) -> Any:
-    """`value`, if it is one of `words`; ValueError otherwise.
+    """Return `value`. Raises ValueError unless it is one of `words`.
 
     >>> one_of("Affine's scale", "tanh", ("sigmoid", "tanh"))
     'tanh'
@@ -19,23 +32,25 @@ def one_of(name: str, value: Any, words: Sequence[Any]) -> Any:
 
 
 def whole_number(number: Any, name: str, *, least: int, most: int | None = None) -> int:
-    """`number` as an int. Raises ValueError unless it is a whole number from `least` to `most`; True is none.
+    """Return `number` as an int. Raises ValueError unless it is a whole number from `least` to `most`, not a bool.
 
     >>> whole_number(8, "bins", least=2)
     8
     """
     try:
         found = None if isinstance(number, bool) else operator.index(number)
-    except (TypeError, AttributeError):  # the latter of a truth value of TensorFlow
+    except (TypeError, AttributeError):  # AttributeError for a bool tensor of TensorFlow
         found = None
-    if found is None or found < least or (most is not None and found > most):
-        wanted = f"from {least} up" if most is None else f"from {least} to {most}"
+    above = found is not None and most is not None and found > most
+    if found is None or found < least or above:
+        limited = above or (most is not None and most < 1000)
+        wanted = f"from {least} to {most}" if limited else f"from {least} up"
         raise ValueError(f"{name}: expected a whole number {wanted}, received {shown(number)}.")
     return found
 
 
 def whole_or_none(number: Any, name: str, *, least: int) -> int | None:
-    """`number` as an int, or None. Raises ValueError for all but whole numbers from `least` up.
+    """Return `number` as an int, or None. Raises ValueError unless it is a whole number from `least` up.
 
     >>> whole_or_none(None, "Permute's seed", least=0) is None
     True
@@ -44,40 +59,53 @@ def whole_or_none(number: Any, name: str, *, least: int) -> int | None:
 
 
 def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
-    """A list of ints. Raises ValueError for what is no list, and for numbers that are no whole ones from `least` up.
+    """Return a list of ints. Raises ValueError unless `values` is a list of whole numbers from `least` up.
 
     >>> whole_numbers(range(3), "Permute's order")
     [0, 1, 2]
     """
     try:
         entries = None if isinstance(values, str) else list(values)
-    except TypeError:  # a single number, of an array too
+    except TypeError:  # a single number, perhaps in an array
         entries = None
     if entries is None:
         raise ValueError(f"{name}: expected a list of whole numbers, received {shown(values)}.")
     return [whole_number(number, f"{name}, an entry", least=least) for number in entries]
 
 
+def whole_lists(values: Any, name: str) -> list[list[int]]:
+    """Return lists of ints. Raises ValueError unless `values` is a list of lists of whole numbers from 0 up.
+
+    >>> whole_lists([(0, 2), [1]], "Joint's places")
+    [[0, 2], [1]]
+    """
+    try:
+        lists = [values] if isinstance(values, str) else list(values)
+    except TypeError:  # a single number, perhaps in an array
+        lists = [values]
+    return [whole_numbers(some, name) for some in lists]
+
+
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number, as an array without axes may be too; True and "1" are none.
+    """Return True for a finite number, also as an array without axes; False for True and "1".
 
     >>> is_number(0.5), is_number("1"), is_number(float("nan"))
     (True, False, False)
     """
     if isinstance(value, bool):
         return False
-    if not isinstance(value, numbers.Real):  # a tensor or a weight, such as the largest of some data
+    if not isinstance(value, numbers.Real):  # a tensor or a weight, such as the maximum of some data
         kind = str(getattr(value, "dtype", ""))
         if getattr(value, "shape", None) != () or not ("float" in kind or "int" in kind):
             return False
     try:
         return math.isfinite(value)
-    except (TypeError, ValueError):  # a time, or a tensor that has no value yet
+    except (TypeError, ValueError):  # a time, or a symbolic tensor
         return False
 
 
 def positive(number: Any, name: str) -> float:
-    """`number` as a float. Raises ValueError unless it is finite and above 0.
+    """Return `number` as a float. Raises ValueError unless it is finite and above 0.
 
     >>> positive(3, "StudentT's df")
     3.0
@@ -88,21 +116,171 @@ def positive(number: Any, name: str) -> float:
 
 
 def widths(hidden: Any, name: str) -> list[int]:
-    """The widths of hidden layers as a list. Raises ValueError unless they are a list of whole numbers from 1 up.
+    """Return the widths of hidden layers as a list. Raises ValueError unless they are whole numbers from 1 up.
 
     >>> widths((64, 64), "MLP's hidden")
     [64, 64]
     """
     if not isinstance(hidden, (list, tuple)) or not hidden:
         raise ValueError(f"{name}: expected a list of widths, such as [64, 64], received {shown(hidden)}.")
-    return [whole_number(width, f"{name}, a width", least=1) for width in hidden]
+    return [whole_number(width, f"{name}, a width", least=1, most=LARGEST) for width in hidden]
 
 
 def shown(value: Any) -> str:
-    """`repr(value)`; of a long one the beginning.
+    """Return `repr(value)`, cut after 80 characters.
 
     >>> shown("x" * 999)[-6:]
     'xxx...'
     """
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+# Rules
+
+Rule = Callable[[Any, str], Any]
+
+
+def whole(least: int, most: int | None = LARGEST) -> Rule:
+    """Return the rule of a whole number from `least` to `most`."""
+    return functools.partial(whole_number, least=least, most=most)
+
+
+def real(low: float, high: float, wanted: str, ends: str = "[]") -> Rule:
+    """Return the rule of a number from `low` to `high`, as a float; a round bracket in `ends` leaves out that end.
+
+    >>> real(0, 1, "a number in [0, 1)", "[)")(1.0, "momentum")
+    Traceback (most recent call last):
+    ValueError: momentum: expected a number in [0, 1), received 1.0.
+    """
+
+    def rule(value, name):
+        above = is_number(value) and (value > low or (ends[0] == "[" and value == low))
+        if not (above and (value < high or (ends[1] == "]" and value == high))):
+            raise ValueError(f"{name}: expected {wanted}, received {shown(value)}.")
+        return float(value)
+
+    return rule
+
+
+def words(*known: Any) -> Rule:
+    """Return the rule of a value that is one of `known`."""
+    return lambda value, name: one_of(name, value, known)
+
+
+def instance(kind: type, what: str, error: type[Exception] = TypeError) -> Rule:
+    """Return the rule of an instance of `kind`, which the `error` calls `what`."""
+
+    def rule(value, name):
+        if not isinstance(value, kind):
+            raise error(f"{name}: expected {what}, received {shown(value)}.")
+        return value
+
+    return rule
+
+
+def listed(kind: type, what: str) -> Rule:
+    """Return the rule of a list of instances of `kind`, or of None in their place if `kind` allows it."""
+
+    def rule(values, name):
+        if isinstance(values, kind | str) or not isinstance(values, Iterable):
+            raise TypeError(f"{name}: expected a list of {what}, received {shown(values)}.")
+        entries = list(values)
+        for entry in entries:
+            if not isinstance(entry, kind):
+                raise TypeError(f"{name}: expected a list of {what}, received {shown(entry)} in it.")
+        return entries
+
+    return rule
+
+
+def truth(value: Any, name: str) -> bool:
+    """Return `value` as a bool. Raises ValueError unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: expected True or False, received {shown(value)}.")
+    return bool(value)
+
+
+Count = Annotated[int, whole(1)]
+Blocks = Annotated[int, whole(1, 1024)]
+Seed = Annotated[int, whole(0, None)]
+Number = Annotated[float, real(-math.inf, math.inf, "a finite number")]
+Positive = Annotated[float, positive]
+Fraction = Annotated[float, real(0, 1, "a number in [0, 1)", "[)")]
+Between0And1 = Annotated[float, real(0, 1, "a number between 0 and 1", "()")]
+Widths = Annotated[Sequence[int], widths]
+Wholes = Annotated[Sequence[int], whole_numbers]
+WholeLists = Annotated[Sequence[Sequence[int]], whole_lists]
+ContextWord = Annotated[str, words("none", "optional", "required")]
+
+
+def rule_of(annotation: Any) -> Rule | None:
+    """Return the rule that an annotation declares, or None.
+
+    >>> rule_of(Count | None)(None, "n"), rule_of(Count | None)(3, "n"), rule_of(int)
+    (None, 3, None)
+    """
+    if typing.get_origin(annotation) is Annotated:
+        return next((extra for extra in annotation.__metadata__ if callable(extra)), None)
+    if annotation is bool:
+        return truth
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return None
+    kinds = typing.get_args(annotation)
+    text = next((kind for kind in kinds if str in (kind, getattr(kind, "__origin__", None))), None)
+    other = next((rule for rule in map(rule_of, [kind for kind in kinds if kind is not text]) if rule), None)
+    if text is None and other is None:
+        return None
+
+    def rule(value, name):
+        if value is None and type(None) in kinds:
+            return None
+        own = rule_of(text) if text is not None and isinstance(value, str) else other
+        return value if own is None else own(value, name)
+
+    return rule
+
+
+class Passed:
+    """The arguments of a call; no dict, which Keras would search for layers to save."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self.arguments = arguments
+
+
+def checked(function: Callable[..., Any], *, keep: bool = False) -> Any:
+    """Return `function` with its arguments checked by the rules of their annotations.
+
+    `keep` keeps what was passed to an `__init__` in its object.
+
+    >>> @checked
+    ... def grow(width: Count):
+    ...     return width + 1
+    >>> grow(0)
+    Traceback (most recent call last):
+    ValueError: grow's width: expected a whole number from 1 up, received 0.
+    """
+    signature = inspect.signature(function)
+    declared = [(name, rule_of(p.annotation), p.default) for name, p in signature.parameters.items()]
+    rules = [(name, rule, default) for name, rule, default in declared if rule is not None]
+    of_class = function.__name__ == "__init__"
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # for Python's own message
+        owner = type(args[0]).__name__ if of_class else function.__name__
+        passed = list(bound.arguments)[of_class:]  # without self
+        for name, rule, default in rules:
+            bound.arguments[name] = rule(bound.arguments.get(name, default), f"{owner}'s {name}")
+        if keep:
+            # The outermost class comes first, and its arguments count.
+            own = vars(args[0])  # beside Keras, which would track the layers among them
+            outer = own["_passed"].arguments if "_passed" in own else {}
+            own["_passed"] = Passed({name: bound.arguments[name] for name in passed} | outer)
+        return function(*bound.args, **bound.kwargs)
+
+    call.__signature__ = signature  # type: ignore[attr-defined]  # which Keras reads without unwrapping
+    return call

@@ -1,23 +1,23 @@
 """The networks that steer a bijector: their base class, and how they are built, asked and adapted."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.contract.adaptation import adapt_layer
-from flowkit.contract.arguments import one_of, whole_or_none
+from flowkit.contract.arguments import ContextWord, Count, shown
+from flowkit.contract.configured import Configured
 from flowkit.contract.derived import as_keyword, goes_with, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.frozen import derive_from
-from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 
 LAYOUTS = ("interleaved", "contiguous")
 
 
-class Conditioner(keras.Layer):
+class Conditioner(Configured, keras.Layer):
     """h = conditioner(x) or conditioner(x, context): a network whose answers are the parameters of a bijector.
 
     - `features`: how many channels it answers with; None lets whoever asks tell it, before it is built.
@@ -46,22 +46,19 @@ class Conditioner(keras.Layer):
     (4, 6)
     """
 
-    __repr__ = one_line
     pure = False
     autoregressive = False  # whether what it answers for an entry depends on those before it alone
 
     def __init__(
         self,
         *,
-        features: int | None = None,
-        context: str = "none",
-        num_classes: int | None = None,
+        features: Count | None = None,
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.features = whole_or_none(features, f"{type(self).__name__}'s features", least=1)
-        self.num_classes = whole_or_none(num_classes, f"{type(self).__name__}'s num_classes", least=1)
-        self.context = one_of(f"{type(self).__name__}'s context", context, ("none", "optional", "required"))
+        self.features, self.context, self.num_classes = features, context, num_classes
 
     def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         """As `self(x, context)` for whoever has built it, without Keras's entry if the precision needs none.
@@ -81,10 +78,17 @@ class Conditioner(keras.Layer):
         """
         return deal(self.run(x, context, **as_keyword(derived)), parameters, layout)
 
-    def get_config(self) -> dict[str, Any]:
-        """Keras's, and the arguments of this class."""
-        asked = {"features": self.features, "context": self.context, "num_classes": self.num_classes}
-        return {**super().get_config(), **asked}
+
+def network(value: Any, name: str) -> Any:
+    """Return a network, or None. Raises TypeError for anything else."""
+    if value is not None and not isinstance(value, keras.Layer):
+        raise TypeError(
+            f"{name}: expected a Conditioner or a Keras layer, such as MLP([64]), received {shown(value)}."
+        )
+    return value
+
+
+Network = Annotated[Any, network]
 
 
 def context_of(conditioner: Any) -> str:

@@ -1,22 +1,20 @@
 """What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
 
 import contextlib
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import keras
 from keras import ops
 
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
-from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.building import build_for
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.frozen import derive_from
-from flowkit.contract.hooks import Hooks
-from flowkit.contract.missing_hook import refuse_public_names
+from flowkit.contract.hooks import Hooks, refuse_public_names
 from flowkit.contract.noise import KINDS, Need, drawn, given
-from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, context_shape
 
@@ -27,7 +25,6 @@ class FlowLayer(Hooks):
     What its author may write is in `Hooks`.
     """
 
-    __repr__ = one_line
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
     def __init_subclass__(cls, **kwargs):
@@ -242,3 +239,65 @@ class FlowLayer(Hooks):
 
     def _per_sample(self, log_det, x):
         return per_sample(self, log_det, x)
+
+
+class Bijector(FlowLayer):
+    """An invertible map: `z, log_det = bijector(x)` and `x, log_det = bijector.inverse(z)`.
+
+    `x` is (batch, *event), channels last. `log_det` is log|det d output / d input| of the direction
+    that was called, shape (batch,), never below float32. Neither direction changes state.
+
+    Authors write two hooks, and `build`, `get_config` and `_adapt` if they are needed. The hooks
+    take `context` as a second argument exactly if `spec.context` is not "none", `noise=` exactly if the spec
+    says that this direction draws, and may return a scalar log-det if it does not depend on x:
+
+    >>> from keras import ops
+    >>> from flowkit.contract import BijectorSpec
+    >>> class Twice(Bijector):
+    ...     spec = BijectorSpec(log_det="constant")
+    ...     def _forward(self, x):
+    ...         return 2 * x, ops.log(2.0) * x.shape[-1]
+    ...     def _inverse(self, z):
+    ...         return z / 2, -ops.log(2.0) * z.shape[-1]
+    >>> z, log_det = Twice()(ops.ones((5, 3)))
+    >>> tuple(log_det.shape)
+    (5,)
+
+    The maths of a bijector runs in its variables' dtype and at least in float32: under a mixed
+    policy only the conditioner networks compute in low precision.
+
+    - `noise_size(x_shape)`, if the spec has noise: how many numbers the hooks are given for a sample, as one flat
+      tensor (batch, k) of standard normals (of uniform numbers if `noise_kind` is "uniform"). Both directions must
+      undo each other whatever they are; only the log-det may be a random estimate.
+    - `_refresh(x)` is called once in a training step, and may assign to weights that are not trained.
+    """
+
+
+class Surjection(FlowLayer):
+    """A map of which one direction forgets something, and the other draws it anew from its noise.
+
+    The spec says which: `noise="inverse"` (forward drops entries, the way back draws them; the likelihood is exact), or
+    `noise="forward"` (the way back drops what forward had drawn; the likelihood is a bound). As for a `Bijector` both
+    directions return (output, log_det), and a `Chain` takes both. What is returned as log_det is the term that the
+    layer adds to the likelihood: with q the density of what is dropped,
+
+    - log q(dropped | kept) of the direction that drops it, and -log q(drawn | kept) of the one that draws it;
+    - so it is log|det| of (input, noise) -> output less the log-density of the noise, in the direction that draws.
+
+    Nielsen, Jaini, Hoogeboom, Winther & Welling, SurVAE Flows (2020).
+
+    >>> from flowkit.contract import BijectorSpec
+    >>> class Halved(Surjection):
+    ...     spec = BijectorSpec(event_rank=1, noise="inverse", log_det="varying")
+    ...     def noise_size(self, x_shape):
+    ...         return x_shape[-1] // 2
+    >>> Halved().forgets(inverse=False), Halved().forgets(inverse=True)
+    (True, False)
+    """
+
+    def forgets(self, *, inverse: bool) -> bool:
+        """Whether that direction forgets something: the one that the other draws anew."""
+        return self.spec.draws(inverse=not inverse)
+
+
+Part = Annotated[Any, instance(FlowLayer, "a bijector")]

@@ -1,7 +1,7 @@
 """How an object is shown: as the call that would make it, in one line."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,14 +10,15 @@ _DEEP = 4  # calls within calls
 _FEW = 3  # layers of a list; of numbers twice as many
 _LEFT_OUT = {"self", "name", "dtype", "trainable"}
 _NOTHING = object()
+_EMPTY = inspect.Parameter.empty
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def one_line(thing: Any, deep: int = _DEEP) -> str:
-    """`Class(argument, name=argument)`, without the arguments that are at their defaults.
+    """Return `Class(argument, name=argument)`, without arguments at their defaults.
 
-    An argument is the attribute of its name, or of the name that the class's `_kept_as` gives it; one that has none is
-    left out. Of a long list the first few are shown, and what lies deeper than four calls as dots. It never raises:
-    errors show what they are about by it.
+    Of a long list the first few are shown, and dots in place of what is deeper than four calls. It never raises: errors
+    show objects by it.
 
     >>> from flowkit.bijectors import Chain, Shift
     >>> one_line(Chain([Shift(float(i)) for i in range(5)], backprop="recompute"))
@@ -26,9 +27,10 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
     name = type(thing).__name__
     if deep == 0:
         return f"{name}(...)"
+    values = dict(arguments_of(thing))
     shown, bare = [], True
     for parameter in _parameters(type(thing)):
-        value = _argument(thing, parameter.name)
+        value = values.get(parameter.name, _NOTHING)
         if value is _NOTHING or _is_default(value, parameter.default):
             bare = False
             continue
@@ -38,25 +40,47 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
     return f"{name}({', '.join(shown)})"
 
 
+def arguments_of(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of each argument that `thing` was made with, or would be made with again.
+
+    A number or a word is what was passed. Anything else is the attribute of its name, or of the name that the class's
+    `_kept_as` gives it, unless that is a weight; then it is what was passed too.
+    """
+    passed = getattr(thing, "_passed", None)  # by `flowkit.contract.arguments.checked`
+    given = {} if passed is None else passed.arguments
+    for name in (parameter.name for parameter in _parameters(type(thing))):
+        value = given.get(name, _NOTHING)
+        if type(value) not in (bool, int, float, str):
+            kept = _attribute(thing, getattr(type(thing), "_kept_as", {}).get(name, name))
+            value = value if kept is _NOTHING or isinstance(kept, keras.Variable) else kept
+        if value is not _NOTHING:
+            yield name, value
+
+
 def _parameters(kind):
-    """The arguments of a class, and of those that it hands the rest on to, once each."""
+    """Return the arguments of a class, and those of its bases that it hands on by `**kwargs`, once each.
+
+    What a base needs, a class that does not name it passes itself.
+    """
     found: dict[str, inspect.Parameter] = {}
+    own = True
     for base in kind.__mro__:
         if base in (keras.Layer, keras.Model, keras.optimizers.Optimizer, object):
             break
         if "__init__" in vars(base):
-            for name, parameter in inspect.signature(base.__init__).parameters.items():
-                if name not in _LEFT_OUT and parameter.kind in (
-                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    inspect.Parameter.KEYWORD_ONLY,
-                ):
-                    found.setdefault(name, parameter)
+            parameters = inspect.signature(base.__init__).parameters.values()
+            for p in parameters:
+                if p.name not in _LEFT_OUT and p.kind in _NAMED and (own or p.default is not _EMPTY):
+                    found.setdefault(p.name, p)
+            own = False
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
     return found.values()
 
 
-def _argument(thing, name):
+def _attribute(thing, name):
     try:
-        return getattr(thing, getattr(type(thing), "_kept_as", {}).get(name, name), _NOTHING)
+        return getattr(thing, name, _NOTHING)
     except Exception:  # a property of a layer that is not made yet
         return _NOTHING
 

@@ -1,9 +1,18 @@
 """What a bijector promises, as data that combinators compose and checkers read."""
 
+import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
-from flowkit.contract.arguments import is_number, whole_number, whole_numbers
+from flowkit.contract.arguments import (
+    ContextWord,
+    checked,
+    instance,
+    real,
+    whole_number,
+    whole_numbers,
+    words,
+)
 from flowkit.contract.domain import Domain
 
 _WAYS = ("analytic", "sequential", "iterative", "none")
@@ -18,6 +27,17 @@ _CHOICES = {
 }
 
 SOLVED = 16.0  # the error of a solver that declares none, in units of float32's epsilon
+
+
+def ranks(rank: Any, name: str) -> int | tuple[int, ...]:
+    """Return the number of axes of an event, or several that are allowed. Raises ValueError for anything else."""
+    name += ", the number of axes"
+    several = isinstance(rank, tuple | list) and rank
+    return tuple(whole_numbers(rank, name)) if several else whole_number(rank, name, least=0)
+
+
+domain_of = instance(Domain, "a Domain, such as Domain.POSITIVE", ValueError)
+Allowed = Annotated[float, real(0, math.inf, "None or a finite number from 0 up")]
 
 
 @dataclass(frozen=True)
@@ -50,59 +70,29 @@ class BijectorSpec:
     'varying'
     """
 
-    event_rank: int | tuple[int, ...] | None = None
+    event_rank: Annotated[int | tuple[int, ...], ranks] | None = None
     event_multiple: tuple[int, ...] | None = None
-    domain: Domain = Domain.REAL
-    codomain: Domain = Domain.REAL
-    log_det: str = "varying"
-    inverse: str = "analytic"
-    context: str = "none"
-    round_trip: float | None = None
+    domain: Annotated[Domain, domain_of] = Domain.REAL
+    codomain: Annotated[Domain, domain_of] = Domain.REAL
+    log_det: Annotated[str, words(*_CHOICES["log_det"])] = "varying"
+    inverse: Annotated[str, words(*_CHOICES["inverse"])] = "analytic"
+    context: ContextWord = "none"
+    round_trip: Allowed | None = None
     rearranges: bool = False
-    forward: str = "analytic"
-    log_det_error: float | None = None
+    forward: Annotated[str, words(*_CHOICES["forward"])] = "analytic"
+    log_det_error: Allowed | None = None
     solver_gradients: bool = True
-    noise: str = "none"
-    likelihood: str = "exact"
-    fixed_axes: str = "channels"
-    inverse_likelihood: str | None = None
+    noise: Annotated[str, words(*_CHOICES["noise"])] = "none"
+    likelihood: Annotated[str, words(*_CHOICES["likelihood"])] = "exact"
+    fixed_axes: Annotated[str, words(*_CHOICES["fixed_axes"])] = "channels"
+    inverse_likelihood: Annotated[str, words(*_CHOICES["likelihood"])] | None = None
 
     def __post_init__(self):
-        for field in ("domain", "codomain"):
-            if not isinstance(getattr(self, field), Domain):
-                raise ValueError(
-                    f"BijectorSpec.{field} expects a Domain, such as Domain.POSITIVE, received "
-                    f"{getattr(self, field)!r}."
-                )
-        for field, words in _CHOICES.items():
-            if getattr(self, field) not in words:
-                raise ValueError(
-                    f"BijectorSpec.{field} expects one of {', '.join(map(repr, words))}, "
-                    f"received {getattr(self, field)!r}."
-                )
-        for field in ("round_trip", "log_det_error"):
-            error = getattr(self, field)
-            if error is not None and not (is_number(error) and error >= 0):
-                raise ValueError(
-                    f"BijectorSpec.{field} expects None or a number from 0 up, received {error!r}."
-                )
-        if (rank := self.event_rank) is not None:
-            name = "BijectorSpec.event_rank, the number of axes"
-            several = isinstance(rank, tuple | list) and rank
-            told = tuple(whole_numbers(rank, name)) if several else whole_number(rank, name, least=0)
-            object.__setattr__(self, "event_rank", told)
         for inverse, field in ((False, "likelihood"), (True, "inverse_likelihood")):
-            word = self.likelihood_of(inverse=inverse)
-            if word not in _CHOICES["likelihood"] or (word == "exact") == self.draws(inverse=inverse):
-                raise ValueError(
-                    f"BijectorSpec.{field} expects "
-                    + (
-                        "'estimated' or 'bound', since that direction draws"
-                        if self.draws(inverse=inverse)
-                        else "'exact'"
-                    )
-                    + f", received {word!r}."
-                )
+            word, draws = self.likelihood_of(inverse=inverse), self.draws(inverse=inverse)
+            if (word == "exact") == draws:
+                wanted = "'estimated' or 'bound', since that direction draws" if draws else "'exact'"
+                raise ValueError(f"BijectorSpec's {field} expects {wanted}, received {word!r}.")
 
     @property
     def solved(self) -> bool:
@@ -148,6 +138,9 @@ class BijectorSpec:
             "inverse_likelihood": self.likelihood,
         }
         return replace(self, **changed)
+
+
+BijectorSpec.__init__ = checked(BijectorSpec.__init__)  # type: ignore[method-assign]
 
 
 def composed(specs):

@@ -6,8 +6,8 @@ import numpy as np
 
 from flowkit.backends import read_tensorflow_checkpoint, read_torch_state
 from flowkit.data import MAX_BYTES
-from flowkit.data.bounded import FileError
-from flowkit.data.npz_file import NpzFile
+from flowkit.data.bounded import FileError, regular_size
+from flowkit.data.numpy_file import NpzFile
 
 
 def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
@@ -31,6 +31,7 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
         return read_tensorflow_checkpoint(path.with_suffix(""), max_bytes)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
+    regular_size(path)
     if path.suffix in (".pt", ".pth"):
         return read_torch_state(path, max_bytes)
     return _read_npz(path, max_bytes)

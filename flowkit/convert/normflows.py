@@ -6,9 +6,10 @@ import numpy as np
 
 from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
+from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.fold import conv, conv_zeros, kernel, plu_matrix, zero_padded
 from flowkit.convert.inventory import as_array
-from flowkit.convert.openai import fill, mark_adapted
+from flowkit.convert.openai import fill
 from flowkit.convert.published import separate_steps, step_slots
 from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
@@ -56,7 +57,7 @@ def from_normflows(model: Any, *, n_bits: int | None = None) -> Flow:
         fill(step_slots(steps), variables)
     for prior, base in zip([*priors, top], bases, strict=True):
         _fill_prior(prior, base)
-    mark_adapted(flow)
+    mark_adapted(flow.bijector)
     return flow
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors import Conv1x1
+from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.published import check_published, separate_steps, slots
 from flowkit.flow.flow import Flow
@@ -86,7 +87,7 @@ def make(options, arrays, *, n_bits, input_shape, lu):
         flow.bijector.build_parts((None, side, side, channels), labels)
     with separate_steps(flow.bijector.scales) as steps:
         fill(slots(flow.bijector, steps), arrays)
-    mark_adapted(flow)
+    mark_adapted(flow.bijector)
     return flow
 
 
@@ -109,13 +110,6 @@ def _check_invertible(arrays):
             order, back = np.arange(len(array)), arrays[f"{name}_inverse"]
             if not np.array_equal(np.sort(array), order) or not np.array_equal(np.argsort(array), back):
                 raise ValueError(f"{name} and {name}_inverse: expected a permutation and its inverse")
-
-
-def mark_adapted(flow):
-    """Count a flow as adapted: the statistics came with the weights."""
-    for weight in flow.bijector.non_trainable_variables:
-        if weight.name.endswith("adapted"):
-            weight.assign(np.ones(weight.shape, "bool"))
 
 
 def _value(target):

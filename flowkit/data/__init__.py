@@ -1,6 +1,6 @@
 """Images and tables in, as plain numpy: embedded, named and your own.
 
-What `load` can load:
+`load` loads:
 
 - `"fashion-mnist"`: 5,000 train and 1,000 test images, 28x28 grey, carried by flowkit.
 - `"fashion-mnist-full"`: all 60,000 and 10,000, from Debian's package dataset-fashion-mnist.
@@ -8,19 +8,20 @@ What `load` can load:
 - a folder of images (png, jpg, jpeg, bmp, webp), searched recursively; sub-folders are the labels;
   `train` and `test` sub-folders are the splits.
 - a folder of MNIST-style IDX files, gzipped or not, or one such file of images.
-- a folder of CIFAR-10's Python batches.
+- a folder of CIFAR-10's binary version.
+- a folder of parquet files with images, as Hugging Face stores them, or one such file (polars has to be installed).
 - an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images;
   `file.npz:name` if it holds several.
 
-What a file unpacks to is bounded by `max_bytes`, 4 GiB unless said otherwise; no file runs code. With
-`in_memory=False` folders, and array files that are not packed, stay on the disk, and are read as rows are asked for:
-`LazyImages`.
+`max_bytes` bounds the memory that a file may take, 4 GiB by default; no file runs code, and no pickle is read. With
+`in_memory=False` folders, and array files that are not packed, stay on the disk, and rows are read when they are
+indexed: `LazyImages`.
 
-`load_table` loads a table, a .csv, .tsv, .parquet, .npy or .npz file; `Columns` is what a flow keeps of a frame.
+`load_table` loads a table, a .csv, .tsv, .parquet, .npy or .npz file; `Columns` are the columns of a frame, by name.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
-resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` tells
-whether two data sets are the same.
+resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` is
+equal for equal data sets.
 `python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
 """
 
@@ -32,7 +33,8 @@ from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
 from flowkit.data.lazy_images import LazyImages
-from flowkit.data.source import NAMES, absolute, load
+from flowkit.data.named import NAMES
+from flowkit.data.source import absolute, load
 from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
 

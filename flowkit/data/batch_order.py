@@ -1,4 +1,4 @@
-"""Batches whose order depends on the seed and the epoch alone, so that a run can be resumed."""
+"""Batches whose order depends only on the seed and the epoch, so that a run can be resumed."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -10,8 +10,7 @@ import numpy as np
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.one_line import one_line
-from flowkit.data.epochs_of_fit import EpochsOfFit
-from flowkit.data.fingerprint import fingerprint
+from flowkit.data.content_hash import fingerprint
 from flowkit.data.lazy_images import as_rows
 
 
@@ -30,12 +29,12 @@ def batches(
     them by Python's global `random`.
 
     Args:
-        x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`. Of an `np.memmap`, or of
-            what `load(..., in_memory=False)` gives, the rows of a batch are read when it is asked for.
+        x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`. Rows of an `np.memmap`,
+            and of `LazyImages` of `load(..., in_memory=False)`, are read with their batch.
         context: array of `n` contexts, or a dict of such arrays.
-        batch_size: events per batch. The last, smaller batch is left out; who is in it changes
+        batch_size: events per batch. The last, smaller batch is left out; its events change
             with each pass over the data. In a group of processes (`flowkit.distributed`) it is the batch of all,
-            of which each process is given its rows.
+            and each process reads its rows of it.
         epoch_steps: batches in an epoch; None is one pass over the data. With another number, epochs
             follow one another through the passes without a gap.
         seed: a whole number from 0 up.
@@ -62,15 +61,15 @@ def batches(
 class Batches(keras.utils.PyDataset):
     """Batch `index` of epoch `epoch` as a pure function of the two and the seed; see `batches`.
 
-    Give the `fit` of a Keras model that is no `Flow` the callback `for_fit()` as well, if the one before it was
+    Pass the callback `for_fit()` to the `fit` of a Keras model that is not a `Flow`, if the `fit` before it was
     interrupted or trained another model.
 
     Attributes:
         epoch: the epoch that indexing refers to. Each epoch of `fit` moves it on by one, and so
             does `evaluate`; set it to resume: to `k` when `k` epochs are done.
-        step: the batches of that epoch that are done already: indexing and `len` are about the rest. It is 0
+        step: the batches of that epoch that are done already: indexing and `len` count the rest. It is 0
             again in the next epoch, so one `fit` goes to the end of this one (see `flowkit.training.Resume`).
-        processes, rank: how many processes share a batch, and which of them is given its rows here.
+        processes, rank: the number of processes that share a batch, and the place of this one among them.
 
     >>> Batches(np.zeros((10, 3)), batch_size=4, seed=1)
     Batches(<10x3 float64>, batch_size=4, seed=1)
@@ -127,12 +126,12 @@ class Batches(keras.utils.PyDataset):
                     f"{type(function).__name__}. Pass for example flowkit.data.augment.flip()."
                 )
         self.epoch = 0
-        self._fit = EpochsOfFit()
+        self._fit = _EpochsOfFit()
         self._order = (None, None)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for the same events and contexts in the same order: see `flowkit.data.fingerprint`."""
+        """Some letters that are equal for the same events and contexts in the same order."""
         return fingerprint(self.x, *(array for _, array in sorted(_named(self.context))))
 
     @property
@@ -194,7 +193,7 @@ class Batches(keras.utils.PyDataset):
         return ({"x": x, "context": self.context[rows]},)
 
     def _permutation(self, round_):
-        """The order of one pass over the data."""
+        """Return the order of one pass over the data."""
         # One assignment of a pair: TensorFlow reads ahead from a thread of its own.
         known, order = self._order
         if known != round_:
@@ -221,9 +220,9 @@ class Batches(keras.utils.PyDataset):
             self.epoch += 1
 
     def for_fit(self) -> keras.callbacks.Callback:
-        """A callback for one `fit`, which then begins where these batches are now. `Flow.fit` brings its own.
+        """Return a callback for one `fit`, which then begins where these batches are now. `Flow.fit` adds its own.
 
-        It comes before other callbacks, since some of them may move `epoch`.
+        Pass it before other callbacks, since some of them may move `epoch`.
         """
         epoch, step = self.epoch, self.step
 
@@ -244,3 +243,50 @@ def _named(context):
     if isinstance(context, dict):
         return [(f"context[{name!r}]", array) for name, array in context.items()]
     return [] if context is None else [("context", context)]
+
+
+class _EpochsOfFit:
+    """Tell the epochs of Keras's `fit` from the batch that it may read first, to build the model.
+
+    `fit` calls on_epoch_begin, reads that batch, calls on_epoch_end to start afresh, and then begin and end for each
+    epoch. Only callbacks are called when training begins: without one, training begins after the first end.
+    """
+
+    def __init__(self) -> None:
+        self._fit_is_on = False
+        self._epoch_is_on = False
+        self._first_of_epoch = False
+        self._next_index = 0
+
+    def begin(self) -> None:
+        """Begin training: the next epoch is its first."""
+        self._fit_is_on = True
+        self._epoch_is_on = False
+        self._first_of_epoch = False
+        self._next_index = 0
+
+    def on_epoch_begin(self) -> None:
+        self._epoch_is_on = self._fit_is_on
+        self._first_of_epoch = True  # also before the batch that builds the model
+
+    def on_epoch_end(self) -> bool:
+        """Return True at the end of an epoch; otherwise begin training."""
+        ended = self._epoch_is_on
+        if ended:
+            self._epoch_is_on = False
+            self._first_of_epoch = False
+        else:
+            self.begin()
+        return ended
+
+    def note(self, index: int) -> None:
+        """Note that batch `index` is read. Raises ValueError if an epoch begins elsewhere than where it should."""
+        if self._first_of_epoch:
+            self._first_of_epoch = False
+            if index not in (0, self._next_index):
+                raise ValueError(
+                    "batches: expected fit(..., shuffle=False), received batches in the order of "
+                    "Python's global `random`. Pass shuffle=False: they are shuffled already, "
+                    "each epoch anew, by (seed, epoch)."
+                )
+        self._next_index = index + 1

@@ -1,97 +1,129 @@
 """Tables as text: .csv and .tsv, with or without a line of names, with commas, semicolons or tabs."""
 
 import csv
+import itertools
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes
+from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
+from flowkit.data.frame import MOST_COLUMNS, check_names
 
-_PER_BYTE = 4  # of memory for each of text: the shortest number takes 2 bytes, and 8 as a float64
+_PER_BYTE = 4  # bytes of memory for each byte of text: the shortest number takes 2 bytes, and 8 as a float64
+_LONGEST_LINE = 2**24  # characters
 _MISSING = {"null", "none", "missing", "unknown", "nil", "nat"}  # as databases and people write it
 
 
 def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """(the numbers, float64 (rows, columns), the names of the columns or None).
+    """Return the numbers, float64 (rows, columns), and the names of the columns or None.
 
-    Raises FileError for text that is no table, an entry that is missing or no number, with its line and column, and
-    more than `max_bytes`.
+    Raises FileError for text that is no table, for an entry that is missing or no number, with its line and column, and
+    for more than `max_bytes`.
     """
-    check_bytes(path.stat().st_size * _PER_BYTE, max_bytes, str(path))
+    check_bytes(regular_size(path) * _PER_BYTE, max_bytes, str(path))
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            first, next_line = file.readline(), file.readline()
+            return _read(path, file)
     except UnicodeDecodeError:
         raise FileError(
             f"{path}: expected a table as text in UTF-8, received other bytes. Save it as UTF-8, as pandas.read_csv("
             "..., encoding='latin-1') and to_csv do."
         ) from None
-    delimiter = max(",;\t", key=first.count)
-    fields, second = (
-        [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
-        for line in (first, next_line)
-    )
+    except csv.Error as error:
+        raise FileError(f"{path}: expected a table of numbers, received text with a {error}.") from None
+
+
+def _read(path, file):
+    lines = _bounded_lines(path, file)
+    first, second = next(lines, ""), next(lines, "")
     if not first:
         raise FileError(f"{path}: expected a table, received an empty file.")
-    if not any(fields):
+    delimiter = max(",;\t", key=first.count)
+    if first.count(delimiter) >= MOST_COLUMNS:
         raise FileError(
-            f"{path}: expected a table, received a file whose first line is empty. Remove the lines above the table."
+            f"{path}: expected at most {MOST_COLUMNS:,} columns, received {first.count(delimiter) + 1:,}. Save the "
+            "table as .npy."
         )
-    names = None if any(_is_number(field) for field in fields) else tuple(fields)
-    if names is None and _are_names(fields, second):
-        above, below = (delimiter.join(line)[:40] for line in (fields, second))
-        raise FileError(
-            f"{path}: expected a first line of names or of numbers, received {above!r} above {below!r}, which reads "
-            "like names that are whole numbers. If they are names, write a letter in each; if they are a row, a point."
-        )
-    if names is not None:
-        _check_names(path, names)
+    names = _names(path, first, second, delimiter)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "loadtxt: input contained no data")
             values = np.loadtxt(
-                path,
+                itertools.chain([second] if names else [first, second], lines),
                 "float64",
                 comments=None,
                 delimiter=delimiter,
-                skiprows=0 if names is None else 1,
                 ndmin=2,
-                encoding="utf-8-sig",
                 quotechar='"',
             )
+    except (FileError, UnicodeDecodeError):
+        raise
     except ValueError:
-        raise _fault(path, delimiter, names, len(fields)) from None
+        raise _fault(path, delimiter, names, len(_fields(first, delimiter))) from None
     if not values.size:
         raise FileError(f"{path}: expected rows of numbers below the names of columns, received none.")
+    if names and len(names) != values.shape[1]:
+        raise FileError(
+            f"{path}: expected a name for each of the {values.shape[1]} columns, received {len(names)} names in the "
+            "first line. Name or leave out a column of row numbers: R writes none with write.csv(row.names=FALSE)."
+        )
     return values, names
 
 
-def _check_names(path, names):
-    """Raise a FileError unless each column has a name of its own."""
-    if "" in names:
-        raise FileError(
-            f"{path}: expected a name for each column, received none for column {names.index('')}. Name it, or leave "
-            "it out: such is the index that pandas writes, unless it is told to_csv(index=False)."
-        )
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise FileError(
-            f"{path}: expected a name of its own for each column, received {twice[0]!r} more than once. Rename or "
-            "leave out all but one."
-        )
+def _bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
+    """Yield the lines of `file`; FileError for one of more than `_LONGEST_LINE` characters."""
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise FileError(
+                f"{path}: expected lines of less than {_LONGEST_LINE:,} characters, received a longer one."
+            )
+        yield line
 
 
-def _are_names(fields, second):
-    """Whether the fields of the first line are whole numbers, such as years, above some that are none.
+def _fields(line, delimiter):
+    return [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _names(path, first, second, delimiter):
+    """Return the names in the first line, or None if it holds numbers; FileError if they name no columns."""
+    fields, below = (_fields(line, delimiter) for line in (first, second))
+    if not any(fields):
+        raise FileError(
+            f"{path}: expected a table, received a file whose first line is empty. Remove the lines above the table."
+        )
+    if _are_years(fields, below):
+        shown, shown_below = (delimiter.join(line)[:40] for line in (fields, below))
+        raise FileError(
+            f"{path}: expected a first line of names or of numbers, received {shown!r} above {shown_below!r}, which "
+            "reads like names that are whole numbers. If they are names, write a letter in each; if they are a row, a "
+            "point."
+        )
+    if any(_is_number(field) for field in fields):
+        return None
+    if "" in fields:
+        raise FileError(
+            f"{path}: expected a name for each column, received none for column {fields.index('')}. Name it, or leave "
+            "it out: such is the index that pandas writes without to_csv(index=False)."
+        )
+    try:
+        return check_names(tuple(fields))
+    except ValueError as error:
+        raise FileError(f"{path}: {error}") from None
+
+
+def _are_years(fields, below):
+    """Return True if all fields are whole numbers, such as years, above numbers with fractions.
 
     Programs that write tables write all numbers of a column alike, 2 as 2.0 if any has a fraction.
     """
     return (
         all(re.fullmatch(r"[+-]?\d+", field) for field in fields)
-        and len(second) == len(fields)
-        and all(re.search("[.eE]", field) and _is_number(field) for field in second)
+        and len(below) == len(fields)
+        and all(re.search("[.eE]", field) and _is_number(field) for field in below)
     )
 
 
@@ -104,7 +136,7 @@ def _is_number(text):
 
 
 def _fault(path, delimiter, names, width):
-    """The FileError for the first entry that is no number."""
+    """Return the FileError for the first line of another length, or entry that is no number."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
         for row in reader:
@@ -121,18 +153,22 @@ def _fault(path, delimiter, names, width):
                     column = f"column {place}" if names is None else f"column {names[place]!r}"
                     received = f"{text[:40]!r}" if text.strip() else "a missing entry"
                     names_too = " If it names the columns, no name may be a number." * (reader.line_num == 1)
-                    leave_out = "leave the column out, as pandas' frame.drop(columns=[...]) does."
-                    advice = f"Drop or fill in such rows, or {leave_out}"
-                    missing = text.strip(" #<>!?-").lower() in _MISSING
-                    if not missing and re.search("[^\\W\\d_]{3}", text):  # a word, and so are the others
-                        advice = f"A flow takes numbers alone: {leave_out}"
-                    if re.fullmatch(r"\s*[+-]?[\d.]*,\d+([eE][+-]?\d+)?\s*", text):
-                        advice = (
-                            "Write numbers with a decimal point: pandas.read_csv(..., decimal=',') reads them so, and "
-                            "to_csv writes points."
-                        )
                     return FileError(
                         f"{path}: expected numbers in {column}, received {received} in line {reader.line_num}. "
-                        f"{advice}{names_too}"
+                        f"{_advice(text)}{names_too}"
                     )
     return FileError(f"{path}: expected a table of numbers, received text that cannot be read as one.")
+
+
+def _advice(text):
+    """Say what to do about an entry that is no number."""
+    if re.fullmatch(r"\s*[+-]?[\d.]*,\d+([eE][+-]?\d+)?\s*", text):
+        return (
+            "Write numbers with a decimal point: pandas.read_csv(..., decimal=',') reads them so, and to_csv writes "
+            "points."
+        )
+    leave_out = "leave the column out, as pandas' frame.drop(columns=[...]) does."
+    missing = text.strip(" #<>!?-").lower() in _MISSING
+    if not missing and re.search("[^\\W\\d_]{3}", text):  # a word, and so are the others
+        return f"A flow takes numbers alone: {leave_out}"
+    return f"Drop or fill in such rows, or {leave_out}"

@@ -25,7 +25,7 @@ def cut(folder, split, count, size=32, seed=0):
         FileNotFoundError: if there are no images.
         ValueError: if an image cannot be read or is smaller than a square, or a split would be empty.
     """
-    root, names, _ = image_names(folder, split)
+    root, names, _ = image_names(Path(folder), split)
     # Sorted, since the order of the names is random, and the seed should say all.
     photographs = [averaged(root / name, side) for name in sorted(names) for side in SIDES]
     rng = np.random.default_rng((seed, split == "test"))

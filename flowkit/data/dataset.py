@@ -1,10 +1,17 @@
-"""What every loader returns: images, and what is known about them."""
+"""One split of a data set of images, and the 90/10 split of data that come without one."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from flowkit.data.bounded import FileError
 from flowkit.data.lazy_images import LazyImages
+
+SPLITS = ("train", "test")
+_TEST_FRACTION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,9 +22,9 @@ class Dataset:
         images: uint8, shape `(n, height, width, channels)`, values `0..levels-1`;
             `LazyImages` of that shape if they are not held in memory.
         labels: int64, shape `(n,)`, or None if the source has none.
-        levels: how many values a pixel can take: 256, or 17 for `digits`. It is the number that
-            dequantisation divides by and bits per dimension are counted with.
-        name: where the images came from.
+        levels: the number of values that a pixel can take: 256, or 17 for `digits`. Dequantisation divides by it,
+            and bits per dimension are counted with it.
+        name: the name or path that was loaded.
         classes: the names of the labels, `classes[label]`, if the source has names.
 
     Example:
@@ -43,3 +50,46 @@ class Dataset:
         return (
             f"Dataset(name={self.name!r}, images={self.images.shape}, labels={labels}, levels={self.levels})"
         )
+
+
+def check_split(split: str) -> None:
+    """Raise ValueError unless `split` is "train" or "test"."""
+    if split not in SPLITS:
+        raise ValueError(f'split: expected "train" or "test", received {split!r}.')
+
+
+def split_rows(count: int, split: str, source: str | Path) -> np.ndarray:
+    """Return the row numbers of one split of `count` rows, ascending, the same on every machine."""
+    if count < 2:
+        raise FileError(
+            f"{source}: expected at least 2 rows or images for a 90/10 split, received {count}. Add some, or store "
+            "both splits in one .npz file."
+        )
+    order = np.random.default_rng(0).permutation(count)
+    test = max(1, round(count * _TEST_FRACTION))
+    return np.sort(order[:test] if split == "test" else order[test:])
+
+
+def split_names(names: Sequence[str], split: str, source: str | Path) -> list[str]:
+    """Return the names of one split, in an order in which any prefix is a fair sample.
+
+    The hash of a name places it, so that adding files later moves none of the old ones between the splits.
+    """
+    test = split == "test"
+    chosen = [name for name in by_hash(names) if (_fraction(name) < _TEST_FRACTION) == test]
+    if not chosen:
+        raise FileError(
+            f"{source}: expected enough images for a 90/10 split by file name, received {len(names)}, none of which "
+            f"falls into {split!r}. Add images, or make `train` and `test` sub-folders yourself."
+        )
+    return chosen
+
+
+def by_hash(names: Sequence[str]) -> list[str]:
+    """Return `names` in the order of their hashes."""
+    return sorted(names, key=lambda name: (_fraction(name), name))
+
+
+def _fraction(name):
+    """Return a number in [0, 1) that depends on nothing but `name`, uniform over names."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64

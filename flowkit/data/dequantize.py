@@ -104,5 +104,4 @@ class Dequantize(Surjection):
         return validate_images(x, self.stored_levels)
 
     def get_config(self) -> dict[str, Any]:
-        size = {"n_bits": self.n_bits} if self.n_bits else {"levels": self.levels}
-        return {**super().get_config(), **size, "seed": self.seed}
+        return {**super().get_config(), "levels": None if self.n_bits else self.levels}

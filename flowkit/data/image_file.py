@@ -1,55 +1,61 @@
-"""An image file becomes an array."""
+"""Images from files, and their size and channels: crop, resize, pad, grey to colour and back. All in uint8."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes
-from flowkit.data.geometry import crop_and_resize
+from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, check_shape, regular_size
 
 # Pillow knows many more, some of which start other programs.
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-PER_PIXEL = 16  # bytes while an image is read: Pillow takes 4, and transparent ones are copied three times
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+_PER_PIXEL = 16  # bytes while an image is read: Pillow takes 4, and transparent ones are copied three times
+_AT_ONCE = 2**16
 
 
 def read_image(
-    path: str | Path,
+    file: str | Path | BinaryIO,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     max_bytes: int = MAX_BYTES,
+    name: str | None = None,
 ) -> np.ndarray:
-    """One file as uint8 `(height, width, channels)`; what is transparent is put on white.
+    """Return one image as uint8 `(height, width, channels)`, on white where it is transparent.
 
-    `size`, `channels`, `max_bytes`: as for `flowkit.data.load`. Raises ValueError if the file is no image of 8
-    bits, or has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`, 89 million).
+    `size`, `channels`, `max_bytes`: as for `flowkit.data.load`; errors call the image `name`. Raises FileError if the
+    file is no image of 8 bits, or has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
     from PIL import Image, ImageOps
 
+    name = name or str(file)
+    if isinstance(file, str | Path):
+        regular_size(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(path, formats=FORMATS)
+            opened = Image.open(file, formats=_FORMATS)
         with opened as image:
-            check_bytes(PER_PIXEL * image.width * image.height, max_bytes, str(path))
+            check_bytes(_PER_PIXEL * image.width * image.height, max_bytes, name)
             image.load()
             # Cameras store how the picture was held beside the pixels.
             image = ImageOps.exif_transpose(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise FileError(
-            f"{path}: expected an image of at most {Image.MAX_IMAGE_PIXELS:,} pixels, received a larger one. "
+            f"{name}: expected an image of at most {Image.MAX_IMAGE_PIXELS:,} pixels, received a larger one. "
             "Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
         ) from None
     except FileError:
         raise
     except Exception as error:  # Pillow's plugins raise whatever a damaged file leads them to
-        raise ValueError(
-            f"{path}: expected an image, received a file that can't be read as one ({_reason(error)}). "
+        raise FileError(
+            f"{name}: expected an image, received a file that can't be read as one ({_reason(error)}). "
             "Replace or delete it."
         ) from error
     if image.mode == "F" or image.mode.startswith("I"):
-        raise ValueError(
-            f"{path}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
+        raise FileError(
+            f"{name}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
             "Convert it to an 8-bit image first."
         )
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -66,8 +72,112 @@ def read_image(
 
 
 def _reason(error):
-    """Pillow's reason in a few words, without the path, which is said already."""
+    """Return Pillow's reason in a few words, without the path."""
     if type(error).__name__ == "UnidentifiedImageError":
-        return f"not {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        return f"not {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
     reason = getattr(error, "strerror", None) or str(error) or "no detail"
     return f"{type(error).__name__}: {reason.splitlines()[0]}"
+
+
+def stack_images(images: Iterable[np.ndarray], names: list[str], max_bytes: int) -> np.ndarray:
+    """Return images of one size as one array, in colour if any is, else grey; errors use their `names`."""
+    stacked = np.empty(0, np.uint8)
+    for place, (image, name) in enumerate(zip(images, names, strict=True)):
+        if place == 0 or image.shape[-1] > stacked.shape[-1]:
+            shape = (len(names), *image.shape)
+            check_shape(shape, 1, max_bytes, f"{len(names):,} images such as {name}")
+        if place == 0:
+            stacked = np.empty(shape, np.uint8)
+        check_sides(stacked.shape[1:], names[0], image.shape, name)
+        if image.shape[-1] > stacked.shape[-1]:
+            stacked = np.repeat(stacked, 3, axis=-1)
+        stacked[place] = image
+    return stacked
+
+
+def check_sides(expected: Any, first: str, received: Any, name: str) -> None:
+    """Raise FileError if an image has other sides than the first one."""
+    (height, width), (other_height, other_width) = expected[:2], received[:2]
+    if (height, width) != (other_height, other_width):
+        raise FileError(
+            f"{name}: expected {width}x{height} pixels as in {Path(first).name}, received "
+            f"{other_width}x{other_height}. Give a size, as size=32 or --set data.size=32, to "
+            "crop and resize all images to one."
+        )
+
+
+def check_size(size: Any) -> tuple[int, int] | None:
+    """Return `size` as (height, width), from a whole number for squares or a pair; None stays None."""
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int | np.integer) else size
+    try:
+        height, width = pair
+        good = height == int(height) > 0 and width == int(width) > 0
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(f"size: expected a positive whole number or (height, width), received {size!r}.")
+    return int(height), int(width)
+
+
+def crop_and_resize(image: Any, size: tuple[int, int]) -> Any:
+    """Crop a Pillow image about its centre to the shape of `size`, then resize it to that.
+
+    Pillow's BOX filter averages whole pixels and rounds: the result stays in 0..255, while
+    bicubic and Lanczos overshoot.
+    """
+    from PIL import Image
+
+    height, width = size
+    crop_width = min(image.width, max(1, round(image.height * width / height)))
+    crop_height = min(image.height, max(1, round(image.width * height / width)))
+    left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
+    image = image.crop((left, top, left + crop_width, top + crop_height))
+    return image.resize((width, height), Image.Resampling.BOX)
+
+
+def resize_arrays(images: np.ndarray, size: tuple[int, int] | None, name: str) -> np.ndarray:
+    """Bring `(n, h, w, c)` arrays to `size`: put zeros around smaller ones, crop and resize others as files are."""
+    if size is None or images.shape[1:3] == size:
+        return images
+    spare = [want - have for want, have in zip(size, images.shape[1:3], strict=True)]
+    if min(spare) >= 0:
+        # As the literature brings MNIST to 32x32. Enlarging 28 to 32 would repeat every seventh
+        # pixel and nothing else.
+        around = [(n // 2, n - n // 2) for n in spare]
+        return np.pad(images, ((0, 0), *around, (0, 0)))
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"{name}: expected 1 or 3 channels to resize, received {images.shape[-1]}. "
+            "Resize the images yourself and leave size= out."
+        )
+    from PIL import Image
+
+    grey = images.shape[-1] == 1
+    resized = np.empty((len(images), *size, images.shape[-1]), np.uint8)
+    for image, place in zip(images, resized, strict=True):
+        small = crop_and_resize(Image.fromarray(image[..., 0] if grey else image), size)
+        place[...] = np.asarray(small).reshape(place.shape)
+    return resized
+
+
+def convert_channels(images: np.ndarray, channels: int | None, name: str) -> np.ndarray:
+    """Bring grey to colour by repetition, and colour to grey by the ITU-R 601 weights, as Pillow does."""
+    have = images.shape[-1]
+    if channels is None or have == channels:
+        return images
+    if have == 1:
+        return np.repeat(images, channels, axis=-1)
+    if have != 3:
+        raise ValueError(
+            f"{name}: expected 1 or 3 channels to convert to {channels}, received {have}. "
+            "Leave channels= out, or pick the channels yourself."
+        )
+    weights = np.array([19595, 38470, 7471], np.uint32)  # of 65536; Pillow's own integers
+    pixels = np.ascontiguousarray(images).reshape(-1, 3)
+    grey = np.empty(len(pixels), np.uint8)
+    for start in range(0, len(pixels), _AT_ONCE):  # the products take six times the pixels
+        part = slice(start, start + _AT_ONCE)
+        grey[part] = (pixels[part] @ weights + 32768) >> 16
+    return grey.reshape(*images.shape[:-1], 1)

@@ -1,4 +1,4 @@
-"""Images that stay where they are until rows of them are asked for."""
+"""Images that stay on the disk until rows of them are indexed."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,18 +6,20 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.one_line import one_line
+from flowkit.data.bounded import check_shape
+from flowkit.data.validate import validate_images, with_channels
 
 _AT_ONCE = 2**24  # bytes of a block
 
 
 class LazyImages:
-    """An array of images that is read as it is indexed: `images[rows]` is numpy, and nothing else is kept.
+    """An array of images that is read when it is indexed: `images[rows]` is numpy, and nothing else is kept.
 
-    Indexed along its first axis as an array is; `np.asarray` reads all of it. `flowkit.data.load` gives one for
+    Indexed along its first axis as an array is; `np.asarray` reads all of it. `flowkit.data.load` returns one for
     `in_memory=False`, and `flowkit.data.batches` takes it.
 
     Args:
-        read: a function of row numbers `(k,)` whose answer is those images, uint8 `(k, height, width, channels)`.
+        read: a function that returns the images of some row numbers `(k,)`, uint8 `(k, height, width, channels)`.
         shape: of all, `(n, height, width, channels)`.
 
     Example:
@@ -37,7 +39,7 @@ class LazyImages:
 
     @property
     def nbytes(self) -> int:
-        """What all would take in memory."""
+        """The bytes that all would take in memory."""
         count, height, width, channels = self.shape
         return count * height * width * channels * self.dtype.itemsize
 
@@ -53,13 +55,13 @@ class LazyImages:
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def taken(self, rows: np.ndarray) -> "LazyImages":
-        """Those of `rows`, whole numbers (k,), which stay where they are too."""
+        """Return the images of `rows`, whole numbers (k,), which stay on the disk as well."""
         images = LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]))
         images.dtype = self.dtype
         return images
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray], count: int | None = None) -> "LazyImages":
-        """The first `count` images, of which each has gone through `function`, a map of some images to as many."""
+        """Return the first `count` images with `function` applied to those that are read, a map of k images to k."""
         first = function(self[:1])
         images = LazyImages(
             lambda rows: function(self._read(rows)), (len(self._rows[:count]), *first.shape[1:])
@@ -68,18 +70,32 @@ class LazyImages:
         return images
 
 
-def rows_of(array: np.ndarray, rows: np.ndarray | None = None) -> LazyImages:
-    """Those of `rows` (k,), or all, of a uint8 array (n, height, width, channels) that stays where it is, in a file."""
-    rows = np.arange(len(array)) if rows is None else rows
-    return LazyImages(lambda some: np.asarray(array[rows[some]]), (len(rows), *array.shape[1:]))
+def images_of(
+    array: np.ndarray, rows: np.ndarray | None, name: str, max_bytes: int, in_memory: bool
+) -> np.ndarray | LazyImages:
+    """Return some `rows` (or all) of an array as images: checked, uint8, in memory.
+
+    Without `in_memory`, an array of uint8 that is mapped from a file stays there, as `LazyImages`.
+    """
+    mapped = isinstance(array, np.memmap)
+    if mapped and not in_memory and array.dtype == np.uint8:
+        check_shape(array.shape[:1], 1, max_bytes, name)
+        array = with_channels(array, name)
+        rows = np.arange(len(array)) if rows is None else rows
+        return LazyImages(lambda some: np.asarray(array[rows[some]]), (len(rows), *array.shape[1:]))
+    check_shape(array.shape, array.itemsize, max_bytes, name)
+    if mapped:  # to memory, before its entries are looked at
+        return validate_images(np.array(array) if rows is None else array[rows], name=name)
+    images = validate_images(array, name=name)
+    return images if rows is None else images[rows]
 
 
 def as_rows(x: Any) -> Any:
-    """`x` as a numpy array, or as the `LazyImages` that it is."""
+    """Return `x` as a numpy array, or unchanged if it is `LazyImages`."""
     return x if isinstance(x, LazyImages) else np.asarray(x)
 
 
 def blocks(array: Any) -> Iterator[np.ndarray]:
-    """Consecutive rows of an array or of `LazyImages`, some megabytes at a time."""
+    """Yield consecutive rows of an array or of `LazyImages`, some megabytes at a time."""
     step = max(1, _AT_ONCE * len(array) // max(1, array.nbytes))
     return (array[start : start + step] for start in range(0, len(array), step))

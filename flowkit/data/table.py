@@ -1,20 +1,20 @@
 """Tables from files: .csv, .tsv, .parquet, .npy and .npz, as numpy."""
 
-import importlib
 import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
+from flowkit.data import parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
 from flowkit.data.csv_file import read_csv
+from flowkit.data.dataset import check_split, split_rows
 from flowkit.data.frame import Columns
 from flowkit.data.image_folder import SUFFIXES
-from flowkit.data.npy_file import map_npy
-from flowkit.data.npz_file import NpzFile
-from flowkit.data.source import NAMES, existing_path
-from flowkit.data.split import check_split, split_rows
+from flowkit.data.named import NAMES
+from flowkit.data.numpy_file import NpzFile, map_npy
+from flowkit.data.source import existing_path
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
 _READ = "a table, .csv, .tsv, .parquet, .npy or .npz"
@@ -27,8 +27,8 @@ class Table:
 
     Attributes:
         values: float64, shape `(rows, columns)`.
-        names: those of the columns, or None if the file has none.
-        name: where the table came from.
+        names: the names of the columns, or None if the file has none.
+        name: the path that was loaded.
 
     >>> Table(np.zeros((4, 2)), ("height", "age"), "people.csv")
     Table(name='people.csv', values=(4, 2), names=('height', 'age'))
@@ -47,7 +47,7 @@ class Table:
 
     @property
     def columns(self) -> Columns | None:
-        """What a flow keeps of the names, in `Flow.columns`."""
+        """The names as `Columns`, which a flow keeps in `Flow.columns`; None without names."""
         return None if self.names is None else Columns(self.names, None)
 
 
@@ -67,13 +67,13 @@ def load_table(
             x_test, or one array (`file.npz:name` if it holds several).
         split: "train" or "test". Files without splits of their own are cut 90/10 by row number, the same way
             each time.
-        cut: False gives all rows of a file without splits of its own, whatever the split.
-        limit: keep only so many rows of the split.
+        cut: False returns all rows of a file without splits of its own, whatever the split.
+        limit: keep only the first rows of the split.
         max_bytes: the most that the table may take, 4 GiB. A file that declares more is not read.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for what is no table of numbers, in one line that says where.
+        ValueError: for anything but a table of numbers, in one line that says where.
 
     Example:
         >>> import tempfile, pathlib
@@ -85,6 +85,8 @@ def load_table(
     check_split(split)
     try:
         path, key = existing_path(source)
+    except FileError:
+        raise
     except ValueError:
         kind = "a name of images" if source in NAMES else "no path that exists"
         raise ValueError(f"source: expected the path of {_READ}, received {source!r}, {kind}.") from None
@@ -97,7 +99,7 @@ def load_table(
     if suffix in (".csv", ".tsv"):
         values, names = read_csv(path, max_bytes)
     elif suffix == ".parquet":
-        values, names = _read_parquet(path, max_bytes)
+        values, names = parquet.read_table(path, max_bytes)
     elif suffix == ".npy":
         values = map_npy(path, max_bytes)
     elif suffix == ".npz":
@@ -124,7 +126,7 @@ def load_table(
 
 
 def _check_finite(table, rows, path):
-    """Raise a FileError for NaN and infinity, with the place in the file: a split has other rows."""
+    """Raise FileError for NaN and infinity, with the row in the file, which is not that in the split."""
     finite = np.isfinite(table.values)
     if not finite.all():
         row, column = (int(i) for i in np.argwhere(~finite)[0])
@@ -136,16 +138,18 @@ def _check_finite(table, rows, path):
 
 
 def _advice(suffix):
-    """What to do about a file that is no table, going by its name."""
+    """Say what to do about a file that is no table, by its suffix."""
     if suffix in _PACKED:
         return "Unpack it first."
+    if suffix in (".pkl", ".pickle"):
+        return "A pickle could run any code: save its array with np.save, or its frame as .csv."
     if suffix in SUFFIXES:
         return "Images take a recipe of images, such as glow/fashion-mnist, and the folder that they lie in."
     return "Save the table as .csv, as spreadsheets and pandas' to_csv do."
 
 
 def _from_npz(path, split, key, max_bytes):
-    """(the array of a split or of both, whether it is that of both)."""
+    """Return the array of a split or of both, and whether it is that of both."""
     with NpzFile(path, max_bytes) as arrays:
         for pair in _PAIRS:
             if key is None and all(name in arrays for name in pair):
@@ -158,29 +162,3 @@ def _from_npz(path, split, key, max_bytes):
                 f"{', '.join(arrays.files) or 'none'}. Choose one by name: {path}:NAME"
             )
         return arrays[key], True
-
-
-def _read_parquet(path, max_bytes):
-    try:
-        polars = importlib.import_module("polars")
-    except ImportError:
-        raise FileError(
-            f"{path}: expected polars to be installed, which reads .parquet files: pip install polars. Or save the "
-            "table as .csv."
-        ) from None
-    try:
-        lazy = polars.scan_parquet(path)
-        # Of the file's own table, before any of it is read.
-        shape = (lazy.select(polars.len()).collect().item(), len(lazy.collect_schema()))
-        check_shape(shape, 8, max_bytes, str(path))
-        frame = lazy.collect()
-    except polars.exceptions.PolarsError as error:
-        reason = (str(error).splitlines() or [""])[0][:100]
-        raise FileError(
-            f"{path}: expected a .parquet file, received one that can't be read ({reason})."
-        ) from None
-    try:
-        columns = Columns.of(frame)
-        return columns.values(frame), columns.names
-    except ValueError as error:
-        raise FileError(f"{path}: {error}") from None

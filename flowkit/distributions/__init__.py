@@ -2,11 +2,8 @@
 
 from flowkit.distributions.distribution import Distribution
 from flowkit.distributions.joint import Joint
-from flowkit.distributions.location_scale import LocationScale
-from flowkit.distributions.logistic import Logistic
+from flowkit.distributions.location_scale import LocationScale, Logistic, Normal, StudentT
 from flowkit.distributions.mixture import Mixture
-from flowkit.distributions.normal import Normal
-from flowkit.distributions.student_t import StudentT
 from flowkit.distributions.uniform import Uniform
 
 __all__ = ["Distribution", "Joint", "LocationScale", "Logistic", "Mixture", "Normal", "StudentT", "Uniform"]

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 import keras
 
 from flowkit.contract import Domain
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import Configured
 from flowkit.contract.precision import full_precision
 
 
-class Distribution(keras.Layer):
+class Distribution(Configured, keras.Layer):
     """What the latents of a fitted flow follow: `log_prob(z, context)` and `sample(shape, ...)`.
 
     Authors write both, and `build(z_shape, context_shape=None)` if there are weights, for latents of shape
@@ -33,7 +33,6 @@ class Distribution(keras.Layer):
     Domain(kind='interval', low=-inf, high=inf)
     """
 
-    __repr__ = one_line
     context = "none"
     num_classes: int | None = None
     domain: ClassVar[Domain] = Domain.REAL

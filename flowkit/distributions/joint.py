@@ -1,12 +1,12 @@
 """Densities of groups of columns that are independent of each other."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 
 from flowkit.contract import ContractError, Domain
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import WholeLists, listed
 from flowkit.contract.building import build_for
 from flowkit.contract.pick import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
@@ -28,13 +28,14 @@ class Joint(Distribution):
     -2.531
     """
 
-    def __init__(self, parts: Sequence[Any], places: Sequence[Sequence[int]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        parts: Annotated[Sequence[Any], listed(Distribution, "distributions")],
+        places: WholeLists,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        for part in parts:
-            if not isinstance(part, Distribution):
-                raise TypeError(f"Joint expects a list of distributions, received {part!r} in it.")
-        self.parts = list(parts)
-        self.places = [[whole_number(i, "Joint's places", least=0) for i in some] for some in places]
+        self.parts, self.places = parts, places
         told = sorted(place for some in self.places for place in some)
         if len(self.parts) != len(self.places) or not all(self.places) or told != list(range(len(told))):
             raise ValueError(
@@ -96,11 +97,3 @@ class Joint(Distribution):
 
     def _heard(self, part, context):
         return None if part.context == "none" else context
-
-    def get_config(self) -> dict[str, Any]:
-        parts = [keras.saving.serialize_keras_object(part) for part in self.parts]
-        return {**super().get_config(), "parts": parts, "places": self.places}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Joint":
-        return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})

@@ -7,13 +7,13 @@ import keras
 from keras import ops
 
 from flowkit.contract import sum_event
-from flowkit.contract.conditioner import adapt_conditioner, ask
-from flowkit.distributions.conditioned import build_network, check_network
-from flowkit.distributions.distribution import Distribution
-from flowkit.transforms import Gaussian
+from flowkit.contract.arguments import Fraction, Positive
+from flowkit.contract.conditioner import Network
+from flowkit.distributions.conditioned import Conditioned
+from flowkit.numerics import log_sigmoid
 
 
-class LocationScale(Distribution):
+class LocationScale(Conditioned):
     """log p(z) = sum_i log p0(eps_i) - logs_i, eps_i = (z_i - mean_i) exp(-logs_i), entries independent.
 
     - Without arguments mean and logs are 0: the standard density p0.
@@ -38,24 +38,15 @@ class LocationScale(Distribution):
     """
 
     def __init__(
-        self, *, learn: bool = False, conditioner: Any = None, min_scale: float = 0.0, **kwargs: Any
+        self, *, learn: bool = False, conditioner: Network = None, min_scale: Fraction = 0.0, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(conditioner, min_scale, **kwargs)
         if learn and conditioner is not None:
             raise ValueError(
                 f"{type(self).__name__} expects learn=True or a conditioner, received both: the network learns the "
                 "mean and the scale."
             )
-        check_network(self, conditioner)
-        self.learn, self.conditioner = learn, conditioner
-        self._transform = Gaussian(min_scale=min_scale)
-        self.min_scale = self._transform.min_scale
-        if conditioner is not None:  # otherwise that of the class, which an author may have changed
-            self.context = "required"
-
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
+        self.learn = learn
 
     def standard_log_density(self, eps: Any) -> Any:
         """log p0(eps) for each entry."""
@@ -70,15 +61,14 @@ class LocationScale(Distribution):
         if self.learn:
             self.raw = self.add_weight(shape=(2, *event), initializer="zeros", name="raw")
         elif self.conditioner is not None:
-            build_network(self, self.conditioner, 2 * math.prod(event), context_shape)
+            self._build_network(2 * math.prod(event), context_shape)
 
     def _mean_and_logs(self, event, context):
         """Both, of shapes that broadcast to (batch, *event); None for the standard density."""
         if self.learn:
             raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
         elif self.conditioner is not None:
-            h = ask(self.conditioner, context, None, self.compute_dtype)
-            raw = ops.reshape(h, (-1, 2, *event))
+            raw = ops.reshape(self._answer(context), (-1, 2, *event))
         else:
             return None
         # The transform takes parameters on the axis before the last: of a flat event.
@@ -101,18 +91,71 @@ class LocationScale(Distribution):
         prepared = self._mean_and_logs(tuple(shape[1:]), context)
         return eps if prepared is None else self._transform.inverse(eps, *prepared)[0]
 
-    def adapt(self, z: Any, context: Any = None) -> "LocationScale":
-        """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
-        adapt_conditioner(self.conditioner, context, None)
-        return self
 
-    def get_config(self) -> dict[str, Any]:
-        network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
-        words = {"learn": self.learn, "conditioner": network, "min_scale": self.min_scale}
-        return {**super().get_config(), **words}
+@keras.saving.register_keras_serializable("flowkit")
+class Normal(LocationScale):
+    """log p(z) = -1/2 sum(eps^2 + ln 2 pi) - sum(logs), eps = (z - mean) exp(-logs): independent normals.
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "LocationScale":
-        network = config.get("conditioner")
-        restored = None if network is None else keras.saving.deserialize_keras_object(network)
-        return cls(**config | {"conditioner": restored})
+    Standard without arguments, with weights (`learn=True`) or given a context (`conditioner=MLP([64])`), as said for
+    every `LocationScale`.
+
+    >>> round(float(Normal().log_prob(ops.zeros((1, 2)))[0]), 4)
+    -1.8379
+    """
+
+    def standard_log_density(self, eps: Any) -> Any:
+        return -0.5 * (ops.square(eps) + math.log(2 * math.pi))
+
+    def standard_sample(self, shape: Any, seed: int) -> Any:
+        return keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Logistic(LocationScale):
+    """log p0(eps) = log sigmoid(eps) + log sigmoid(-eps): tails that fall like exp(-|eps|).
+
+    Mean and scale as said for every `LocationScale`. Dinh, Krueger & Bengio, NICE (2014).
+
+    >>> round(float(Logistic().log_prob(ops.zeros((1, 1)))[0]), 4)  # -2 ln 2
+    -1.3863
+    """
+
+    def standard_log_density(self, eps: Any) -> Any:
+        return log_sigmoid(eps) + log_sigmoid(-eps)
+
+    def standard_sample(self, shape: Any, seed: int) -> Any:
+        # Uniform numbers stay away from 0 and 1, where the logit is infinite.
+        edge = 2.0**-24
+        u = keras.random.uniform(shape, edge, 1 - edge, dtype=self.compute_dtype, seed=seed)
+        return ops.log(u) - ops.log1p(-u)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class StudentT(LocationScale):
+    """log p0(eps) = lgamma((n+1)/2) - lgamma(n/2) - ln(n pi)/2 - (n+1)/2 ln(1 + eps^2/n), n = `df` degrees of freedom.
+
+    Its tails fall like |eps|^-(n+1): data with rows far from all others, which a normal base would make the flow
+    stretch for. Mean and scale as said for every `LocationScale`. Raises ValueError for `df` that is not positive.
+
+    Jaini, Kobyzev, Yu & Brubaker, Tails of Lipschitz Triangular Flows (2020).
+
+    >>> round(float(StudentT(df=1.0).log_prob(ops.zeros((1, 1)))[0]), 4)  # Cauchy: -ln pi
+    -1.1447
+    """
+
+    def __init__(self, df: Positive = 4.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.df = df
+
+    def standard_log_density(self, eps: Any) -> Any:
+        n = self.df
+        constant = math.lgamma((n + 1) / 2) - math.lgamma(n / 2) - 0.5 * math.log(n * math.pi)
+        return constant - 0.5 * (n + 1) * ops.log1p(ops.square(eps) / n)
+
+    def standard_sample(self, shape: Any, seed: int) -> Any:
+        # A normal over the root of a chi-squared, which is twice a gamma, by its degrees of freedom.
+        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        normal = keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
+        gamma = keras.random.gamma(shape, alpha=0.5 * self.df, dtype=self.compute_dtype, seed=seed)
+        least = 2.0**-120  # a gamma of few degrees of freedom rounds to 0
+        return normal * ops.sqrt(0.5 * self.df / ops.maximum(gamma, ops.full_like(gamma, least)))

@@ -7,15 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract.arguments import whole_number, whole_or_none
-from flowkit.contract.conditioner import adapt_conditioner, ask
-from flowkit.distributions.conditioned import build_network, check_network
-from flowkit.distributions.distribution import Distribution
-from flowkit.transforms import Gaussian
+from flowkit.contract.arguments import Count, Fraction, Seed
+from flowkit.contract.conditioner import Network
+from flowkit.distributions.conditioned import Conditioned
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Mixture(Distribution):
+class Mixture(Conditioned):
     """log p(z) = log sum_k w_k prod_i N(z_i; mean_ki, exp(logs_ki)^2), with `components` weights w_k that add up to 1.
 
     For data in clusters, which a flow that starts from one Gaussian has to tear apart. Weights, means and scales are
@@ -37,26 +35,15 @@ class Mixture(Distribution):
 
     def __init__(
         self,
-        components: int = 10,
+        components: Count = 10,
         *,
-        conditioner: Any = None,
-        min_scale: float = 1e-3,
-        seed: int | None = 0,
+        conditioner: Network = None,
+        min_scale: Fraction = 1e-3,
+        seed: Seed | None = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.components = whole_number(components, "components", least=1)
-        check_network(self, conditioner)
-        self.conditioner = conditioner
-        self.seed = whole_or_none(seed, "Mixture's seed", least=0)
-        self._transform = Gaussian(min_scale=min_scale)
-        self.min_scale = self._transform.min_scale
-        if conditioner is not None:
-            self.context = "required"
-
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
+        super().__init__(conditioner, min_scale, **kwargs)
+        self.components, self.seed = components, seed
 
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
         self.size = math.prod(z_shape[1:])
@@ -68,8 +55,7 @@ class Mixture(Distribution):
         )
         self.logs = self.add_weight(shape=shape, initializer="zeros", name="logs")
         if self.conditioner is not None:
-            answers = self.components * (1 + 2 * self.size)
-            build_network(self, self.conditioner, answers, context_shape)
+            self._build_network(self.components * (1 + 2 * self.size), context_shape)
 
     def _prepared(self, context):
         """(log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""
@@ -77,7 +63,7 @@ class Mixture(Distribution):
         raw = ops.expand_dims(ops.convert_to_tensor(self.weights_raw), 0)
         both = ops.expand_dims(ops.stack([self.means, self.logs], axis=1), 0)  # (1, k, 2, d)
         if self.conditioner is not None:
-            h = ask(self.conditioner, context, None, self.compute_dtype)
+            h = self._answer(context)
             raw = raw + h[:, :k]
             both = both + ops.reshape(h[:, k:], (-1, k, 2, d))
         return ops.log_softmax(raw, axis=-1), *self._transform.prepare(both)
@@ -105,19 +91,3 @@ class Mixture(Distribution):
         eps = keras.random.normal((rows, self.size), dtype=self.compute_dtype, seed=seed)
         temperature = ops.reshape(ops.convert_to_tensor(temperature, dtype=self.compute_dtype), (-1,))
         return ops.reshape(mean + temperature * eps * ops.exp(log), shape)
-
-    def adapt(self, z: Any, context: Any = None) -> "Mixture":
-        """Hand a context on to a conditioner of which something depends on data. Returns `self`."""
-        adapt_conditioner(self.conditioner, context, None)
-        return self
-
-    def get_config(self) -> dict[str, Any]:
-        network = None if self.conditioner is None else keras.saving.serialize_keras_object(self.conditioner)
-        words = {"components": self.components, "conditioner": network, "min_scale": self.min_scale}
-        return {**super().get_config(), **words, "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Mixture":
-        network = config["conditioner"]
-        restored = None if network is None else keras.saving.deserialize_keras_object(network)
-        return cls(**config | {"conditioner": restored})

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.contract import Domain, sum_event
-from flowkit.contract.arguments import is_number
+from flowkit.contract.arguments import Number
 from flowkit.distributions.distribution import Distribution
 
 
@@ -22,12 +22,12 @@ class Uniform(Distribution):
     -2.0794
     """
 
-    def __init__(self, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, low: Number = 0.0, high: Number = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not (is_number(low) and is_number(high) and low < high):
-            raise ValueError(f"Uniform expects finite numbers low < high, received {low!r} and {high!r}.")
-        self.low, self.high = float(low), float(high)
-        self.domain = Domain.interval(self.low, self.high)
+        if not low < high:
+            raise ValueError(f"Uniform: expected finite numbers low < high, received {low} and {high}.")
+        self.low, self.high = low, high
+        self.domain = Domain.interval(low, high)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
         """log p(z) in nats, (batch,), for z of shape (batch, *event)."""
@@ -44,6 +44,3 @@ class Uniform(Distribution):
                 f"Uniform expects temperature=1, received {temperature!r}: it has no scale to multiply."
             )
         return keras.random.uniform(shape, self.low, self.high, dtype=self.compute_dtype, seed=seed)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "low": self.low, "high": self.high}

@@ -1,13 +1,30 @@
 """Flow matching: the velocity field of a continuous flow, by regression."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 from keras import ops
 
 from flowkit.contract import sum_event
-from flowkit.contract.velocity import HasVelocity
 from flowkit.objectives.objective import Objective, expect_shape
+
+
+@runtime_checkable
+class HasVelocity(Protocol):
+    """A bijector whose inverse solves dx/dt = v(x, t) from latents at t = 0 to data at t = 1.
+
+    It has a method `velocity(x, t, context=None)`, for x of shape (batch, *event) and times t of shape (batch,), that
+    answers with v, of the shape of x. It is called on a bijector that is built.
+
+    >>> class Still:
+    ...     def velocity(self, x, t, context=None):
+    ...         return 0 * x
+    >>> isinstance(Still(), HasVelocity)
+    True
+    """
+
+    def velocity(self, x: Any, t: Any, context: Any = None) -> Any:
+        """dx/dt at x and the times t, of the shape of x."""
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -19,7 +36,7 @@ class FlowMatching(Objective):
     alone. The base is taken as it is: its weights do not learn.
 
     Raises TypeError, when a flow is compiled with it, for a bijector without a velocity field: see
-    `flowkit.contract.velocity.HasVelocity`.
+    `HasVelocity`.
 
     Lipman, Chen, Ben-Hamu, Nickel & Le, Flow Matching for Generative Modeling (2023).
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import Configured
 
 
-class Objective:
+class Objective(Configured):
     """What `fit` minimises the mean of: `objective(flow, x, context)` is one loss for each sample, (batch,).
 
     Given to `flow.compile(optimizer, loss=objective)`. It is asked in training alone: `evaluate` is -log_prob of data,
@@ -30,7 +30,6 @@ class Objective:
     True
     """
 
-    __repr__ = one_line
     needs_data = True
 
     def check(self, flow: Any) -> None:
@@ -39,15 +38,6 @@ class Objective:
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
         """One loss for each sample, (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__(self, flow, x, context).")
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, as a saved flow keeps them."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Objective":
-        """The objective of these arguments."""
-        return cls(**config)
 
 
 def expect_shape(what: str, value: Any, expected: Any) -> None:

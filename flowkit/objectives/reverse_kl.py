@@ -99,9 +99,3 @@ class ReverseKL(Objective):
             raise TypeError("a file expects log_density to be a registered function, received a method")
         stored = keras.saving.serialize_keras_object(self.log_density)
         return {"log_density": stored, "stick_the_landing": self.stick_the_landing}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "ReverseKL":
-        """The objective of these arguments."""
-        restored = keras.saving.deserialize_keras_object(config["log_density"])
-        return cls(**config | {"log_density": restored})

@@ -5,6 +5,7 @@ refused in any case. It does not refuse small files that declare gigabytes, nor 
 """
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _MOST_EXPANSION, _SMALL = (
 )  # of weights: bytes in memory for one on the disk, and what any file may have
 # What runs what its config holds: Python's byte code, a pickle, or a graph of TensorFlow.
 _CODE = ("__lambda__", "Lambda", "TorchModuleWrapper", "TFSMLayer")
+# Keras imports their modules by name, and a folder of the same name in the working folder would be taken for them.
+_IMPORTED_BY_KERAS = ("keras_hub", "keras_cv", "keras_nlp")
 
 
 def check_config(path: Path) -> None:
@@ -56,6 +59,11 @@ def refuse_config(content: bytes, path: Path) -> None:
                 raise PresetError(
                     f"{path} brings code, a {kind.strip('_')}, and flowkit runs no code of files: make it a layer of "
                     "your own, registered with @keras.saving.register_keras_serializable()."
+                )
+            package = str(item.get("module")).partition(".")[0]
+            if package in _IMPORTED_BY_KERAS and package not in sys.modules:
+                raise PresetError(
+                    f"{path} names a class of {package!r}, which is not imported: import it first."
                 )
             parts += "class_name" in item
             if parts > _MOST_PARTS:

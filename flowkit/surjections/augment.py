@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import BijectorSpec, ContractError, FlowLayer, Surjection
-from flowkit.contract.arguments import whole_number
-from flowkit.surjections.dropped import Dropped, restored, stored
+from flowkit.contract import BijectorSpec, ContractError, Surjection
+from flowkit.contract.arguments import Count
+from flowkit.surjections.dropped import Density, Dropped
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -29,9 +29,9 @@ class Augment(Surjection):
 
     pure = True
 
-    def __init__(self, extra: int, density: FlowLayer | None = None, **kwargs: Any) -> None:
+    def __init__(self, extra: Count, density: Density = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.extra = whole_number(extra, "Augment's extra", least=1)
+        self.extra = extra
         self.density = density
         self._dropped = Dropped(self, density)
         self.spec = BijectorSpec(noise="forward", likelihood="bound")
@@ -85,10 +85,3 @@ class Augment(Surjection):
                 received=f"shape {tuple(latent_shape)}",
             )
         return (*latent_shape[:-1], channels)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "extra": self.extra, "density": stored(self.density)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**config | {"density": restored(config["density"])})

@@ -1,12 +1,14 @@
 """The density q(dropped | kept) of entries that one direction drops and the other draws."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
-import keras
 from keras import ops
 
 from flowkit.contract import ContractError, Domain, FlowLayer, sum_event
+from flowkit.contract.arguments import instance
+
+Density = Annotated[FlowLayer, instance(FlowLayer, "a bijector, or None")] | None
 
 
 class Dropped:
@@ -17,10 +19,6 @@ class Dropped:
     """
 
     def __init__(self, owner: FlowLayer, density: FlowLayer | None) -> None:
-        if density is not None and not isinstance(density, FlowLayer):
-            raise TypeError(
-                f"{type(owner).__name__} expects a bijector as its density, or None, received {density!r}."
-            )
         if density is not None and not density.spec.domain == density.spec.codomain == Domain.REAL:
             raise ContractError(
                 "domain",
@@ -54,16 +52,6 @@ class Dropped:
         eps = ops.reshape(noise, (-1, *self.density.compute_output_shape(shape)[1:]))
         dropped, log_det = self.density.run(eps, kept, inverse=True)
         return dropped, _standard(eps) - log_det
-
-
-def stored(density: FlowLayer | None) -> Any:
-    """A density in a config."""
-    return None if density is None else keras.saving.serialize_keras_object(density)
-
-
-def restored(config: Any) -> FlowLayer | None:
-    """A density from a config."""
-    return None if config is None else keras.saving.deserialize_keras_object(config)
 
 
 def _standard(eps):

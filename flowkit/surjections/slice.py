@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import BijectorSpec, ContractError, FlowLayer, Surjection
-from flowkit.contract.arguments import whole_number
-from flowkit.surjections.dropped import Dropped, restored, stored
+from flowkit.contract import BijectorSpec, ContractError, Surjection
+from flowkit.contract.arguments import Count
+from flowkit.surjections.dropped import Density, Dropped
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -28,9 +28,9 @@ class Slice(Surjection):
 
     pure = True
 
-    def __init__(self, keep: int, density: FlowLayer | None = None, **kwargs: Any) -> None:
+    def __init__(self, keep: Count, density: Density = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.keep = whole_number(keep, "Slice's keep", least=1)
+        self.keep = keep
         self.density = density
         self._dropped = Dropped(self, density)
         self.spec = BijectorSpec(noise="inverse")
@@ -96,10 +96,3 @@ class Slice(Surjection):
 
     def _fixed_shape(self):
         return (None,) * (len(self._built_on) - 1) + (self._channels,) if self.built else None
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "keep": self.keep, "density": stored(self.density)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**config | {"density": restored(config["density"])})

@@ -12,15 +12,15 @@ except ImportError as error:
         name=error.name,
     ) from None
 
-from flowkit.testing.given import strategies
-from flowkit.testing.given.adapters import adapt
-from flowkit.testing.given.example import Example
-from flowkit.testing.given.randomize import randomize
-from flowkit.testing.running.check import check_bijector
-from flowkit.testing.running.distributions import check_distribution
-from flowkit.testing.running.parametrize import Case, parametrize_bijectors
-from flowkit.testing.running.parity import check_parity
-from flowkit.testing.verdicts.report import BrokenPromise, Report
+from flowkit.testing import strategies
+from flowkit.testing.adapters import adapt
+from flowkit.testing.check import check_bijector
+from flowkit.testing.copies import randomize
+from flowkit.testing.densities import check_distribution
+from flowkit.testing.examples import Example
+from flowkit.testing.parametrize import Case, parametrize_bijectors
+from flowkit.testing.parity import check_parity
+from flowkit.testing.report import BrokenPromise, Report
 
 __all__ = [
     "BrokenPromise",

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.one_line import one_line
 from flowkit.training.averaging import averaged_weights
 
@@ -51,6 +51,8 @@ class Validation(keras.callbacks.Callback):
         self, x: Any, context: Any = None, *, early_stopping: int | None = None, keep_best: bool = False
     ) -> None:
         super().__init__()
+        if not hasattr(x, "__len__") or isinstance(x, str):
+            raise ValueError(f"Validation's x: expected an array of rows or images, received {shown(x)}.")
         if len(x) == 0:
             raise ValueError("Validation: expected at least one row or image to score, received none.")
         self.x, self.context = x, context

@@ -1,12 +1,13 @@
 """A transform of its own for each column."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.contract import ContractError, Domain
+from flowkit.contract.arguments import listed
 from flowkit.contract.pick import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.transforms.transform import Transform
@@ -30,11 +31,8 @@ class ByColumn(Transform):
 
     by_column = True
 
-    def __init__(self, transforms: Iterable[Transform]) -> None:
+    def __init__(self, transforms: Annotated[Iterable[Transform], listed(Transform, "transforms")]) -> None:
         self.transforms = list(transforms)
-        for transform in self.transforms:
-            if not isinstance(transform, Transform):
-                raise TypeError(f"ByColumn expects a list of transforms, received {transform!r} in it.")
         if not self.transforms or any(transform.by_column for transform in self.transforms):
             raise ValueError(
                 f"ByColumn expects one transform for each column, the same for all numbers in it, received "
@@ -96,10 +94,3 @@ class ByColumn(Transform):
             log_slopes.append(log_slope + ops.zeros_like(y))  # a transform may answer 0.0
         groups = list(self._groups.values())
         return join(moved, groups), join(log_slopes, groups)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"transforms": [keras.saving.serialize_keras_object(t) for t in self.transforms]}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "ByColumn":
-        return cls([keras.saving.deserialize_keras_object(t) for t in config["transforms"]])

@@ -1,10 +1,21 @@
-"""Where the bins of a spline begin and end, and which of them a number falls into."""
+"""Bins of a spline: their ends and slopes, and which of them a number falls into."""
+
+import math
 
 from keras import ops
 
 from flowkit import backends
-from flowkit.numerics import cumsum
-from flowkit.transforms.slopes import LEAST
+from flowkit.numerics import cumsum, softplus
+
+LEAST = 1e-3
+"""The least slope; and the least width of a bin, as a share of all bins."""
+
+_ONE = math.log(math.expm1(1 - LEAST))  # softplus of it, and LEAST, make 1
+
+
+def slopes_of(raw):
+    """Slopes above LEAST, of raw numbers of any size: of 0, the slope 1."""
+    return LEAST + softplus(raw + _ONE)
 
 
 def knots_of(raw, low, high):

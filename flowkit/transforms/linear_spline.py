@@ -1,12 +1,12 @@
 """Splines of straight lines."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.contract import Domain
-from flowkit.contract.arguments import positive, whole_number
+from flowkit.contract.arguments import Positive, whole
 from flowkit.transforms.knots import bin_of, knots_of, picked
 from flowkit.transforms.transform import Transform
 
@@ -34,11 +34,10 @@ class LinearSpline(Transform):
     (0.3, 0.0)
     """
 
-    def __init__(self, bins: int = 16, *, bound: float | None = None) -> None:
-        self.bins = whole_number(bins, "LinearSpline's bins", least=2, most=999)
-        self.bound = None if bound is None else positive(bound, "LinearSpline's bound")
+    def __init__(self, bins: Annotated[int, whole(2, 999)] = 16, *, bound: Positive | None = None) -> None:
+        self.bins, self.bound = bins, bound
         self.domain = self.codomain = Domain.UNIT_INTERVAL if bound is None else Domain.REAL
-        self._ends = (0.0, 1.0) if self.bound is None else (-self.bound, self.bound)
+        self._ends = (0.0, 1.0) if bound is None else (-bound, bound)
 
     @property
     def parameters(self) -> int:

@@ -1,16 +1,15 @@
 """Splines whose slope is piecewise linear."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import one_of, positive, whole_number
+from flowkit.contract.arguments import Positive, whole, words
 from flowkit.numerics import cumsum, maximum, minimum
-from flowkit.transforms.knots import bin_of, distances, knots_of, picked
+from flowkit.transforms.knots import LEAST, bin_of, distances, knots_of, picked
 from flowkit.transforms.rational_quadratic import TAILS
-from flowkit.transforms.slopes import LEAST
 from flowkit.transforms.transform import Transform
 
 
@@ -40,10 +39,14 @@ class QuadraticSpline(Transform):
     (0.3, 0.0)
     """
 
-    def __init__(self, bins: int = 8, *, bound: float = 5.0, tails: str = "linear") -> None:
-        self.bins = whole_number(bins, "QuadraticSpline's bins", least=2, most=999)
-        self.bound = positive(bound, "QuadraticSpline's bound")
-        self.tails = one_of("QuadraticSpline's tails", tails, TAILS)
+    def __init__(
+        self,
+        bins: Annotated[int, whole(2, 999)] = 8,
+        *,
+        bound: Positive = 5.0,
+        tails: Annotated[str, words(*TAILS)] = "linear",
+    ) -> None:
+        self.bins, self.bound, self.tails = bins, bound, tails
 
     @property
     def parameters(self) -> int:

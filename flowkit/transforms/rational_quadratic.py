@@ -1,14 +1,16 @@
-"""Rational-quadratic splines."""
+"""Rational-quadratic splines: on an interval, clipped softly, and on the circle."""
 
-from typing import Any
+import math
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import is_number, one_of, whole_number
-from flowkit.transforms.knots import bin_of, knots_of, picked
-from flowkit.transforms.slopes import slopes_of
+from flowkit.contract import Domain
+from flowkit.contract.arguments import Between0And1, Positive, whole, words
+from flowkit.transforms.affine import soft_clipped
+from flowkit.transforms.knots import bin_of, knots_from, knots_of, picked, slopes_of
 from flowkit.transforms.transform import Transform
 
 TAILS = ("linear", "affine")
@@ -41,12 +43,14 @@ class RationalQuadratic(Transform):
     (0.3, 0.0)
     """
 
-    def __init__(self, bins: int = 8, *, bound: float = 5.0, tails: str = "linear") -> None:
-        self.bins = whole_number(bins, "RationalQuadratic's bins", least=2, most=999)
-        if not (is_number(bound) and bound > 0):
-            raise ValueError(f"RationalQuadratic expects a positive bound, received {bound!r}.")
-        self.bound = float(bound)
-        self.tails = one_of("RationalQuadratic's tails", tails, TAILS)
+    def __init__(
+        self,
+        bins: Annotated[int, whole(2, 999)] = 8,
+        *,
+        bound: Positive = 5.0,
+        tails: Annotated[str, words(*TAILS)] = "linear",
+    ) -> None:
+        self.bins, self.bound, self.tails = bins, bound, tails
 
     @property
     def parameters(self) -> int:
@@ -120,3 +124,97 @@ def spline_inverse(at, x, y, slopes):
     xi, v = twice / whole, rest / whole
     quotient = s * (xi * xi + v * v) + (d0 + d1) * (xi * v)
     return x0 + w * xi, ops.log(quotient / s) - ops.log(root)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class SoftClippedSpline(RationalQuadratic):
+    """`RationalQuadratic` with straight tails of slope 1, of other raw numbers: the spline of zuko.
+
+    Widths and heights are a softmax of r / (1 + 2 |r| / l), slopes exp(r / (1 + |r| / l)) with l = log(1 / least), for
+    raw numbers r; if all are 0, it is the identity. So no bin is `least` times as wide as another, no slope below
+    `least`. For weights that were trained with it: see `flowkit.convert.from_zuko`. Of Durkan, Bekasov, Murray &
+    Papamakarios, Neural Spline Flows (2019), with zuko's bounds.
+
+    Raises ValueError as `RationalQuadratic`, and for a `least` outside (0, 1).
+
+    >>> spline = SoftClippedSpline(bins=4)
+    >>> y, log_slope = spline.forward(ops.full((1, 1), 0.3), *spline.prepare(ops.zeros((1, 11, 1))))
+    >>> round(float(y[0, 0]), 6), round(abs(float(log_slope[0, 0])), 6)
+    (0.3, 0.0)
+    """
+
+    def __init__(
+        self,
+        bins: Annotated[int, whole(2, 999)] = 8,
+        *,
+        bound: Positive = 5.0,
+        least: Between0And1 = 1e-3,
+    ) -> None:
+        super().__init__(bins, bound=bound)
+        self.least = least
+
+    def prepare(self, h: Any) -> Any:
+        most = -math.log(self.least)
+        widths, heights, slopes = backends.cut_rows(h, [self.bins, self.bins, self.bins - 1])
+        x, y = (
+            knots_from(ops.softmax(soft_clipped(raw, most / 2), axis=-2), -self.bound, self.bound)
+            for raw in (widths, heights)
+        )
+        slopes = ops.exp(soft_clipped(slopes, most))
+        end = ops.ones_like(slopes[..., :1, :])
+        return x, y, ops.concatenate([end, slopes, end], axis=-2)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class CircularRationalQuadratic(Transform):
+    """y = s(x) + rotation, wrapped into [-pi, pi), with s a spline of `bins` bins from the circle onto itself.
+
+    In each bin s is as `RationalQuadratic`. The slope at pi is that at -pi, a learned one, so that densities are
+    continuous across the seam; the rotation moves the seam's image. Raw numbers are `bins` widths, heights and slopes,
+    and the rotation in radians; if all are 0, it is the identity. Angles outside [-pi, pi) are wrapped into it.
+
+    A conditioner that reads angles sees a jump at the seam, unless it begins with their cosines and sines.
+
+    Raises ValueError for fewer than two bins or more than a thousand. Rezende et al., Normalizing Flows on Tori and
+    Spheres (2020).
+
+    >>> turned = CircularRationalQuadratic(bins=2)
+    >>> h = ops.reshape(ops.convert_to_tensor([0.0] * 6 + [3.0]), (1, 7, 1))  # turned by 3 radians
+    >>> y, _ = turned.forward(ops.full((1, 1), 1.0), *turned.prepare(h))
+    >>> round(float(y[0, 0]), 4)  # 4 - 2 pi
+    -2.2832
+    """
+
+    domain = Domain.CIRCLE
+    codomain = Domain.CIRCLE
+
+    def __init__(self, bins: Annotated[int, whole(2, 999)] = 8) -> None:
+        self.bins = bins
+
+    @property
+    def parameters(self) -> int:
+        return 3 * self.bins + 1
+
+    def prepare(self, h: Any) -> Any:
+        widths, heights, slopes, rotation = backends.cut_rows(h, [self.bins, self.bins, self.bins, 1])
+        x, y = (knots_of(raw, -math.pi, math.pi) for raw in (widths, heights))
+        slopes = slopes_of(slopes)
+        return ops.squeeze(rotation, -2), x, y, ops.concatenate([slopes, slopes[..., :1, :]], axis=-2)
+
+    def forward(self, x: Any, rotation: Any, *knots: Any) -> tuple[Any, Any]:
+        y, log_slope = spline(wrapped(x), *knots)
+        return wrapped(y + rotation), log_slope
+
+    def inverse(self, y: Any, rotation: Any, *knots: Any) -> tuple[Any, Any]:
+        x, log_slope = spline_inverse(wrapped(y - rotation), *knots)
+        return wrapped(x), log_slope
+
+
+def wrapped(angle):
+    """`angle` plus that multiple of 2 pi which brings it into [-pi, pi), in its own type's number for pi."""
+    turn = 2 * math.pi
+    # In float32 on PyTorch, so that it may be one off near the seam.
+    turns = ops.floor((angle + math.pi) / turn)
+    near = angle - turn * ops.cast(turns, angle.dtype)
+    near = ops.where(near < -math.pi, near + turn, near)
+    return ops.where(near >= math.pi, near - turn, near)

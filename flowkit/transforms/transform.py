@@ -1,13 +1,12 @@
 """The base class of every transform."""
 
-import inspect
 from typing import Any, ClassVar
 
 from flowkit.contract import Domain
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import Configured
 
 
-class Transform:
+class Transform(Configured):
     """y_i = f(x_i; h_i) for each entry by itself, increasing in x_i; f has no weights of its own.
 
     A conditioner answers with `parameters` raw numbers for each entry, of any size and sign; raw numbers that are all 0
@@ -78,20 +77,8 @@ class Transform:
         """
         raise NotImplementedError(f"{type(self).__name__} has no fitted(self, x).")
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, as they are kept under their own names."""
-        given = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in given}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Transform":
-        """The transform that has this config."""
-        return cls(**config)
-
     def __eq__(self, other):
         return type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self):
         return hash((type(self), repr(self)))
-
-    __repr__ = one_line

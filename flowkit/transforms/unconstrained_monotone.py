@@ -1,18 +1,17 @@
 """Integrals of a positive network."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit import backends
-from flowkit.contract.arguments import positive, whole_number
+from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.numerics import cumsum, tanh
-from flowkit.transforms.knots import distances
+from flowkit.transforms.knots import LEAST, distances
+from flowkit.transforms.mixtures import even_steps
 from flowkit.transforms.quadratic_spline import areas_of, integral, integral_inverse
-from flowkit.transforms.sigmoid_mixture import even_steps
-from flowkit.transforms.slopes import LEAST
 from flowkit.transforms.transform import Transform
 
 _LARGEST = -math.log(LEAST)  # of a log-slope
@@ -42,10 +41,10 @@ class UnconstrainedMonotone(Transform):
     (0.3, 0.0)
     """
 
-    def __init__(self, units: int = 16, *, nodes: int = 33, bound: float = 5.0) -> None:
-        self.units = whole_number(units, "UnconstrainedMonotone's units", least=1)
-        self.nodes = whole_number(nodes, "UnconstrainedMonotone's nodes", least=3)
-        self.bound = positive(bound, "UnconstrainedMonotone's bound")
+    def __init__(
+        self, units: Count = 16, *, nodes: Annotated[int, whole(3)] = 33, bound: Positive = 5.0
+    ) -> None:
+        self.units, self.nodes, self.bound = units, nodes, bound
 
     @property
     def parameters(self) -> int:

@@ -16,7 +16,7 @@ def chain(steps, backprop):
     layer = Chain(parts, backprop=backprop)
     layer.build(SHAPE)
     for weight in layer.weights:
-        if weight.name == "adapted":
+        if weight.name.endswith("adapted"):
             weight.assign(True)
     return layer
 

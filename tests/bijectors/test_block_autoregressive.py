@@ -45,7 +45,7 @@ def test_latents_far_outside_of_the_image_of_tanh_have_data(perturb):
 def test_what_it_does_not_take():
     with pytest.raises(ValueError, match="BlockAutoregressive's units"):
         BlockAutoregressive(0)
-    with pytest.raises(TypeError, match="expects a Conditioner or a Keras layer"):
+    with pytest.raises(TypeError, match="expected a Conditioner or a Keras layer"):
         BlockAutoregressive(conditioner=[8])
     with pytest.raises(ContractError, match="Leave context= out"):
         BlockAutoregressive(conditioner=MLP([4], context="required"))

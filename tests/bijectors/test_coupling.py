@@ -10,7 +10,7 @@ from flowkit.bijectors import Coupling
 from flowkit.bijectors.splits import split_of
 from flowkit.conditioners import MLP, ConvNet
 from flowkit.contract import ContractError
-from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture
+from flowkit.transforms import Affine, RationalQuadratic, SigmoidMixture
 
 pytestmark = pytest.mark.two_engines
 
@@ -175,12 +175,6 @@ def test_what_is_no_transform_is_refused():
         Coupling(MLP([8]), Affine)
 
 
-@pytest.mark.one_engine
-def test_an_argument_that_moved_says_where():
-    with pytest.raises(TypeError, match=r"Affine\(min_scale=0.1, scale='sigmoid'\)"):
-        Coupling(MLP([8]), scale="sigmoid", min_scale=0.1)
-
-
 @pytest.mark.parametrize("kind", ["optional", "required"])
 def test_the_context_reaches_the_network(kind, perturb):
     coupling = Coupling(MLP([8], context=kind))
@@ -277,17 +271,3 @@ def test_any_transform_comes_back(transform, split, perturb):
     np.testing.assert_allclose(f64(back), x, atol=2e-5)
     np.testing.assert_allclose(f64(log_back), -f64(log_det), atol=2e-4)
     assert (np.abs(f64(log_det)) > 1e-3).all()
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("words", "transform"),
-    [
-        ({"transform": "affine", "scale": "tanh", "min_scale": 0.0}, Affine("tanh")),
-        ({"transform": "affine", "scale": "sigmoid", "min_scale": 0.1}, Affine(min_scale=0.1)),
-        ({"transform": "additive", "scale": "sigmoid", "min_scale": 0.0}, Additive()),
-    ],
-)
-def test_a_config_in_which_the_scale_was_the_couplings_own_is_read(words, transform):
-    config = Coupling(MLP([8])).get_config() | words | {"order": "shift-scale"}
-    assert Coupling.from_config(config).transform == transform

@@ -1,7 +1,5 @@
 """What a file may take in memory: what it declares is looked at before it is unpacked."""
 
-import io
-import pickle
 import struct
 import tracemalloc
 import warnings
@@ -112,8 +110,8 @@ def test_headers_of_arrays_that_no_memory_holds(tmp_path, shape, descr):
 
 def test_a_header_of_four_gigabytes_is_not_read(tmp_path):
     path = tmp_path / "a.npy"
-    path.write_bytes(b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + bytes(20 * MB))
-    refused(path, "longer than 10,000 bytes")
+    path.write_bytes(b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + bytes(MB))
+    refused(path, r"a\.npy: expected a NumPy file")
 
 
 def test_an_image_of_more_pixels_than_are_safe_is_an_error(tmp_path):
@@ -152,13 +150,6 @@ def test_folders_and_results_count_too(tmp_path, save_image):
     )
 
 
-def test_batches_of_cifar10_are_measured_before_they_are_read(tmp_path):
-    batch = {b"labels": [0] * 1000, b"data": np.zeros((1000, 3072), np.uint8)}
-    (tmp_path / "test_batch").write_bytes(pickle.dumps(batch, protocol=5))
-    assert len(load(tmp_path, "test", max_bytes=13 * MB)) == 1000
-    refused(tmp_path, "test_batch: expected at most 12,000,000", split="test", max_bytes=12 * MB)
-
-
 @pytest.mark.parametrize("dtype", ["u1", "<f4", "<i8"])
 def test_no_more_than_twice_the_limit_is_taken(tmp_path, rng, dtype):
     images = rng.integers(0, 256, (16 * MB // 3072 // np.dtype(dtype).itemsize, 32, 32, 3)).astype(dtype)
@@ -189,16 +180,3 @@ def test_a_recipe_states_it():
     assert recipes.parse_recipe(text.replace("max_bytes = 1_000_000", "")).data.max_bytes == MAX_BYTES
     with pytest.raises(ValueError, match="expected at most 1,000,000 bytes of memory"):
         recipes.load_data(recipes.parse_recipe(text), "train")
-
-
-def test_a_long_list_of_members_is_not_read(tmp_path):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("x" * 60_000, b"")
-    raw = buffer.getvalue()
-    at = raw.index(b"PK\1\2")
-    end = raw.index(b"PK\5\6")
-    many = raw[at:end] * 100
-    tail = raw[end : end + 8] + struct.pack("<HHII", 100, 100, len(many), at) + b"\0\0"
-    (tmp_path / "a.npz").write_bytes(raw[:at] + many + tail)
-    refused(tmp_path / "a.npz", "list of arrays is too long")

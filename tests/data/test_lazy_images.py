@@ -1,13 +1,14 @@
 """Images that stay on the disk: the same batches as from memory, and no process reads more than its part."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flowkit import data, distributed, recipes
 from flowkit.data import LazyImages, batches, content_hash, image_folder, load
-from flowkit.data.fingerprint import fingerprint
+from flowkit.data.content_hash import fingerprint
 
 pytestmark = pytest.mark.one_engine
 
@@ -67,7 +68,7 @@ def opened(monkeypatch):
     names, read = [], image_folder.read_image
 
     def noted(path, *arguments):
-        names.append(path.name)
+        names.append(Path(path).name)
         return read(path, *arguments)
 
     monkeypatch.setattr(image_folder, "read_image", noted)

@@ -1,13 +1,15 @@
-"""`load`: names, array files, IDX, CIFAR-10, and what all of them share."""
+"""`load`: names, array files, IDX, CIFAR-10, parquet, and what all of them share."""
 
 import gzip
+import io
 import pickle
 import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from flowkit.data import absolute, load
+from flowkit.data import absolute, load, load_table
 from flowkit.data.idx import read_idx
 
 pytestmark = pytest.mark.one_engine
@@ -301,38 +303,16 @@ def test_other_files(tmp_path):
 # ------------------------------------------------------------------ CIFAR-10
 
 
-def cifar_batch(rng, count=4):
-    return {
-        b"batch_label": b"training batch",
-        b"labels": [i % 10 for i in range(count)],
-        b"data": rng.integers(0, 256, (count, 3072)).astype(np.uint8),
-        b"filenames": [b"a.png"] * count,
-    }
-
-
 @pytest.fixture
 def cifar_folder(tmp_path, rng):
-    folder = tmp_path / "cifar-10-batches-py"
+    """CIFAR-10's binary version, 4 images in each file; all files are of the same images."""
+    folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
+    records = rng.integers(0, 256, (4, 3073), dtype="uint8")
+    records[:, 0] = range(4)
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
-        (folder / name).write_bytes(pickle.dumps(cifar_batch(rng), protocol=2))
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
     return folder
-
-
-def python2_batch(data):
-    """The opcodes that Python 2's pickle wrote for the original files; labels 6 and 9."""
-    rows, columns = data.shape
-    return b"".join(
-        (
-            b"\x80\x02}q\x00(U\x04datacnumpy.core.multiarray\n_reconstruct\n",
-            b"cnumpy\nndarray\nK\x00\x85U\x01b\x87Rq\x01(K\x01",
-            b"K" + bytes([rows]) + b"M" + struct.pack("<H", columns) + b"\x86",
-            b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN",
-            b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89",
-            b"T" + struct.pack("<I", data.size) + data.tobytes(),
-            b"tbU\x06labels](K\x06K\teu.",
-        )
-    )
 
 
 def test_cifar10(cifar_folder):
@@ -341,56 +321,90 @@ def test_cifar10(cifar_folder):
     assert test.images.shape == (4, 32, 32, 3)
     assert train.labels.tolist() == [0, 1, 2, 3] * 5
     assert train.classes[0] == "airplane"
-    raw = pickle.loads((cifar_folder / "test_batch").read_bytes())[b"data"]
-    assert test.images[1, 2, 3].tolist() == raw[1].reshape(3, 32, 32)[:, 2, 3].tolist()
+    raw = np.fromfile(cifar_folder / "test_batch.bin", "uint8").reshape(4, 3073)
+    assert test.images[1, 2, 3].tolist() == raw[1, 1:].reshape(3, 32, 32)[:, 2, 3].tolist()
+    with pytest.raises(ValueError, match="at most 12,000 bytes"):
+        load(cifar_folder, "test", max_bytes=12_000)
 
 
-def test_cifar10_as_python_2_wrote_it(cifar_folder, rng):
-    data = rng.integers(0, 256, (2, 3072)).astype(np.uint8)
-    (cifar_folder / "test_batch").write_bytes(python2_batch(data))
-    test = load(cifar_folder, "test")
-    assert test.labels.tolist() == [6, 9]
-    assert np.array_equal(test.images.transpose(0, 3, 1, 2).reshape(2, 3072), data)
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_cifar10_in_every_protocol(cifar_folder, rng, protocol):
-    for order in "CF":
-        batch = cifar_batch(rng)
-        batch[b"data"] = np.asarray(batch[b"data"], order=order)
-        (cifar_folder / "test_batch").write_bytes(pickle.dumps(batch, protocol=protocol))
-        test = load(cifar_folder, "test")
-        assert np.array_equal(test.images.transpose(0, 3, 1, 2).reshape(-1, 3072), batch[b"data"])
-
-
-@pytest.mark.parametrize(
-    "evil",
-    [
-        Payload(),
-        {b"data": np.array([Payload()], dtype=object), b"labels": [0]},
-        {b"data": np.ma.zeros((1, 3072), np.uint8), b"labels": [0]},
-        {b"data": np.zeros((1, 3072), "M8[s]"), b"labels": [0]},
-    ],
-    ids=["code", "object array", "subclass", "dates"],
-)
-def test_cifar10_pickles_run_no_code(cifar_folder, evil):
-    (cifar_folder / "test_batch").write_bytes(pickle.dumps(evil, protocol=2))
-    with pytest.raises(ValueError, match="test_batch: expected only arrays"):
+@pytest.mark.parametrize("raw", [b"", bytes(500), bytes(3074 * 4), b"\x0a" * 3073])
+def test_what_is_no_batch_of_cifar10(cifar_folder, raw):
+    (cifar_folder / "test_batch.bin").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"test_batch\.bin: expected records of 3,073 bytes .* CIFAR-100"):
+        load(cifar_folder, "test")
+    (cifar_folder / "test_batch.bin").unlink()
+    with pytest.raises(FileNotFoundError, match=r"test_batch\.bin: expected this file"):
         load(cifar_folder, "test")
 
 
-def test_bad_cifar10(cifar_folder, rng):
-    path = cifar_folder / "test_batch"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:500])
-    with pytest.raises(ValueError, match="can't be unpickled"):
-        load(cifar_folder, "test")
-    path.write_bytes(pickle.dumps({b"fine_labels": [0]}))
-    with pytest.raises(ValueError, match="received keys fine_labels"):
-        load(cifar_folder, "test")
-    path.write_bytes(pickle.dumps({**cifar_batch(rng), b"labels": [0]}, protocol=2))
-    with pytest.raises(ValueError, match="4 in all, received 1"):
-        load(cifar_folder, "test")
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match="test_batch: expected this file"):
-        load(cifar_folder, "test")
+def test_pickles_are_refused_with_a_cure(tmp_path):
+    for inside in ("", "cifar-10-batches-py"):
+        (tmp_path / inside).mkdir(exist_ok=True)
+        (tmp_path / inside / "data_batch_1").write_bytes(pickle.dumps(Payload()))
+        with pytest.raises(
+            ValueError, match=r"received its Python version, .* Unpack cifar-10-binary\.tar\.gz"
+        ):
+            load(tmp_path)
+        (tmp_path / inside / "data_batch_1").unlink()
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(ValueError, match=r"received a pickle, which could run any code\. Save .* np\.savez"):
+        load(tmp_path / "a.pkl")
+    with pytest.raises(ValueError, match=r"A pickle could run any code"):
+        load_table(tmp_path / "a.pkl")
+
+
+# ------------------------------------------------------------------ Parquet
+
+
+def encoded(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return {"bytes": buffer.getvalue(), "path": "a.png"}
+
+
+@pytest.fixture
+def write_parquet(tmp_path):
+    polars = pytest.importorskip("polars")
+
+    def write(name, images, column="img", **more):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        polars.DataFrame({column: [encoded(image) for image in images], **more}).write_parquet(path)
+        return path
+
+    return write
+
+
+def test_parquet_files_of_images_as_hugging_face_stores_them(tmp_path, images, write_parquet):
+    write_parquet("plain_text/train-00000-of-00002.parquet", images[:20], label=list(range(20)))
+    write_parquet("plain_text/train-00001-of-00002.parquet", images[20:30], label=list(range(20, 30)))
+    one = write_parquet("plain_text/test-00000-of-00001.parquet", images[30:], label=list(range(20)))
+    train, test = load(tmp_path), load(tmp_path, "test")
+    np.testing.assert_array_equal(train.images, images[:30])
+    np.testing.assert_array_equal(test.images, images[30:])
+    assert train.labels.tolist() == list(range(30))
+    assert load(tmp_path, size=3, channels=1).images.shape == (30, 3, 3, 1)
+    parts = [load(one, split) for split in ("train", "test")]  # 90/10
+    assert [len(part) for part in parts] == [18, 2]
+    for part in parts:
+        np.testing.assert_array_equal(part.images, images[30:][part.labels])
+
+
+def test_parquet_files_of_no_images(tmp_path, images, write_parquet):
+    polars = pytest.importorskip("polars")
+    grey = write_parquet("grey.parquet", images[..., 0], column="image")
+    assert load(grey).images.shape == (45, 6, 6, 1)
+    assert load(grey).labels is None
+    with pytest.raises(ValueError, match="expected at most 1,000 bytes"):
+        load(grey, max_bytes=1000)
+    polars.DataFrame({"a": [1.5] * 9}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"expected one column of images.* received columns 'a'\. Tables"):
+        load(tmp_path / "a.parquet")
+    polars.DataFrame({"image": [{"bytes": b"no image"}] * 9}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"b\.parquet, row \d: expected an image"):
+        load(tmp_path / "b.parquet")
+    (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
+    with pytest.raises(ValueError, match="one that can't be read"):
+        load(tmp_path / "c.parquet")
+    with pytest.raises(FileNotFoundError, match=r"expected parquet files named train-\*\.parquet"):
+        load(tmp_path)

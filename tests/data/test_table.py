@@ -1,11 +1,12 @@
 """Tables from files: every kind that is read, and what is none."""
 
+import os
 import re
 
 import numpy as np
 import pytest
 
-from flowkit.data import load_table
+from flowkit.data import Columns, load, load_table
 
 pytestmark = pytest.mark.one_engine
 
@@ -198,3 +199,87 @@ def saved(path, x):
     else:
         np.save(path, x)
     return path
+
+
+# Files that mean harm, and programs that write other tables than they seem to
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        ("a,b", "1,0.5,0.7", "a name for each of the 3 columns, received 2 names .*row.names=FALSE"),
+        ('"a","b"', '"1",0.5,0.7', "a name for each of the 3 columns, received 2 names"),  # R's write.table
+        ("a,b,c", "0.5,0.7", "a name for each of the 2 columns, received 3 names"),
+    ],
+)
+def test_a_header_has_as_many_names_as_the_rows_have_columns(tmp_path, header, row, message):
+    with pytest.raises(ValueError, match=message):
+        load_table(csv(tmp_path / "a.csv", f"{header}\n" + f"{row}\n" * 10))
+
+
+@pytest.mark.parametrize("name", ["run*.parquet", "x[1].parquet", "run?.parquet", "{a,b}.parquet"])
+def test_a_name_is_no_pattern_of_names(tmp_path, name):
+    polars = pytest.importorskip("polars")
+    for other in ("run_a", "run_b", "x1", "runs", "a", "b"):
+        polars.DataFrame({"a": [1.5] * 7}).write_parquet(tmp_path / f"{other}.parquet")
+    polars.DataFrame({"a": [2.5] * 3}).write_parquet(tmp_path / "plain")
+    (tmp_path / "plain").rename(tmp_path / name)
+    assert load_table(tmp_path / name, cut=False).values.tolist() == [[2.5]] * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,{}\n", "{},b\n1,2\n", '"{}\n1,2\n', "1,2\n3,{}\n", "a,b\n{},1\n1,x\n"]
+)
+@pytest.mark.parametrize("filling", ["x", "1", ".", ","])
+def test_a_long_field_is_told_in_one_line(tmp_path, text, filling):
+    path = csv(tmp_path / "a.csv", text.format(filling * 200_000))
+    with pytest.raises(ValueError, match=r"a\.csv: expected .* received") as caught:
+        load_table(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_columns_are_bounded_and_their_names_compared_at_once(tmp_path):
+    names = ",".join(f"c{i}" for i in range(10**6))
+    with pytest.raises(ValueError, match="at most 65,536 columns, received 1,000,000"):
+        load_table(csv(tmp_path / "a.csv", names + "\n"))
+    with pytest.raises(ValueError, match="lines of less than 16,777,216 characters"):
+        load_table(csv(tmp_path / "b.csv", "1.5\n" + "1," * 2**23))
+    names = [f"c{i}" for i in range(40_000)]  # which took 13 s when each was looked up among all
+    path = csv(tmp_path / "c.csv", ",".join(names) + "\n" + ",".join(["0.5"] * 40_000) + "\n")
+    table = load_table(path, cut=False)
+    assert table.values.shape == (1, 40_000)
+    assert table.columns.names == tuple(names)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.npy", "a.npz", "a-ubyte"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, name, kind):
+    path = tmp_path / name
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    for read in (load, load_table):
+        with pytest.raises(ValueError, match="expected a regular file"):
+            read(path)
+
+
+def test_a_table_of_text_is_refused_before_its_text_is_unpacked(tmp_path):
+    polars = pytest.importorskip("polars")
+    words = polars.Series(["x" * 10**6]).new_from_index(0, 200)
+    polars.DataFrame({"a": [0.5] * 200, "b": words}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="expected numbers in column 'b', received String"):
+        load_table(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("names", "library"),
+    [
+        (("a", "b"), "evil.assets.payload"),
+        (("a", "b"), ["pandas"]),
+        (("a", "a"), None),
+        ((), "pandas"),
+        (("a", 1.5), None),
+    ],
+)
+def test_columns_take_no_other_library_and_no_other_names(names, library):
+    with pytest.raises(ValueError, match="expected"):
+        Columns(names, library)

@@ -8,7 +8,7 @@ from keras import ops
 from small_flows import Cube, glow, vectors
 from tolerance import PARITY
 
-from flowkit import Flow, backends
+from flowkit import Flow, backends, zoo
 from flowkit.bijectors import Chain, Conv1x1, Scale, Shift
 from flowkit.data.dequantize import Dequantize
 
@@ -22,6 +22,24 @@ def test_log_prob_by_hand():
     assert isinstance(log_prob, np.ndarray)
     np.testing.assert_allclose(log_prob, expected, rtol=4 * np.finfo("float32").eps)
     np.testing.assert_allclose(flow.bits_per_dim(x), -expected / (2 * np.log(2)), rtol=PARITY)
+
+
+@pytest.mark.parametrize("family", [zoo.maf, zoo.sos, zoo.nice], ids=["maf", "sos", "nice"])
+def test_the_density_of_a_row_that_overflows_is_zero(family):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 3)).astype("float32")
+    flow = family(features=3, layers=3, hidden=[8]).adapt(x)
+    for weight in flow.trainable_variables:
+        weight.assign(ops.convert_to_numpy(weight) + 0.3 * rng.normal(size=weight.shape))
+    far = np.zeros((6, 3), "float32")
+    far[:, 1] = [0, 300, 1e5, 1e18, 3e38, -3e38]
+    log_prob = flow.log_prob(far)
+    assert np.isfinite(log_prob[0])
+    assert not np.isnan(log_prob).any()
+    assert (log_prob[-2:] == -np.inf).all()
+    assert (flow.bits_per_dim(far)[-1:] > 1e3).all()
+    flow.trainable_variables[0].assign(np.full(flow.trainable_variables[0].shape, np.nan))
+    assert np.isnan(flow.log_prob(far)).any()  # that is no overflow
 
 
 @pytest.mark.wide("name")

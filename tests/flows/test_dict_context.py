@@ -10,8 +10,7 @@ from flowkit import Flow
 from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Pointwise, Squeeze
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, ContractError
 from flowkit.distributions import Mixture, Normal
-from flowkit.testing import check_bijector, check_distribution
-from flowkit.testing.given import contexts
+from flowkit.testing import check_bijector, check_distribution, inputs
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -206,4 +205,4 @@ def test_a_base_is_held_to_its_promises_with_a_dict():
 @pytest.mark.parametrize("wrong", ["a", {}, {"a": 2}, {"a": ("x",)}, 3])
 def test_what_describes_no_context_is_refused(wrong):
     with pytest.raises(TypeError, match="or a dict of shapes"):
-        contexts.described(wrong)
+        inputs.described(wrong)

@@ -175,6 +175,35 @@ def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
 
 
 @pytest.mark.one_engine
+def test_no_module_is_imported_that_a_config_names(copy, tmp_path, monkeypatch):
+    """A file beside the weights is importable if the preset lies below the working folder."""
+    folder = tmp_path / "keras_cv"  # of the packages that Keras imports by name, one that is not installed
+    shutil.copytree(copy, folder)
+    (folder / "assets").mkdir()
+    (folder / "assets" / "payload.py").write_text("raise SystemExit('code of a preset ran')\n")
+    resum(folder, "assets/payload.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    whole = json.loads((folder / "config.json").read_text())
+    names = [f"column {i}" for i in range(3)]
+    foreign = {"module": "keras_cv.assets.payload", "class_name": "X", "config": {}}
+    for part, planted, message in (
+        ("columns", [names, "keras_cv.assets.payload"], "expected 'pandas', 'polars' or None as library"),
+        ("context_columns", [names, ["pandas"]], "expected 'pandas', 'polars' or None as library"),
+        ("columns", [["a", "a", "b"], "pandas"], "expected a name of its own for each column"),
+        ("embedding", foreign, r"names a class of 'keras_cv'.* import it first"),
+    ):
+        config = {**whole, "config": {**whole["config"], part: planted}}
+        (folder / "config.json").write_text(json.dumps(config))
+        resum(folder, "config.json")
+        with pytest.raises(PresetError, match=message):
+            Flow.from_preset(folder)
+    flow = Flow.from_preset(copy)
+    with pytest.raises(ValueError, match="expected 'pandas', 'polars' or None as library"):
+        Flow.from_config({**flow.get_config(), "columns": [names, "keras_cv.assets.payload"]})
+
+
+@pytest.mark.one_engine
 def test_a_class_of_ones_own_is_named_when_it_is_not_registered(tmp_path):
     class Twist(Scale):
         pass

@@ -1,10 +1,12 @@
 """Right layers that draw, solve or refresh."""
 
+import math
+
 import keras
 
 from flowkit import bijectors as fb
 from flowkit.conditioners import MLP
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract import Bijector, BijectorSpec, Domain, Surjection
 from flowkit.data import Dequantize
 from flowkit.surjections import Augment, Slice
 from flowkit.testing import Case
@@ -38,6 +40,37 @@ class Sampler(Bijector):
         return z * keras.ops.exp(self.w), keras.ops.sum(self.w)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Folded(Surjection):
+    """z = |x|; the way back draws a sign for each entry, by discrete noise."""
+
+    spec = BijectorSpec(noise="inverse", codomain=Domain.POSITIVE, log_det="constant")
+    noise_kind = "uniform"
+
+    def noise_size(self, x_shape):
+        return math.prod(x_shape[1:])
+
+    def _forward(self, x):
+        return keras.ops.abs(x), -math.prod(x.shape[1:]) * math.log(2)
+
+    def _inverse(self, z, noise):
+        sign = keras.ops.where(keras.ops.reshape(noise, (-1, *z.shape[1:])) < 0.5, -1.0, 1.0)
+        return z * keras.ops.cast(sign, z.dtype), math.prod(z.shape[1:]) * math.log(2)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Signed(Folded):
+    """z = x or -x, drawn by discrete noise; the way back takes the absolute value."""
+
+    spec = BijectorSpec(noise="forward", likelihood="bound", domain=Domain.POSITIVE, log_det="constant")
+
+    def _forward(self, x, noise):
+        return Folded._inverse(self, x, noise)
+
+    def _inverse(self, z):
+        return Folded._forward(self, z)
+
+
 def levels(*first):
     """A `MultiScale` of two levels, of which the first has these parts after the squeeze."""
     return fb.MultiScale([fb.Chain([fb.Squeeze(), *first]), fb.Chain([fb.Squeeze(), fb.Conv1x1(seed=1)])])
@@ -69,6 +102,8 @@ DRAWING = [
     Case("Chain(Hutchinson, Slice)", lambda: fb.Chain([Hutchinson(), Slice(1)]), ((2,),)),
     Case("Residual", Residual, ((3,),)),
     Case("Spectral", Spectral, ((3,),)),
+    Case("Folded", Folded, ((1,), (3,))),
+    Case("Signed", Signed, ((2,), (2, 1, 1))),
     Case("Sampler", Sampler, ((3,),)),
     Case("Inverse(Sampler)", lambda: fb.Inverse(Sampler()), ((3,),)),
 ]

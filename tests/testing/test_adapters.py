@@ -9,8 +9,7 @@ import pytest
 from flowkit import backends
 from flowkit.contract import ContractError, Domain
 from flowkit.testing import adapt, check_bijector
-from flowkit.testing.given.adapters import NOT_APPLICABLE
-from flowkit.testing.given.adapters.copies import arrays, copied
+from flowkit.testing.adapters import NOT_APPLICABLE, arrays, copied
 
 on_torch = pytest.mark.skipif(backends.name() != "torch", reason="torch.distributions is torch's")
 CLAUSES = ["round trip", "inverse round trip", "log-det", "inverse log-det", "batch independence"]

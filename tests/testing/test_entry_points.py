@@ -1,6 +1,5 @@
 """How the checker is asked: reports, replays, drawn arguments, parity, the command."""
 
-import io
 import json
 import os
 import subprocess
@@ -14,16 +13,18 @@ import pytest
 
 from flowkit import backends
 from flowkit.bijectors import ActNorm, Permute, Scale, Shift
+from flowkit.cli import main
 from flowkit.contract import ContractError
 from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
-from flowkit.testing.clauses.catalogue import CLAUSES
-from flowkit.testing.running.command import KEPT, USAGE, check_command, one_engine
+from flowkit.testing.clauses import CLAUSES
+from flowkit.testing.target import report
 from tests.testing import things
 from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
 
 pytestmark = pytest.mark.one_engine
 
 ROOT = Path(__file__).parents[2]
+USAGE = 2  # the command's exit code
 QUICK = {"event_shapes": [(2,)], "examples": 4}
 
 
@@ -228,19 +229,16 @@ def test_a_replay_takes_what_was_drawn_and_nothing_else():
     def make(draw):
         return Shift(float(draw(st.integers(0, 5))))
 
-    with pytest.raises(ValueError, match="1 more than"):
-        check_bijector(make, replay=Example((2,)), drawn=(0, 1))
-    with pytest.raises(ValueError, match="fewer than"):
-        check_bijector(make, replay=Example((2,)), drawn=())
+    for drawn in (b"", b"AXic", b"no blob at all"):
+        with pytest.raises(ValueError, match="does not fit this bijector"):
+            check_bijector(make, replay=Example((2,)), drawn=drawn)
     with pytest.raises(ValueError, match="give replay="):
-        check_bijector(make, drawn=(0,))
+        check_bijector(make, drawn=b"AXic")
 
 
 def test_a_replay_of_a_drawn_bijector_asks_for_what_was_drawn():
     with pytest.raises(ValueError, match="needs drawn="):
         check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)))
-    with pytest.raises(ValueError, match="fewer than this bijector draws"):
-        check_bijector(lambda draw: Scale(draw(st.just(1.0))), replay=Example((2,)), drawn=())
 
 
 @pytest.mark.parametrize("make", [things.Slip, things.SlipInBuild])
@@ -326,25 +324,23 @@ def test_parity_says_what_another_process_cannot_find():
         check_parity(Scale())
 
 
-def test_the_command_tells_what_is_kept_as_json():
+def test_the_command_tells_what_is_kept_as_json(capsys):
     """What is broken: tests/cli/test_commands.py."""
     for target in ("tests.testing.things:Right", "tests/testing/things.py:Right"):
-        out = io.StringIO()
-        options = {"backends": [backends.name()], "examples": 3, "as_json": True, "out": out}
-        assert check_command(target, **options) == KEPT
-        assert json.loads(out.getvalue())["kept"] is True
+        assert main(["check", target, "--backends", backends.name(), "--examples", "3", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["kept"] is True
 
 
 def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys):
     (tmp_path / "json.py").write_text("def Right(): ...")
-    assert check_command(f"{tmp_path / 'json.py'}:Right", backends=[backends.name()]) == USAGE
+    assert main(["check", f"{tmp_path / 'json.py'}:Right", "--backends", backends.name()]) == USAGE
     assert "has the name of another module" in capsys.readouterr().err
 
 
 def test_a_check_that_stops_says_where(tmp_path, capsys):
     file = tmp_path / "stopping.py"
     file.write_text("import math\n\nmath.gone\n")
-    assert check_command(f"{file}:Right", backends=[backends.name()]) == USAGE
+    assert main(["check", f"{file}:Right", "--backends", backends.name()]) == USAGE
     assert f"has no attribute 'gone' ({file}, line 3)" in capsys.readouterr().err
 
 
@@ -363,11 +359,32 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
             "flowkit: 'tests.testing.things:Closed': missing a required argument: 'shift'; expected what makes a",
         ),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
-        ("nowhere.py:b", None, "flowkit: no file 'nowhere.py'"),
+        (
+            "os:system",
+            None,
+            "flowkit: 'os:system' is a builtin_function_or_method, expected a Bijector or Surjection",
+        ),
+        ("shutil:rmtree", None, "flowkit: 'shutil:rmtree' is a function, expected a Bijector or Surjection"),
+        (
+            "tests.testing.things:engine_of",
+            None,
+            "flowkit: 'tests.testing.things:engine_of' is a function, expected",
+        ),
+        (
+            "collections:Counter",
+            None,
+            "flowkit: 'collections:Counter' is the class Counter, expected a Bijector",
+        ),
+        (
+            "flowkit.distributions:Normal",
+            None,
+            "flowkit: 'flowkit.distributions:Normal' is the class Normal, expected a Bijector or Surjection, its class "
+            "or a function: flowkit.testing.check_distribution checks a distribution",
+        ),
     ],
 )
 def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, message, capsys):
-    assert check_command(target, backends=[engine or backends.name()]) == USAGE
+    assert main(["check", target, "--backends", engine or backends.name()]) == USAGE
     answer = capsys.readouterr()
     assert answer.err.startswith(message)
     assert answer.err.count("\n") == 1
@@ -384,13 +401,32 @@ def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, me
     ],
 )
 def test_an_engines_process_says_what_it_does_not_find(target, message, capsys):
-    one_engine(target, "{}")
+    report(target, "{}")
     (line,) = capsys.readouterr().out.strip().splitlines()
     assert json.loads(line)["misused"].startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("x", "cannot read 'x': expected package.module:Name, or file.py:Name"),
+        (":", "cannot read ':': expected package.module:Name, or file.py:Name"),
+        ("a:b:c", "cannot read 'a:b:c': expected package.module:Name, or file.py:Name"),
+        ("nowhere.py:b", "no file 'nowhere.py'"),
+        ("nowhere.at.all:b", "cannot import 'nowhere.at.all': No module named 'nowhere'"),
+    ],
+)
+def test_a_name_that_cannot_be_right_is_refused_before_an_engine_is_imported(target, message):
+    code = (
+        "import sys, flowkit.cli as c; code = c.main(['check', sys.argv[1]]); "
+        "print([name for name in ('keras', 'jax', 'torch', 'tensorflow') if name in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (USAGE, "[]", f"flowkit: {message}")
+
+
 def test_without_hypothesis_the_command_says_what_to_install():
-    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'a:b']))"
+    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'os:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == USAGE
     # TensorFlow may talk as well.

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from flowkit import backends, numerics
-from flowkit.bijectors import Elementwise, Scale
+from flowkit.bijectors import Coupling, Elementwise, Scale
+from flowkit.conditioners import MLP
 from flowkit.contract import Bijector
 from flowkit.testing import check_bijector
 
@@ -61,6 +62,36 @@ def test_nothing_is_told_where_all_is_float64(make):
     assert check_bijector(make, **OPTIONS).notes == []
 
 
+class Rounded(Scale):
+    def _forward(self, x):
+        z, log_det = super()._forward(x)
+        return z, ops.cast(ops.cast(log_det, "bfloat16"), x.dtype)
+
+
+def test_a_cast_below_the_layers_dtype_is_reported_once_with_its_line():
+    report = check_bijector(Rounded, **{**OPTIONS, "clauses": None})
+    (broken,) = report.broken
+    assert broken.clause == "log-det shape"
+    if backends.name() != "tensorflow":
+        line = line_of('        return z, ops.cast(ops.cast(log_det, "bfloat16"), x.dtype)')
+        assert f"received bfloat16 from `ops.cast`, {HERE}:{line}" in str(broken.error)
+    assert report["log-det"].reason.endswith("see 'log-det shape'")
+    assert report.notes == []
+
+
+def test_float32_breaks_the_promise_of_a_float64_layer():
+    assert check_bijector(lambda: Wide(dtype="float64"), **OPTIONS)
+    if backends.name() != "tensorflow":
+        (broken,) = check_bijector(lambda: Narrow(dtype="float64"), **OPTIONS).broken
+        assert "to compute in float64" in broken.reason
+        assert "flowkit.numerics.logaddexp keeps float64" in str(broken.error)
+
+
+def test_a_network_may_compute_low_as_its_policy_says():
+    report = check_bijector(lambda: Coupling(MLP([4], dtype="mixed_bfloat16")), **OPTIONS)
+    assert not report.broken, report
+
+
 class Mixing(Bijector):
     """A float32 norm, times a float64 matrix: PyTorch refuses."""
 
@@ -81,7 +112,7 @@ class Mixing(Bijector):
 def test_types_that_do_not_mix_are_one_line_that_names_the_cause():
     options = {**OPTIONS, "clauses": None}
     report = check_bijector(Mixing, **options)
-    assert [result.clause for result in report.broken] == ["shape inference"]
+    assert [result.clause for result in report.broken] == ["log-det shape"]
     message = str(report.broken[0].error).splitlines()[0]
     line = line_of("        return ops.norm(ops.ones_like(x), axis=-1, keepdims=True) @ self.kernel")
     assert f"received float32 from `ops.norm`, {HERE}:{line}" in message

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from flowkit.testing import Example, check_bijector, parametrize_bijectors
-from flowkit.testing.clauses.catalogue import CLAUSES
-from flowkit.testing.given.subject import Subject
-from flowkit.testing.given.trial import Trial
-from flowkit.testing.verdicts.broken import Undecided
+from flowkit.testing.clauses import CLAUSES
+from flowkit.testing.judging import Undecided
+from flowkit.testing.subject import Subject
+from flowkit.testing.trial import Trial
 from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
 from tests.testing.bounded_layers import BOUNDED
 
@@ -58,7 +58,7 @@ def test_no_alarm_at_others(bijector, check):
 
 def judged_and_kept(case, clause, profile):
     """The clause holds, and not because no example could tell: "not asked" is for what does not apply."""
-    result = case._checker(profile).run(clause)
+    result = case.run(clause, profile)
     if result.verdict == "broken":
         raise result.error
     tried_in_vain = result.verdict == "not asked" and result.examples > 0

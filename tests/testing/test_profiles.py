@@ -7,9 +7,9 @@ import pytest
 
 from flowkit.bijectors import ActNorm, Shift
 from flowkit.testing import check_bijector, parametrize_bijectors
-from flowkit.testing.clauses.catalogue import CLAUSES
-from flowkit.testing.running.parametrize import OPTIONS, asked
-from flowkit.testing.running.profiles import ESSENTIAL, profile_of
+from flowkit.testing.checker import ESSENTIAL, profile_of
+from flowkit.testing.clauses import CLAUSES
+from flowkit.testing.parametrize import OPTIONS, asked
 from flowkit_pytest import pytest_terminal_summary
 from tests.testing.wrong_bijectors.log_dets import SignFlip
 

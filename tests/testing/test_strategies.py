@@ -6,10 +6,9 @@ from hypothesis import given
 from keras import ops
 
 from flowkit.contract import BijectorSpec, Domain
-from flowkit.testing import check_bijector
-from flowkit.testing.given import strategies
-from flowkit.testing.given.event_shapes import evenly
-from flowkit.testing.given.event_shapes import event_shapes as candidates
+from flowkit.testing import check_bijector, strategies
+from flowkit.testing.examples import evenly
+from flowkit.testing.examples import event_shapes as candidates
 
 SETTINGS = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=20)
 DOMAINS = [

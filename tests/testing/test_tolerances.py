@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flowkit.testing.given.tolerances import log_abs_det
+from flowkit.testing.tolerances import log_abs_det
 
 EPS = 2.0**-23
 

@@ -5,10 +5,10 @@ import pytest
 from keras import ops
 
 from flowkit.bijectors import Chain, Elementwise, Scale, Shift
-from flowkit.contract import Bijector, BijectorSpec
-from flowkit.testing import check_bijector
-from flowkit.testing.clauses import round_trip
-from flowkit.testing.clauses.catalogue import CLAUSES
+from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.testing import Case, check_bijector
+from flowkit.testing.clauses import CLAUSES, maps
+from tests.testing.drawing_layers import Folded, Signed
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
 
 pytestmark = pytest.mark.one_engine
@@ -101,14 +101,35 @@ exec(  # as if written in a library
 _of_a_library = names["_of_a_library"]
 
 
-def test_a_promise_too_weak_to_judge_is_not_asked():
-    class Vague(Bisected):
-        spec = BijectorSpec(inverse="iterative", round_trip=1e5)
+class Vague(Bisected):
+    spec = BijectorSpec(inverse="iterative", round_trip=1e5)
 
+
+def test_a_promise_too_weak_to_judge_is_not_asked():
     report = check_bijector(Vague, clauses=["round trip", "inverse round trip"], **QUICK)
     assert not report.broken, report
     assert report["inverse round trip"].verdict == "not asked"
     assert "the error that the spec allows" in report["inverse round trip"].reason
+
+
+def test_a_promise_that_was_not_verified_is_no_success():
+    report = check_bijector(Vague, clauses=["round trip", "inverse round trip"], **QUICK)
+    assert not report
+    assert report.as_dict()["kept"] is False
+    assert "NOT VERIFIED: 'inverse round trip'" in str(report).splitlines()[0]
+    assert "1 not verified" in repr(report)
+    with pytest.raises(ContractError, match="the promise was not verified"):
+        check_bijector(Vague, **{**QUICK, "raises": True}, clauses=["inverse round trip"])
+    waived = {"inverse round trip": "solved to no digit"}
+    assert check_bijector(Vague, **QUICK, clauses=["inverse round trip"], waived=waived)
+    with pytest.raises(ContractError, match="the promise was not verified"):
+        Case("vague", Vague, ((2,),)).check("inverse round trip")
+
+
+@pytest.mark.parametrize("make", [Folded, Signed])
+def test_discrete_noise_is_judged_by_mass(make):
+    report = check_bijector(make, clauses=["log-det"], **QUICK)
+    assert report["log-det"].verdict == "kept", report
 
 
 class Guarded(Elementwise):
@@ -141,6 +162,6 @@ def test_an_error_that_it_can_show_is_none():
 
 
 def test_a_slip_of_the_checker_s_own_is_no_verdict_on_a_layer(monkeypatch):
-    monkeypatch.delattr(round_trip, "tame")
+    monkeypatch.delattr(maps, "tame")
     with pytest.raises(NameError, match="tame"):
         check_bijector(Scale(2.0), **QUICK)

@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import numpy as np
 import pytest
 from arrays import array, f64, precision, tensor
@@ -122,13 +121,6 @@ def test_units_that_start_apart_are_told_apart(mixture):
     alike = type(mixture)(8, spread=0.0)
     assert loss_of(alike) > affine - 1e-4
     assert loss_of(mixture) < affine - 0.02
-
-
-@pytest.mark.one_engine
-def test_files_from_before_units_started_apart_keep_their_map():
-    config = keras.saving.serialize_keras_object(SigmoidMixture(3))
-    del config["config"]["spread"]
-    assert keras.saving.deserialize_keras_object(config) == SigmoidMixture(3, spread=0.0)
 
 
 @pytest.mark.one_engine

@@ -10,7 +10,7 @@ from flowkit import backends, zoo
 pytestmark = pytest.mark.one_engine
 
 EPS = 2.0**-23
-ROUNDINGS = 64  # of the worst kind, as in flowkit.testing.given.tolerances
+ROUNDINGS = 64  # of the worst kind, as in flowkit.testing.tolerances
 SHAPE = (16, 16, 3)
 
 

@@ -1,6 +1,6 @@
 """Rotations as products of reflections."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit.bijectors.linear.linear import Linear, eye
 from flowkit.contract import BijectorSpec
-from flowkit.contract.arguments import whole_or_none
+from flowkit.contract.arguments import LARGEST, whole_number
 from flowkit.numerics import matmul, norm
 
 
@@ -38,12 +38,15 @@ def reflections(number: int | None, size: int) -> int:
     return size + size % 2 if number is None else number
 
 
-def even(number: int | None, name: str) -> int | None:
-    """`number`, if it is None or even and above 0; ValueError otherwise, since an odd number makes no rotation."""
-    number = whole_or_none(number, name, least=2)
-    if number is not None and number % 2:
-        raise ValueError(f"{name}: expected an even number, of which a rotation is made, received {number}.")
+def even(number: Any, name: str) -> int:
+    """Return `number`. Raises ValueError unless it is even and above 0: an odd number makes no rotation."""
+    number = whole_number(number, name, least=2, most=LARGEST)
+    if number % 2:
+        raise ValueError(f"{name}: expected an even number, which makes a rotation, received {number}.")
     return number
+
+
+Even = Annotated[int, even]
 
 
 def first_vectors(drawn: np.ndarray, init: str) -> np.ndarray:
@@ -73,9 +76,9 @@ class HouseholderRotation(Linear):
     pure = True
     spec = BijectorSpec(log_det="zero")
 
-    def __init__(self, reflections: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.reflections = even(reflections, "HouseholderRotation's reflections")
+        self.reflections = reflections
 
     def _build(self, channels):
         drawn = self._drawn(reflections(self.reflections, channels), channels)
@@ -89,6 +92,3 @@ class HouseholderRotation(Linear):
     def log_abs_det(self) -> Any:
         """0.0, as of every rotation."""
         return 0.0
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "reflections": self.reflections}

@@ -1,6 +1,6 @@
 """What all linear layers have in common: a matrix and a bias at every place of an event."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from keras import ops
@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.bijectors.fixed import rng
 from flowkit.bijectors.places import places
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.arguments import one_of, whole_or_none
+from flowkit.contract.arguments import Seed, words
 from flowkit.numerics import matmul
 
 
@@ -23,14 +23,17 @@ class Linear(Bijector):
     """
 
     spec = BijectorSpec(log_det="constant")
-    _kept_as: ClassVar = {"bias": "use_bias"}
 
     def __init__(
-        self, *, init: str = "identity", bias: bool = False, seed: int | None = None, **kwargs: Any
+        self,
+        *,
+        init: Annotated[str, words("identity", "random")] = "identity",
+        bias: bool = False,
+        seed: Seed | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.init = one_of(f"{type(self).__name__}'s init", init, ("identity", "random"))
-        self.use_bias, self.seed = bool(bias), whole_or_none(seed, f"{type(self).__name__}'s seed", least=0)
+        self.init, self.use_bias, self.seed = init, bias, seed
 
     def build(self, x_shape: Any) -> None:
         self._build(x_shape[-1])
@@ -83,9 +86,6 @@ class Linear(Bijector):
     def _inverse(self, z, derived):
         z = z if derived["bias"] is None else z - derived["bias"]
         return self._times(z, derived["factors"]), derived["log_det"]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "init": self.init, "bias": self.use_bias, "seed": self.seed}
 
 
 def eye(size: int, like: Any) -> Any:

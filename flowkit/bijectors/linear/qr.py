@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.linear.householder import even, first_vectors, reflected, reflections
+from flowkit.bijectors.linear.householder import Even, first_vectors, reflected, reflections
 from flowkit.bijectors.linear.linear import Linear, triangle
 from flowkit.bijectors.scales import scale
 from flowkit.numerics import matmul
@@ -32,9 +32,9 @@ class QRLinear(Linear):
 
     pure = True
 
-    def __init__(self, reflections: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.reflections = even(reflections, "QRLinear's reflections")
+        self.reflections = reflections
 
     def _build(self, channels):
         drawn = self._drawn(reflections(self.reflections, channels), channels)
@@ -53,6 +53,3 @@ class QRLinear(Linear):
     def log_abs_det(self) -> Any:
         """sum(log r_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "reflections": self.reflections}

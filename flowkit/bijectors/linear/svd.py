@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.linear.householder import even, first_vectors, reflected, reflections
+from flowkit.bijectors.linear.householder import Even, first_vectors, reflected, reflections
 from flowkit.bijectors.linear.linear import Linear
-from flowkit.contract.arguments import positive
+from flowkit.contract.arguments import Positive
 from flowkit.numerics import matmul, tanh
 
 
@@ -32,10 +32,9 @@ class SVDLinear(Linear):
 
     pure = True
 
-    def __init__(self, reflections: int | None = None, *, bound: float = 4.0, **kwargs: Any) -> None:
+    def __init__(self, reflections: Even | None = None, *, bound: Positive = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.reflections = even(reflections, "SVDLinear's reflections")
-        self.bound = positive(bound, "SVDLinear's bound")
+        self.reflections, self.bound = reflections, bound
 
     def _build(self, channels):
         number = reflections(self.reflections, channels)
@@ -58,6 +57,3 @@ class SVDLinear(Linear):
     def log_abs_det(self) -> Any:
         """sum(log s)."""
         return ops.sum(self._log_s(), axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "reflections": self.reflections, "bound": self.bound}

@@ -10,7 +10,7 @@ from flowkit.bijectors.linear.householder import reflected
 from flowkit.bijectors.linear.linear import Linear, eye, triangle
 from flowkit.bijectors.scales import scale
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Count
 from flowkit.numerics import matmul
 
 
@@ -38,9 +38,9 @@ class Woodbury(Linear):
 
     pure = True
 
-    def __init__(self, rank: int = 4, **kwargs: Any) -> None:
+    def __init__(self, rank: Count = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rank = whole_number(rank, "Woodbury's rank", least=1)
+        self.rank = rank
 
     def _build(self, channels):
         if channels < self.rank:
@@ -78,6 +78,3 @@ class Woodbury(Linear):
     def _times(self, x, factors):
         left, right = factors
         return x + matmul(matmul(x, left), right)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rank": self.rank}

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from flowkit.cli import completion
+from flowkit.cli.check import run as run_check
 from flowkit.cli.engine import use
 from flowkit.cli.options import Backend, shapes
 
@@ -29,13 +30,9 @@ def check(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
-    use(None)
-    from flowkit.testing.running.command import check_command
-
-    engines = backends.split(",") if backends else None
-    return check_command(
+    return run_check(
         target,
-        backends=engines,
+        backends=backends.split(",") if backends else None,
         examples=examples,
         event_shapes=None if event_shapes is None else shapes(event_shapes),
         profile=profile,

@@ -1,1 +1,20 @@
-"""The promises of a bijector, one function each; `catalogue` lists them."""
+"""The promises of a bijector, one function each, in the order in which they are checked and reported."""
+
+from flowkit.testing.clause import Clause
+from flowkit.testing.clauses import calls, engines, gradients, log_dets, maps, refusals, shapes, weights
+
+CLAUSES = {
+    clause.name: clause
+    for module in (shapes, maps, log_dets, gradients, calls, weights, engines, refusals)
+    for clause in vars(module).values()
+    if isinstance(clause, Clause)
+}
+
+
+def known(name):
+    """Return `name`, if a clause is called that. Raises ValueError otherwise."""
+    if name not in CLAUSES:
+        raise ValueError(
+            f"the checker knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}."
+        )
+    return name

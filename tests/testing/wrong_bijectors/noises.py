@@ -10,6 +10,7 @@ from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize
 from flowkit.surjections import Augment, Slice
 from flowkit.transforms import Gaussian
+from tests.testing.drawing_layers import Folded, Signed
 from tests.testing.residual_layers import Hutchinson
 from tests.testing.wrong_bijectors.registry import breaks
 
@@ -176,6 +177,28 @@ class HalfALevelOff(Dequantize):
     def _inverse(self, y):
         level = ops.clip(ops.round((y + 0.5) * self.levels), 0, self.levels - 1)
         return level * self.step, -self.log_volume(event_size(y.shape))
+
+
+@breaks("log-det")
+class SignsForgotten(Folded):
+    """Both signs of each entry have the same density, and log 2 for that is missing in both directions."""
+
+    def _forward(self, x):
+        return super()._forward(x)[0], 0.0
+
+    def _inverse(self, z, noise):
+        return super()._inverse(z, noise)[0], 0.0
+
+
+@breaks("log-det")
+class OneSignCounted(Signed):
+    """log 2 is counted once, not for each entry."""
+
+    def _forward(self, x, noise):
+        return super()._forward(x, noise)[0], math.log(2)
+
+    def _inverse(self, z):
+        return super()._inverse(z)[0], -math.log(2)
 
 
 class Wide(Hutchinson):

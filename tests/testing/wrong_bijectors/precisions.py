@@ -78,6 +78,34 @@ class LowMaths(Shift):
         return (ops.cast(ops.cast(z, "bfloat16"), z.dtype) if self._low else z), 0.0
 
 
+@breaks("log-det", says="to compute in float32, as the layer's dtype says, or better, bfloat16")
+class RoundedLogDet(Scale):
+    """The log-det is rounded to bfloat16 on the way."""
+
+    def _forward(self, x):
+        z, log_det = super()._forward(x)
+        return z, ops.cast(ops.cast(log_det, "bfloat16"), x.dtype)
+
+
+@breaks("log-det shape", says="to compute in float32")
+class RoundedBackwards(Scale):
+    """The inverse passes through float16."""
+
+    def _inverse(self, z):
+        return super()._inverse(ops.cast(ops.cast(z, "float16"), z.dtype))
+
+
+@breaks("round trip", says="to compute in float64, as the layer's dtype says, or better, float32")
+class Float32InFloat64(Shift):
+    """Made for float64, with float32 on the way."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float64"})
+
+    def _forward(self, x):
+        return ops.cast(ops.cast(x, "float32"), x.dtype) + self.shift, 0.0
+
+
 def _global_is_low():
     import keras
 

@@ -1,0 +1,228 @@
+"""Where an error or a loss of precision comes from: one line for each cause, whatever clause meets it."""
+
+import linecache
+import os
+import re
+import sys
+import sysconfig
+import traceback
+from dataclasses import dataclass, field
+
+from flowkit import numerics
+from flowkit.contract import ContractError, hooks
+from flowkit.testing.judging import Broken
+
+ASKS = "Python asks for a tensor's value, which a compiled function does not have"
+COMPILE_HINT = (
+    "Use ops.where, ops.cond or ops.while_loop in place of a Python `if` or `while` on a tensor, "
+    "and keras.ops in place of numpy."
+)
+_LIBRARIES = {"keras", "jax", "jaxlib", "torch", "tensorflow", "numpy", "scipy", "einops", "optree"}
+_FLOWKITS = tuple(f"flowkit.{room}." for room in ("testing", "contract", "backends"))
+_HOOKS = ("_forward", "_inverse", "_adapt", "build", "get_config", "from_config", "__init__")
+_LONGEST = 400
+_CHECKER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PYTHON = sysconfig.get_path("stdlib") + os.sep
+_FOREIGN = re.compile(
+    r"[/\\](site|dist)-packages[/\\](keras|torch|jax|jaxlib|tensorflow|numpy)[/\\]|__autograph_generated|"
+    + re.escape(os.path.dirname(os.path.dirname(_CHECKER)))
+    + r"[/\\](testing|contract|backends|numerics\.py)([/\\]|$)"
+)
+_TRACED = ("Tracer", "Concretization", "OperatorNotAllowedInGraph")
+_TRACED_WORDS = ("not in one piece", "SymbolicTensor", "symbolic tf.Tensor")
+_MIXED = re.compile(r"\bfloat\b.*\bdouble\b|\bdouble\b.*\bfloat\b", re.IGNORECASE | re.DOTALL)
+_OPERATION = re.compile(r"[/\\]keras[/\\]src[/\\]ops[/\\](?!operation\.py)")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Where an error comes from. Two are the same if one line raised them, whatever the engine made of it."""
+
+    key: str
+    kind: str = field(compare=False)
+    method: str = field(default="", compare=False)
+    place: str = field(default="", compare=False)  # "" if no line of the author's raised it
+    line: str = field(default="", compare=False)
+
+    def __str__(self):
+        at = f" at {self.place}" if self.place else ""
+        return f"{self.method or 'the layer'} raises {self.kind}{at}"
+
+
+class Raised(Broken):
+    """A promise broken by an error: there is no answer to judge."""
+
+    def __init__(self, error):
+        cause, hint = cause_of(error), getattr(error, "hint", None)
+        if traced(error):
+            at = "" if cause.line else f" at {place_of(error)}"
+            text, hint = f"a stop of the compiler{at}, where {ASKS}", COMPILE_HINT
+        elif isinstance(error, ContractError):
+            text = f"a ContractError: expected {error.expected}, received {error.received}"
+        else:
+            text = f"{type(error).__name__}: {said(error)}"
+        super().__init__("an answer", text, hint=hint, cause=cause)
+
+
+def cause_of(error):
+    """Return the `Cause` of an error."""
+    error = traced(error) or error
+    frames = traceback.extract_tb(error.__traceback__)
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame, module in zip(frames, modules, strict=True) if _is_authors(module)]
+    kind = type(error).__name__
+    if own:
+        method = next((frame.name for frame in reversed(own) if frame.name in _HOOKS), "")
+        place = _place(own[-1])
+        return Cause(place, kind, method, place, f"{place}, in {own[-1].name}: `{own[-1].line}`")
+    if isinstance(error, ContractError):
+        return Cause(f"contract: {error.clause}", f"{kind} {error.clause!r}")
+    base = [f for f, module in zip(frames, modules, strict=True) if module.startswith("flowkit.contract.")]
+    line = ""
+    if base and base[-1].name in ("call", "pair", "per_sample"):
+        line = "what _forward and _inverse return, which is to be a pair (output, log_det)"
+    return Cause(_place((base or frames)[-1]), kind, line=line)
+
+
+def said(error):
+    """Return an error's message as one plain line, without colours and without what Keras and TensorFlow add."""
+    # A config tells every one on the way to the fault.
+    text = str(error).split("Exception encountered: ")[-1].rstrip()
+    if text.startswith("in user code:"):
+        text = re.split(r"\n\n(?= *\w+: )", text, maxsplit=1)[-1]  # after the lines of the traceback
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    inner = re.search(r"Exception encountered when calling \S+ (.*) Arguments received by", text)
+    text = (inner[1] if inner else text).removeprefix(f"{type(error).__name__}: ")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def slip_of_the_checker(error):
+    """Return True for a slip of the checker's own code, which must not pass for a catch."""
+    frames = traceback.extract_tb(error.__traceback__)
+    slips = (AttributeError, ImportError, KeyError, NameError, UnboundLocalError)
+    return isinstance(error, slips) and frames[-1].filename.startswith(_CHECKER)
+
+
+def no_inverse(call):
+    """Return why there is no inverse, if `call()` of it says so; None if it answers, or fails in another way.
+
+    An author says it by NotImplementedError, as the base class does. An engine raises that too, for an operation that
+    it lacks: a mistake to report.
+    """
+    try:
+        call()
+    except NotImplementedError as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        module = frame.f_globals.get("__name__", "")
+        if _is_authors(module) or module == hooks.__name__:
+            return f"none ({said(error) or 'NotImplementedError'})"
+    except Exception:  # the clauses will say what is wrong
+        return None
+    return None
+
+
+def _is_authors(module):
+    """Return True for a module of neither the checker, nor a library, nor Python."""
+    package = module.partition(".")[0]
+    known = package in _LIBRARIES or package in sys.stdlib_module_names
+    return bool(module) and not known and not module.startswith(_FLOWKITS)
+
+
+def _place(frame):
+    near = frame.filename.startswith(os.getcwd() + os.sep)
+    return f"{os.path.relpath(frame.filename) if near else frame.filename}:{frame.lineno}"
+
+
+# A compiler that stops
+
+
+def traced(error):
+    """Return the engine's own complaint that a traced tensor has no value, which Keras may have wrapped, or None."""
+    for link in _chain(error):
+        if type(link).__name__.startswith(_TRACED) or any(word in str(link) for word in _TRACED_WORDS):
+            return link
+    return None
+
+
+def place_of(error):
+    """Return file:line and the code of the author's innermost line, or None."""
+    frames = [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(error))]
+    if not frames:
+        for link in _chain(error):
+            frames += [(frame.filename, frame.lineno) for frame in traceback.extract_tb(link.__traceback__)]
+    for file, line in reversed(frames):
+        if _is_own(file):
+            return f"{os.path.basename(file)}:{line}, `{linecache.getline(file, line).strip()}`"
+    return None
+
+
+def _is_own(file):
+    """Return True for a file of code that is neither a library's, nor Python's, nor the checker's."""
+    pythons = file.startswith(_PYTHON) and "site-packages" not in file
+    return os.path.isfile(file) and not pythons and not _FOREIGN.search(file)
+
+
+def _chain(error):
+    """Yield an error and those that it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+# An operation that answers in less than it receives
+
+
+def narrow_places(steps):
+    """Return {operation and place: type that it answers in} for the steps of `backends.lowest_float`."""
+    found = {}
+    for kind, stack in steps:
+        inner = [i for i, (file, _, _) in enumerate(stack) if _is_own(file)]
+        if inner:
+            file, line, _ = stack[inner[-1]]
+            names = [name for source, _, name in stack[inner[-1] + 1 :] if _OPERATION.search(source)]
+            called = f"ops.{names[0]}" if names else linecache.getline(file, line).strip()
+            found[f"`{called}`, {os.path.basename(file)}:{line}"] = kind
+    return found
+
+
+def narrow_notes(found):
+    """Return what a report says of the operations in `narrow_places`."""
+    return [f"judged in {kind}: {what}{_instead(what)}" for what, kind in found.items()]
+
+
+def mixed(error, steps):
+    """Return the broken promise behind an error of an engine that cannot mix two types; None for any other error."""
+    found = narrow_places(steps)
+    if not found or not _MIXED.search(str(error)):
+        return None
+    what, kind = next(iter(found.items()))
+    return Broken(
+        "answers in float64 from what is given in float64, in which the checker judges",
+        f"{kind} from {what}, which the engine does not mix with float64",
+        hint=_instead(what).strip(" ()") or "Cast it back to the type of its input.",
+        cause=cause_of(error),
+    )
+
+
+def narrowed(lowest, declared, steps):
+    """Return the broken promise of a layer that computes in type `lowest`, less precise than the `declared` one."""
+    places = [what for what, kind in narrow_places(steps).items() if kind == lowest]
+    what = f"{lowest} from {places[0]}" if places else lowest
+    hint = (
+        "Do not cast below the layer's compute_dtype: only a part with a dtype of its own, such as a network under a "
+        "mixed policy, may compute in less."
+    )
+    if places and (keeps := _instead(places[0])):
+        hint = f"{keeps.strip(' ()')}."
+    return Broken(
+        f"both directions to compute in {declared}, as the layer's dtype says, or better",
+        what,
+        hint=hint,
+        cause=f"it computes in {what}",
+    )
+
+
+def _instead(what):
+    name = re.match(r"`ops\.(\w+)`", what)
+    known = name and name[1] in numerics.__all__
+    return f" (flowkit.numerics.{name[1]} keeps float64)" if known else ""

@@ -1,0 +1,125 @@
+"""Checking a bijector, or bijectors that Hypothesis draws, against every clause."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import hypothesis.strategies as st
+
+from flowkit import backends
+from flowkit.testing.checker import Check, profile_of, results_of
+from flowkit.testing.clauses import CLAUSES, known
+from flowkit.testing.examples import failing, replayed
+from flowkit.testing.report import Report, Result
+
+
+def check_bijector(
+    bijector: Any,
+    *,
+    event_shapes: Sequence[Sequence[int]] | None = None,
+    examples: int | None = None,
+    clauses: Sequence[str] | None = None,
+    waived: dict[str, str] | None = None,
+    context: Any = None,
+    profile: str = "full",
+    seed: int = 0,
+    replay: Any = None,
+    drawn: Any = None,
+    raises: bool = True,
+) -> Report:
+    """Check a bijector against every clause; raise `ContractError` for the first that is broken, or return a report.
+
+    - `bijector`: an instance, which is made again through its config; or a function without arguments that
+      makes one; or a function of a Hypothesis `draw` that makes one from drawn arguments; or a strategy.
+    - `event_shapes`: those to try; by default some that the spec allows.
+    - `profile`: "full" (every clause, 25 examples each), "fast" (round trips and log-dets alone, 8 examples each)
+      or "thorough" (every clause, 200 examples each). `examples`: another number of them.
+    - `clauses`: names of those to check, in place of the profile's; `waived`: {name: why it is known to be broken}.
+      A waived clause that holds after all is reported as kept.
+    - `context`: the shape of one context, or a dict of shapes, or a function (rng, batch, event) -> array or dict of
+      arrays, if the bijector reads one. By default labels, if it has `num_classes`, and vectors of 3 otherwise.
+    - `seed`: of what is drawn. The same seed gives the same examples.
+    - `replay`: the one `Example` of an earlier report; `drawn`: Hypothesis's blob of the bijector, if it was drawn.
+    - `raises=False`: return the report whatever it says. An error that several clauses meet is reported by the first.
+
+    A round trip or log-det that no example could judge, for lack of precision, is not verified: it raises, and a report
+    of it is False. Raises ValueError for an unknown profile or clause.
+    """
+    clauses = profile_of(profile).clauses if clauses is None else clauses
+    names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
+    waived = {known(name): reason for name, reason in (waived or {}).items()}
+    if drawn is not None and replay is None:
+        raise ValueError("drawn= is for a replay: give replay= as well, from the same line of the report.")
+    if replay is not None and event_shapes is None:
+        event_shapes = [replay.event]
+    options = {"event_shapes": event_shapes, "context": context, "examples": examples}
+    options |= {"profile": profile, "seed": seed}
+    strategy = _strategy(bijector)
+    if strategy is not None and replay is None:
+        return _check_drawn(strategy, names, waived, options, raises=raises)
+    if strategy is not None:
+        if drawn is None:
+            raise ValueError(
+                "A replay of a bijector that is drawn needs drawn=, from the line of the report."
+            )
+        bijector = replayed(strategy, drawn)
+    check = Check(bijector, drawn=drawn, **options)
+    results = results_of(names, lambda name, causes: check.run(name, replay, causes), waived, raises=raises)
+    return Report(str(check.subject), backends.name(), results, check.notes)
+
+
+def _strategy(make):
+    """The strategy of what makes another bijector each time, a strategy or a function of `draw`; None otherwise."""
+    if isinstance(make, st.SearchStrategy):
+        return make
+    if not inspect.isfunction(make):
+        return None
+    needed = [p for p in inspect.signature(make).parameters.values() if p.default is p.empty]
+    if len(needed) != 1 or needed[0].kind not in (needed[0].POSITIONAL_ONLY, needed[0].POSITIONAL_OR_KEYWORD):
+        return None
+    return st.composite(lambda draw: make(draw))()
+
+
+def _check_drawn(strategy, names, waived, options, *, raises):
+    """Check drawn bijectors; the simplest that fails is reported.
+
+    Each one drawn is a bijector of its own to compile and check, so far fewer are drawn than examples:
+    one in eight.
+    """
+    count = max(3, (options["examples"] or profile_of(options["profile"]).examples) // 8)
+    options, notes = {**options, "examples": 3}, {}
+    results = results_of(
+        names,
+        lambda name, causes: _first_broken(strategy, name, count, options, causes, notes),
+        waived,
+        raises=raises,
+    )
+    return Report("drawn bijector", backends.name(), results, list(notes))
+
+
+def _first_broken(strategy, name, count, options, causes, notes):
+    """The result of the simplest bijector that breaks the clause; without one, what those drawn say together.
+
+    What their reports would note is added to the dict `notes`.
+    """
+    results, looks = [], 10 * count
+
+    def breaks(bijector):
+        if len(results) == looks:
+            return False
+        check = Check(bijector, drawn=b"", **options)
+        results.append(check.run(name, causes=causes))
+        notes.update(dict.fromkeys(check.notes))
+        return results[-1].verdict == "broken"
+
+    blob = failing(strategy, breaks, examples=count, seed=options["seed"])
+    if blob is not None:
+        *_, simplest = (result for result in results if result.verdict == "broken")
+        simplest.error.set_drawn(blob)
+        return simplest
+    judged = sum(result.verdict == "kept" for result in results)
+    if judged:
+        return Result(name, "kept", judged)
+    reasons = "; ".join(dict.fromkeys(result.reason for result in results))
+    error = next((result.error for result in results if result.error is not None), None)
+    return Result(name, "not asked", len(results), reasons, error)

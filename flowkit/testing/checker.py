@@ -1,0 +1,314 @@
+"""One bijector and everything tried on it, clause by clause."""
+
+import functools
+import time
+import warnings
+from dataclasses import dataclass, replace
+
+from flowkit import backends
+from flowkit.contract import ContractError
+from flowkit.contract.precision import rounding_unit
+from flowkit.testing.causes import Raised, cause_of, narrow_notes, slip_of_the_checker
+from flowkit.testing.clauses import CLAUSES
+from flowkit.testing.examples import Example, drawn_from, failing, standard
+from flowkit.testing.judging import Broken, Imprecise, Negligible, Undecided
+from flowkit.testing.report import BrokenPromise, Result
+from flowkit.testing.strategies import examples as some_examples
+from flowkit.testing.subject import Subject
+from flowkit.testing.tolerances import log_abs_det
+from flowkit.testing.trial import Trial
+
+ESSENTIAL = ("round trip", "inverse round trip", "log-det", "inverse log-det")
+"""What makes a map a bijector with a density: a report without a verdict on them is no success."""
+
+_CLOSE, _LOOKS = 16, 4  # an error of less than _CLOSE times what is allowed is looked at again _LOOKS times
+_UNCLEAR = "no digit can be told from rounding, or from the error that the spec allows, at any example"
+_SHRINKS = 120  # evaluations spent on making a failing example smaller
+
+
+@dataclass(frozen=True)
+class Profile:
+    """`examples` for each clause and at most `events` shapes, unless the caller names others.
+
+    `clauses` are those checked, None for all. `thorough` takes an engine's compiler through all its stages.
+    """
+
+    examples: int
+    events: int
+    clauses: tuple[str, ...] | None = None
+    thorough: bool = False
+
+
+PROFILES = {
+    "fast": Profile(examples=8, events=2, clauses=ESSENTIAL),
+    "full": Profile(examples=25, events=3),
+    "thorough": Profile(examples=200, events=12, thorough=True),
+}
+
+
+def profile_of(name):
+    """Return the `Profile` of that name; "quick" is an older name of "full". Raises ValueError for another."""
+    name = "full" if name == "quick" else name
+    if name not in PROFILES:
+        known = ", ".join(map(repr, PROFILES))
+        raise ValueError(f"profile= expects one of {known}, received {name!r}.")
+    return PROFILES[name]
+
+
+class Check:
+    """One bijector and everything tried on it; trials are kept, so that clauses share their work.
+
+    `drawn` is Hypothesis's blob of a drawn bijector, for the line that replays a failure.
+    """
+
+    def __init__(
+        self, given, *, event_shapes=None, context=None, examples=None, profile="full", seed=0, drawn=None
+    ):
+        self.profile, self.seed = profile_of(profile), seed
+        self.subject = Subject(
+            given, event_shapes=event_shapes, context=context, most_events=self.profile.events
+        )
+        self.examples = self.profile.examples if examples is None else examples
+        self._replay_options = {"context": context, "profile": profile, "drawn": drawn}
+        self.trial = functools.cache(lambda example: Trial(self.subject, example, self.profile.thorough))
+
+    def run(self, name, replay=None, causes=None):
+        """Return the `Result` of one clause. `causes` {cause: clause} are errors that were reported before."""
+        with warnings.catch_warnings():
+            # Keras 3.15 reads a variable's value, and on PyTorch any tensor's, in a way that NumPy 2 warns of each
+            # time. Where warnings are errors, that would pass for a broken promise.
+            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept", DeprecationWarning)
+            return self._run(CLAUSES[name], replay, causes or {})
+
+    def _run(self, clause, replay, causes):
+        reason = self._not_asked(clause)
+        if reason is not None:
+            return Result(clause.name, "not asked", reason=reason)
+        tried, judged, note, imprecise = 0, 0, "", False
+        for example in [replay] if replay is not None else self._plan(clause):
+            tried += 1
+            fault = self._fault(clause, example)
+            if isinstance(fault, Undecided):
+                reason, imprecise = str(fault) or reason, imprecise or isinstance(fault, Imprecise)
+                continue
+            cause = getattr(fault, "cause", None)
+            if cause in causes:
+                reason = f"{cause}, see {causes[cause]!r}"
+                continue
+            judged += 1
+            if isinstance(fault, Negligible):
+                note = note or fault.text
+            elif fault is not None:
+                if replay is None and clause.per == "example":
+                    example, fault = self._simplify(clause, example, fault)
+                error = self._error(clause, example, fault)
+                return Result(clause.name, "broken", tried, str(fault), error, cause)
+        if judged:
+            return Result(clause.name, "kept", judged, note=note)
+        result = Result(clause.name, "not asked", tried, reason or _UNCLEAR)
+        if imprecise and clause.name in ESSENTIAL:
+            result.error = self._unverified(result)
+        return result
+
+    @property
+    def notes(self):
+        """What the report says beside the verdicts."""
+        notes, subject = narrow_notes(self.subject.functions.narrow), self.subject
+        if subject.no_inverse is not None:
+            left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_inverse)
+            notes.append(f"inverse: {subject.no_inverse}: clauses {left_out} not asked")
+        if not subject.has(False):
+            left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_forward)
+            notes.append(f'forward: none, as the spec says (forward="none"): clauses {left_out} not asked')
+        return notes
+
+    def _not_asked(self, clause):
+        """Return why the clause is not asked of this bijector, or None."""
+        model = self.subject.model
+        if clause.name in getattr(model, "not_asked", ()):
+            return model.not_applicable
+        try:
+            if clause.needs_inverse and self.subject.no_inverse is not None:
+                return "no inverse"
+            if clause.needs_forward and not self.subject.has(False):
+                return "no forward"
+            return clause.applies(self.subject)
+        except Exception:  # the layer does not even build, as the clause itself will say
+            return None
+
+    def _plan(self, clause):
+        """Return the examples for a clause: the standard ones, then drawn ones; fewer if that is enough."""
+        events = self.subject.events
+        if clause.per != "example":
+            chosen = events[-1:] if clause.per == "once" else events
+            return [Example(event, seed=1, noise=1.0) for event in chosen]
+        return self._examples[: max(self.examples, len(events))]
+
+    @functools.cached_property
+    def _examples(self):
+        fixed, strategy = list(standard(self.subject.events)), some_examples(self.subject.events)
+        return fixed + drawn_from(strategy, max(0, self.examples - len(fixed)), self.seed)
+
+    def _fault(self, clause, example):
+        """Return None if the promise holds for the example; otherwise what says that it does not, or `Undecided`."""
+        try:
+            clause.check(self.trial(example))
+        except Undecided as found:
+            return found
+        except Broken as found:
+            if found.cause is None and found.__cause__ is not None:
+                found.cause = cause_of(found.__cause__)
+            kind = self._type(example)
+            if found.negligible(rounding_unit(kind)):
+                return Negligible(f"{found}: an error of {found.measured:.2g}, which {kind} cannot show")
+            return None if self._was_chance(clause, example, found) else found
+        except Exception as error:  # an author's code may raise anything, and an error breaks the promise
+            if slip_of_the_checker(error):
+                raise
+            return Raised(error)
+        return None
+
+    def _type(self, example):
+        """Return the type that the layer itself works in, whatever the copy that is judged works in.
+
+        Another library's object works in the type of what it is given, up to its own `precision`.
+        """
+        layer = self.subject.layer(example.event)
+        return getattr(layer, "precision", layer.compute_dtype)
+
+    def _was_chance(self, clause, example, found):
+        """Return True if a close call is none at a second look: the random draws that measure errors can be low."""
+        if found.measured is None or not found.measured < _CLOSE * found.allowed:
+            return False
+        for draw in range(1, 1 + _LOOKS):
+            try:
+                clause.check(Trial(self.subject, example, self.profile.thorough, draw))
+            except Broken:
+                continue
+            except Undecided:
+                pass
+            return True
+        return False
+
+    def _simplify(self, clause, example, fault):
+        """Return the simplest example that Hypothesis finds to fail in the same way, and its fault."""
+        found = {example: fault}
+
+        def fails(candidate):
+            if candidate not in found:
+                found[candidate] = self._fault(clause, candidate) if len(found) < _SHRINKS else None
+            other = found[candidate]
+            return isinstance(other, Broken) and other.cause == fault.cause
+
+        failing(some_examples(self.subject.events), fails, examples=40, seed=self.seed)
+        simplest = min(filter(fails, list(found)), key=Example.weight)
+        return simplest, found[simplest]
+
+    # What is said of a broken promise, or of one that was not verified
+
+    def _unverified(self, result):
+        return ContractError(
+            result.clause,
+            self.subject.model,
+            expected="an example that can be judged",
+            received=f"none: {result.reason}",
+            hint="So the promise was not verified. Pass event_shapes= of fewer entries, or more examples=, use "
+            f"operations that keep float64, or waive the clause: waived={{{result.clause!r}: reason}}.",
+        )
+
+    def _error(self, clause, example, found):
+        return BrokenPromise(
+            clause.name,
+            self.subject.model,
+            expected=found.expected,
+            received=found.received,
+            hint=self._hint(clause, example, found),
+            measured=found.measured,
+            allowed=found.allowed,
+            conditioning=self._conditioning(example, found.sample),
+            config=self.subject.config_text,
+            example=example,
+            replay=replay_line(clause.name, example, **self._replay_options),
+        )
+
+    def _hint(self, clause, example, found):
+        """Return what may help. For an error, its line; and the clause's hint only if a mere call does not meet it."""
+        if not isinstance(found, Raised):
+            return found.hint or clause.hint
+        trial = Trial(self.subject, example)
+        hint = (
+            found.hint or _other_shape(trial) or ("" if _plainly_raises(trial, found.cause) else clause.hint)
+        )
+        line = f"It comes from {found.cause.line}." if found.cause.line else ""
+        return f"{hint} {line}".strip() or None
+
+    def _conditioning(self, example, sample):
+        """Return the condition number of the Jacobian where the promise broke; None if there is none."""
+        if sample is None:
+            return None
+        try:
+            trial = self.trial(example)
+            return float(log_abs_det(*trial.jacobians, trial.eps)[2][sample])
+        except Exception:  # the layer is broken, so anything may go wrong on the way to a mere detail
+            return None
+
+
+def _other_shape(trial):
+    """Return the hint for a forward that gives another shape than compute_output_shape says."""
+    try:
+        found, expected = trial.call32(trial.x, trial.context)[0].shape[1:], trial.latent_event
+    except Exception:  # the layer is broken, and how is what the error says
+        return ""
+    if found == expected:
+        return ""
+    return (
+        f"forward gives events of shape {found}, and compute_output_shape says {expected}: a map that changes "
+        "shapes must define compute_output_shape and compute_inverse_shape."
+    )
+
+
+def _plainly_raises(trial, cause):
+    """Return True if a mere call of the layer, in one precision or the other, meets the same error."""
+    for call in (
+        lambda: trial.call32(trial.x, trial.context),
+        lambda: trial.call32(trial.z, trial.context, inverse=True),
+        lambda: trial.run64(trial.x),
+        lambda: trial.run64(trial.z, inverse=True),
+    ):
+        try:
+            call()
+        except Exception as error:  # whatever the author's code raises
+            if cause_of(error) == cause:
+                return True
+    return False
+
+
+def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
+    """Return the call that repeats a failure, with ... for the bijector, and for a context that is a function."""
+    options = [f"clauses=[{clause!r}]", f"replay={example!r}"]
+    if drawn is not None:
+        options.append(f"drawn={drawn!r}")
+    if context is not None:
+        shape = context if isinstance(context, dict) or callable(context) else tuple(context)
+        options.append(f"context={'...' if callable(context) else repr(shape)}")
+    if profile != "full":
+        options.append(f"profile={profile!r}")
+    return f"check_bijector(..., {', '.join(options)})  # engine {backends.name()}"
+
+
+def results_of(names, run, waived, *, raises):
+    """Return the result of `run(name, causes)` for each clause; the first one reports an error that several meet."""
+    results, causes = [], {}
+    for name in names:
+        start = time.perf_counter()
+        result = run(name, causes)
+        result = replace(result, seconds=time.perf_counter() - start)
+        if result.error is not None and name in waived:
+            result = replace(result, verdict="waived", reason=waived[name], error=None, cause=None)
+        elif result.error is not None:
+            if raises:
+                raise result.error
+            if result.cause is not None:
+                causes.setdefault(result.cause, name)
+        results.append(result)
+    return results

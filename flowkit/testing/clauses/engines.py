@@ -1,0 +1,95 @@
+"""Compiled and eager agree, and flow maths stays in full precision under a mixed policy."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract.precision import rounding_unit
+from flowkit.testing.causes import ASKS, COMPILE_HINT, place_of, traced
+from flowkit.testing.clause import clause
+from flowkit.testing.functions import direction
+from flowkit.testing.judging import SIDES, Broken, Undecided, judge, require
+from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.trial import tied
+
+
+@clause(
+    "compiled",
+    "compiled by the engine (jax.jit, torch.compile, tf.function with XLA), both directions answer as they do eagerly",
+    hint="A Python `if` on a tensor's value, numpy on a tensor, or an op that XLA lacks is in the way.",
+    per="once",
+)
+def compiled(trial):
+    judged = False
+    for inverse, points in trial.directions:
+        eager = trial.call32(points, trial.context, inverse)
+        answer = _compiled(trial, points, inverse, SIDES[inverse])
+        judged |= trial.agree32(inverse, eager, answer, f"eager {{}} of {SIDES[inverse]}")
+    if not judged:
+        raise Undecided("no answer is finite")
+
+
+def _compiled(trial, points, inverse, side):
+    layer = trial.layer32
+    run = backends.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
+    named = trial.subject.named(layer, points.shape, trial.context, inverse, seed=trial.seed)
+    args = [ops.convert_to_tensor(points.astype("float32")), *named.values()]
+    try:
+        with backends.no_grad():
+            return [ops.convert_to_numpy(part) for part in run(*args)]
+    except Exception as error:  # eagerly it answered, so whatever this is, compiling is what it cannot do
+        place = place_of(error)
+        where = f"a stop at {place}" if place else "a stop"
+        if traced(error):
+            expected = f"{side} to compile in one piece"
+            raise Broken(expected, f"{where}, where {ASKS}", hint=COMPILE_HINT) from error
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        raise Broken(f"{side} to compile", f"{where}, {text}") from error
+
+
+@clause(
+    "mixed precision",
+    'under "mixed_bfloat16" the log-det and the maths stay in float32, and the round trip holds',
+    hint="Leave dtype to the base class; cast what a low-precision network answers to self.compute_dtype.",
+    per="once",
+)
+def mixed_precision(trial):
+    subject, before = trial.subject, keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layer = subject.build(subject.make("mixed_bfloat16"), trial.event)
+        layer.set_weights([v.numpy() for v in trial.layer32.weights])
+        for inverse, points in trial.directions:
+            answers = trial.call32(points, trial.context, inverse, layer=layer)
+            for name, answer in zip(
+                ("x", "inverse log_det") if inverse else ("z", "log_det"), answers, strict=True
+            ):
+                found = answer.dtype.name
+                full = found in ("float32", "float64")
+                require(full, f"{name} of at least float32 under mixed_bfloat16", found)
+    finally:
+        keras.config.set_dtype_policy(before)
+    # The direction after which the other gives back the point that it came from.
+    first = next((inverse for inverse in (False, True) if not subject.forgets(inverse=inverse)), None)
+    if first is not None and len(trial.directions) == 2:
+        _comes_back(trial, first, layer)
+
+
+def _comes_back(trial, inverse, layer):
+    """Compare the points with what has come back, and the log-dets of the way with those of the way back."""
+    points, name = trial.points(inverse), "z" if inverse else "x"
+    value, log_det = trial.call32(points, trial.context, inverse, layer=layer)
+    back, log_det_back = trial.call32(value, trial.context, not inverse, layer=layer)
+    there, again = trial.measured_in(inverse), trial.measured_after(inverse)
+    grow = ROUNDINGS * rounding_unit("float32") / trial.eps
+    allowed = grow * (again.value_error + again.value_spread) + trial.declared(points)
+    known = trial.resolved(value.astype("float64"), grow * there.value_error, trial.domain(not inverse))
+    what = f"{name} after a round trip in mixed precision"
+    judge(points, back.astype("float64"), allowed, what=what, where=points, among=known)
+    if tied(trial.subject) != inverse and trial.spec.likelihood != "exact":
+        return
+    allowed = grow * (there.log_det_error + again.log_det_error + again.log_det_spread)
+    expected, received = -log_det.astype("float64"), log_det_back.astype("float64")
+    known &= np.isfinite(log_det)
+    judge(expected, received, allowed, what=f"{SIDES[inverse]} log_det", where=points, among=known)

@@ -1,0 +1,143 @@
+"""The log-det is the logarithm of the Jacobian's determinant."""
+
+import numpy as np
+
+from flowkit.testing import inputs
+from flowkit.testing.clause import clause
+from flowkit.testing.examples import ROWS
+from flowkit.testing.judging import SIDES, Broken, judge, point, require
+from flowkit.testing.mass import DRAWS, ERRORS, mass_is_one
+from flowkit.testing.tolerances import ROUNDINGS, log_abs_det, tame
+from flowkit.testing.trial import leading, tied
+
+
+def _unless_reason(found):
+    return lambda subject: reason if isinstance(reason := found(subject), str) else None
+
+
+@clause(
+    "log-det",
+    "log_det is log|det d output / d input|, by automatic differentiation in float64; of an estimate the mean is; what "
+    "draws part of its output gives log|det d output / d (input, noise)| - log density of the noise, or a density with "
+    "a mass of 1 if its noise is discrete",
+    hint="A sign, a sum over the event, or the number of places (height * width) may be missing.",
+    applies=_unless_reason(leading),
+)
+def log_det(trial):
+    inverse, joint = leading(trial.subject)
+    full, wobble = trial.jacobians
+    eps, points = trial.unit_of(inverse), trial.points(inverse)
+    jac, noise = full, wobble + eps * np.abs(full)
+    what = "log|det dx/dz|" if inverse else "log|det dz/dx|"
+    if joint:
+        what = f"log|det d {'x' if inverse else 'z'} / d (input, noise)| - log density of the noise"
+    else:
+        spec = trial.spec.inverted() if inverse else trial.spec
+        jac = reduced(full, spec, *trial.events(inverse))
+        # Differences of columns, on a simplex, carry the rounding of both.
+        noise = reduced(noise, spec, *trial.events(inverse), plus=True)
+    if jac.shape[1] != jac.shape[2] and joint:
+        return mass_is_one(trial)
+    require(jac.shape[1] == jac.shape[2], f"as many outputs as inputs ({jac.shape[2]})", f"{jac.shape[1]}")
+    oracle, error, _ = log_abs_det(jac, noise, eps)
+    if joint:
+        needs = inputs.needs_of(trial.layer32, points.shape, inverse)
+        oracle = oracle - inputs.noise_log_density(needs, trial.noise(inverse))
+    _agrees(trial, inverse, oracle, error, what)
+
+
+def _agrees(trial, inverse, oracle, error, what):
+    measured, where = trial.measured_in(inverse), trial.points(inverse)
+    received, deviation = measured.log_det, 0.0
+    if trial.spec.likelihood == "estimated":
+        received, deviation = mean_log_det(trial, inverse, where)
+        what = f"the mean of {DRAWS} draws, {what}"
+    singular = np.isinf(error) & ~np.isnan(oracle) & np.isfinite(received) & (received > oracle + 1)
+    if singular.any():
+        row = int(np.argmax(singular))
+        raise Broken(
+            "a log_det of a singular Jacobian, -inf up to rounding: the map, or its gradient, is flat here",
+            f"{received[row]:.6g} at {point(where[row])}",
+            sample=row,
+        )
+    allowed = ROUNDINGS * (error + measured.log_det_error) + trial.declared_log_det(oracle, inverse)
+    judge(oracle, received, allowed + ERRORS * deviation, what=what, where=where)
+
+
+@clause(
+    "inverse log-det",
+    "log_det of inverse(z) is minus that of forward at the point it returns, or the mean of the one minus that of the "
+    "other; of what draws, and what drops that, likewise",
+    hint="The inverse's log-det is that of its own direction: minus forward's, at x = inverse(z).",
+    applies=_unless_reason(tied),
+    needs_inverse=True,
+    needs_forward=True,
+)
+def inverse_log_det(trial):
+    inverse = tied(trial.subject)
+    here, there, points = trial.measured_in(inverse), trial.measured_after(inverse), trial.points(inverse)
+    allowed = ROUNDINGS * (here.log_det_error + there.log_det_error + there.log_det_spread)
+    error = ROUNDINGS * trial.answer_error(inverse)
+    known = trial.resolved(here.value, error, trial.domain(not inverse)) & tame(there, points)
+    given, taken = here.log_det, there.log_det
+    if trial.spec.likelihood == "estimated":
+        given, one = mean_log_det(trial, inverse, points)
+        taken, other = mean_log_det(trial, not inverse, here.value)
+        allowed = allowed + ERRORS * np.hypot(one, other)
+    allowed = allowed + trial.declared_log_det(given, inverse) + trial.declared_log_det(taken, not inverse)
+    # Infinite log-dets of two signs at an overflow agree.
+    among = known & ~(np.isinf(given) & (given == -taken))
+    judge(-taken, given, allowed, what=f"-log_det of {SIDES[not inverse]}", where=points, among=among)
+
+
+def mean_log_det(trial, inverse, x):
+    """Return (mean, standard error) of one direction's log-det over its noise, for each of ROWS samples of `x`."""
+    needs = inputs.needs_of(trial.layer64, (None, *x.shape[1:]), inverse)
+    if not needs:
+        return trial.run64(x, inverse)[1], np.zeros(ROWS)
+    rng = np.random.default_rng([trial.seed, 10, inverse, trial.draw])
+    rows = np.tile(x, (DRAWS, *(1,) * (x.ndim - 1)))
+    noise = inputs.noise_of(needs, len(rows), rng)
+    log_dets = trial.run64(rows, inverse, noise=noise)[1].reshape(DRAWS, ROWS)
+    with np.errstate(invalid="ignore"):
+        return log_dets.mean(axis=0), log_dets.std(axis=0, ddof=1) / np.sqrt(DRAWS)
+
+
+def _kind_not_asked(subject):
+    if subject.spec.log_det == "varying":
+        return "declared varying"
+    return "an estimate varies" if subject.spec.likelihood == "estimated" else None
+
+
+@clause(
+    "log-det kind",
+    "the log-det is zero, or the same for all x, if the spec says so",
+    hint='Declare log_det="varying" (or "constant") in the spec.',
+    applies=_kind_not_asked,
+)
+def kind(trial):
+    for inverse, where in trial.directions:
+        measured = trial.measured_in(inverse)
+        given, error = measured.log_det, ROUNDINGS * measured.log_det_error
+        if trial.spec.log_det == "zero":
+            expected = np.zeros_like(given)
+        else:
+            if trial.context is not None:  # which may decide: the same one for all x
+                given = trial.run64(where, inverse, inputs.rows(trial.context, [0] * len(where)))[1]
+            expected, error = np.full_like(given, given[0]), error + error[0]
+        judge(expected, given, error, what="log_det", where=where)
+
+
+def reduced(jacobian, spec, event, latent_event, plus=False):
+    """Return the Jacobian between free coordinates: on a simplex the last entry is what the others leave.
+
+    `plus` adds what the Jacobian subtracts: so errors are reduced.
+    """
+    rows, outputs, size = jacobian.shape
+    if spec.domain.kind == "simplex":
+        j = jacobian.reshape(rows, outputs, size // event[-1], event[-1])
+        jacobian = (j[..., :-1] + (1 if plus else -1) * j[..., -1:]).reshape(rows, outputs, -1)
+    if spec.codomain.kind == "simplex":
+        j = jacobian.reshape(rows, outputs // latent_event[-1], latent_event[-1], -1)
+        jacobian = j[:, :, :-1].reshape(rows, -1, j.shape[-1])
+    return jacobian

@@ -1,0 +1,193 @@
+"""The two directions undo each other, everywhere, and land where the spec says."""
+
+import numpy as np
+
+from flowkit.contract import Domain
+from flowkit.testing import inputs
+from flowkit.testing.clause import clause
+from flowkit.testing.examples import ROWS
+from flowkit.testing.judging import SIDES, Broken, Imprecise, Undecided, judge, point, require
+from flowkit.testing.points import difference, inside, points_of
+from flowkit.testing.tolerances import ROUNDINGS, split, tame
+from flowkit.testing.trial import leading
+
+REACH = 8.0
+"""A line through the domain goes from minus this to this, in each entry at once."""
+
+PARTS, PLACES = 1025, 2
+"""Into how many steps each look along it cuts, and at how many places the second look is."""
+
+STEEP = np.log(np.finfo("float64").max)
+"""The log-det of a map so steep that overflow is no surprise."""
+
+_GAPS = "A last knot, a bound or a floor of the bins may be off: where two pieces meet, both must give the same number."
+
+
+@clause(
+    "round trip",
+    "inverse(forward(x)) is x, for every x of the domain and any noise",
+    hint="The inverse undoes another map, or in another order, or stops too early.",
+    applies=lambda subject: "forward forgets" if subject.forgets(inverse=False) else None,
+    needs_inverse=True,
+    needs_forward=True,
+)
+def round_trip(trial):
+    _comes_back(trial, False, trial.declared(trial.x))
+
+
+@clause(
+    "inverse round trip",
+    "forward(inverse(z)) is z, for every z of the codomain and any noise",
+    hint="The codomain may be smaller than declared, or the inverse may answer from memory.",
+    applies=lambda subject: "inverse forgets" if subject.forgets(inverse=True) else None,
+    needs_inverse=True,
+    needs_forward=True,
+)
+def inverse_round_trip(trial):
+    _comes_back(trial, True, trial.declared(trial.z) if trial.solved(False) else 0.0)
+
+
+def _comes_back(trial, inverse, declared):
+    points, domain = trial.points(inverse), trial.domain(inverse)
+    there, again = trial.measured_in(inverse), trial.measured_after(inverse)
+    allowed = ROUNDINGS * (again.value_error + again.value_spread) + declared
+    error = ROUNDINGS * trial.answer_error(inverse)
+    known = trial.resolved(there.value, error, trial.domain(not inverse)) & tame(again, points)
+    gap = difference(domain, points, again.value)
+    judge(points, again.value, allowed, what="z" if inverse else "x", where=points, among=known, gap=gap)
+
+
+def _has_gaps(subject):
+    if not isinstance(leading(subject), tuple) or any(subject.forgets(inverse=i) for i in (False, True)):
+        return "a direction forgets something"
+    if subject.spec.noise != "none":
+        return "it is given noise"
+    return "whole numbers have no beside" if subject.spec.domain.kind == "whole" else None
+
+
+@clause(
+    "gaps",
+    "the round trips hold beside the places where a direction jumps most along a line, and for what lies between",
+    hint=_GAPS,
+    per="event",
+    applies=_has_gaps,
+    needs_inverse=True,
+    needs_forward=True,
+)
+def gaps(trial):
+    inverse, _ = leading(trial.subject)
+    trial = trial.again(context=inputs.rows(trial.context, [0] * ROWS))  # one map along all of the line
+    promises, judged = (round_trip, inverse_round_trip), False
+    for beside, between in _jumps(trial, inverse):
+        ends = trial.again(**{"z" if inverse else "x": beside})
+        inner = trial.again(**{"x" if inverse else "z": between})
+        for probe, promise in ((ends, promises[inverse]), (inner, promises[not inverse])):
+            try:
+                promise.check(probe)
+                judged = True
+            except Undecided:
+                continue
+            except Broken as found:
+                found.hint = (
+                    f"There {SIDES[inverse]} jumps, by {np.max(np.abs(between[-1] - between[0])):.3g}, between "
+                    f"{point(beside[0])} and {point(beside[1])}. {_GAPS}"
+                )
+                raise
+    if not judged:
+        raise Imprecise
+
+
+def _jumps(trial, inverse):
+    """Yield (points on both sides, outputs within), ROWS each, for each of the `PLACES` that jump most."""
+    event, image = trial.events(inverse)[0], trial.domain(not inverse)
+
+    def line(t):
+        return points_of(trial.domain(inverse), np.repeat(t, np.prod(event)).reshape(-1, *event))
+
+    def along(t):
+        return trial.run64(line(t), inverse, inputs.rows(trial.context, [0] * len(t)))[0]
+
+    def jumps(value):
+        """How far each step goes beyond those beside it: where a slope changes, one of the two goes as far."""
+        with np.errstate(invalid="ignore"):
+            steps = difference(image, value[1:], value[:-1]).reshape(len(value) - 1, -1)
+            aside = np.minimum(np.abs(steps[1:-1] - steps[:-2]), np.abs(steps[1:-1] - steps[2:]))
+        return np.nan_to_num(aside, nan=0.0, posinf=0.0).max(axis=1)
+
+    t = np.linspace(-REACH, REACH, PLACES * PARTS)
+    places = 1 + np.argsort(jumps(along(t)))[: -PLACES - 1 : -1]
+    closer = np.stack([np.linspace(t[i], t[i + 1], PARTS) for i in places])
+    for t, value in zip(closer, split(along(closer.ravel()), PARTS), strict=True):
+        i = 1 + int(np.argmax(jumps(value)))
+        # So far from it that what measures errors does not step over it.
+        aside = max(t[1] - t[0], 4 * np.sqrt(trial.eps) * max(1, abs(t[i])))
+        beside = line(np.array([t[i] - aside, t[i + 1] + aside, t[i] - 8 * aside]))
+        yield beside, np.stack([value[i] + share * (value[i + 1] - value[i]) for share in (0.25, 0.5, 0.75)])
+
+
+@clause(
+    "codomain",
+    "forward(x) lies in the declared codomain",
+    hint="Declare the codomain in the spec, or map onto the one declared.",
+    needs_forward=True,
+)
+def codomain(trial):
+    _lands(trial.there, trial.spec.codomain, trial.x, "forward(x)")
+
+
+@clause(
+    "domain",
+    "inverse(z) lies in the declared domain, and forward is finite on all of that",
+    hint="The declared domain is larger or smaller than the one on which the map works.",
+    needs_inverse=True,
+)
+def domain(trial):
+    _lands(trial.back, trial.spec.domain, trial.z, "inverse(z)")
+    # On all of the real line overflow may be right: clause "finite".
+    if trial.spec.domain != Domain.REAL and trial.subject.has(False):
+        _finite(trial.there, trial.x)
+
+
+def _lands(measured, domain, where, what):
+    """On the edge is allowed: an open set's edge is where rounding puts the points beside it."""
+    value = measured.value
+    # Overflow towards an open end is for the clause "finite" to judge; NaN is nowhere.
+    slack = np.nan_to_num(ROUNDINGS * measured.value_error, nan=0.0)
+    good = inside(domain, value, slack) | ((domain == Domain.REAL) & ~np.isfinite(value))
+    row = int(np.argmin(np.broadcast_to(good, value.shape).reshape(len(value), -1).all(axis=1)))
+    require(good.all(), f"{what} in {domain}", f"{point(value[row])} at {point(where[row])}", sample=row)
+
+
+def _finite(measured, where):
+    value, log_det = measured.value.reshape(len(where), -1), measured.log_det
+    good = np.isfinite(log_det) & np.isfinite(value).all(axis=1)
+    # A power of some thousands overflows in the middle of its domain, as its log-det tells; a pole has an infinite one.
+    good |= np.isfinite(log_det) & (log_det > STEEP) & ~np.isnan(value).any(axis=1)
+    row = int(np.argmin(good))
+    require(
+        good.all(),
+        "a finite output and log-det inside the domain",
+        f"{point(measured.value[row])} with log-det {log_det[row]:.6g} at {point(where[row])}",
+        sample=row,
+    )
+
+
+@clause(
+    "rearranges",
+    "both directions give the very numbers that they were given, in other places, if the spec says that it rearranges",
+    hint="rearranges=True lets any domain through a Chain: take it out of the spec of a map that changes values.",
+    per="event",
+    applies=lambda subject: None if subject.spec.rearranges else "the spec does not say that it rearranges",
+)
+def rearranges(trial):
+    for inverse, points in trial.directions:
+        value = trial.run64(points, inverse)[0]
+        given, found = (np.sort(rows.reshape(len(points), -1), axis=1) for rows in (points, value))
+        fits = given.shape == found.shape
+        row = int(np.argmin((given == found).all(axis=1))) if fits else 0
+        require(
+            fits and (given == found).all(),
+            f"the numbers of {point(points[row])} in other places from {SIDES[inverse]}",
+            point(value[row]),
+            sample=row,
+        )

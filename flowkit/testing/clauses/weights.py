@@ -1,0 +1,292 @@
+"""Weights change when they may, follow what they say, and come back from a config and from a file."""
+
+import os
+import tempfile
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.bijectors.repeat import Rows, split_copies
+from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract.adaptation import adapted_flags
+from flowkit.contract.noise import count
+from flowkit.testing import inputs
+from flowkit.testing.clause import clause
+from flowkit.testing.copies import STEPS, recreate, refresh
+from flowkit.testing.judging import SIDES, Broken, Undecided, change, point, require, require_same
+from flowkit.testing.points import points_of
+
+STEP = 2.0**-6
+"""How far "derived" moves weights, as a part of their size: enough to show, and no other map."""
+
+
+def _depends_on_data(subject):
+    layer = subject.layer(subject.events[0])
+    own = type(layer)._adapt is not FlowLayer._adapt
+    return None if _flagged(layer) or own else "nothing depends on data"
+
+
+def _flagged(layer):
+    return bool(adapted_flags(layer))
+
+
+@clause(
+    "adaptation",
+    "adapt sets the weights the same each time, is asked for before use, saved, and never done by a call",
+    hint="Set statistics in _adapt alone. Remember it in a weight, which is saved with the layer: with adapted_flag of "
+    "flowkit.contract.adaptation, self.flag = adapted_flag(self) in build and self.flag.assign(True) in _adapt.",
+    per="once",
+    applies=_depends_on_data,
+)
+def adaptation(trial):
+    subject, event = trial.subject, trial.event
+    fresh, x = subject.built(event), subject.adapt_batch(event, seed=1)
+    context = subject.context(event, 1, len(x))
+    require(_flagged(fresh), "a saved, non-trainable weight named 'adapted'", "none")
+    for inverse, _ in trial.directions:
+        points = np.zeros((len(x), *trial.latent_event)) if inverse else x
+        try:
+            trial.call32(points, context, inverse, layer=fresh)
+        except ValueError:  # ContractError is one
+            continue
+        raise Broken(f"{SIDES[inverse]} to refuse before adapt", "an answer")
+    try:
+        _adapt(trial, fresh, x, context)
+    except NotImplementedError:  # as an inverse says
+        raise Undecided("it can not be adapted from this side, and says so") from None
+    once = [v.numpy() for v in fresh.weights]
+    require(fresh.adapted, "adapt to set the flag 'adapted'", "a flag that is still False")
+    _adapt(trial, fresh, x, context)
+    _unchanged(once, fresh, "a second adapt on the same batch")
+    _stands_constants(trial, x, context)
+    for inverse, points in trial.directions:
+        t = np.random.default_rng(11).normal(size=(len(x), *points.shape[1:]))
+        trial.call32(points_of(trial.domain(inverse), t), context, inverse, layer=fresh)
+    _unchanged(once, fresh, "a call on other data")
+    again = _restored(fresh, event, context)
+    require(again.adapted, "a layer that is still adapted after .keras saving", "one that asks for adapt")
+    _unchanged(once, again, "saving and loading")
+
+
+def _adapt(trial, layer, x, context):
+    named = trial.subject.named(layer, x.shape, context)
+    layer.adapt(ops.convert_to_tensor(x, dtype="float32"), **named)
+
+
+def _stands_constants(trial, x, context):
+    """A column that does not vary, as the dark corner of an image: refused by a ValueError, or finite weights."""
+    layer, constant = trial.subject.built(trial.event), np.array(x)
+    # On the real line that is 0, whose mean is exact: of another number its rounding may pass for a deviation.
+    constant[..., 0] = points_of(trial.spec.domain, np.zeros(x.shape))[..., 0]
+    if trial.spec.domain.kind == "simplex":
+        constant[:] = x[:1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it may warn of it
+            _adapt(trial, layer, constant, context)
+    except ValueError:  # ContractError is one
+        return
+    for variable in layer.weights:
+        require(
+            np.isfinite(variable.numpy()).all(),
+            f"a ValueError, or finite numbers in '{variable.path}', from data whose first column is constant",
+            point(variable.numpy().ravel()),
+            hint="The deviation of a constant column is 0: add a floor to it, or refuse it by name.",
+        )
+
+
+def _unchanged(once, layer, what):
+    for old, variable in zip(once, layer.weights, strict=True):
+        if not np.array_equal(old, variable.numpy()):
+            gap = change(old, variable.numpy())
+            raise Broken(f"weight '{variable.path}' unchanged by {what}", f"a change of {gap:.3g}")
+
+
+@clause(
+    "refresh",
+    "refresh changes weights that are not trained, and no others, and leaves them finite",
+    hint="Assign in _refresh to weights made with trainable=False; what is trained is the optimizer's.",
+    per="once",
+    applies=lambda subject: None if subject.layer(subject.events[0]).refreshes else "nothing is refreshed",
+)
+def refresh_alone(trial):
+    layer = trial.subject.twin(trial.example)
+    trained = {id(v) for v in layer.trainable_variables}
+    before, changed = [v.numpy() for v in layer.variables], False
+    for _ in range(STEPS):
+        refresh(trial.subject, layer, trial.event)
+        for old, variable in zip(before, layer.variables, strict=True):
+            new, path = variable.numpy(), variable.path
+            same = np.array_equal(old, new)
+            if id(variable) in trained and not same:
+                raise Broken(
+                    f"refresh to leave the trained weight '{path}' as it was",
+                    f"a change of {change(old, new):.3g}",
+                )
+            finite = new.dtype.kind != "f" or np.isfinite(new).all()
+            require(finite, f"finite numbers in weight '{path}' after refresh", f"{new.ravel()[:4]}")
+            changed |= not same
+    if not changed:
+        built = trial.subject.built(trial.event)
+        start = [v.numpy() for v in built.variables]
+        refresh(trial.subject, built, trial.event)
+        changed = any(not np.array_equal(a, v.numpy()) for a, v in zip(start, built.variables, strict=True))
+    require(changed, "refresh to change a weight", "none that changes")
+
+
+def _unless_derives(subject):
+    if subject.spec.noise != "none":
+        return "it is given noise"
+    layers = subject.model._flatten_layers()
+    return None if any(hasattr(layer, "_derive") for layer in layers) else "nothing in it defines _derive"
+
+
+@clause(
+    "derived",
+    "handed what it derives from its weights, alone or together with one that is alike, a layer answers as by itself, "
+    "and when its weights have changed, as those say",
+    hint="_derive(x_shape, inverse) may read weights and shapes alone, works for weights with leading axes (write it "
+    "with negative axes), and nothing of it may be kept in the layer.",
+    per="event",
+    applies=_unless_derives,
+)
+def derived(trial):
+    layer, other = (trial.subject.twin(trial.example) for _ in range(2))
+    other.set_weights(_moved(other, seed=1))
+
+    def assign():
+        for variable, value in zip(layer.weights, _moved(layer, seed=2), strict=True):
+            variable.assign(value)
+
+    for move in (None, assign, lambda: layer.set_weights(_moved(layer, seed=3))):
+        if move is not None:
+            for inverse, points in trial.directions:  # which it may not remember
+                trial.call32(points, trial.context, inverse, layer=layer)
+            move()
+        plain = trial.subject.twin(trial.example)
+        plain.set_weights([v.numpy() for v in layer.weights])
+        for inverse, points in trial.directions:
+            expected = trial.call32(points, trial.context, inverse, layer=plain)
+            received = trial.call32(points, trial.context, inverse, layer=layer)
+            trial.agree32(inverse, expected, received, f"{{}} of {SIDES[inverse]}")
+            if hasattr(layer, "_derive"):
+                received = _handed(layer, other, points, trial.context, inverse)
+                what = f"{{}} of {SIDES[inverse]}, handed what it derives"
+                trial.agree32(inverse, expected, received, what)
+
+
+def _handed(layer, other, points, context, inverse):
+    """Return the outputs of `layer` if it receives what it derives together with `other`, from the weights of both."""
+    x = ops.convert_to_tensor(np.asarray(points, "float32"))
+    context = None if context is None else inputs.tensor(context)
+    both = zip(layer.variables, other.variables, strict=True)
+    stacks = [ops.stack([ops.convert_to_tensor(one), ops.convert_to_tensor(two)]) for one, two in both]
+    with Rows(layer.variables, stacks):
+        own, _ = split_copies(layer._derive(x.shape, inverse), 2)
+    options = {} if own is None else {"derived": own}
+    with backends.no_grad():
+        y, log_det = layer.run(x, context, inverse=inverse, **options)
+    return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(points),))
+
+
+def _moved(layer, seed):
+    rng, new = np.random.default_rng(seed), []
+    for value in (variable.numpy() for variable in layer.weights):
+        step = STEP * rng.choice([-1.0, 1.0], size=value.shape) if value.dtype.kind == "f" else 0
+        new.append((value * (1 + step)).astype(value.dtype))
+    return new
+
+
+@clause(
+    "config",
+    "a layer made from get_config() does the same as the one that gave it",
+    hint="get_config must name every argument of __init__, and sub-layers through serialize_keras_object.",
+    per="once",
+)
+def config(trial):
+    given = trial.subject.given
+    original = trial.subject.make()
+    if given is not None:  # `original` has come from its config already, and so has all that clauses look at
+        same_attributes(given, original)
+    trial.subject.prepare(original, trial.example)
+    clone = trial.subject.build(recreate(original), trial.event)
+    expected, received = ([tuple(v.shape) for v in layer.weights] for layer in (original, clone))
+    require(expected == received, f"weights of shapes {expected} from the config", f"{received}")
+    clone.set_weights([v.numpy() for v in original.weights])
+    again = recreate(clone).get_config()
+    require(again == clone.get_config(), "the same config from a layer made from it", "another one")
+    same_attributes(original, clone)  # first, as it names the argument
+    _same_answers(trial, original, clone, "a layer made from the config")
+
+
+@clause(
+    "saving",
+    "a .keras file brings back every weight, bit for bit, and the same answers",
+    hint="Make weights in build with add_weight, sub-layers as attributes built in build, and register the class.",
+    per="once",
+)
+def saving(trial):
+    layer = trial.layer32
+    again = _restored(layer, trial.event, trial.context)
+    expected, received = len(layer.weights), len(again.weights)
+    require(expected == received, f"{expected} weights from the file", f"{received}")
+    for old, new in zip(layer.weights, again.weights, strict=True):
+        if not np.array_equal(old.numpy(), new.numpy()):
+            gap = change(old.numpy(), 1.0 * new.numpy())
+            raise Broken(f"weight '{old.path}' from the file, bit for bit", f"a difference of {gap:.3g}")
+    _same_answers(trial, layer, again, "the loaded layer")
+
+
+def _restored(layer, event, context):
+    """Return `layer` as it comes back from a `.keras` file, in a model of its own.
+
+    The class is offered by name only if it is not one that Keras finds by itself: a class that is not registered and
+    that was made inside a function.
+    """
+    given = {"x": keras.Input(event, name="x")}
+    if context is not None:
+        given["context"] = inputs.placeholder(context)
+    if needs := inputs.needs_of(layer, (None, *event), inverse=False):
+        given["noise"] = keras.Input((count(needs),), name="noise")
+    model = keras.Model(given, layer(**given))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "layer.keras")
+        model.save(path)
+        known = {type(layer).__name__: type(layer)}
+        loaded = keras.saving.load_model(path, custom_objects=known, compile=False)
+    return next(part for part in loaded.layers if type(part) is type(layer))
+
+
+def _same_answers(trial, one, other, what):
+    for inverse, points in trial.directions:
+        expected, received = (
+            trial.call32(points, trial.context, inverse, layer=layer) for layer in (one, other)
+        )
+        require_same(expected, received, points, f"the same {{}} of {SIDES[inverse]} from {what}")
+
+
+def same_attributes(one, other):
+    """Require of values, arrays and layers kept as attributes that those of a clone are those of the original.
+
+    What starts with "_" may have changed since a built layer was made, and counts in one that is not.
+    """
+    of_every_layer = vars(Bijector()).keys() | vars(keras.Layer()).keys() | {"given", "held", "convention"}
+    for key in vars(one).keys() & vars(other).keys() - of_every_layer:
+        same = (one.built and key.startswith("_")) or _same(vars(one)[key], vars(other)[key])
+        if not same:
+            raise Broken(f"{key}={vars(one)[key]!r} after a config round trip", f"{key}={vars(other)[key]!r}")
+
+
+def _same(a, b):
+    if isinstance(a, keras.Layer) and type(a) is type(b):
+        same_attributes(a, b)
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    elif isinstance(a, (bool, int, float, str)):
+        return a == b
+    elif isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    return True

@@ -1,1 +1,0 @@
-"""What is checked, and what it is tried on: a bijector, its copies, examples, measured errors."""

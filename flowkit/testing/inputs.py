@@ -1,0 +1,132 @@
+"""What a direction receives beside its points: a context, one array or a dict of several, and noise, from seeds."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from flowkit.testing.examples import ROWS
+
+EDGE = 1 / 8
+"""How far the uniform numbers of an example stay from 0 and 1, where rounding takes some layers a whole step on."""
+
+
+def described(context):
+    """Return the description of how a context looks; raise TypeError for what is none."""
+    if context is None or callable(context):
+        return context
+    if isinstance(context, dict) and context and all(map(_is_shape, context.values())):
+        return {key: tuple(map(int, shape)) for key, shape in context.items()}
+    if _is_shape(context):
+        return tuple(map(int, context))
+    raise TypeError(
+        "context= expects the shape of one context, as (3,), or a dict of shapes, or a function (rng, batch, event) -> "
+        f"array or dict of arrays; received {context!r}."
+    )
+
+
+def _is_shape(shape):
+    return isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in shape)
+
+
+def context_for(description, rng, batch, event):
+    """Return a context of `batch` rows that looks as `described`."""
+    if callable(description):
+        return each(np.asarray, description(rng, batch, event))
+    if isinstance(description, dict):
+        return {key: context_for(shape, rng, batch, event) for key, shape in description.items()}
+    return rng.normal(size=(batch, *description)).astype("float32")
+
+
+def each(function, context):
+    """Return `function` of the array, or of each array of a dict; None stays None."""
+    return None if context is None else tree.map_structure(function, context)
+
+
+def rows(context, places):
+    """Return the rows of a context that `places` names: a slice or a list."""
+    return each(lambda c: c[places], context)
+
+
+def tiled(context, count):
+    """Return a context repeated for a batch of `count` rows that was put together of pieces of its own rows."""
+    return each(lambda c: np.tile(c, (count // len(c), *(1,) * (c.ndim - 1))), context)
+
+
+def tensor(context):
+    """Return a context as tensors, of arrays that nothing else holds."""
+    return each(lambda c: ops.convert_to_tensor(np.array(c)), context)
+
+
+def floating(context, name="context"):
+    """Return {name: array} of those arrays of a context, numpy's, that are no labels."""
+    if isinstance(context, dict):  # sorted, as JAX hands a dict on
+        parts = [floating(context[key], f"{name}[{key!r}]") for key in sorted(context)]
+        return {n: a for part in parts for n, a in part.items()}
+    return {name: context} if context is not None and context.dtype.kind == "f" else {}
+
+
+def replaced(context, arrays):
+    """Return a context of tensors with its `floating` ones replaced by the next of the iterator `arrays`."""
+    if isinstance(context, dict):
+        return {key: replaced(context[key], arrays) for key in sorted(context)}
+    return next(arrays) if keras.backend.is_float_dtype(context.dtype) else context
+
+
+def placeholder(context):
+    """Return symbolic inputs that look as the context does."""
+
+    def one(array, name):
+        return keras.Input(array.shape[1:], dtype=array.dtype.name, name=name)
+
+    if isinstance(context, dict):
+        return {key: one(array, f"context_{key}") for key, array in context.items()}
+    return None if context is None else one(context, "context")
+
+
+# Noise: numpy arrays, the same on every engine
+
+
+def needs_of(layer, shape, inverse):
+    """Return what a built layer's direction draws for inputs of `shape`; () for nothing, or if they do not fit it."""
+    if not layer.spec.draws(inverse=inverse):
+        return ()
+    try:
+        return layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
+    except ValueError:  # the layer itself will refuse such inputs
+        return ()
+    except NotImplementedError as error:  # a missing noise_size does not mean that the direction is missing
+        raise TypeError(str(error)) from error
+
+
+def noise_for(layer, shape, inverse, seed):
+    """Return noise (batch, k) for inputs of `shape`, or None for none: that of ROWS samples, over and over.
+
+    They are float32 numbers held in float64, as points are.
+    """
+    needs = needs_of(layer, shape, inverse)
+    if not needs:
+        return None
+    block = noise_of(needs, ROWS, np.random.default_rng([seed, 9, inverse]), edge=EDGE)
+    return np.resize(block, (shape[0], block.shape[1])).astype("float32").astype("float64")
+
+
+def noise_of(needs, count, rng, edge=0.0):
+    """Return (count, k) numbers of the kinds that are needed; uniform ones from `edge` to 1 - edge."""
+    draw = {
+        "normal": lambda size: rng.normal(size=size),
+        "uniform": lambda size: rng.uniform(edge, 1 - edge, size=size),
+    }
+    return np.concatenate([draw[need.kind]((count, need.size)) for need in needs], axis=1)
+
+
+def noise_log_density(needs, noise):
+    """Return the logarithm of the density of each row of `noise`."""
+    total, start = np.zeros(len(noise)), 0
+    for need in needs:
+        if need.kind == "normal":
+            part = noise[:, start : start + need.size]
+            total -= 0.5 * np.sum(part * part + math.log(2 * math.pi), axis=1)
+        start += need.size
+    return total

@@ -1,0 +1,131 @@
+"""What a clause finds: a broken promise, or an example that cannot be judged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST = 2.0**-23
+"""The rounding unit of float32, in which most layers work."""
+
+SIDES = "forward", "inverse"
+"""The names of the directions, by the value of `inverse`."""
+
+
+class Broken(Exception):
+    """A promise does not hold: what was expected and received, and by how much if that is a number.
+
+    `size`, at least 1, is that of the numbers that differ. Clauses that fail for the same `cause` report it once.
+    """
+
+    def __init__(
+        self, expected, received, *, measured=None, allowed=None, sample=None, hint=None, size=1.0, cause=None
+    ):
+        super().__init__(f"expected {expected}, received {received}")
+        self.expected, self.received = expected, received
+        self.measured, self.allowed, self.sample, self.hint = measured, allowed, sample, hint
+        self.size, self.cause = size, cause
+
+    def negligible(self, unit):
+        """Return True if the error is below one rounding of a number of that size, in precision `unit`."""
+        return self.measured is not None and self.measured < unit * self.size
+
+
+class Undecided(Exception):
+    """Nothing of this example could be judged; the message says why."""
+
+
+class Imprecise(Undecided):
+    """Nothing of this example could be judged, for lack of precision."""
+
+
+@dataclass(frozen=True)
+class Negligible:
+    """A difference that the layer's own precision cannot show: a note, not a broken promise."""
+
+    text: str
+
+
+def require(holds, expected, received, **details):
+    """Raise `Broken` unless the promise holds."""
+    if not holds:
+        raise Broken(expected, received, **details)
+
+
+def judge(expected, received, allowed, *, what, where=None, among=None, gap=None):
+    """Raise `Broken` for the worst entry of |expected - received| > allowed, `Imprecise` if none can be judged.
+
+    An entry whose allowed error reaches a sixteenth of its size has no digits left to judge. `among` (batch,) selects
+    the samples that count; `where` holds the inputs, for the message.
+    """
+    with np.errstate(all="ignore"):
+        gap = np.abs(expected - received) if gap is None else gap
+        size = np.abs(np.where(np.isfinite(expected), expected, np.nan_to_num(received, posinf=0, neginf=0)))
+        size = np.maximum(1, size)
+        decided = allowed <= size / 16
+        if among is not None:
+            decided &= among.reshape(-1, *(1,) * (decided.ndim - 1))
+        broken = decided & ~(gap <= allowed)
+        if not decided.any():
+            raise Imprecise
+        if not broken.any():
+            return
+        # An error that most layers can show goes before one they cannot.
+        ratio = np.nan_to_num(gap / np.maximum(allowed, LEAST * size), nan=np.inf, posinf=np.inf)
+        worst = np.unravel_index(np.argmax(np.where(broken, ratio, -1)), ratio.shape)
+    place = "" if len(worst) == 1 else f"[{', '.join(map(str, worst[1:]))}]"
+    at = "" if where is None else f" at {point(where[worst[0]])}"
+    raise Broken(
+        f"{what}{place} = {expected[worst]:.6g}",
+        f"{received[worst]:.6g}{at}",
+        measured=float(gap[worst]),
+        allowed=float(allowed[worst]),
+        sample=int(worst[0]),
+        size=float(np.broadcast_to(size, gap.shape)[worst]),
+        hint=proportion(expected[worst], received[worst], None if where is None else where[0].shape),
+    )
+
+
+def require_same(expected, received, where, what):
+    """Raise `Broken` unless two answers (output, log_det) at the inputs `where` are equal, bit for bit.
+
+    `what` is the expectation, with {} for "output" or "log_det".
+    """
+    for name, a, b in zip(("output", "log_det"), expected, received, strict=True):
+        if not np.array_equal(a, b, equal_nan=True):
+            raise Broken(what.format(name), unlike(a, b, where))
+
+
+def unlike(expected, received, where):
+    """Say how far two answers that should be the same are apart, and at which of the inputs `where`."""
+    if expected.shape != received.shape:
+        return f"shape {received.shape} in place of {expected.shape}"
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(expected.astype("float64") - received)
+    nan = np.isnan(expected) != np.isnan(received)
+    gap = np.where(nan, np.inf, np.nan_to_num(gap, nan=0.0, posinf=np.inf))
+    row = int(np.argmax(gap.reshape(len(gap), -1).max(axis=1)))
+    return f"a difference of {gap[row].max():.3g} at {point(where[row])}"
+
+
+def change(before, after):
+    """Return the largest change of a weight."""
+    return np.max(np.abs(1.0 * after - before))
+
+
+def point(row):
+    """Return an event as short text."""
+    text = np.array2string(np.asarray(row), precision=6, separator=", ", threshold=24, floatmode="maxprec")
+    return " ".join(text.split())
+
+
+def proportion(expected, received, event):
+    """Return what a telling ratio between two log-dets or values suggests, or None."""
+    if not (np.isfinite(expected) and np.isfinite(received)) or not expected or not received:
+        return None
+    ratio = expected / received
+    near = round(ratio)
+    if abs(ratio + 1) < 1e-6:
+        return "The sign is the other one."
+    if near > 1 and abs(ratio - near) < 1e-6 * near:
+        return f"Off by a factor of {near}" + (f": the event has shape {event}." if event else ".")
+    return None

@@ -1,0 +1,143 @@
+"""What a check found, as an object that prints as a table."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowkit.contract import ContractError
+from flowkit.testing.causes import Cause
+
+
+class BrokenPromise(ContractError):
+    """A `ContractError` with the evidence: `measured` against `allowed` error, `conditioning`, the example.
+
+    `conditioning` is the condition number of the float64 Jacobian at the point, None if there is none.
+    """
+
+    def __init__(
+        self,
+        clause: str,
+        bijector: Any,
+        *,
+        expected: object,
+        received: object,
+        hint: str | None,
+        measured: float | None,
+        allowed: float | None,
+        conditioning: float | None,
+        config: Any,
+        example: Any,
+        replay: str,
+    ) -> None:
+        super().__init__(clause, bijector, expected=expected, received=received, hint=hint)
+        self.measured, self.allowed, self.conditioning = measured, allowed, conditioning
+        self.config, self.example, self.replay = config, example, replay
+        lines = [self.args[0], f"  config:       {config}"]
+        if measured is not None:
+            lines.append(f"  error:        {measured:.3g}, allowed {allowed:.3g}")
+        if conditioning is not None:
+            lines.append(f"  conditioning: {conditioning:.3g}")
+        lines.append(f"  replay:       {replay}")
+        self.args = ("\n".join(lines),)
+
+    def set_drawn(self, blob: bytes) -> None:
+        """Put Hypothesis's blob of a drawn bijector into the line that replays this."""
+        line = self.replay.replace("drawn=b''", f"drawn={blob!r}")
+        self.args, self.replay = (self.args[0].replace(self.replay, line),), line
+
+
+@dataclass
+class Result:
+    """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
+
+    `cause` is the error that broke it, if it was one; `seconds` the time it took; `note` a difference that the
+    layer's own precision cannot show. A clause that is "not asked" and has an `error` is one that a bijector must keep,
+    and that was not verified for lack of precision.
+    """
+
+    clause: str
+    verdict: str
+    examples: int = 0
+    reason: str = ""
+    error: ContractError | None = field(default=None, repr=False)
+    cause: Cause | str | None = field(default=None, repr=False)
+    seconds: float = field(default=0.0, compare=False)
+    note: str = ""
+
+
+@dataclass
+class Report:
+    """All clauses of one bijector on one engine. True if nothing is broken or unverified; prints as a table.
+
+    `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
+
+    >>> Report("Exp()", "jax", [Result("round trip", "kept", 20), Result("noise", "not asked", reason="none is drawn")])
+    Report(Exp() on jax: 1 kept, 1 not asked)
+    """
+
+    bijector: str
+    engine: str
+    results: list[Result]
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.notes = [*self.notes, *(f"{r.clause}: {r.note}" for r in self.results if r.note)]
+
+    def __bool__(self):
+        return not self.broken and not self.unverified
+
+    def __repr__(self):
+        unsure = self.unverified
+        counts = Counter("not verified" if r in unsure else r.verdict for r in self.results)
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        return f"Report({self.bijector} on {self.engine}: {verdicts})"
+
+    @property
+    def broken(self) -> list[Result]:
+        """The results of the clauses that do not hold."""
+        return [result for result in self.results if result.verdict == "broken"]
+
+    @property
+    def unverified(self) -> list[Result]:
+        """The results of round trips and log-dets that could not be judged at any example, for lack of precision."""
+        return [
+            result for result in self.results if result.verdict == "not asked" and result.error is not None
+        ]
+
+    def __getitem__(self, clause):
+        return next(result for result in self.results if result.clause == clause)
+
+    def __str__(self):
+        width = max(len(result.clause) for result in self.results)
+        unsure = ", ".join(repr(result.clause) for result in self.unverified)
+        lines = [f"{self.bijector} on {self.engine}" + (f": NOT VERIFIED: {unsure}" if unsure else "")]
+        for result in self.results:
+            count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
+            lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
+        lines += [f"  note: {note}" for note in self.notes]
+        slowest = sorted(self.results, key=lambda result: -result.seconds)[:3]
+        named = ", ".join(f"{result.clause} {result.seconds:.1f} s" for result in slowest)
+        lines.append(f"  took {self.seconds:.1f} s; the slowest: {named}")
+        return "\n".join(lines)
+
+    @property
+    def seconds(self) -> float:
+        """How long the whole check took."""
+        return sum(result.seconds for result in self.results)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        rows = []
+        for result in self.results:
+            row = {name: getattr(result, name) for name in ("clause", "verdict", "examples", "reason")}
+            row["seconds"] = round(result.seconds, 3)
+            if result.error is not None:
+                row |= {"message": str(result.error), "replay": getattr(result.error, "replay", "")}
+            rows.append(row)
+        return {
+            "bijector": self.bijector,
+            "engine": self.engine,
+            "kept": bool(self),
+            "notes": self.notes,
+            "clauses": rows,
+        }

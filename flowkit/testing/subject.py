@@ -1,0 +1,207 @@
+"""A bijector under test: what is known of it, what it receives, and new layers like it."""
+
+import functools
+import inspect
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.contract import ContractError, FlowLayer
+from flowkit.contract.errors import label
+from flowkit.contract.one_line import argument
+from flowkit.contract.precision import rounding_unit
+from flowkit.testing import inputs
+from flowkit.testing.causes import no_inverse, said
+from flowkit.testing.copies import Copies, recreate
+from flowkit.testing.examples import evenly, event_shapes
+from flowkit.testing.functions import Functions
+from flowkit.testing.points import points_of
+
+CONTEXT_SIZE = 3
+
+
+class Subject:
+    """Makes what the clauses need; its `Copies` and compiled `Functions` only once.
+
+    `given` is a bijector, which is made again through its config, or a function (or class) without
+    arguments that makes one. `context` says what a context looks like if the layer itself does
+    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays.
+    """
+
+    def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
+        if (isinstance(given, keras.Layer) and not isinstance(given, FlowLayer)) or not callable(given):
+            raise _not_a_layer(given)
+        self.given = given if isinstance(given, FlowLayer) else None
+        self._make = given if self.given is None else functools.partial(recreate, given)
+        self._context = inputs.described(context)
+        self.model = self._first()  # unbuilt: answers questions about the spec
+        if not isinstance(self.model, FlowLayer):
+            raise _not_a_layer(self.model)
+        self.spec = self.model.spec
+        copies = Copies(self)
+        self.layer, self.weighted, self.forget = copies.layer, copies.weighted, copies.forget
+        self.functions = Functions(lambda event: self.layer(event, "float64"), self._declared)
+        self.events = self._choose_events(event_shapes, most_events)
+
+    def __str__(self):
+        return label(self.model)
+
+    @property
+    def config_text(self):
+        """The layer as it would be written, with the arguments of its config."""
+        try:
+            config = self.model.get_config()
+        except Exception as error:  # an author's own code may raise anything; a clause of its own judges it
+            return f"(get_config raised {type(error).__name__})"
+        config = {k: v for k, v in config.items() if k not in ("name", "dtype", "trainable")}
+        # What is stored as a dict is an object: as it would be written, too.
+        values = {k: getattr(self.model, k, v) if isinstance(v, dict) else v for k, v in config.items()}
+        return f"{type(self.model).__name__}({', '.join(f'{k}={argument(v)}' for k, v in values.items())})"
+
+    @functools.cached_property
+    def no_inverse(self):
+        """Why the layer has no inverse, or None."""
+        if self.spec.inverse == "none":
+            return 'none, as the spec says (inverse="none")'
+        event = self.events[0]
+
+        def call():
+            layer = self.layer(event)
+            latent = tuple(layer.compute_output_shape((None, *event)))[1:]
+            z = points_of(self.spec.codomain, np.zeros((1, *latent))).astype("float32")
+            named = self.named(layer, z.shape, self.context(event, 0, 1), inverse=True)
+            layer.inverse(ops.convert_to_tensor(z), **named)
+
+        return no_inverse(call)
+
+    def has(self, inverse):
+        """Return True if the layer has that direction: forward, unless its spec says "none"."""
+        return self.no_inverse is None if inverse else self.spec.forward != "none"
+
+    def forgets(self, *, inverse):
+        """Return True if that direction forgets something."""
+        return self.model.forgets(inverse=inverse)
+
+    def _declared(self, event):
+        """The least precise type in which the layer, or a part of its float64 copy, declares to compute."""
+        layers = [self.layer(event), *self.layer(event, "float64")._flatten_layers()]
+        kinds = {layer.compute_dtype for layer in layers if "float" in str(layer.compute_dtype)}
+        return max(kinds, key=rounding_unit)
+
+    # New layers
+
+    def _first(self):
+        try:
+            return self.make()
+        except Exception as error:
+            if self.given is None:
+                raise
+            raise ContractError(
+                "config",
+                self.given,
+                expected="a layer that its config makes again, since the checker tries copies",
+                received=f"{type(error).__name__}: {said(error)}",
+                hint=_remake(type(self.given)),
+            ) from error
+
+    def make(self, dtype=None):
+        """Return a new, unbuilt layer; `dtype` "float64" inside `backends.float64()` makes one of that precision."""
+        return self._make() if self.given is None else self._make(dtype)
+
+    def _choose_events(self, chosen, most):
+        if chosen is not None:
+            if any(isinstance(event, int) for event in chosen):
+                raise TypeError(
+                    f"event_shapes expects a list of shapes, such as [(2,)], received {chosen!r}."
+                )
+            return [tuple(event) for event in chosen]
+        candidates, events, errors = event_shapes(self.spec), [], []
+        for event in candidates:
+            try:
+                layer = self.built(event)
+                layer.compute_inverse_shape(layer.compute_output_shape((None, *event)))
+                events.append(event)
+            except Exception as error:  # not an event for this bijector, however it says so
+                errors.append(error)
+        if not events and not isinstance(errors[0], ValueError):
+            return candidates[:1]  # no refusal but a mistake, which the clauses will report
+        if not events:
+            raise ContractError(
+                "event shape",
+                self.model,
+                expected="to build for an event that its spec allows",
+                received=f"errors for all of {candidates}, the last of them: {said(errors[-1])}",
+                hint="Narrow the spec's event_rank or event_multiple, or pass event_shapes=.",
+            )
+        return evenly(events, most)
+
+    def build(self, layer, event):
+        """Build `layer` for `event` (and a context, if it reads one); return it."""
+        if not layer.built:
+            context = inputs.each(lambda c: (None, *c.shape[1:]), self.context(event, 0))
+            layer.build_for((None, *event), context)
+            layer.built = True
+        return layer
+
+    def adapt_batch(self, event, seed=0):
+        """Return a batch with another mean and deviation for each entry than 0 and 1."""
+        t = np.random.default_rng([seed, 2]).normal(0.4, 0.7, (16, *event))
+        return points_of(self.spec.domain, t)
+
+    def built(self, event):
+        """Return a new float32 layer for `event`, as its `build` left it."""
+        return self.build(self.make(), event)
+
+    def prepare(self, layer, example):
+        """Build `layer` and set the weights that the kept copy has for `example`, as far as they fit; return it."""
+        self.build(layer, example.event)
+        source = self.weighted(example)
+        if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
+            layer.set_weights([v.numpy() for v in source.weights])
+        return layer
+
+    def twin(self, example):
+        """Return a new float32 layer with the same weights as the kept one, that nothing has called."""
+        return self.prepare(self.make(), example)
+
+    # Contexts
+
+    def context(self, event, seed, batch=16):
+        """Return a context for `batch` samples, or None."""
+        if self.spec.context == "none":
+            return None
+        rng = np.random.default_rng([seed, 3])
+        if self._context is not None:
+            return inputs.context_for(self._context, rng, batch, event)
+        if self.model.num_classes:
+            return rng.integers(0, self.model.num_classes, batch).astype("int32")
+        return inputs.context_for((CONTEXT_SIZE,), rng, batch, event)
+
+    @staticmethod
+    def named(layer, shape, context, inverse=False, noise=None, seed=0):
+        """Return the context, and the noise of a direction for inputs of `shape`, as keywords of a call, if any."""
+        noise = inputs.noise_for(layer, shape, inverse, seed) if noise is None else noise
+        named = {} if context is None else {"context": inputs.tensor(context)}
+        if noise is not None:
+            named["noise"] = ops.convert_to_tensor(np.array(noise), dtype=layer.compute_dtype)
+        return named
+
+
+def _not_a_layer(received):
+    hint = " Of a flow pass its bijector, flow.bijector." if hasattr(received, "bijector") else ""
+    return TypeError(
+        f"check_bijector expects a Bijector or a function that makes one, received {received!r}.{hint}"
+    )
+
+
+def _remake(kind):
+    """Return what to do about a class that its config does not make again."""
+    rest = "or pass a function that makes the bijector."
+    taken = inspect.signature(kind.__init__).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+        return f"Mend get_config, {rest}"
+    return (
+        "Its config holds name, dtype and trainable too: take them as `def __init__(self, ..., **kwargs)`, hand them "
+        f"on as `super().__init__(**kwargs)`, {rest}"
+    )

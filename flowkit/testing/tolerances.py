@@ -1,0 +1,181 @@
+"""How large an error may be: from the precision that a computation really had, and measured conditioning.
+
+Nothing here is chosen by hand but `ROUNDINGS`. A function's own rounding shows in its second
+difference at steps of the square root of the unit: a smooth function's is about one unit, so what
+is more is noise. (Smaller steps miss it: near 1, where expm1(x) + 1 is all rounding, nothing moves.)
+Its conditioning shows in how far the answer moves when inputs and weights move by a
+little. Both are measured at the very points that are judged.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowkit.testing.points import room
+
+ROUNDINGS = 64
+"""How many rounding errors of the worst kind one answer may add up: the only free number.
+
+Random draws of the direction of a perturbation see about half of the worst case, second differences
+of rounding noise a little more than one rounding; events of the sizes drawn pass through some tens
+of operations.
+"""
+
+DIRECTIONS, PAIRS, SPREADS = 3, 4, 2
+"""How many perturbations of each kind. Rounding has steps of its own: one second difference in two is 0 by luck."""
+
+
+@dataclass
+class Measured:
+    """Answers of one direction and how far rounding may have moved them.
+
+    `value` (batch, *event) and `log_det` (batch,) with the errors `value_error` and `log_det_error` of
+    the same shapes, and `value_spread`, `log_det_spread`: how far the answers move when the input moves by the error
+    that it came with.
+    """
+
+    value: np.ndarray
+    log_det: np.ndarray
+    value_error: np.ndarray
+    log_det_error: np.ndarray
+    value_spread: np.ndarray
+    log_det_spread: np.ndarray
+
+
+def measure(function, x, noise=None, *, eps, domain, input_error=None, weight_moves=(), seed=0):
+    """`function(x, noise) -> (value, log_det)` on numpy arrays, with its rounding errors measured.
+
+    All rows go through in one batch of a fixed size, so an engine that compiles does so once.
+    `weight_moves` are functions like `function` whose weights are moved by a relative step, given as
+    pairs (function, step).
+    """
+    rng = np.random.default_rng([seed, x.size])
+    rows = len(x)
+
+    def signs():
+        return rng.choice([-1.0, 1.0], size=x.shape) * rng.uniform(0.5, 1, size=x.shape)
+
+    free = room(domain, x) / 2
+    step = np.minimum(np.sqrt(eps) * np.abs(x), free)
+    error = np.zeros_like(x) if input_error is None else np.minimum(input_error, 1e30)
+    error = np.minimum(error, np.maximum(room(domain, x), 0))  # a map may refuse what lies outside
+    pieces = [x]
+    pieces += [x + step * signs() for _ in range(DIRECTIONS)]
+    for _ in range(PAIRS):
+        move = step * signs()
+        pieces += [x + move, x - move]
+    pieces += [x + error * signs() for _ in range(SPREADS)]
+    stacked = np.concatenate(pieces)
+    if domain.kind == "simplex":
+        stacked[rows:] /= stacked[rows:].sum(axis=-1, keepdims=True)
+    beside = None if noise is None else _beside(noise, eps, np.random.default_rng([seed, x.size, 1]))
+    answers = [split(part, rows) for part in function(stacked, beside)]
+    moved_weights = [
+        ([split(part, rows)[0] for part in other(stacked, beside)], eps / relative)
+        for other, relative in weight_moves
+    ]
+    with np.errstate(all="ignore"):
+        # A step that an edge made shorter stands for more of the rounding of x.
+        ratio = np.where(step > 0, eps * np.abs(x) / np.where(step > 0, step, 1), 0.0)
+        ratio = ratio.reshape(rows, -1).max(axis=1)
+        if noise is not None:
+            ratio = np.maximum(ratio, np.sqrt(eps))
+        results = []
+        for which, (base, *parts) in enumerate(answers):
+            moved, pairs = parts[:DIRECTIONS], parts[DIRECTIONS : DIRECTIONS + 2 * PAIRS]
+            steps = ratio.reshape(-1, *(1,) * (base.ndim - 1)) * _farthest(base, moved)
+            bends = [np.abs(a - 2 * base + b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+            error_out = steps + np.max(bends, axis=0) + eps * np.abs(base) + smallest(eps)
+            for other, share in moved_weights:
+                error_out = error_out + share * np.abs(other[which] - base)
+            results += [base, error_out, _farthest(base, parts[DIRECTIONS + 2 * PAIRS :])]
+    value, value_error, value_spread, log_det, log_det_error, log_det_spread = results
+    # A sum over n entries adds n roundings of terms that may cancel, and each term has a few of its own.
+    log_det_error = log_det_error + eps * np.sqrt(x[0].size + 3)
+    return Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+
+
+def _farthest(base, others):
+    return np.max([np.abs(other - base) for other in others], axis=0)
+
+
+def _beside(noise, eps, rng):
+    """The noise beside each piece of points: moved where they are moved by a step, as it was where by their error."""
+
+    def move():
+        return np.sqrt(eps) * noise * rng.choice([-1.0, 1.0], size=noise.shape)
+
+    pieces = [noise, *(noise + move() for _ in range(DIRECTIONS))]
+    for _ in range(PAIRS):
+        step = move()
+        pieces += [noise + step, noise - step]
+    return np.concatenate([*pieces, *[noise] * SPREADS])
+
+
+def tame(again, start):
+    """For each sample: whether what has come back moves by less than its size when rounding moves what it came from.
+
+    A map that throws a rounding error farther than that is nowhere near straight, and its slope at the rounded point
+    tells nothing of the point that was meant: the one may be flat where the other is steep.
+    """
+    size = np.maximum(1, np.abs(start).reshape(len(start), -1).max(axis=1))
+    return again.value_spread.reshape(len(start), -1).max(axis=1) < size
+
+
+def split(stacked, rows):
+    """The pieces of `rows` rows each that `stacked` was put together from."""
+    return [stacked[i : i + rows] for i in range(0, len(stacked), rows)]
+
+
+def log_abs_det(jacobians, noise, eps):
+    """Return (log|det J|, its error, condition number) for each sample of (batch, n, n), noise of the same shape.
+
+    The error of log|det J| under dJ is tr(J^-1 dJ) to first order. Where it is infinite, since J may be singular
+    for all that rounding leaves to see, an upper bound of log|det J| comes in its place: no singular value moves by
+    more than the norm of dJ, and no volume is larger than that of a box as long as the rows. A row of zeros means a
+    slope that rounding hides, as where a tanh is flat: of at most one unit.
+    """
+    with np.errstate(all="ignore"):
+        found = [_log_abs_det(*pair, eps) for pair in zip(jacobians, noise, strict=True)]
+    return tuple(np.array(column) for column in zip(*found, strict=True))
+
+
+def _log_abs_det(matrix, wobble, eps):
+    if not np.isfinite(matrix).all():
+        return np.nan, np.inf, np.inf
+    size = np.abs(matrix).max(axis=1, keepdims=True)
+    flat = size == 0
+    size = np.where(flat, eps, size)
+    scaled = matrix / size  # rows of one size: an exponential's may differ by hundreds of decades
+    moves = eps * np.abs(scaled) + wobble / size
+    singular = np.linalg.svd(scaled, compute_uv=False)
+    condition = singular[0] / singular[-1] if singular[-1] else np.inf
+    rows = np.sum(np.log(size))
+    try:
+        error = np.sum(np.abs(np.linalg.inv(scaled).T) * moves)
+    except np.linalg.LinAlgError:
+        error = np.inf
+    if not flat.any() and np.isfinite(error):
+        return np.sum(np.log(singular)) + rows, error, condition
+    moves = np.where(flat, np.eye(len(matrix)), ROUNDINGS * moves)
+    by_volume = np.sum(np.log(singular + np.linalg.norm(moves)))
+    by_rows = np.sum(np.log(np.linalg.norm(scaled, axis=1) + np.linalg.norm(moves, axis=1)))  # Hadamard
+    return min(by_volume, by_rows) + rows, np.inf, condition
+
+
+def smallest(eps):
+    """The smallest number that a type of rounding unit `eps` holds in full; XLA makes 0 of what is smaller."""
+    return float(np.finfo(_kind(eps)).tiny)
+
+
+def large(eps):
+    """The size from which a product of two numbers overflows a type of rounding unit `eps`.
+
+    Gradients are made of such products; and where answers are as large, a rounding error is too large for a
+    measurement nearby to tell what it does.
+    """
+    return float(np.sqrt(np.finfo(_kind(eps)).max))
+
+
+def _kind(eps):
+    return {2.0**-52: "float64", 2.0**-10: "float16"}.get(eps, "float32")  # a bfloat16 has a float32's range

@@ -1,0 +1,348 @@
+"""One example tried on one subject: what the clauses look at, computed once."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from flowkit import backends
+from flowkit.contract.precision import rounding_unit
+from flowkit.testing import inputs
+from flowkit.testing.examples import ROWS
+from flowkit.testing.functions import tensors
+from flowkit.testing.judging import judge
+from flowkit.testing.points import inside, points_of, room
+from flowkit.testing.tolerances import PAIRS, ROUNDINGS, large, measure, smallest
+
+WEIGHT_STEP = 2.0**-20
+
+
+class Trial:
+    """The points of an example, and both directions there in float64, with measured errors.
+
+    Arrays are numpy's; the first axis is the sample. `draw` is the number of the random draw that errors are
+    measured by: another one is a second look.
+    """
+
+    def __init__(self, subject, example, thorough=False, draw=0):
+        self.thorough, self.draw = thorough, draw
+        self.subject, self.example, self.event = subject, example, tuple(example.event)
+        self.spec, self.seed = subject.spec, example.seed
+        silent = self.spec.context == "optional" and example.seed % 2 == 0
+        self.context = None if silent else subject.context(self.event, self.seed, ROWS)
+        self.noise = functools.cache(self._noise)
+
+    def again(self, **given):
+        """Return this trial with another `context`, or at other points `x` or `z` in place of the example's."""
+        other = Trial(self.subject, self.example, self.thorough, self.draw)
+        vars(other).update({"context": self.context, **given})
+        return other
+
+    # Points
+
+    @functools.cached_property
+    def x(self):
+        """Points of the domain, (ROWS, *event)."""
+        return points_of(self.spec.domain, self.example.real(self.event))
+
+    @functools.cached_property
+    def latent_event(self):
+        """The shape of a latent event."""
+        return tuple(self.layer32.compute_output_shape((None, *self.event)))[1:]
+
+    @functools.cached_property
+    def z(self):
+        """Points of the codomain, (ROWS, *latent event)."""
+        return points_of(self.spec.codomain, self.example.real(self.latent_event))
+
+    def rays(self, event):
+        """Return directions (1, *event) along which points go far out: all up, all down, mixed."""
+        mixed = np.random.default_rng([self.seed, 7]).normal(size=(1, *event))
+        return [np.ones((1, *event)), -np.ones((1, *event)), mixed]
+
+    @property
+    def directions(self):
+        """(inverse, points) for each direction that the layer has."""
+        return [(inverse, self.points(inverse)) for inverse in (False, True) if self.subject.has(inverse)]
+
+    def points(self, inverse):
+        """Return the points of a direction: `z` for the inverse, otherwise `x`."""
+        return self.z if inverse else self.x
+
+    def events(self, inverse):
+        """Return the shapes of (an event, what a direction makes of it)."""
+        return (self.latent_event, self.event) if inverse else (self.event, self.latent_event)
+
+    def domain(self, inverse):
+        """Return the set that those points are of."""
+        return self.spec.codomain if inverse else self.spec.domain
+
+    def solved(self, inverse):
+        """Return True if that direction is solved to a tolerance."""
+        return (self.spec.inverse if inverse else self.spec.forward) == "iterative"
+
+    def _noise(self, inverse):
+        """What a direction draws from, (ROWS, k), or None. Each has its own."""
+        return inputs.noise_for(self.layer32, (ROWS, *self.events(inverse)[0]), inverse, self.seed)
+
+    # The float32 copy, as users call it
+
+    @property
+    def layer32(self):
+        return self.subject.weighted(self.example)
+
+    def call32(self, x, context=None, inverse=False, layer=None, noise=None):
+        """Return one direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det).
+
+        Without `noise` it receives that of the first samples, over and over, if it draws.
+        """
+        layer = layer or self.layer32
+        named = self.subject.named(layer, np.shape(x), context, inverse, noise, seed=self.seed)
+        return self.call(x, inverse, named, layer)
+
+    def call(self, x, inverse, named, layer=None):
+        """Return one direction of the float32 copy, with the keywords `named`."""
+        layer = layer or self.layer32
+        call = layer.inverse if inverse else layer
+        value, log_det = call(ops.convert_to_tensor(np.array(x, dtype="float32")), **named)
+        return ops.convert_to_numpy(value), ops.convert_to_numpy(log_det)
+
+    # The float64 copy
+
+    @property
+    def layer64(self):
+        return self.subject.weighted(self.example, "float64")
+
+    def run64(self, x, inverse=False, context="own", noise=None):
+        """Return one direction of the float64 copy on numpy arrays of any multiple of ROWS rows."""
+        context = self.context if isinstance(context, str) else context
+        self.layer64  # noqa: B018  (sets the weights)
+        return self._run64(x, inverse, context, noise)
+
+    def _run64(self, x, inverse, context, noise):
+        noise = inputs.tiled(self.noise(inverse), len(x)) if noise is None else noise
+        function = self.subject.functions.value(self.event, inverse, context is not None)
+        with backends.float64():
+            pair = function(*tensors(x, inputs.tiled(context, len(x)), noise))
+            return tuple(np.asarray(ops.convert_to_numpy(part)).astype("float64") for part in pair)
+
+    def _with_moved_weights(self, inverse, draw):
+        def run(x, noise):
+            layer = self.layer64
+            rng = np.random.default_rng([draw, 4])
+            with backends.float64():
+                for variable in layer.weights:
+                    value = variable.numpy()
+                    if value.dtype.kind == "f":
+                        sign = rng.choice([-1.0, 1.0], size=value.shape)
+                        variable.assign(value * (1 + WEIGHT_STEP * sign))
+            try:
+                return self._run64(x, inverse, self.context, noise)
+            finally:
+                self.subject.forget(self.event, "float64")
+
+        return run
+
+    def unit_of(self, inverse):
+        """Return the rounding unit of what the float64 copy really computes in, in that direction."""
+        with backends.float64():
+            given = self.points(inverse), self.context, self.noise(inverse)
+            return self.subject.functions.eps(self.event, inverse, *given)
+
+    @property
+    def eps(self):
+        """The largest rounding unit of the directions."""
+        return max(self.unit_of(inverse) for inverse, _ in self.directions)
+
+    def measured(self, x, inverse, input_error=None):
+        """Return one direction at `x`, with what rounding may have done to it."""
+        layer, eps = self.layer64, self.unit_of(inverse)
+        moves = []
+        if any("float" in str(v.dtype) for v in layer.weights):
+            moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
+        return measure(
+            lambda rows, noise: self.run64(rows, inverse, noise=noise),
+            x,
+            self.noise(inverse),
+            eps=eps,
+            domain=self.domain(inverse),
+            input_error=input_error,
+            weight_moves=moves,
+            seed=self.draw,
+        )
+
+    @functools.cached_property
+    def there(self):
+        """Forward at `x`."""
+        return self.measured(self.x, inverse=False)
+
+    @functools.cached_property
+    def there_and_back(self):
+        """Inverse at forward(x), with how far off forward(x) may be."""
+        return self.measured(self.there.value, inverse=True, input_error=self.answer_error(inverse=False))
+
+    @functools.cached_property
+    def back(self):
+        """Inverse at `z`."""
+        return self.measured(self.z, inverse=True)
+
+    @functools.cached_property
+    def back_and_there(self):
+        """Forward at inverse(z), with how far off inverse(z) may be."""
+        return self.measured(self.back.value, inverse=False, input_error=self.answer_error(inverse=True))
+
+    def measured_in(self, inverse):
+        """Return inverse at `z`, or forward at `x`."""
+        return self.back if inverse else self.there
+
+    def measured_after(self, inverse):
+        """Return the other direction, after `measured_in(inverse)`."""
+        return self.back_and_there if inverse else self.there_and_back
+
+    # The errors that the spec declares
+
+    def declared(self, x):
+        """Return the declared round-trip error, in units of a float32's epsilon and of max(1, |x|).
+
+        A solver stops at a tolerance that does not become finer with the precision it runs in, so the unit
+        is that of the precision layers have by default.
+        """
+        return self._allowed(self.spec.allowed_round_trip, x)
+
+    def declared_log_det(self, log_det, inverse):
+        """Return the declared error of one direction's log-det, in units of epsilon and of max(1, |log_det|).
+
+        Only a direction that is solved may err by what a spec does not declare.
+        """
+        if not self.solved(inverse) and self.spec.log_det_error is None:
+            return np.zeros_like(log_det)
+        return self._allowed(self.spec.allowed_log_det_error, log_det)
+
+    def _allowed(self, units, size):
+        unit = 2.0**-23 if self.spec.solved else max(self.eps, 2.0**-52)
+        with np.errstate(invalid="ignore"):  # an infinite answer has no allowed error
+            return units * unit * np.maximum(1, np.abs(size))
+
+    def answer_error(self, inverse):
+        """Return the error of inverse(z), or of forward(x): rounding, and what the spec of a solved one declares."""
+        answer = self.measured_in(inverse)
+        if inverse or self.spec.forward == "iterative":
+            return answer.value_error + self.declared(answer.value)
+        return answer.value_error
+
+    # Which points can be judged
+
+    def resolved(self, z, error, domain):
+        """Return for each sample if all of `z` is not too large, and farther from the domain's edge than its error."""
+        edged = [column.kind == "interval" for column in domain.columns or [domain]]
+        with np.errstate(invalid="ignore"):
+            small = (np.abs(z) < large(self.eps)) & np.isfinite(error)  # NaN is not
+            good = small & inside(domain, z, np.where(edged, -error, error))
+        return good.reshape(len(z), -1).all(axis=1)
+
+    def float32_errors(self, inverse):
+        """Return the measured errors of (output, log_det) of one direction, in float32's units."""
+        measured, grow = self.measured_in(inverse), rounding_unit("float32") / self.unit_of(inverse)
+        return grow * measured.value_error, grow * measured.log_det_error
+
+    def agree32(self, inverse, expected, received, what, order=slice(None)):
+        """Raise `Broken` unless two answers of the float32 copy agree up to rounding; return if one can be judged.
+
+        `what` holds {} for "output" or "log_det"; `order` selects the samples that they are of.
+        """
+        judged = False
+        names, errors = ("output", "log_det"), self.float32_errors(inverse)
+        for name, a, b, error in zip(names, expected, received, errors, strict=True):
+            a, b = a.astype("float64"), b.astype("float64")
+            finite = np.isfinite(a).reshape(len(a), -1).all(axis=1)
+            if finite.any():
+                judged = True
+                allowed = np.minimum(2 * ROUNDINGS * error[order], np.maximum(1, np.abs(a)) / 32)
+                where = self.points(inverse)[order]
+                judge(a, b, allowed, what=what.format(name), where=where, among=finite)
+        return judged
+
+    # The Jacobian of the leading direction
+
+    @functools.cached_property
+    def jacobians(self):
+        """(J, its rounding noise) of the leading direction at its points: (ROWS, outputs, inputs) each.
+
+        By automatic differentiation, with respect to its input; if `joint` to its input and its noise, or to its noise
+        alone if the inputs are whole numbers.
+        """
+        inverse, joint = leading(self.subject)
+        points, noise, domain = self.points(inverse), self.noise(inverse), self.domain(inverse)
+        rng = np.random.default_rng([self.seed, 5, self.draw])
+        eps, size = self.unit_of(inverse), math.prod(points.shape[1:])
+        x, free = points.reshape(ROWS, -1), room(domain, points).reshape(ROWS, -1)
+        if joint:
+            x = np.concatenate([x, noise], axis=1)
+            free = np.concatenate([free, np.full(noise.shape, np.inf)], axis=1)
+        tick = np.minimum(np.sqrt(eps) * np.abs(x), free / 2)
+        pieces = [x]
+        for _ in range(PAIRS):
+            # No round steps: a power of two times x lands on numbers whose rounding repeats itself.
+            move = tick * rng.choice([-1.0, 1.0], size=x.shape) * rng.uniform(0.5, 1, size=x.shape)
+            pieces += [x + move, x - move]
+        # At an exact zero there may be a kink, where a slope is a matter of taste: it shows in one that
+        # differs on both sides. (One that is wrong at the zero alone agrees on both.)
+        aside = np.where(x == 0, np.sqrt(eps) / 1024, 0.0)
+        pieces += [x + aside, x - aside] if domain.kind == "interval" or domain.columns else [x, x]
+        jac = self._jacobian64(inverse, joint, np.concatenate(pieces), points.shape[1:])
+        base, *others, right, left = [jac[i : i + ROWS] for i in range(0, len(jac), ROWS)]
+        with np.errstate(all="ignore"):
+            # Its own rounding, and how far it moves when x is off by a rounding of its own.
+            pairs = list(zip(others[::2], others[1::2], strict=True))
+            wobble = [np.abs(a - 2 * base + b) + np.abs(a - b) * np.sqrt(eps) for a, b in pairs]
+            # A slope that is a small difference of terms of the output's size has their rounding: an engine's
+            # rule for expm1 is expm1(x) + 1, whose steps are so wide where it is flat that no step shows them.
+            outputs = np.abs(self.measured_in(inverse).value).reshape(ROWS, -1, 1)
+            input_sizes = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
+            floor = eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
+            error = np.max(wobble, axis=0) + floor + np.abs(right - left) + smallest(eps)
+        columns = slice(size, None) if joint and domain.kind == "whole" else slice(None)
+        return base[..., columns], error[..., columns]
+
+    def _jacobian64(self, inverse, joint, rows, event):
+        context = inputs.tiled(self.context, len(rows))
+        noise = None if joint else inputs.tiled(self.noise(inverse), len(rows))
+        function = self.subject.functions.jacobian(self.event, inverse, event, joint, context is not None)
+        self.layer64  # noqa: B018  (sets the weights)
+        with backends.float64():
+            found = function(*tensors(rows, context, noise))
+            return np.asarray(ops.convert_to_numpy(found)).astype("float64")
+
+
+class Leading(NamedTuple):
+    """A direction whose output depends on as many numbers as it has: on its input, and on its noise if `joint`."""
+
+    inverse: bool
+    joint: bool
+
+
+def leading(subject):
+    """Return the `Leading` direction of a layer, whose log-det is compared with its Jacobian, or why there is none.
+
+    For a surjection it is the one that draws: its log-det is log|det d output / d (input, noise)| less the log-density
+    of the noise. For a bijector it is forward, unless that is solved, or missing, and the inverse is not.
+    """
+    spec = subject.spec
+    if any(subject.forgets(inverse=inverse) for inverse in (False, True)):
+        if spec.noise == "both":
+            return "both directions draw"
+        return Leading(spec.noise == "inverse", joint=True)
+    if spec.likelihood == "bound":
+        return "the spec promises a bound alone"
+    solved = spec.forward in ("iterative", "none") and spec.inverse in ("analytic", "sequential")
+    return Leading(solved and subject.no_inverse is None, joint=False)
+
+
+def tied(subject):
+    """Return the direction after which the other's log-det must be minus its own, or why there is none."""
+    found = leading(subject)
+    if isinstance(found, str):
+        return found
+    return found.inverse if found.joint else True
