@@ -44,7 +44,7 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any
         return
     if check == "warn":
         costly = not spec.forward == spec.inverse == "analytic"
-        if costly or forgets or getattr(spec, "bounded", False) or not _is_due(flow):
+        if costly or forgets or spec.bounded or spec.log_det != "varying" or not _is_due(flow):
             return
     if forgets:
         raise ContractError(
