@@ -90,7 +90,7 @@ def _is_due(flow):
 
 def _warn(message):
     """Warn at the user's own line: the first outside of flowkit."""
-    frame, level = sys._getframe(1), 1
+    frame, level = sys._getframe(), 1  # this function
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)

@@ -20,8 +20,8 @@ class Transform(Configured):
 
     `domain` and `codomain` are the sets of each entry; `log_det` ("zero", "constant", "varying") and `inverse_kind`
     ("analytic", or "iterative" for one that is solved) are the words of `BijectorSpec`, as is `bounded`. A transform is
-    known by its arguments, which it keeps under their own names; register it with `keras.saving.register_keras_serializable` to
-    have it in files.
+    known by its arguments, which it keeps under their own names; register it with
+    `keras.saving.register_keras_serializable` to have it in files.
 
     >>> from keras import ops
     >>> class Power(Transform):
