@@ -74,7 +74,7 @@ types: .venv-test/.installed
 
 doctest: .venv-test/.installed
 	rm -rf .jax_cache
-	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit --ignore flowkit/backends
+	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit --ignore flowkit/engines
 
 # One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
 doctest test-jax test-torch test-tensorflow test-keras $(CHECKS): export OMP_NUM_THREADS ?= 1

@@ -81,7 +81,7 @@ def check_library(library, options):
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)  # JAX logs each error of another library at length
     try:
-        import flowkit.backends  # noqa: F401  (chooses the engine before the library imports it)
+        import flowkit.engines  # noqa: F401  (chooses the engine before the library imports it)
 
         peer = importlib.import_module(f"peers.{library}")
         version = importlib.metadata.version(peer.PACKAGE)
@@ -172,14 +172,14 @@ def adapted(recipe, size):
     """The bijector in the contract, made with float64 numbers."""
     import keras
 
-    from flowkit import backends
+    from flowkit.engines import engine
     from flowkit.testing import adapt
 
-    if backends.name() == "torch":
+    if engine.name == "torch":
         import torch
 
         torch.manual_seed(size)
-    with backends.float64():
+    with engine.float64():
         made = recipe.make(size)
     bijector = adapt(
         made,

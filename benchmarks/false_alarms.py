@@ -11,7 +11,7 @@ import time
 import flowkit  # noqa: F401  (chooses the engine)
 
 # isort: split
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.testing import check_bijector
 from tests.testing.awkward_bijectors import AWKWARD
 from tests.testing.bounded_layers import BOUNDED
@@ -48,9 +48,7 @@ def main(repeats):
                 alarms += 1
                 print(f"{case.name}, seed {seed}: {result.error}", flush=True)
     minutes = (time.time() - start) / 60
-    print(
-        f"{backends.name()}: {alarms} alarms in {repeats} runs of {len(CASES)} bijectors, {minutes:.0f} min"
-    )
+    print(f"{engine.name}: {alarms} alarms in {repeats} runs of {len(CASES)} bijectors, {minutes:.0f} min")
 
 
 if __name__ == "__main__":

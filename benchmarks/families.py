@@ -25,7 +25,7 @@ import keras
 import numpy as np
 from measuring.machine import machine
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.zoo.comparison import with_variants
 
 COMPARED = with_variants(flowkit.zoo.VECTORS)
@@ -55,7 +55,7 @@ def main():
                     times[name][direction].append(time.process_time() - start)
     told = {
         "machine": machine(),
-        "engine": f"{keras.backend.backend()} {backends.version()}",
+        "engine": f"{keras.backend.backend()} {engine.version()}",
         "flowkit": flowkit.__version__,
         **{name: getattr(options, name) for name in ("features", "rows", "steps", "turns")},
         "microseconds": {

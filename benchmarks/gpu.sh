@@ -46,7 +46,7 @@ else
 fi
 
 for engine in torch jax; do
-  measure "info-$engine" env KERAS_BACKEND=$engine "$python" -m flowkit.cli info
+  measure "info-$engine" env KERAS_BACKEND=$engine "$python" -m flowkit info
 done
 
 # "default" is each engine as it comes: torch has TF32 in convolutions alone, JAX wherever the card can.
@@ -64,7 +64,7 @@ measure large-images "$python" benchmarks/speed.py --preset 256 --limit "$limit"
 
 for engine in torch jax; do
   measure "memory-$engine" env KERAS_BACKEND=$engine "$python" benchmarks/memory.py --width 128 --batch 32 "${memory[@]}"
-  measure "train-$engine" env KERAS_BACKEND=$engine "$python" -m flowkit.cli train glow/fashion-mnist \
+  measure "train-$engine" env KERAS_BACKEND=$engine "$python" -m flowkit train glow/fashion-mnist \
     --out "$out/glow-$engine" "${train[@]}"
 done
 

@@ -20,7 +20,8 @@ import flowkit  # noqa: F401  (chooses the engine)
 import keras
 import numpy as np
 
-from flowkit import backends, zoo
+from flowkit import zoo
+from flowkit.engines import engine
 
 MODES = ("stored", "recompute", "reversible")
 
@@ -89,8 +90,8 @@ def on_jax(flow, x):
 
 
 def measure(options):
-    prepare = {"torch": on_torch, "jax": on_jax}[backends.name()]
-    clock = time.process_time if all("cpu" in device for device in backends.devices()) else time.perf_counter
+    prepare = {"torch": on_torch, "jax": on_jax}[engine.name]
+    clock = time.process_time if all("cpu" in device for device in engine.devices()) else time.perf_counter
     shape = (options.batch, options.size, options.size, 3)
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
     for steps in options.steps:
@@ -112,7 +113,7 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--steps", type=int, nargs="+", default=[8, 16, 32])
     options = parser.parse_args()
-    if backends.name() == "tensorflow":
+    if engine.name == "tensorflow":
         print("TensorFlow does not say what it keeps: set KERAS_BACKEND to torch or jax")
         return
     print("| steps per level | backprop | kept, MB | time | to stored |\n|---|---|---|---|---|", flush=True)
@@ -126,7 +127,7 @@ def main():
             f"| {row['seconds'] / stored['seconds']:.2f} |",
             flush=True,
         )
-    print(json.dumps({"engine": backends.name(), **vars(options), "rows": rows}))
+    print(json.dumps({"engine": engine.name, **vars(options), "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def work(options):
     import keras
     import numpy as np
 
-    from flowkit import backends, distributed, zoo
+    from flowkit import distributed, zoo
+    from flowkit.engines import engine
 
     def between(moments):
         """Seconds between these moments: on the wall the least, since others only add to it; of processors medians."""
@@ -102,7 +103,7 @@ def work(options):
         told["gradients"] = timed(adding_up(shapes))
     told["steps"] = [step(batch) for batch in options["batches"]]
     if distributed.is_main():
-        print(json.dumps({"engine": backends.name(), "cores": len(cores), **told}), flush=True)
+        print(json.dumps({"engine": engine.name, "cores": len(cores), **told}), flush=True)
 
 
 def now():
@@ -134,10 +135,10 @@ def adding_up(shapes):
     if keras.backend.backend() == "torch":
         import torch
 
-        from flowkit import backends
+        from flowkit.engines import engine
 
         tensors = [torch.ones(shape) for shape in shapes]
-        return lambda: backends.summed(tensors)
+        return lambda: engine.summed(tensors)
 
     import jax
     import numpy as np

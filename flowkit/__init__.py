@@ -23,7 +23,7 @@ _PUBLIC = {
     "LabelledFlow": "flowkit.flow",
     "PresetError": "flowkit.presets",
     "upload_preset": "flowkit.presets",
-    "backends": None,
+    "engines": None,
     "bijectors": None,
     "conditioners": None,
     "convert": None,

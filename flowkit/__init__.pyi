@@ -1,5 +1,4 @@
 # What `__getattr__` of __init__.py looks up at first use, for type checkers.
-from flowkit import backends as backends
 from flowkit import bijectors as bijectors
 from flowkit import conditioners as conditioners
 from flowkit import convert as convert
@@ -7,6 +6,7 @@ from flowkit import data as data
 from flowkit import diagnostics as diagnostics
 from flowkit import distributed as distributed
 from flowkit import distributions as distributions
+from flowkit import engines as engines
 from flowkit import evaluation as evaluation
 from flowkit import latent as latent
 from flowkit import numerics as numerics

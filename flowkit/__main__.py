@@ -1,5 +1,5 @@
 """`python -m flowkit` is `flowkit`."""
 
-from flowkit.cli.entry import script
+from flowkit.app.entry import script
 
 script()

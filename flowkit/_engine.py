@@ -57,7 +57,7 @@ def run_on(engine, source, arguments, path):
     A process can have one engine only. `path` lists the folders in which it looks for modules.
     """
     environment = {**os.environ, "KERAS_BACKEND": engine, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
-    source = f"from flowkit import backends; backends.spare_tensorflow(); {source}"
+    source = f"from flowkit import engines; engines.spare_tensorflow(); {source}"
     command = [sys.executable, "-c", source, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

@@ -1,9 +1,9 @@
-"""Moving about in the space of latents: between two events, along an attribute, at random on some levels.
+"""Moves in the space of latents: between two events, along an attribute, at random on some levels.
 
 Everything here encodes, moves the latents, and decodes. The axis of the positions comes first, the batch after
 it: (steps, n, *event). An event without a batch axis gives (steps, *event). Events are data as stored, uint8
 images for a flow with `dequantize`; a flow that needs a context takes one row of it for each event, which is
-held while its latents move. `check`, as for `flow.encode`, is what happens if data do not come back.
+held while its latents move. `check` is that of `flow.encode`.
 """
 
 # isort: split
@@ -31,7 +31,7 @@ def interpolate(
     batch_size: int | None = None,
     check: str | bool = "warn",
 ) -> np.ndarray:
-    """`steps` events on the way from `x0` to `x1`, both included: (steps, n, *event).
+    """Return `steps` events on the way from `x0` to `x1`, both included: (steps, n, *event).
 
     - `path="linear"`: z(t) = (1 - t) z0 + t z1, as published (Kingma & Dhariwal, 2018, section 6.2).
     - `path="spherical"`: `slerp`. Half-way between independent latents the straight line is shorter by
@@ -70,10 +70,10 @@ def attribute_direction(
     batch_size: int | None = None,
     check: str | bool = "warn",
 ) -> np.ndarray:
-    """mean(z of x with the attribute) - mean(z of x without it): one latent event.
+    """Return mean(z of x with the attribute) - mean(z of x without it): one latent event.
 
-    `has_attribute`: one truth value for each event of `x`, e.g. `labels == 3`. What else the two groups
-    differ in is part of the direction too. Kingma & Dhariwal, Glow (2018), section 6.2.
+    `has_attribute`: one truth value for each event of `x`, e.g. `labels == 3`. Other differences of the two groups
+    are part of the direction too. Kingma & Dhariwal, Glow (2018), section 6.2.
 
     Raises ValueError if either group is empty.
 
@@ -109,7 +109,7 @@ def manipulate(
     batch_size: int | None = None,
     check: str | bool = "warn",
 ) -> np.ndarray:
-    """`x` with z + amount * direction, for each amount: (len(amounts), n, *event).
+    """Return `x` with z + amount * direction, for each amount: (len(amounts), n, *event).
 
     An amount of 0 is `x` itself; with an `attribute_direction` 1 carries the mean without the attribute to the
     mean with it. (The published demo's slider goes from -1.6 to 1.6.)
@@ -148,10 +148,10 @@ def resample(
     batch_size: int | None = None,
     check: str | bool = "warn",
 ) -> np.ndarray:
-    """`x` with the latents of the chosen levels drawn anew, the others its own: (n, *event).
+    """Return `x` with the latents of the chosen levels drawn anew, the others its own: (n, *event).
 
     - `levels`: one number or several, in the order of `split_latents`: 0 leaves first and holds the
-      finest detail, -1 is the last, which holds what the image is of.
+      finest detail, -1 is the last, which holds the subject of the image.
     - `temperature`, `seed`: as for `flow.sample`; one temperature, or one for each level of the flow.
 
     Raises ValueError for a flow without levels, and for levels that it does not have.
@@ -177,7 +177,7 @@ def resample(
 
 
 def slerp(z0: Any, z1: Any, steps: int) -> np.ndarray:
-    """The arcs from each row of `z0` to that of `z1`: (steps, *z0.shape), the ends exactly as they are.
+    """Return the arcs from each row of `z0` to that of `z1`: (steps, *z0.shape), with the exact ends.
 
     z(t) = |z(t)| (cos(t a) u + sin(t a) v), a the angle between z0 and z1, u the direction of z0, and v that
     of the part of z1 across it; the length |z(t)| goes linearly from one to the other. For unit vectors it is
@@ -216,20 +216,20 @@ def _length(z):
 
 
 def _unit(z):
-    """Rows of length 1; rows of zeros stay what they are."""
+    """Return rows of length 1; rows of zeros stay zeros."""
     length = _length(z)
     return z / np.where(length > 0, length, 1)
 
 
 def _batch(flow, x):
-    """(`x` as numpy with a batch axis, whether it came without one)."""
+    """Return `x` as numpy with a batch axis, and True if it came without one."""
     x = ops.convert_to_numpy(x)
     single = x.shape == flow.event_shape
     return (x[None] if single else x), single
 
 
 def _decode(flow, z, context, batch_size, single, check):
-    """The data of latents (positions, n, *latent), each position with the same context."""
+    """Return the data of latents (positions, n, *latent), each position with the same context."""
     if context is not None:
         context = tree.map_structure(ops.convert_to_numpy, context)
         context = tree.map_structure(lambda c: np.tile(c, (len(z), *(1,) * (c.ndim - 1))), context)

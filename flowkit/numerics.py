@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 
 __all__ = [
     "arctan",
@@ -36,17 +36,17 @@ __all__ = [
 
 def arctan(x: Any) -> Any:
     """arctan x for each entry, between -pi/2 and pi/2."""
-    return backends.arctan(*_alike(x))
+    return engine.arctan(*_alike(x))
 
 
 def cos(x: Any) -> Any:
     """cos x for each entry."""
-    return backends.cos(*_alike(x))
+    return engine.cos(*_alike(x))
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """Running sums along `axis`; of all entries in one row if it is None."""
-    return backends.cumsum(x, axis=axis)
+    return engine.cumsum(x, axis=axis)
 
 
 def lgamma(x: Any) -> Any:
@@ -55,7 +55,7 @@ def lgamma(x: Any) -> Any:
     >>> round(float(lgamma(5.0)), 4)  # log(4!)
     3.1781
     """
-    return backends.lgamma(*_alike(x))
+    return engine.lgamma(*_alike(x))
 
 
 def log1mexp(x: Any) -> Any:
@@ -92,7 +92,7 @@ def logaddexp(x1: Any, x2: Any) -> Any:
 
 def matmul(x1: Any, x2: Any) -> Any:
     """The matrix product, as `keras.ops.matmul`."""
-    return backends.matmul(x1, x2)
+    return engine.matmul(x1, x2)
 
 
 def maximum(x1: Any, x2: Any) -> Any:
@@ -103,7 +103,7 @@ def maximum(x1: Any, x2: Any) -> Any:
 
 def mean(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean over `axis`, one or several; over all entries if it is None."""
-    return backends.mean(*_alike(x), axis=axis, keepdims=keepdims)
+    return engine.mean(*_alike(x), axis=axis, keepdims=keepdims)
 
 
 def minimum(x1: Any, x2: Any) -> Any:
@@ -133,17 +133,17 @@ def norm(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False
 
 def sin(x: Any) -> Any:
     """sin x for each entry."""
-    return backends.sin(*_alike(x))
+    return engine.sin(*_alike(x))
 
 
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)) for each entry, exact in both tails; `keras.ops` gives x beyond 20 on PyTorch."""
-    return backends.softplus(*_alike(x))
+    return engine.softplus(*_alike(x))
 
 
 def tanh(x: Any) -> Any:
     """tanh x for each entry."""
-    return backends.tanh(*_alike(x))
+    return engine.tanh(*_alike(x))
 
 
 def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Any, low: Any, high: Any) -> Any:
@@ -184,10 +184,10 @@ def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Any, low: Any, high
 
         return cut
 
-    with backends.no_grad():
+    with engine.no_grad():
         # The sign, then the exponent, then the digits.
-        bracket = backends.iterate(cut_at(geometric), 1 + exponent, (start, end))
-        low, high = backends.iterate(cut_at(arithmetic), 1 + mantissa, bracket)
+        bracket = engine.iterate(cut_at(geometric), 1 + exponent, (start, end))
+        low, high = engine.iterate(cut_at(arithmetic), 1 + mantissa, bracket)
     # A number for which `f` was asked, so inside of an open bracket.
     x = ops.stop_gradient(ops.where(low > start, low, high))
     # A Newton step of no length, but with its gradients. A slope of 0 must not make it 0 * inf.

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 
 
 def array(tensor):
@@ -23,4 +23,4 @@ def tensor(array, dtype):
 
 def precision(dtype):
     """A context in which the engine computes in `dtype`: JAX needs to be told of float64."""
-    return backends.float64() if dtype == "float64" else contextlib.nullcontext()
+    return engine.float64() if dtype == "float64" else contextlib.nullcontext()

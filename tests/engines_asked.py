@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 # is asked all. Where there is no mark JAX and TensorFlow are too, but for rooms that say nothing new on a third engine.
 ASKED = {"one_engine": 1, "two_engines": 2, "every_engine": 3}
 ROOMS_OF_TWO = {
-    *("cli", "convert", "data", "distributed", "objectives", "on_a_card", "play", "presets", "testing"),
+    *("app", "convert", "data", "distributed", "objectives", "on_a_card", "play", "presets", "testing"),
 }
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import graphlib
-import inspect
 from pathlib import Path
 
 import pytest
@@ -12,36 +11,14 @@ pytestmark = pytest.mark.one_engine
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
-# Each engine has a file for each, or uses that of `any`.
-TOPICS = (
-    "backprop",
-    "constants",
-    "convolution",
-    "dense",
-    "derivation",
-    "engine",
-    "export",
-    "gradients",
-    "group",
-    "inference",
-    "moves",
-    "numerics",
-    "parts",
-    "precision",
-    "recording",
-    "replicas",
-    "rows",
-    "steps",
-)
-
 # room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
     "contract": set(),
-    "numerics": {"backends"},
-    "transforms": {"contract", "numerics", "backends"},
-    "bijectors": {"contract", "numerics", "transforms"},
+    "numerics": {"engines"},
+    "transforms": {"contract", "numerics", "engines"},
+    "bijectors": {"contract", "numerics", "transforms", "engines"},
     "surjections": {"contract"},
-    "conditioners": {"contract", "numerics", "backends"},
+    "conditioners": {"contract", "numerics", "engines"},
     "distributions": {"contract", "numerics", "transforms"},
     "objectives": {"contract"},
     "flow": {
@@ -53,16 +30,17 @@ MAY_IMPORT = {
         "data",
         "distributed",
         "presets",
-        "backends",
+        "engines",
     },
     "presets": set(),
-    "distributed": {"contract", "backends"},
+    "distributed": {"contract", "engines"},
     "data": {"contract", "distributed"},
     "evaluation": {"flow", "bijectors", "contract", "distributions"},
     "diagnostics": {"flow", "bijectors", "contract", "distributions", "evaluation", "training"},
     "latent": {"flow", "bijectors", "contract", "data"},
     "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flow"},
     "convert": {
+        "contract",
         "transforms",
         "bijectors",
         "conditioners",
@@ -70,38 +48,28 @@ MAY_IMPORT = {
         "data",
         "flow",
         "zoo",
-        "backends",
+        "engines",
     },
-    "training": {"contract", "flow", "backends", "data", "distributed"},
-    "backends": set(),
-    "testing": {"numerics", "contract", "backends", "bijectors", "conditioners", "transforms"},
-    "recipes": {"contract", "zoo", "data", "training", "distributed"},
+    "training": {"contract", "flow", "engines", "data", "distributed"},
+    "engines": set(),
+    "testing": {
+        "numerics",
+        "contract",
+        "engines",
+        "bijectors",
+        "conditioners",
+        "distributions",
+        "transforms",
+    },
     "play": {"contract", "bijectors", "flow"},
     "_engine": set(),
     "_registration": set(),
     "_shipped": set(),
     "__init__": set(),
 }
-EVERYTHING = {*MAY_IMPORT, "cli"}
-MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT["cli"] = EVERYTHING
+MAY_IMPORT["app"] = {*MAY_IMPORT}
+MAY_IMPORT["__main__"] = MAY_IMPORT["recipes"] = {"app"}
 ALSO = {
-    "flowkit.bijectors.chain": {"backends"},  # gradients that save memory
-    "flowkit.bijectors.derivation": {"backends"},  # what an engine computes for all alike parts at once
-    "flowkit.bijectors.repeats": {"backends"},  # an engine that Keras would import to compare two layers
-    "flowkit.bijectors.autoregressive": {"backends"},  # whether gradients are needed
-    "flowkit.bijectors.one_after_another": {"backends"},  # a loop that compilers take for one
-    "flowkit.bijectors.block_autoregressive": {"backends"},  # as autoregressive
-    "flowkit.bijectors.residual": {"backends"},  # as one_after_another
-    "flowkit.bijectors.log_det_series": {"backends"},  # as one_after_another
-    "flowkit.transforms.affine": {"backends"},  # two functions of the same number, in one call
-    "flowkit.bijectors.coupling": {"backends"},  # sums that cost no more than their numbers
-    "flowkit.bijectors.multiscale": {"backends"},  # rearrangements that cost no more than their numbers
-    "flowkit.bijectors.flat_latents": {"backends"},  # as multiscale
-    "flowkit.bijectors.squeeze": {"backends"},  # as multiscale
-    "flowkit.bijectors.whitening": {"backends"},  # as coupling
-    "flowkit.bijectors.splits": {"backends"},  # a mask that compilers take for a constant
-    "flowkit.bijectors.unconstrain": {"backends"},  # as splits
     "flowkit.flow.saved": {"__init__"},  # its own version, which files are told
     "flowkit.presets.folder": {"__init__"},
     "flowkit.presets.hub": {"__init__"},
@@ -158,22 +126,22 @@ def test_no_room_looks_up():
     assert wrong == []
 
 
-def test_only_backends_imports_an_engine():
+def test_only_engines_imports_an_engine():
     wrong = [
         f"{name} -> {target}"
         for name in MODULES
         for target in imported(name)
-        if target.split(".")[0] in ENGINES and room(name) != "backends"
+        if target.split(".")[0] in ENGINES and room(name) != "engines"
     ]
     assert wrong == []
 
 
 def test_each_engine_file_imports_its_own_engine_and_no_other():
-    for engine in ENGINES - {"jaxlib"}:
-        for topic in TOPICS:
-            if f"flowkit.backends.{engine}.{topic}" in MODULES:
-                targets = {t.split(".")[0] for t in imported(f"flowkit.backends.{engine}.{topic}")}
-                assert targets & ENGINES == {engine}
+    for name in MODULES:
+        engine = name.rpartition(".")[2].partition("_")[0]
+        if room(name) == "engines" and not name.endswith("foreign_files"):  # any engine's, for any engine
+            found = {target.split(".")[0] for target in imported(name)} & ENGINES
+            assert found == ({engine} & ENGINES), name
 
 
 def test_the_contract_stands_on_keras_alone():
@@ -188,6 +156,7 @@ def test_the_contract_stands_on_keras_alone():
         "math",
         "numbers",
         "operator",
+        "types",
         "typing",
         "collections",
         "textwrap",
@@ -231,15 +200,9 @@ def test_each_folder_of_zoo_is_named_after_what_the_package_builds():
     assert folders <= defined
 
 
-def test_the_package_folder_backends_and_the_folder_backends_are_one_to_one():
-    folders = [path for path in (PACKAGE / "backends").iterdir() if (path / "__init__.py").is_file()]
-    files = {folder.name: {path.stem for path in folder.glob("[!_]*.py")} for folder in folders}
-    shared = files.pop("any")
-    coded = files.keys()
-    for own in files.values():
-        assert own <= set(TOPICS) <= own | shared
-    # Keras's numpy engine needs no environment of its own: it is there wherever JAX is.
-    assert coded - {"numpy"} == {path.name for path in (ROOT / "backends").iterdir() if path.is_dir()}
+def test_each_engine_that_trains_has_a_folder_that_says_how_to_install_it():
+    folders = {path.name for path in (ROOT / "backends").iterdir() if path.is_dir()}
+    assert folders == {name for name in ENGINES if f"flowkit.engines.{name}" in MODULES}
 
 
 def test_the_twins_of_the_package_hold_no_python():
@@ -247,33 +210,27 @@ def test_the_twins_of_the_package_hold_no_python():
         assert list((ROOT / folder).rglob("*.py")) == []
 
 
-def engine_functions(engine):
-    """name -> (arguments, first line of the docstring) of the public functions of one engine's files.
-
-    What they do not define is that of `any`.
-    """
-    found = {}
-    files = [f"flowkit.backends.{whose}.{topic}" for whose in ("any", engine) for topic in TOPICS]
-    for node in (node for file in files if file in MODULES for node in MODULES[file][1].body):
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            found[node.name] = (
-                ast.unparse(node.args),
-                inspect.cleandoc(ast.get_docstring(node)).split("\n")[0],
-            )
-    return found
+def methods(name, title):
+    """{name: arguments} of the methods of an engine's class; None for a function of another file."""
+    _, tree = MODULES[f"flowkit.engines.{name}"]
+    (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == title]
+    defined = {node.name: ast.unparse(node.args) for node in found.body if isinstance(node, ast.FunctionDef)}
+    taken = [node.targets[0].id for node in found.body if isinstance(node, ast.Assign)]
+    return defined | dict.fromkeys(taken)
 
 
-@pytest.mark.parametrize("engine", ["torch", "tensorflow", "numpy"])
-def test_the_engine_files_define_the_same_functions(engine):
-    functions, expected = engine_functions(engine), engine_functions("jax")
-    assert functions.keys() == expected.keys()
-    for name, (arguments, summary) in functions.items():
-        assert arguments == expected[name][0]
-        # What numpy cannot do says so in its place.
-        assert summary == expected[name][1] or (engine == "numpy" and summary.startswith("Not on numpy"))
-
-
-def test_backends_hands_on_every_engine_function():
-    _, tree = MODULES["flowkit.backends"]
-    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert engine_functions("jax").keys() <= names
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("torch", "TorchEngine"),
+        ("jax", "JaxEngine"),
+        ("tensorflow", "TensorFlowEngine"),
+        ("numpy", "NumpyEngine"),
+    ],
+)
+def test_an_engine_overrides_what_the_base_class_has_and_adds_nothing(name, title):
+    base = methods("base", "Engine")
+    for method, arguments in methods(name, title).items():
+        if method not in ("name", "supports_training", "Rows"):
+            assert method in base
+            assert arguments in (None, base[method]) or "**options" in arguments, method

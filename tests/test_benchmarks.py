@@ -9,20 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 
 ROOT = Path(__file__).parents[1]
 SIZES = ["size=4", "levels=1", "steps=1", "layers=1", "width=4", "batch=2", "features=4", "bins=2"]
 SMALLEST = ["--set", *SIZES, "many=3", "many_batch=2"]
 
 pytestmark = pytest.mark.skipif(
-    backends.name() not in ("torch", "jax"), reason="the benchmark measures torch and JAX"
+    engine.name not in ("torch", "jax"), reason="the benchmark measures torch and JAX"
 )
 
 
-on_torch = pytest.mark.skipif(
-    backends.name() != "torch", reason="once is enough: nothing of it is the engine's"
-)
+on_torch = pytest.mark.skipif(engine.name != "torch", reason="once is enough: nothing of it is the engine's")
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def released(monkeypatch):
 def speed(tmp_path, *arguments, repeats=1):
     """(what is printed, what is written) by the benchmark on the engine of this session."""
     file, kept = tmp_path / "speed.json", tmp_path / "released.json"
-    command = [sys.executable, ROOT / "benchmarks/speed.py", "--engine", backends.name(), *arguments]
+    command = [sys.executable, ROOT / "benchmarks/speed.py", "--engine", engine.name, *arguments]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])  # `tmp_path` first, for packages made up there
     done = subprocess.run(
         [*command, *SMALLEST, "--repeats", str(repeats), "--released", kept, "--json", file],
@@ -74,7 +72,7 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
     assert "| evaluation of 3 | sampling of 3 |" in printed
     lines = printed.splitlines()
     for name in ("floor", "flowkit"):  # in the comparison, and in first steps against depth
-        assert sum(line.startswith(f"| {backends.name()} | {name} |") for line in lines) == 2
+        assert sum(line.startswith(f"| {engine.name} | {name} |") for line in lines) == 2
     for head in (line for line in lines if line.startswith("| engine")):
         rule, *rows = lines[lines.index(head) + 1 : lines.index(head) + 4]
         assert {line.count("|") for line in (rule, *rows)} == {head.count("|")}
@@ -94,7 +92,7 @@ def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
     assert "| torch | flowkit |" in printed
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="both are there on JAX alone")
+@pytest.mark.skipif(engine.name != "jax", reason="both are there on JAX alone")
 def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
     asked = ["--contender", "twin", "flowkit 3 at once", "--at-once", "3"]
     printed, written = speed(tmp_path, "--preset", "small", "vectors", *asked)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from arrays import array, tensor
 
-from flowkit import backends
 from flowkit.bijectors import Coupling, LULinear
-from flowkit.bijectors.scales import raw_scale
+from flowkit.bijectors.weights import raw_scale
 from flowkit.conditioners import MLP
+from flowkit.engines import engine
 from flowkit.transforms import RationalQuadratic
 from flowkit.transforms.rational_quadratic import spline
 
@@ -20,7 +20,7 @@ X = 2.5 * RNG.normal(size=(60, 6))  # some of them beyond the splines
 
 @pytest.fixture(autouse=True)
 def in_float64():
-    with backends.float64():
+    with engine.float64():
         yield
 
 

@@ -3,8 +3,8 @@
 import keras
 import pytest
 
-from flowkit import backends
 from flowkit._engine import ENGINES, installed
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -56,7 +56,7 @@ def test_the_names_of_the_front_door_are_those_of_the_design(run_python):
         assert set(flowkit.__all__) <= set(dir(flowkit))
         for name in flowkit.__all__:
             getattr(flowkit, name)
-        print(flowkit.backends.name(), *[e for e in flowkit.backends.ENGINES if e in sys.modules])
+        print(flowkit.engines.engine.name, *[e for e in flowkit.engines.ENGINES if e in sys.modules])
         try:
             flowkit.Flwo
         except AttributeError as error:
@@ -101,8 +101,8 @@ def test_with_no_engine_the_first_use_names_the_extras(run_python, use):
             print(error)
     """
     message = run_python(source, hidden=ENGINES)
-    for engine in ENGINES:
-        assert f"pip install {engine}" in message
+    for name in ENGINES:
+        assert f"pip install {name}" in message
     assert "\n" not in message
 
 
@@ -137,10 +137,10 @@ def test_a_missing_engine_is_named_with_what_is_there_instead(run_python, engine
 
 
 def test_backends_says_what_is_there():
-    assert backends.name() == keras.backend.backend()
-    assert backends.version()[0].isdigit()
-    assert backends.devices()
-    assert (backends.name() in ENGINES) == backends.SUPPORTS_TRAINING
+    assert engine.name == keras.backend.backend()
+    assert engine.version()[0].isdigit()
+    assert engine.devices()
+    assert (engine.name in ENGINES) == engine.supports_training
 
 
 @pytest.mark.skipif(
@@ -150,8 +150,9 @@ def test_backends_says_what_is_there():
 def test_tensorflow_can_be_spared_and_layers_are_stored_all_the_same(run_python, engine):
     source = """
         import sys, keras
-        from flowkit import backends, bijectors
-        backends.spare_tensorflow()
+        from flowkit import bijectors, engines
+        from flowkit.engines import engine
+        engines.spare_tensorflow()
         layer = bijectors.ActNorm()
         assert bijectors.ActNorm.from_config(layer.get_config()).get_config() == layer.get_config()
         keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))

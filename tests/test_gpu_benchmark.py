@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowkit import backends, zoo
+from flowkit import zoo
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
 ROOT = Path(__file__).parents[1]
 H100 = "NVIDIA H100 80GB HBM3, 580.95.05, 81559 MiB\n"
 
-on_torch = pytest.mark.skipif(
-    backends.name() != "torch", reason="once is enough: nothing of it is the engine's"
-)
+on_torch = pytest.mark.skipif(engine.name != "torch", reason="once is enough: nothing of it is the engine's")
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from arrays import array, precision, tensor
 from keras import ops
 
-from flowkit import backends, numerics
+from flowkit import numerics
+from flowkit.engines import engine
 
 decimal.getcontext().prec = 400  # so that 1 + exp(-200) is not 1
 ROUNDINGS = 8  # of an engine's own functions, where those of the language leave one
@@ -90,7 +91,7 @@ def test_values_have_the_precision_of_their_type(case, dtype, compiled):
     expected = np.asarray(truth(*(x.astype("float64") for x in args)))
     with precision(dtype):
         if compiled:
-            function = backends.compile_fully(function, keras.layers.Identity())
+            function = engine.compile_fully(function, keras.layers.Identity())
         result = array(function(*(tensor(x, dtype) for x in args)))
     assert result.dtype == dtype
     assert result.shape == expected.shape
@@ -111,9 +112,9 @@ def test_gradients_are_those_of_the_values(case):
     def value(*args):
         return array(function(*(tensor(x, "float64") for x in args)))
 
-    with backends.float64():
+    with engine.float64():
         weight = RNG.uniform(0.5, 1.5, np.shape(value(*args)))
-        _, gradients = backends.gradients(
+        _, gradients = engine.gradients(
             lambda tensors: ops.sum(function(*tensors) * tensor(weight, "float64")),
             [tensor(x, "float64") for x in args],
         )
@@ -134,7 +135,7 @@ def test_integers_and_plain_numbers_become_floats(name):
     whole = function(ops.convert_to_tensor([1, 2], dtype="int32"))
     np.testing.assert_array_equal(array(whole), array(function(tensor([1, 2], "float32"))))
     assert array(whole).dtype == array(function(2)).dtype == array(function(2.0)).dtype == "float32"
-    with backends.float64():
+    with engine.float64():
         assert float(function(2)) == float(function(2.0)) == float(function(tensor(2, "float64")))
 
 
@@ -145,7 +146,7 @@ def test_integers_stay_integers_in_sums_and_products():
 
 
 def test_float64_prevails_over_float32_and_over_numbers():
-    with backends.float64():
+    with engine.float64():
         wide, narrow = tensor([[0.1]], "float64"), tensor([[0.1]], "float32")
         for function in (numerics.matmul, numerics.logaddexp, numerics.maximum):
             assert array(function(wide, narrow)).dtype == array(function(narrow, wide)).dtype == "float64"
@@ -153,7 +154,7 @@ def test_float64_prevails_over_float32_and_over_numbers():
 
 
 def gradients_at(function, *args, dtype="float32"):
-    value, gradients = backends.gradients(
+    value, gradients = engine.gradients(
         lambda tensors: ops.sum(function(*tensors)), [tensor(x, dtype) for x in args]
     )
     return float(value), [array(g).tolist() for g in gradients]

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from flowkit import data, recipes, training, zoo
-from flowkit.recipes.named_columns import by_place
+from flowkit.app.tables import by_place
 
 pytestmark = pytest.mark.one_engine
 
@@ -464,22 +464,27 @@ def test_classes_without_images_are_told_and_no_error(train, test, names, limit,
             images(20, 1),
             images(4, 3),
             [],
-            "expected test images like those to train on, 8x8x1, received 8x8x3",
+            "mine has images of 8x8x3, the flow was trained on 8x8x1",
         ),
-        (images(20, 1), images(4, 1, side=4), [], "8x8x1, received 4x4x1; data.size"),
+        (
+            images(20, 1),
+            images(4, 1, side=4),
+            [],
+            "images of 4x4x1, the flow was trained on 8x8x1: .*data.size and data.channels bring",
+        ),
         (images(20, 1), images(4, 1), ["model.data_levels=256", "model.n_bits=5"], None),
         (images(20, 2), images(4, 2), ["sampling.count=0"], None),
         (
             images(20, 1, labels=np.arange(20) % 3),
             images(4, 1, labels=np.arange(4)),
             ["model.num_classes=3"],
-            "model.num_classes = 3, but the test images of mine have labels up to 3",
+            "model.num_classes = 3, but mine has labels up to 3",
         ),
         (
             images(20, 1, labels=np.arange(20) % 3),
             images(4, 1),
             ["model.num_classes=3"],
-            "but the test images of mine have no labels",
+            "model.num_classes = 3, but mine has no labels",
         ),
     ],
 )
@@ -495,7 +500,7 @@ def test_what_only_the_end_reads_is_refused_before_training(train, test, changes
 
 def test_levels_that_the_data_do_not_have_are_refused_before_training():
     with pytest.raises(
-        recipes.RecipeError, match=r"model.data_levels = 20, but the images of digits have 17"
+        recipes.RecipeError, match=r"digits has 17 levels, the flow was trained on 20 \(model.data_levels\)"
     ):
         recipes.prepare(recipes.parse_recipe(GOOD, ["model.data_levels=20"]))
 

@@ -8,7 +8,8 @@ import pytest
 from arrays import array, precision, tensor
 from keras import ops
 
-from flowkit import backends, numerics
+from flowkit import numerics
+from flowkit.engines import engine
 
 NOISE = np.random.default_rng(0).normal(size=64)
 TINY = NOISE * 10.0 ** -np.sqrt(np.arange(64))
@@ -79,14 +80,14 @@ def test_no_number_is_nearer(case, dtype):
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_reach_y_and_what_f_closes_over(case):
     function, low, high, solutions, length = CASES[case]
-    with backends.float64():
+    with engine.float64():
         x, a = tensor(solutions, "float64"), np.full(solutions.shape, 1.5)
         y, log_slope = map(array, function(x, tensor(a, "float64")))
 
         def solve(y, a):
             return numerics.solve_increasing(lambda x: function(x, a), y, low, high)
 
-        _, gradients = backends.gradients(
+        _, gradients = engine.gradients(
             lambda tensors: ops.sum(solve(*tensors)), [tensor(y, "float64"), tensor(a, "float64")]
         )
         noise = 8 * np.finfo("float64").eps * (np.abs(y) / np.exp(log_slope) + np.abs(solutions))
@@ -107,14 +108,14 @@ def test_compiled_it_gives_the_same():
         return numerics.solve_increasing(lambda x: cube(x, a), y, -20.0, 20.0)
 
     eager = array(solve(y, a))
-    compiled = array(backends.compile_fully(solve, keras.layers.Identity())(y, a))
+    compiled = array(engine.compile_fully(solve, keras.layers.Identity())(y, a))
     np.testing.assert_array_max_ulp(compiled, eager, maxulp=4)
 
     def loss(tensors):
         return ops.sum(solve(*tensors))
 
-    _, gradients = backends.compile_gradients(loss)([y, a])
-    _, expected = backends.gradients(loss, [y, a])
+    _, gradients = engine.compile_gradients(loss)([y, a])
+    _, expected = engine.gradients(loss, [y, a])
     for one, other in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(array(one), array(other), rtol=1e-4)
 
@@ -142,7 +143,7 @@ def test_without_a_slope_values_and_gradients_are_finite():
     def level(x):  # 0 up to 1
         return ops.relu(x - 1), ops.log(ops.cast(x > 1, x.dtype))
 
-    value, (gradient,) = backends.gradients(
+    value, (gradient,) = engine.gradients(
         lambda tensors: ops.sum(numerics.solve_increasing(level, tensors[0], -5.0, 5.0)),
         [tensor([0.0], "float32")],
     )

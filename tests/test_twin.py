@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from arrays import array
 
-from flowkit import backends
+from flowkit.engines import engine
 
 IMAGES = {"size": 8, "levels": 2, "steps": 2, "width": 4, "batch": 4}
 VECTORS = {"features": 6, "layers": 3, "width": 5, "batch": 16}
 
-pytestmark = pytest.mark.skipif(backends.name() != "jax", reason="the twin is written in JAX")
+pytestmark = pytest.mark.skipif(engine.name != "jax", reason="the twin is written in JAX")
 
 
 @pytest.fixture

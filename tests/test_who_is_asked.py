@@ -37,7 +37,7 @@ def test_the_nearest_mark_says_how_many_are_asked_and_else_the_room():
     one, two, every = pytest.mark.one_engine, pytest.mark.two_engines, pytest.mark.every_engine
     assert asked(item(), item(two), item(one)) == [["jax", "tensorflow"], ["jax"], []]
     assert asked(item(every, one), item(one, every)) == [["jax", "tensorflow"], []]
-    of_two = "cli/test_a.py"
+    of_two = "app/test_a.py"
     assert asked(item(file=of_two), item(every, file=of_two)) == [["jax"], ["jax", "tensorflow"]]
 
 
@@ -87,11 +87,11 @@ def each_test(path):
                 yield node.name, [*texts(node.decorator_list, names), *around, names.get("pytestmark", "")]
 
 
-NAMED = re.compile(r"backends\.name\(\) (==|!=|in|not in) (.*)")
+NAMED = re.compile(r"engine\.name (==|!=|in|not in) (.*)")
 
 
 def skips(expression, engine):
-    """Whether a condition on `backends.name()` and nothing else is true of an engine; False for other conditions."""
+    """Whether a condition on `engine.name` and nothing else is true of an engine; False for other conditions."""
     found = NAMED.fullmatch(expression)
     if found is None:
         return False
@@ -107,7 +107,7 @@ def conditions(path):
     """{test: the conditions on which it is skipped}, of its marks and of an `if` with a skip in its body."""
     tree = ast.parse(path.read_text("utf-8"))
     found = {
-        name: re.findall(r"skipif\((backends\.name\(\)[^,]*(?:\([^)]*\))?), reason", " ".join(marks))
+        name: re.findall(r"skipif\((engine\.name[^,]*(?:\([^)]*\))?), reason", " ".join(marks))
         for name, marks in each_test(path)
     }
     for node in ast.walk(tree):
@@ -121,12 +121,12 @@ def conditions(path):
 
 
 def test_conditions_are_read():
-    assert [skips("backends.name() != 'jax'", engine) for engine in ("torch", "jax")] == [True, False]
-    assert [skips("backends.name() in ('torch', 'jax')", engine) for engine in ("jax", "tensorflow")] == [
+    assert [skips("engine.name != 'jax'", engine) for engine in ("torch", "jax")] == [True, False]
+    assert [skips("engine.name in ('torch', 'jax')", engine) for engine in ("jax", "tensorflow")] == [
         True,
         False,
     ]
-    assert not skips("backends.name() == other", "jax")
+    assert not skips("engine.name == other", "jax")
 
 
 def test_what_is_skipped_on_each_engine_that_is_asked_is_asked_of_another():
@@ -153,7 +153,7 @@ def test_what_one_engine_alone_can_answer_it_is_asked():
             near = [word for mark in marks for word in engines_asked.ASKED if f"mark.{word}" in mark]
             engines = engines_asked.ASKED[near[0]] if near else 2 if room in engines_asked.ROOMS_OF_TWO else 3
             for engine, least in (("jax", 2), ("tensorflow", 3)):
-                alone = rf"backends\.name\(\) != '{engine}'|engine_is\['{engine}'\]"
+                alone = rf"engine\.name != '{engine}'|engine_is\['{engine}'\]"
                 if any(re.search(alone, mark) for mark in marks):
                     seen += 1
                     if engines < least:

@@ -53,14 +53,17 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
     sleep 0.2 || true # a signal to all ends it as well, and the processes have a checkpoint to finish
     for rank in "${!started[@]}"; do
       if kill -0 "${started[rank]}" 2>/dev/null; then continue; fi
-      wait "${started[rank]}" || { code=$?; break; }
+      ended=0
+      wait "${started[rank]}" || ended=$?
       unset "started[$rank]"
+      if [ "$ended" -eq 0 ]; then continue; fi
+      if [ "$code" -eq 0 ]; then code=$ended; fi
+      case $ended in 2 | 130 | 143) ;; *) echo "launch.sh: process $rank of $PROCESSES has ended with code $ended" >&2 ;; esac
     done
   done
   if [ "$code" -ne 0 ]; then
-    case $code in 2 | 130 | 143) ;; *) echo "launch.sh: process $rank of $PROCESSES has ended, with code $code" >&2 ;; esac
-    # The others end by themselves; those that cannot, since they wait for it, are ended.
-    for _ in $(seq 150); do
+    # The others end by themselves. Kill those that do not, such as a stopped process.
+    for _ in $(seq 100); do
       if [ -z "$(jobs -pr)" ]; then break; fi
       sleep 0.1 || true
     done

@@ -4,34 +4,28 @@ from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
 from flowkit.bijectors.batchnorm import BatchNorm
+from flowkit.bijectors.bends import Planar, Radial, Sylvester
 from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.coupling import Coupling
-from flowkit.bijectors.elementwise import Elementwise
+from flowkit.bijectors.elementwise import Elementwise, Exp, Logit, Sigmoid, Softplus, Tanh
 from flowkit.bijectors.inverse import Inverse
-from flowkit.bijectors.linear import (
+from flowkit.bijectors.linear import LULinear, MatrixExponential
+from flowkit.bijectors.multiscale import MultiScale
+from flowkit.bijectors.on_columns import OnColumns
+from flowkit.bijectors.pointwise import Pointwise
+from flowkit.bijectors.rearrange import Flatten, Permute, Reshape, Squeeze
+from flowkit.bijectors.repeat import Repeat
+from flowkit.bijectors.residual import Residual
+from flowkit.bijectors.rotations import (
     CayleyRotation,
     HouseholderRotation,
-    LULinear,
-    MatrixExponential,
     QRLinear,
     SVDLinear,
     Woodbury,
 )
-from flowkit.bijectors.multiscale import MultiScale
-from flowkit.bijectors.on_columns import OnColumns
-from flowkit.bijectors.permute import Permute
-from flowkit.bijectors.planar import Planar
-from flowkit.bijectors.pointwise import Pointwise
-from flowkit.bijectors.radial import Radial
-from flowkit.bijectors.repeat import Repeat
-from flowkit.bijectors.reshape import Flatten, Reshape
-from flowkit.bijectors.residual import Residual
-from flowkit.bijectors.squash import Exp, Logit, Sigmoid, Softplus, Tanh
-from flowkit.bijectors.squeeze import Squeeze
 from flowkit.bijectors.standardize import Standardize
-from flowkit.bijectors.sylvester import Sylvester
 from flowkit.bijectors.unconstrain import Unconstrain
 
 __all__ = [

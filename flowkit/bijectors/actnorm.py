@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
 from flowkit.contract.arguments import Positive
+from flowkit.contract.shapes import channel_log_det
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from flowkit.bijectors.fixed import fixed_weight
-from flowkit.bijectors.places import channel_log_det
+from flowkit.bijectors.weights import fixed_weight
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import shown
+from flowkit.contract.shapes import channel_log_det
 
 
 def per_channel(given: Any, name: str) -> Any:

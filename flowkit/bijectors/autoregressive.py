@@ -6,15 +6,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
-from flowkit.bijectors.fixed import fixed_weight
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
+from flowkit.bijectors.weights import fixed_weight
 from flowkit.contract import ContractError, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
 from flowkit.contract.frozen import derive_from
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.transforms import Affine, Transform
 
 
@@ -135,4 +135,4 @@ class Autoregressive(Steered):
         def found(x):
             return self._moves.inverse(z, *self._prepare(x, context, derived))
 
-        return (find_in_passes if backends.records_gradients() else find_fixed_point)(found, z)
+        return (find_in_passes if engine.records_gradients() else find_fixed_point)(found, z)

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag, warn_of_constants
 from flowkit.contract.arguments import Fraction, Positive
+from flowkit.contract.shapes import channel_log_det
 from flowkit.numerics import mean
 
 

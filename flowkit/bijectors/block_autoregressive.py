@@ -8,10 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
+from flowkit.bijectors.bends import bend
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
-from flowkit.bijectors.planar import bend
-from flowkit.bijectors.scales import scale
+from flowkit.bijectors.weights import scale
 from flowkit.contract import Bijector, BijectorSpec, sum_event
 from flowkit.contract.arguments import Blocks, Count
 from flowkit.contract.conditioner import (
@@ -23,6 +22,7 @@ from flowkit.contract.conditioner import (
     refreshes,
     refuse_second_input,
 )
+from flowkit.engines import engine
 from flowkit.numerics import matmul, solve_increasing
 
 LEAK = 0.01
@@ -154,7 +154,7 @@ class BlockAutoregressive(Bijector):
             x = solve_increasing(along, z, -reach, reach)
             return x, -along(x)[1]
 
-        x, log_slope = (find_in_passes if backends.records_gradients() else find_fixed_point)(found, z)
+        x, log_slope = (find_in_passes if engine.records_gradients() else find_fixed_point)(found, z)
         return x, sum_event(log_slope)
 
     def _least_slope(self, layers):

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 
-from flowkit import backends
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import fold, run_units
 from flowkit.bijectors.replay import Drift, refuse_backprop, refuse_unrepeatable, replay
@@ -14,6 +13,7 @@ from flowkit.contract.arguments import one_of
 from flowkit.contract.frozen import freezes
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -104,7 +104,7 @@ class Chain(Bijector):
                 x, log_det = part.run(x, context, inverse=inverse, noise=share)
                 more = [log_det]
             log_dets += more
-        return x, backends.add_up(log_dets)
+        return x, engine.add_up(log_dets)
 
     # Noise
 

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.fixed import fixed_weight, rng
-from flowkit.bijectors.places import places
+from flowkit.bijectors.weights import fixed_weight, rng
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import Seed
+from flowkit.contract.shapes import places
 from flowkit.numerics import matmul
 
 

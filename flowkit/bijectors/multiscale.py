@@ -1,27 +1,97 @@
 """The multi-scale architecture: some latents leave early, the rest goes on."""
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import keras
+import numpy as np
+from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.composition import compose_scales
-from flowkit.bijectors.flat_latents import FlatLatents
 from flowkit.bijectors.levels import level_shapes
-from flowkit.bijectors.whitening import Whitening
-from flowkit.contract import FlowLayer
+from flowkit.contract import Bijector, ContractError, FlowLayer
 from flowkit.contract.arguments import Fraction, listed, words
 from flowkit.contract.conditioner import (
     LAYOUTS,
     adapt_conditioner,
+    ask_dealt,
     build_conditioner,
     refresh_conditioner,
     refreshes,
 )
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.transforms import Gaussian
+
+
+class Whitening:
+    """eps = (z - mean) exp(-logs) and its log-det, with (mean, logs) = prior(given); or, `inverse`, the way back."""
+
+    def __init__(self, layout: str, transform: Gaussian) -> None:
+        self.layout, self.transform = layout, transform
+
+    def __call__(self, z, prior, given, context, *, inverse):
+        if prior is None:
+            return z, 0.0
+        h = ask_dealt(prior, given, context, z.dtype, self.transform.parameters, self.layout)
+        prepared = self.transform.prepare(h)
+        z, log_slope = self.transform.run(z, prepared, inverse=inverse)
+        log_det = engine.row_sums(log_slope)
+        # The top prior answers once for the whole batch if nothing tells samples apart.
+        return z, log_det[0] if log_slope.shape[0] == 1 else log_det
+
+
+class FlatLatents(Bijector):
+    """The part of `MultiScale` that knows where each level's latents lie in (batch, dim)."""
+
+    event: tuple[int, ...]
+    latent_events: list[tuple[int, ...]]
+
+    def split_latents(self, z: Any) -> list[Any]:
+        """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
+        self._require_size()
+        parts, start = [], 0
+        for event in self.latent_events:
+            stop = start + math.prod(event)
+            parts.append(engine.reshape(z[:, start:stop], (-1, *event)))
+            start = stop
+        return parts
+
+    def join_latents(self, parts: Any) -> Any:
+        """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
+        self._require_size()
+        flat = [engine.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
+        if any(isinstance(part, np.ndarray) for part in flat):  # from `flow.encode`
+            return np.concatenate([ops.convert_to_numpy(part) for part in flat], axis=-1)
+        return engine.concatenate(flat)
+
+    def latent_rank(self, rank: int | None) -> int | None:
+        return 1
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
+        left = self.latent_events if built else [z[1:] for _, z in level_shapes(self, as_tuple(input_shape))]
+        return (input_shape[0], sum(map(math.prod, left)))
+
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+        self._require_size()
+        dim = self.compute_output_shape((None, *self.event))[1]
+        if tuple(latent_shape[1:]) != (dim,):
+            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
+            raise ContractError("event shape", self, expected=expected, received=received)
+        return (latent_shape[0], *self.event)
+
+    def _require_size(self):
+        if not hasattr(self, "event"):
+            raise ContractError(
+                "event shape",
+                self,
+                expected="to know the size of the data",
+                received="latents before any data",
+                hint="Call .build((None, height, width, channels)), or adapt or fit first.",
+            )
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -131,7 +201,7 @@ class MultiScale(FlatLatents):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, log_det = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = backends.concatenate([x, z])
+                x = engine.concatenate([x, z])
                 total = total + log_det
             x, log_det = scale.run(x, context, inverse=True, **given(shares.pop()))
             total = total + log_det
@@ -194,7 +264,7 @@ class MultiScale(FlatLatents):
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
                 z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
-                x = backends.concatenate([x, z])
+                x = engine.concatenate([x, z])
             share = given(shares.pop())
             scale.run_adapt_inverse(x, context, again, **share)
             x, _ = scale.run(x, context, inverse=True, **share)
@@ -210,4 +280,4 @@ class MultiScale(FlatLatents):
 
 def _halves(x):
     """The channels of `x` in two halves."""
-    return backends.cut(x, x.shape[-1] // 2)
+    return engine.cut(x, x.shape[-1] // 2)

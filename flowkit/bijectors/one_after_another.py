@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 
 
 def find_in_turn(z, transform, state, answer):
@@ -14,7 +14,7 @@ def find_in_turn(z, transform, state, answer):
     up: (batch, 1).
     """
     size = z.shape[-1]
-    entries = backends.Rows(range(1, size + 1))
+    entries = engine.Rows(range(1, size + 1))
     z = ops.transpose(z)
     given = entries.cut(z)
 
@@ -25,7 +25,7 @@ def find_in_turn(z, transform, state, answer):
         return k + 1, entries.written(x, k, found), log_slopes + log_slope, state
 
     start = 0, ops.zeros_like(z), ops.zeros_like(z[:1]), state
-    _, x, log_slopes, _ = backends.iterate(one_more, size, start)
+    _, x, log_slopes, _ = engine.iterate(one_more, size, start)
     return ops.transpose(x), ops.transpose(log_slopes)
 
 
@@ -36,13 +36,13 @@ def find_in_passes(found, z):
     otherwise may be without bound, and masked weights times infinity are NaN.
     """
     size = z.shape[-1]
-    places = backends.constant(np.arange, size, like=z)
+    places = engine.constant(np.arange, size, like=z)
 
     def one_more(state):
         x, known = state
         return ops.where(places <= known, found(x)[0], ops.zeros_like(x)), known + 1
 
-    x, _ = backends.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
+    x, _ = engine.iterate(one_more, size - 1, (ops.zeros_like(z), ops.zeros_like(places[0])))
     return found(x)
 
 
@@ -55,7 +55,7 @@ def find_fixed_point(found, z):
     by a pass, and from then on they wait as zeros.
     """
     size = z.shape[-1]
-    places = backends.constant(np.arange, size, like=z)
+    places = engine.constant(np.arange, size, like=z)
     zeros = ops.zeros_like(z)
 
     def one_more(state):
@@ -79,5 +79,5 @@ def find_fixed_point(found, z):
 
     column = zeros[:, :1]
     start = zeros, zeros, zeros, column, column > 0, column == 0
-    _, y, log_slope, *_ = backends.iterate(one_more, size + 1, start, alive=alive)
+    _, y, log_slope, *_ = engine.iterate(one_more, size + 1, start, alive=alive)
     return y, log_slope

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import derived_of, fold, run_units
 from flowkit.bijectors.replay import Drift, refuse_backprop, refuse_unrepeatable, replay, smallest
@@ -18,6 +18,7 @@ from flowkit.contract.frozen import apart, freezes, once
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -111,7 +112,7 @@ class Repeat(Bijector):
         return keras.saving.deserialize_keras_object(config, custom_objects=classes)
 
     def _block_config(self):
-        with backends.sparing_tensorflow():
+        with engines.sparing_tensorflow():
             return _fresh(keras.saving.serialize_keras_object(self.block))
 
     def _refuse_unstackable(self, x_shape, copies):
@@ -194,7 +195,7 @@ class Repeat(Bijector):
         rows, shape = self._rows(), as_tuple(x.shape)
         if noise is None:
             derived = self._derived(rows, shape, inverse)
-            if backends.scans() and not freezes():
+            if engine.scans() and not freezes():
                 return self._scan(rows.stacks, derived, x, context, inverse)
             own = split_copies(derived, self.n)
         else:
@@ -208,7 +209,7 @@ class Repeat(Bijector):
                 more = [log_det]
             log_dets += more
         self._keep(rows)
-        return x, backends.add_up(log_dets)
+        return x, engine.add_up(log_dets)
 
     @property
     def _units(self):
@@ -255,15 +256,15 @@ class Repeat(Bijector):
                 x, log_dets = run_units(self._units, _filled(derived, iter(tensors)), x, context, inverse)
             return x, sum(log_dets, 0.0)
 
-        return backends.scan(step, x, (stacks, _tensors(derived)), reverse=inverse)
+        return engine.scan(step, x, (stacks, _tensors(derived)), reverse=inverse)
 
-    def stretch(self) -> "backends.Stretch":
+    def stretch(self) -> "engines.Stretch":
         """The parts of the block, their variables and the values of all copies, for `replay`."""
         parts = smallest([self.block])
         stacks = {id(like): ops.convert_to_tensor(column) for like, column in self._pairs()}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
-        return backends.Stretch(parts, variables, values, self.n)
+        return engines.Stretch(parts, variables, values, self.n)
 
     def tell_drift(self, error: float) -> None:
         """Warn of an input that was rebuilt with this relative error."""
@@ -339,7 +340,7 @@ class Rows(keras.StatelessScope):
 
     def _values(self, place):
         if place not in self.unstacked:  # most weights are read for all copies at once, and never here
-            self.unstacked[place] = list(backends.unstack(self.stacks[place]))
+            self.unstacked[place] = list(engine.unstack(self.stacks[place]))
         return self.unstacked[place]
 
 
@@ -375,5 +376,5 @@ def _filled(nest, tensors):
 
 def split_copies(derived, n):
     """What is derived for all copies, as a list of what is derived for each."""
-    unstacked = [backends.unstack(tensor) for tensor in _tensors(derived)]
+    unstacked = [engine.unstack(tensor) for tensor in _tensors(derived)]
     return [_filled(derived, iter([rows[i] for rows in unstacked])) for i in range(n)]

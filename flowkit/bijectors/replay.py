@@ -5,11 +5,12 @@ import warnings
 
 import keras
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.contract import ContractError
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
 
 
 def refuse_backprop(chain):
@@ -58,12 +59,12 @@ def replay(owner, parts, x, context, inverse):
     stretches = [
         part.stretch()
         if hasattr(part, "stretch")
-        else backends.Stretch(
+        else engines.Stretch(
             [part], [part.variables], [[variable.value for variable in part.variables]], None
         )
         for part in parts
     ]
-    return backends.backprop(
+    return engine.backprop(
         stretches,
         x,
         context,

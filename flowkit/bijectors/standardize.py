@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.places import channel_log_det
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.columns import ColumnError
+from flowkit.contract.shapes import channel_log_det
 
 
 @keras.saving.register_keras_serializable("flowkit")

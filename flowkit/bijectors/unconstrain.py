@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, ContractError, Domain
 from flowkit.contract.arguments import shown
+from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, maximum, minimum
 from flowkit.transforms.rational_quadratic import wrapped
 
@@ -122,11 +122,11 @@ class Unconstrain(Elementwise):
 
     def _constant(self, function, x, *more):
         """Numbers of the columns, once on each device: a copy to it in each pass would cost more than the map."""
-        return backends.constant(function, self._bounds, *more, like=x)
+        return engine.constant(function, self._bounds, *more, like=x)
 
     def _turn(self, function, x, *more):
         """The same of circles."""
-        return backends.constant(function, self._turns, *more, like=x)
+        return engine.constant(function, self._turns, *more, like=x)
 
     def _sides(self, x):
         """Which columns are bounded below, above, and on both sides."""

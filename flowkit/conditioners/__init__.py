@@ -5,19 +5,13 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
-from flowkit.conditioners.angular_made import AngularMADE
-from flowkit.conditioners.angular_mlp import AngularMLP
+from flowkit.conditioners.context import StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
-from flowkit.conditioners.made import MADE
-from flowkit.conditioners.mlp import MLP
-from flowkit.conditioners.place_prior import PlacePrior
-from flowkit.conditioners.residual_made import ResidualMADE
-from flowkit.conditioners.residual_mlp import ResidualMLP
-from flowkit.conditioners.scaled_conv import ScaledConv
-from flowkit.conditioners.scaled_dense import ScaledDense
-from flowkit.conditioners.standardized_context import StandardizedContext
-from flowkit.conditioners.top_prior import TopPrior
+from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
+from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
+from flowkit.conditioners.priors import PlacePrior, TopPrior
+from flowkit.conditioners.scaled import ScaledConv, ScaledDense
 
 __all__ = [
     "MADE",

@@ -5,14 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit import backends
-from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.scaled_conv import ScaledConv
+from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword
 from flowkit.contract.frozen import derive_from
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -79,9 +79,9 @@ class ConvNet(Conditioner):
                 (layer["kernel"], layer["bias"])
                 for layer in (derived["first"], derived["second"], derived["last"])
             ]
-            return backends.convolve_in_turn(x, layers)
-        h = backends.rectify(self._add(self.first.call(x, derived["first"]), context))
-        return self.last.call(backends.rectify(self.second.call(h, derived["second"])), derived["last"])
+            return engine.convolve_in_turn(x, layers)
+        h = engine.rectify(self._add(self.first.call(x, derived["first"]), context))
+        return self.last.call(engine.rectify(self.second.call(h, derived["second"])), derived["last"])
 
     def _add(self, h, context):
         return h if context is None or self.bias is None else h + self.bias.call(context, rank=len(h.shape))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.context import ContextBias
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import Between0And1, ContextWord, Count, Widths, words
 from flowkit.contract.frozen import derive_from

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from flowkit import backends
 from flowkit.conditioners.dense import activate
+from flowkit.engines import engine
 
 
 class MADEInTurn:
@@ -21,8 +21,8 @@ class MADEInTurn:
         self.parameters = made.features // self.entries
         degrees = [made.layers[0].before, *(layer.after for layer in made.layers[:-1])]
         # What is known when entry k is to be answered for: of the data, then of each hidden layer.
-        self.rows = [backends.Rows(_not_above(range(self.entries), some)) for some in degrees]
-        self.answers = backends.Rows([(k + 1) * self.parameters for k in range(self.entries)])
+        self.rows = [engine.Rows(_not_above(range(self.entries), some)) for some in degrees]
+        self.answers = engine.Rows([(k + 1) * self.parameters for k in range(self.entries)])
 
     def derive(self):
         """What depends on weights alone: of each layer a kernel (units, units before) and a bias (units, 1)."""
@@ -47,7 +47,7 @@ class MADEInTurn:
         """(state, answer) for so many samples, asked and answered in `dtype`; answer(k, x, state) is (h, state).
 
         `x` is (entries, batch), of which the first k are known and the others any finite numbers; h, what is answered
-        for the next one, is (parameters, batch). k counts from 0 in a loop of `backends.iterate`.
+        for the next one, is (parameters, batch). k counts from 0 in a loop of `engine.iterate`.
         """
         own = self.made.compute_dtype
         kernels = [layer["kernel"] for layer in derived["layers"]]
@@ -68,7 +68,7 @@ class MADEInTurn:
                 heard = self.rows[i].known(units, k)
                 sums = self.made.skips and not i % 2  # a layer whose answer is added to what came before
                 place = None if sums or i == len(state) else rows.place(state[i], k)
-                h = backends.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k), place)
+                h = engine.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k), place)
                 if i == len(state):
                     return h if own == dtype else ops.cast(h, dtype), after
                 if sums:

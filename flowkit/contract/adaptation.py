@@ -3,7 +3,6 @@
 import warnings
 
 import keras
-import numpy as np
 from keras import ops
 
 from flowkit.contract.errors import ContractError, label
@@ -64,7 +63,7 @@ def _is_set(flag):
 def mark_adapted(layer):
     """Set all flags of `layer` and of the layers inside it: the statistics came with the weights."""
     for flag in adapted_flags(layer):
-        flag.assign(np.ones(flag.shape, "bool"))
+        flag.assign(ops.ones(flag.shape, "bool"))
 
 
 def refuse_unadapted(layer):

@@ -14,8 +14,6 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
-import numpy as np
-
 LARGEST = 2**20
 """The limit of a count that has none of its own: more would fail late, for lack of memory."""
 
@@ -196,7 +194,7 @@ def listed(kind: type, what: str) -> Rule:
 
 def truth(value: Any, name: str) -> bool:
     """Return `value` as a bool. Raises ValueError unless it is True or False."""
-    if not isinstance(value, bool | np.bool_):
+    if type(value).__name__ not in ("bool", "bool_"):  # the latter is numpy's
         raise ValueError(f"{name}: expected True or False, received {shown(value)}.")
     return bool(value)
 

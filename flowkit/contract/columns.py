@@ -1,4 +1,4 @@
-"""Columns of a table, and the error that says which of them cannot be taken."""
+"""The error for a column of a table that a layer cannot take."""
 
 import functools
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from flowkit.contract.errors import ContractError, label
 
 
 def column_name(index: int, names: Sequence[Any] | None = None) -> str:
-    """How an error calls a column: by its name if that is known, by its place otherwise.
+    """Return a column's name for an error, or its place without names.
 
     >>> column_name(1), column_name(1, ["age", "height"])
     ('column 1', "column 'height'")
@@ -17,9 +17,9 @@ def column_name(index: int, names: Sequence[Any] | None = None) -> str:
 
 
 class ColumnError(ContractError):
-    """A column that a layer cannot take: which (`column`, its place), and why (`fault`).
+    """Error for a column that a layer cannot take: its place (`column`), and the reason (`fault`).
 
-    A layer knows a column by its place. A flow that was fitted on a frame says it once more, with the name.
+    A layer knows a column by its place. A flow that was fitted on a frame raises `named` instead.
 
     >>> raise ColumnError("adapt", "standardize", 1, "a constant", expected="columns that vary").named(["age", "sex"])
     Traceback (most recent call last):
@@ -42,7 +42,7 @@ class ColumnError(ContractError):
         super().__init__(clause, bijector, expected=expected, received=received, hint=hint)
 
     def named(self, names: Sequence[Any] | None) -> "ColumnError":
-        """The same error, in which the column has its name."""
+        """Return the same error with the name of the column."""
         given: dict[str, Any] = {"expected": self.expected, "hint": self.hint, "names": names}
         return type(self)(self.clause, self.bijector, self.column, self.fault, **given)
 

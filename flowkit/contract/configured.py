@@ -4,7 +4,6 @@ import types
 from typing import Any, Self
 
 import keras
-import numpy as np
 
 from flowkit.contract.arguments import checked
 from flowkit.contract.one_line import arguments_of, one_line
@@ -50,7 +49,7 @@ def stored(value: Any) -> Any:
     if isinstance(value, list | tuple):  # Keras has a list of its own
         entries = [stored(entry) for entry in value]
         return tuple(entries) if isinstance(value, tuple) else entries
-    if isinstance(value, np.ndarray | np.generic):
+    if hasattr(value, "tolist"):  # an array, or a number out of one
         return value.tolist()
     if isinstance(value, types.FunctionType):
         return keras.activations.serialize(value)

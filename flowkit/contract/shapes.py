@@ -1,5 +1,6 @@
 """Event shapes: axis 0 is the batch, all other axes are the event."""
 
+import math
 import numbers
 from typing import Any
 
@@ -43,3 +44,13 @@ def context_shape(context):
     if context is None:
         return None
     return tree.map_structure(lambda t: as_tuple(ops.shape(t)), context)
+
+
+def places(shape):
+    """How many places an event of a (batch, *event) shape has: the product of its axes but the channels."""
+    return math.prod(shape[1:-1])
+
+
+def channel_log_det(log_scale, shape):
+    """sum over an event of a log-scale for each channel: every place of the event counts once."""
+    return places(shape) * ops.sum(log_scale, axis=-1)

@@ -1,17 +1,23 @@
 """Variables from the files in which they are found."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from flowkit.backends import read_tensorflow_checkpoint, read_torch_state
+from flowkit.convert.inventory import as_arrays
 from flowkit.data import MAX_BYTES
 from flowkit.data.bounded import FileError, regular_size
 from flowkit.data.numpy_file import NpzFile
+from flowkit.engines import read_tensorflow_checkpoint, read_torch_state
+from flowkit.flow.flow import Flow
+
+_ATOL, _RTOL = 1e-3, 1e-4  # of log-densities in float32: those of a Glow have five digits before the point
 
 
 def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
-    """Names -> arrays of an `.npz` file, a torch state dict (`.pt`, `.pth`) or a TensorFlow checkpoint.
+    """Return names -> arrays of an `.npz` file, a torch state dict (`.pt`, `.pth`) or a TensorFlow checkpoint.
 
     A checkpoint is named by its prefix (`model_best_loss.ckpt`, beside which lies
     `model_best_loss.ckpt.index`) or by its folder. bfloat16 becomes float32, which is exact. No file is trusted
@@ -35,6 +41,42 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
     if path.suffix in (".pt", ".pth"):
         return read_torch_state(path, max_bytes)
     return _read_npz(path, max_bytes)
+
+
+def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> Flow:
+    """Return `flow`, after its log-densities were compared with those in `check`, if it is not None.
+
+    `check` holds `rows`, the original's `log_prob` of them in nats, and `context` if the flow reads one, or is the path
+    of an .npz file of these. Rows are what the original is given, channels last, and no stored images: noise of
+    dequantisation differs. Raises ValueError with the largest difference.
+    """
+    if check is None:
+        return flow
+    given = as_arrays(read_variables(check) if isinstance(check, str | Path) else check)
+    if missing := {"rows", "log_prob"} - set(given):
+        raise ValueError(
+            f"check: expected rows and their log_prob, got no {' and no '.join(sorted(missing))}."
+        )
+    expected = given["log_prob"].astype("float64")
+    if not flow.built:  # its size was open until the first data
+        shape = (None, *given["rows"].shape[1:])
+        flow.build(shape if flow.num_classes is None else {"x": shape, "context": (None,)})
+    plain = flow if flow.dequantize is None else Flow(flow.bijector, base=flow.base)
+    scored = np.asarray(plain.log_prob(given["rows"], given.get("context")), "float64")
+    if scored.shape != expected.shape:
+        raise ValueError(
+            f"check: expected a log_prob for each of {len(scored)} rows, got shape {expected.shape}."
+        )
+    difference = np.abs(scored - expected)
+    wrong = ~(difference <= _ATOL + _RTOL * np.abs(expected))
+    if wrong.any():
+        row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
+        raise ValueError(
+            f"check: expected the log-densities of the original, got others in {wrong.sum()} of {len(wrong)} rows; the "
+            f"largest difference is {difference[row]:.4g} nats in row {row}, {scored[row]:.6g} in place of "
+            f"{expected[row]:.6g}. Pass the arguments that the original was made with, such as activation=."
+        )
+    return flow
 
 
 def _read_npz(path, max_bytes):

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flowkit.backends import plain_array
+from flowkit.engines import plain_array
 
 _SHOWN = 4  # of a long list of faults; the first ones tell what is wrong
 _AXES = {"weight": 2, "mask": 2, "bias": 1, "degrees": 1}  # of a linear layer
 
 
 def as_arrays(variables):
-    """A mapping of names to arrays or tensors, those of torch included, as numpy arrays. TypeError for what is none."""
+    """Return a mapping of names to arrays or tensors as numpy arrays; raise TypeError for anything else."""
     if not isinstance(variables, Mapping):
         raise TypeError(
             f"expected names and their arrays, such as model.state_dict(), received a {type(variables).__name__}"
@@ -21,12 +21,12 @@ def as_arrays(variables):
 
 
 def as_array(value):
-    """An array, or a tensor of torch or of another engine, as a numpy array."""
+    """Return an array, or a tensor of any engine, as a numpy array."""
     return plain_array(value, "a weight")
 
 
 def most_common(sizes, what):
-    """The size that most variables agree on, so that a single wrong one can be named. ValueError for none."""
+    """Return the size that most variables agree on, so that a single wrong one can be named; ValueError for none."""
     counts = Counter(sizes).most_common(1)
     if not counts:
         raise ValueError(f"expected {what}, received no variable that tells it")
@@ -47,7 +47,7 @@ def check_none_is_left_out(numbers, name):
 
 
 def linear_shapes(arrays, layers, kinds=("weight", "bias"), *, inputs=None, outputs_of=1):
-    """Name -> shape of the weights of linear layers that follow each other, and the inputs of the first.
+    """Return name -> shape of the weights of linear layers that follow each other.
 
     Sizes are those that most weights agree on. `inputs` overrules them; the last size is a multiple of `outputs_of`.
     """

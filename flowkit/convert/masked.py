@@ -1,12 +1,12 @@
-"""Masked networks of other libraries as a MADE or ResidualMADE: the same numbers, units in another order."""
+"""Networks of other libraries in ours: masked ones as a MADE or ResidualMADE, those of couplings as an MLP."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from flowkit.bijectors import Autoregressive
-from flowkit.conditioners import MADE, ResidualMADE
+from flowkit.bijectors import Autoregressive, Coupling
+from flowkit.conditioners import MADE, MLP, ResidualMADE
 from flowkit.transforms import Transform
 
 
@@ -30,7 +30,7 @@ def masked_layer(
     activation: str,
     places: Sequence[int] | None = None,
 ) -> tuple[Autoregressive, Callable[[], None]]:
-    """An `Autoregressive` layer and a function that fills it, once it is built, with the weights of a masked network.
+    """Return an `Autoregressive` layer, and a function that fills it, once built, with weights of a masked network.
 
     `order[k]` is the index of the entry that is the k-th to come. What the first kernel has beyond the entries is for
     the context. The network answers with the parameters of one entry side by side; `places` says which of them is
@@ -93,3 +93,40 @@ def masked_layer(
 def _require(name, holds):
     if not np.all(holds):
         raise ValueError(f"{name}: expected masks by which each entry hears those before it, as in a MADE")
+
+
+def coupling_layer(
+    kernels: list[np.ndarray],
+    biases: list[np.ndarray],
+    kept: np.ndarray,
+    transform: Transform,
+    activation: str,
+) -> tuple[Coupling, Callable[[], None]]:
+    """Return a `Coupling`, and a function that fills it, once built, with the weights of a perceptron.
+
+    Kernels are (units, units before), as in torch. The network there sees the entries that are `kept`, then the
+    context, and answers for the others with the parameters of one entry side by side. Here it sees zeros in the others
+    and answers for all, so that its first and last kernel have zeros there.
+    """
+    size, seen, count = len(kept), int(kept.sum()), transform.parameters
+    context = kernels[0].shape[1] - seen
+    conditioner = MLP(
+        [len(bias) for bias in biases[:-1]], activation=activation, context="required" if context else "none"
+    )
+    layer = Coupling(conditioner, transform, split=kept)
+    first = np.zeros((size, len(biases[0])))
+    first[kept] = kernels[0][:, :seen].T
+    last, bias = np.zeros((len(biases[-2]), size, count)), np.zeros((size, count))
+    last[:, ~kept] = kernels[-1].T.reshape(-1, size - seen, count)
+    bias[~kept] = biases[-1].reshape(size - seen, count)
+    values = [first, *(kernel.T for kernel in kernels[1:-1]), last.reshape(len(biases[-2]), -1)]
+
+    def fill():
+        denses = [*conditioner.hidden_layers, conditioner.last]
+        for own, kernel, shift in zip(denses, values, [*biases[:-1], bias.reshape(-1)], strict=True):
+            own.kernel.assign(kernel)
+            own.bias.assign(shift)
+        if context:
+            conditioner.bias.kernel.assign(kernels[0][:, seen:].T)
+
+    return layer, fill

@@ -1,26 +1,32 @@
 """Couplings and matrices of nflows."""
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 
 import numpy as np
 
 from flowkit.bijectors import Coupling, LULinear, OnColumns, Pointwise
 from flowkit.bijectors.conv1x1 import plu
-from flowkit.bijectors.scales import FLOOR, raw_scale
+from flowkit.bijectors.weights import FLOOR, raw_scale
 from flowkit.conditioners import ResidualMLP
-from flowkit.convert.nflows_inventory import blocks_of
 from flowkit.transforms import Additive, RationalQuadratic, ScaleShift, Transform
 
 SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))  # what flowkit adds to raw slopes, and nflows does not
 _CDF = tuple(f"unconditional_transform.unnormalized_{kind}" for kind in ("widths", "heights", "derivatives"))
 
-Own = Mapping[str, np.ndarray]
+Own = dict[str, np.ndarray]
 Made = tuple[list, Callable[[], None]]
 
 
+def blocks_of(own: Own, network: str) -> int:
+    """Return how many blocks a network has."""
+    found = [re.match(re.escape(network) + r"\.blocks\.(\d+)\.", key) for key in own]
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
+
+
 def linear_layer(name: str, own: Own) -> Made:
-    """An `LULinear` of the same matrix, and what fills it, of nflows' LULinear, QRLinear or SVDLinear.
+    """Return an `LULinear` with the matrix of nflows' LULinear, QRLinear or SVDLinear, and a function that fills it.
 
     Theirs multiplies columns, ours rows: it is theirs transposed, factored anew. Raises ValueError for a matrix that
     has a pivot below 1e-3, which ours cannot have.
@@ -56,7 +62,7 @@ def linear_layer(name: str, own: Own) -> Made:
 
 
 def _matrix(own, size):
-    """The matrix that columns are multiplied with: Q R, or U S V."""
+    """Return the matrix that columns are multiplied with: Q R, or U S V."""
     if "log_upper_diag" in own:
         upper = np.diag(np.exp(own["log_upper_diag"].astype("float64")))
         upper[np.triu_indices(size, 1)] = own["upper_entries"]
@@ -67,7 +73,7 @@ def _matrix(own, size):
 
 
 def _reflected(vectors):
-    """The matrix of reflections one after another, the first vector's first."""
+    """Return the matrix of reflections one after another, the first vector's first."""
     matrix = np.eye(vectors.shape[1])
     for v in vectors.astype("float64"):
         matrix = matrix - np.outer(v, v @ matrix) * (2 / (v @ v))
@@ -79,7 +85,7 @@ def _softplus(x):
 
 
 def spline(name: str, numbers: int, bound: float | None, bins: int | None) -> RationalQuadratic:
-    """The spline of a layer that has so many numbers for each entry.
+    """Return the spline of a layer with `numbers` parameters for each entry.
 
     Raises ValueError, with the name, if `bound` or `bins` is None, and for another number than a rational-quadratic
     spline with linear tails has: another kind of spline of as many bins, if they are 4 or more, has fewer or more.
@@ -100,7 +106,7 @@ def spline(name: str, numbers: int, bound: float | None, bins: int | None) -> Ra
 
 
 def coupling_layer(name: str, own: Own, activation: str, bound: float | None, bins: int | None) -> Made:
-    """A `Coupling` by a residual network, then the splines of what it keeps if there are some; and what fills them.
+    """Return a `Coupling` by a residual network, the splines of what it keeps, and a function that fills them.
 
     Raises ValueError, with the name, for transforms that are neither additive nor affine nor, given `bound` and `bins`,
     rational-quadratic splines with linear tails.
@@ -175,7 +181,7 @@ def _transform(name, count, bound, bins) -> Transform:
 
 
 def _dealt(raw, entries, transform):
-    """The network's last weights as (entries, parameters, ...): of affine couplings all shifts come first."""
+    """Return the network's last weights as (entries, parameters, ...): of affine couplings all shifts come first."""
     if isinstance(transform, RationalQuadratic):
         return raw.reshape(entries, transform.parameters, *raw.shape[1:]).copy()
     return np.moveaxis(raw.reshape(transform.parameters, entries, *raw.shape[1:]), 0, 1).copy()

@@ -7,21 +7,31 @@ import numpy as np
 from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
 from flowkit.contract.adaptation import mark_adapted
-from flowkit.convert.fold import conv, conv_zeros, kernel, plu_matrix, zero_padded
+from flowkit.convert.files import check_log_prob
 from flowkit.convert.inventory import as_array
 from flowkit.convert.openai import fill
-from flowkit.convert.published import separate_steps, step_slots
+from flowkit.convert.published import (
+    conv,
+    conv_zeros,
+    kernel,
+    plu_matrix,
+    separate_steps,
+    step_slots,
+    zero_padded,
+)
 from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
 
-def from_normflows(model: Any, *, n_bits: int | None = None) -> Flow:
-    """A `Flow` with the weights of a normflows `MultiscaleFlow` that is a Glow: the same densities.
+def from_normflows(model: Any, *, n_bits: int | None = None, check: Any = None) -> Flow:
+    """Return a `Flow` with the weights of a normflows `MultiscaleFlow` that is a Glow: the same densities.
 
     - `model`: levels of `GlowBlock`s and a `Squeeze` each, channel-wise merges, and as base densities
       `GlowBase`, `DiagGaussian` or `ClassCondDiagGaussian`; a `Shift` as its transform is understood.
     - `n_bits`: None takes inputs as that model does (but channels last); 1 to 8 takes images as stored,
       if the model was trained on images dequantised to [0, 1).
+    - `check`: {"rows": ..., "log_prob": ...} of the original, or an .npz file of these, to compare with. Rows are
+      channels last, in [-0.5, 0.5] if `n_bits` is given. ValueError with the largest difference.
 
     Its densities of split latents read nothing of what stays: `PlacePrior` and `TopPrior` say the same.
     All else becomes weights of the published model. Its latents are not whitened, flowkit's are:
@@ -58,11 +68,11 @@ def from_normflows(model: Any, *, n_bits: int | None = None) -> Flow:
     for prior, base in zip([*priors, top], bases, strict=True):
         _fill_prior(prior, base)
     mark_adapted(flow.bijector)
-    return flow
+    return check_log_prob(flow, check)
 
 
 def _levels(model):
-    """For each level, the one next to the data first, its (name, GlowBlock) in the order of data to latent."""
+    """Return each level's (name, GlowBlock), the level next to the data first, in the order of data to latent."""
     if type(model).__name__ != "MultiscaleFlow":
         raise ValueError(f"expected a MultiscaleFlow of normflows, received a {type(model).__name__}")
     for i, merge in enumerate(model.merges):
@@ -100,7 +110,7 @@ def _check_block(name, block):
 
 
 def _convs(name, block):
-    """The three (convolution, actnorm or None) of a block's network."""
+    """Return the three (convolution, actnorm or None) of a block's network."""
     convs = []
     for part in block.flows[0].flows[1].param_map.net:
         if hasattr(part, "kernel_size"):
@@ -174,7 +184,7 @@ def _fill_prior(prior, base):
 
 
 def _input_shape(bases):
-    """(height, width, channels) of the data, from the latents of the first level."""
+    """Return (height, width, channels) of the data, from the latents of the first level."""
     c, height, width = bases[0].shape
     return 2 * height, 2 * width, c // (4 if len(bases) == 1 else 2)
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from flowkit.bijectors import Conv1x1
 from flowkit.contract.adaptation import mark_adapted
+from flowkit.convert.files import check_log_prob
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.published import check_published, separate_steps, slots
 from flowkit.flow.flow import Flow
@@ -20,8 +21,10 @@ _IGNORED = re.compile(r"(?!model/)|.*/ExponentialMovingAverage(/|$)|model/classi
 _STEP = re.compile(r"model/(\d+)/(\d+)/(.+)")
 
 
-def from_openai(variables: Any, *, n_bits: int = 8, input_shape: Sequence[int] | None = None) -> Flow:
-    """A `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
+def from_openai(
+    variables: Any, *, n_bits: int | None = 8, input_shape: Sequence[int] | None = None, check: Any = None
+) -> Flow:
+    """Return a `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
 
     - `variables`: names (`model/0/0/actnorm_center/b`, ...) to arrays, as in `read_variables` or `np.load`.
       Levels, steps, width, image channels, coupling, permutation, the learned top prior and classes
@@ -31,6 +34,8 @@ def from_openai(variables: Any, *, n_bits: int = 8, input_shape: Sequence[int] |
       gives the model on inputs that are dequantised already, in [-0.5, 0.5].
     - `input_shape`: (height, width, channels). Weights belong to channels, so the size may stay open
       until the first data.
+    - `check`: {"rows": ..., "log_prob": ...} of the original, or an .npz file of these, to compare with. Rows are
+      channels last, in [-0.5, 0.5]. ValueError with the largest difference.
 
     Raises ValueError that names what is missing, mis-shaped or too much, with the expected shape.
 
@@ -47,11 +52,11 @@ def from_openai(variables: Any, *, n_bits: int = 8, input_shape: Sequence[int] |
         shown = ", ".join(list(variables)[:3]) or "none"
         raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
     options = _infer(arrays)
-    return make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False)
+    return check_log_prob(make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False), check)
 
 
 def to_openai(flow: Flow) -> dict[str, np.ndarray]:
-    """The weights of a Glow under the published names, numpy arrays: the inverse of `from_openai`.
+    """Return the weights of a Glow under the published names, numpy arrays: the inverse of `from_openai`.
 
     A PLU convolution is written as its product W. The number of bits and the size of the images are
     not part of the variables. Raises ValueError for a flow that the published code cannot express, or
@@ -72,7 +77,7 @@ def to_openai(flow: Flow) -> dict[str, np.ndarray]:
 
 
 def make(options, arrays, *, n_bits, input_shape, lu):
-    """A Glow of these options (those of `glow`, and `channels`) with these weights under the published names."""
+    """Return a Glow of these options (those of `glow`, and `channels`) with weights under the published names."""
     options = dict(options)
     channels = options.pop("channels")
     if input_shape is not None and (len(input_shape) != 3 or input_shape[-1] != channels):
@@ -117,7 +122,7 @@ def _value(target):
 
 
 def _infer(arrays):
-    """The options of `glow`, and the channels of the images."""
+    """Return the options of `glow`, and the channels of the images."""
     steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
     channels, widths, couplings = [], [], []
     for level, step, rest in steps:

@@ -1,11 +1,22 @@
-"""Which weight of a Glow has which name in the published code."""
+"""Glow's published code: which weight has which name there, and deviations of other implementations as its weights.
+
+Kernels come as torch keeps them, (out, in, h, w), and leave as (h, w, in, out). The published ones of
+3x3 have one more input channel, the edge, which is 1 on the ring that pads the image:
+
+- zeros around the image, and no edge: the edge's kernel is 0;
+- every channel padded with ones: the edge's kernel is the sum of the kernel over its input channels.
+"""
 
 import contextlib
+
+import numpy as np
 
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat, Squeeze
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.distributions import Normal
 from flowkit.transforms import Additive, Affine
+
+_STEPS = {(ActNorm, Conv1x1, Coupling), (ActNorm, Permute, Coupling)}
 
 
 @contextlib.contextmanager
@@ -22,7 +33,7 @@ def separate_steps(scales):
 
 
 def slots(bijector, steps):
-    """(published name, what holds the weight, published shape) for each weight of a Glow's `MultiScale`.
+    """Yield (published name, what holds the weight, published shape) for each weight of a Glow's `MultiScale`.
 
     `steps` are those of `separate_steps`. The holder is a variable, or a `Conv1x1`, whose matrix may be factored; both
     have `assign`.
@@ -42,7 +53,7 @@ def slots(bijector, steps):
 
 
 def step_slots(steps):
-    """As `slots`, of the steps alone."""
+    """Yield the `slots` of the steps alone."""
     for level, triples in enumerate(steps):
         for index, (actnorm, mix, coupling) in enumerate(triples):
             name, net, c = f"model/{level}/{index}", coupling.conditioner, actnorm.shift.shape[0]
@@ -59,7 +70,7 @@ def step_slots(steps):
 
 
 def _triples(scale, copies_of):
-    """The (actnorm, permutation, coupling) of a scale: what follows its squeeze."""
+    """Return the (actnorm, permutation, coupling) of a scale: what follows its squeeze."""
     parts = []
     for part in scale.parts[1:]:
         blocks = copies_of(part) if isinstance(part, Repeat) else [part]
@@ -128,15 +139,12 @@ def _differences(flow):
         yield "actnorms that have seen no data: adapt or fit it first"
 
 
-_STEPS = {(ActNorm, Conv1x1, Coupling), (ActNorm, Permute, Coupling)}
-
-
 def _is_squeeze(part):
     return type(part) is Squeeze and part.factor == 2
 
 
 def _kind(actnorm, mix, coupling):
-    """What must be the same at every step; None marks what the published code does not have."""
+    """Return what must be the same at every step; None marks what the published code does not have."""
     net = coupling.conditioner
     published = (
         actnorm.factor == 3
@@ -157,3 +165,50 @@ def _published_conv(conv):
     if type(conv) is not ScaledConv:
         return False
     return (conv.zeros, conv.kernel_size, conv.edge_bias, conv.factor) == (True, 3, True, 3)
+
+
+def kernel(weight):
+    """Return (out, in, h, w) as (h, w, in, out), in float64, in which all folding is done."""
+    return np.transpose(np.asarray(weight, "float64"), (2, 3, 1, 0))
+
+
+def zero_padded(kernel):
+    """Return the published kernel of a convolution that pads with zeros."""
+    return np.concatenate([kernel, np.zeros_like(kernel[:, :, :1])], axis=2)
+
+
+def one_padded(kernel):
+    """Return the published kernel of a convolution that pads every channel with ones."""
+    return np.concatenate([kernel, kernel.sum(axis=2, keepdims=True)], axis=2)
+
+
+def interleaving(first, second):
+    """Return the order of channels that interleaves two blocks of them: first[0], second[0], first[1], ..."""
+    return np.stack([first, second], axis=1).ravel()
+
+
+def conv(name, kernel, bias, logs=None):
+    """Return the published variables of a convolution followed by an actnorm: (conv + bias) exp(3 logs)."""
+    logs = np.zeros(kernel.shape[-1]) if logs is None else logs
+    return {
+        f"{name}/W": kernel,
+        f"{name}/actnorm_center/b": bias.reshape(1, 1, 1, -1),
+        f"{name}/actnorm_scale/logs": logs.reshape(1, 1, 1, -1),
+    }
+
+
+def conv_zeros(name, kernel, bias, logs=None):
+    """Return the published variables of the convolution that starts at zero: (conv + bias) exp(3 logs)."""
+    logs = np.zeros(kernel.shape[-1]) if logs is None else logs
+    return {
+        f"{name}/W": kernel,
+        f"{name}/b": bias.reshape(1, 1, 1, -1),
+        f"{name}/logs": logs.reshape(1, -1),
+    }
+
+
+def plu_matrix(p, lower, upper, sign, log_s):
+    """Return P (L + I) (U + diag(sign exp(log_s))), whatever L and U hold on the other side."""
+    p, lower, upper = (np.asarray(part, "float64") for part in (p, lower, upper))
+    diagonal = np.diag(np.asarray(sign, "float64") * np.exp(np.asarray(log_s, "float64")))
+    return p @ (np.tril(lower, -1) + np.eye(len(p))) @ (np.triu(upper, 1) + diagonal)

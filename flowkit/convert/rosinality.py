@@ -6,9 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.convert.fold import conv, conv_zeros, interleaving, kernel, one_padded, plu_matrix, zero_padded
+from flowkit.convert.files import check_log_prob
 from flowkit.convert.inventory import as_arrays, check_inventory, most_common
 from flowkit.convert.openai import make
+from flowkit.convert.published import (
+    conv,
+    conv_zeros,
+    interleaving,
+    kernel,
+    one_padded,
+    plu_matrix,
+    zero_padded,
+)
 from flowkit.flow.flow import Flow
 
 _STEP = re.compile(r"blocks\.(\d+)\.flows\.(\d+)\.(.+)")
@@ -16,13 +25,15 @@ _FACTORS = ("w_p", "u_mask", "l_mask", "l_eye", "w_l", "w_u")  # matrices; and v
 _DIAGONAL = ("s_sign", "w_s")
 
 
-def from_rosinality(state_dict: Any, *, n_bits: int = 5, input_shape: Sequence[int] | None = None) -> Flow:
-    """A `Flow` with the weights of rosinality's `Glow`: the same densities.
+def from_rosinality(
+    state_dict: Any, *, n_bits: int | None = 5, input_shape: Sequence[int] | None = None, check: Any = None
+) -> Flow:
+    """Return a `Flow` with the weights of rosinality's `Glow`: the same densities.
 
     - `state_dict`: that of the model, tensors or arrays; the `module.` that DataParallel puts before
       each name may stay.
     - `n_bits`: 5 is what that code trains with unless told otherwise; None takes inputs in
-      [-0.5, 0.5]. `input_shape`: as for `from_openai`.
+      [-0.5, 0.5]. `input_shape`, `check`: as for `from_openai`.
 
     All its deviations become weights of the published model: channels are dealt in another order, ones
     around the image become the edge's kernel, a scale of an actnorm its logarithm, and a negative one
@@ -43,7 +54,8 @@ def from_rosinality(state_dict: Any, *, n_bits: int = 5, input_shape: Sequence[i
             parts = {key.removeprefix(name): array for key, array in arrays.items() if key.startswith(name)}
             variables |= _step(f"model/{level}/{step}", parts, name, options["coupling"])
         variables |= _prior(arrays, level, top=level == options["levels"] - 1)
-    return make(options, variables, n_bits=n_bits, input_shape=input_shape, lu=bool(factored))
+    flow = make(options, variables, n_bits=n_bits, input_shape=input_shape, lu=bool(factored))
+    return check_log_prob(flow, check)
 
 
 def _step(name, parts, source, coupling):
@@ -93,7 +105,7 @@ def _prior(arrays, level, top):
 
 
 def _infer(arrays):
-    """The options of `glow` and the channels; and the steps, (level, step), whose convolution is factored."""
+    """Return the options of `glow` with the channels, and the (level, step) whose convolution is factored."""
     steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
     if not steps:
         shown = ", ".join(list(arrays)[:3]) or "none"
@@ -130,7 +142,7 @@ def _infer(arrays):
 
 
 def _expected(options, factored):
-    """Name -> shape of everything in the state dict of such a model."""
+    """Return name -> shape of everything in the state dict of such a model."""
     shapes, width = {}, options["width"]
     for level in range(options["levels"]):
         c = options["channels"] * 4 * 2**level

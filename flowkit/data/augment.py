@@ -3,7 +3,7 @@
 Published Glow shifts CIFAR-10 and MNIST by up to a tenth, crops LSUN at random, and leaves the others as they
 are; its optional "extra" level is `shift`, `flip` and `distort` together.
 
-Each is a function `(images, rng) -> images` that `batches(..., augment=)` calls with a NumPy generator of its
+Each returns a function `(images, rng) -> images` that `batches(..., augment=)` calls with a NumPy generator of its
 own for every batch, so that a run can be repeated and resumed. They move whole pixels, hence stay uint8:
 interpolation would smooth the noise that bits per dimension count.
 """
@@ -83,7 +83,7 @@ def crop(size):
 
 
 def corners(shape, size, rng):
-    """For each image of an array of `shape` the row and the column at which a square of side `size` begins."""
+    """Draw the rows and columns at which squares of side `size` begin, for an array of images of `shape`."""
     count, height, width = shape[:3]
     if size > min(height, width):
         raise ValueError(f"crop: expected images of at least {size}x{size}, received {width}x{height}.")
@@ -92,7 +92,7 @@ def corners(shape, size, rng):
 
 
 def cut(images, size, rows, columns):
-    """The square of side `size` that begins in each image at its row and column."""
+    """Return the square of side `size` that begins in each image at its row and column."""
     rows, columns = (start[:, None] + np.arange(size) for start in (rows, columns))
     return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
@@ -101,8 +101,8 @@ def distort(rotation=15, zoom=0.1, shear=0.02):
     """Turn each image about its centre, stretch and shear it a little; edges are repeated.
 
     Args:
-        rotation: by up to so many degrees.
-        zoom: height and width, each by a factor in 1 - zoom..1 + zoom.
+        rotation: the largest angle, in degrees.
+        zoom: height and width are each multiplied by a factor in 1 - zoom..1 + zoom.
         shear: each column is moved along itself by up to this share of its distance from the centre.
 
     Returns:
@@ -136,7 +136,7 @@ def distort(rotation=15, zoom=0.1, shear=0.02):
 
 
 def moved_by(images, matrices):
-    """The pixel at p, counted from the centre, is that nearest to `matrix @ p`, the edge's if that is outside."""
+    """Move pixels: the one at p, counted from the centre, becomes the nearest to `matrix @ p`, or the edge's."""
     count, height, width = images.shape[:3]
     centre = np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
     place = np.einsum("nij,jhw->nihw", matrices, np.indices((height, width)) - centre) + centre
@@ -146,6 +146,6 @@ def moved_by(images, matrices):
 
 
 def _moved(length, most, count, rng):
-    """For each image the positions along one axis to read from, `(count, length)`."""
+    """Draw the positions along one axis to read from for each image, `(count, length)`."""
     offsets = rng.integers(-most, most, endpoint=True, size=(count, 1))
     return np.clip(np.arange(length) + offsets, 0, length - 1)

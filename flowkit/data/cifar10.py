@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.data.bounded import FileError, check_shape, regular_size
+from flowkit.data.dataset import Found
 from flowkit.data.validate import validate_labels
 
 CLASSES = (
@@ -40,13 +41,14 @@ def find_cifar10(folder: Path) -> Path | None:
     return None
 
 
-def load_cifar10(folder: Path, split: str, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+def read_cifar10(folder: Path, split: str, max_bytes: int) -> Found:
     """Return 50,000 train or 10,000 test images, uint8 (n, 32, 32, 3), and their labels."""
     records = [_read(folder / name) for name in _FILES[split]]
     check_shape((sum(map(len, records)), _RECORD), 1, max_bytes, str(folder))
     joined = np.concatenate(records)
     images = joined[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return images, validate_labels(joined[:, 0], len(joined), name=str(folder))
+    labels = validate_labels(joined[:, 0], len(joined), name=str(folder))
+    return Found(images, labels, str(folder), whole=False, classes=CLASSES)
 
 
 def _read(path):

@@ -1,6 +1,6 @@
 """Cut a folder of photographs into small squares: `python -m flowkit.data.cut_photos FOLDER -o photos32.npz`.
 
-For natural images when no data set can be had. The squares are cut at random out of each photograph averaged
+For natural images without a data set. The squares are cut at random out of each photograph averaged
 down to a shorter side of 512 and of 256 pixels, which removes the blocks that JPEG leaves. Test squares come
 from photographs that no training square touches: those in sub-folders `train` and `test`, else a tenth by
 a hash of their names. Bits/dim depend on the photographs: compare only numbers of the same file.
@@ -19,14 +19,14 @@ SIDES = (512, 256)  # of the shorter side; one half of the squares each
 
 
 def cut(folder, split, count, size=32, seed=0):
-    """`count` squares, uint8 `(count, size, size, 3)`, about as many of each photograph, in random order.
+    """Return `count` squares, uint8 `(count, size, size, 3)`, about as many of each photograph, in random order.
 
     Raises:
         FileNotFoundError: if there are no images.
         ValueError: if an image cannot be read or is smaller than a square, or a split would be empty.
     """
     root, names, _ = image_names(Path(folder), split)
-    # Sorted, since the order of the names is random, and the seed should say all.
+    # Sorted, since the order of the names is random, and the seed should decide alone.
     photographs = [averaged(root / name, side) for name in sorted(names) for side in SIDES]
     rng = np.random.default_rng((seed, split == "test"))
     images = np.empty((count, size, size, 3), np.uint8)
@@ -43,7 +43,7 @@ def cut(folder, split, count, size=32, seed=0):
 
 
 def averaged(path, side):
-    """The photograph as uint8 pixels with a shorter side of `side`; a smaller one stays as it is."""
+    """Return the photograph as uint8 pixels with a shorter side of `side`; a smaller one is unchanged."""
     pixels = read_image(path, None, 3)
     height, width = pixels.shape[:2]
     factor = side / min(height, width)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,16 @@ from flowkit.data.lazy_images import LazyImages
 
 SPLITS = ("train", "test")
 _TEST_FRACTION = 0.1
+
+
+class Found(NamedTuple):
+    """Images as a reader returns them: an array, perhaps mapped from a file, and one label for each or None."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    name: str  # for errors
+    whole: bool  # without a split of its own
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

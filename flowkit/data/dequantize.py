@@ -1,4 +1,4 @@
-"""From whole pixel values to continuous ones and back."""
+"""Dequantisation: from whole pixel values to continuous ones and back."""
 
 import math
 from typing import Any
@@ -17,8 +17,8 @@ from flowkit.data.validate import validate_images
 class Dequantize(Surjection):
     """y = (floor(x / 2^(8 - n_bits)) + u) / levels - 1/2 with u ~ U[0, 1): onto [-1/2, 1/2).
 
-    `x` are whole values as stored, 0..255; `levels` = 2^n_bits is how many of them are told apart.
-    For data with another number of values give `levels` alone: digits are 0..16, `levels=17`.
+    `x` are whole values as stored, 0..255; `levels` = 2^n_bits of them are distinguished.
+    For data with another number of values pass only `levels`: digits are 0..16, `levels=17`.
     A density p of y gives `log P(x) >= E_u[log p(y)] - D ln(levels)`, D entries to an event
     (Theis, van den Oord & Bethge, 2016): `log_volume(D)` is that last term, in nats.
 
@@ -27,7 +27,7 @@ class Dequantize(Surjection):
     -log q(u | x) - D ln(levels) as its log-det (variational dequantisation: Ho et al., Flow++, 2019).
 
     A `Surjection`: u is its noise, `dequantize(x, noise=u)` gives (y, log_volume), and the way back takes y to the
-    stored value that it belongs to. Given to `Flow(dequantize=)` it checks the data and gives samples as uint8 too; at
+    stored value that it belongs to. In `Flow(dequantize=)` it also checks the data and makes samples uint8; at
     the start of a `Chain` it takes whole numbers in any dtype.
 
     Raises ValueError for `n_bits` outside 1..8 or `levels` below 2.
@@ -62,7 +62,7 @@ class Dequantize(Surjection):
 
     @property
     def step(self) -> float:
-        """The number of stored values that one level stands for: 2^(8 - n_bits)."""
+        """Return the number of stored values in one level: 2^(8 - n_bits)."""
         return self.stored_levels // self.levels
 
     noise_kind = "uniform"
@@ -87,20 +87,20 @@ class Dequantize(Surjection):
         return level * self.step, -self.log_volume(event_size(y.shape))
 
     def log_volume(self, size: int) -> float:
-        """-size ln(levels), in nats: from the density of y to the probability of x."""
+        """Return -size ln(levels), in nats: from the density of y to the probability of x."""
         return -size * math.log(self.levels)
 
     def as_stored(self, y: Any) -> Any:
-        """The stored values (uint8) that `y`, a numpy array, belongs to; the way back.
+        """Return the stored values (uint8) that `y`, a numpy array, belongs to; the way back.
 
-        What lies outside [-1/2, 1/2) takes the nearest value, and NaN takes 0.
+        Entries outside [-1/2, 1/2) become the nearest value, and NaN becomes 0.
         """
         y = np.nan_to_num(np.clip(np.asarray(y, np.float64), -0.5, 0.5), nan=-0.5)
         level = np.floor((y + 0.5) * self.levels)
         return (np.minimum(level, self.levels - 1) * self.step).astype(np.uint8)
 
     def validate(self, x: Any) -> Any:
-        """`x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""
+        """Return `x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""
         return validate_images(x, self.stored_levels)
 
     def get_config(self) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.data.bounded import MAX_BYTES, FileError, check_ratio, check_shape, regular_size
-from flowkit.data.dataset import split_rows
-from flowkit.data.lazy_images import LazyImages, images_of
+from flowkit.data.dataset import Found
 from flowkit.data.validate import validate_labels
 
 _GZIP = b"\x1f\x8b"
@@ -96,27 +95,23 @@ def has_idx(folder: Path) -> bool:
     return any(_find(folder, split, "images") for split in _PREFIX)
 
 
-def load_idx_folder(
-    folder: Path, split: str, max_bytes: int = MAX_BYTES, in_memory: bool = True
-) -> tuple[np.ndarray | LazyImages, np.ndarray]:
-    """Return images `(n, height, width, 1)` and labels `(n,)` of one split of an MNIST-style folder."""
-    images_path, labels_path = (_find(folder, split, kind, needed=True) for kind in ("images", "labels"))
-    images = images_of(read_idx(images_path, max_bytes), None, str(images_path), max_bytes, in_memory)
-    return images, validate_labels(read_idx(labels_path, max_bytes), len(images), name=str(labels_path))
+def read_idx_folder(folder: Path, split: str, max_bytes: int = MAX_BYTES) -> Found:
+    """Return images and labels of one split of an MNIST-style folder."""
+    images, labels = (_find(folder, split, kind, needed=True) for kind in ("images", "labels"))
+    return _read_both(images, labels, max_bytes, whole=False)
 
 
-def load_idx_file(
-    path: Path, split: str, max_bytes: int, in_memory: bool
-) -> tuple[np.ndarray | LazyImages, np.ndarray | None]:
-    """Return a 90/10 split of one IDX file of images, and the labels if the matching file lies beside it."""
-    array = read_idx(path, max_bytes)
+def read_idx_file(path: Path, max_bytes: int) -> Found:
+    """Return the images of one IDX file, and the labels if the matching file lies beside it."""
     twin = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    labels = None
-    if twin != path and twin.is_file():
-        labels = validate_labels(read_idx(twin, max_bytes), len(array), name=str(twin))
-    rows = split_rows(len(array), split, path)
-    images = images_of(array, rows, str(path), max_bytes, in_memory)
-    return images, None if labels is None else labels[rows]
+    return _read_both(path, twin if twin != path and twin.is_file() else None, max_bytes, whole=True)
+
+
+def _read_both(images_path, labels_path, max_bytes, whole):
+    images, labels = read_idx(images_path, max_bytes), None
+    if labels_path is not None:
+        labels = validate_labels(read_idx(labels_path, max_bytes), len(images), name=str(labels_path))
+    return Found(images, labels, str(images_path), whole)
 
 
 def _find(folder, split, kind, needed=False):

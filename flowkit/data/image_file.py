@@ -36,11 +36,11 @@ def read_image(
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(file, formats=_FORMATS)
-        with opened as image:
-            check_bytes(_PER_PIXEL * image.width * image.height, max_bytes, name)
-            image.load()
+        with opened:
+            check_bytes(_PER_PIXEL * opened.width * opened.height, max_bytes, name)
+            opened.load()
             # Cameras store how the picture was held beside the pixels.
-            image = ImageOps.exif_transpose(image)
+            image: Image.Image = ImageOps.exif_transpose(opened)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise FileError(
             f"{name}: expected an image of at most {Image.MAX_IMAGE_PIXELS:,} pixels, received a larger one. "

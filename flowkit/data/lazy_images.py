@@ -31,7 +31,7 @@ class LazyImages:
     ndim = 4
     __repr__ = one_line
 
-    def __init__(self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]) -> None:
         self._read = read
         self.shape = tuple(shape)
         self.dtype = np.dtype("uint8")

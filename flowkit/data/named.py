@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.idx import load_idx_folder
+from flowkit.data.idx import read_idx_folder
 
 EMBEDDED = Path(__file__).with_name("fashion_mnist.npz")
 # Of the bytes of train_images, train_labels, test_images and test_labels, in this order.
@@ -37,7 +37,7 @@ def load_embedded(split: str) -> tuple[np.ndarray, np.ndarray]:
         return arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int64)
 
 
-def load_full(split: str) -> tuple[np.ndarray, np.ndarray]:
+def load_full(split: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return 60,000 train or 10,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels."""
     if not FULL.is_dir():
         raise FileNotFoundError(
@@ -46,8 +46,7 @@ def load_full(split: str) -> tuple[np.ndarray, np.ndarray]:
             "train-images-idx3-ubyte.gz and the other three there, or load their folder by its "
             "path. The embedded part is `fashion-mnist`."
         )
-    images, labels = load_idx_folder(FULL, split)
-    return np.asarray(images), labels
+    return read_idx_folder(FULL, split)[:2]
 
 
 def load_digits(split: str) -> tuple[np.ndarray, np.ndarray]:

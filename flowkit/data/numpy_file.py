@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.data.bounded import MAX_BYTES, FileError, check_ratio, check_shape, regular_size
-from flowkit.data.dataset import split_rows
-from flowkit.data.lazy_images import LazyImages, images_of
+from flowkit.data.dataset import Found
 from flowkit.data.validate import validate_labels
 
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others unpack a block of any size at once
@@ -104,21 +103,16 @@ class NpzFile:
             raise _unreadable(where, error) from None
 
 
-def load_npy(
-    path: Path, split: str, max_bytes: int, in_memory: bool
-) -> tuple[np.ndarray | LazyImages, np.ndarray | None]:
-    """Return a 90/10 split of the images in an .npy file, and None for labels."""
+def read_npy(path: Path) -> Found:
+    """Return the images in an .npy file."""
     array = map_npy(path)
     if array.ndim == 0:
         raise FileError(f"{path}: expected one array of images, received a scalar. Save it with np.save.")
-    rows = split_rows(len(array), split, path)
-    return images_of(array, rows, str(path), max_bytes, in_memory), None
+    return Found(array, None, str(path), whole=True)
 
 
-def load_npz(
-    path: Path, split: str, key: str | None, max_bytes: int, in_memory: bool
-) -> tuple[np.ndarray | LazyImages, np.ndarray | None]:
-    """Return images and labels (or None) of one split of an .npz file; `key` selects one of several arrays.
+def read_npz(path: Path, split: str, key: str | None, max_bytes: int, in_memory: bool) -> Found:
+    """Return images and labels of one split of an .npz file, or of the whole; `key` selects one of several arrays.
 
     A `key` that is none of the known names is an array of images without labels.
     """
@@ -136,13 +130,11 @@ def load_npz(
         array = None if in_memory else arrays.mapped(images_key)
         if array is None or array.dtype != np.uint8:
             array = arrays[images_key]
-        name = f"{path}[{images_key}]"
-        rows = split_rows(len(array) if array.ndim else 0, split, path) if whole else None
-        images = images_of(array, rows, name, max_bytes, in_memory)
-        if labels_key not in arrays:
-            return images, None
-        labels = validate_labels(arrays[labels_key], len(array), name=f"{path}[{labels_key}]")
-        return images, labels if rows is None else labels[rows]
+        labels = None
+        if labels_key in arrays:
+            count = len(array) if array.ndim else 0
+            labels = validate_labels(arrays[labels_key], count, name=f"{path}[{labels_key}]")
+        return Found(array, labels, f"{path}[{images_key}]", whole)
 
 
 def _family(arrays, path, key):

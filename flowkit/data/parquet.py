@@ -2,13 +2,14 @@
 
 import importlib
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flowkit.data.bounded import FileError, check_bytes, check_shape, regular_size
-from flowkit.data.dataset import split_rows
+from flowkit.data.dataset import Found
 from flowkit.data.frame import Columns
 from flowkit.data.image_file import read_image, stack_images
 from flowkit.data.validate import validate_labels
@@ -46,17 +47,10 @@ def find_parquet(folder: Path, split: str) -> list[Path]:
     return []
 
 
-def load_images(
-    paths: list[Path],
-    split: str | None,
-    size: tuple[int, int] | None,
-    channels: int | None,
-    max_bytes: int,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the images in a column of encoded files, and the labels in a column of that name or None.
-
-    With a `split`, of each file the rows of a 90/10 split.
-    """
+def read_images(
+    paths: list[Path], size: tuple[int, int] | None, channels: int | None, max_bytes: int, *, whole: bool
+) -> Found:
+    """Return the images in a column of encoded files, and the labels in a column of that name or None."""
     encoded, names, labels = [], [], []
     for path in paths:
         polars, lazy = _scan(path, max_bytes)
@@ -73,21 +67,19 @@ def load_images(
             )
         label = next((name for name in _LABELS if name in schema), None)
         frame = _collect(polars, path, lazy.select([pictures[0], *([] if label is None else [label])]))
-        rows = np.arange(len(frame)) if split is None else split_rows(len(frame), split, path)
-        files = frame[pictures[0]].struct.field("bytes")
-        encoded += [files[int(row)] for row in rows]
-        names += [f"{path}, row {row}" for row in rows]
+        encoded.append(frame[pictures[0]].struct.field("bytes"))
+        names += [f"{path}, row {row}" for row in range(len(frame))]
         if label is not None:
-            labels.append(validate_labels(frame[label].to_numpy(), len(frame), name=f"{path}[{label}]")[rows])
+            labels.append(validate_labels(frame[label].to_numpy(), len(frame), name=f"{path}[{label}]"))
     images = stack_images(
         (
             read_image(io.BytesIO(file or b""), size, channels, max_bytes, name)
-            for file, name in zip(encoded, names, strict=True)
+            for file, name in zip(itertools.chain(*encoded), names, strict=True)
         ),
         names,
         max_bytes,
     )
-    return images, np.concatenate(labels) if labels else None
+    return Found(images, np.concatenate(labels) if labels else None, str(paths[0]), whole)
 
 
 def _scan(path, max_bytes):

@@ -4,20 +4,19 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
 from flowkit.data import cifar10, parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
-from flowkit.data.dataset import Dataset, check_split
-from flowkit.data.idx import has_idx, load_idx_file, load_idx_folder, looks_like_idx
+from flowkit.data.dataset import Dataset, Found, check_split, split_rows
+from flowkit.data.idx import has_idx, looks_like_idx, read_idx_file, read_idx_folder
 from flowkit.data.image_file import check_size, convert_channels, resize_arrays
 from flowkit.data.image_folder import SUFFIXES, load_image_folder
-from flowkit.data.lazy_images import LazyImages
+from flowkit.data.lazy_images import LazyImages, images_of
 from flowkit.data.named import NAMES
-from flowkit.data.numpy_file import load_npy, load_npz
+from flowkit.data.numpy_file import read_npy, read_npz
 
 
 def load(
@@ -80,21 +79,20 @@ def load(
     if limit is not None:
         limit = whole_number(limit, "limit", least=1)
     max_bytes = whole_number(max_bytes, "max_bytes", least=1)
-    levels, classes, name = 256, None, str(source)
+    levels, name = 256, str(source)
     if isinstance(source, str) and source in NAMES:
         load_split, levels, classes = NAMES[source]
-        images, labels = load_split(split)
+        found = Found(*load_split(split), name, whole=False, classes=classes)
     elif isinstance(source, str | os.PathLike):
         path, key = existing_path(source)
         if not path.is_dir():
-            images, labels = _load_file(path, split, key, size, channels, max_bytes, in_memory)
-        elif found := cifar10.find_cifar10(path):
-            images, labels = cifar10.load_cifar10(found, split, max_bytes)
-            classes = cifar10.CLASSES
+            found = _read_file(path, split, key, size, channels, max_bytes, in_memory)
+        elif place := cifar10.find_cifar10(path):
+            found = cifar10.read_cifar10(place, split, max_bytes)
         elif has_idx(path):
-            images, labels = load_idx_folder(path, split, max_bytes, in_memory)
+            found = read_idx_folder(path, split, max_bytes)
         elif files := parquet.find_parquet(path, split):
-            images, labels = parquet.load_images(files, None, size, channels, max_bytes)
+            found = parquet.read_images(files, size, channels, max_bytes, whole=False)
         else:
             images, labels, classes = load_image_folder(
                 path, split, size, channels, limit, max_bytes, in_memory
@@ -105,7 +103,11 @@ def load(
             f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
             "flowkit.data.validate_images, or straight to Flow.fit."
         )
+    rows = split_rows(len(found.images), split, found.name) if found.whole else None
+    labels = found.labels if rows is None or found.labels is None else found.labels[rows]
     labels = None if labels is None else labels[:limit]
+    images, classes = images_of(found.images, rows, found.name, max_bytes, in_memory), found.classes
+    del found  # the whole, before as much again is taken
     if isinstance(images, LazyImages):
         images = images.mapped(lambda some: _brought(some, size, channels, name), limit)
     else:
@@ -121,20 +123,20 @@ def _brought(images, size, channels, name):
     return np.ascontiguousarray(resize_arrays(convert_channels(images, channels, name), size, name))
 
 
-def _load_file(path, split, key, size, channels, max_bytes, in_memory) -> Any:
+def _read_file(path, split, key, size, channels, max_bytes, in_memory):
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return load_npy(path, split, max_bytes, in_memory)
+        return read_npy(path)
     if suffix == ".npz":
-        return load_npz(path, split, key, max_bytes, in_memory)
+        return read_npz(path, split, key, max_bytes, in_memory)
     if suffix == ".parquet":
-        return parquet.load_images([path], split, size, channels, max_bytes)
+        return parquet.read_images([path], size, channels, max_bytes, whole=True)
     if suffix in SUFFIXES:
         raise FileError(
             f"{path}: expected a folder of images, received a single image. Pass the folder it lies in."
         )
     if looks_like_idx(path):
-        return load_idx_file(path, split, max_bytes, in_memory)
+        return read_idx_file(path, max_bytes)
     if suffix in (".pkl", ".pickle"):
         raise FileError(
             f"{path}: expected arrays or images, received a pickle, which could run any code. Save its arrays with "

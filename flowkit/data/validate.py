@@ -14,14 +14,14 @@ def validate_images(x: Any, levels: int = 256, name: str = "images") -> np.ndarr
     Args:
         x: array or tensor of shape `(n, height, width, channels)`; `(n, height, width)` gets a
             channel axis. Integers, or floats that are all whole numbers.
-        levels: how many values a pixel can take, 2..256; values must lie in `0..levels-1`.
-        name: what to call the array in an error.
+        levels: the number of values that a pixel can take, 2..256; values must lie in `0..levels-1`.
+        name: the name of the array in an error.
 
     Returns:
         uint8 array of shape `(n, height, width, channels)`.
 
     Raises:
-        ValueError: if `x` is anything else. One line: what was expected, what came, what to do.
+        ValueError: if `x` is anything else. One line: what was expected, what was received, what to do.
 
     Example:
         >>> validate_images(np.full((2, 4, 4), 255.0)).shape
@@ -43,7 +43,7 @@ def validate_labels(labels: Any, count: int | None, name: str = "labels") -> np.
     Args:
         labels: shape `(count,)` or `(count, 1)`, integers or whole floats.
         count: the number of images.
-        name: what to call the array in an error.
+        name: the name of the array in an error.
 
     Returns:
         int64 array of shape `(count,)`.
@@ -91,7 +91,7 @@ def _as_array(x, name):
 
 
 def with_channels(x, name):
-    """`x` as `(n, height, width, channels)`; a ValueError that says what it seems to be if it is not."""
+    """Return `x` as `(n, height, width, channels)`; ValueError, with a guess of what it is, for other shapes."""
     shape = x.shape
     if x.ndim == 3 and shape[-1] in (1, 3) and shape[0] > 4:
         raise ValueError(
@@ -152,13 +152,13 @@ def _as_uint8(x, levels, name):
 
 
 def _parts(x):
-    """All numbers of `x`, a few at a time: a comparison of all would take as much memory again."""
+    """Yield all numbers of `x`, a few at a time: comparing all at once would take as much memory again."""
     flat = x.reshape(-1, order="A")
     return (flat[start : start + _AT_ONCE] for start in range(0, len(flat), _AT_ONCE))
 
 
 def _unscale(low, high, levels):
-    """The advice for floats with fractions: how they were probably scaled, and the way back."""
+    """Say how floats with fractions were probably scaled, and how to undo it."""
     top = levels - 1
     if low >= 0 and high <= 1:
         return f'They look scaled to 0..1: pass (x * {top}).round().astype("uint8").'

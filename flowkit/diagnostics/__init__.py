@@ -1,15 +1,13 @@
-"""Is a flow any good? Each diagnostic is a function that gives a `Finding`; `report` asks all that apply."""
+"""Diagnostics of a flow: each is a function that returns a `Finding`; `report` runs all that apply."""
 
 from flowkit.diagnostics.calibration import calibration
 from flowkit.diagnostics.coverage import coverage
-from flowkit.diagnostics.finding import Finding
-from flowkit.diagnostics.holm import holm
+from flowkit.diagnostics.finding import Finding, holm
 from flowkit.diagnostics.level_shares import level_shares
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.normality import normality
-from flowkit.diagnostics.outliers import outliers
+from flowkit.diagnostics.outliers import likelihood_ratio, outliers, typicality
 from flowkit.diagnostics.round_trip import round_trip
-from flowkit.diagnostics.scores import likelihood_ratio, typicality
 from flowkit.diagnostics.whole_report import Report, report
 
 __all__ = [

@@ -5,9 +5,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.drawing import GREY, blank
-from flowkit.diagnostics.finding import Finding
-from flowkit.diagnostics.holm import holm
+from flowkit.diagnostics.finding import Finding, band_plot, holm
 from flowkit.evaluation import rank_band, ranks, uniformity
 from flowkit.flow.flow import Flow
 
@@ -24,20 +22,20 @@ def calibration(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
-    """Whether each entry of x_i ranks evenly among draws from p(x | context_i): `flowkit.evaluation.ranks`.
+    """Test if each entry of x_i ranks evenly among draws from p(x | context_i): `flowkit.evaluation.ranks`.
 
     An entry's p-value is that of `flowkit.evaluation.uniformity`, and all are adjusted by Holm's method, so that a
-    right flow fails with a chance of at most `level`. No p-value is below 1/2001, so of more than 2,000 `level` entries
-    none could fail.
+    right flow fails with a chance of at most `level`. No p-value is below 1/2001, so with more than 2,000 `level`
+    entries none could fail.
 
-    Raises ValueError for a flow that reads no context, and for so many entries. Talts, Betancourt, Simpson, Vehtari &
-    Gelman, Validating Bayesian Inference Algorithms with Simulation-Based Calibration (2018).
+    Raises ValueError for a flow that reads no context, and for more entries than that. Talts, Betancourt, Simpson,
+    Vehtari & Gelman, Validating Bayesian Inference Algorithms with Simulation-Based Calibration (2018).
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
     >>> from flowkit.conditioners import MLP
     >>> from flowkit.distributions import Normal
-    >>> flow = Flow(Scale(0.0), base=Normal(conditioner=MLP([8])))  # at its start it answers N(0, 1) to all
+    >>> flow = Flow(Scale(0.0), base=Normal(conditioner=MLP([8])))  # before training it is N(0, 1) for any context
     >>> rng = np.random.default_rng(0)
     >>> context, x = rng.normal(size=(2, 300, 1))
     >>> flow.build({"x": (None, 1), "context": (None, 1)})
@@ -74,21 +72,19 @@ def calibration(
 
 
 def most_entries(level: float) -> int:
-    """How many entries can be tested at a level: of more not even the least p-value, 1/2001, would be below it."""
+    """Return the most entries that can be tested at a level: with more, the least p-value, 1/2001, is above it."""
     return int(2_000 * level)
 
 
 def _draw(found, draws, level):
-    u, lower, upper = rank_band(len(found), draws=draws, level=1 - level)
-    figure = blank(5, 4)
-    axes = figure.add_subplot(xlabel="rank / draws", ylabel="share of ranks at most that, less what is even")
-    axes.fill_between(
-        u, lower - u, upper - u, color=GREY, alpha=0.3, label=f"{1 - level:.0%} band of one entry"
+    shares = {
+        f"entry {entry}": (found[:, entry, None] <= np.arange(draws + 1)).mean(axis=0)
+        for entry in range(min(10, found.shape[1]))
+    }
+    return band_plot(
+        rank_band(len(found), draws=draws, level=1 - level),
+        shares,
+        f"{1 - level:.0%} band of one entry",
+        "rank / draws",
+        "share of ranks at most that, less what is even",
     )
-    for entry in range(min(10, found.shape[1])):
-        share = (found[:, entry, None] <= np.arange(draws + 1)).mean(axis=0)
-        axes.plot(u, share - u, linewidth=1, label=f"entry {entry}")
-    axes.axhline(0, color="black", linewidth=0.8, linestyle="--")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
-    return figure

@@ -1,4 +1,4 @@
-"""Whether regions of highest density hold as many of the data as they should."""
+"""Coverage: the share of the data in regions of highest density."""
 
 import functools
 import math
@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.drawing import BLUE, GREY, blank
-from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.finding import Finding, band_plot
 from flowkit.evaluation import rank_band
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 
-_CELLS = 100  # the levels that are looked at
-_SETS = 2_000  # drawn by chance, to know how far a right flow goes
+_CELLS = 100  # levels that are compared
+_SETS = 2_000  # drawn by chance, to find how far a right flow goes
 _NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32
 
 
@@ -29,20 +28,20 @@ def coverage(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
-    """C(u), the share of `x` that lies in the region of highest density which holds u of the flow's mass, for all u.
+    """Compare C(u), the share of `x` in the region of highest density that holds u of the flow's mass, with u.
 
     A row lies in the region of u if at most a share u of draws has a higher density: where log p(x) ranks among log p
-    of draws says it, in one dimension or thousands. C(u) = u if the flow is right. It is below if the flow is too
+    of draws decides it, in one dimension or thousands. C(u) = u if the flow is right. It is below if the flow is too
     narrow, or has mass where there are no data; above if it is too wide.
 
     Without a context, the rows are ranked among the same `samples`; with one, each among `draws` of its own density. A
     right flow stays within the band, everywhere at once, with probability `level`, which counts the
-    chance in the samples as well as that in the rows. Rows of equal density are ordered by chance; one whose density
-    is no number (NaN) counts as 0.
+    chance in the samples as well as that in the rows. Rows of equal density are ordered by chance; a density of NaN
+    counts as 0.
 
-    It sees density alone: what a flow moves to another place of the same density passes. Raises ValueError for a level
-    that is not between 0 and 1. Hermans et al., A Crisis In Simulation-Based Inference? (2022), for
-    expected coverage.
+    It depends on the density alone: mass that a flow moves to another place of the same density passes. Raises
+    ValueError for a level that is not between 0 and 1. Hermans et al., A Crisis In Simulation-Based Inference?
+    (2022), for expected coverage.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
@@ -91,13 +90,19 @@ def coverage(
             "upper": upper.tolist(),
         },
         passed,
-        lambda: _draw(u, share, lower, upper, level),
+        lambda: band_plot(
+            (u, lower, upper),
+            {"data": share},
+            f"{level:.0%} band",
+            "mass of the region of highest density",
+            "share of the data in it, less that mass",
+        ),
     )
 
 
 @functools.lru_cache(maxsize=16)
 def band(n: int, samples: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(u, lower, upper): between which C(u) of n rows stays for all u at once, ranked among the same `samples`.
+    """Return (u, lower, upper), where C(u) of n rows ranked among the same `samples` stays for all u at once.
 
     The mass between order statistics of m samples follows a Dirichlet distribution of ones, so the counts of n rows
     between them are Dirichlet-multinomial, whatever the density is. The band is
@@ -122,7 +127,7 @@ def band(n: int, samples: int, level: float) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _ranks(found, drawn, rng):
-    """How many of the draws have a higher density than each row; those equal by chance. `drawn` is (m, 1) or (m, n)."""
+    """Count draws of higher density than each row, and equal ones by chance. `drawn` is (m, 1) or (m, n)."""
     if drawn.shape[1] == 1:
         ordered = np.sort(drawn[:, 0])
         higher = len(ordered) - np.searchsorted(ordered, found, side="right")
@@ -133,7 +138,7 @@ def _ranks(found, drawn, rng):
 
 
 def _ranks_of_own(flow, found, context, draws, batch_size, seed, rng):
-    """The rank of each row among draws given its own context, a few draws at a time."""
+    """Return the rank of each row among draws given its own context, a few draws at a time."""
     at_once = min(draws, max(1, _NUMBERS // max(1, len(found) * math.prod(flow.event_shape))))
     seeds = np.random.SeedSequence(seed).generate_state(-(-draws // at_once)) >> 1
     drawn = [
@@ -146,18 +151,5 @@ def _ranks_of_own(flow, found, context, draws, batch_size, seed, rng):
 
 
 def _without_nan(log_prob):
-    """NaN as the log of no density: in an order of numbers it would come last, as the densest of all."""
+    """Replace NaN by the log of no density: sorting would put it last, as the densest of all."""
     return np.where(np.isnan(log_prob), -np.inf, log_prob)
-
-
-def _draw(u, share, lower, upper, level):
-    figure = blank(5, 4)
-    axes = figure.add_subplot(
-        xlabel="mass of the region of highest density", ylabel="share of the data in it, less that mass"
-    )
-    axes.fill_between(u, lower - u, upper - u, color=GREY, alpha=0.3, label=f"{level:.0%} band")
-    axes.plot(u, share - u, color=BLUE, label="data")
-    axes.axhline(0, color="black", linewidth=0.8, linestyle="--")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return figure

@@ -1,27 +1,29 @@
-"""What one diagnostic has to say: a sentence, its numbers, and a figure that is drawn when it is asked for."""
+"""The result of one diagnostic: a sentence, its numbers, and a figure that is drawn when it is looked at."""
 
 import base64
 import functools
 import html
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowkit.diagnostics.drawing import png
+import numpy as np
 
+BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#888888"
 _WORDS = {True: "as expected", False: "not as expected", None: "to look at"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a diagnostic has found.
+    """The result of one diagnostic.
 
-    - `sentence`: what it comes to, in words.
+    - `sentence`: the result in words.
     - `numbers`: whole numbers, floats, lists and dicts of them, as JSON has them.
-    - `passed`: whether it is as it would be for a flow that is right; None if there is nothing to expect.
+    - `passed`: True if it is as for a right flow; None if there is nothing to expect.
     - `figure`: a matplotlib `Figure`, drawn at the first use.
 
-    >>> from flowkit.diagnostics.drawing import blank
+    >>> from flowkit.diagnostics.finding import blank
     >>> found = Finding("two", "There are 2.", {"count": 2}, None, blank)
     >>> found
     Finding('two': There are 2.)
@@ -55,3 +57,67 @@ class Finding:
             f"<h4>{title}</h4><p>{html.escape(self.sentence)}</p>"
             f'<img alt="{title}" style="max-width:100%" src="data:image/png;base64,{picture}">'
         )
+
+
+def holm(p: Any) -> np.ndarray:
+    """Adjust the p-values of m tests, an array (m,), by Holm's step-down method.
+
+    The i-th smallest, i from 0, becomes the largest of (m - j) p_(j) for j = 0..i, at most 1. If tests below a level
+    are called wrong, the chance to call any right one wrong is at most that level, however the tests depend on each
+    other. Holm, A Simple Sequentially Rejective Multiple Test Procedure (1979).
+
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p, "float64")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    answer = np.empty_like(p)
+    answer[order] = np.minimum(adjusted, 1.0)
+    return answer
+
+
+# Figures. They open no window, and leave matplotlib's settings alone.
+
+
+def blank(width: float = 5.0, height: float = 4.0) -> Any:
+    """Return an empty matplotlib `Figure` that pyplot does not know."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plot(xlabel: str, ylabel: str) -> tuple[Any, Any]:
+    """Return a figure and its axes, with a grid."""
+    figure = blank()
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def band_plot(
+    band: tuple[np.ndarray, np.ndarray, np.ndarray],
+    shares: Mapping[str, np.ndarray],
+    label: str,
+    xlabel: str,
+    ylabel: str,
+) -> Any:
+    """Return a figure of named shares, less the share u that is expected, within a band (u, lower, upper)."""
+    u, lower, upper = band
+    figure, axes = plot(xlabel, ylabel)
+    axes.fill_between(u, lower - u, upper - u, color=GREY, alpha=0.3, label=label)
+    for name, share in shares.items():
+        axes.plot(u, share - u, linewidth=1, label=name)
+    axes.axhline(0, color="black", linewidth=0.8, linestyle="--")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def png(figure: Any) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

@@ -1,4 +1,4 @@
-"""Where the bits of a multi-scale flow go."""
+"""The bits per dimension of each level of a multi-scale flow."""
 
 import math
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.bijectors.levels import level_sizes
-from flowkit.diagnostics.drawing import BLUE, GREY, blank
-from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.finding import BLUE, GREY, Finding, plot
 from flowkit.evaluation import level_bits
 from flowkit.flow.flow import Flow
 
@@ -15,7 +14,7 @@ from flowkit.flow.flow import Flow
 def level_shares(
     flow: Flow, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
 ) -> Finding:
-    """What each level carries of the bits per dimension, `flowkit.evaluation.level_bits`, in the mean over `x`.
+    """Divide the bits per dimension among the levels: `flowkit.evaluation.level_bits`, in the mean over `x`.
 
     Raises ValueError for a flow without levels.
 
@@ -48,13 +47,11 @@ def level_shares(
 
 
 def _draw(mean, error, sizes):
-    figure = blank(5, 4)
-    axes = figure.add_subplot(xlabel="level", ylabel="bits per dimension of the data")
+    figure, axes = plot("level", "bits per dimension of the data")
     places = np.arange(len(mean))
     axes.bar(places, mean, yerr=error, color=BLUE, label="carried")
     share = mean.sum() * np.asarray(sizes) / sum(sizes)
     axes.scatter(places, share, marker="_", s=900, color=GREY, label="if each latent carried as much")
     axes.set_xticks(places)
-    axes.grid(alpha=0.3, axis="y")
     axes.legend(fontsize=8, markerscale=0.3)
     return figure

@@ -1,4 +1,4 @@
-"""Whether samples lie nearer to the training data than new data do."""
+"""Memorisation: samples that lie nearer to the training data than new data do."""
 
 from typing import Any
 
@@ -6,13 +6,12 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.drawing import BLUE, GREY, ORANGE, blank
-from flowkit.diagnostics.finding import Finding
-from flowkit.diagnostics.nearest import nearest
+from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 
 _SHOWN = 8
+_DISTANCES = 2**24  # that are held at once
 
 
 def memorisation(
@@ -27,14 +26,14 @@ def memorisation(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
-    """Distances of samples to their nearest row of `train`, beside those of `x`, rows that were not trained on.
+    """Compare distances of samples to their nearest row of `train` with those of `x`, rows that were not trained on.
 
     If the flow has learned rows by heart, samples are nearer to them than `x` is: P(d_sample < d_x) is above a half.
-    It passes if a Mann-Whitney test does not say so at `level`. Much below a half, samples are farther out than data
-    are, which is another fault. With a `context`, for each row of it one sample is drawn, and `samples` says nothing.
+    It passes unless a Mann-Whitney test finds that at `level`. Much below a half, samples are farther out than data
+    are, which is another fault. With a `context`, one sample is drawn for each row of it, and `samples` is not used.
 
     Distances are Euclidean, over the square root of the number of entries; columns of a table are divided by their
-    deviation in `train`. In pixels they see copies, and not an image that is moved by a few pixels. Raises
+    deviation in `train`. In pixels they find copies, but not an image that is moved by a few pixels. Raises
     ValueError for rows of another shape. Meehan, Chaudhuri & Dasgupta, A Non-Parametric Test to Detect Data-Copying in
     Generative Models (2020).
 
@@ -59,8 +58,8 @@ def memorisation(
         scale = np.asarray(train, "float64").std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
     flat = [np.asarray(rows, "float64").reshape(len(rows), -1) / scale for rows in (drawn, x, train)]
-    places, of_samples = nearest(flat[0], flat[2])
-    _, of_x = nearest(flat[1], flat[2])
+    places, of_samples = _nearest(flat[0], flat[2])
+    _, of_x = _nearest(flat[1], flat[2])
     test = stats.mannwhitneyu(of_samples, of_x, alternative="less")
     nearer = 1 - test.statistic / (len(of_samples) * len(of_x))
     order = np.argsort(of_samples)[:_SHOWN]
@@ -84,6 +83,26 @@ def memorisation(
         bool(test.pvalue >= level),
         lambda: _draw(of_samples, of_x, drawn[order], train[places[order]]),
     )
+
+
+def _nearest(rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (place, distance) of the row of `among` (m, D) that is nearest to each of `rows` (n, D), both float64.
+
+    Distances are root mean squares over the D entries. That of a copy is exactly 0.
+
+    >>> _nearest(np.array([[0.0, 1.0]]), np.array([[5.0, 5.0], [0.0, 1.0]]))
+    (array([1]), array([0.]))
+    """
+    centre = among.mean(axis=0)
+    moved = among - centre
+    squares = (moved**2).sum(axis=1)
+    places = [
+        np.argmin(squares - 2 * (some - centre) @ moved.T, axis=1)
+        for some in np.array_split(rows, max(1, len(rows) * len(among) // _DISTANCES))
+    ]
+    place = np.concatenate(places)
+    # By the difference itself: the product above has lost the digits of small distances.
+    return place, np.sqrt(((rows - among[place]) ** 2).mean(axis=1))
 
 
 def _drawn(flow, samples, context, temperature, batch_size, seed):

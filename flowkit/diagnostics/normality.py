@@ -1,4 +1,4 @@
-"""Whether the latents of data follow the base density: each of them, and how far out all of them lie together."""
+"""Normality: tests of the latents of data against the base density, entry by entry and by their length."""
 
 from types import MethodType
 from typing import Any
@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from flowkit.diagnostics.drawing import BLUE, GREY, ORANGE, blank
-from flowkit.diagnostics.finding import Finding
-from flowkit.diagnostics.holm import holm
+from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank, holm
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
 
-_LINES = 40  # of a QQ plot: of more, nothing can be seen
+_LINES = 40  # of a QQ plot
 
 
 def normality(
@@ -24,7 +22,7 @@ def normality(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
-    """Kolmogorov-Smirnov tests of the latents z = f(x): each of the D entries, and their length.
+    """Test the latents z = f(x) by Kolmogorov-Smirnov: each of the D entries, and their length.
 
     For a standard normal base z_i is compared with N(0, 1) and |z|^2 with chi^2 of D degrees of freedom: the distance
     is max |F_n - F|. For another base both are compared with as many draws from it. The D + 1 p-values are
@@ -76,7 +74,7 @@ def normality(
 def latents(
     flow: Flow, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
 ) -> np.ndarray:
-    """The latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
+    """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
     forward = MethodType(_forward, flow)  # equal each time, so that it is compiled once
     with flow.lock:
         z = flow._scored(forward, *flow._prepare(x, context, batch_size), batch_size, seed)
@@ -97,7 +95,7 @@ def _draws(flow, count, context, batch_size, seed):
 
 
 def _tests(z, expected):
-    """(distance, p-value) of each entry, then of the length."""
+    """Return (distance, p-value) of each entry, then of the length."""
     if expected is None:
         return [*_against(stats.norm.cdf, z), *_against(stats.chi2(z.shape[1]).cdf, _squares(z)[:, None])]
     pairs = [*zip(z.T, expected.T, strict=True), (_squares(z), _squares(expected))]
@@ -105,7 +103,7 @@ def _tests(z, expected):
 
 
 def _against(cdf, columns):
-    """As `scipy.stats.kstest` of each column, all at once."""
+    """Return the distances and p-values of `scipy.stats.kstest` for each column, all at once."""
     n = len(columns)
     shares = cdf(np.sort(columns, axis=0))
     steps = np.arange(n + 1)[:, None] / n

@@ -1,12 +1,11 @@
-"""Whether a flow tells other data from its own, by scores that hold up and by one that does not."""
+"""Outliers: scores that are higher, the less a row belongs to the data, and how well they tell other data apart."""
 
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from flowkit.diagnostics.drawing import BLUE, ORANGE, blank
-from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.finding import BLUE, ORANGE, Finding, blank
 from flowkit.flow.flow import Flow
 
 _TITLES = {
@@ -14,6 +13,68 @@ _TITLES = {
     "typicality": "typicality",
     "likelihood_ratio": "likelihood ratio",
 }
+
+
+def typicality(
+    flow: Flow,
+    x: Any,
+    reference: Any,
+    context: Any = None,
+    *,
+    reference_context: Any = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return |log p(x) - mean of log p over `reference`|, numpy (n,): the distance from a typical density.
+
+    Where a density is highest there are often no data: in many dimensions nearly all of the mass lies in a thin shell,
+    where -log p is near to the entropy. `reference` are rows of the data, such as those trained on. Nalisnick,
+    Matsukawa, Teh & Lakshminarayanan, Detecting Out-of-Distribution Inputs to Deep Generative Models Using Typicality
+    (2019), with a single row in each set.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(0.0))
+    >>> flow.build((None, 100))
+    >>> rows = np.random.default_rng(0).normal(size=(200, 100))
+    >>> middle = np.zeros((1, 100))  # has the highest density of all, and no data come near to it
+    >>> bool(flow.log_prob(middle) > flow.log_prob(rows).max())
+    True
+    >>> bool(typicality(flow, middle, rows) > typicality(flow, rows, rows).max())
+    True
+    """
+    usual = flow.log_prob(reference, reference_context, batch_size=batch_size, seed=seed)
+    found = flow.log_prob(x, context, batch_size=batch_size, seed=seed)
+    return np.abs(found.astype("float64") - usual.mean(dtype="float64"))
+
+
+def likelihood_ratio(
+    flow: Flow,
+    background: Flow,
+    x: Any,
+    context: Any = None,
+    *,
+    background_context: Any = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return log p_background(x) - log p(x), numpy (n,): how much likelier a more general flow finds the rows.
+
+    Properties that make any image likely, such as smoothness, add as much to both and cancel. `background` was trained
+    on other data, more of all kinds, or on the same data with some of their pixels replaced by noise. Ren et al.,
+    Likelihood Ratios for Out-of-Distribution Detection (2019); Schirrmeister, Zhou, Ball & Zhang, Understanding Anomaly
+    Detection with Deep Invertible Networks through Hierarchies of Distributions and Features (2020).
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow, wider = Flow(Scale(0.0)), Flow(Scale(-1.0))
+    >>> for one in (flow, wider):
+    ...     one.build((None, 2))
+    >>> likelihood_ratio(flow, wider, np.array([[0.0, 0.0], [5.0, 5.0]])).round(1).tolist()
+    [-2.0, 19.6]
+    """
+    general = background.log_prob(x, background_context, batch_size=batch_size, seed=seed)
+    return general.astype("float64") - flow.log_prob(x, context, batch_size=batch_size, seed=seed)
 
 
 def outliers(
@@ -29,13 +90,13 @@ def outliers(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
-    """How well scores tell `outside`, data of another kind, from `x`: the AUROC of each.
+    """Measure how well scores tell `outside`, data of another kind, from `x`: the AUROC of each.
 
-    An AUROC is the chance that a row of `outside` gets a higher score than one of `x`: 1 tells them apart, 0.5 knows
-    nothing, and below 0.5 a flow finds other data *more* likely than its own. The last is what -log p(x) is known for,
+    An AUROC is the chance that a row of `outside` gets a higher score than one of `x`: 1 tells them apart, 0.5 does
+    not, and below 0.5 a flow finds other data *more* likely than its own. -log p(x) is known for the last,
     on images that are simpler (Nalisnick et al., Do Deep Generative Models Know What They Don't Know?, 2019), so
     it stands here for comparison. `typicality` compares with `reference`, `x` if it is None; `likelihood_ratio` needs a
-    `background` flow, which is given no context.
+    `background` flow, which reads no context.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
@@ -51,7 +112,7 @@ def outliers(
         for rows, given in ((x, context), (outside, outside_context))
     ]
     usual = found[0] if reference is None else flow.log_prob(reference, reference_context, **how)
-    # As `typicality` and `likelihood_ratio` have them, which would score the same rows again.
+    # As `typicality` and `likelihood_ratio` return them, which would score the same rows again.
     scores = {
         "log_prob": [-part for part in found],
         "typicality": [np.abs(part - usual.mean(dtype="float64")) for part in found],

@@ -1,11 +1,10 @@
-"""How exactly data come back from their latents."""
+"""Round trip: the error of data that come back from their latents."""
 
 from typing import Any
 
 import numpy as np
 
-from flowkit.diagnostics.drawing import BLUE, blank
-from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.finding import BLUE, Finding, plot
 from flowkit.flow.flow import Flow
 from flowkit.flow.round_trip import TOLERANCE
 
@@ -13,7 +12,7 @@ _PERCENTILES = (50, 90, 99, 100)
 
 
 def round_trip(flow: Flow, x: Any, context: Any = None, *, batch_size: int | None = None) -> Finding:
-    """Percentiles of `flow.round_trip_error(x)`; it passes if the largest is at most 1e-3 of a row's size.
+    """Report percentiles of `flow.round_trip_error(x)`; it passes if the largest is at most 1e-3 of a row's size.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
@@ -36,14 +35,12 @@ def round_trip(flow: Flow, x: Any, context: Any = None, *, batch_size: int | Non
 
 
 def _draw(error):
-    figure = blank(5, 4)
-    axes = figure.add_subplot(xlabel="percentile of rows", ylabel="error, as a part of the row's size")
+    figure, axes = plot("percentile of rows", "error, as a part of the row's size")
     floor = np.finfo("float32").tiny
     axes.plot(100 * (np.arange(len(error)) + 0.5) / len(error), np.maximum(error, floor), color=BLUE)
     axes.axhline(TOLERANCE, color="black", linewidth=0.8, linestyle="--", label="passes below")
     if error.max() > 0:
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(error[error > 0].min() / 2, 1e-12))
-    axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""All that can be asked of a flow and its test data, in one call."""
+"""All diagnostics of a flow and its test data, in one call."""
 
 import html
 import json
@@ -8,8 +8,7 @@ from typing import Any
 
 from flowkit.diagnostics.calibration import LEVEL, calibration, most_entries
 from flowkit.diagnostics.coverage import coverage
-from flowkit.diagnostics.drawing import png
-from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.finding import Finding, png
 from flowkit.diagnostics.level_shares import level_shares
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.normality import normality
@@ -24,14 +23,14 @@ _MANY = 1_000  # rows, of which a share is known to within 0.03
 
 
 class Report:
-    """What the diagnostics of a flow have found.
+    """The findings of all diagnostics of a flow.
 
     - `findings`: name -> `Finding`.
     - `left_out`: name of a diagnostic that does not apply -> why.
-    - `numbers`, `figures`: name -> what a finding has of them.
-    - `rows`: how many rows of data it is about, or None.
+    - `numbers`, `figures`: name -> those of its finding.
+    - `rows`: the number of rows of data, or None.
 
-    >>> from flowkit.diagnostics.drawing import blank
+    >>> from flowkit.diagnostics.finding import blank
     >>> found = Finding("round_trip", "All rows come back.", {"worst": 1e-6}, True, blank)
     >>> Report({"round_trip": found}, {"levels": "the flow has no levels"}, rows=1000)
     Report(round_trip='as expected')
@@ -44,12 +43,12 @@ class Report:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """Name -> numbers, with `passed` among them."""
+        """Return name -> numbers, with `passed` among them."""
         return {name: {"passed": one.passed, **one.numbers} for name, one in self.findings.items()}
 
     @property
     def figures(self) -> dict[str, Any]:
-        """Name -> matplotlib `Figure`."""
+        """Return name -> matplotlib `Figure`."""
         return {name: one.figure for name, one in self.findings.items()}
 
     def save(self, folder: str | Path) -> Path:
@@ -80,7 +79,7 @@ class Report:
         return "\n".join([*lines, *self._caution()])
 
     def _caution(self):
-        """What few rows cannot tell: twice the standard error of a share of them is at most 1 / sqrt(rows)."""
+        """Warn of few rows: twice the standard error of a share of them is at most 1 / sqrt(rows)."""
         if self.rows is None or self.rows >= _MANY:
             return []
         return [
@@ -119,15 +118,15 @@ def report(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Report:
-    """Is the flow any good? All diagnostics of it that apply, on `x`, rows that it was not trained on.
+    """Run all diagnostics of a flow that apply, on `x`, rows that it was not trained on.
 
     - `context`: that of `x`, for a conditional flow.
-    - `train`: the rows trained on, for `memorisation`; they are no more than looked at.
+    - `train`: the rows trained on, for `memorisation`; they are only compared with.
     - `outside`, with its context: data of another kind, for `outliers`; `background`: a flow to compare with there.
-    - `samples`: how many are drawn for `coverage` and `memorisation`; `draws`: for each row of a conditional flow.
+    - `samples`: the number drawn for `coverage` and `memorisation`; `draws`: for each row of a conditional flow.
 
-    What does not apply is in `left_out` of the `Report`, with the reason. Each diagnostic is a function of its own,
-    with more options, and says in its docstring what it means.
+    `left_out` of the `Report` has the others, with the reason. Each diagnostic is a function of its own,
+    with more options, and its docstring explains it.
 
     >>> import numpy as np
     >>> from flowkit import Flow
@@ -160,7 +159,7 @@ def report(
 
 
 def _left_out(flow, reads, train, outside):
-    """Name -> why, of what does not apply."""
+    """Return name -> reason of the diagnostics that do not apply."""
     reasons = {}
     spec = flow.bijector.spec
     if not reads:

@@ -1,36 +1,80 @@
-"""An error in one process of those that work together reaches all of them, whatever they wait for."""
+"""Errors in a group of processes: each reaches all processes, and a group that has broken says so in one line."""
 
 import contextlib
 import json
 from collections.abc import Callable, Iterator
 
-from flowkit import backends
-from flowkit.distributed.lost import ProcessLost, check_all_are_there, naming_the_lost
+from flowkit.engines import engine
 
-_MARK = b"failed "  # what a message begins with that is an error; no array's does
+# A message that is no array, which `gather` sends, begins with one of these.
+_FAILED = b"failed "
+_LEAVES = b"leaves"
+
+
+class ProcessLost(RuntimeError):
+    """Another process of the group has ended or does not answer, and the group cannot go on without it."""
+
+    exit_code = 1  # of a command that ends with it
 
 
 class ProcessFailed(RuntimeError):
-    """Another process of the group has failed in what all of them do together. It lives, and so does the group."""
+    """Another process of the group has failed in something that all do together. The group goes on."""
 
     told_by_main = True
     told_to_all = True
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # of a command that ends with it, of which the main process has the word
+        self.exit_code = exit_code  # of a command that ends with it
+
+
+def lost(error: BaseException) -> ProcessLost:
+    """Return the ProcessLost for an engine's error about another process."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+    return ProcessLost(
+        f"the group of {engine.processes()} processes has broken, since one has ended or does not answer: {reason}. "
+        "Start all again, and training goes on from its last checkpoint."
+    )
+
+
+@contextlib.contextmanager
+def naming_the_lost() -> Iterator[None]:
+    """Raise ProcessLost instead of an engine's error about another process."""
+    try:
+        yield
+    except Exception as error:
+        if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
+            raise
+        raise lost(error) from error
 
 
 def exchanged(data: bytes) -> list[bytes]:
-    """The bytes that each process gives, in the order of their ranks; ProcessFailed if one comes with an error."""
-    check_all_are_there()
+    """Return the bytes of each process in the order of the ranks.
+
+    Raises ProcessFailed if one sends an error, and ProcessLost if one leaves the group while others stay.
+    """
     with naming_the_lost():
-        given = backends.exchange(data)
+        given = engine.exchange(data)
+    leaving = [rank for rank, message in enumerate(given) if message == _LEAVES]
+    if leaving and len(leaving) < len(given):
+        left = ", ".join(map(str, leaving))
+        raise ProcessLost(
+            f"process {left} of {len(given)} has left the group, since its program came to an end or called "
+            "flowkit.distributed.stop(), while others still exchange something with all. All processes must make the "
+            "same calls, with as many batches."
+        )
     for rank, message in enumerate(given):
-        if message.startswith(_MARK):
-            text, code = json.loads(message[len(_MARK) :])
+        if message.startswith(_FAILED):
+            text, code = json.loads(message[len(_FAILED) :])
             raise ProcessFailed(f"process {rank} of {len(given)}: {text}", code)
     return given
+
+
+def leave() -> None:
+    """Leave the group in order, once all processes leave it. Raises ProcessLost if one does something else."""
+    exchanged(_LEAVES)
+    with naming_the_lost():
+        engine.leave()
 
 
 def _words(error):
@@ -40,23 +84,23 @@ def _words(error):
 
 @contextlib.contextmanager
 def failing_together(words: Callable[[Exception], tuple[str, int]] = _words) -> Iterator[None]:
-    """A scope in which one that fails is not waited for: all come to it, and leave it together.
+    """Enter and leave a scope in all processes; an error in one of them ends the scope in all.
 
-    What is raised in one process is raised there, and is a `ProcessFailed` in those that are well: at their next
-    `gather` in the scope, or at its end. `words(error)` are its text and exit code for the others.
+    The error is raised where it happened, and as a `ProcessFailed` in the other processes: at their next `gather` in
+    the scope, or at its end. `words(error)` returns its text and exit code for the others.
     """
-    if backends.processes() == 1:
+    if engine.processes() == 1:
         yield
         return
     try:
         yield
-    except (ProcessLost, ProcessFailed):  # of which all know
+    except (ProcessLost, ProcessFailed):  # all know
         raise
     except Exception as error:
         # One message for each error, also if such a scope lies within another.
         if not getattr(error, "told_to_all", False):
             error.told_to_all = True  # type: ignore[attr-defined]
             with contextlib.suppress(ProcessFailed, ProcessLost):  # its own error says more
-                exchanged(_MARK + json.dumps(words(error)).encode())
+                exchanged(_FAILED + json.dumps(words(error)).encode())
         raise
     exchanged(b"")

@@ -8,19 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.contract.arguments import whole_number
-from flowkit.distributed.failed import exchanged
+from flowkit.distributed.ending import end_on_errors, leave_at_exit
+from flowkit.distributed.failed import exchanged, leave
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.lost import (
-    end_at_once,
-    end_if_failed,
-    end_on_errors,
-    leave_in_order,
-    naming_the_lost,
-    watch_no_more,
-    watch_the_others,
-)
+from flowkit.distributed.meeting import meet
+from flowkit.engines import engine
 
 _started = False
 _was_main = True  # in the group that was left, if there was one
@@ -28,21 +22,22 @@ _model_made = False
 
 
 def start(*, seed: int = 0, minutes: float = 10.0) -> None:
-    """Join the processes that a launcher has started, before any model is made; alone, seed and go on.
+    """Join the processes that a launcher has started, before any model is made; alone, set the seed only.
 
-    Reads what torchrun, SLURM, Keras (`KERAS_DISTRIBUTION_JOB_ADDRESSES`, ...) or JAX (`JAX_COORDINATOR_ADDRESS`,
-    `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`) put into the environment, chooses the device, and sets Keras's random seed,
-    the same in all. On JAX it also spreads batches over all devices that each process sees, even if it is alone.
-    A process of the group that fails from now on ends at once. A second call does nothing.
+    Reads the environment variables of torchrun, SLURM, Keras (`KERAS_DISTRIBUTION_JOB_ADDRESSES`, ...) or JAX
+    (`JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`), chooses the device, and sets the same Keras
+    seed in all processes. On JAX it also spreads batches over all devices that a process sees, even a process alone.
+    From then on a process ends at once if it fails, and within a minute if another one ends or does not answer.
+    A second call does nothing.
 
     Args:
-        seed: a whole number from 0 up; weights and noise follow from it.
-        minutes: how long to wait for the others, here and in each step, before the group counts as broken.
+        seed: a whole number from 0 up, which determines weights and noise.
+        minutes: how long to wait for the others, here and (on PyTorch) in each step.
 
     Raises:
-        RuntimeError: if a model was made before, or the others did not come.
+        RuntimeError: if a model was made before, or another process did not come.
         NotImplementedError: in a group on TensorFlow or numpy.
-        ValueError: if the environment does not say who this is, or an argument is out of range.
+        ValueError: if the environment variables do not fit together, or an argument is out of range.
 
     >>> start()
     >>> rank(), world(), is_main()
@@ -58,8 +53,8 @@ def start(*, seed: int = 0, minutes: float = 10.0) -> None:
     if launch is not None:
         _join(launch, 60 * minutes)
     elif not _model_made:
-        backends.use_devices()
-    with backends.sparing_tensorflow():  # which Keras would import for its seed
+        engine.use_devices()
+    with engines.sparing_tensorflow():  # Keras would import it for the seed
         keras.utils.set_random_seed(seed)
     _started = True
 
@@ -70,81 +65,77 @@ def _join(launch, seconds):
             "flowkit.distributed.start expects to be called before any model is made, received one in a program whose "
             "flow is there already. Call it right after `import flowkit`."
         )
-    if backends.processes() > 1:
+    if engine.processes() > 1:
         raise RuntimeError(
-            f"flowkit.distributed.start joins the processes itself, received a group of {backends.processes()} that "
+            f"flowkit.distributed.start joins the processes itself, received a group of {engine.processes()} that "
             "has been joined. Leave out the other call."
         )
-    own_way = launch.launcher == "torchrun" and backends.name() == "torch"  # its agent may keep the store
-    if launch.address is None and not own_way:
-        raise ValueError(
-            f"{launch.launcher} has started {launch.processes} processes, but does not say where they meet: set "
-            "MASTER_ADDR and MASTER_PORT, or KERAS_DISTRIBUTION_JOB_ADDRESSES=host:port."
-        )
-    address = None if own_way else launch.address
-    if launch.launcher == "torchrun" and not own_way:
-        host, _, port = str(address).rpartition(":")
-        address = f"{host}:{int(port) + 1}"  # the agent has taken the port itself
+    address = _address(launch)
     try:
-        backends.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
-        end_on_errors()  # from here on others may wait for this one
-        watch_the_others(str(launch.address).rpartition(":")[0], seconds)
+        if address is not None:
+            meet(address, launch.processes, launch.rank, seconds)
+        engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
     except NotImplementedError:
         raise
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RuntimeError(
             f"process {launch.rank} of {launch.processes} ({launch.launcher}) could not join the others at "
-            f"{launch.address}, for which it had {seconds / 60:g} minutes: {reason}"
+            f"{launch.address} within {seconds / 60:g} minutes: {reason}"
         ) from error
-    atexit.register(_at_exit)
+    end_on_errors()
+    atexit.register(leave_at_exit)
 
 
-def _at_exit():
-    end_if_failed()
-    try:
-        stop()
-    except BaseException as error:  # Python would say it, and end as if nothing were the matter, if at all
-        end_at_once(type(error), error, error.__traceback__)
+def _address(launch):
+    """Return the "host:port" where process 0 waits for the others; None if torchrun's agent connects them."""
+    if launch.launcher == "torchrun" and engine.name == "torch":
+        return None
+    if launch.address is None:
+        raise ValueError(
+            f"{launch.launcher} has started {launch.processes} processes, but does not say where they meet: set "
+            "MASTER_ADDR and MASTER_PORT, or KERAS_DISTRIBUTION_JOB_ADDRESSES=host:port."
+        )
+    if launch.launcher != "torchrun":
+        return launch.address
+    host, _, port = launch.address.rpartition(":")
+    return f"{host}:{int(port) + 1}"  # torchrun's agent has taken the port itself
 
 
 def stop() -> None:
-    """Leave the group, once all processes have come here; each then goes on alone. At the end of a program it is done.
+    """Leave the group, once all processes come here; each then goes on alone. The end of a program does it too.
 
-    What still uses the model of the group comes before, in all processes: one that comes here too early is named by
-    those that wait for it there. Raises `ProcessLost` if another one ends before it comes here.
+    Use the model of the group before, in all processes. Raises `ProcessLost` if another process ends before it comes
+    here, or exchanges something else meanwhile.
     """
     global _was_main
     _was_main = is_main()
-    leave_in_order()
-    with naming_the_lost():
-        backends.leave()
-    watch_no_more()
-    atexit.unregister(_at_exit)
+    leave()
+    atexit.unregister(leave_at_exit)
 
 
 def rank() -> int:
-    """The number of this process in its group, from 0. After `stop` each is alone, and 0: ask `is_main` there."""
-    return backends.process_rank()
+    """Return the number of this process in its group, from 0. After `stop` it is 0: use `is_main` there."""
+    return engine.process_rank()
 
 
 def world() -> int:
-    """How many processes there are in the group; 1 without one."""
-    return backends.processes()
+    """Return the number of processes in the group; 1 without a group."""
+    return engine.processes()
 
 
 def is_main() -> bool:
-    """True in process 0, which alone writes files and talks; after `stop` as before."""
+    """Return True in process 0, which alone writes files and prints; after `stop` as before."""
     return rank() == 0 and _was_main
 
 
 def barrier() -> None:
-    """Wait until all processes have come here. Raises `ProcessLost` if one has ended."""
+    """Wait until all processes come here. Raises `ProcessLost` if one has ended."""
     gather(np.zeros(0, "uint8"))
 
 
 def gather(rows: Any) -> np.ndarray:
-    """The rows of all processes, in the order of their ranks: numpy. All call it; how many rows each has is free.
+    """Return the rows of all processes in the order of their ranks. All call it, with any number of rows.
 
     >>> gather(np.arange(3)).tolist()
     [0, 1, 2]
@@ -159,7 +150,7 @@ def gather(rows: Any) -> np.ndarray:
 
 
 def mine(rows: Any) -> Any:
-    """This process's part of rows that all processes have: `gather` puts them together again.
+    """Return this process's part of rows that all processes have: `gather` puts the parts together again.
 
     >>> mine(np.arange(3)).tolist()
     [0, 1, 2]
@@ -168,11 +159,11 @@ def mine(rows: Any) -> Any:
 
 
 def note_model() -> None:
-    """Remember that a model was made: the group can be joined no more."""
+    """Remember that a model was made: from then on no group can be joined."""
     global _model_made
     _model_made = True
 
 
 def started() -> bool:
-    """Whether `start` has been called in this process."""
+    """Return True if `start` has been called in this process."""
     return _started

@@ -1,4 +1,4 @@
-"""How good a flow is: where its bits go, level by level, and whether its posteriors are as wide as they should be."""
+"""Numbers about a flow: the bits of each level, and the calibration of its posteriors."""
 
 from flowkit.evaluation.calibration import rank_band, ranks, uniformity
 from flowkit.evaluation.levels import level_bits

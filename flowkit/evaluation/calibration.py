@@ -1,4 +1,4 @@
-"""Whether a conditional density is as wide as it should be: ranks of the truth among its draws (SBC)."""
+"""Simulation-based calibration: ranks of the truth among draws of a conditional density."""
 
 import math
 from typing import Any
@@ -22,14 +22,14 @@ def ranks(
     seed: int | None = None,
     batch_size: int | None = None,
 ) -> np.ndarray:
-    """How many of `draws` from p(x | context_i) are below x_i, entry by entry: whole numbers, numpy (n, *event).
+    """Count the `draws` from p(x | context_i) that are below x_i, entry by entry: whole numbers, numpy (n, *event).
 
     If each x_i was drawn from the true p(x | context_i), and the flow is right, ranks are uniform on 0, ..., `draws`:
     simulation-based calibration. Posteriors that are too narrow give ranks that heap up at both ends, those too wide in
     the middle, and those that lie to one side at one end. Draws that equal x_i, as whole numbers may, count as below by
     chance.
 
-    It looks at each entry by itself, and on average over contexts: a flow that does not hear its context, and has the
+    Each entry is compared by itself, and on average over contexts: a flow that ignores its context, and has the
     right marginals, passes. So look at `flow.log_prob` of the same pairs as well.
 
     Raises ValueError for a flow that reads no context. Talts, Betancourt, Simpson, Vehtari & Gelman, Validating
@@ -67,14 +67,14 @@ def ranks(
 
 
 def uniformity(ranks: Any, *, draws: int, seed: int = 0) -> np.ndarray:
-    """The probability of ranks at least as uneven, if they were uniform on 0, ..., `draws`: for each entry, (*event).
+    """Return the probability of ranks at least as uneven, if uniform on 0, ..., `draws`: for each entry, (*event).
 
-    How uneven they are is the largest distance of their distribution from the uniform one, in standard deviations,
+    The statistic is the largest distance of their distribution from the uniform one, in standard deviations,
 
         max_k |F(k) - u_k| / sqrt(u_k (1 - u_k) / n),    u_k = (k + 1) / (draws + 1),
 
-    compared with that of 2,000 sets of n uniform ranks. So no answer is below 1/2001. Of many entries some will be
-    small by chance: multiply by their number. Raises ValueError for what are no such ranks.
+    compared with that of 2,000 sets of n uniform ranks. So no result is below 1/2001. With many entries some are
+    small by chance: multiply by their number. Raises ValueError for anything but such ranks.
 
     >>> even = np.arange(1000) % 21
     >>> float(uniformity(even, draws=20)), float(uniformity(even // 2, draws=20)) < 0.001
@@ -101,7 +101,7 @@ def uniformity(ranks: Any, *, draws: int, seed: int = 0) -> np.ndarray:
 def rank_band(
     n: int, *, draws: int, level: float = 0.95, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(u, lower, upper), each (draws + 1,): between which F(k) of `n` uniform ranks stays for all k at once.
+    """Return (u, lower, upper), each (draws + 1,), where F(k) of `n` uniform ranks stays for all k at once.
 
     F(k) is the part of ranks that are at most k, u_k = (k + 1) / (draws + 1) what is expected, and the band is
 
@@ -126,12 +126,12 @@ def rank_band(
 
 
 def _uniform_counts(n, draws, seed):
-    """How often each rank comes in sets of `n` uniform ones, (sets, draws + 1)."""
+    """Count each rank in sets of `n` uniform ones, (sets, draws + 1)."""
     return np.random.default_rng(seed).multinomial(n, np.full(draws + 1, 1 / (draws + 1)), size=_SETS)
 
 
 def _farthest(counts, n):
-    """The largest distance of each row's distribution from the uniform one, in standard deviations."""
+    """Return the largest distance of each row's distribution from the uniform one, in standard deviations."""
     share = np.cumsum(counts, axis=1)[:, :-1] / n  # the last is 1
     u = np.arange(1, counts.shape[1]) / counts.shape[1]
     return np.max(np.abs(share - u) / np.sqrt(u * (1 - u)), axis=1) * math.sqrt(n)

@@ -1,4 +1,4 @@
-"""Where a flow's bits go: how much of an image's code each level of a multi-scale flow carries."""
+"""The bits of each level of a multi-scale flow."""
 
 # isort: split
 import math
@@ -19,7 +19,7 @@ __all__ = ["level_bits"]
 def level_bits(
     flow: Any, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
 ) -> np.ndarray:
-    """What each level carries of `flow.bits_per_dim(x)`, numpy (n, levels): a row adds up to that number.
+    """Divide `flow.bits_per_dim(x)` among the levels, numpy (n, levels): a row adds up to that number.
 
     Level l, with d_l of the D entries, carries
 
@@ -53,7 +53,7 @@ def level_bits(
 
 
 def level_bits_in_a_group(flow: Any, x: Any, context: Any = None) -> np.ndarray:
-    """`level_bits` of rows that all processes have: each scores its part, and is told of all."""
+    """Return `level_bits` of rows that all processes have: each scores its part."""
     check_scored_by_level(flow, "level_bits")
     with flow.lock:
         nats = flow._shared(
@@ -74,7 +74,7 @@ def _in_bits(flow, nats):
 
 
 def check_scored_by_level(flow: Any, wanted: str) -> None:
-    """Raise ValueError, which begins with what was `wanted`, for a flow whose levels cannot be scored one by one."""
+    """Raise ValueError, beginning with `wanted`, for a flow whose levels cannot be scored one by one."""
     find_levels(flow.bijector, wanted)
     if not isinstance(flow.base, Normal):
         raise ValueError(

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.contract.adaptation import adapt_inside, adapt_layer, is_adapted
 from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.batches import count
 from flowkit.flow.context import check_context
@@ -37,7 +37,7 @@ def adapt(flow: Any, x: Any, context: Any, again: bool) -> None:
         flow.dequantize.adapt(x, again=again, noise=counted(needs, 0, len(x)))
     y, _ = dequantized(flow, x)
     noise = given(counted_for(flow, y.shape, 0, inverse=False))
-    with backends.no_grad():
+    with engine.no_grad():
         base, seen = flow.base, _adapt_embedding(flow, context, again)
         flow.bijector.adapt(y, context=seen, again=again, **noise)
         if base.weights and (again or not is_adapted(base)):  # without weights nothing in it depends on data
@@ -113,7 +113,7 @@ def _adapt_to_draws(flow, context, again):
     context = check_context(flow, context)
     latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
     size = _DRAWS if context is None else count(context)
-    with backends.no_grad():
+    with engine.no_grad():
         seen = _adapt_embedding(flow, context, again)
 
         def draw():

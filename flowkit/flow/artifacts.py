@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowkit import backends
+from flowkit.engines import engine
 
 
 class Format(NamedTuple):
@@ -19,11 +19,11 @@ class Format(NamedTuple):
 
 
 def _written(name):
-    return lambda model, path, inputs, way: backends.write_graph(model, str(path), name, inputs, way)
+    return lambda model, path, inputs, way: engine.write_graph(model, str(path), name, inputs, way)
 
 
 def _run_by_engine(name):
-    return lambda path: backends.read_graph(str(path), name)
+    return lambda path: engine.read_graph(str(path), name)
 
 
 def _run_by_onnxruntime(path):
@@ -41,7 +41,7 @@ def _write_openvino(model, path, inputs, way):
     import openvino
 
     onnx = path.with_suffix(".onnx")
-    backends.write_graph(model, str(onnx), "onnx", inputs, way)
+    engine.write_graph(model, str(onnx), "onnx", inputs, way)
     openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
     onnx.unlink()
 
@@ -107,14 +107,14 @@ def _is_saved_model(folder):
 
 def require(format: str) -> None:
     """Raise ValueError if the engine cannot write a format, ImportError if packages for it are missing."""
-    engine, packages = backends.name(), FORMATS[format].packages
-    if engine not in packages:
+    name, packages = engine.name, FORMATS[format].packages
+    if name not in packages:
         raise ValueError(
-            f"{format!r} cannot be written on {engine}, but on {' and '.join(packages)}: save a .keras file, "
+            f"{format!r} cannot be written on {name}, but on {' and '.join(packages)}: save a .keras file, "
             f"and load that with KERAS_BACKEND={next(iter(packages))}."
         )
-    missing = [name for name in packages[engine] if importlib.util.find_spec(name) is None]
+    missing = [package for package in packages[name] if importlib.util.find_spec(package) is None]
     if missing:
         raise ImportError(
-            f"{format!r} on {engine} needs packages that are missing: pip install {' '.join(missing)}"
+            f"{format!r} on {name} needs packages that are missing: pip install {' '.join(missing)}"
         )

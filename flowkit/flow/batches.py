@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.contract.arguments import whole_number
+from flowkit.engines import engine
 
 _ENTRIES = 2**18  # of one batch by default: about 330 images of 28x28
 
@@ -62,7 +62,7 @@ def run_in_batches(function: Callable[..., Any], rows: Any, count: int, batch_si
 
 def one_of_few(count: int) -> int:
     """Return the next of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size; else `count`."""
-    if not backends.compiles_answers():
+    if not engine.compiles_answers():
         return count
     step = 1 << max(0, (count - 1).bit_length() - 3)
     return 1 << (count - 1).bit_length() if count <= 16 else -(-count // step) * step

@@ -2,8 +2,9 @@
 
 import keras
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.contract.inside import layers_inside
+from flowkit.engines import engine
 from flowkit.flow.in_a_group import check_processes
 
 
@@ -14,10 +15,10 @@ def check_training(flow):
     says; RuntimeError in a group of processes; ValueError for gradients that underflow or that are clipped before they
     are added up. What its objective raises comes first.
     """
-    if not backends.SUPPORTS_TRAINING:
+    if not engine.supports_training:
         raise NotImplementedError(
-            f"Keras's {backends.name()} engine computes no gradients and cannot fit: set KERAS_BACKEND "
-            f"to one of {', '.join(backends.ENGINES)}."
+            f"Keras's {engine.name} engine computes no gradients and cannot fit: set KERAS_BACKEND "
+            f"to one of {', '.join(engines.ENGINES)}."
         )
     _check_distribution()
     flow.objective.check(flow)
@@ -29,13 +30,13 @@ def check_training(flow):
 
 def _check_distribution():
     distribution = keras.distribution.distribution()
-    if distribution is None or distribution.device_mesh.devices.size == 1 or backends.name() == "jax":
+    if distribution is None or distribution.device_mesh.devices.size == 1 or engine.name == "jax":
         return
-    if isinstance(distribution, keras.distribution.DataParallel) and backends.processes() > 1:
+    if isinstance(distribution, keras.distribution.DataParallel) and engine.processes() > 1:
         return  # processes share batches whether it is set or not
     raise NotImplementedError(
         f"keras.distribution shares batches and splits weights of flows on JAX, received "
-        f"{type(distribution).__name__} on {backends.name()}, where Keras 3.15 trains on one device without a word. "
+        f"{type(distribution).__name__} on {engine.name}, where Keras 3.15 trains on one device without a word. "
         "Set KERAS_BACKEND=jax, or on PyTorch have torchrun start a process for each device (flowkit.distributed)."
     )
 

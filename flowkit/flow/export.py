@@ -11,11 +11,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.frozen import frozen
 from flowkit.contract.inside import layers_inside
+from flowkit.engines import engine
 from flowkit.flow.artifacts import FORMATS, check_name, require
 from flowkit.flow.context import check_context, embedded
 from flowkit.flow.noise import counted_for, refuse_varying, undithered
@@ -60,7 +60,7 @@ def _written(flow, format, model, path, inputs, known):
     """Write a file in the first of the engine's ways by which it agrees; return how much it differs."""
     few = {name: array[:3] for name, array in inputs.items()}
     errors: list[Exception] = []
-    for way in range(backends.ways_to_write(format)):
+    for way in range(engine.ways_to_write(format)):
         try:
             FORMATS[format].write(model, path, few, way)
             return _compare(flow, FORMATS[format].read(path), inputs, known)

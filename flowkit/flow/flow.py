@@ -10,7 +10,6 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.arguments import shown
 from flowkit.contract.building import build_for
@@ -24,6 +23,7 @@ from flowkit.data.frame import Columns
 from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
+from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, saving, scoring
 from flowkit.flow.batches import map_leaves
@@ -133,7 +133,7 @@ class Flow(Trained):
         y, volume = self._continuous(x)
         noise = self._noise_for(y)
         self._refresh(y, context, noise, training)
-        with backends.compiling_parts(when=self.jit_compile):
+        with engine.compiling_parts(when=self.jit_compile):
             return self._answered(y, context, noise, volume)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -397,11 +397,11 @@ class Flow(Trained):
 
         A bound method is the same each time, so that it is compiled once; a closure is not.
         """
-        return self._compiled_function(function)(*(map_leaves(backends.as_input, a) for a in args))
+        return self._compiled_function(function)(*(map_leaves(engine.as_input, a) for a in args))
 
     @functools.cached_property
     def _compiled_function(self) -> Callable[..., Any]:
-        return functools.lru_cache(maxsize=32)(lambda function: backends.compile_inference(function, self))
+        return functools.lru_cache(maxsize=32)(lambda function: engine.compile_inference(function, self))
 
     def _check(self, x, context):
         return prepare.checked(self, x, context)

@@ -8,21 +8,22 @@ import keras
 import numpy as np
 from keras import tree
 
-from flowkit import backends, distributed
+from flowkit import distributed
 from flowkit.data.batch_order import Batches
+from flowkit.distributed.failed import naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.lost import naming_the_lost
+from flowkit.engines import engine
 
 
 def check_processes():
     """Raise RuntimeError if several processes would train models apart, each without knowing of the others."""
     launch = None if started() else launched(os.environ)
     # srun may start other things.
-    if launch is not None and launch.launcher != "SLURM" and backends.processes() == 1:
+    if launch is not None and launch.launcher != "SLURM" and engine.processes() == 1:
         count = launch.processes
-    elif not started() and backends.trains_apart():
-        count = backends.processes()
+    elif not started() and engine.trains_apart():
+        count = engine.processes()
     else:
         return
     raise RuntimeError(
@@ -54,19 +55,19 @@ def _devices_of_a_batch():
         return 1
     mesh = distribution.device_mesh
     devices = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
-    return max(1, devices // backends.processes())
+    return max(1, devices // engine.processes())
 
 
 def check_same(x, first, batch_size, epochs, options):
     """Raise ValueError unless all processes come to `fit` or `evaluate` with as much to do: others would wait."""
     if isinstance(x, Batches):
-        if x.processes != backends.processes():
+        if x.processes != engine.processes():
             raise ValueError(
-                f"a flow expects batches of the {backends.processes()} processes that there are, received batches for "
+                f"a flow expects batches of the {engine.processes()} processes that there are, received batches for "
                 f"{x.processes}. Call flowkit.distributed.start() before flowkit.data.batches."
             )
         check_division(x.batch_size // x.processes, x.batch_size // x.processes)
-    if backends.processes() == 1:
+    if engine.processes() == 1:
         return
     steps = options.get("steps_per_epoch") or options.get("steps")
     told = {
@@ -91,7 +92,7 @@ def check_same(x, first, batch_size, epochs, options):
 
 def check_same_question(told):
     """Raise ValueError in all processes unless all have come with the same, {name: a tree of numbers and arrays}."""
-    if backends.processes() == 1:
+    if engine.processes() == 1:
         return
     sums = [zlib.crc32(_in_bytes(value)) for value in told.values()]
     given = distributed.gather(np.array([sums], "int64"))
@@ -125,7 +126,7 @@ def together(flow):
 
     Their noise differs. A process that ends is named.
     """
-    if backends.processes() == 1:
+    if engine.processes() == 1:
         yield
         return
     with naming_the_lost():
@@ -133,14 +134,14 @@ def together(flow):
         if hasattr(flow, "ddp_model"):
             flow.make_train_function()
         variables = [*flow.variables, *(flow.optimizer.variables if flow.optimizer else [])]
-        backends.copy_from_main(variables)
+        engine.copy_from_main(variables)
         states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
-        with backends.drawing_apart(states):
+        with engine.drawing_apart(states):
             yield
 
 
 def rows_of_all(x, context):
     """The rows that all processes adapt to, in the order of their ranks."""
-    if backends.processes() == 1 or x is None:
+    if engine.processes() == 1 or x is None:
         return x, context
     return distributed.gather(x), None if context is None else tree.map_structure(distributed.gather, context)

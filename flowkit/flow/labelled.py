@@ -6,12 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.engines import engine
 from flowkit.flow.flow import Flow
 from flowkit.flow.prepare import unpack
 from flowkit.flow.scoring import scored
@@ -123,7 +123,7 @@ class LabelledFlow(Flow):
         surprise = self._surprise(x, y_pred["logits"])
         if sample_weight is not None:
             surprise = surprise * ops.cast(sample_weight, surprise.dtype)
-        share = backends.replica_share(mean(surprise))
+        share = engine.replica_share(mean(surprise))
         return loss + self.label_weight * event_size(data.shape) * share
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import Surjection
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.noise import Needs
 from flowkit.data.dequantize import Dequantize
+from flowkit.engines import engine
 
 # Dequantisation, forward and the way back draw from separate streams.
 _STREAMS = {"dequantize": 0, "forward": 1, "inverse": 2}
@@ -130,5 +130,5 @@ def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _with_noise(dequantize, x, noise):
-    with backends.no_grad():
+    with engine.no_grad():
         return tuple(ops.convert_to_numpy(part) for part in dequantize(x, noise=noise))

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends
 from flowkit.bijectors import Elementwise
 from flowkit.contract import Domain
 from flowkit.contract.adaptation import refuse_unadapted
@@ -19,6 +18,7 @@ from flowkit.contract.columns import ColumnError, column_name
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
+from flowkit.engines import engine
 from flowkit.flow.batches import count
 from flowkit.flow.context import check_context, context_kind, refuse_unread
 from flowkit.flow.in_a_group import check_division
@@ -84,7 +84,7 @@ def rows_asked_for(flow: Any) -> int:
 def check_adapted(flow: Any) -> None:
     """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
     flow._event()
-    backends.settle(flow)
+    engine.settle(flow)
     if not flow.bijector._adapted:
         flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding, flow.dequantize):

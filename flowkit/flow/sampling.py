@@ -8,11 +8,12 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit import backends, distributed
+from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 from flowkit.flow.batches import batch_size_of, count, default_batch_size, one_of_few, padded, run_in_batches
 from flowkit.flow.context import check_context, context_kind
 from flowkit.flow.in_a_group import check_same_question
@@ -179,8 +180,8 @@ class Latents:
                 context = tree.map_structure(
                     lambda c: ops.convert_to_tensor(padded(c[rows], size - count)), context
                 )
-            with backends.no_grad():
-                z = backends.draw_alone(
+            with engine.no_grad():
+                z = engine.draw_alone(
                     lambda generator: self._base.sample(
                         (size, *self.shape[1:]),
                         temperature=self._temperature,

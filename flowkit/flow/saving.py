@@ -18,14 +18,13 @@ import keras
 import numpy as np
 
 import flowkit
-from flowkit import backends
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
+from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
-from flowkit.presets.errors import PresetError
+from flowkit.presets.errors import PresetError, import_first, unregistered
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
-from flowkit.presets.unregistered import import_first, unregistered
 
 _PARTS = ("bijector", "base", "embedding", "dequantize")
 _COLUMNS = ("columns", "context_columns")
@@ -141,7 +140,7 @@ def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, 
     versions = {
         "flowkit": flowkit.__version__,
         "keras": keras.__version__,
-        backends.name(): backends.version(),
+        engine.name: engine.version(),
     }
     metadata: Mapping[str, Any] = {
         "event_shape": list(flow.event_shape),

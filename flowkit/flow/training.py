@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar, cast
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import FlowLayer
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.inside import layers_inside
@@ -20,6 +19,7 @@ from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
+from flowkit.engines import engine
 from flowkit.flow import adapting, prepare
 from flowkit.flow.batches import map_leaves
 from flowkit.flow.before_training import check_training, refuse_class_weight, with_first
@@ -42,7 +42,7 @@ def locked(method: Method) -> Method:
     @functools.wraps(method)
     def waits(self, *args, **kwargs):
         with self.lock:
-            backends.settle(self)  # a callback may call it in the middle of an epoch
+            engine.settle(self)  # a callback may call it in the middle of an epoch
             return method(self, *args, **kwargs)
 
     return cast(Method, waits)
@@ -259,7 +259,7 @@ class Trained(keras.Model):
         return super().predict_on_batch(prepare.ready(self, x, batch_size=math.inf).x)
 
     def _after_training(self):
-        backends.after_fit(self)
+        engine.after_fit(self)
         self.calls = 0
 
     @contextlib.contextmanager
@@ -273,9 +273,9 @@ class Trained(keras.Model):
 
     def _put_back(self):
         """Put weights that the engine holds in the middle of an epoch back into the flow, before it is used."""
-        if backends.holds_weights(self):
+        if engine.holds_weights(self):
             with self.lock:
-                backends.settle(self)
+                engine.settle(self)
 
     # What Keras's steps call
 
@@ -303,7 +303,7 @@ class Trained(keras.Model):
 
     def train_step(self, *data: Any) -> Any:
         """Keras's training step, with gradients averaged over the processes of a group."""
-        return backends.train_step(self, super().train_step, *data)
+        return engine.train_step(self, super().train_step, *data)
 
     def _get_jax_state(self, **kinds):
         """Keras's state for a step on JAX. The model keeps its weights: the step may fail before it reads them."""
@@ -344,7 +344,7 @@ class Trained(keras.Model):
             self._refresh(y, seen, self._noise_for(y), training=True)
         self._asked = True  # an objective may call the flow, which returns log_prob
         try:
-            with backends.compiling_parts(when=self.jit_compile):
+            with engine.compiling_parts(when=self.jit_compile):
                 losses = self.objective(self, x, context)
         finally:
             self._asked = False
@@ -370,7 +370,7 @@ class Trained(keras.Model):
         loss = mean(losses)
         for extra in self.losses:
             loss = loss + extra
-        return backends.replica_share(loss)
+        return engine.replica_share(loss)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The loss; and of data whose log_prob is known, nll and bits_per_dim."""
@@ -386,10 +386,10 @@ class Trained(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Keras's, of the rows of all processes that train the model."""
         # Those of Keras 3.16's own way of training in a group are of all rows already.
-        if backends.processes() == 1 or getattr(self, "ddp_model", None) is not None:
+        if engine.processes() == 1 or getattr(self, "ddp_model", None) is not None:
             return super().get_metrics_result()
         variables = self.metrics_variables
-        values = backends.summed([variable.value for variable in variables])
+        values = engine.summed([variable.value for variable in variables])
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return super().get_metrics_result()
 
@@ -406,7 +406,7 @@ class Trained(keras.Model):
 
         False in a group of processes, which exchange numbers in the middle of a step.
         """
-        if backends.processes() > 1:
+        if engine.processes() > 1:
             return False
         chains = [layer for layer in layers_inside(self) if getattr(layer, "composite", False)]
         if any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
@@ -427,7 +427,7 @@ class Trained(keras.Model):
     def get_compile_config(self) -> dict[str, Any] | None:
         """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
         with self.lock:
-            backends.settle(self)  # the rate of the optimizer is one of its variables
+            engine.settle(self)  # the rate of the optimizer is one of its variables
             config = super().get_compile_config()
         return config and engine_neutral(config) | stored_objective(self.objective)
 

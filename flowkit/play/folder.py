@@ -33,7 +33,7 @@ def write_page(
     temperature: float = 0.7,
     ort: str | Path | None = None,
 ) -> Path:
-    """Write a page that runs `flow` in the browser, for any static server; returns the folder.
+    """Write a page that runs `flow` in the browser, for any static server; return the folder.
 
     - `train`, `test`: `flowkit.data.Dataset`s. Of the first the directions are learned, one for each class and one
       for brightness; of the second are the images to pick from, and those whose log p that on screen is compared with.
@@ -106,12 +106,12 @@ def _write(flow, folder, train, test, name, temperature):
 
 
 def _pages():
-    """The files that are the same for each flow."""
+    """Return the files that are the same for each flow."""
     return sorted(resources.files("flowkit.play").joinpath("page").iterdir(), key=lambda file: file.name)
 
 
 def _is_page(names):
-    """Whether a folder of these names may be written anew: it is empty, or holds a page and nothing else."""
+    """Return True if a folder of these names may be replaced: it is empty, or holds a page and nothing else."""
     return not names or {*_OWN} <= names <= {*_OWN, *FILES, *(page.name for page in _pages())}
 
 
@@ -141,12 +141,12 @@ def _refuse_unlabelled(flow, *datasets):
 
 
 def _labels(flow, dataset, some):
-    """The classes that a flow is given with some images, None for one that is given images alone."""
+    """Return the classes of some images for a class-conditional flow, None for another flow."""
     return dataset.labels[some].astype("int32") if context_kind(flow) == "required" else None
 
 
 def _some(dataset, count):
-    """Places of `count` images, all classes in turn as far as there are labels."""
+    """Return the places of `count` images, all classes in turn if there are labels."""
     if dataset.labels is None:
         return np.arange(min(count, len(dataset)))
     rows = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
@@ -155,7 +155,7 @@ def _some(dataset, count):
 
 
 def _write_atlas(path, images, stored_levels):
-    """The images as one picture without gaps, from which the page cuts them."""
+    """Write the images as one picture without gaps, from which the page cuts them."""
     count, height, width, channels = images.shape
     rows = -(-count // COLUMNS)
     tiles = np.zeros((rows * COLUMNS, height, width, channels), "uint8")
@@ -166,7 +166,7 @@ def _write_atlas(path, images, stored_levels):
 
 
 def _directions(flow, dataset):
-    """(names, latents): for brightness, and each class against all others, the difference of the means of latents.
+    """Return (names, latents): differences of mean latents, for brightness and for each class against all others.
 
     Latents that were found given the class should not hold it: of those brightness is left.
     """
@@ -190,7 +190,7 @@ def _class_name(dataset, label):
 
 
 def _levels(flow, latents):
-    """How many latents each level has; of a flow without levels all are one."""
+    """Return how many latents each level has; a flow without levels has one."""
     if flow.bijector.split_levels()[1] is None:
         return [latents]
     return [int(size) for size in level_sizes(flow.bijector, "the page")]

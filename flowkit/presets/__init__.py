@@ -1,4 +1,4 @@
-"""A preset: a trained flow as a folder that says what it is, from the disk, from flowkit itself or from the hub.
+"""A preset: a trained flow as a folder that describes itself, from the disk, from flowkit itself or from the hub.
 
     config.json        what the flow is made of, as Keras writes it
     model.weights.h5   its weights

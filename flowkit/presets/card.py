@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # What is measured -> how the card calls it, and how many digits it has there.
-_NUMBERS = {
+NUMBERS = {
     "test_bits_per_dim": ("test bits/dim", 4),
     "test_log_prob": ("test log-likelihood, nats", 4),
     "test_label_error": ("share of test labels missed", 4),
@@ -29,7 +29,7 @@ _TESTED = {"test_bits_per_dim": "bits_per_dim", "test_log_prob": "log_likelihood
 
 
 def card(metadata: Mapping[str, Any]) -> str:
-    """The text of README.md, from the content of metadata.json alone.
+    """Return the text of README.md, from the content of metadata.json alone.
 
     >>> text = card({"name": "digits", "files": {}, "versions": {"flowkit": "0.1.0", "keras": "3.15.1"}})
     >>> text.splitlines()[1]
@@ -50,7 +50,7 @@ def card(metadata: Mapping[str, Any]) -> str:
 
 
 def _header(metadata, measured):
-    """YAML, of which JSON is a part: a line for each key."""
+    """Return the header in YAML, which includes JSON: a line for each key."""
     keys: dict[str, Any] = {
         "library_name": "flowkit",
         "tags": ["normalizing-flow", "density-estimation", "keras"],
@@ -59,7 +59,7 @@ def _header(metadata, measured):
         keys = {"license": metadata["license"], **keys}
     data = (metadata.get("data") or {}).get("name")
     results = [
-        {"type": kind, "name": _NUMBERS[key][0], "value": round(measured[key], _NUMBERS[key][1])}
+        {"type": kind, "name": NUMBERS[key][0], "value": round(measured[key], NUMBERS[key][1])}
         for key, kind in _TESTED.items()
         if measured.get(key) is not None
     ]
@@ -96,7 +96,7 @@ No file here runs code. `metadata.json` has the SHA-256 of each, which `from_pre
 
 def _rows(measured):
     rows = []
-    for key, (name, digits) in _NUMBERS.items():
+    for key, (name, digits) in NUMBERS.items():
         value = measured.get(key)
         if value is not None:
             shown = f"{value:,.{digits}f}"

@@ -1,4 +1,4 @@
-"""From what the user calls a preset to a folder on this machine."""
+"""Find the folder of a preset on this machine."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from flowkit.presets.hub import SCHEME, download
 
 
 def find_preset(preset: str | os.PathLike[str]) -> Path:
-    """The folder of `preset`: a folder, a name such as "glow/digits", or "hf://user/name", which is downloaded.
+    """Return the folder of `preset`: a folder, a name such as "glow/digits", or "hf://user/name", which is downloaded.
 
     A name that comes with flowkit is that, unless a folder of this name holds a preset; "./glow/digits" is a folder
     alone. Raises PresetError if there is none.
@@ -38,5 +38,5 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
 
 
 def shipped_preset(name: str) -> Path | None:
-    """The folder of a preset that comes with flowkit, by its name; None for any other name, and for a path."""
+    """Return the folder of a preset that comes with flowkit, by its name; None for another name, and for a path."""
     return preset_folders().get(name.rstrip("/"))

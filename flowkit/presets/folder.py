@@ -1,20 +1,25 @@
 """The files of a preset, written as a whole, and compared with their sums before they are read."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import flowkit
-from flowkit.presets.atomic_folder import atomic_folder
-from flowkit.presets.card import card
+from flowkit.presets.card import NUMBERS, card
 from flowkit.presets.errors import PresetError
 from flowkit.presets.untrusted import MOST_JSON, check_config, check_weights
 
 FORMAT = 1
+_STRICT = ConfigDict(strict=True, frozen=True)
 _NEEDED = ("config.json", "model.weights.h5")
 _UNSUMMED = ("metadata.json", "README.md")  # people go on with a README
 _FURTHER = ("check.npz", "recipe.toml")
@@ -27,9 +32,41 @@ FILES = [
 ]  # all that goes to the hub and back
 
 
+class _Data(BaseModel):
+    model_config = _STRICT
+    name: str | None = None
+    sha256: str | None = None
+
+
+class _Metadata(BaseModel):
+    """The entries of metadata.json that flowkit reads, and their types; others may be anything."""
+
+    model_config = _STRICT
+    preset: int
+    files: dict[str, str]
+    name: str = ""
+    event_shape: list[Annotated[int, Field(ge=0)] | None] | None = None
+    num_classes: int | None = None
+    parameters: int | None = None
+    versions: dict[str, str] | None = None
+    data: _Data | None = None
+    measured: dict[str, Any] | None = None
+    license: str | None = None
+    description: str | None = None
+
+    @field_validator("measured")
+    @classmethod
+    def _scores_are_numbers(cls, measured):
+        for name, value in (measured or {}).items():
+            scored = name in NUMBERS or name.endswith("_standard_error")
+            if scored and (isinstance(value, bool) or not isinstance(value, int | float | None)):
+                raise ValueError(f"{name} should be a number")
+        return measured
+
+
 @dataclass(frozen=True)
 class Preset:
-    """A folder whose files are what their sums say, and what its metadata.json tells.
+    """A folder whose files have the sums in its metadata.json, and the content of that file.
 
     `measured` is what a run has measured, or empty; `recipe` the path of its recipe, or None.
 
@@ -59,7 +96,7 @@ class Preset:
 
 
 def is_preset(folder: str | os.PathLike[str]) -> bool:
-    """Whether `folder` looks like a preset, and not like the folder of a run."""
+    """Return True if `folder` looks like a preset, and not like the folder of a run."""
     return all(os.path.isfile(os.path.join(folder, name)) for name in ("metadata.json", "config.json"))
 
 
@@ -93,12 +130,19 @@ def write_preset(
         metadata["files"] = {
             name: _sum(temporary / name) for name in _names(temporary) if name not in _UNSUMMED
         }
+        try:
+            _Metadata.model_validate(metadata)
+        except ValidationError as error:
+            fault = _fault(error)
+            raise PresetError(
+                f"about: expected values that metadata.json can hold, got others{fault}."
+            ) from None
         path.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(card(metadata), encoding="utf-8")
 
 
 def read_preset(folder: str | os.PathLike[str]) -> Preset:
-    """The preset in `folder`, after all its files were compared with their sums, and looked through for code.
+    """Return the preset in `folder`, after its files were compared with their sums and searched for code.
 
     Raises PresetError if a file is missing, is another than it was, or comes from a newer flowkit.
     """
@@ -131,30 +175,71 @@ def _metadata(path):
             f"{f' `flowkit preset {path.parent} NAME` makes a preset of it.' * run}"
         )
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MOST_JSON else {}
-        number, files = metadata["preset"], metadata["files"]
-        parts = [metadata.get(part) or {} for part in ("data", "measured", "versions")]
-        whole = isinstance(number, int) and all(isinstance(part, dict) for part in (files, *parts))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if not whole:
+        if path.stat().st_size > MOST_JSON:
+            raise ValueError
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        _Metadata.model_validate(metadata)
+    except (ValueError, RecursionError) as error:
         raise PresetError(
-            f"{path}: expected that of a preset, received one that is damaged or something else."
-        )
-    if number > FORMAT:
+            f"{path}: expected the metadata of a preset, got a file that is damaged or something else"
+            f"{_fault(error)}. Download or copy the preset again."
+        ) from None
+    if metadata["preset"] > FORMAT:
         by = (metadata.get("versions") or {}).get("flowkit", "a newer one")
         raise PresetError(
-            f"{path.parent}: expected a preset of format {FORMAT}, received {number}: it was written by flowkit {by}, "
-            f"here is {flowkit.__version__}; update flowkit."
+            f"{path.parent}: expected a preset of format {FORMAT}, received {metadata['preset']}: it was written by "
+            f"flowkit {by}, here is {flowkit.__version__}; update flowkit."
         )
     return metadata
 
 
+def _fault(error):
+    """Return which entry of metadata.json is wrong, in parentheses; "" if none can be named."""
+    if not isinstance(error, ValidationError):
+        return ""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f" ({place}: {first['msg']})" if place else ""
+
+
 def _names(folder):
-    """The files in a folder, at any depth, as metadata.json calls them."""
+    """Return the files in a folder, at any depth, as metadata.json names them."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _sum(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that becomes `path` when the block ends without an error.
+
+    Its files are on the disk before it is renamed, in a single step. Raises PresetError before anything is written if
+    there is something at `path` already, other than an empty folder.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        found = "one with files in it" if path.is_dir() else "a file"
+        raise PresetError(f"{path}: expected a new folder, found {found}: remove it, or choose another.")
+    if path == Path.cwd():  # renaming another into its place would leave the caller in a folder that is gone
+        raise PresetError(
+            f"{path}: expected a new folder, received the one that you are in: name one inside it."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as handle:
+                    os.fsync(handle.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)  # mkdtemp gives 0700
+        if path.exists():
+            path.rmdir()  # Windows renames to what is not there
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

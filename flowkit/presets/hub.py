@@ -16,7 +16,7 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # and no
 
 
 def download(uri: str) -> Path:
-    """The folder with the files of "hf://user/name", or of "hf://user/name@revision"; those there already are kept.
+    """Return the folder with the files of "hf://user/name" or "hf://user/name@revision"; existing files are kept.
 
     Raises PresetError if the hub has no such preset, or cannot be reached and nothing of it was downloaded before.
     """
@@ -29,7 +29,7 @@ def download(uri: str) -> Path:
 
 
 def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:
-    """Take the preset in `folder` to "hf://user/name", which is made if it is missing; returns the address of its page.
+    """Upload the preset in `folder` to "hf://user/name", made if it is missing; return the address of its page.
 
     `hf auth login`, or the variable HF_TOKEN, says who you are. Raises PresetError for a folder that is no preset or
     has been changed, and if the hub refuses or cannot be reached.
@@ -53,7 +53,7 @@ def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:
 
 
 def _parsed(uri):
-    """("user/name", revision or None)."""
+    """Return ("user/name", revision or None)."""
     found = re.fullmatch(re.escape(SCHEME) + r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", uri)
     if found is None:
         raise PresetError(f"expected hf://user/name or hf://user/name@revision, received {uri!r}.")
@@ -72,7 +72,7 @@ def _package() -> Any:
 
 
 def _told(error, uri, done):
-    """What the hub's package raised, in one sentence."""
+    """Return a PresetError with what the hub's package raised, in one sentence."""
     errors = importlib.import_module("huggingface_hub.errors")
     if isinstance(error, errors.RepositoryNotFoundError):
         return PresetError(
@@ -93,7 +93,7 @@ def _told(error, uri, done):
 
 
 def _of_the_system(error):
-    """Whether an error began as one of the system, such as a connection that was refused or timed out."""
+    """Return True if an error began as one of the system, such as a connection that was refused or timed out."""
     while error is not None:
         if isinstance(error, OSError):
             return True

@@ -1,4 +1,4 @@
-"""What a file of a stranger may hold: bounds that are asked before Keras reads it.
+"""Check what a file of others holds before Keras reads it.
 
 Keras refuses code by itself (`safe_mode`), unless `keras.config.enable_unsafe_deserialization()` was called; here it is
 refused in any case. It does not refuse small files that declare gigabytes, nor links to other files of this machine.
@@ -19,6 +19,7 @@ _MOST_EXPANSION, _SMALL = (
     4,
     2**20,
 )  # of weights: bytes in memory for one on the disk, and what any file may have
+_LONGEST = 10_000  # characters of a text in config.json
 # What runs what its config holds: Python's byte code, a pickle, or a graph of TensorFlow.
 _CODE = ("__lambda__", "Lambda", "TorchModuleWrapper", "TFSMLayer")
 # Keras imports their modules by name, and a folder of the same name in the working folder would be taken for them.
@@ -49,6 +50,8 @@ def refuse_config(content: bytes, path: Path) -> None:
         raise PresetError(
             f"{path}: expected JSON, received something else ({type(error).__name__})."
         ) from None
+    if not isinstance(waiting[0], dict):
+        raise PresetError(f"{path}: expected the config of a flow, got a {type(waiting[0]).__name__}.")
     parts = 0
     while waiting:
         item = waiting.pop()
@@ -74,6 +77,10 @@ def refuse_config(content: bytes, path: Path) -> None:
             waiting.extend(item.values())
         elif isinstance(item, list):
             waiting.extend(item)
+        elif isinstance(item, str) and len(item) > _LONGEST:
+            raise PresetError(
+                f"{path}: expected texts of at most {_LONGEST} characters, got one of {len(item)}."
+            )
 
 
 def check_weights(path: Path) -> None:
@@ -82,7 +89,9 @@ def check_weights(path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             declared = sum(_sizes(file, path))
-    except (OSError, RuntimeError, TypeError) as error:
+    except PresetError:
+        raise
+    except Exception as error:  # h5py raises whatever a damaged file leads it to
         first = str(error).split("\n")[0]
         raise PresetError(f"{path}: expected weights in HDF5, received something else ({first}).") from None
     if declared > most:
@@ -90,7 +99,7 @@ def check_weights(path: Path) -> None:
 
 
 def _sizes(group, path):
-    """Bytes of each data set in a group, at any depth."""
+    """Yield the bytes of each data set in a group, at any depth."""
     waiting, seen = [group], set()
     while waiting:
         owner = waiting.pop()

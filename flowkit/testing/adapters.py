@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit.backends import map_rows
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
+from flowkit.engines import engine
 
 NOT_APPLICABLE = {
     "shape inference",
@@ -289,8 +289,8 @@ CONVENTIONS = {
     "nflows": _module,
     "normflows": _module,  # its flows map latents to data, and are read as they are called
     "flowjax": Convention(  # one event at a time
-        lambda obj, x: map_rows(obj.transform_and_log_det, x),
-        lambda obj, z: map_rows(obj.inverse_and_log_det, z),
+        lambda obj, x: engine.map_rows(obj.transform_and_log_det, x),
+        lambda obj, z: engine.map_rows(obj.inverse_and_log_det, z),
     ),
     "distrax": Convention(
         lambda obj, x: obj.forward_and_log_det(x), lambda obj, z: obj.inverse_and_log_det(z), derives=True

@@ -18,7 +18,7 @@ COMPILE_HINT = (
     "and keras.ops in place of numpy."
 )
 _LIBRARIES = {"keras", "jax", "jaxlib", "torch", "tensorflow", "numpy", "scipy", "einops", "optree"}
-_FLOWKITS = tuple(f"flowkit.{room}." for room in ("testing", "contract", "backends"))
+_FLOWKITS = tuple(f"flowkit.{room}." for room in ("testing", "contract", "engines"))
 _HOOKS = ("_forward", "_inverse", "_adapt", "build", "get_config", "from_config", "__init__")
 _LONGEST = 400
 _CHECKER = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -26,7 +26,7 @@ _PYTHON = sysconfig.get_path("stdlib") + os.sep
 _FOREIGN = re.compile(
     r"[/\\](site|dist)-packages[/\\](keras|torch|jax|jaxlib|tensorflow|numpy)[/\\]|__autograph_generated|"
     + re.escape(os.path.dirname(os.path.dirname(_CHECKER)))
-    + r"[/\\](testing|contract|backends|numerics\.py)([/\\]|$)"
+    + r"[/\\](testing|contract|engines|numerics\.py)([/\\]|$)"
 )
 _TRACED = ("Tracer", "Concretization", "OperatorNotAllowedInGraph")
 _TRACED_WORDS = ("not in one piece", "SymbolicTensor", "symbolic tf.Tensor")
@@ -173,7 +173,7 @@ def _chain(error):
 
 
 def narrow_places(steps):
-    """Return {operation and place: type that it answers in} for the steps of `backends.lowest_float`."""
+    """Return {operation and place: type that it answers in} for the steps of `engine.lowest_float`."""
     found = {}
     for kind, stack in steps:
         inner = [i for i, (file, _, _) in enumerate(stack) if _is_own(file)]

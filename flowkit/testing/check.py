@@ -6,7 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.testing.checker import Check, profile_of, results_of
 from flowkit.testing.clauses import CLAUSES, known
 from flowkit.testing.examples import failing, replayed
@@ -65,7 +65,7 @@ def check_bijector(
         bijector = replayed(strategy, drawn)
     check = Check(bijector, drawn=drawn, **options)
     results = results_of(names, lambda name, causes: check.run(name, replay, causes), waived, raises=raises)
-    return Report(str(check.subject), backends.name(), results, check.notes)
+    return Report(str(check.subject), engine.name, results, check.notes)
 
 
 def _strategy(make):
@@ -94,7 +94,7 @@ def _check_drawn(strategy, names, waived, options, *, raises):
         waived,
         raises=raises,
     )
-    return Report("drawn bijector", backends.name(), results, list(notes))
+    return Report("drawn bijector", engine.name, results, list(notes))
 
 
 def _first_broken(strategy, name, count, options, causes, notes):

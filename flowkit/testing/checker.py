@@ -5,9 +5,9 @@ import time
 import warnings
 from dataclasses import dataclass, replace
 
-from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
 from flowkit.testing.causes import Raised, cause_of, narrow_notes, slip_of_the_checker
 from flowkit.testing.clauses import CLAUSES
 from flowkit.testing.examples import Example, drawn_from, failing, standard
@@ -293,7 +293,7 @@ def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
         options.append(f"context={'...' if callable(context) else repr(shape)}")
     if profile != "full":
         options.append(f"profile={profile!r}")
-    return f"check_bijector(..., {', '.join(options)})  # engine {backends.name()}"
+    return f"check_bijector(..., {', '.join(options)})  # engine {engine.name}"
 
 
 def results_of(names, run, waived, *, raises):

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import adapted_flags, mark_adapted
+from flowkit.engines import engine
 
 SCALE = 0.3
 """How far a weight moves: enough that a term which it belongs to shows, since at the start most mistakes read 0 = 0."""
@@ -88,7 +88,7 @@ class Copies:
         """The copy for `event`: built, adapted to a batch, not yet moved."""
         subject = self._subject
         if dtype == "float64":
-            with backends.float64():
+            with engine.float64():
                 layer = subject.build(subject.make("float64"), event)
                 self._adapt(layer, event)
             return layer
@@ -106,7 +106,7 @@ class Copies:
     def _start_values(self, event):
         """All weights as they are before they move."""
         layer = self.layer(event, "float64")
-        with backends.float64():
+        with engine.float64():
             return _stored(layer)
 
     def _adapt(self, layer, event):
@@ -128,7 +128,7 @@ class Copies:
             values = self._values(event, *moves)
             self._now.pop((event, dtype), None)
             # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
-            with backends.float64() if dtype == "float64" else contextlib.nullcontext():
+            with engine.float64() if dtype == "float64" else contextlib.nullcontext():
                 _assign(layer, values)
             self._now[event, dtype] = moves
         return layer
@@ -143,7 +143,7 @@ class Copies:
             return values
         # As a few training steps' refreshing leaves them, from which they were one step away before.
         self.forget(event, "float64")
-        with backends.float64():
+        with engine.float64():
             _assign(layer, values)
             for _ in range(STEPS):
                 refresh(self._subject, layer, event)
@@ -158,7 +158,7 @@ def refresh(subject, layer, event):
     """Refresh `layer` as one training step does, for the batch that the checker adapts to."""
     x = subject.adapt_batch(event)
     named = {"context": None, **subject.named(layer, x.shape, subject.context(event, 0, len(x)))}
-    with backends.no_grad():
+    with engine.no_grad():
         layer.run_refresh(ops.convert_to_tensor(x, dtype=layer.compute_dtype), **named)
 
 

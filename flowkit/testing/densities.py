@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import ContractError
 from flowkit.contract.building import build_for
+from flowkit.engines import engine
 from flowkit.testing import inputs
 from flowkit.testing.causes import said
 from flowkit.testing.clause import clause
@@ -143,7 +143,7 @@ class Density:
             inputs.tensor(self.same(count) if contexts is None else contexts),
             (count, *self.event),
         )
-        with backends.no_grad():
+        with engine.no_grad():
             z = ops.convert_to_numpy(self.distribution.sample(shape, seed=seed, context=context, **options))
         bad = (~np.isfinite(z)).sum()
         if z.shape != shape or bad:
@@ -155,7 +155,7 @@ class Density:
         """Return the log-density of each row."""
         distribution = self.distribution if distribution is None else distribution
         context = inputs.tensor(self.same(len(z)) if contexts is None else contexts)
-        with backends.no_grad():
+        with engine.no_grad():
             found = distribution.log_prob(ops.convert_to_tensor(z, dtype="float32"), context=context)
         found = ops.convert_to_numpy(found).astype("float64")
         if found.shape != (len(z),):
@@ -403,7 +403,7 @@ def _compare(density, function, start, shape, what, hint=None):
     """Hold the gradient of a weighed sum for each of the values `start` against differences."""
     rng = np.random.default_rng([density.seed, 4])
     weigh = ops.convert_to_tensor(rng.normal(size=shape), dtype="float32")
-    run, values = backends.compile_gradients(function), [v.astype("float32") for v in start.values()]
+    run, values = engine.compile_gradients(function), [v.astype("float32") for v in start.values()]
 
     def at(i=0, move=0.0):
         moved = [(v + move if j == i else v).astype("float32") for j, v in enumerate(values)]

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
 from flowkit.testing import inputs
 from flowkit.testing.causes import mixed, narrow_places, narrowed
 
@@ -27,7 +27,7 @@ class Functions:
     def _value(self, event, inverse, with_context):
         """(x, context, noise) -> (value, log_det), compiled if the engine can; of what the direction is given."""
         layer = self._layer(event)
-        return backends.compile_inference(direction(layer, inverse), layer)
+        return engine.compile_inference(direction(layer, inverse), layer)
 
     def _jacobian(self, event, inverse, x_event, joint, with_context):
         """(x, context, noise) -> d value / dx for each sample, x flat: (batch, n).
@@ -42,7 +42,7 @@ class Functions:
                 row, more = row[:, :size], (*more, row[:, size:])
             return run(ops.reshape(row, (-1, *x_event)), *more)[0]
 
-        return backends.compile_jacobian(value, layer)
+        return engine.compile_jacobian(value, layer)
 
     def _gradient(self, event, inverse, of, with_context):
         """([x, *weights], cotangent, *context, *noise) -> sum(cotangent * output `of`), and its gradients.
@@ -60,7 +60,7 @@ class Functions:
                 answer = run(values[0], *given)[of]
             return ops.sum(ops.cast(answer, "float64") * cotangent)
 
-        return backends.compile_gradients(weighed)
+        return engine.compile_gradients(weighed)
 
     def eps(self, event, inverse, *given):
         """Return the rounding unit of what the float64 copy really computes in, in a direction of x, context, noise.
@@ -71,7 +71,7 @@ class Functions:
         if (event, inverse) not in self._precisions:
             steps = []
             try:
-                lowest = backends.lowest_float(direction(layer, inverse), *tensors(*given), steps=steps)
+                lowest = engine.lowest_float(direction(layer, inverse), *tensors(*given), steps=steps)
             except Exception as error:  # whatever an author's code raises
                 if broken := mixed(error, steps):
                     raise broken from error

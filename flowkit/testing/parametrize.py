@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flowkit import backends
 from flowkit.contract import FlowLayer
+from flowkit.engines import engine
 from flowkit.testing.checker import Check, profile_of
 from flowkit.testing.clauses import CLAUSES, known
 
@@ -55,7 +55,7 @@ class Case:
         if reason:
             pytest.fail(
                 f"waiver not needed: {self.name!r} waives {clause!r} ({reason}), which is {result.verdict} "
-                f"on {backends.name()}. Remove it, or name the engines that need it: {{clause: {{engine: reason}}}}.",
+                f"on {engine.name}. Remove it, or name the engines that need it: {{clause: {{engine: reason}}}}.",
                 pytrace=False,
             )
 
@@ -73,7 +73,7 @@ def _checker(case, examples, profile):
 def _reason(waivers, clause):
     """Return why a clause may be broken on this engine, or None."""
     waiver = waivers.get(clause)
-    return waiver.get(backends.name()) if isinstance(waiver, dict) else waiver
+    return waiver.get(engine.name) if isinstance(waiver, dict) else waiver
 
 
 def parametrize_bijectors(

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit._engine import run_on
 from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
 from flowkit.testing.examples import Example
 from flowkit.testing.judging import SIDES
 from flowkit.testing.subject import Subject
@@ -179,5 +179,5 @@ def _gradients(trial, points, inverse, draw=None):
         rng = np.random.default_rng([draw, 8])
         step = np.float32(rounding_unit("float32"))
         values = [v * (1 + step * rng.choice([-1, 1], size=v.shape)).astype("float32") for v in values]
-    _, grads = backends.gradients(loss, [ops.convert_to_tensor(v) for v in values])
+    _, grads = engine.gradients(loss, [ops.convert_to_tensor(v) for v in values])
     return [ops.convert_to_numpy(grad) for grad in grads]

@@ -9,6 +9,7 @@ from keras import ops
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.one_line import argument
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing import inputs
@@ -85,7 +86,7 @@ class Subject:
 
     def _declared(self, event):
         """The least precise type in which the layer, or a part of its float64 copy, declares to compute."""
-        layers = [self.layer(event), *self.layer(event, "float64")._flatten_layers()]
+        layers = [self.layer(event), *layers_inside(self.layer(event, "float64"))]
         kinds = {layer.compute_dtype for layer in layers if "float" in str(layer.compute_dtype)}
         return max(kinds, key=rounding_unit)
 
@@ -106,7 +107,7 @@ class Subject:
             ) from error
 
     def make(self, dtype=None):
-        """Return a new, unbuilt layer; `dtype` "float64" inside `backends.float64()` makes one of that precision."""
+        """Return a new, unbuilt layer; `dtype` "float64" inside `engine.float64()` makes one of that precision."""
         return self._make() if self.given is None else self._make(dtype)
 
     def _choose_events(self, chosen, most):

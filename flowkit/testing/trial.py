@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
 from flowkit.testing import inputs
 from flowkit.testing.examples import ROWS
 from flowkit.testing.functions import tensors
@@ -124,7 +124,7 @@ class Trial:
     def _run64(self, x, inverse, context, noise):
         noise = inputs.tiled(self.noise(inverse), len(x)) if noise is None else noise
         function = self.subject.functions.value(self.event, inverse, context is not None)
-        with backends.float64():
+        with engine.float64():
             pair = function(*tensors(x, inputs.tiled(context, len(x)), noise))
             return tuple(np.asarray(ops.convert_to_numpy(part)).astype("float64") for part in pair)
 
@@ -132,7 +132,7 @@ class Trial:
         def run(x, noise):
             layer = self.layer64
             rng = np.random.default_rng([draw, 4])
-            with backends.float64():
+            with engine.float64():
                 for variable in layer.weights:
                     value = variable.numpy()
                     if value.dtype.kind == "f":
@@ -147,7 +147,7 @@ class Trial:
 
     def unit_of(self, inverse):
         """Return the rounding unit of what the float64 copy really computes in, in that direction."""
-        with backends.float64():
+        with engine.float64():
             given = self.points(inverse), self.context, self.noise(inverse)
             return self.subject.functions.eps(self.event, inverse, *given)
 
@@ -311,7 +311,7 @@ class Trial:
         noise = None if joint else inputs.tiled(self.noise(inverse), len(rows))
         function = self.subject.functions.jacobian(self.event, inverse, event, joint, context is not None)
         self.layer64  # noqa: B018  (sets the weights)
-        with backends.float64():
+        with engine.float64():
             found = function(*tensors(rows, context, noise))
             return np.asarray(ops.convert_to_numpy(found)).astype("float64")
 

@@ -1,17 +1,24 @@
-"""What goes on around `fit`: Glow's optimizer, schedules, a guard against bad steps, exact resume, pictures, logs."""
+"""Callbacks and optimizers for `fit`: schedules, a guard against bad steps, exact resume, pictures, logs."""
 
 from flowkit.training.adamax import GlowAdamax
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
+from flowkit.training.checkpoint import CheckpointError
 from flowkit.training.diverged import StopWhenDiverged, TrainingDiverged
-from flowkit.training.errors import CheckpointError, TrainingStopped
-from flowkit.training.grid import ImageGrid
 from flowkit.training.guard import GuardedOptimizer
 from flowkit.training.live_log import Log
 from flowkit.training.log import CSVLog, read_log
-from flowkit.training.pictures import SampleGrid, enlarged, image_grid, sample_grid, save_curves, save_png
+from flowkit.training.pictures import (
+    ImageGrid,
+    SampleGrid,
+    enlarged,
+    image_grid,
+    sample_grid,
+    save_curves,
+    save_png,
+)
 from flowkit.training.progress import ProgressBar
-from flowkit.training.resume import Resume
+from flowkit.training.resume import Resume, TrainingStopped
 from flowkit.training.schedules import WarmUp, WarmUpCosine
 from flowkit.training.table_pictures import save_pairs, save_quantiles
 from flowkit.training.validation import Validation

@@ -1,22 +1,23 @@
-"""Files that are either whole or as they were: a kill at any moment leaves no torn file."""
+"""Files of a run: replaced as a whole, so that a kill at any moment leaves no torn file, or opened as the run's own."""
 
 import contextlib
+import errno
 import glob
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error.
+    """Yield a temporary path beside `path` that replaces it when the block ends without an error.
 
-    The new file is flushed to the disk, then renamed over the old one in a single step, so that
-    readers see the old file or the new one, never a part. The name of the temporary file ends as
-    `path` does, for writers that look at the suffix. With `keep`, the file that `path` was is
-    renamed to `keep` first.
+    The new file is flushed to the disk, then renamed over the old one in a single step, so that readers see the old
+    file or the new one, never a part. The name of the temporary file ends as `path` does, for writers that look at the
+    suffix. With `keep`, the old file is renamed to `keep` first.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
@@ -29,7 +30,7 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path.name), suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -40,7 +41,7 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        # A full disk, say. It is told of the file that was asked for: nobody knows the temporary one.
+        # A full disk, for example. The user knows `path`, not the temporary file.
         if error.errno is None or not _concerns(path, error.filename):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
@@ -49,28 +50,55 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path):
-    """Delete the temporary files that a killed `atomic_path(path)` has left beside `path`."""
-    path = Path(path)
-    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*{path.suffix}"):
+def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
+    """Delete the temporary files that a killed `atomic_path` has left in `folder`, those of all names or of `name`."""
+    pattern = _prefix("*" if name is None else glob.escape(name))
+    for leftover in Path(folder).glob(f"{pattern}*"):
         leftover.unlink(missing_ok=True)
 
 
-def remove_all_leftovers(folder):
-    """Delete the temporary files that a killed `atomic_path` has left in `folder`, whatever they were to become."""
-    for leftover in Path(folder).glob(f"{_prefix('*')}*"):
-        leftover.unlink(missing_ok=True)
+def open_own(path: str | os.PathLike[str], mode: str) -> IO[str]:
+    """Open a text file of the run's own, made if it is missing; refuse a link to another file.
+
+    Several people may write to a folder of runs, and a link that one of them has left there would have another's
+    training write over a file elsewhere. `mode` is "a" or "a+".
+
+    Raises OSError with ELOOP for a link, symbolic or hard, and for anything that is no file.
+
+    >>> import tempfile, pathlib
+    >>> with open_own(pathlib.Path(tempfile.mkdtemp()) / "log.csv", "a") as file:
+    ...     _ = file.write("epoch")
+    """
+    return open(path, mode, newline="", encoding="utf-8", opener=_open_own)
+
+
+def _open_own(path, flags):
+    refusal = OSError(
+        errno.ELOOP, "expected a file of the run's own, found a link or no file: remove it", str(path)
+    )
+    try:
+        # O_NONBLOCK, since a pipe would wait for a reader. Windows has neither.
+        handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # EMLINK on BSD; ENXIO of a pipe
+            raise refusal from None
+        raise
+    found = os.fstat(handle)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:  # 0: its last owner has just removed it
+        return handle
+    os.close(handle)
+    raise refusal
 
 
 def _concerns(path, named):
-    """Whether an error that names this file, or none, is about writing `path`."""
+    """Return True if an error that names this file, or none, is about writing `path`."""
     if not isinstance(named, str):
         return named is None
-    return Path(named) in path.parents or Path(named).name.startswith(_prefix(path))
+    return Path(named) in path.parents or Path(named).name.startswith(_prefix(path.name))
 
 
-def _prefix(path):
-    return f".{Path(path).name}.partial-"
+def _prefix(name):
+    return f".{name}.partial-"
 
 
 def _umask():

@@ -1,4 +1,4 @@
-"""The averaged weights that an optimizer with `use_ema=True` keeps, put to use for a while."""
+"""Use the averaged weights that an optimizer with `use_ema=True` keeps, for a while."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,13 +9,11 @@ from keras import ops
 
 @contextlib.contextmanager
 def averaged_weights(model: Any) -> Iterator[Any]:
-    """A scope in which `model` carries the moving average of its weights; exact on the way back.
+    """Give `model` the moving average of its weights in a block, and put its weights back bit for bit.
 
-    average <- m average + (1 - m) weights after each step, with m the optimizer's `ema_momentum`
-    (Polyak & Juditsky, 1992). Where the optimizer keeps no average, or has not taken a step yet,
-    the scope changes nothing. Keras's `SwapEMAWeights` swaps by adding and subtracting on
-    TensorFlow, which rounds; here the weights are copied and put back bit for bit, so that training
-    goes on as if nothing had been looked at.
+    average <- m average + (1 - m) weights after each step, with m the optimizer's `ema_momentum` (Polyak & Juditsky,
+    1992). If the optimizer keeps no average, or has not taken a step yet, nothing changes. Keras's `SwapEMAWeights`
+    swaps by adding and subtracting on TensorFlow, which rounds.
     """
     optimizer = getattr(model, "optimizer", None)
     if not _keeps_average(optimizer):
@@ -25,7 +23,7 @@ def averaged_weights(model: Any) -> Iterator[Any]:
     before = [ops.convert_to_numpy(weight).copy() for weight in weights]
     try:
         optimizer.finalize_variable_values(weights)
-        # On JAX they now share their values with the averages, which nobody may write over.
+        # On JAX they now share their values with the averages, which must not be overwritten.
         for weight in weights:
             weight.assign(ops.copy(weight))
         yield model

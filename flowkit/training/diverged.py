@@ -1,31 +1,32 @@
-"""Training that cannot go on stops in time: step after step has gradients that are not finite."""
+"""Stop a training whose gradients are not finite, step after step."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.one_line import one_line
+from flowkit.engines import engine
 from flowkit.training.guard import GuardedOptimizer
 
 
 class TrainingDiverged(RuntimeError):
-    """Step after step gave gradients that are not finite: there is nothing left to learn from."""
+    """The gradients of several steps in a row were not finite."""
 
-    exit_code = 1  # of a command that ends with it, of which the main process of a group has the word
-    told_by_main = told_to_all = True  # all have left out the same steps
+    exit_code = 1  # of a command that ends with it
+    told_by_main = told_to_all = (
+        True  # all processes of a group have skipped the same steps, and the main one reports
+    )
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
-    """Reports skipped steps, and raises `TrainingDiverged` after `patience` of them in a row.
+    """Report skipped steps, and raise `TrainingDiverged` after `patience` of them in a row.
 
-    Needs a model compiled with `GuardedOptimizer`. Each epoch's logs get `skipped`, the number of
-    steps that were not taken in that epoch: put this callback first, and later ones see it. The
-    count is read every `patience` steps and at the end of an epoch, since reading it makes the
-    device wait. What it raises ends `fit` before the epoch's checkpoint is written, so that the
-    last good one stays.
+    Needs a model compiled with `GuardedOptimizer`. Each epoch's logs get `skipped`, the number of steps that were not
+    taken in that epoch: put this callback first, and later ones see it. The count is read every `patience` steps and at
+    the end of an epoch, since reading it makes the device wait. The error ends `fit` before the epoch's checkpoint is
+    written, so that the last good one stays.
 
     >>> import flowkit, numpy as np
     >>> flow = flowkit.Flow(flowkit.bijectors.ActNorm())
@@ -68,11 +69,11 @@ class StopWhenDiverged(keras.callbacks.Callback):
             logs["skipped"] = self._count("skipped") - self._before
 
     def so_far(self) -> dict[str, Any]:
-        """What it knows of an epoch that is not over, for `Resume`."""
+        """Return what it knows of an epoch that is not over, for `Resume`."""
         return {"before": self._before}
 
     def go_on(self, known: dict[str, Any]) -> None:
-        """Go on within the epoch in which `so_far` was asked."""
+        """Go on within the epoch of `so_far`."""
         self._before = known["before"]
 
     def _check(self):
@@ -87,11 +88,11 @@ class StopWhenDiverged(keras.callbacks.Callback):
     def _count(self, name):
         if not self._optimizer.built:
             return 0
-        return int(ops.convert_to_numpy(backends.current(self._trained, getattr(self._optimizer, name))))
+        return int(ops.convert_to_numpy(engine.current(self._trained, getattr(self._optimizer, name))))
 
 
 def guarded(optimizer):
-    """The `GuardedOptimizer` in a nest of wrapped optimizers, or None."""
+    """Return the `GuardedOptimizer` in a nest of wrapped optimizers, or None."""
     while optimizer is not None and not isinstance(optimizer, GuardedOptimizer):
         optimizer = getattr(optimizer, "inner_optimizer", None)
     return optimizer

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import engine_neutral
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable(package="flowkit")
@@ -57,9 +57,9 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         self.inner_optimizer = inner_optimizer
 
     def build(self, variables: Any) -> None:
-        if backends.replicas() > 1:
+        if engine.replicas() > 1:
             raise ValueError(
-                f"GuardedOptimizer expects one replica, received {backends.replicas()} of tf.distribute: compile "
+                f"GuardedOptimizer expects one replica, received {engine.replicas()} of tf.distribute: compile "
                 f"with the {type(self.inner_optimizer).__name__} itself there, or train on JAX."
             )
         self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
@@ -80,7 +80,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
             self.skipped_in_a_row.assign_add(1)
 
         finite = _finite(grads)
-        if backends.name() == "jax":  # whose compiled steps go through `stateless_apply`
+        if engine.name == "jax":  # whose compiled steps go through `stateless_apply`
             step() if finite else skip()
         else:
             ops.cond(finite, step, skip)
@@ -163,4 +163,5 @@ def _finite(grads):
     # Squares of float16 overflow above 256.
     double = any(keras.backend.standardize_dtype(grad.dtype) == "float64" for grad in known)
     wide = [ops.cast(grad, "float64" if double else "float32") for grad in known]
-    return ops.isfinite(sum((ops.sum(ops.square(grad)) for grad in wide), ops.zeros(())))
+    squares = [ops.sum(ops.square(grad)) for grad in wide]
+    return ops.isfinite(sum(squares)) if squares else ops.convert_to_tensor(True)

@@ -1,6 +1,8 @@
-"""A training's numbers and pictures in the programs that people look at: TensorBoard, W&B, MLflow."""
+"""A training's numbers and pictures in the programs that show them: TensorBoard, W&B, MLflow."""
 
+import importlib
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,35 +10,35 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras import ops
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.one_line import one_line
 from flowkit.training.averaging import averaged_weights
-from flowkit.training.pictures import check_look, sample_grid
-from flowkit.training.targets import TARGETS, Target, require
+from flowkit.training.log import learning_rate, read_log, write_rows
+from flowkit.training.pictures import check_look, histogram_picture, sample_grid
+
+_PROJECT = "flowkit"
 
 
 class Log(keras.callbacks.Callback):
     """After each epoch: what was logged, learning rate, speed, a grid of samples, a histogram of latents.
 
-    Samples and latents are of the averaged weights if the optimizer keeps them, and are drawn from a seed of their own:
+    Samples and latents are of the averaged weights if the optimizer keeps them, and are drawn from their own seed:
     training with it and without it comes to the same weights bit for bit. TensorFlow is not imported. In a group of
     processes (`flowkit.distributed`) all have this callback, and the main one writes.
 
     Args:
         to: "tensorboard" (needs tensorboardX), "wandb", "mlflow" or "csv"; or an object with the four methods of
-            `flowkit.training.targets.Target`.
+            `flowkit.training.live_log.Target`.
         folder: where its files go; made if it is missing.
-        batch_size: of `fit`; with it speed is told in images (rows) per second, else in steps.
+        batch_size: of `fit`; with it speed is in images (rows) per second, else in steps.
         of: "images" or "rows".
         samples: how many samples make the grid, 0 for none; `classes`, `temperature`, `levels` as for `sample_grid`.
         latents: some data (a few hundred rows) whose latents make the histogram, with their `context`; None for none.
         config: names and values that the program shows as the settings of the run.
 
-    Raises ValueError for a name that is none of these, and ImportError, which says what to install, if its package is
-    missing.
+    Raises ValueError for another name, and ImportError, which says what to install, if its package is missing.
 
     >>> import tempfile
     >>> Log("csv", tempfile.mkdtemp(), samples=16)  # doctest: +ELLIPSIS
@@ -48,7 +50,7 @@ class Log(keras.callbacks.Callback):
 
     def __init__(
         self,
-        to: str | Target,
+        to: "str | Target",
         folder: str | Path,
         *,
         batch_size: int | None = None,
@@ -78,7 +80,7 @@ class Log(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._target is None:  # now it is known how many epochs are done
             if not distributed.is_main():
-                self._target = _Nobody()
+                self._target = Target()  # all processes draw all the same: on JAX they run one program
             elif isinstance(self.to, str):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._target = TARGETS[self.to](self.folder, epoch, self._config)
@@ -89,8 +91,8 @@ class Log(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         seconds = max(time.monotonic() - self._clock, 1e-9)
         values = {name: float(value) for name, value in (logs or {}).items()}
-        values.setdefault("learning_rate", float(ops.convert_to_numpy(self.model.optimizer.learning_rate)))
-        if steps := self.params.get("steps"):  # a generator does not say how many there are
+        values.setdefault("learning_rate", learning_rate(self.model))
+        if steps := self.params.get("steps"):  # None for a generator
             speed = "steps_per_second" if self.batch_size is None else f"{self.of}_per_second"
             values[speed] = steps * (self.batch_size or 1) / seconds
         step = epoch + 1
@@ -111,19 +113,150 @@ class Log(keras.callbacks.Callback):
         self.close()
 
     def close(self) -> None:
-        """Finish what the program was told, also if training ended with an error."""
+        """Finish the run in the program, also if training ended with an error."""
         target, self._target = self._target, None
         if target is not None:
             target.close()
 
 
-class _Nobody:
-    """What the other processes of a group write to. They draw all the same: on JAX all run one program."""
+class Target:
+    """The methods of an object that `Log` writes to. Steps are epochs, from 1."""
 
-    def scalars(self, *told):
-        pass
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write numbers by name."""
 
-    image = histogram = scalars
+    def image(self, step: int, name: str, array: np.ndarray) -> None:
+        """Write a picture, uint8 `(H, W)` or `(H, W, 3)`."""
+
+    def histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Write the distribution of values."""
+
+    def close(self) -> None:
+        """Finish the run."""
+
+
+# `done` is the number of epochs that are done when a target is made: it removes later ones, of a run that was killed,
+# if its program can.
+
+
+class TensorBoard(Target):
+    """Event files in `folder`, for `tensorboard --logdir`. Written by tensorboardX, which needs no TensorFlow."""
+
+    package, install = "tensorboardX", "tensorboardX"
+
+    def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
+        library = importlib.import_module(self.package)
+        self._writer = library.SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+
+    def scalars(self, step, values):
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def image(self, step, name, array):
+        self._writer.add_image(name, array, step, dataformats="HW" if array.ndim == 2 else "HWC")
+
+    def histogram(self, step, name, values):
+        self._writer.add_histogram(name, values, step)
 
     def close(self):
-        pass
+        self._writer.close()
+
+
+class Wandb(Target):
+    """A run of Weights & Biases, which reads WANDB_MODE, WANDB_PROJECT and so on."""
+
+    package, install = "wandb", "wandb"
+
+    def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
+        self._library = importlib.import_module(self.package)
+        project = os.environ.get("WANDB_PROJECT", _PROJECT)
+        self._run = self._library.init(
+            project=project,
+            dir=str(folder),
+            id=_name_of_the_run(folder, done),
+            resume="allow",
+            config=dict(config),
+        )
+        (folder / "run").write_text(self._run.id)
+
+    def scalars(self, step, values):
+        self._run.log(dict(values), step=step)
+
+    def image(self, step, name, array):
+        self._run.log({name: self._library.Image(array)}, step=step)
+
+    def histogram(self, step, name, values):
+        self._run.log({name: self._library.Histogram(np.asarray(values).ravel())}, step=step)
+
+    def close(self):
+        self._run.finish()
+
+
+class MLflow(Target):
+    """A run of MLflow, at MLFLOW_TRACKING_URI, else in `folder`/mlflow.db. A histogram becomes a picture."""
+
+    package, install = "mlflow", "mlflow-skinny sqlalchemy alembic"
+
+    def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
+        client = importlib.import_module(self.package).MlflowClient
+        own = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        self._client = client(os.environ.get("MLFLOW_TRACKING_URI", own))
+        experiment = self._client.get_experiment_by_name(_PROJECT)
+        where = experiment and experiment.experiment_id
+        # Without a place, pictures would go to the working folder.
+        where = where or self._client.create_experiment(_PROJECT, (folder / "artifacts").resolve().as_uri())
+        self._run = _name_of_the_run(folder, done) or self._client.create_run(where).info.run_id
+        (folder / "run").write_text(self._run)
+        if not done:
+            for name, value in config.items():
+                self._client.log_param(self._run, name, value)
+
+    def scalars(self, step, values):
+        for name, value in values.items():
+            self._client.log_metric(self._run, name, value, step=step)
+
+    def image(self, step, name, array):
+        self._client.log_image(self._run, array, key=name, step=step)
+
+    def histogram(self, step, name, values):
+        self.image(step, name, histogram_picture(values, name))
+
+    def close(self):
+        self._client.set_terminated(self._run)
+
+
+class CSV(Target):
+    """`folder`/scalars.csv, a row for each epoch: the numbers alone."""
+
+    package, install = "csv", ""
+
+    def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
+        self._path = folder / "scalars.csv"
+        self._rows: list[Any] = [row for row in read_log(self._path) if row["epoch"] <= done]
+
+    def scalars(self, step, values):
+        self._rows.append({"epoch": step, **values})
+        write_rows(self._path, self._rows)
+
+
+TARGETS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": MLflow, "csv": CSV}
+
+
+def require(name: str) -> None:
+    """Raise ImportError, with what to install, if the package of a target is missing."""
+    target = TARGETS[name]
+    try:
+        importlib.import_module(target.package)
+    except ModuleNotFoundError as error:
+        if error.name != target.package:
+            raise
+        raise ImportError(
+            f"log {name!r} expects the package {target.package}: pip install {target.install}."
+        ) from None
+
+
+def _name_of_the_run(folder, done):
+    """Return the program's name of a run that goes on, which a file keeps; None for a new run."""
+    path = folder / "run"
+    return path.read_text() if done and path.is_file() else None

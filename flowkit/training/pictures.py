@@ -1,5 +1,6 @@
-"""What a run looks like: grids of samples and loss curves, as PNG files that are always whole."""
+"""Pictures of a run: grids of samples, loss curves and histograms, as PNG files that are always whole."""
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,30 +16,18 @@ from flowkit.contract.one_line import one_line
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
-_LONG_SIDE = 512  # pixels: of a picture that is shown one to one, and of small images would be a thumbnail
-
-
-def check_look(classes, temperature, levels):
-    """Raise ValueError for what no picture of samples could be made of."""
-    whole_or_none(classes, "classes", least=1)
-    whole_number(levels, "levels", least=2)
-    try:
-        with np.errstate(over="ignore"):
-            spread = np.asarray(np.nan if isinstance(temperature, bool) else temperature, "float32")
-    except (TypeError, ValueError):
-        spread = np.asarray(np.nan)
-    if not (spread.size and np.isfinite(spread).all() and (spread >= 0).all()):
-        raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
+_LONG_SIDE = 512  # pixels of a picture of small images, which would be a thumbnail
+BLUE, ORANGE = "#1f77b4", "#ff7f0e"
 
 
 def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels: int = 256) -> np.ndarray:
-    """n images side by side in `columns` columns, the square root of n rounded up by default.
+    """Return n images side by side in `columns` columns, the square root of n rounded up by default.
 
-    Takes `(n, height, width)` or `(n, height, width, 1 or 3)` whole numbers in 0..levels-1, which
-    are stretched to 0..255. Returns uint8 `(H, W)` for grey images and `(H, W, 3)` for colour, with
-    `padding` white pixels between images and empty places white.
+    Takes `(n, height, width)` or `(n, height, width, 1 or 3)` whole numbers in 0..levels-1, which are stretched to
+    0..255. Returns uint8 `(H, W)` for grey images and `(H, W, 3)` for colour, with `padding` white pixels between
+    images and empty places white.
 
-    Raises a ValueError if the shape or the values are others.
+    Raises ValueError for another shape or other values.
 
     >>> image_grid(np.zeros((3, 4, 4, 1), "uint8"), columns=2, padding=1).shape
     (9, 9)
@@ -71,9 +60,9 @@ def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels
 
 
 def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:
-    """`grid`, `(H, W)` or `(H, W, 3)`, with each pixel a square of `zoom`.
+    """Return `grid`, `(H, W)` or `(H, W, 3)`, with each pixel a square of `zoom`.
 
-    None takes the least zoom that brings the longer side to 512 pixels; a picture of that size is left as it is.
+    None takes the least zoom that brings the longer side to 512 pixels.
 
     >>> enlarged(np.zeros((18, 38), "uint8")).shape  # 14 times
     (252, 532)
@@ -85,7 +74,7 @@ def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:
 def save_png(path: str | Path, array: Any) -> None:
     """Write a uint8 array, `(H, W)` or `(H, W, 3)`, as a PNG file, in a single step.
 
-    Raises a ValueError if the array is another.
+    Raises ValueError for another array.
     """
     array = np.asarray(array)
     if array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] == (3,)):
@@ -94,29 +83,88 @@ def save_png(path: str | Path, array: Any) -> None:
         Image.fromarray(array).save(temporary, format="PNG")
 
 
+class ImageGrid:
+    """`image_grid(images)`, which a notebook shows if it is the last value of a cell; `save(path)` writes it.
+
+    Arguments and errors are those of `image_grid`; `zoom` makes each pixel a square of that size, None one that brings
+    an image to about 64 pixels.
+
+    >>> import numpy as np
+    >>> ImageGrid(np.zeros((6, 28, 28, 1), "uint8"))
+    ImageGrid(6 images of 28x28x1)
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        columns: int | None = None,
+        padding: int = 2,
+        levels: int = 256,
+        *,
+        zoom: int | None = None,
+    ) -> None:
+        self.pixels = image_grid(images, columns, padding, levels)
+        self._shape = tuple(images.shape)
+        default = max(1, round(64 / self._shape[1]))
+        self.zoom = default if zoom is None else whole_number(zoom, "zoom", least=1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the grid, pixel by pixel, as a PNG file."""
+        save_png(path, self.pixels)
+
+    def __repr__(self):
+        return f"ImageGrid({self._shape[0]} images of {'x'.join(map(str, self._shape[1:]))})"
+
+    def _repr_png_(self):
+        file = io.BytesIO()
+        Image.fromarray(enlarged(self.pixels, self.zoom)).save(file, format="PNG")
+        return file.getvalue()
+
+
+def new_figure(width: float, height: float, dpi: int = 120) -> Any:
+    """Return a matplotlib figure without pyplot, which chooses a window system and changes the caller's settings."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow, and needed at the end of epochs only
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(path: str | Path, figure: Any) -> None:
+    """Write a figure as a PNG file, in a single step."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
 def save_curves(
     path: str | Path, epochs: Sequence[int], curves: dict[str, Sequence[float]], *, ylabel: str = "bits/dim"
 ) -> None:
-    """Draw `curves`, name -> values, over `epochs`, to a PNG file.
-
-    Values may be None or NaN, and leave a gap.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow, and needed at the end only
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    # Not through pyplot, which would choose a window system and change the caller's settings.
-    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    """Draw `curves`, name -> values, over `epochs`, to a PNG file. A value of None or NaN leaves a gap."""
+    figure = new_figure(6, 4)
     axes = figure.add_subplot(xlabel="epoch", ylabel=ylabel)
     for name, values in curves.items():
         values = [math.nan if value is None else value for value in values]
         axes.plot(epochs, values, marker="." if len(values) < 30 else None, label=name)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3)
     axes.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)
+
+
+def histogram_picture(values: Any, name: str) -> np.ndarray:
+    """Draw the density of values as a picture of pixels (320, 480, 3), uint8.
+
+    The axis shows the middle 99.8 percent, so that an outlier leaves the others their shape.
+    """
+    values = np.asarray(values, "float64").ravel()
+    low, high = np.quantile(values, [0.001, 0.999])
+    middle, half = (low + high) / 2, max((high - low) / 2, 1e-6 * max(1.0, abs(high)))
+    figure = new_figure(4.8, 3.2, dpi=100)
+    axes = figure.add_subplot(xlabel=name, ylabel="density")
+    axes.hist(values, np.linspace(middle - half, middle + half, 41), density=True, color=BLUE)
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]
 
 
 def sample_grid(
@@ -129,10 +177,10 @@ def sample_grid(
     levels: int = 256,
     spread: bool = False,
 ) -> np.ndarray:
-    """`image_grid` of `count` samples of `flow`; with `classes`, one row of samples for each class.
+    """Return the `image_grid` of `count` samples of `flow`; with `classes`, one row of samples for each class.
 
-    Samples are drawn from the seed given here, and leave the flow's own random state alone. `spread`, for all processes
-    of a group at once, is that of `Flow.sample`.
+    Samples are drawn from `seed`, and leave the flow's own random state alone. `spread`, for all processes of a group
+    at once, is that of `Flow.sample`.
     """
     how: dict[str, Any] = {"temperature": temperature, "seed": seed}
     if spread and distributed.world() > 1:
@@ -146,20 +194,33 @@ def sample_grid(
     return image_grid(images.reshape(-1, *images.shape[2:]), columns=each, levels=levels)
 
 
-class SampleGrid(keras.callbacks.Callback):
-    """Writes `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents; small ones `enlarged`.
+def check_look(classes, temperature, levels):
+    """Raise ValueError for arguments of `sample_grid` that are out of range."""
+    whole_or_none(classes, "classes", least=1)
+    whole_number(levels, "levels", least=2)
+    try:
+        with np.errstate(over="ignore"):
+            spread = np.asarray(np.nan if isinstance(temperature, bool) else temperature, "float32")
+    except (TypeError, ValueError):
+        spread = np.asarray(np.nan)
+    if not (spread.size and np.isfinite(spread).all() and (spread >= 0).all()):
+        raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
 
-    Shows the averaged weights if the optimizer keeps them, and draws from its own seed, so that
-    training with this callback and without it comes to the same weights bit for bit. In a group of processes
-    (`flowkit.distributed`) all of them have it, each decodes its part of the samples, and the main one writes.
+
+class SampleGrid(keras.callbacks.Callback):
+    """Write `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents; small ones `enlarged`.
+
+    Shows the averaged weights if the optimizer keeps them, and draws from its own seed: training with this callback and
+    without it comes to the same weights bit for bit. In a group of processes (`flowkit.distributed`) all have this
+    callback, each decodes its part of the samples, and the main one writes.
 
     Args:
         folder: where the pictures go; made if it is missing.
         count, classes, temperature, seed, levels: as for `sample_grid`.
-        every: draw in every so many epochs.
+        every: the number of epochs from one picture to the next.
 
-    Raises a ValueError for numbers out of range, and before training if the model's samples are no images of 1 or
-    3 channels.
+    Raises ValueError for numbers out of range, and before training if the model's samples are no images of 1 or 3
+    channels.
 
     >>> SampleGrid("samples", 16, every=5)
     SampleGrid('samples', every=5)
@@ -184,13 +245,8 @@ class SampleGrid(keras.callbacks.Callback):
         whole_number(count, "count", least=1)
         whole_number(seed, "seed", least=0)
         check_look(classes, temperature, levels)
-        self._how = {
-            "count": count,
-            "classes": classes,
-            "temperature": temperature,
-            "seed": seed,
-            "levels": levels,
-        }
+        look = {"classes": classes, "temperature": temperature, "seed": seed, "levels": levels}
+        self._how: dict[str, Any] = {"count": count, **look}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         event = getattr(self.model, "event_shape", None)

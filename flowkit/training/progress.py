@@ -1,18 +1,21 @@
-"""How training is getting on, for a reader at a terminal and for a log file."""
+"""Progress of a training, for a reader at a terminal and for a log file."""
 
+import contextlib
+import importlib.util
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from flowkit import backends, distributed
+from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
 from flowkit.contract.one_line import one_line
-from flowkit.training.bars import NotebookBar, TerminalBar, bar_for
-from flowkit.training.patience import Patience
+from flowkit.engines import engine
 
 _QUIET = 60  # seconds without a line, if there is no bar
 _COMPILING = "compiling the training step; this happens once"
@@ -21,17 +24,17 @@ _COMPILING = "compiling the training step; this happens once"
 class ProgressBar(keras.callbacks.Callback):
     """Epoch, bits/dim of images or nats of rows, images or rows per second, first-step latency and time left.
 
-    On a terminal and in a notebook it is a bar that moves with each step, and a line that stays for each epoch;
-    elsewhere the lines alone, and one for each minute of a longer epoch. The first step includes
-    compilation, and is timed by itself: it counts neither in images per second nor in the time left. If it takes more
-    than 2 s on an engine that compiles it, a line says so meanwhile; `close` a bar whose `fit` has raised.
+    On a terminal, and in a notebook with ipywidgets, a bar moves with each step, and a line stays for each epoch;
+    elsewhere there are the lines only, and one for each minute of a longer epoch. The first step includes compilation,
+    and is timed by itself: it counts neither in images per second nor in the time left. If it takes more than 2 s on an
+    engine that compiles it, a line says so meanwhile; `close` a bar whose `fit` has raised.
 
     On JAX it waits for a step's numbers in other threads, so that training does not: a step whose numbers come after
     those of a later one is counted and not shown.
 
     Args:
         batch_size: images per step.
-        of: what they are, "images" or "rows" of a table.
+        of: "images" or "rows" of a table.
         console: a `rich.console.Console`; standard output by default.
 
     >>> ProgressBar(32, of="rows")
@@ -52,19 +55,25 @@ class ProgressBar(keras.callbacks.Callback):
         self.console = console or Console(quiet=not distributed.is_main())
         self.first_step = None
         self.images_per_second = math.nan
-        self._bar: TerminalBar | NotebookBar | None = None
+        self._bar: Progress | None = None
         self._compiling: Patience | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
-        self._bar = bar_for(self.console, self.params["steps"])
+        widgets = self.console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
+        if self.console.is_terminal or widgets:
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+            state = TextColumn("{task.fields[state]}")
+            self._bar = Progress(*columns, state, console=self.console, transient=True)
+            self._task = self._bar.add_task("", total=self.params["steps"], state="")
+            self._bar.start()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         self._epoch_began = self._timed_from = self._said = time.monotonic()
         self._timed_after, self._latest = 0, -1
         if self._bar:
-            self._bar.begin(self._title())
+            self._bar.reset(self._task, description=self._title(), state="")
         if self.first_step is None and not self.console.quiet and _compiles(self.model):
             self._compiling = Patience(lambda: self._print(_COMPILING))
 
@@ -74,7 +83,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def _step_ended(self, batch, logs):
         now, steps = time.monotonic(), self.params["steps"]
-        if steps:  # several steps may be one to Keras, and what is left at the end as many
+        if steps:  # several steps may be one to Keras, and the rest at the end as many
             batch = min(batch, steps - 1)
         late, self._latest = batch < self._latest, max(batch, self._latest)
         if self.first_step is None:
@@ -91,11 +100,11 @@ class ProgressBar(keras.callbacks.Callback):
             return
         self._said = now
         state = self._state(logs)
-        if steps:  # a generator does not say how long it is
+        if steps:  # a generator has no length
             left = steps - batch - 1 + (self.params["epochs"] - self._epoch - 1) * steps
             state += f"  {_clock(left * seconds / timed)} left"
         if self._bar:
-            self._bar.move(batch + 1, state)
+            self._bar.update(self._task, completed=batch + 1, state=state)
         else:
             self._print(f"{self._title()}  step {batch + 1}{f'/{steps}' if steps else ''}  {state}")
 
@@ -106,8 +115,7 @@ class ProgressBar(keras.callbacks.Callback):
             line += f"  first step {self.first_step:.1f} s"
         if skipped := (logs or {}).get("skipped"):
             line += f"  {skipped} step{'s' * (skipped != 1)} skipped, gradients not finite"
-        remaining = self.params["epochs"] - epoch - 1
-        if remaining:
+        if remaining := self.params["epochs"] - epoch - 1:
             # The first epoch includes compilation: leave it out as soon as there is another.
             timed = self._epoch_seconds[1:] or self._epoch_seconds
             line += f"  {_clock(remaining * sum(timed) / len(timed))} left"
@@ -145,21 +153,40 @@ class ProgressBar(keras.callbacks.Callback):
         return f"{shown} {value}{held_out}{speed}"
 
 
-class EpochsInAll(keras.callbacks.Callback):
-    """Tells the callbacks after it how many epochs there will be, if a `fit` is for some of them."""
+class Patience(threading.Timer):
+    """Call `say()` once, from its own thread, if `over()` is not called within `seconds`.
 
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self.epochs = epochs
+    >>> with Patience(lambda: print("still at it"), seconds=60):
+    ...     print("done")
+    done
+    """
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.params["epochs"] = self.epochs
+    def __init__(self, say: Callable[[], Any], seconds: float = 2.0) -> None:
+        super().__init__(seconds, self._say, [say])
+        self.daemon = True
+        self.start()
+
+    @staticmethod
+    def _say(say):
+        with contextlib.suppress(OSError):  # standard output is closed
+            say()
+
+    def over(self) -> None:
+        """End the thread, after a line that it is printing."""
+        self.cancel()
+        self.join()
+
+    def __enter__(self) -> "Patience":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.over()
 
 
 def _compiles(model):
-    """Whether the first step takes its time for a program that the others only run."""
+    """Return True if the first step takes its time for a program that the others only run."""
     # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-    return not model.run_eagerly and (model.jit_compile or backends.name() == "tensorflow")
+    return not model.run_eagerly and (model.jit_compile or engine.name == "tensorflow")
 
 
 def _clock(seconds):

@@ -1,4 +1,4 @@
-"""Everything that training depends on, in one file that is always whole."""
+"""Stop a training at any moment and go on, bit for bit, from a file that is always whole."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,62 +6,55 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from flowkit import distributed
 from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.one_line import one_line
 from flowkit.data import Batches
+from flowkit.training import checkpoint
 from flowkit.training.atomic import remove_leftovers
-from flowkit.training.checkpoint_file import newest_whole, previous, write
-from flowkit.training.checkpoint_meta import Meta, check_origin, describe, remind
-from flowkit.training.errors import CheckpointError, TrainingStopped, place
-from flowkit.training.model_state import (
-    Arrays,
-    assign,
-    assign_best,
-    assign_metrics,
-    best_state,
-    check_match,
-    metrics_state,
-    named_metrics,
-    named_variables,
-    split_off,
-    state,
-    synchronise,
-)
-from flowkit.training.progress import EpochsInAll
-from flowkit.training.stopping import asked
+from flowkit.training.checkpoint import CheckpointError, place
+
+_ASKED = 8  # steps after which the processes of a group ask each other, which takes a moment of each
+
+
+class TrainingStopped(RuntimeError):
+    """Training was asked to stop, and did so behind a checkpoint at `place`."""
+
+    def __init__(self, epochs: int, step: int) -> None:
+        self.place = place(epochs, step)
+        super().__init__(f"training stopped {self.place}, and can go on from there")
 
 
 class Resume(keras.callbacks.Callback):
     """state(step t) = load(save(state(step t))), bit for bit: as if training had never stopped.
 
-    At the end of each epoch it writes all variables of the model (weights and seed states), all of
-    the optimizer (moments, averages, iterations), the number of epochs done, and what the listed
-    `callbacks` remember, to one .npz file, which replaces the one before in a single step. The one
-    before is kept as `<name>.previous.npz`, for the day the newest is damaged.
+    At the end of each epoch it writes all variables of the model (weights and seed states), all of the optimizer
+    (moments, averages, iterations), the number of epochs done, and what the listed `callbacks` remember, to one .npz
+    file, which replaces the one before in a single step. The one before is kept as `<name>.previous.npz`, in case
+    the newest is damaged.
 
-    With `batches`, it also writes within an epoch: every so many `minutes`, and if `stop` asks
-    for an end; the epoch's running means go with it. Train by `load`, then `fit`.
+    With `batches`, it also writes within an epoch: after every `minutes`, and if `stop` returns True; the running means
+    of the epoch are part of the file. Train by `load`, then `fit`.
 
-    Otherwise put it last in the list of callbacks, since others forget their state when training
-    begins, and feed data whose order depends on the seed and the epoch alone, with
-    `shuffle=False`. Same engine, machine and number of threads: same bits.
+    Without `batches`, put it last in the list of callbacks, since others forget their state when training begins, and
+    feed data whose order depends on the seed and the epoch alone, with `shuffle=False`. Same engine, machine and number
+    of threads: same bits.
 
     Args:
         path: the .npz file.
-        callbacks: those whose state is to be kept, best weights included (`Validation`, `EarlyStopping`,
-            `ReduceLROnPlateau`).
+        callbacks: those whose memory is part of the file (`Validation`, `EarlyStopping`, `ReduceLROnPlateau`).
         data_seed: the seed of the data's order; a checkpoint with another one is refused.
-        writer: whether this process writes; None is the main process of a group (`flowkit.distributed`).
-        batches: `flowkit.data.batches(...)`, which `load` puts where the checkpoint is.
-        minutes: between two checkpoints within an epoch; None writes none.
-        stop: asked after each step whether training is to end; it then ends with `TrainingStopped`.
+        writer: True if this process writes; None writes in the main process of a group (`flowkit.distributed`).
+        batches: `flowkit.data.batches(...)`, which `load` sets to the place of the checkpoint.
+        minutes: the time between two checkpoints within an epoch; None writes none.
+        stop: a function, called after each step, that returns True to end training with `TrainingStopped`.
 
     Raises:
-        CheckpointError: from `load`, one line, if the checkpoint belongs to another model,
-            optimizer, engine or data seed, to other data (of `batches`), or neither it nor the previous
-            one can be read. The model is then as it was.
+        CheckpointError: from `load`, one line, if the checkpoint belongs to another model, optimizer, engine or data
+            seed, to other data (of `batches`), or neither it nor the previous one can be read. The model is then
+            unchanged.
 
     Example:
         >>> import flowkit, tempfile, numpy as np
@@ -110,44 +103,44 @@ class Resume(keras.callbacks.Callback):
         self.stop = stop
         self.epochs_done = 0
         self._others: list[keras.callbacks.Callback] = []
-        self._loaded: tuple[Arrays, Arrays, Meta] | None = None
+        self._loaded: tuple[checkpoint.Arrays, checkpoint.Arrays, checkpoint.Meta] | None = None
 
     @property
     def previous_path(self) -> Path:
-        return previous(self.path)
+        return checkpoint.previous(self.path)
 
     def load(self, model: keras.Model) -> int:
         """Restore `model`, built and compiled, and return the number of epochs done.
 
-        Without a checkpoint, changes nothing and returns 0. With the newest one damaged, warns and
-        falls back to the previous one. In a group of processes all of them call it.
+        Without a checkpoint, change nothing and return 0. If the newest one is damaged, warn and use the previous one.
+        In a group of processes all of them call it.
         """
         self._loaded = None
         distributed.barrier()  # the main process may still be writing
-        found = newest_whole(self.path)
+        found = checkpoint.newest_whole(self.path)
         if found is None:
             self._begin_at(0, 0)
             return 0
         arrays, meta = found
-        check_origin(self.path.name, meta, self.data_seed, self._data(), self.callbacks)
-        arrays, metrics = split_off(arrays, "metric")
-        arrays, best = split_off(arrays, "best")
-        variables = named_variables(model)
-        check_match(self.path.name, arrays, variables)
+        checkpoint.check_origin(self.path.name, meta, self.data_seed, self._data(), self.callbacks)
+        arrays, metrics = checkpoint.split_off(arrays, "metric")
+        arrays, best = checkpoint.split_off(arrays, "best")
+        variables = checkpoint.named_variables(model)
+        checkpoint.check_match(self.path.name, arrays, variables)
         self._begin_at(meta["epoch"], meta.get("step", 0))
-        assign(arrays, variables)
+        checkpoint.assign(arrays, variables)
         self._loaded = metrics, best, meta
         return self.epochs_done
 
     def fit(
         self, model: keras.Model, epochs: int, callbacks: Sequence[keras.callbacks.Callback] = ()
     ) -> None:
-        """`model.fit` on `batches`, from where `load` has come to, until `epochs` are done.
+        """Call `model.fit` on `batches`, from the place of the checkpoint, until `epochs` are done.
 
-        If a callback has ended training before that (`Validation`, `EarlyStopping`), no epoch follows.
+        If a callback had ended training before (`Validation`, `EarlyStopping`), no epoch follows.
 
-        `callbacks` come before this one. Those with `so_far()`, a dict of what they know of an epoch that is not
-        over, and `go_on(dict)` get it back if training goes on within one.
+        `callbacks` come before this one. Those with `so_far()`, which returns a dict of what they know of an epoch that
+        is not over, get it back by `go_on(dict)` if training goes on within one.
         """
         if self.batches is None:
             raise ValueError(
@@ -172,7 +165,7 @@ class Resume(keras.callbacks.Callback):
         )
 
     def _over(self):
-        """Whether a callback had ended training when the checkpoint was written."""
+        """Return True if a callback had ended training when the checkpoint was written."""
         memories = self._loaded[2]["callbacks"] if self._loaded else []
         return any(memory["values"].get("stopped_epoch") for memory in memories)
 
@@ -186,8 +179,6 @@ class Resume(keras.callbacks.Callback):
             )
         self.epochs_done = epochs
 
-    # What Keras calls
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._written = time.monotonic()
         if self._loaded is not None:
@@ -199,9 +190,9 @@ class Resume(keras.callbacks.Callback):
         if loaded is None or not loaded[2].get("step"):
             return
         metrics, best, meta = loaded
-        variables = named_metrics(self.model)
-        check_match(self.path.name, metrics, variables)
-        assign_metrics(metrics, variables)
+        variables = checkpoint.named_metrics(self.model)
+        checkpoint.check_match(self.path.name, metrics, variables)
+        checkpoint.assign_metrics(metrics, variables)
         self._remind(best, meta)
         for name, callback in self._counting().items():
             if name in meta["within"]:  # not one that was added since
@@ -212,11 +203,14 @@ class Resume(keras.callbacks.Callback):
         if self.batches is None or batch == 0:
             return  # the end of an epoch writes
         step = self.batches.step + batch
-        stopping, due = asked(self.stop, self.minutes, self._written, step)
+        stopping, due = self._asked(step)
         if stopping or due:
-            synchronise(self.model)
+            if hasattr(
+                self.model, "jax_state_sync"
+            ):  # between two steps, JAX holds the state outside of the model
+                self.model.jax_state_sync()
             within = {name: callback.so_far() for name, callback in self._counting().items()}
-            self._write(self._epoch, step, metrics_state(self.model), within=within)
+            self._write(self._epoch, step, checkpoint.metrics_state(self.model), within=within)
         if stopping:
             distributed.barrier()  # a launcher ends all when one has ended
             raise TrainingStopped(self._epoch, step)
@@ -224,26 +218,46 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write(epoch + 1, 0)
         self.epochs_done = epoch + 1  # from which another `fit` goes on
-        stopping, _ = asked(self.stop, self.minutes, self._written)
+        stopping, _ = self._asked()
         if stopping:
             distributed.barrier()
             raise TrainingStopped(epoch + 1, 0)
 
+    def _asked(self, step=0):
+        """Return (True to stop, True to write) after a step of an epoch, the same in all processes; 0 is its end."""
+        alone = distributed.world() == 1
+        if not alone and ((self.stop is None and self.minutes is None) or step % _ASKED):
+            return False, False
+        stopping = self.stop is not None and self.stop()
+        due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
+        return (stopping, due) if alone else distributed.gather(np.array([[stopping, due]])).any(axis=0)
+
     def _remind(self, best, meta):
-        remind(self.callbacks, meta)
-        assign_best(best, self.callbacks, self.model)
+        checkpoint.remind(self.callbacks, meta)
+        checkpoint.assign_best(best, self.callbacks, self.model)
 
     def _write(self, epochs, step, metrics=None, **more):
         if self.writer:
-            arrays = state(self.model) | best_state(self.callbacks) | (metrics or {})
-            meta = describe(epochs, step, self.data_seed, self._data(), self.callbacks)
-            remove_leftovers(self.path)
-            write(self.path, arrays, meta | more, keep=self.previous_path)
+            arrays = checkpoint.state(self.model) | checkpoint.best_state(self.callbacks) | (metrics or {})
+            meta = checkpoint.describe(epochs, step, self.data_seed, self._data(), self.callbacks)
+            remove_leftovers(self.path.parent, self.path.name)
+            checkpoint.write(self.path, arrays, meta | more, keep=self.previous_path)
         self._written = time.monotonic()
 
     def _data(self):
-        """The fingerprint of what is trained on, as far as this is told."""
+        """Return the fingerprint of the training data, None if it is not known."""
         return None if self.batches is None else self.batches.fingerprint
 
     def _counting(self):
         return {type(callback).__name__: callback for callback in self._others if hasattr(callback, "so_far")}
+
+
+class EpochsInAll(keras.callbacks.Callback):
+    """Set the number of all epochs for the callbacks after it, if a `fit` is for some of them."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.params["epochs"] = self.epochs

@@ -14,10 +14,10 @@ from flowkit.contract.one_line import one_line
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """rate(t) = peak * min(1, (t + 1) / warmup_steps), constant once the warm-up is over.
 
-    Step t counts from 0. `warmup_steps=0` is constant from the start. Glow was trained so, with a
-    warm-up of ten epochs (Kingma & Dhariwal, 2018, https://arxiv.org/abs/1807.03039).
+    Step t counts from 0. `warmup_steps=0` is constant from the start. Glow was trained with a warm-up of ten epochs
+    (Kingma & Dhariwal, 2018, https://arxiv.org/abs/1807.03039).
 
-    Raises a ValueError if `peak` is not positive or `warmup_steps` is negative.
+    Raises ValueError if `peak` is not positive or `warmup_steps` is negative.
 
     >>> schedule = WarmUp(0.5, warmup_steps=4)
     >>> [float(schedule(step)) for step in (0, 1, 3, 100)]
@@ -50,7 +50,7 @@ class WarmUpCosine(WarmUp):
     then half a cosine from `peak` down to `floor * peak` at `total_steps` (SGDR without restarts,
     Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983).
 
-    Raises a ValueError if `total_steps` does not exceed `warmup_steps`, or `floor` is not in
+    Raises ValueError if `total_steps` does not exceed `warmup_steps`, or `floor` is not in
     0..1.
 
     >>> schedule = WarmUpCosine(1.0, warmup_steps=10, total_steps=110)

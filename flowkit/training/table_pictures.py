@@ -1,4 +1,4 @@
-"""What a flow of a table looks like: data beside samples, pair by pair, and latents beside their density."""
+"""Pictures of a flow of tables: data beside samples, pair by pair, and latents beside their density."""
 
 import math
 from collections.abc import Sequence
@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.training.atomic import atomic_path
+from flowkit.training.pictures import BLUE, ORANGE, new_figure, save_figure
 
-_MOST_COLUMNS = 10  # of a pair plot: of more, nothing can be seen
+_MOST_COLUMNS = 10  # of a pair plot, where more would be too small to see
 _DOTS = 2_000
-_FAINT = 0.3  # how opaque a dot is among 2,000; where few lie alone, nobody would see it
-_BLUE, _ORANGE = "#1f77b4", "#ff7f0e"
+_FAINT = 0.3  # opacity of a dot among 2,000
 
 
 def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] | None = None) -> None:
     """Draw two tables, `(rows, columns)`, to a PNG file: data below the diagonal, samples above, both on it.
 
-    Of each at most 2,000 rows, and of both the first 10 columns. An axis shows where 99.8 percent of either are, but at
-    most half the data's width beyond the data on each side; how many rows lie outside is said below.
-    Raises ValueError for tables of different columns.
+    Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
+    data's width beyond the data on each side; a line below counts the rows outside. Raises ValueError for tables of
+    different columns.
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
     if data.ndim != 2 or samples.ndim != 2 or data.shape[1] != samples.shape[1]:
@@ -30,25 +29,19 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
     columns = min(_MOST_COLUMNS, data.shape[1])
     names = [f"column {i}" for i in range(columns)] if names is None else names
     limits = [_limits(data[:, i], samples[:, i]) for i in range(columns)]
-    figure = _figure((1 + 1.3 * columns, 1 + 1.3 * columns))
+    figure = new_figure(1 + 1.3 * columns, 1 + 1.3 * columns)
     grid = figure.subplots(columns, columns, squeeze=False)
     for row, column in np.ndindex(columns, columns):
         axes = grid[row, column]
         if row == column:
             bins = np.linspace(*limits[row], 41)
-            for table, colour, name in ((data, _BLUE, "data"), (samples, _ORANGE, "samples")):
+            for table, colour, name in ((data, BLUE, "data"), (samples, ORANGE, "samples")):
                 axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=name)
         else:
-            table, colour = (data, _BLUE) if row > column else (samples, _ORANGE)
+            table, colour = (data, BLUE) if row > column else (samples, ORANGE)
             size, opacity = _dots(len(table))
-            axes.scatter(
-                table[:_DOTS, column],
-                table[:_DOTS, row],
-                s=size,
-                alpha=opacity,
-                linewidths=0,
-                color=colour,
-            )
+            x, y = table[:_DOTS, column], table[:_DOTS, row]
+            axes.scatter(x, y, s=size, alpha=opacity, linewidths=0, color=colour)
             axes.set_ylim(*limits[row])
         axes.set_xlim(*limits[column])
         axes.set_xticks([])
@@ -62,7 +55,7 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
         f"{name} {_outside(table, limits)}" for name, table in (("data", data), ("samples", samples))
     )
     figure.supxlabel(f"rows outside of the axes: {told}", fontsize=8)
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
@@ -71,11 +64,11 @@ def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
     Both are `(rows, columns)`. A column on the diagonal is distributed as it should be; at most 40 are drawn.
     """
     latents, expected = np.asarray(latents, "float64"), np.asarray(expected, "float64")
-    # As many points as rows can tell apart, denser in the tails, where they are few.
+    # At most one point for each row, denser in the tails.
     count = max(2, min(200, len(latents)))
     levels = (1 - np.cos(np.pi * (np.arange(count) + 0.5) / count)) / 2
     levels = np.clip(levels, 0.5 / len(latents), 1 - 0.5 / len(latents))
-    figure = _figure((5, 5))
+    figure = new_figure(5, 5)
     axes = figure.add_subplot(
         xlabel="quantiles of the base density", ylabel="quantiles of the test rows' latents"
     )
@@ -90,17 +83,17 @@ def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
     axes.grid(alpha=0.3)
     if latents.shape[1] <= 10:
         axes.legend(fontsize=7)
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def _dots(count):
-    """(area in square points, opacity) of each of `count` dots: together they are about as dark, however few."""
+    """Return (area in square points, opacity) of a dot, so that few dots are about as dark as many."""
     crowd = min(max(1, count), _DOTS) / _DOTS
     return min(12.0, 2.0 / crowd**0.5), min(1.0, _FAINT / crowd**0.5)
 
 
 def _limits(data, samples):
-    """The ends of an axis. Samples far from all data would leave no place to see the rest."""
+    """Return the ends of an axis, which leave out samples far from all data."""
     low, high = np.quantile(data, [0.001, 0.999])
     width = high - low
     samples = samples[np.isfinite(samples)]
@@ -112,23 +105,8 @@ def _limits(data, samples):
 
 
 def _outside(table, limits):
-    """How many rows have an entry that no axis shows, or that is no number, of how many."""
+    """Count the rows with an entry outside the axes or that is no number, in words."""
     low, high = np.transpose(limits)
     shown = table[:, : len(limits)]
     inside = ((shown >= low) & (shown <= high)).all(axis=1)
     return f"{len(table) - int(inside.sum()):,} of {len(table):,}"
-
-
-def _figure(size):
-    """A figure that no window system is asked for."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow, and needed at the end only
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure, path):
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")

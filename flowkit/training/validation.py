@@ -1,4 +1,4 @@
-"""How well a flow scores data that it is not trained on, epoch by epoch: when to stop, and which weights to keep."""
+"""Score held-out data after each epoch, to stop early and to keep the best weights."""
 
 import math
 from typing import Any
@@ -12,24 +12,23 @@ from flowkit.training.averaging import averaged_weights
 
 
 class Validation(keras.callbacks.Callback):
-    """After each epoch, the mean score of held-out data: `val_bits_per_dim`, or without `dequantize` `val_nll` in nats.
+    """Log the mean score of held-out data after each epoch: `val_bits_per_dim`, or `val_nll` without `dequantize`.
 
-    Lower is better. It is that of the averaged weights, if the optimizer keeps them, with the same noise in each epoch,
-    and leaves the flow's own random state alone: training with this callback and without it comes to the same weights
-    bit for bit. Put it before callbacks that are to see the score (`CSVLog`, `ProgressBar`, `Log`), and give it to
-    `Resume(callbacks=[...])`, which keeps what it remembers. In a group of processes (`flowkit.distributed`) all of
-    them have it, with the same data: each reads and scores its part, and all go by the score of all rows.
+    Lower is better. The averaged weights are scored, if the optimizer keeps them, with the same noise in each epoch,
+    and the flow's own random state is left alone: training with this callback and without it comes to the same weights
+    bit for bit. Put it before callbacks that use the score (`CSVLog`, `ProgressBar`, `Log`), and pass it to
+    `Resume(callbacks=[...])`, which keeps its memory. In a group of processes (`flowkit.distributed`) all have this
+    callback, with the same data: each reads and scores its part, and all use the score of all rows.
 
     Args:
         x: events as `Flow.log_prob` takes them, with their `context`.
-        early_stopping: training stops after so many epochs in a row without a better score, in the second at the
-            earliest; None: never.
-        keep_best: `fit` ends with the weights of the epoch that scored best, in place of the last ones. It is they that
-            were scored, so averaged ones if there are such.
+        early_stopping: stop training after this number of epochs in a row without a better score, in the second at the
+            earliest; None never stops.
+        keep_best: end `fit` with the weights of the best epoch, those that were scored, instead of the last ones.
 
     Attributes:
         best: the best score so far, or None.
-        best_epoch: the epoch that it is of, from 0.
+        best_epoch: the epoch of the best score, from 0.
 
     Raises ValueError if `x` is empty or `early_stopping` is no whole number from 1 up.
 
@@ -62,7 +61,7 @@ class Validation(keras.callbacks.Callback):
         self._forget()
 
     def _forget(self):
-        # By Keras's names, of which `Resume` knows.
+        # Keras's names, which `Resume` keeps.
         self.best: float | None = None
         self.best_epoch = self.wait = self.stopped_epoch = 0
         self.best_weights: list[np.ndarray] | None = None

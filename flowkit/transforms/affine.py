@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import Between0And1, Fraction, Positive, words
+from flowkit.engines import engine
 from flowkit.numerics import softplus
 from flowkit.transforms.transform import Transform
 
@@ -79,18 +79,18 @@ class Affine(Transform):
         return self.scale == "tanh" or self.min_scale > 0
 
     def prepare(self, h: Any) -> Any:
-        first, second = backends.unbind(h)
+        first, second = engine.unbind(h)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
 
     def _scale_of(self, s):
         """(log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
-            return backends.log_sigmoid_and_sigmoid(s + 2)
+            return engine.log_sigmoid_and_sigmoid(s + 2)
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale
-        return backends.bounded_and_exp(s, self.bound)
+        return engine.bounded_and_exp(s, self.bound)
 
     def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return (x + shift) * scale, log_scale

@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.numerics import cumsum, softplus
 
 LEAST = 1e-3
@@ -29,7 +29,7 @@ def knots_of(raw, low, high):
 
 def knots_from(shares, low, high):
     """The n + 1 knots from `low` to `high` of n bins that have these shares of the whole."""
-    inner, last = backends.cut_rows(cumsum(shares, axis=-2), [shares.shape[-2] - 1, 1])
+    inner, last = engine.cut_rows(cumsum(shares, axis=-2), [shares.shape[-2] - 1, 1])
     whole = ops.concatenate([ops.zeros_like(last), inner, ops.ones_like(last)], axis=-2)
     return (high - low) * whole + low
 
@@ -45,8 +45,8 @@ def bin_of(at, knots):
     A knot is in the bin above it; what is below the first knot is in the first bin, and so is NaN.
     """
     size = knots.shape[-2] - 1
-    _, inner, _ = backends.cut_rows(knots, [1, size - 1, 1])
-    reached = backends.reaches(ops.expand_dims(at, -2), inner)
+    _, inner, _ = engine.cut_rows(knots, [1, size - 1, 1])
+    reached = engine.reaches(ops.expand_dims(at, -2), inner)
     one = ops.ones_like(reached[..., :1, :])
     none = ops.zeros_like(one)
     bins = ops.concatenate([one, reached], axis=-2) - ops.concatenate([reached, none], axis=-2)

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import Count, real
+from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, maximum, minimum, tanh
 from flowkit.transforms.knots import slopes_of
 from flowkit.transforms.solved import Solved
@@ -48,7 +48,7 @@ class SigmoidMixture(Solved):
 
     def prepare(self, h: Any) -> Any:
         n = self.units
-        steps = backends.constant(even_steps, n, self.spread, like=h)
+        steps = engine.constant(even_steps, n, self.spread, like=h)
         log_weights = ops.log_softmax(h[..., :n, :], axis=-2)
         return log_weights, slopes_of(h[..., n : 2 * n, :]), h[..., 2 * n :, :] + steps
 
@@ -121,7 +121,7 @@ class MixtureOfLogistics(Solved):
 
     def prepare(self, h: Any) -> Any:
         n = self.components
-        means = h[..., n : 2 * n, :] + backends.constant(even_steps, n, self.spread, like=h)
+        means = h[..., n : 2 * n, :] + engine.constant(even_steps, n, self.spread, like=h)
         log_scales = _LARGEST * tanh(h[..., 2 * n : 3 * n, :] / _LARGEST)
         return ops.log_softmax(h[..., :n, :], axis=-2), means, log_scales, tanh(h[..., -2, :]), h[..., -1, :]
 

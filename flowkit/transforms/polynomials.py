@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import Count, Positive, whole
+from flowkit.engines import engine
 from flowkit.numerics import cumsum
 from flowkit.transforms.knots import LEAST, slopes_of
 from flowkit.transforms.solved import StraightTails
@@ -56,7 +56,7 @@ class Bernstein(StraightTails):
         x = ops.expand_dims(x, -2)
         u, v = (self.bound + x) / (2 * self.bound), (self.bound - x) / (2 * self.bound)
         basis = _powers(u, self.degree) * ops.flip(_powers(v, self.degree), axis=-2)
-        basis = basis * backends.constant(binomials, self.degree - 1, like=x)
+        basis = basis * engine.constant(binomials, self.degree - 1, like=x)
         # One step of de Casteljau from a basis of one degree less, which the slope needs as well.
         y = ops.sum(basis * (v * heights[..., :-1, :] + u * heights[..., 1:, :]), axis=-2)
         return y, ops.sum(basis * slopes, axis=-2)
@@ -110,18 +110,18 @@ class SumOfSquares(StraightTails):
 
     def prepare(self, h: Any) -> Any:
         coefficients = [h[..., j * self.terms : (j + 1) * self.terms, :] for j in range(self.degree + 1)]
-        constant = coefficients[0] + backends.constant(starts, self.terms, like=h)
+        constant = coefficients[0] + engine.constant(starts, self.terms, like=h)
         return h[..., -1, :], constant, *coefficients[1:]
 
     def within(self, x: Any, shift: Any, *coefficients: Any) -> tuple[Any, Any]:
         # (batch, *places, nodes, terms, channels), the last node at x itself, of no weight.
         u = ops.expand_dims(ops.expand_dims(x, -2), -2) / self.bound
-        u = u * ops.expand_dims(backends.constant(nodes, self.degree + 1, like=x), -1)
+        u = u * ops.expand_dims(engine.constant(nodes, self.degree + 1, like=x), -1)
         value = ops.zeros_like(u)
         for coefficient in reversed(coefficients):
             value = value * u + ops.expand_dims(coefficient, -3)
         slopes = LEAST + (1 - LEAST) / self.terms * ops.sum(ops.square(value), axis=-2)
-        weighted = slopes * backends.constant(weights, self.degree + 1, like=x)
+        weighted = slopes * engine.constant(weights, self.degree + 1, like=x)
         return shift + x * ops.sum(weighted, axis=-2), slopes[..., -1, :]
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import Positive, whole, words
+from flowkit.engines import engine
 from flowkit.numerics import cumsum, maximum, minimum
 from flowkit.transforms.knots import LEAST, bin_of, distances, knots_of, picked
 from flowkit.transforms.rational_quadratic import TAILS
@@ -55,7 +55,7 @@ class QuadraticSpline(Transform):
         return 2 * self.bins + (1 if self.tails == "affine" else -1)
 
     def prepare(self, h: Any) -> Any:
-        raw, slopes = backends.cut_rows(h, [self.bins, self.parameters - self.bins])
+        raw, slopes = engine.cut_rows(h, [self.bins, self.parameters - self.bins])
         knots = knots_of(raw, -self.bound, self.bound)
         widths = distances(knots)
         shares = ops.exp(ops.log_softmax(slopes, axis=-2))  # of a single one Keras warns otherwise

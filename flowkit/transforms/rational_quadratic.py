@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import Domain
 from flowkit.contract.arguments import Between0And1, Positive, whole, words
+from flowkit.engines import engine
 from flowkit.transforms.affine import soft_clipped
 from flowkit.transforms.knots import bin_of, knots_from, knots_of, picked, slopes_of
 from flowkit.transforms.transform import Transform
@@ -59,9 +59,7 @@ class RationalQuadratic(Transform):
         return 3 * self.bins + (1 if self.tails == "affine" else -1)
 
     def prepare(self, h: Any) -> Any:
-        widths, heights, slopes = backends.cut_rows(
-            h, [self.bins, self.bins, self.parameters - 2 * self.bins]
-        )
+        widths, heights, slopes = engine.cut_rows(h, [self.bins, self.bins, self.parameters - 2 * self.bins])
         x, y = (knots_of(raw, -self.bound, self.bound) for raw in (widths, heights))
         slopes = slopes_of(slopes)
         if self.tails == "linear":
@@ -157,7 +155,7 @@ class SoftClippedSpline(RationalQuadratic):
 
     def prepare(self, h: Any) -> Any:
         most = -math.log(self.least)
-        widths, heights, slopes = backends.cut_rows(h, [self.bins, self.bins, self.bins - 1])
+        widths, heights, slopes = engine.cut_rows(h, [self.bins, self.bins, self.bins - 1])
         x, y = (
             knots_from(ops.softmax(soft_clipped(raw, most / 2), axis=-2), -self.bound, self.bound)
             for raw in (widths, heights)
@@ -200,7 +198,7 @@ class CircularRationalQuadratic(Transform):
         return 3 * self.bins + 1
 
     def prepare(self, h: Any) -> Any:
-        widths, heights, slopes, rotation = backends.cut_rows(h, [self.bins, self.bins, self.bins, 1])
+        widths, heights, slopes, rotation = engine.cut_rows(h, [self.bins, self.bins, self.bins, 1])
         x, y = (knots_of(raw, -math.pi, math.pi) for raw in (widths, heights))
         slopes = slopes_of(slopes)
         return ops.squeeze(rotation, -2), x, y, ops.concatenate([slopes, slopes[..., :1, :]], axis=-2)

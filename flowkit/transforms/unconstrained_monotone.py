@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.arguments import Count, Positive, whole
+from flowkit.engines import engine
 from flowkit.numerics import cumsum, tanh
 from flowkit.transforms.knots import LEAST, distances
 from flowkit.transforms.mixtures import even_steps
@@ -53,8 +53,8 @@ class UnconstrainedMonotone(Transform):
     def prepare(self, h: Any) -> Any:
         n = self.units
         outer, inner = h[..., :n, :], 1 + h[..., n : 2 * n, :]
-        offset = h[..., 2 * n : 3 * n, :] + backends.constant(even_steps, n, self.bound, like=h)
-        nodes = backends.constant(even_steps, self.nodes, self.bound, like=h)
+        offset = h[..., 2 * n : 3 * n, :] + engine.constant(even_steps, n, self.bound, like=h)
+        nodes = engine.constant(even_steps, self.nodes, self.bound, like=h)
         # (batch, *places, nodes, units, channels)
         hidden = tanh(ops.expand_dims(inner, -3) * ops.expand_dims(nodes, -1) + ops.expand_dims(offset, -3))
         # Without the root, many units that each change a little would together change slopes by orders.

@@ -5,10 +5,11 @@ import pytest
 from arrays import array
 from keras import ops
 
-from flowkit import Flow, backends
+from flowkit import Flow
 from flowkit.bijectors import Autoregressive, Coupling, Inverse, Pointwise
 from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowkit.contract import ContractError, Domain
+from flowkit.engines import engine
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture, Transform
 
 pytestmark = pytest.mark.two_engines
@@ -149,7 +150,7 @@ def test_samples_of_the_inverse_take_one_pass():
 @pytest.mark.one_engine
 @pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], "backwards"])
 def test_an_order_that_is_none_is_refused(order):
-    with pytest.raises(ValueError, match="Autoregressive's order: expected a permutation"):
+    with pytest.raises(ValueError, match=r"Autoregressive's order(: expected a permutation| expects one of)"):
         Autoregressive(MADE([8]), order=order)
     with pytest.raises(ContractError, match="3 entries, for its order"):
         Autoregressive(MADE([8]), order=[2, 0, 1]).build((None, 4))
@@ -229,7 +230,7 @@ def test_a_residual_network_starts_at_zero_and_hears_its_context(perturb):
 def test_gradients_go_through_the_sequential_inverse(perturb):
     layer = built(Autoregressive(MADE([8], activation="tanh"), Affine("tanh")), perturb, (None, 3))
     z = ops.convert_to_tensor(X[:2, :3])
-    _, (gradient,) = backends.gradients(lambda given: ops.sum(layer.inverse(given[0])[0] ** 2), [z])
+    _, (gradient,) = engine.gradients(lambda given: ops.sum(layer.inverse(given[0])[0] ** 2), [z])
     x = array(layer.inverse(z)[0])
     # d(x^2)/dz = 2 x dx/dz, and dx/dz is the inverse of dz/dx.
     step, jacobian = 1e-2, []

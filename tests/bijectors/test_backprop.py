@@ -8,7 +8,7 @@ import pytest
 from arrays import f64
 from keras import ops
 
-from flowkit import backends, zoo
+from flowkit import zoo
 from flowkit.bijectors import (
     ActNorm,
     Chain,
@@ -25,13 +25,14 @@ from flowkit.bijectors import (
 )
 from flowkit.conditioners import MLP, ConvNet, ScaledConv
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.engines import engine
 from flowkit.transforms import Affine
 
 MODES = ["recompute", "reversible"]
 PROMISED = 1e-4  # of gradients in float32, relative
 EPSILON = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
 
-trains = pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="this engine has no gradients")
+trains = pytest.mark.skipif(not engine.supports_training, reason="this engine has no gradients")
 
 
 def draw(*shape, seed=0):
@@ -59,7 +60,7 @@ def learn(layer, data, inverse=False):
             y, log_det = layer(*given, inverse=inverse)
         return ops.sum(ops.reshape(y, (-1,)) * direction) + ops.sum(ops.sin(log_det))
 
-    run = backends.compile_gradients(loss)
+    run = engine.compile_gradients(loss)
     value, grads = run([ops.convert_to_tensor(t) for t in (*data, *learned)])
     return float(value), [f64(g) for g in grads]
 
@@ -95,13 +96,13 @@ def test_through_16_steps_with_context(inverse, perturb):
     check_modes(chain, [chain], x[:8], context[:8], inverse=inverse)
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="the other engines run one block after another")
+@pytest.mark.skipif(engine.name != "jax", reason="the other engines run one block after another")
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 def test_blocks_in_one_loop(inverse, perturb, monkeypatch):
     """As on a GPU: one step is compiled for all that are alike, in both passes, and one for others beside them."""
     import jax
 
-    monkeypatch.setattr(backends, "scans", lambda: True)
+    monkeypatch.setattr(engine, "scans", lambda: True)
     x, context = draw(64, 6), draw(64, 3, seed=1)
     chain = Chain([Scale(0.5), *steps(4, context="required"), Permute("reverse"), Shift(1.0), Shift(2.0)])
     chain.adapt(x, context=context)
@@ -168,16 +169,14 @@ def test_integer_labels_have_no_gradient(mode, perturb):
     def loss(tensors):
         return ops.sum(chain(tensors[0], context=ops.convert_to_tensor(labels))[0] ** 2)
 
-    _, found = backends.gradients(loss, [x])
+    _, found = engine.gradients(loss, [x])
     chain.backprop = "stored"
-    _, expected = backends.gradients(loss, [x])
+    _, expected = engine.gradients(loss, [x])
     np.testing.assert_allclose(*map(ops.convert_to_numpy, (found[0], expected[0])), rtol=PROMISED)
 
 
 @trains
-@pytest.mark.parametrize(
-    "compiled", {"jax": [True], "tensorflow": [False, True]}.get(backends.name(), [False])
-)
+@pytest.mark.parametrize("compiled", {"jax": [True], "tensorflow": [False, True]}.get(engine.name, [False]))
 def test_training_is_the_same(compiled, images):
     """As Keras trains. (On torch the compiler leaves the chain out, and is slow about the rest.)"""
     histories = {}
@@ -205,7 +204,7 @@ def test_values_are_the_same(mode, perturb):
 
 def _hear():
     """Wait for what JAX has to tell the host."""
-    if backends.name() == "jax":
+    if engine.name == "jax":
         import jax
 
         jax.effects_barrier()
@@ -221,7 +220,7 @@ def test_drift_is_warned_of_once_and_says_what_to_do():
 
     def learn_thrice():
         for _ in range(3):
-            _, grads = backends.gradients(loss, [x])
+            _, grads = engine.gradients(loss, [x])
             ops.convert_to_numpy(grads[0])
             _hear()
 
@@ -242,7 +241,7 @@ def test_no_drift_no_warning(perturb, recwarn):
 @trains
 def test_nothing_but_zeros_has_not_drifted(recwarn):
     chain = Chain([Shift(0.0), Scale(0.5)], backprop="reversible")
-    _, grads = backends.gradients(lambda t: ops.sum(chain(t[0])[0]), [ops.zeros((4, 3))])
+    _, grads = engine.gradients(lambda t: ops.sum(chain(t[0])[0]), [ops.zeros((4, 3))])
     ops.convert_to_numpy(grads[0])
     _hear()
     assert [w for w in recwarn if "rebuilt" in str(w.message)] == []

@@ -7,10 +7,10 @@ import pytest
 from arrays import array, precision, tensor
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors import Inverse, Planar, Radial, Sylvester
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.two_engines
 
@@ -30,10 +30,10 @@ def built(make, perturb, size=4, scale=0.7, **options):
 @each
 @pytest.mark.parametrize("size", [3, 4])
 def test_the_log_det_is_that_of_the_jacobian(make, size, perturb):
-    with backends.float64():
+    with engine.float64():
         layer = built(make, perturb, size)
         x = X[:, :size].copy()
-        jacobian = array(backends.compile_jacobian(lambda x: layer(x)[0], layer)(x))
+        jacobian = array(engine.compile_jacobian(lambda x: layer(x)[0], layer)(x))
         z, log_det = layer(x)
         sign, expected = np.linalg.slogdet(jacobian)
         assert (sign > 0).all()
@@ -70,7 +70,7 @@ def test_it_starts_at_the_identity_with_a_gradient_for_some_weight(make):
     z, log_det = layer(x)
     np.testing.assert_array_equal(array(z), array(x))
     np.testing.assert_allclose(array(log_det), 0, atol=8 * EPSILON)
-    gradient = backends.compile_jacobian(lambda x: layer(x)[0], layer)(x)
+    gradient = engine.compile_jacobian(lambda x: layer(x)[0], layer)(x)
     assert np.isfinite(array(gradient)).all()
 
 
@@ -97,7 +97,7 @@ def test_a_network_of_the_context_moves_the_weights(make, perturb):
 @each
 def test_gradients_go_through_the_inverse(make, perturb):
     """d x / d weights at fixed z, against differences in float64."""
-    with backends.float64():
+    with engine.float64():
         layer = built(make, perturb)
         z = ops.convert_to_tensor(X[:5])
         draw = np.random.default_rng(2)
@@ -107,7 +107,7 @@ def test_gradients_go_through_the_inverse(make, perturb):
             x, log_det = layer.inverse(given[0])
             return ops.sum(cotangent * x) + ops.sum(log_det)
 
-        gradient = array(backends.gradients(value, [z])[1][0])
+        gradient = array(engine.gradients(value, [z])[1][0])
         move = draw.normal(size=(5, 4))
         step = 1e-6
         ahead, behind = (
@@ -118,7 +118,7 @@ def test_gradients_go_through_the_inverse(make, perturb):
 
 def test_a_sylvester_layer_with_one_unit_is_planar(perturb):
     """Q = q, so r q tanh(s q . x + b): w = s q, u' = r q."""
-    with backends.float64():
+    with engine.float64():
         sylvester = built(functools.partial(Sylvester, units=1), perturb)
         q, _, s, b, m = (array(part)[0] for part in sylvester._mixing(None))
         planar = Planar()
@@ -146,7 +146,7 @@ def test_without_a_direction_a_planar_layer_moves_all_alike():
     z, log_det = layer(x)
     np.testing.assert_allclose(array(z), x + np.arange(4) * np.tanh(0.5), atol=32 * EPSILON * np.abs(x).max())
     np.testing.assert_array_equal(array(log_det), np.zeros(40))
-    gradients = backends.gradients(lambda given: ops.sum(layer(given[0])[0]), [tensor(X, "float32")])[1]
+    gradients = engine.gradients(lambda given: ops.sum(layer(given[0])[0]), [tensor(X, "float32")])[1]
     np.testing.assert_array_equal(array(gradients[0]), np.ones((40, 4)))
 
 
@@ -178,5 +178,5 @@ def test_fast_samples_are_the_inverse(perturb):
 def test_too_many_units_are_refused():
     with pytest.raises(ContractError, match="at least units=5 entries, received 4"):
         Sylvester(units=5)(X)
-    with pytest.raises(TypeError, match="Planar expected a Conditioner or a Keras layer"):
+    with pytest.raises(TypeError, match="Planar's conditioner: expected a Conditioner or a Keras layer"):
         Planar(3)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from arrays import f64
 
-from flowkit import backends
 from flowkit.bijectors import Conv1x1
 from flowkit.bijectors.conv1x1 import plu
+from flowkit.engines import engine
 
 EPSILON = np.finfo("float32").eps
 C = 6
@@ -126,7 +126,7 @@ def test_plu_puts_the_matrix_together_again(seed):
 @pytest.mark.parametrize("lu", [True, False])
 def test_float64_is_kept(lu):
     """keras.ops.matmul gives float32 for float64 on torch."""
-    with backends.float64():
+    with engine.float64():
         x = np.random.default_rng(0).normal(size=(3, C))
         layer = Conv1x1(lu=lu, seed=0)
         back = layer.inverse(layer(x)[0])[0]

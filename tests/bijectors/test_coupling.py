@@ -7,7 +7,7 @@ from arrays import f64
 from keras import ops
 
 from flowkit.bijectors import Coupling
-from flowkit.bijectors.splits import split_of
+from flowkit.bijectors.coupling import split_of
 from flowkit.conditioners import MLP, ConvNet
 from flowkit.contract import ContractError
 from flowkit.transforms import Affine, RationalQuadratic, SigmoidMixture

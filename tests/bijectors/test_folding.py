@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Scale, Shift
 from flowkit.bijectors.folding import fold
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.two_engines
 
@@ -59,7 +59,7 @@ def test_a_chain_gives_what_its_parts_give(lu, inverse):
     np.testing.assert_allclose(log_det, expected_log_det, rtol=32 * EPSILON)
 
 
-@pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="no gradients on this engine")
+@pytest.mark.skipif(not engine.supports_training, reason="no gradients on this engine")
 @pytest.mark.parametrize("lu", [True, False])
 def test_gradients_are_those_of_the_parts(lu):
     chain = parts(lu)
@@ -77,7 +77,7 @@ def test_gradients_are_those_of_the_parts(lu):
                 value, log_det = run(tensors[0])
             return ops.sum(value * cotangent) + ops.sum(log_det)
 
-        return [ops.convert_to_numpy(g) for g in backends.gradients(loss, start)[1]]
+        return [ops.convert_to_numpy(g) for g in engine.gradients(loss, start)[1]]
 
     for one, other in zip(
         gradients(folded), gradients(lambda x: one_by_one(chain, x, inverse=False)), strict=True

@@ -7,7 +7,6 @@ import pytest
 from arrays import array, f64
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors import (
     CayleyRotation,
     HouseholderRotation,
@@ -17,9 +16,10 @@ from flowkit.bijectors import (
     SVDLinear,
     Woodbury,
 )
-from flowkit.bijectors.linear.exponential import exponential
-from flowkit.bijectors.linear.householder import reflected
+from flowkit.bijectors.linear import exponential
+from flowkit.bijectors.rotations import reflected
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.two_engines
 
@@ -43,7 +43,7 @@ each = pytest.mark.parametrize("make", ALL, ids=name)
 @pytest.mark.parametrize("event", [(5,), (6,), (3, 2, 4)])
 def test_the_log_det_is_that_of_the_dense_matrix(make, init, event, perturb):
     """The matrix is found by what the layer does to the unit vectors."""
-    with backends.float64():
+    with engine.float64():
         layer = make(init=init, bias=True, seed=0)
         layer.build((None, *event))
         perturb(layer, scale=0.4)
@@ -123,7 +123,7 @@ def test_reflections_at_once_are_those_one_after_another(k, columns):
     expected = np.eye(6)
     for v in vectors:
         expected = expected @ (np.eye(6) - 2 * np.outer(v, v) / (v @ v))
-    with backends.float64():
+    with engine.float64():
         received = array(reflected(ops.convert_to_tensor(vectors), columns))
     np.testing.assert_allclose(received, expected[:, :columns], atol=64 * k * DOUBLE)
 
@@ -135,7 +135,7 @@ def test_the_exponential_is_that_of_the_eigenvalues(size):
     vectors = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     values = np.linspace(-1, 0.2, 6) * size
     matrix, expected = (vectors * values) @ vectors.T, (vectors * np.exp(values)) @ vectors.T
-    with backends.float64():
+    with engine.float64():
         received = array(exponential(ops.convert_to_tensor(matrix)))
     # Rounding of M itself moves exp(M) by its norm, and each squaring doubles what it finds.
     np.testing.assert_allclose(

@@ -6,19 +6,20 @@ import pytest
 from arrays import array
 from keras import ops
 
-from flowkit import Flow, backends
+from flowkit import Flow
 from flowkit.bijectors import Autoregressive
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
 from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.contract import Conditioner
 from flowkit.contract.conditioner import in_turn_of
+from flowkit.engines import engine
 from flowkit.numerics import tanh
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture
 
 
 @pytest.fixture(autouse=True)
 def in_float64():
-    with backends.float64():
+    with engine.float64():
         yield
 
 
@@ -98,7 +99,7 @@ def test_in_turn_its_gradients_are_those_of_all_passes(hidden):
                 x, logs = run(z, context)
                 return ops.sum(ops.sin(3 * x)) + ops.sum(logs)
 
-        return backends.gradients(function, [z, context, *(weight.value for weight in weights)])[1]
+        return engine.gradients(function, [z, context, *(weight.value for weight in weights)])[1]
 
     ours = total(lambda z, context: layer.run(z, context, inverse=True))
     for one, other in zip(ours, total(lambda z, context: passes(layer, z, context)), strict=True):

@@ -40,5 +40,5 @@ def test_a_list_that_is_no_permutation_is_refused(order):
 
 
 def test_an_unknown_word_is_refused():
-    with pytest.raises(ValueError, match="'reverse', 'shuffle' or a list of indices, received 'random'"):
+    with pytest.raises(ValueError, match="order expects one of 'reverse', 'shuffle', received 'random'"):
         Permute("random")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Flow, backends, zoo
+from flowkit import Flow, zoo
 from flowkit.bijectors import (
     ActNorm,
     Autoregressive,
@@ -24,6 +24,7 @@ from flowkit.bijectors import (
 )
 from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.engines import engine
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -98,7 +99,7 @@ def gradients(bijector, x):
             z, log_det = bijector(ops.convert_to_tensor(x))
         return ops.mean(ops.square(z)) - ops.mean(log_det)
 
-    return numpy(backends.gradients(loss, [ops.convert_to_tensor(v) for v in variables])[1])
+    return numpy(engine.gradients(loss, [ops.convert_to_tensor(v) for v in variables])[1])
 
 
 @pytest.mark.parametrize("inverse", [False, True])
@@ -241,7 +242,7 @@ def test_other_precisions_are_those_of_separate_layers(policy_name, policy, pert
         np.testing.assert_allclose(one, other, rtol=1e-2 if policy_name.startswith("mixed") else 1e-12)
 
 
-@pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="no training on this engine")
+@pytest.mark.skipif(not engine.supports_training, reason="no training on this engine")
 def test_statistics_of_a_network_inside_are_kept_for_each_copy():
     network = keras.Sequential(
         [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.Dense(4)]

@@ -6,12 +6,13 @@ import pytest
 from arrays import array, f64, precision, tensor
 from keras import ops
 
-from flowkit import Flow, backends
+from flowkit import Flow
 from flowkit.bijectors import Chain, Residual
-from flowkit.bijectors.log_det_series import LogDetSeries, left_out
+from flowkit.bijectors.residual import LogDetSeries, left_out
 from flowkit.conditioners import MLP, LipschitzMLP
 from flowkit.conditioners.lipschitz_mlp import spectral_bound
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.two_engines
 
@@ -31,7 +32,7 @@ def built(perturb, size=3, c=0.7, sign=-1.0, **options):
 
 
 def jacobians(layer, x):
-    return array(backends.compile_jacobian(lambda x: layer.conditioner(x), layer)(x))
+    return array(engine.compile_jacobian(lambda x: layer.conditioner(x), layer)(x))
 
 
 @pytest.mark.wide("size")
@@ -48,7 +49,7 @@ def test_the_bound_is_above_the_norm_and_close_to_it(shape, size):
 def test_the_gradient_of_the_bound_is_that_of_the_norm(size):
     """u v^T of the largest singular value, nearly; of a kernel of zeros none."""
     kernel = np.random.default_rng(0).normal(size=(5, 3)).astype("float32") * np.float32(size)
-    _, (gradient,) = backends.gradients(lambda given: spectral_bound(given[0]), [tensor(kernel, "float32")])
+    _, (gradient,) = engine.gradients(lambda given: spectral_bound(given[0]), [tensor(kernel, "float32")])
     u, _, v = np.linalg.svd(kernel.astype("float64"))
     np.testing.assert_allclose(
         array(gradient), np.outer(u[:, 0], v[0]) if size else np.zeros((5, 3)), atol=0.01
@@ -86,7 +87,7 @@ def test_a_network_within_its_bound_is_left_as_it_is():
 @pytest.mark.wide
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_exact_log_det_is_that_of_the_jacobian(size, perturb):
-    with backends.float64():
+    with engine.float64():
         layer = built(perturb, size)
         x = X[:, :size].copy()
         expected = np.linalg.slogdet(np.eye(size) + jacobians(layer, x))[1]
@@ -147,7 +148,7 @@ def test_the_mean_of_the_estimate_is_the_log_det(trace, terms, inverse, perturb)
 
 def test_the_neumann_gradient_has_the_mean_of_the_exact_one(perturb):
     """With respect to the input and to every weight, over all signs of the noise, in float64."""
-    with backends.float64():
+    with engine.float64():
         exact, estimate = (built(perturb, trace=t, terms=n) for t, n in (("exact", None), ("hutchinson", 60)))
         estimate.set_weights(exact.get_weights())
         x = X[:2]
@@ -162,7 +163,7 @@ def test_the_neumann_gradient_has_the_mean_of_the_exact_one(perturb):
                 with keras.StatelessScope(state_mapping=mapping):
                     return ops.sum(layer(tensors[0], **given)[1]) * share
 
-            found = backends.gradients(
+            found = engine.gradients(
                 value, [ops.convert_to_tensor(x), *(v.value for v in layer.trainable_variables)]
             )[1]
             return [array(g) for g in found]
@@ -179,7 +180,7 @@ def test_the_value_of_an_estimate_is_the_series_and_not_its_gradients_carrier():
     """For J = a times the identity, all signs give the same: the series itself."""
     a = 0.3
     series = LogDetSeries("hutchinson", 0.5, 6)
-    with backends.float64():
+    with engine.float64():
         x = ops.convert_to_tensor(X)
         noise = np.random.default_rng(0).uniform(size=X.shape)
         log_det = series.log_det(lambda x: a * x, x, ops.convert_to_tensor(noise))
@@ -191,7 +192,7 @@ def test_the_value_of_an_estimate_is_the_series_and_not_its_gradients_carrier():
 def test_roulette_weighs_what_it_seldom_computes():
     """The mean weight of each term is 1."""
     series = LogDetSeries("roulette", 0.6, 2)
-    with backends.float64():
+    with engine.float64():
         noise = (np.arange(2**16)[:, None] + 0.5) / 2**16  # an even cover of the uniform numbers
         draws = series._draws(ops.convert_to_tensor(noise))
         assert array(draws).min() == 1
@@ -203,7 +204,7 @@ def test_roulette_weighs_what_it_seldom_computes():
 
 def test_gradients_go_through_the_inverse(perturb):
     """d(x, log-det) / dz against differences in float64."""
-    with backends.float64():
+    with engine.float64():
         layer = built(perturb)
         draw = np.random.default_rng(2)
         z, move = X.copy(), draw.normal(size=X.shape)
@@ -213,7 +214,7 @@ def test_gradients_go_through_the_inverse(perturb):
             x, log_det = layer.inverse(given[0])
             return ops.sum(cotangent * x) + ops.sum(log_det)
 
-        gradient = array(backends.gradients(value, [ops.convert_to_tensor(z)])[1][0])
+        gradient = array(engine.gradients(value, [ops.convert_to_tensor(z)])[1][0])
         step = 1e-5
         ahead, behind = (float(array(value([ops.convert_to_tensor(z + s * step * move)]))) for s in (1, -1))
         np.testing.assert_allclose((gradient * move).sum(), (ahead - behind) / (2 * step), rtol=1e-6)

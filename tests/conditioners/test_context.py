@@ -6,7 +6,7 @@ from arrays import f64
 from keras import ops
 
 from flowkit.conditioners import MLP, ConvNet
-from flowkit.conditioners.context_bias import ContextBias
+from flowkit.conditioners.context import ContextBias
 from flowkit.contract import ContractError
 
 pytestmark = pytest.mark.two_engines

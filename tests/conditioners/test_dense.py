@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import backends
 from flowkit.conditioners import MLP, ResidualMLP
 from flowkit.conditioners.dense import Dense
 from flowkit.contract.conditioner import ask_dealt, deal
+from flowkit.engines import engine
 
 EPSILON = np.finfo("float32").eps
 
@@ -37,7 +37,7 @@ def test_it_has_the_values_of_kerass_layer(perturb, shape):
 
 
 def test_it_keeps_float64(perturb):
-    with backends.float64():
+    with engine.float64():
         layer, x = dense(perturb), numbers(7, 5).astype("float64")
         kernel, bias = (ops.convert_to_numpy(w) for w in layer.weights)
         answer = ops.convert_to_numpy(layer.call(ops.convert_to_tensor(x)))
@@ -76,7 +76,7 @@ def test_a_network_answers_alike_dealt_out_or_not(perturb, net, policy):
     same(dealt, answer, 64)
 
 
-@pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="no gradients")
+@pytest.mark.skipif(not engine.supports_training, reason="no gradients")
 def test_gradients_are_those_of_the_answers_dealt_out(perturb):
     layer, x = dense(perturb), ops.convert_to_tensor(numbers(7, 5))
     weights = [ops.convert_to_numpy(w) for w in layer.weights]
@@ -86,9 +86,9 @@ def test_gradients_are_those_of_the_answers_dealt_out(perturb):
         return ops.sum(pull * deal(ops.matmul(x, tensors[0]) + tensors[1], 3, "interleaved"))
 
     def dealt(tensors):
-        return ops.sum(pull * backends.dealt_dense(x, *tensors, 3))
+        return ops.sum(pull * engine.dealt_dense(x, *tensors, 3))
 
-    wanted, received = backends.gradients(plain, weights)[1], backends.gradients(dealt, weights)[1]
+    wanted, received = engine.gradients(plain, weights)[1], engine.gradients(dealt, weights)[1]
     for one, other in zip(wanted, received, strict=True):
         same(other, one, 64)
 
@@ -105,8 +105,8 @@ def test_gates_of_the_context_and_no_activation_before_the_last_layer(perturb):
     def dense(layer, h):
         return h @ value(layer.kernel) + value(layer.bias)
 
-    h = dense(net.first, x) + c @ value(net.bias.kernel)
-    for block, (one, two) in enumerate([net.inner[:2], net.inner[2:]]):
+    h = dense(net.hidden_layers[0], x) + c @ value(net.bias.kernel)
+    for block, (one, two) in enumerate([net.hidden_layers[1:3], net.hidden_layers[3:]]):
         gate = c @ value(net.gates[block].kernel) + value(net.gate_biases[block])
         more = dense(two, np.maximum(dense(one, np.maximum(h, 0)), 0))
         h = h + more / (1 + np.exp(-gate))

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import backends
-from flowkit.conditioners.context_bias import ContextBias
-from flowkit.conditioners.scaled_dense import ScaledDense
+from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.scaled import ScaledDense
+from flowkit.engines import engine
 
 
 @pytest.mark.parametrize("make", [ScaledDense, ContextBias])
 def test_dense_layers_keep_float64(make, perturb):
     x = np.random.default_rng(0).normal(size=(4, 3))
-    with backends.float64():
+    with engine.float64():
         layer = make(5)
         layer.build(x.shape)
         perturb(layer)

@@ -5,8 +5,8 @@ import pytest
 from arrays import f64
 from keras import ops
 
-from flowkit import backends
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
+from flowkit.engines import engine
 
 
 def literal(x, layer):
@@ -42,7 +42,7 @@ def test_it_is_the_published_convolution(kernel_size, edge_bias, dtype):
         return layer, ops.convert_to_numpy(layer(ops.convert_to_tensor(x, dtype=dtype)))
 
     if dtype == "float64":
-        with backends.float64():
+        with engine.float64():
             layer, y = run()
             expected = literal(x, layer)
     else:

@@ -394,9 +394,9 @@ def test_in_low_precision_a_coupling_still_inverts_to_float32(policy, x, perturb
 
 
 def test_a_float64_layer_computes_in_float64():
-    from flowkit import backends
+    from flowkit.engines import engine
 
-    with backends.float64():
+    with engine.float64():
         layer = Times()
         z, log_det = layer(np.full((2, 3), 1 / 3))
         assert [keras.backend.standardize_dtype(t.dtype) for t in (z, log_det)] == ["float64"] * 2

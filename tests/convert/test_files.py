@@ -176,6 +176,6 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 @pytest.mark.parametrize(("package", "name"), [("tensorflow", "model.ckpt.index"), ("torch", "model.pt")])
 def test_a_missing_engine_is_named(monkeypatch, tmp_path, package, name):
     (tmp_path / name).touch()
-    monkeypatch.setattr("flowkit.backends.foreign_files.installed", lambda engine: engine != package)
+    monkeypatch.setattr("flowkit.engines.foreign_files.installed", lambda engine: engine != package)
     with pytest.raises(ImportError, match=rf"needs {package}: .*`pip install {package}`"):
         read_variables(tmp_path / name)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from arrays import array
 
-from flowkit import backends
 from flowkit.convert import from_nflows, from_zuko
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -17,7 +17,7 @@ ALIKE = {"rtol": 1e-9, "atol": 1e-9}
 
 @pytest.fixture(autouse=True)
 def in_float64():
-    with backends.float64():
+    with engine.float64():
         yield
 
 
@@ -69,6 +69,27 @@ def test_zuko(kind, context, options):
         5,
         context or None,
     )
+
+
+@pytest.mark.parametrize("package", ["zuko", "nflows"])
+def test_a_wrong_activation_is_found_by_log_densities(package):
+    if package == "zuko":
+        model = trained(pytest.importorskip("zuko").flows.MAF(5, 0, transforms=2))
+        convert, given = from_zuko, {}
+    else:
+        model = nflows_model()
+        convert, given = from_nflows, {"bound": 3.0, "bins": 4}
+    x = np.random.default_rng(0).normal(size=(20, 5))
+    with torch.no_grad():
+        score = model().log_prob(torch.tensor(x)) if package == "zuko" else model.log_prob(torch.tensor(x))
+    check = {"rows": x, "log_prob": score}
+    convert(model.state_dict(), check=check, **given)
+    with pytest.raises(
+        ValueError, match=r"got others in \d+ of 20 rows; the largest difference is .* nats in row"
+    ):
+        convert(model.state_dict(), check=check, activation="elu", **given)
+    with pytest.raises(ValueError, match="got no log_prob"):
+        convert(model.state_dict(), check={"rows": x}, **given)
 
 
 def nflows_model(size=5, **options):

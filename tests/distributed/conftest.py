@@ -4,13 +4,12 @@ import fcntl
 import os
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
 
-from flowkit import backends
-from tests.distributed.launching import SCENARIOS, SECONDS, Group
+from flowkit.engines import engine
+from tests.distributed.launching import SCENARIOS, Group
 
 
 @pytest.fixture(scope="session")
@@ -47,15 +46,12 @@ def scenarios(tmp_path_factory, launch):
                 die = {"DIE": "7"} if killed else {}  # in the second epoch
                 names = ["again"] if killed else []
                 group = launch(
-                    folder, SCENARIOS, folder, *names, count=count, engine=backends.name(), **own, **die
+                    folder, SCENARIOS, folder, *names, count=count, engine=engine.name, **own, **die
                 )
-                group.processes[-1].wait(SECONDS)
-                ended = time.monotonic()
-                codes = group.wait()
-                (folder / "codes.txt").write_text(f"{codes} {time.monotonic() - ended}")
+                (folder / "codes.txt").write_text(str(group.wait()))
             said = "\n".join((folder / f"said-{rank}.txt").read_text()[-3000:] for rank in range(count))
             expected = [1, -signal.SIGKILL] if killed else [0] * count
-            assert (folder / "codes.txt").read_text().startswith(str(expected)), said
+            assert (folder / "codes.txt").read_text() == str(expected), said
     return folders
 
 
@@ -77,10 +73,10 @@ def in_threads(monkeypatch):
         meet.wait()
         return all_of_them
 
-    monkeypatch.setattr(backends, "exchange", exchange)
-    monkeypatch.setattr(backends, "processes", lambda: 3)
-    monkeypatch.setattr(backends, "process_rank", lambda: own.rank)
-    monkeypatch.setattr(backends, "is_lost", lambda error: False)
+    monkeypatch.setattr(engine, "exchange", exchange)
+    monkeypatch.setattr(engine, "processes", lambda: 3)
+    monkeypatch.setattr(engine, "process_rank", lambda: own.rank)
+    monkeypatch.setattr(engine, "is_lost", lambda error: False)
 
     def run(function):
         came = [None] * 3

@@ -18,13 +18,14 @@ distributed.start()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from flowkit import backends, data, training  # noqa: E402
-from flowkit.cli import failure, interrupt, main  # noqa: E402
-from flowkit.cli.group import alike  # noqa: E402
+from flowkit import data, engines, training  # noqa: E402
+from flowkit.app import failure, interrupt, main  # noqa: E402
+from flowkit.app.group import alike  # noqa: E402
+from flowkit.engines import engine  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
 
-backends.spare_tensorflow()
+engines.spare_tensorflow()
 
 FOLDER, NAMES = Path(sys.argv[1]), sys.argv[2:]
 GIVEN = Path(os.environ.get("GIVEN", FOLDER))  # where one process has run the same before
@@ -223,8 +224,8 @@ def commands():
 
 def pieces():
     """Rows of which each process has another number, in more pieces than one where an engine hands on pieces."""
-    if backends.name() == "jax":
-        from flowkit.backends.jax import group
+    if engine.name == "jax":
+        from flowkit.engines import jax_group as group
 
         group._PIECE = 1000
     mine = np.arange([0, 700][RANK]) + 0.5  # of the main process none

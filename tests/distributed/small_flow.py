@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from flowkit import distributed, training, zoo
-from flowkit.training.model_state import assign, named_variables, state
+from flowkit.training.checkpoint import assign, named_variables, state
 
 X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
 LABELS = np.arange(32) % 3

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from flowkit import distributed, training, zoo
-from flowkit.backends.jax import parts
+from flowkit.engines import engine
 
 FOLDER = Path(sys.argv[1])
 X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
@@ -21,7 +21,7 @@ X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
 
 def train(name, shape=None, loops=False):
     """Two epochs of four steps. `shape` of a mesh, (batches, parts of a kernel); None is one device."""
-    parts.scans = lambda: loops  # as on a GPU: alike steps of a chain are one loop, alike weights one step
+    engine.scans = lambda: loops  # as on a GPU: the copies of a `Repeat` are one loop
     distribution = None
     if shape is not None:
         devices = keras.distribution.list_devices()[: shape[0] * shape[1]]

@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from flowkit import Flow, backends, distributed, distributions, surjections
+from flowkit import Flow, distributed, distributions, surjections
+from flowkit.engines import engine
 from tests.distributed.small_flow import LABELS, X, flow
 
 
@@ -36,7 +37,7 @@ def spread(file):
         given["check"] = None  # which would look at rows, and they are counted
         if distributed.is_main():
             told[f"{name}_alone"] = asked.sample(**given, seed=4)  # for which no other is needed
-            if backends.name() == "torch":
+            if engine.name == "torch":
                 asked.sample(**given)  # its generator moves on; on JAX it is the group's
         run, told[f"{name}_rows"] = asked._run, []
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.training import read_log
 from tests.distributed.launching import ROOT, SECONDS
 
@@ -59,7 +59,7 @@ class Supervised:
         command = {
             "torch": [sys.executable, "-m", "torch.distributed.run", *again, *train],
             "jax": ["bash", ROOT / "backends/jax/launch.sh", recipe, self.run],
-        }[backends.name()]
+        }[engine.name]
         own = {
             "PROCESSES": "2",
             "MAX_RESTARTS": str(RESTARTS),

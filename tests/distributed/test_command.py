@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.training import read_log
 
-pytestmark = pytest.mark.skipif(backends.name() not in ("torch", "jax"), reason="one process on this engine")
+pytestmark = pytest.mark.skipif(engine.name not in ("torch", "jax"), reason="one process on this engine")
 
 
 @pytest.fixture(scope="module")

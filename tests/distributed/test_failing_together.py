@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from flowkit import backends
-from flowkit.cli import failure
-from flowkit.cli.group import alike, on_main
-from flowkit.distributed import ProcessFailed, gather, lost
+from flowkit.app import failure
+from flowkit.app.group import alike, on_main
+from flowkit.distributed import ProcessFailed, ProcessLost, gather
 from flowkit.distributed.failed import failing_together
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -73,10 +73,10 @@ def test_what_is_well_returns(group):
 
 
 def test_a_lost_process_is_told_nothing(monkeypatch):
-    monkeypatch.setattr(backends, "processes", lambda: 2)
-    monkeypatch.setattr(backends, "exchange", lambda data: pytest.fail("nobody is there"))
-    with pytest.raises(lost.ProcessLost), failing_together():
-        raise lost.ProcessLost("gone")
+    monkeypatch.setattr(engine, "processes", lambda: 2)
+    monkeypatch.setattr(engine, "exchange", lambda data: pytest.fail("nobody is there"))
+    with pytest.raises(ProcessLost), failing_together():
+        raise ProcessLost("gone")
 
 
 @pytest.mark.parametrize("failing", [{1}, {0, 2}, {0, 1, 2}])

@@ -1,19 +1,15 @@
 """What a process knows of its group: from the launcher's environment, in its data, and in what it refuses."""
 
-import subprocess
-import sys
-
-import keras
 import numpy as np
 import pytest
 
-from flowkit import Flow, backends, data, distributed
-from flowkit.backends.any import group as one_process
+from flowkit import Flow, data, distributed
+from flowkit.app import main
 from flowkit.bijectors import Shift
-from flowkit.cli import main
 from flowkit.distributed import group
 from flowkit.distributed.launcher import launched
-from flowkit.training.model_state import assign_metrics, metrics_state, named_metrics
+from flowkit.engines import Engine, engine
+from flowkit.training.checkpoint import assign_metrics, metrics_state, named_metrics
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
@@ -88,10 +84,10 @@ def test_start_comes_before_the_model(monkeypatch):
 
 
 @pytest.mark.every_engine
-@pytest.mark.skipif(backends.name() in ("torch", "jax"), reason="this engine trains in several")
+@pytest.mark.skipif(engine.name in ("torch", "jax"), reason="this engine trains in several")
 def test_an_engine_of_one_process_refuses_a_group():
     with pytest.raises(NotImplementedError, match="on PyTorch and JAX"):
-        backends.join("localhost:1", 2, 0, 0, 1)
+        engine.join("localhost:1", 2, 0, 0, 1)
 
 
 @pytest.mark.one_engine
@@ -100,7 +96,7 @@ def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_lin
 ):
     monkeypatch.setattr(group, "_started", False)
     monkeypatch.setattr(group, "_model_made", False)
-    monkeypatch.setattr(backends, "join", one_process.join)
+    monkeypatch.setattr(engine, "join", lambda *given: Engine.join(engine, *given))
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     assert main(["train", "glow/digits", "--out", str(tmp_path / "run")]) == 2
@@ -126,7 +122,7 @@ OF_ONE = {
 
 @pytest.mark.one_engine
 def test_other_commands_are_known_to_share_their_work():
-    from flowkit.cli.app import app
+    from flowkit.app.commands import app
 
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert names == {*OF_ONE, "train", "sample", "evaluate"}
@@ -157,28 +153,6 @@ def test_the_main_process_says_that_a_command_is_its_own(monkeypatch, capsys):
     assert "keras" in said.out
 
 
-@pytest.mark.one_engine
-@pytest.mark.parametrize("way", ["sys.exit({})", "raise SystemExit({})"])
-@pytest.mark.parametrize(("status", "code", "waits"), [("0", 0, True), ("3", 3, False), ("'why'", 1, False)])
-def test_a_process_that_says_that_it_failed_does_not_wait_for_the_others(way, status, code, waits):
-    if sys.version_info < (3, 12) and way.startswith("raise"):
-        pytest.skip("Python 3.11 tells nobody of a SystemExit")
-    program = f"""
-import atexit, contextlib, sys
-from flowkit.distributed import lost
-atexit.register(print, "waits")
-atexit.register(lost.end_if_failed)
-lost.end_on_errors()
-def leave():
-    {way.format(status)}
-leave()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    assert ("waits" in done.stdout) == waits
-    assert ("why" in done.stderr) == ("why" in status)
-
-
 RESET = "Read error [127.0.0.1]:33930: Connection reset by peer"
 LOST = {  # as they were seen when a process was killed
     "torch": (RuntimeError, f"[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] {RESET}"),
@@ -189,10 +163,10 @@ LOST = {  # as they were seen when a process was killed
 }
 
 
-@pytest.mark.skipif(backends.name() not in LOST, reason="one process on this engine")
+@pytest.mark.skipif(engine.name not in LOST, reason="one process on this engine")
 def test_the_engines_word_for_a_lost_process_is_understood():
-    kind, words = LOST[backends.name()]
-    assert backends.is_lost(kind(words))
+    kind, words = LOST[engine.name]
+    assert engine.is_lost(kind(words))
 
 
 @pytest.mark.parametrize(
@@ -208,42 +182,7 @@ def test_the_engines_word_for_a_lost_process_is_understood():
     ids=repr,
 )
 def test_an_ordinary_error_is_not_taken_for_a_lost_process(error):
-    assert not backends.is_lost(error)
-
-
-@pytest.mark.skipif(backends.name() != "jax", reason="on other engines a step is a message, which counts")
-def test_a_step_is_a_meeting_of_all_once_there_are_data_for_it():
-    flow, at_the_end = Flow(Shift()), []
-    flow.compile("sgd")
-    before = backends.meetings()
-
-    def two_batches():
-        yield from [(np.ones((4, 2), "float32"),)] * 2
-        at_the_end.append(backends.meetings())  # Keras asks for a third one
-
-    flow.fit(two_batches(), shuffle=False, verbose=0)
-    assert backends.meetings() == before + 2
-    assert at_the_end[0] <= before + 2  # and may have asked beforehand
-
-
-@pytest.mark.skipif(backends.name() != "torch", reason="in a group only")
-def test_each_message_of_a_group_is_a_meeting(monkeypatch):
-    import torch
-
-    from flowkit.backends.torch import group as torch_group
-
-    monkeypatch.setattr(torch_group, "processes", lambda: 2)
-    for name in ("all_gather_object", "broadcast", "all_reduce"):
-        monkeypatch.setattr(torch.distributed, name, lambda *given: None)
-    before = backends.meetings()
-    backends.exchange(b"")
-    backends.copy_from_main([keras.Variable(np.ones(2)), keras.Variable(np.ones(3))])
-    backends.summed([torch.ones(2), torch.ones(3)])
-    assert backends.meetings() == before + 4
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *given: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        backends.summed([torch.ones(2)])
-    assert backends.meetings() == before + 4
+    assert not engine.is_lost(error)
 
 
 @pytest.mark.one_engine
@@ -262,7 +201,7 @@ def test_processes_with_other_numbers_of_rows_are_refused_before_they_wait(monke
     flow = Flow(Shift())
     flow.compile("sgd")
     flow.build((None, 2))
-    monkeypatch.setattr(backends, "processes", lambda: 2)
+    monkeypatch.setattr(engine, "processes", lambda: 2)
     monkeypatch.setattr(distributed, "gather", lambda told: np.concatenate([told, told + 1]))
     monkeypatch.setattr(group, "_started", True)
     for ask in (flow.fit, flow.evaluate):
@@ -296,18 +235,15 @@ def test_processes_augment_their_rows_in_ways_of_their_own(monkeypatch):
     assert not np.isin(drawn[0], drawn[1]).any()
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="other engines average in one program")
+@pytest.mark.skipif(engine.name != "torch", reason="other engines average in one program")
 def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
     """From Keras 3.16 on, in `ddp_model`."""
 
     def summed(tensors):
         raise AssertionError("added up here")
 
-    from flowkit.backends.torch import steps
-
-    for place in (backends, steps):
-        monkeypatch.setattr(place, "processes", lambda: 2)
-        monkeypatch.setattr(place, "summed", summed)
+    monkeypatch.setattr(engine, "processes", lambda: 2)
+    monkeypatch.setattr(engine, "summed", summed)
     flow = Flow(Shift())
     flow.compile("sgd")
     x = np.ones((4, 2), "float32")
@@ -317,7 +253,7 @@ def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
     flow.train_on_batch(x)
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="other engines have one mean for all processes")
+@pytest.mark.skipif(engine.name != "torch", reason="other engines have one mean for all processes")
 def test_means_of_an_epoch_that_is_not_over_are_kept_of_all_and_go_on_in_the_main_process(monkeypatch):
     flow = Flow(Shift())
     flow.compile("sgd")
@@ -325,9 +261,9 @@ def test_means_of_an_epoch_that_is_not_over_are_kept_of_all_and_go_on_in_the_mai
     named = named_metrics(flow)
     own = {name: float(variable) for name, variable in named.items()}
     assert any(own.values())
-    from flowkit.backends.torch import group as torch_group
+    from flowkit.engines import torch_group
 
-    monkeypatch.setattr(backends, "summed", lambda tensors: [2 * tensor for tensor in tensors])
+    monkeypatch.setattr(engine, "summed", lambda tensors: [2 * tensor for tensor in tensors])
     kept = metrics_state(flow)
     assert {name: float(array) for name, array in kept.items()} == {name: 2 * own[name] for name in own}
     for rank in (0, 1):

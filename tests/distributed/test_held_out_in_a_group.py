@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.training import read_log
 
 pytestmark = pytest.mark.skipif(
-    backends.name() not in ("torch", "jax"), reason="one process on this engine, which test_group.py asks"
+    engine.name not in ("torch", "jax"), reason="one process on this engine, which test_group.py asks"
 )
 
 

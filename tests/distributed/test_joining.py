@@ -1,10 +1,13 @@
 """What joining a group does with a launcher's words: a device, a seed, a time-out; asked without other processes."""
 
+import socket
+
 import keras
 import pytest
 
-from flowkit import backends, distributed
+from flowkit import distributed
 from flowkit.distributed import group
+from flowkit.engines import engine
 
 LAUNCHED = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
 LAUNCHERS = ("RANK", "KERAS_DISTRIBUTION_NUM_PROCESSES", "JAX_COORDINATOR_ADDRESS", "SLURM_STEP_NUM_TASKS")
@@ -26,16 +29,35 @@ def test_others_that_do_not_come_are_told_with_the_time_that_they_had(monkeypatc
         asked.append(given)
         raise RuntimeError("Timed out after 121 seconds\nwaiting for clients")
 
-    monkeypatch.setattr(backends, "join", join)
+    monkeypatch.setattr(group, "meet", lambda *given: None)
+
+    monkeypatch.setattr(engine, "join", join)
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(RuntimeError) as told:
         distributed.start(minutes=2)
     assert str(told.value) == (
-        "process 1 of 2 (torchrun) could not join the others at first:29500, for which it had 2 minutes: Timed out "
-        "after 121 seconds"
+        "process 1 of 2 (torchrun) could not join the others at first:29500 within 2 minutes: Timed out after 121 "
+        "seconds"
     )
     assert [given[1:] for given in asked] == [(2, 1, 1, 120.0)]
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_start_raises_if_nobody_is_there(monkeypatch, rank, host):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(engine, "join", lambda *given: pytest.fail("the engine would abort"))
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"{host}:{port}")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", str(rank))
+    with pytest.raises(
+        RuntimeError, match=rf"^process {rank} of 2 \(JAX\) could not join .* within 0.005 minutes: "
+    ):
+        distributed.start(minutes=0.005)
 
 
 @pytest.mark.one_engine
@@ -47,28 +69,29 @@ def test_a_process_alone_is_seeded_once(monkeypatch):
     assert seeds == [3]
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="of PyTorch")
+@pytest.mark.skipif(engine.name != "torch", reason="of PyTorch")
 @pytest.mark.parametrize(("local_rank", "device"), [(None, 0), (2, 2), (5, 1)])
 def test_on_pytorch_each_process_of_a_host_takes_a_gpu_of_its_own(monkeypatch, local_rank, device):
     import torch
 
-    from flowkit.backends.torch import group as own
+    from flowkit.engines import torch_group as own
 
     done = []
     store = torch.distributed.HashStore()
-    monkeypatch.setattr(own, "_of_this_start", lambda store, *given: store)
     monkeypatch.setattr(torch.distributed, "rendezvous", lambda place, timeout: iter([(store, 1, 8)]))
     monkeypatch.setattr(
         torch.distributed, "init_process_group", lambda kinds, **given: done.append((kinds, given["rank"]))
     )
+    monkeypatch.setattr(torch.distributed, "new_group", lambda **given: None)
+    monkeypatch.setattr(own, "_beat", lambda beats, count: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
-    backends.join("first:1", 8, 1, local_rank, 60)
+    engine.join("first:1", 8, 1, local_rank, 60)
     assert done == [device, ("cpu:gloo,cuda:nccl", 1)]  # the device first: NCCL takes the current one
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="of JAX")
+@pytest.mark.skipif(engine.name != "jax", reason="of JAX")
 @pytest.mark.parametrize(
     ("local_rank", "shown", "devices"), [(None, "", None), (2, "", [2]), (2, "0,1,2", [2]), (2, "2", None)]
 )
@@ -77,14 +100,14 @@ def test_on_jax_each_process_of_a_host_takes_a_gpu_unless_the_launcher_has_dealt
 ):
     import jax
 
-    from flowkit.backends.jax import group as own
+    from flowkit.engines import jax_group as own
 
     asked = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **more: asked.append((given, more)))
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     monkeypatch.setattr(own, "use_devices", lambda: None)
-    backends.join("first:1", 4, 1, local_rank, 60)
+    engine.join("first:1", 4, 1, local_rank, 60)
     (((address, count, rank), more),) = asked
     assert (address, count, rank, more["local_device_ids"]) == ("first:1", 4, 1, devices)
     assert more["initialization_timeout"] == 60

@@ -1,10 +1,13 @@
-"""A process that leaves in order while another has something to do with all: it is told so, and does not wait."""
+"""A process leaves in order while another one still exchanges something with all: both end with one line."""
+
+import signal
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
+from tests.distributed.launching import SECONDS
 
-pytestmark = pytest.mark.skipif(backends.name() not in ("torch", "jax"), reason="one process on this engine")
+pytestmark = pytest.mark.skipif(engine.name not in ("torch", "jax"), reason="one process on this engine")
 
 PROGRAM = """
 from flowkit import distributed
@@ -15,9 +18,38 @@ if distributed.is_main():
 """
 
 
-def test_who_leaves_before_the_others_are_done_ends_all(tmp_path, launch):
-    group = launch(tmp_path, "-c", PROGRAM, engine=backends.name(), CUDA_VISIBLE_DEVICES="")
+def test_a_process_that_leaves_early_ends_all(tmp_path, launch):
+    group = launch(tmp_path, "-c", PROGRAM, engine=engine.name, CUDA_VISIBLE_DEVICES="")
     assert group.wait() == [1, 1]
     left = "process 1 of 2 has left the group, since its program came to an end or called flowkit.distributed.stop()"
-    assert left in group.said(0)
-    assert "process 0 of 2 has ended: process 1 ends too" in group.said(1)
+    for rank in (0, 1):
+        assert f"flowkit: {left}" in group.said(rank)
+
+
+STOPPED = {
+    "torch": "from flowkit.engines import torch_group as group; group._SILENCE = 5.0",
+    "jax": "from flowkit.engines import jax_group as group; group._HEARTBEAT = 10",
+}
+PROGRAM_THAT_STOPS = """
+import os, signal
+from flowkit import distributed
+{quick}
+distributed.start()
+distributed.barrier()
+if distributed.rank():
+    os.kill(os.getpid(), signal.SIGSTOP)
+distributed.barrier()
+"""
+
+
+def test_a_stopped_process_ends_the_other(tmp_path, launch):
+    program = PROGRAM_THAT_STOPS.format(quick=STOPPED[engine.name])
+    group = launch(tmp_path, "-c", program, engine=engine.name, CUDA_VISIBLE_DEVICES="")
+    code = group.processes[0].wait(SECONDS)
+    group.kill()
+    if engine.name == "torch":
+        assert code == 1
+        assert "flowkit: another process of the group has ended or does not answer" in group.said(0)
+    else:
+        assert code == -signal.SIGABRT  # JAX's own end
+        assert "Terminating process because the JAX distributed service" in group.said(0)

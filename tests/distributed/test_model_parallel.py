@@ -9,16 +9,15 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import Flow, backends, distributed
+from flowkit import Flow, distributed
 from flowkit.bijectors import Shift
+from flowkit.engines import engine
 from tests.distributed.launching import ROOT
 
 PROGRAM = Path(__file__).with_name("split_model.py")
 SPLIT = ["two", "four"]
 
-on_jax = pytest.mark.skipif(
-    backends.name() != "jax", reason="JAX alone splits weights; others refuse, see below"
-)
+on_jax = pytest.mark.skipif(engine.name != "jax", reason="JAX alone splits weights; others refuse, see below")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_a_layout_that_a_variable_was_given_stays():
     assert split.get_variable_layout(kernel) is kernel._layout
 
 
-@pytest.mark.skipif(backends.name() == "jax", reason="JAX splits weights")
+@pytest.mark.skipif(engine.name == "jax", reason="JAX splits weights")
 def test_other_engines_refuse_instead_of_training_on_one_device_without_a_word():
     mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), ["cpu:0", "cpu:1"])
     with pytest.raises(NotImplementedError, match="works on JAX"):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.skipif(
-    backends.name() not in ("torch", "jax"), reason="one process on this engine, which test_samples.py asks"
+    engine.name not in ("torch", "jax"), reason="one process on this engine, which test_samples.py asks"
 )
 NAMES = ("labels", "table", "one")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from flowkit import backends, zoo
+from flowkit import zoo
+from flowkit.engines import engine
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 WHAT = ("decode", "encode", "log_prob")
@@ -42,7 +43,7 @@ def table():
 
 def written(family, slow):
     """What the page says of this engine: that which takes minutes, or that which does not."""
-    named = table().get(backends.name(), {}).get(family, {})
+    named = table().get(engine.name, {}).get(family, {})
     return [what for what, takes_minutes in named.items() if takes_minutes is slow]
 
 

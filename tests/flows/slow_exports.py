@@ -3,10 +3,10 @@
 import pytest
 from export_matrix import small, table, written
 
-from flowkit import backends
+from flowkit.engines import engine
 
 
-@pytest.mark.parametrize("family", table().get(backends.name(), {}))
+@pytest.mark.parametrize("family", table().get(engine.name, {}))
 def test_what_takes_minutes_is_written(family, perturb, tmp_path):
     named = written(family, slow=True)
     if not named:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 
 engine_is = {
-    name: pytest.mark.skipif(backends.name() != name, reason=f"only {name} has it")
+    name: pytest.mark.skipif(engine.name != name, reason=f"only {name} has it")
     for name in ("jax", "torch", "tensorflow")
 }
 

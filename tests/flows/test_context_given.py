@@ -10,10 +10,11 @@ from arrays import f64
 from keras import ops
 from small_flows import Rows, one_line
 
-from flowkit import Flow, backends
+from flowkit import Flow
 from flowkit.bijectors import Coupling, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 from flowkit.flow import batches
 from flowkit.zoo import nsf
 
@@ -159,7 +160,7 @@ def test_an_engine_that_compiles_for_each_size_is_asked_with_few(monkeypatch):
         sizes.add(len(piece))
         return 2 * piece
 
-    monkeypatch.setattr(backends, "compiles_answers", lambda: True)
+    monkeypatch.setattr(engine, "compiles_answers", lambda: True)
     for count in range(1, 200):
         rows = np.arange(count)
         np.testing.assert_array_equal(batches.run_in_batches(double, rows, count, 1000), 2 * rows)

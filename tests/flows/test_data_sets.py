@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_flows import Rows, glow, vectors, weights
 
-from flowkit import backends
+from flowkit import engines
 from flowkit.contract import ContractError
 
 pytestmark = pytest.mark.one_engine
@@ -34,8 +34,8 @@ def as_dataset(kind, x, context):
     return tf.data.Dataset.from_tensor_slices((parts,)).batch(8)
 
 
-KINDS = ["PyDataset", "generator", *(["torch"] if backends.installed("torch") else [])]
-KINDS += ["tf.data"] if backends.installed("tensorflow") else []
+KINDS = ["PyDataset", "generator", *(["torch"] if engines.installed("torch") else [])]
+KINDS += ["tf.data"] if engines.installed("tensorflow") else []
 
 
 @pytest.mark.every_engine

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import Flow, backends, zoo
+from flowkit import Flow, zoo
 from flowkit.bijectors import ActNorm, Chain, Shift
+from flowkit.engines import engine
 
-pytestmark = pytest.mark.skipif(not backends.SUPPORTS_TRAINING, reason="nothing is trained on this engine")
+pytestmark = pytest.mark.skipif(not engine.supports_training, reason="nothing is trained on this engine")
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 
@@ -33,7 +34,7 @@ def told(train):
 
 
 # 3 batches: one group is short. PyTorch takes no steps together.
-@pytest.mark.parametrize("at_once", [1] if backends.name() == "torch" else [1, 2, 4])
+@pytest.mark.parametrize("at_once", [1] if engine.name == "torch" else [1, 2, 4])
 def test_fit_tells_of_the_chain_that_drifts_once(at_once):
     flow = drifting(steps_per_execution=at_once)
     history = []
@@ -49,7 +50,7 @@ def test_a_batch_tells_too():
     assert "drift" not in logs[0]
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="other engines report drift inside the step")
+@pytest.mark.skipif(engine.name != "jax", reason="other engines report drift inside the step")
 @pytest.mark.parametrize("batch_size", [8, 24], ids=["in a step", "at the end"])
 def test_a_warning_that_is_an_error_is_printed_and_leaves_the_weights(batch_size, capfd):
     flow = drifting()

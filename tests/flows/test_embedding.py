@@ -10,12 +10,13 @@ from keras import ops
 from tolerance import PARITY
 
 import flowkit
-from flowkit import Flow, LabelledFlow, backends
+from flowkit import Flow, LabelledFlow
 from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Shift, Squeeze
 from flowkit.conditioners import MLP, TopPrior
 from flowkit.contract import ContractError
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
+from flowkit.engines import engine
 from flowkit.latent import resample
 from flowkit.transforms import Affine
 
@@ -161,7 +162,7 @@ def test_gradients_reach_it_where_memory_is_saved(backprop, flow, x, numbers):
                 return ops.sum(flow({"x": x, "context": numbers}))
 
         values = [w.value for w in flow.trainable_variables]
-        _, found = backends.gradients(loss, values)
+        _, found = engine.gradients(loss, values)
         own = {id(w) for w in flow.embedding.trainable_variables}
         return [
             ops.convert_to_numpy(grad)

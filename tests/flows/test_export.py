@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Flow, backends, zoo
+from flowkit import Flow, zoo
 from flowkit.bijectors import Scale
 from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
 from flowkit.contract.frozen import derive_from, freezes, frozen
+from flowkit.engines import engine
 from flowkit.flow import artifacts
 from flowkit.flow.artifacts import FORMATS, Format
 from flowkit.surjections import Augment
 
-on_torch = pytest.mark.skipif(backends.name() != "torch", reason="a tracer of PyTorch's")
+on_torch = pytest.mark.skipif(engine.name != "torch", reason="a tracer of PyTorch's")
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
@@ -75,7 +76,7 @@ def test_a_graph_goes_on_for_longer_than_the_rows_needed_that_it_was_made_from()
     def halved(x):
         """Each number below 1."""
         step = lambda x: ops.where(x > 1, x / 2, x)  # noqa: E731
-        return backends.iterate(step, 10, x, alive=lambda x: ops.any(x > 1))
+        return engine.iterate(step, 10, x, alive=lambda x: ops.any(x > 1))
 
     graph = torch.jit.trace(halved, torch.tensor([1.5]), check_trace=False)
     np.testing.assert_array_equal(graph(torch.tensor([1.5, 100.0])), [0.75, 0.78125])
@@ -85,8 +86,8 @@ def test_a_graph_goes_on_for_longer_than_the_rows_needed_that_it_was_made_from()
 def test_a_file_answers_as_the_flow_or_is_refused(format, context_flow, x, context, tmp_path):
     flow = context_flow
     path = tmp_path / f"flow{FORMATS[format].suffix}"
-    if backends.name() not in FORMATS[format].packages:
-        with pytest.raises(ValueError, match=f"{format}.* cannot be written on {backends.name()}, but on"):
+    if engine.name not in FORMATS[format].packages:
+        with pytest.raises(ValueError, match=f"{format}.* cannot be written on {engine.name}, but on"):
             flow.export(path, "log_prob", format, context=context)
     else:
         needs(format)
@@ -114,7 +115,7 @@ def test_images_come_back_from_their_file_which_is_written_without_a_word(
 def test_the_quick_way_writes_a_glow(what, image_flow, tmp_path, monkeypatch):
     """The other takes minutes for a flow of 16 steps: sizes that a tracer holds are numbers to us."""
     needs("onnx")
-    monkeypatch.setattr(backends, "ways_to_write", lambda format: 1)
+    monkeypatch.setattr(engine, "ways_to_write", lambda format: 1)
     assert image_flow.export(tmp_path / "flow.onnx", what) < 1e-5
 
 
@@ -123,7 +124,7 @@ def test_the_quick_way_writes_a_glow(what, image_flow, tmp_path, monkeypatch):
 def test_the_quick_way_writes_one_entry_after_the_other(family, what, x, perturb, tmp_path, monkeypatch):
     needs("onnx")
     flow = perturb(family(features=4, layers=2, hidden=[8, 8]).adapt(x), scale=0.2)
-    monkeypatch.setattr(backends, "ways_to_write", lambda format: 1)
+    monkeypatch.setattr(engine, "ways_to_write", lambda format: 1)
     assert flow.export(tmp_path / "flow.onnx", what) < 1e-5
 
 
@@ -146,7 +147,7 @@ def test_a_file_that_differs_is_not_left(wrong, vector_flow, monkeypatch, tmp_pa
         "onnx",
         Format(
             ".onnx",
-            {backends.name(): ()},
+            {engine.name: ()},
             lambda model, path, inputs, way: path.write_text("wrong"),
             lambda path: lambda inputs: [wrong(vector_flow.decode(inputs["z"], check=None))],
         ),
@@ -156,9 +157,7 @@ def test_a_file_that_differs_is_not_left(wrong, vector_flow, monkeypatch, tmp_pa
     assert [made.read_text() for made in tmp_path.iterdir()] == ["of an earlier export"]
 
 
-@pytest.mark.skipif(
-    backends.name() != "torch", reason="its exporters stay in a derivative in which they fail"
-)
+@pytest.mark.skipif(engine.name != "torch", reason="its exporters stay in a derivative in which they fail")
 def test_a_flow_answers_after_an_exporter_has_failed_in_a_derivative(x, tmp_path):
     flow = zoo.residual(features=x.shape[1], layers=1, hidden=(4,)).adapt(x)
     before = flow.log_prob(x)
@@ -193,11 +192,11 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
         artifacts.check_name(tmp_path / "model.xml", "openvino")
     monkeypatch.setitem(
-        FORMATS, "onnx", FORMATS["onnx"]._replace(packages={backends.name(): ("no_such_package",)})
+        FORMATS, "onnx", FORMATS["onnx"]._replace(packages={engine.name: ("no_such_package",)})
     )
     with pytest.raises(ImportError, match="pip install no_such_package"):
         flow.export(tmp_path / "flow.onnx")
-    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={backends.name(): ()}))
+    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages={engine.name: ()}))
     drawing = Flow(Augment(1))
     drawing.build((None, 2))
     with pytest.raises(ContractError, match="draws noise on the way to latents"):

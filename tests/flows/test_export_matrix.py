@@ -3,8 +3,9 @@
 import pytest
 from export_matrix import WHAT, small, table, written
 
-from flowkit import backends, zoo
+from flowkit import zoo
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 from flowkit.flow import artifacts
 
 # `make test` asks these on JAX too; the others, seconds each, `make check` does.
@@ -33,13 +34,13 @@ def test_the_page_has_each_family_and_known_functions():
 def test_what_the_page_says_of_a_family_is_written(family, perturb, tmp_path):
     skip_without("onnx")
     flow, named = small(family, perturb), written(family, slow=False)
-    if backends.name() not in table() or not named:
+    if engine.name not in table() or not named:
         pytest.skip("the page says nothing of it")
     for what in named:
         assert flow.export(tmp_path / f"{what}.onnx", what) < 1e-5
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="on PyTorch what is not written takes minutes to fail")
+@pytest.mark.skipif(engine.name != "jax", reason="on PyTorch what is not written takes minutes to fail")
 def test_what_the_page_leaves_out_is_refused_on_jax(perturb, tmp_path):
     skip_without("onnx")
     assert "log_prob" not in table()["jax"]["iaf"]
@@ -49,7 +50,7 @@ def test_what_the_page_leaves_out_is_refused_on_jax(perturb, tmp_path):
 
 @pytest.mark.one_engine
 def test_a_spline_that_all_rows_share_is_written_by_each_of_pytorchs_ways(perturb, tmp_path):
-    if backends.name() != "torch":
+    if engine.name != "torch":
         pytest.skip("PyTorch's ways")
     flow = small("nsf", perturb)
     assert flow.export(tmp_path / "flow.pt2", "encode", "torch") < 1e-5

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Flow, backends
+from flowkit import Flow
 from flowkit.bijectors import Chain, Elementwise, Shift
+from flowkit.engines import engine
 from flowkit.training import GuardedOptimizer, Resume, averaged_weights
 
 X = np.random.default_rng(0).normal(size=(12, 2)).astype("float32")
@@ -29,7 +30,7 @@ def fitting(optimizer, at=4):
     flow = Flow(Chain([Shift(), Failing(at)]))
     flow.adapt(X[:3])
     # Whose traces do not know the batch size.
-    flow.compile(optimizer, run_eagerly=backends.name() == "tensorflow")
+    flow.compile(optimizer, run_eagerly=engine.name == "tensorflow")
     return flow
 
 
@@ -114,7 +115,7 @@ def test_averages_in_the_place_of_weights_are_neither_evaluated_nor_trained_away
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="only JAX writes over the weights in a step")
+@pytest.mark.skipif(engine.name != "jax", reason="only JAX writes over the weights in a step")
 def test_weights_that_are_lost_are_never_used_and_a_checkpoint_brings_them_back(tmp_path):
     flow = fitting("adam", at=99)
     checkpoint = Resume(tmp_path / "checkpoint.npz")
@@ -162,7 +163,7 @@ def test_a_step_that_overflows_halves_the_scale_and_the_next_one_counts():
     flow = Flow(Shift())
     flow.adapt(X)
     # Whose traces do not know the batch size.
-    flow.compile(optimizer, run_eagerly=backends.name() == "tensorflow")
+    flow.compile(optimizer, run_eagerly=engine.name == "tensorflow")
     flow.fit(X + 3, batch_size=4, epochs=2, verbose=0)
     assert 0 < float(ops.convert_to_numpy(optimizer.dynamic_scale)) < start
     assert int(optimizer.inner_optimizer.skipped) == 0

@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import Flow, backends, zoo
+from flowkit import Flow, zoo
 from flowkit.bijectors import Chain, Coupling, Permute
 from flowkit.conditioners import MLP
+from flowkit.engines import engine
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -31,7 +32,7 @@ TRAIN = """
 
 def test_two_trainings_in_two_processes_come_to_the_same_file(run_python, tmp_path):
     first, second, other = (
-        run_python(TRAIN, engine=backends.name(), args=[tmp_path / name, seed]).splitlines()[-1]
+        run_python(TRAIN, engine=engine.name, args=[tmp_path / name, seed]).splitlines()[-1]
         for name, seed in (("a.keras", 0), ("b.keras", 0), ("c.keras", 1))
     )
     assert first == second != other

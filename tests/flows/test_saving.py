@@ -27,8 +27,8 @@ READ = """
     flow = keras.saving.load_model(folder + "/flow.keras")
     flow = flow if isinstance(flow, flowkit.Flow) else None
     answer = {
-        "engine": flowkit.backends.name(),
-        "loaded": [engine for engine in flowkit.backends.ENGINES if engine in sys.modules],
+        "engine": flowkit.engines.engine.name,
+        "loaded": [engine for engine in flowkit.engines.ENGINES if engine in sys.modules],
         "optimizer": type(flow.optimizer).__name__,
         "rate": float(flow.optimizer.learning_rate),
         "log_prob": flow.log_prob(images, labels).tolist(),
@@ -39,7 +39,7 @@ READ = """
         "again": flow.sample(2, context=labels[:3], seed=0).tolist(),
     }
     try:
-        if not flowkit.backends.SUPPORTS_TRAINING:
+        if not flowkit.engines.engine.supports_training:
             flow.fit(images, context=labels)
     except NotImplementedError as error:
         answer["fit"] = str(error)

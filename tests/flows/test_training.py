@@ -9,9 +9,10 @@ from keras import ops
 from small_flows import glow, moved, vectors, weights
 from tolerance import PARITY
 
-from flowkit import Flow, backends
+from flowkit import Flow
 from flowkit.bijectors import ActNorm, Chain, Coupling, Permute, Shift
 from flowkit.conditioners import MLP
+from flowkit.engines import engine
 
 
 def test_fit_adapts_learns_and_reports():
@@ -170,7 +171,7 @@ def test_networks_in_float16_need_their_loss_scaled():
     assert np.isfinite(flow.log_prob(x)).all()
 
 
-@pytest.mark.skipif(backends.name() != "tensorflow", reason="only TensorFlow adds up what replicas give")
+@pytest.mark.skipif(engine.name != "tensorflow", reason="only TensorFlow adds up what replicas give")
 def test_two_replicas_step_as_one_does(run_python):
     code = """
         import numpy as np, tensorflow as tf

@@ -6,12 +6,13 @@ import pytest
 from keras import ops
 from small_objectives import Squares, X, around_three, built, fit, standard_normal, weights
 
-from flowkit import Flow, LabelledFlow, backends, training
+from flowkit import Flow, LabelledFlow, training
 from flowkit.bijectors import Chain, Coupling, Flatten, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.data import Dequantize
 from flowkit.distributions import Mixture
+from flowkit.engines import engine
 from flowkit.objectives import FlowMatching, MaximumLikelihood, Objective, ReverseKL
 
 
@@ -227,7 +228,7 @@ def test_training_without_data_goes_on_where_it_was(tmp_path, context):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.skipif(backends.name() == "tensorflow", reason="covered by the others, and slow to trace")
+@pytest.mark.skipif(engine.name == "tensorflow", reason="covered by the others, and slow to trace")
 def test_it_is_compiled_as_it_runs_eagerly():
     ends = []
     for options in ({"run_eagerly": True}, {"jit_compile": True}):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 
 HERE = Path(__file__).parent
 
@@ -20,7 +20,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="the card is a device of torch's")
+@pytest.mark.skipif(engine.name != "torch", reason="the card is a device of torch's")
 def test_what_runs_inside():
     import pretend_card  # which imports torch
 

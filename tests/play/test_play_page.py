@@ -1,7 +1,5 @@
 """The page in a browser: what it shows is the flow's, and what it cannot show it says in a sentence."""
 
-import functools
-import http.server
 import json
 import shutil
 import threading
@@ -13,7 +11,7 @@ from PIL import Image
 
 import flowkit
 from flowkit import data, zoo
-from flowkit.cli.play import Handler
+from flowkit.app.play import serving
 from flowkit.flow import artifacts
 from flowkit.play import write_page
 
@@ -64,8 +62,7 @@ def served():
     servers = []
 
     def serve(folder):
-        handler = functools.partial(Handler, directory=str(folder))
-        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        servers.append(serving(folder, 0))
         threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{servers[-1].server_port}/"
 

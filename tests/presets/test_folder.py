@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from flowkit import Flow, LabelledFlow, PresetError, presets, zoo
+from flowkit.app import main
 from flowkit.bijectors import Chain, Scale
 from flowkit.presets.folder import read_preset
 from flowkit.presets.untrusted import check_config, check_file, check_weights
@@ -89,6 +92,99 @@ def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(prese
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="call build, adapt or fit"):
         Flow(Chain([Scale(0.0)])).save_to_preset(tmp_path / "new")
+
+
+@pytest.mark.one_engine
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path):
+    code = (
+        "import resource, sys; from flowkit import zoo; flow = zoo.nsf(features=4, layers=4, hidden=[64])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); flow.save_to_preset(sys.argv[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "new"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"event_shape": 5}, {"event_shape": ["a"]}, {"versions": {"flowkit": 1}}, {"versions": [1]},
+        {"parameters": "many"}, {"num_classes": []}, {"license": ["mit"]}, {"data": {"name": 3}},
+        {"measured": {"test_log_prob": "good"}}, {"name": None}, {"files": {"config.json": 0}},
+    ],
+)  # fmt: skip
+def test_metadata_of_other_types_are_damaged(copy, other, capsys):
+    path = copy / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **other}))
+    with pytest.raises(PresetError, match=rf"damaged or something else \({next(iter(other))}"):
+        Flow.from_preset(copy)
+    assert main(["info", str(copy)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.one_engine
+def test_damaged_weights_are_refused_in_one_line(copy, capsys):
+    weights = copy / "model.weights.h5"
+    whole = weights.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(12):  # where there is structure, and not in the numbers
+        damaged = bytearray(whole)
+        damaged[64 : 64 + 512] = rng.bytes(512)
+        start = int(rng.integers(0, len(whole) - 256))
+        damaged[start : start + 256] = rng.bytes(256)
+        weights.write_bytes(damaged)
+        resum(copy, weights.name)
+        try:
+            Flow.from_preset(copy)
+        except PresetError:
+            refused += 1
+            assert main(["info", str(copy)]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1
+            assert "FLOWKIT_DEBUG" not in said
+    assert refused > 6
+
+
+@pytest.mark.one_engine
+def test_a_config_that_is_no_config_is_refused_in_one_line(copy):
+    for config in (5, [], {}, {"class_name": 3}, {"module": [], "class_name": "Flow", "config": 0}):
+        (copy / "config.json").write_text(json.dumps(config))
+        resum(copy, "config.json")
+        with pytest.raises(PresetError):
+            Flow.from_preset(copy)
+
+
+@pytest.mark.one_engine
+def test_text_of_others_reaches_the_terminal_escaped_and_cut(copy, capsys):
+    path = copy / "metadata.json"
+    about = {"license": "mit\x1b[2J" + "x" * 1_000_000, "data": {"name": "\x1b]0;title\x07"}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **about}))
+    config = json.loads((copy / "config.json").read_text())
+    config["config"]["name"] = "evil\x1b[31m"
+    (copy / "config.json").write_text(json.dumps(config))
+    resum(copy, "config.json")
+    assert main(["info", str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "mit\\x1b[2Jxxx" in out
+    assert len(out) < 10_000
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "preset": 2, "versions": {"flowkit": "9\x1b[2J"}})
+    )
+    assert main(["info", str(copy)]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert r"flowkit 9\x1b[2J" in err
+
+
+@pytest.mark.one_engine
+def test_a_preset_of_a_flow_alone_is_sampled(preset, tmp_path):
+    csv = tmp_path / "more.csv"
+    assert main(["sample", str(preset[2]), "-n", "5", "-o", str(csv)]) == 0
+    assert np.loadtxt(csv, delimiter=",").shape == (5, 2)
 
 
 @pytest.mark.one_engine

@@ -22,7 +22,7 @@ folder = sys.argv[1]
 told = {"page": flowkit.upload_preset("hf://me/digits", folder)}
 flow = flowkit.Flow.from_preset("hf://me/digits")
 told["shape"] = flow.sample(2, seed=0).shape
-from flowkit.cli import main
+from flowkit.app import main
 told["sampled"] = main(["sample", "hf://me/digits", "-n", "4", "-o", sys.argv[2]])
 for uri in ("hf://me/nothing",):
     try:

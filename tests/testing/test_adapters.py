@@ -6,12 +6,12 @@ import flowkit  # noqa: F401  (chooses the engine)
 import numpy as np
 import pytest
 
-from flowkit import backends
 from flowkit.contract import ContractError, Domain
+from flowkit.engines import engine
 from flowkit.testing import adapt, check_bijector
 from flowkit.testing.adapters import NOT_APPLICABLE, arrays, copied
 
-on_torch = pytest.mark.skipif(backends.name() != "torch", reason="torch.distributions is torch's")
+on_torch = pytest.mark.skipif(engine.name != "torch", reason="torch.distributions is torch's")
 CLAUSES = ["round trip", "inverse round trip", "log-det", "inverse log-det", "batch independence"]
 
 
@@ -173,7 +173,7 @@ def test_modules_and_transforms_of_torch_libraries(library):
     assert check(adapt(made, event_shape=(2,)))
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="these are JAX's")
+@pytest.mark.skipif(engine.name != "jax", reason="these are JAX's")
 @pytest.mark.parametrize("library", ["flowjax", "distrax", "tensorflow_probability"])
 def test_bijectors_of_jax_libraries(library):
     module = pytest.importorskip(library)

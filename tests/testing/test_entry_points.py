@@ -11,10 +11,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from flowkit import backends
+from flowkit.app import main
 from flowkit.bijectors import ActNorm, Permute, Scale, Shift
-from flowkit.cli import main
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
 from flowkit.testing.clauses import CLAUSES
 from flowkit.testing.target import report
@@ -325,22 +325,22 @@ def test_parity_says_what_another_process_cannot_find():
 
 
 def test_the_command_tells_what_is_kept_as_json(capsys):
-    """What is broken: tests/cli/test_commands.py."""
+    """What is broken: tests/app/test_commands.py."""
     for target in ("tests.testing.things:Right", "tests/testing/things.py:Right"):
-        assert main(["check", target, "--backends", backends.name(), "--examples", "3", "--json"]) == 0
+        assert main(["check", target, "--backends", engine.name, "--examples", "3", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["kept"] is True
 
 
 def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys):
     (tmp_path / "json.py").write_text("def Right(): ...")
-    assert main(["check", f"{tmp_path / 'json.py'}:Right", "--backends", backends.name()]) == USAGE
+    assert main(["check", f"{tmp_path / 'json.py'}:Right", "--backends", engine.name]) == USAGE
     assert "has the name of another module" in capsys.readouterr().err
 
 
 def test_a_check_that_stops_says_where(tmp_path, capsys):
     file = tmp_path / "stopping.py"
     file.write_text("import math\n\nmath.gone\n")
-    assert main(["check", f"{file}:Right", "--backends", backends.name()]) == USAGE
+    assert main(["check", f"{file}:Right", "--backends", engine.name]) == USAGE
     assert f"has no attribute 'gone' ({file}, line 3)" in capsys.readouterr().err
 
 
@@ -384,7 +384,7 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
     ],
 )
 def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, message, capsys):
-    assert main(["check", target, "--backends", engine or backends.name()]) == USAGE
+    assert main(["check", target, "--backends", engine or engine.name]) == USAGE
     answer = capsys.readouterr()
     assert answer.err.startswith(message)
     assert answer.err.count("\n") == 1
@@ -418,7 +418,7 @@ def test_an_engines_process_says_what_it_does_not_find(target, message, capsys):
 )
 def test_a_name_that_cannot_be_right_is_refused_before_an_engine_is_imported(target, message):
     code = (
-        "import sys, flowkit.cli as c; code = c.main(['check', sys.argv[1]]); "
+        "import sys, flowkit.app as c; code = c.main(['check', sys.argv[1]]); "
         "print([name for name in ('keras', 'jax', 'torch', 'tensorflow') if name in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True, check=False)
@@ -426,7 +426,7 @@ def test_a_name_that_cannot_be_right_is_refused_before_an_engine_is_imported(tar
 
 
 def test_without_hypothesis_the_command_says_what_to_install():
-    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.cli as c; sys.exit(c.main(['check', 'os:b']))"
+    code = "import sys; sys.modules['hypothesis'] = None; import flowkit.app as c; sys.exit(c.main(['check', 'os:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == USAGE
     # TensorFlow may talk as well.
@@ -463,7 +463,7 @@ def test_of_something_else():
 
 @pytest.mark.parametrize(("things", "code"), [("[things.Right]", 0), ("[things.RightOnlyHere]", 1)])
 def test_the_plugin_runs_contracts_on_other_engines(things, code, tmp_path):
-    here, other = backends.name(), "torch" if backends.name() != "torch" else "jax"
+    here, other = engine.name, "torch" if engine.name != "torch" else "jax"
     path = tmp_path / "test_mine.py"
     path.write_text(_CONTRACTS.replace("{things}", things))
     pytest_ = [sys.executable, "-m", "pytest", "-p", "flowkit_pytest", "-p", "no:cacheprovider", "-q"]

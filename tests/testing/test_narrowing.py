@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from keras import ops
 
-from flowkit import backends, numerics
+from flowkit import numerics
 from flowkit.bijectors import Coupling, Elementwise, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract import Bijector
+from flowkit.engines import engine
 from flowkit.testing import check_bijector
 
 HERE = Path(__file__).name
@@ -37,7 +38,7 @@ def line_of(text):
     return Path(__file__).read_text().splitlines().index(text) + 1
 
 
-narrows = pytest.mark.skipif(backends.name() == "tensorflow", reason="logaddexp keeps float64 there")
+narrows = pytest.mark.skipif(engine.name == "tensorflow", reason="logaddexp keeps float64 there")
 
 
 @narrows
@@ -72,7 +73,7 @@ def test_a_cast_below_the_layers_dtype_is_reported_once_with_its_line():
     report = check_bijector(Rounded, **{**OPTIONS, "clauses": None})
     (broken,) = report.broken
     assert broken.clause == "log-det shape"
-    if backends.name() != "tensorflow":
+    if engine.name != "tensorflow":
         line = line_of('        return z, ops.cast(ops.cast(log_det, "bfloat16"), x.dtype)')
         assert f"received bfloat16 from `ops.cast`, {HERE}:{line}" in str(broken.error)
     assert report["log-det"].reason.endswith("see 'log-det shape'")
@@ -81,7 +82,7 @@ def test_a_cast_below_the_layers_dtype_is_reported_once_with_its_line():
 
 def test_float32_breaks_the_promise_of_a_float64_layer():
     assert check_bijector(lambda: Wide(dtype="float64"), **OPTIONS)
-    if backends.name() != "tensorflow":
+    if engine.name != "tensorflow":
         (broken,) = check_bijector(lambda: Narrow(dtype="float64"), **OPTIONS).broken
         assert "to compute in float64" in broken.reason
         assert "flowkit.numerics.logaddexp keeps float64" in str(broken.error)
@@ -108,7 +109,7 @@ class Mixing(Bijector):
         return z - self._factor(z), 0.0
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="the other engines convert")
+@pytest.mark.skipif(engine.name != "torch", reason="the other engines convert")
 def test_types_that_do_not_mix_are_one_line_that_names_the_cause():
     options = {**OPTIONS, "clauses": None}
     report = check_bijector(Mixing, **options)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.testing import check_bijector
 from tests.testing.wrong_bijectors.precisions import BranchesOnAValue
 
@@ -29,7 +29,7 @@ def test_the_engines_own_words_are_left_out(broken):
     assert len(broken.reason) < 250
 
 
-@pytest.mark.skipif(backends.name() != "torch", reason="the other engines stop at each value")
+@pytest.mark.skipif(engine.name != "torch", reason="the other engines stop at each value")
 def test_a_graph_in_pieces_is_told(broken):
     assert broken.clause == "compiled"
     assert "in one piece" in broken.reason

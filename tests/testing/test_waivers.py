@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.testing import BrokenPromise, Case, parametrize_bijectors
 from tests.testing.wrong_bijectors.log_dets import SignFlip
 
@@ -23,11 +23,11 @@ def test_broken_and_waived_is_an_expected_failure():
 
 
 def test_a_waiver_for_this_engine_alone():
-    assert outcome({"log-det": {backends.name(): "known"}}) == ("XFailed", "known")
+    assert outcome({"log-det": {engine.name: "known"}}) == ("XFailed", "known")
 
 
 def test_a_tolerance_may_name_engines_too():
-    here, elsewhere = {"log-det": {backends.name(): "known"}}, {"log-det": {"another": "known"}}
+    here, elsewhere = {"log-det": {engine.name: "known"}}, {"log-det": {"another": "known"}}
     assert outcome({}, tolerated=here) == ("XFailed", "known")
     assert outcome({}, tolerated=elsewhere)[0] == "BrokenPromise"
 
@@ -55,7 +55,7 @@ def test_a_waiver_that_is_not_needed_fails(clause):
     kind, message = outcome({clause: "known"}, clause)
     assert kind == "Failed"
     assert "waiver not needed" in message
-    assert backends.name() in message
+    assert engine.name in message
 
 
 def test_a_waiver_for_another_engine_is_not_judged_here():

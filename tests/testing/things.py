@@ -5,10 +5,10 @@ import os
 import keras
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors import Coupling, Elementwise, Exp, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract import Bijector
+from flowkit.engines import engine
 
 
 class Right(Scale):
@@ -25,7 +25,7 @@ class OtherOnTorch(Scale):
 
     def _forward(self, x):
         z, log_det = super()._forward(x)
-        return (z + 1e-3 if backends.name() == "torch" else z), log_det
+        return (z + 1e-3 if engine.name == "torch" else z), log_det
 
 
 class OtherInverseOnTorch(Scale):
@@ -33,14 +33,14 @@ class OtherInverseOnTorch(Scale):
 
     def _inverse(self, z):
         x, log_det = super()._inverse(z)
-        return x, (log_det + 1e-3 if backends.name() == "torch" else log_det)
+        return x, (log_det + 1e-3 if engine.name == "torch" else log_det)
 
 
 class NoInverseGradientOnTorch(Scale):
     """Its inverse does not hand on the gradient of its input on one engine."""
 
     def _inverse(self, z):
-        return super()._inverse(ops.stop_gradient(z) if backends.name() == "torch" else z)
+        return super()._inverse(ops.stop_gradient(z) if engine.name == "torch" else z)
 
 
 class RightOnlyHere(Scale):
@@ -48,7 +48,7 @@ class RightOnlyHere(Scale):
 
     def _forward(self, x):
         z, log_det = super()._forward(x)
-        return z, log_det if backends.name() == os.environ["THINGS_HERE"] else -log_det
+        return z, log_det if engine.name == os.environ["THINGS_HERE"] else -log_det
 
 
 def engine_of(command="true"):

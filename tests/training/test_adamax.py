@@ -9,7 +9,8 @@ from keras import ops
 from standin import compiled, identical, rows, values
 from test_resume import train
 
-from flowkit import backends, training
+from flowkit import training
+from flowkit.engines import engine
 
 STEPS = 30
 
@@ -134,7 +135,7 @@ def test_a_rate_that_cannot_be_read_is_not_shown_as_the_default():
     shown = Shown(optimizer)
     compiled(optimizer).fit(rows(24), batch_size=8, verbose=0, callbacks=[shown])
     # With the first step on JAX Keras takes the values of all variables, the rate's too, until someone asks.
-    taken = {"GlowAdamax(...)"} if backends.name() == "jax" else set()
+    taken = {"GlowAdamax(...)"} if engine.name == "jax" else set()
     assert shown.texts == {"GlowAdamax(0.1)"} | taken
     assert repr(optimizer) == "GlowAdamax(0.1)"
 
@@ -167,7 +168,7 @@ TWO_DEVICES = """
 """
 
 
-@pytest.mark.skipif(backends.name() != "jax", reason="only JAX makes two devices of one processor")
+@pytest.mark.skipif(engine.name != "jax", reason="only JAX makes two devices of one processor")
 def test_gradients_of_two_devices_are_averaged_first(run_python):
     """Two halves of each batch, on two devices, come to the weights of the whole batch on one."""
     given = {"hidden": ["tensorflow"], "args": [Path(__file__).parent]}

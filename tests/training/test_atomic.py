@@ -66,5 +66,5 @@ def test_kill_leaves_the_old_file_whole_and_leftovers_can_go(tmp_path):
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     assert len(os.listdir(tmp_path)) == 2
-    remove_leftovers(path)
+    remove_leftovers(tmp_path, path.name)
     assert os.listdir(tmp_path) == ["a.txt"]

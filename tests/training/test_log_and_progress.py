@@ -1,6 +1,5 @@
 import functools
 import io
-import sys
 import threading
 import types
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from standin import compiled, rows
 
 from flowkit import training
-from flowkit.training.patience import Patience
+from flowkit.training.progress import Patience
 
 pytestmark = pytest.mark.one_engine
 
@@ -179,27 +178,42 @@ def test_a_log_that_is_none_at_all_is_begun_anew(tmp_path):
     assert [row["epoch"] for row in training.read_log(path)] == [1]
 
 
-@pytest.mark.one_engine
-def test_a_notebook_has_a_bar_and_the_lines_stay(monkeypatch):
-    """What IPython would show: each picture of the bar, the last of them empty."""
-    shown = []
-    place = types.SimpleNamespace(update=shown.append)
-    display = types.SimpleNamespace(
-        HTML=str, display=lambda picture, display_id: shown.append(picture) or place
-    )
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_has_a_bar_if_it_has_widgets(monkeypatch, widgets):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: widgets or None)
     console = Console(file=io.StringIO(), force_jupyter=False, width=100)
     monkeypatch.setattr(console, "is_jupyter", True)
-    printed = []
-    monkeypatch.setattr(console, "print", lambda line, **options: printed.append(line))
-    monkeypatch.setattr("flowkit.training.progress.Patience", AtOnce)
-    monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
+    made = []
+    monkeypatch.setattr(
+        "flowkit.training.progress.Progress", lambda *given, **more: made.append(Bar()) or made[-1]
+    )
+    lines = []
+    monkeypatch.setattr(console, "print", lambda line, **options: lines.append(line))
     fit([training.ProgressBar(8, console=console)], epochs=2)
-    assert any('max="4" value="4"' in picture for picture in shown)
-    assert shown[-1] == ""
-    assert printed.pop(0) == COMPILING
-    assert [line.split()[1] for line in printed] == ["1/2", "2/2"]
+    assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
+    assert len(made) == widgets
+    assert all(bar.stopped for bar in made)
+
+
+class Bar:
+    """Stands in for rich's bar in a notebook."""
+
+    stopped = False
+
+    def add_task(self, description, **fields):
+        return 0
+
+    def start(self):
+        pass
+
+    def reset(self, task, **fields):
+        pass
+
+    def update(self, task, **fields):
+        pass
+
+    def stop(self):
+        self.stopped = True
 
 
 COMPILING = "compiling the training step; this happens once"
@@ -243,33 +257,47 @@ def test_a_long_first_step_is_told_once_before_it_and_the_bar_goes_on(monkeypatc
     assert ("4/4" in text) == terminal
 
 
-def test_nothing_waits_any_more_once_the_first_step_or_fit_has_ended(monkeypatch):
+class Waiting:
+    """Stands in for `Patience` that never runs out; `ended` is set when it is over."""
+
+    def __init__(self, say):
+        self.ended = threading.Event()
+
+    def over(self):
+        self.ended.set()
+
+
+def test_nothing_waits_once_the_first_step_or_fit_has_ended(monkeypatch):
+    made, ended = [], []
     monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
     monkeypatch.setattr(
-        "flowkit.training.progress.Patience", lambda say: Patience(say, seconds=threading.TIMEOUT_MAX)
+        "flowkit.training.progress.Patience", lambda say: made.append(Waiting(say)) or made[-1]
     )
-    waiting = []
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
-            waiting.append(any(thread.name == "patience" for thread in threading.enumerate()))
+            # Keras tells the bar of the end of a step in another thread.
+            ended.append(made[0].ended.wait(60 if batch else 0))
 
     class Fail(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             raise OSError("pretended")
 
-    bar = training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
-    fit([bar, Look()], epochs=1)
-    assert waiting == [True, False, False, False]
-    bar = training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
+    def bar():
+        return training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
+
+    fit([bar(), Look()], epochs=1)
+    assert ended == [False, True, True, True]
+    failed = bar()
     with pytest.raises(OSError, match="pretended"):
-        fit([bar, Fail()], epochs=1)
-    bar.close()
-    assert not any(thread.name == "patience" for thread in threading.enumerate())
-    assert bar.console.file.getvalue() == ""
+        fit([failed, Fail()], epochs=1)
+    assert not made[1].ended.is_set()
+    failed.close()
+    assert made[1].ended.is_set()
+    assert failed.console.file.getvalue() == ""
 
 
-def test_patience_says_it_once_when_it_has_run_out_and_never_when_it_is_over():
+def test_patience_calls_once_when_it_runs_out_and_never_when_it_is_over():
     said, told = [], threading.Event()
 
     def say():
@@ -279,11 +307,13 @@ def test_patience_says_it_once_when_it_has_run_out_and_never_when_it_is_over():
     with Patience(say, seconds=0):
         assert told.wait(60)
     assert said == ["long"]
-    Patience(say, seconds=threading.TIMEOUT_MAX).over()
-    with pytest.raises(OSError, match="failed"), Patience(say, seconds=threading.TIMEOUT_MAX):
+    over = Patience(say, seconds=threading.TIMEOUT_MAX)
+    over.over()
+    with pytest.raises(OSError, match="failed"), Patience(say, seconds=threading.TIMEOUT_MAX) as failed:
         raise OSError("failed")
     assert said == ["long"]
-    assert not any(thread.name == "patience" for thread in threading.enumerate())
+    assert not over.is_alive()
+    assert not failed.is_alive()
 
 
 @pytest.mark.parametrize("at_once", [1, 4])

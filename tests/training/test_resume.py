@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from standin import compiled, identical, rows, values
 
-from flowkit import backends, training
+from flowkit import training
 from flowkit.data import batches
-from flowkit.training import checkpoint_file
+from flowkit.engines import engine
+from flowkit.training import checkpoint
 
 EPOCHS = 6
 
@@ -75,7 +76,7 @@ def test_each_kind_of_state_matters(tmp_path, monkeypatch, lost):
     """The equality above would notice if one kind of state were left out."""
     whole = train(tmp_path / "whole.npz")
     train(tmp_path / "parts.npz", 3)
-    arrays, meta = checkpoint_file.read(tmp_path / "parts.npz")
+    arrays, meta = checkpoint.read(tmp_path / "parts.npz")
     if lost == "callbacks":
         meta["callbacks"][0]["values"] = {}
     else:
@@ -83,7 +84,7 @@ def test_each_kind_of_state_matters(tmp_path, monkeypatch, lost):
         assert keys
         for key in keys:
             arrays[key] = np.zeros_like(arrays[key])
-    checkpoint_file.write(tmp_path / "parts.npz", arrays, meta, keep=None)
+    checkpoint.write(tmp_path / "parts.npz", arrays, meta, keep=None)
     assert not identical(whole, train(tmp_path / "parts.npz"))
 
 
@@ -107,7 +108,7 @@ train(sys.argv[1], extra=[Kill()])
 def test_killed_in_the_middle_of_an_epoch_then_resumed_equals_uninterrupted(tmp_path):
     path = tmp_path / "killed.npz"
     script = [sys.executable, "-c", KILLED_IN_EPOCH_4, str(path), str(Path(__file__).parent)]
-    environment = os.environ | {"KERAS_BACKEND": backends.name()}
+    environment = os.environ | {"KERAS_BACKEND": engine.name}
     done = subprocess.run(script, check=False, env=environment)
     assert done.returncode == -signal.SIGKILL
     assert json.loads(str(np.load(path)["meta"]))["epoch"] == 3
@@ -193,14 +194,14 @@ def test_refuses_another_engine_data_seed_and_callbacks(tmp_path):
     train(path, 1)
     with pytest.raises(training.CheckpointError, match="data seed 7: received 8"):
         train(path, data_seed=8)
-    arrays, meta = checkpoint_file.read(path)
+    arrays, meta = checkpoint.read(path)
 
     other = shutil.copy(path, tmp_path / "b.npz")
-    checkpoint_file.write(Path(other), arrays, meta | {"engine": "abacus"}, keep=None)
+    checkpoint.write(Path(other), arrays, meta | {"engine": "abacus"}, keep=None)
     with pytest.raises(training.CheckpointError, match=r"written by abacus.*KERAS_BACKEND=abacus"):
         train(other)
 
-    checkpoint_file.write(path, arrays, meta | {"callbacks": []}, keep=None)
+    checkpoint.write(path, arrays, meta | {"callbacks": []}, keep=None)
     with pytest.raises(training.CheckpointError, match="callbacks"):
         train(path)
 
@@ -208,8 +209,8 @@ def test_refuses_another_engine_data_seed_and_callbacks(tmp_path):
 def test_another_version_is_said_and_goes_on(tmp_path):
     path = tmp_path / "a.npz"
     train(path, 1)
-    arrays, meta = checkpoint_file.read(path)
-    checkpoint_file.write(path, arrays, meta | {"keras_version": "3.0.0"}, keep=None)
+    arrays, meta = checkpoint.read(path)
+    checkpoint.write(path, arrays, meta | {"keras_version": "3.0.0"}, keep=None)
     with pytest.warns(UserWarning, match=r"written with keras 3\.0\.0.*perhaps not bit for bit"):
         train(path, 2)
 
@@ -319,7 +320,7 @@ def test_a_checkpoint_after_each_step_of_an_epoch_is_exact(tmp_path):
     for epoch, step in ((0, 2), (1, 1), (1, 4), (2, 3)):
         with pytest.raises(InterruptedError):
             train_on_batches(path, crash=(epoch, step))
-        _, meta = checkpoint_file.read(path)
+        _, meta = checkpoint.read(path)
         assert (meta["epoch"], meta["step"]) == (epoch, step)
     assert identical(whole, train_on_batches(path))
     assert logged(path) == logged(tmp_path / "whole.npz")
@@ -334,14 +335,14 @@ def test_each_kind_of_state_within_an_epoch_matters(tmp_path, lost):
     whole = train_on_batches(tmp_path / "whole.npz", minutes=None)
     with pytest.raises(InterruptedError):
         train_on_batches(path, crash=(1, 3))
-    arrays, meta = checkpoint_file.read(path)
+    arrays, meta = checkpoint.read(path)
     if lost == "step":
         meta["step"] = 2
     elif lost == "within":
         meta["within"]["StopWhenDiverged"]["before"] -= 1
     else:
         arrays = {key: np.zeros_like(array) if "metric" in key else array for key, array in arrays.items()}
-    checkpoint_file.write(path, arrays, meta, keep=None)
+    checkpoint.write(path, arrays, meta, keep=None)
     same = identical(whole, train_on_batches(path)) and logged(path) == logged(tmp_path / "whole.npz")
     assert not same
 
@@ -356,9 +357,9 @@ def test_other_data_are_refused(tmp_path):
     for x in (other, rows(40)[::-1]):
         with pytest.raises(training.CheckpointError, match=r"a\.npz was written in training on other data"):
             train_on_batches(path, x=x)
-    arrays, meta = checkpoint_file.read(path)
+    arrays, meta = checkpoint.read(path)
     del meta["data"]  # as in files of versions that did not look
-    checkpoint_file.write(path, arrays, meta, keep=None)
+    checkpoint.write(path, arrays, meta, keep=None)
     with pytest.raises(InterruptedError):
         train_on_batches(path, crash=(0, 3), x=other)
 
@@ -398,17 +399,17 @@ def test_a_checkpoint_without_one_of_its_keys_is_damaged(tmp_path, damage):
     whole = train(tmp_path / "whole.npz")
     path = tmp_path / "a.npz"
     train(path, 4)
-    arrays, meta = checkpoint_file.read(path)
+    arrays, meta = checkpoint.read(path)
     if damage == "meta":
         np.savez(path, **arrays)
     elif damage == "header":  # of an array so large that zipfile sees its own sum only later
-        checkpoint_file.write(path, {"a": np.arange(10_000)}, meta, keep=None)
+        checkpoint.write(path, {"a": np.arange(10_000)}, meta, keep=None)
         path.write_bytes(path.read_bytes().replace(b"(10000,)", b"(10000,(", 1))
     elif isinstance(damage, str):
         del meta[damage]
-        checkpoint_file.write(path, arrays, meta, keep=None)
+        checkpoint.write(path, arrays, meta, keep=None)
     else:
-        checkpoint_file.write(path, arrays, meta | damage, keep=None)
+        checkpoint.write(path, arrays, meta | damage, keep=None)
     with pytest.warns(UserWarning, match=r"a\.npz: .+: the checkpoint is damaged, going on from"):
         assert identical(whole, train(path))
 

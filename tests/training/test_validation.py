@@ -7,7 +7,7 @@ from standin import identical, values
 from tolerance import PARITY
 
 from flowkit import data, distributed, training, zoo
-from flowkit.training import Validation, checkpoint_file
+from flowkit.training import Validation, checkpoint
 
 pytestmark = pytest.mark.two_engines
 
@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_remembers_the_best_weights(tmp_path, best):
         parts, scores = resumed(tmp_path / "parts.npz", given, epochs, keep_best=True)
     assert scores.best_epoch == best
     assert identical(values(whole.weights), values(parts.weights))
-    arrays = [checkpoint_file.read(tmp_path / name)[0] for name in ("whole.npz", "parts.npz")]
+    arrays = [checkpoint.read(tmp_path / name)[0] for name in ("whole.npz", "parts.npz")]
     assert arrays[0].keys() == arrays[1].keys()
     assert identical([arrays[0][key] for key in arrays[0]], [arrays[1][key] for key in arrays[0]])
 

@@ -7,7 +7,7 @@ import pytest
 from arrays import array, f64, precision, tensor
 from keras import ops
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.transforms import MixtureOfLogistics, SigmoidMixture
 
 pytestmark = pytest.mark.two_engines
@@ -91,7 +91,7 @@ def test_it_is_the_logit_of_the_mixtures_distribution():
 @pytest.mark.parametrize("scale", [0.0, 1.0, 6.0, 20.0])
 def test_the_bracket_holds_the_root(mixture, scale):
     h, y = raw(mixture, scale, 500), np.random.default_rng(3).normal(size=(500, 1)) * 10.0
-    with backends.float64():
+    with engine.float64():
         prepared = mixture.prepare(tensor(h, "float64"))
         low, high = mixture.bracket(tensor(y, "float64"), *prepared)
         slack = 1e-9 * (1 + np.abs(y))
@@ -113,7 +113,7 @@ def test_units_that_start_apart_are_told_apart(mixture):
 
         raw = ops.zeros((1, transform.parameters, 1))
         for _ in range(200):
-            value, (gradient,) = backends.gradients(loss, [raw])
+            value, (gradient,) = engine.gradients(loss, [raw])
             raw = ops.convert_to_tensor(array(raw) - 0.1 * array(gradient))
         return float(array(value))
 

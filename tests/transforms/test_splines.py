@@ -7,9 +7,9 @@ import pytest
 from arrays import array, f64, precision, tensor
 from keras import ops
 
-from flowkit import backends
 from flowkit.bijectors import Chain, Inverse, Pointwise, Scale, Shift
 from flowkit.contract import Domain
+from flowkit.engines import engine
 from flowkit.transforms import (
     CircularRationalQuadratic,
     LinearSpline,
@@ -102,7 +102,7 @@ def test_gradients_at_the_ends_are_the_slopes_there(transform, inverse):
         def moved(tensors):
             return ops.sum(transform.run(tensors[0], prepared, inverse)[0])
 
-        _, (slopes,) = backends.gradients(moved, [tensor(ends[:, None], "float64")])
+        _, (slopes,) = engine.gradients(moved, [tensor(ends[:, None], "float64")])
         slopes = f64(slopes)
     np.testing.assert_allclose(np.log(slopes), run(transform, ends, h, inverse=inverse)[1], atol=1e-9)
 
@@ -144,7 +144,7 @@ def test_a_compiler_that_rounds_less_changes_no_slope(transform, inverse):
     def log_slopes(x):
         return chain.run(x, None, inverse=False)[1]
 
-    compiled = backends.compile_inference(log_slopes, chain)(backends.as_input(x))
+    compiled = engine.compile_inference(log_slopes, chain)(engine.as_input(x))
     # A rounding of x, times slopes of up to e^3 and their own slopes, is some 1e-5; the slope of a tail is tenths off.
     np.testing.assert_allclose(f64(compiled), f64(log_slopes(tensor(x, "float32"))), atol=1e-3)
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import Domain
+from flowkit.engines import engine
 from flowkit.transforms import (
     Additive,
     Affine,
@@ -78,14 +78,14 @@ def drawn(transform, scale=1.0, shape=(64, 3), dtype="float64", seed=0):
 
 def slopes(f, x):
     """df/dx for each entry of a pointwise function, by automatic differentiation."""
-    return ops.convert_to_numpy(backends.gradients(lambda given: ops.sum(f(given[0])), [x])[1][0])
+    return ops.convert_to_numpy(engine.gradients(lambda given: ops.sum(f(given[0])), [x])[1][0])
 
 
 @pytest.mark.wide("transform")
 @every
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
-    with backends.float64():
+    with engine.float64():
         x, h = drawn(transform, scale)
         y, log_slope = transform.forward(x, *transform.prepare(h))
         assert y.shape == x.shape
@@ -97,7 +97,7 @@ def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
 @every
 @pytest.mark.parametrize(("dtype", "scale", "tolerance"), [("float64", 2.0, 1e-9), ("float32", 1.0, 2e-3)])
 def test_the_inverse_comes_back_and_its_slope_is_the_reciprocal(transform, dtype, scale, tolerance):
-    with backends.float64():
+    with engine.float64():
         x, h = drawn(transform, scale, dtype=dtype)
         prepared = transform.prepare(h)
         y, log_slope = transform.forward(x, *prepared)
@@ -113,7 +113,7 @@ def test_the_inverse_comes_back_and_its_slope_is_the_reciprocal(transform, dtype
 @pytest.mark.wide("transform")
 @every
 def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
-    with backends.float64():
+    with engine.float64():
         y, h = drawn(transform, 1.0, shape=(8, 2))
         rng = np.random.default_rng(1)
         direction = rng.normal(size=h.shape)
@@ -123,7 +123,7 @@ def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
             x, log_slope = transform.inverse(y, *transform.prepare(h))
             return ops.sum(ops.square(0.1 * x)) + ops.sum(log_slope + 0 * y)
 
-        gradient = ops.convert_to_numpy(backends.gradients(f, [h])[1][0])
+        gradient = ops.convert_to_numpy(engine.gradients(f, [h])[1][0])
         step = 1e-5 * direction
         difference = float(f([h + step])) - float(f([h - step]))
         np.testing.assert_allclose(np.sum(gradient * direction), difference / 2e-5, rtol=1e-4, atol=1e-6)
@@ -133,7 +133,7 @@ def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
 @pytest.mark.wide("transform")
 @every
 def test_it_increases(transform):
-    with backends.float64():
+    with engine.float64():
         line = ops.convert_to_tensor(np.linspace(-12, 12, 1001)[:, None], dtype="float64")
         h = drawn(transform, 2.0, shape=(1, 1))[1]
         y = transform.forward(transform.domain.from_real(line), *transform.prepare(h))[0]

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import backends, zoo
+from flowkit import zoo
 from flowkit.bijectors import Autoregressive, Coupling, Standardize
 from flowkit.contract import ContractError
 from flowkit.distributions import Joint, Logistic, Normal, StudentT, Uniform
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.two_engines
 
@@ -44,7 +45,7 @@ def test_the_density_has_no_jump_where_a_circle_closes(family, column, low, high
     x, c = rows(64).astype("float64"), contexts(64)
     at = [low + share * (high - low) for share in (1e-12, 1 - 1e-12, 0.25, 0.5, 0.75)]
     scores = []
-    with backends.float64():  # so that the two sides are so near that a slope of 10^5 is no jump
+    with engine.float64():  # so that the two sides are so near that a slope of 10^5 is no jump
         flow = small(family, context=2, layers=3).adapt(rows(), contexts())
         perturb(flow, scale=0.5)
         for place in at:
@@ -195,7 +196,7 @@ def test_each_two_couplings_have_halves_of_their_own():
 def test_permuted_columns_keep_their_domains_and_have_no_jump(family, perturb):
     x = rows(64).astype("float64")
     scores = []
-    with backends.float64():
+    with engine.float64():
         flow = small(family, linear="permutation", layers=4).adapt(rows())
         perturb(flow, scale=0.5)
         for end in (1e-12, 24 - 1e-12, 12.0):

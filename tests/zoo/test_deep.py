@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import backends, zoo
+from flowkit import zoo
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -35,7 +36,7 @@ def test_what_was_encoded_is_decoded(images, flow):
         return ops.convert_to_numpy(flow.bijector.inverse(ops.convert_to_tensor(z))[0])
 
     x = (images / 256 - 0.5).astype("float32")
-    with backends.no_grad():
+    with engine.no_grad():
         z = ops.convert_to_numpy(flow.bijector(ops.convert_to_tensor(x))[0])
         # Rounding on the way there is carried back as far as the way back carries any other small change.
         push = np.random.default_rng(1).normal(0, 1e-3, z.shape).astype("float32")

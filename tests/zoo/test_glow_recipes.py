@@ -9,14 +9,15 @@ import pytest
 from keras import ops
 
 import flowkit
-from flowkit import backends, data, recipes, training, zoo
+from flowkit import data, recipes, training, zoo
+from flowkit.engines import engine
 
 CARD = Path(__file__).parents[2] / "zoo" / "glow" / "README.md"
 NAMES = sorted(name for name in recipes.available() if name.startswith("glow/"))
 PUBLISHED = [name for name in NAMES if re.search("cifar10|imagenet|lsun|celeba", name)]
 # What a recipe says does not depend on the engine: where each one means a minute of compiling, the one that
 # says most stands for all. Recipes that differ in nothing that a step sees are tried once.
-BUILT = NAMES if backends.name() == "torch" else ["glow/cifar10-conditional"]
+BUILT = NAMES if engine.name == "torch" else ["glow/cifar10-conditional"]
 ALIKE = "additive-|cifar10-shuffle|imagenet32$|church|tower|-full"
 TRIED = [name for name in BUILT if not re.search(ALIKE, name)]
 GREY = ("glow/mnist", 28)  # the recipes without a size of their own, whose images are not 32x32x3
@@ -116,7 +117,7 @@ def small(tmp_path):
         recipe = recipes.read_recipe(name)
         warmup = "warmup_steps" if recipe.training.warmup_steps else "warmup_epochs"
         changed = [*SMALL, "training.adapt_batch=4", f"training.{warmup}=1"]
-        if backends.name() != "torch":
+        if engine.name != "torch":
             changed.append("model.levels=1")
         if recipe.training.polyak_epochs:
             changed.append("training.polyak_epochs=3")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowkit import Flow, data, presets, recipes, zoo
-from flowkit.cli import main
+from flowkit.app import main
 from flowkit.presets.folder import read_preset
 
 pytestmark = pytest.mark.two_engines

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import backends, zoo
+from flowkit import zoo
 from flowkit.bijectors import Pointwise
 from flowkit.contract import ContractError
 from flowkit.distributions import Mixture, StudentT
+from flowkit.engines import engine
 from flowkit.transforms import Affine, MixtureOfLogistics
 
 pytestmark = pytest.mark.one_engine
@@ -30,9 +31,7 @@ MORE = {
     "circular_nsf": {"bins": 4},
 }
 ONE_FEATURE = [name for name in zoo.VECTORS if name not in ("nsf", "realnvp", "nice", "circular_nsf")]
-on_torch = pytest.mark.skipif(
-    backends.name() != "torch", reason="what an engine compiles is tested elsewhere"
-)
+on_torch = pytest.mark.skipif(engine.name != "torch", reason="what an engine compiles is tested elsewhere")
 
 
 def small(family, **options):

@@ -1,11 +1,21 @@
 """The promises of a bijector, one function each, in the order in which they are checked and reported."""
 
 from flowkit.testing.clause import Clause
-from flowkit.testing.clauses import calls, engines, gradients, log_dets, maps, refusals, shapes, weights
+from flowkit.testing.clauses import (
+    calls,
+    engines,
+    gradients,
+    log_dets,
+    maps,
+    refusals,
+    repeats,
+    shapes,
+    weights,
+)
 
 CLAUSES = {
     clause.name: clause
-    for module in (shapes, maps, log_dets, gradients, calls, weights, engines, refusals)
+    for module in (shapes, maps, log_dets, gradients, calls, weights, repeats, engines, refusals)
     for clause in vars(module).values()
     if isinstance(clause, Clause)
 }

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
 from flowkit.testing.causes import ASKS, COMPILE_HINT, place_of, traced
 from flowkit.testing.clause import clause
 from flowkit.testing.functions import direction
@@ -32,11 +32,11 @@ def compiled(trial):
 
 def _compiled(trial, points, inverse, side):
     layer = trial.layer32
-    run = backends.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
+    run = engine.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
     named = trial.subject.named(layer, points.shape, trial.context, inverse, seed=trial.seed)
     args = [ops.convert_to_tensor(points.astype("float32")), *named.values()]
     try:
-        with backends.no_grad():
+        with engine.no_grad():
             return [ops.convert_to_numpy(part) for part in run(*args)]
     except Exception as error:  # eagerly it answered, so whatever this is, compiling is what it cannot do
         place = place_of(error)

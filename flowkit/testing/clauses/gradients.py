@@ -3,8 +3,8 @@
 import numpy as np
 from keras import ops
 
-from flowkit import backends
 from flowkit.contract import Domain
+from flowkit.engines import engine
 from flowkit.testing import inputs
 from flowkit.testing.clause import clause
 from flowkit.testing.functions import tensors
@@ -89,7 +89,7 @@ def _finite_gradient(trial, inverse):
     x, context, noise, _ = _that_fit(trial, inverse)
     layer, measured = trial.layer64, trial.measured_in(inverse)
     names = ["x", *(v.path for v in layer.trainable_variables)]
-    with backends.float64():
+    with engine.float64():
         values = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
         for of, answer in ((0, measured.value), (1, measured.log_det)):
             run = trial.subject.functions.gradient(trial.event, inverse, of, context is not None)
@@ -182,7 +182,7 @@ def _compare(trial, inverse, of):
         eps = max(eps, float(np.max(stops / np.maximum(1, np.abs(answer)))))
     read = inputs.floating(context)  # an embedding learns by its gradients
     names = ["x", *(v.path for v in layer.trainable_variables), *read]
-    with backends.float64():
+    with engine.float64():
         run = trial.subject.functions.gradient(trial.event, inverse, of, context is not None)
         start = [x, *(v.numpy() for v in layer.trainable_variables), *read.values()]
         start = [value.astype("float64") for value in start]

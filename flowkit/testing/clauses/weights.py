@@ -6,13 +6,14 @@ import warnings
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
-from flowkit import backends
 from flowkit.bijectors.repeat import Rows, split_copies
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import count
+from flowkit.engines import engine
 from flowkit.testing import inputs
 from flowkit.testing.clause import clause
 from flowkit.testing.copies import STEPS, recreate, refresh
@@ -23,7 +24,8 @@ STEP = 2.0**-6
 """How far "derived" moves weights, as a part of their size: enough to show, and no other map."""
 
 
-def _depends_on_data(subject):
+def depends_on_data(subject):
+    """Return None, or why there is nothing to adapt."""
     layer = subject.layer(subject.events[0])
     own = type(layer)._adapt is not FlowLayer._adapt
     return None if _flagged(layer) or own else "nothing depends on data"
@@ -39,7 +41,7 @@ def _flagged(layer):
     hint="Set statistics in _adapt alone. Remember it in a weight, which is saved with the layer: with adapted_flag of "
     "flowkit.contract.adaptation, self.flag = adapted_flag(self) in build and self.flag.assign(True) in _adapt.",
     per="once",
-    applies=_depends_on_data,
+    applies=depends_on_data,
 )
 def adaptation(trial):
     subject, event = trial.subject, trial.event
@@ -54,12 +56,12 @@ def adaptation(trial):
             continue
         raise Broken(f"{SIDES[inverse]} to refuse before adapt", "an answer")
     try:
-        _adapt(trial, fresh, x, context)
+        adapt(trial, fresh, x, context)
     except NotImplementedError:  # as an inverse says
         raise Undecided("it can not be adapted from this side, and says so") from None
     once = [v.numpy() for v in fresh.weights]
     require(fresh.adapted, "adapt to set the flag 'adapted'", "a flag that is still False")
-    _adapt(trial, fresh, x, context)
+    adapt(trial, fresh, x, context)
     _unchanged(once, fresh, "a second adapt on the same batch")
     _stands_constants(trial, x, context)
     for inverse, points in trial.directions:
@@ -71,7 +73,8 @@ def adaptation(trial):
     _unchanged(once, again, "saving and loading")
 
 
-def _adapt(trial, layer, x, context):
+def adapt(trial, layer, x, context):
+    """Adapt a layer to a batch."""
     named = trial.subject.named(layer, x.shape, context)
     layer.adapt(ops.convert_to_tensor(x, dtype="float32"), **named)
 
@@ -86,7 +89,7 @@ def _stands_constants(trial, x, context):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it may warn of it
-            _adapt(trial, layer, constant, context)
+            adapt(trial, layer, constant, context)
     except ValueError:  # ContractError is one
         return
     for variable in layer.weights:
@@ -140,7 +143,7 @@ def refresh_alone(trial):
 def _unless_derives(subject):
     if subject.spec.noise != "none":
         return "it is given noise"
-    layers = subject.model._flatten_layers()
+    layers = layers_inside(subject.model)
     return None if any(hasattr(layer, "_derive") for layer in layers) else "nothing in it defines _derive"
 
 
@@ -185,9 +188,14 @@ def _handed(layer, other, points, context, inverse):
     both = zip(layer.variables, other.variables, strict=True)
     stacks = [ops.stack([ops.convert_to_tensor(one), ops.convert_to_tensor(two)]) for one, two in both]
     with Rows(layer.variables, stacks):
-        own, _ = split_copies(layer._derive(x.shape, inverse), 2)
+        own = layer._derive(x.shape, inverse)
+    for part in tree.flatten(own):
+        found = tuple(getattr(part, "shape", (2,)))
+        expected = "_derive to keep a leading axis of 2 that its weights have, of two copies"
+        require(found[:1] == (2,), expected, f"shape {found}")
+    own, _ = split_copies(own, 2)
     options = {} if own is None else {"derived": own}
-    with backends.no_grad():
+    with engine.no_grad():
         y, log_det = layer.run(x, context, inverse=inverse, **options)
     return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(points),))
 

@@ -6,10 +6,11 @@ import pretend_card
 import pytest
 
 import flowkit
-from flowkit import backends, convert, data, latent, training
+from flowkit import convert, data, latent, training
+from flowkit.app import main
 from flowkit.bijectors import Chain, Coupling, Permute
-from flowkit.cli import main
 from flowkit.conditioners import MLP, ConvNet
+from flowkit.engines import engine
 
 
 def on_card(model):
@@ -145,7 +146,7 @@ def test_converting(fitted, images):
 
 
 def test_the_jacobian_of_a_constant_is_on_the_card():
-    run = backends.compile_jacobian(lambda x: keras.ops.ones((2, 3)), None)
+    run = engine.compile_jacobian(lambda x: keras.ops.ones((2, 3)), None)
     assert run(keras.ops.ones((2, 4))).device == pretend_card.DEVICE
 
 

@@ -16,6 +16,7 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     pieces,
     places,
     precisions,
+    repeats,
     saving,
     solvers,
     states,

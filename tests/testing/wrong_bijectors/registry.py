@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flowkit import backends
+from flowkit.engines import engine
 from flowkit.testing import Case
 
 WRONG = []
@@ -29,7 +29,7 @@ def breaks(clause, *events, context=None, says=None, engines=("jax", "torch", "t
     """
 
     def register(make):
-        if backends.name() in engines:
+        if engine.name in engines:
             WRONG.append(Mistake(Case(make.__name__, make, events or ((3,),), context), clause, says))
         return make
 

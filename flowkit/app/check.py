@@ -1,0 +1,137 @@
+"""`flowkit check mypkg.twist:Twist`: every clause on every engine, as a table or as JSON.
+
+Each engine runs in a process of its own, so this module imports neither Keras nor an engine: a name that cannot be
+right is refused at once.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import sys
+from importlib.machinery import PathFinder
+from typing import Annotated
+
+import typer
+
+from flowkit._engine import ENGINES, installed, run_on
+from flowkit.app import group
+from flowkit.app.failure import CommandError
+
+_KEPT, _BROKEN = 0, 1
+_SIGNS = {"kept": "ok", "broken": "BROKEN", "waived": "waived", "not asked": "-"}
+_WORKER = "import sys; from flowkit.testing.target import report; report(*sys.argv[1:])"
+
+
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
+    ],
+    backends: Annotated[
+        str | None, typer.Option(help="Engines with commas between them. Default: the one in use.")
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Examples that each clause tries, in place of the profile's.")
+    ] = None,
+    event_shapes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="3;8,8,3", help="Event shapes, with semicolons between them. Default: tried out."
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="How much is asked: fast, full or thorough.")] = "full",
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+):
+    """Hold a bijector to its contract: exit code 1 if a promise is broken."""
+    group.main_alone()
+    engines = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
+    for engine in engines:
+        if engine not in ENGINES:
+            raise CommandError(f"cannot check on {engine!r}: expected one of {', '.join(ENGINES)}")
+        if not installed(engine):
+            known = ", ".join(name for name in ENGINES if installed(name))
+            raise CommandError(f"cannot check on {engine!r}, which is not installed: expected one of {known}")
+    _check_name(target)
+    for package in ("hypothesis", "pytest"):
+        if not installed(package):
+            raise CommandError(
+                f"flowkit.testing needs {package}, which is not installed: pip install hypothesis pytest"
+            )
+    options = {
+        "examples": examples,
+        "event_shapes": None if event_shapes is None else _shapes(event_shapes),
+        "profile": profile,
+    }
+    reports = [_report(engine, target, options) for engine in engines]
+    kept = all(report["kept"] for report in reports)
+    if json_:
+        print(json.dumps({"target": target, "kept": kept, "reports": reports}, indent=2))
+    else:
+        print(_table(reports))
+    return _KEPT if kept else _BROKEN
+
+
+def _shapes(text):
+    """Return the event shapes of an option such as 3;8,8,3."""
+    try:
+        return [tuple(int(size) for size in part.split(",")) for part in text.split(";")]
+    except ValueError:
+        raise typer.BadParameter(f"expected event shapes such as '3;8,8,3', received {text!r}") from None
+
+
+def _table(reports):
+    """Return the clauses by engine, then the message of each broken one."""
+    names = [row["clause"] for row in reports[0]["clauses"]]
+    width = max(map(len, names))
+    lines = [" " * width + "".join(f"  {report['engine']:<11}" for report in reports)]
+    broken = []
+    for i, name in enumerate(names):
+        rows = [report["clauses"][i] for report in reports]
+        lines.append(f"{name:<{width}}" + "".join(f"  {_sign(row):<11}" for row in rows))
+        broken += [
+            f"{r['engine']}: {row['message']}"
+            for r, row in zip(reports, rows, strict=True)
+            if "message" in row
+        ]
+    notes = [f"{report['engine']}: note: {note}" for report in reports for note in report["notes"]]
+    return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken + notes)])
+
+
+def _sign(row):
+    return "UNVERIFIED" if row["verdict"] == "not asked" and "message" in row else _SIGNS[row["verdict"]]
+
+
+def _check_name(target):
+    """Raise CommandError for a target that cannot name anything. Import nothing."""
+    module, _, name = target.rpartition(":")
+    in_file = module.endswith(".py")
+    words = [*name.split("."), *([] if in_file else module.split("."))]
+    if not all(word.isidentifier() for word in words):
+        raise CommandError(f"cannot read {target!r}: expected package.module:Name, or file.py:Name")
+    if in_file:
+        if not os.path.isfile(module):
+            raise CommandError(f"no file {module!r}")
+        return
+    top = module.partition(".")[0]
+    if importlib.util.find_spec(top) is None and PathFinder.find_spec(top, [os.getcwd()]) is None:
+        raise CommandError(f"cannot import {module!r}: No module named {top!r}")
+
+
+def _report(engine, target, options):
+    """Return the report of one engine, from a process of its own."""
+    path = [os.getcwd(), *filter(None, sys.path)]
+    done = run_on(engine, _WORKER, [target, json.dumps(options)], path)
+    answer = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
+    if answer is not None and "misused" not in answer:
+        return answer
+    if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
+        print(done.stderr, file=sys.stderr)
+    message = answer["misused"] if answer else f"the check on {engine} stopped: {_end(done.stderr)}"
+    raise CommandError(message)
+
+
+def _end(errors):
+    """Return the last line of a traceback and its place: a file may have the name of a package's module."""
+    lines = errors.strip().splitlines() or ["no message"]
+    places = re.findall(r'^ *File "([^"<]+)", line (\d+)', errors, re.MULTILINE)
+    return lines[-1] + (" ({}, line {})".format(*places[-1]) if places else "")

@@ -1,0 +1,150 @@
+"""`flowkit compare`: several runs side by side, their curves, their samples and their numbers."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from flowkit.app.engine import use
+from flowkit.app.failure import CommandError
+from flowkit.app.options import Backend, new_file
+
+# Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
+_ACROSS = {"images": (4, 3.5), "rows": (2, 7.0)}
+_TO_AN_INCH = 13  # letters of a name at its size: somewhat fewer than fit
+_LINE = 0.2  # inches
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The PNG file to write.", callback=new_file(".png"))
+    ] = Path("compare.png"),
+    backend: Backend = None,
+):
+    """Compare curves, samples and numbers of several runs side by side."""
+    use(backend)
+    from rich.console import Console
+
+    from flowkit.app.experiment import kind_of
+    from flowkit.app.run_folder import RunFolder
+    from flowkit.training import atomic_path
+
+    if len(runs) < 2:
+        raise CommandError(f"compare: expected two runs or more, received {len(runs)}")
+    folders = [RunFolder(path) for path in runs]
+    kinds = {kind.rows: kind for kind in (kind_of(folder.recipe()) for folder in folders)}
+    if len(kinds) > 1:
+        raise CommandError("compare: expected runs of images, or runs of tables, received both")
+    (kind,) = kinds.values()
+    names = [str(folder.path) for folder in folders]
+    with atomic_path(output) as temporary:
+        drawn(folders, names, kind).savefig(temporary, format="png")
+    Console().print(_table(names, map(_metrics, folders), kind))
+    print(f"comparison {output}")
+
+
+def _metrics(folder):
+    """Return a run's numbers; none for a run that goes on, or whose file cannot be read."""
+    try:
+        return json.loads(folder.metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def drawn(folders, names, kind):
+    """Return a figure of the runs' curves, and their pictures below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+    from PIL import Image
+
+    from flowkit import training
+
+    pictures = [
+        (name, picture)
+        for name, folder in zip(names, folders, strict=True)
+        for picture in (folder.samples, folder.pairs)
+        if picture.is_file()
+    ]
+    most, inches = _ACROSS[kind.rows]
+    across = min(most, max(1, len(pictures)))
+    down = -(-len(pictures) // across)
+    titles = [wrapped(name, int(_TO_AN_INCH * inches)) for name, _ in pictures]
+    tall = inches + _LINE * max((1 + title.count("\n") for title in titles), default=1)
+    figure = Figure(figsize=(max(7, inches * across), 4 + tall * down), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(1 + down, across, height_ratios=[4, *[tall] * down])
+    axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel=kind.ylabel)
+    for name, folder in zip(names, folders, strict=True):
+        label, log = wrapped(name, 4 * _TO_AN_INCH), training.read_log(folder.log)
+        epochs, look = [row["epoch"] for row in log], {"marker": "." if len(log) < 30 else None}
+        for key, suffix in ((kind.logged, ""), (f"val_{kind.logged}", ", validation")):
+            values = [np.nan if row.get(key) is None else row[key] for row in log]
+            if not suffix or not np.isnan(values).all():
+                (line,) = axes.plot(epochs, values, label=label + suffix, **look)
+                look |= {"linestyle": "--", "color": line.get_color()}
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    for number, (title, (_, picture)) in enumerate(zip(titles, pictures, strict=True)):
+        place = figure.add_subplot(grid[1 + number // across, number % across])
+        with Image.open(picture) as image:
+            # Made smaller by dropping rows it would lose thin lines; enlarged, its pixels stay squares.
+            place.imshow(np.asarray(image.convert("RGB")), interpolation="antialiased")
+        place.set_title(title, fontsize=8)
+        place.set_axis_off()
+    return figure
+
+
+def wrapped(name: str, letters: int) -> str:
+    """Return a name in lines of at most `letters` letters, cut after /, -, _, a dot or a blank if possible.
+
+    >>> print(wrapped("runs/glow-of-digits-by-a-small-rate/seed0123456789", 16))
+    runs/glow-of-
+    digits-by-a-
+    small-rate/
+    seed0123456789
+    >>> print(wrapped("seed0123456789", 10))
+    seed012345
+    6789
+    """
+    lines = [""]
+    for piece in re.findall(r"[^-/_. ]*[-/_. ]?", name):
+        if len(lines[-1]) + len(piece) > letters:
+            lines.append("")
+        for start in range(0, len(piece), letters):  # one, unless the piece alone is too long
+            if start:
+                lines.append("")
+            lines[-1] += piece[start : start + letters]
+    return "\n".join(filter(None, lines))
+
+
+def _table(names, metrics, kind):
+    from rich.table import Column, Table
+
+    table = Table(
+        Column("run", overflow="fold"),  # whose end tells runs apart
+        f"test {'bits/dim' if kind.rows == 'images' else 'log p(x), nats'}",
+        "epochs",
+        "parameters",
+        "minutes",
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, found in zip(names, metrics, strict=True):
+        value, error = found.get(f"test_{kind.score}"), found.get("test_standard_error")
+        seconds = found.get("seconds")
+        table.add_row(
+            name,
+            "not there yet" if value is None else f"{value:.4f}" + (f" +- {error:.4f}" if error else ""),
+            str(found.get("epochs", "?")),
+            f"{found['parameters']:,}" if "parameters" in found else "?",
+            "?" if seconds is None else f"{seconds / 60:.1f}",
+        )
+    return table

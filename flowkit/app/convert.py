@@ -1,0 +1,120 @@
+"""`flowkit convert`: foreign weights become a flow, a flow becomes the published code's weights."""
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from flowkit.app.engine import use
+from flowkit.app.failure import CommandError
+from flowkit.app.options import Backend, new_file
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="flow.keras or a RUN; or foreign weights: an .npz, a TensorFlow checkpoint, a .pt."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="A .keras file for foreign weights, an .npz for a flow.",
+            callback=new_file(),
+        ),
+    ],
+    n_bits: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Bits of the images that foreign weights were trained on."),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(metavar="H,W,C", help="The images' size. Default: that of the first data."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.NPZ",
+            exists=True,
+            dir_okay=False,
+            help="rows (channels last, in [-0.5, 0.5]) and the original's log_prob of them, to compare with.",
+        ),
+    ] = None,
+    backend: Backend = None,
+):
+    """Turn weights of other implementations into a flow, or a flow into those of Glow's published code."""
+    use(backend)
+    from flowkit.app.run_folder import RunFolder
+
+    run = RunFolder(source)
+    if run.flow_path.exists() or run.recipe_path.exists():
+        source = run.flow_path
+    if source.suffix != ".keras":
+        _import(source, output, n_bits, input_shape, check)
+    elif n_bits is None and input_shape is None and check is None:
+        _export(source, output)
+    else:
+        raise CommandError(
+            "--n-bits, --input-shape and --check belong to foreign weights: a flow knows its own"
+        )
+
+
+def _export(source, output):
+    from flowkit.app.flow_file import read_flow
+    from flowkit.convert import to_openai
+    from flowkit.training import atomic_path
+
+    if output.suffix != ".npz":
+        raise CommandError(f"--output: a flow is written to an .npz file, received {output}")
+    variables = to_openai(read_flow(source))
+    with atomic_path(output) as temporary:
+        np.savez(temporary, **variables)
+    print(f"weights {output}  ({_size(variables.values())}, names of openai/glow)")
+
+
+def _import(source, output, n_bits, input_shape, check):
+    from flowkit.convert import from_openai, from_rosinality, read_variables
+    from flowkit.training import atomic_path
+
+    if output.suffix != ".keras":
+        raise CommandError(f"--output: a flow is written to a .keras file, received {output}")
+    shape = None if input_shape is None else _shape(input_shape)
+    variables = read_variables(source)
+    names = [name.removeprefix("module.") for name in variables]
+    if any(name.startswith("model/") for name in names):
+        port, names = from_openai, "names of openai/glow"
+    elif any(name.startswith("blocks.") for name in names):
+        port, names = from_rosinality, "names of rosinality/glow-pytorch"
+    else:
+        raise CommandError(
+            f"{source}: expected names as in openai/glow (model/0/0/...) or rosinality/glow-pytorch "
+            f"(blocks.0.flows.0...), found {', '.join(list(variables)[:3]) or 'none'}"
+        )
+    bits = {} if n_bits is None else {"n_bits": n_bits}
+    flow = port(variables, input_shape=shape, check=check, **bits)
+    with atomic_path(output) as temporary, warnings.catch_warnings():
+        # Keras warns that there may be no weights while the size is open. There are.
+        warnings.filterwarnings("ignore", message="You are saving a model that has not yet been built")
+        flow.save(temporary)
+    size = "any size" if shape is None else "x".join(map(str, shape))
+    bits = f"{flow.dequantize.levels.bit_length() - 1} bits"
+    print(f"flow {output}  ({_size(flow.bijector.weights)}, {names}, {bits}, images of {size})")
+
+
+def _shape(text):
+    try:
+        height, width, channels = map(int, text.split(","))
+    except ValueError:
+        raise CommandError(
+            f"--input-shape: expected three numbers as in 32,32,3, received {text!r}"
+        ) from None
+    return height, width, channels
+
+
+def _size(weights):
+    return f"{sum(int(np.prod(weight.shape)) for weight in weights):,} numbers"

@@ -1,0 +1,177 @@
+"""From a validated recipe to a flow that is ready for `fit`, and its data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from flowkit import data, zoo
+from flowkit.app.failure import RecipeError
+from flowkit.app.images import Images
+from flowkit.app.optimizer import build_optimizer
+from flowkit.app.schema import Recipe
+from flowkit.app.tables import Tables
+from flowkit.contract.arguments import whole_number
+from flowkit.distributed.failed import failing_together
+
+Split = data.Dataset | data.Table
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A compiled and adapted flow, and its data in an order that resumes.
+
+    `train` is without `validation`, which is None if the recipe holds nothing out.
+    """
+
+    recipe: Recipe
+    flow: Any
+    train: Split
+    test: Split
+    batches: data.Batches
+    classes: int | None
+    validation: Split | None = None
+
+    @property
+    def kind(self) -> Images | Tables:
+        """Images or rows of a table."""
+        return kind_of(self.recipe)
+
+    @property
+    def splits(self) -> list[Split]:
+        """All that was loaded, each row in one of them."""
+        return [split for split in (self.train, self.validation, self.test) if split is not None]
+
+    def context(self, dataset: data.Dataset) -> np.ndarray | None:
+        """Return the labels that the model is conditioned on, or None."""
+        return None if self.classes is None else dataset.labels
+
+
+def kind_of(recipe: Recipe) -> Images | Tables:
+    """Return what a recipe is of, images or rows of a table: an object with the methods that depend on it."""
+    return Tables() if Tables.takes(recipe) else Images()
+
+
+def of_tables(recipe: Recipe) -> bool:
+    """Return True if the recipe's model takes the rows of a table, and False for images."""
+    return Tables.takes(recipe)
+
+
+def build_flow(recipe: Recipe, dataset: Split) -> Any:
+    """Return the recipe's flow for the data of `dataset`, neither compiled nor adapted.
+
+    `input_shape` and, if an image does not have 256 values, `data_levels` come from the data; from a table `features`
+    and the names of the columns. Raises a RecipeError if the model cannot be made for that data.
+    """
+    given = {key: value for key, value in recipe.model.items() if value is not None}
+    family = zoo.ARCHITECTURES[given.pop("name")]
+    arguments = kind_of(recipe).arguments(recipe, dataset, given)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.training.precision)  # layers read it when they are made
+    try:
+        flow = family(**arguments)
+    except ValueError as error:
+        raise RecipeError(f"[model] does not fit {dataset.name}: {error}") from error
+    finally:
+        keras.config.set_dtype_policy(before)
+    flow.columns = getattr(dataset, "columns", None)
+    return flow
+
+
+def prepare(recipe: Recipe) -> Experiment:
+    """Return an `Experiment`, ready for `fit`: seeds set, flow built, adapted and compiled.
+
+    The flow is adapted to images that are augmented as those of the training are, as published. Sets Keras's random
+    seed.
+    """
+    table, kind = recipe.training, kind_of(recipe)
+    keras.utils.set_random_seed(table.seed)
+    with failing_together():  # a process may not see the files
+        train, held_out = hold_out(recipe, kind.load(recipe, "train"))
+        test = load(recipe, "test")
+    if table.batch_size > len(train):
+        raise RecipeError(
+            f"training.batch_size = {table.batch_size}: expected at most the number of {kind.rows} to train on, which "
+            f"is {len(train)} of {train.name} (--set training.batch_size={len(train)})"
+        )
+    held_out = None if held_out is None else kind.trimmed(recipe, held_out)
+    flow = build_flow(recipe, train)
+    kind.check(recipe, flow, train, held_out, test)
+    batches = kind.batches(recipe, flow, train)
+    kind.adapt(recipe, flow, train, held_out, test)
+    flow.compile(optimizer=build_optimizer(recipe, len(batches)))
+    return Experiment(recipe, flow, train, test, batches, recipe.model.get("num_classes"), held_out)
+
+
+def load(recipe: Recipe, split: str) -> Any:
+    """Return the recipe's "train", "validation" or "test" as the model takes it; the first is without the second.
+
+    With `crop`, each image gives one square of it, always the same. In a group of processes images stay on the disk if
+    they can, and each process reads the rows that it comes to. Raises a RecipeError, and what `flowkit.data.load` or
+    `load_table` does.
+    """
+    kind = kind_of(recipe)
+    if split == "validation" and not recipe.data.validation:
+        raise RecipeError("data.validation = 0: the recipe holds no rows out to validate on")
+    whole = kind.load(recipe, "test" if split == "test" else "train")
+    if split != "test":
+        train, held = hold_out(recipe, whole)
+        whole = held if split == "validation" else train
+    return kind.trimmed(recipe, whole)
+
+
+def load_other_table(recipe: Recipe) -> data.Table:
+    """Return the recipe's table if nothing was trained on it: all rows, unless its file has test rows of its own."""
+    return Tables().load(recipe, "test", cut=False)
+
+
+def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:
+    """Split the training split: (what is trained on, what is held out to choose by or None), by `training.seed`.
+
+    The test split has no part in it. Raises a RecipeError if nothing would be left on one of the two sides.
+    """
+    share, count = recipe.data.validation, len(dataset)
+    if not share:
+        return dataset, None
+    held = max(1, round(share * count)) if isinstance(share, float) else share
+    if held >= count:
+        raise RecipeError(
+            f"data.validation = {share}: expected fewer than the {count} rows or images of {dataset.name}, "
+            f"so that some are left to train on, received {held}. Give more data, or hold fewer out: "
+            "--set data.validation=0"
+        )
+    order = np.random.default_rng(recipe.training.seed).permutation(count)
+    take: Callable[..., Any] = Tables.take if isinstance(dataset, data.Table) else Images.take
+    return take(dataset, np.sort(order[held:])), take(dataset, np.sort(order[:held]))
+
+
+def for_workers(recipe: Recipe, count: int) -> Recipe:
+    """Return the recipe for `count` workers, as Glow's published code has it: each adds a batch of its own to a step.
+
+    `batch_size` times as many, and an epoch that is stated in steps has `ceil(epoch_steps / count)`, so that it sees as
+    many images as before. What is stated in epochs follows: the warm-up, and the decay `1 - 1 / steps` of averages and
+    of `glow-adamax`. The learning rate stays.
+
+    Raises ValueError if `count` is not a whole number from 1 up.
+
+    >>> from flowkit.recipes import read_recipe
+    >>> table = for_workers(read_recipe("glow/cifar10"), 8).training
+    >>> table.batch_size, table.epoch_steps
+    (512, 98)
+    """
+    count = whole_number(count, "workers", least=1)
+    table = recipe.training
+    changes: dict[str, int] = {"batch_size": table.batch_size * count}
+    if table.epoch_steps is not None:
+        changes["epoch_steps"] = -(-table.epoch_steps // count)
+    return recipe.model_copy(update={"training": table.model_copy(update=changes)})
+
+
+def with_source(recipe: Recipe, source: str | None) -> Recipe:
+    """Return the recipe with data from `source`, if that is given."""
+    if source is None:
+        return recipe
+    table = recipe.data.model_copy(update={"source": data.absolute(source)})
+    return recipe.model_copy(update={"data": table})

@@ -1,0 +1,104 @@
+"""Errors become one line on standard error and an exit code; text of others is escaped before it is printed."""
+
+import errno
+import os
+import sys
+import traceback
+import warnings
+
+BAD_INPUT, FAILED = 2, 1
+_LONGEST = 2_000  # characters of a printed line
+
+process = None  # the number of this process in a group
+told_to_all = False  # True if all processes of the group end, for the same reason
+
+# Refusals of input; ContractError, RecipeError, CheckpointError are ValueErrors.
+_REFUSALS = (ValueError, OSError, ImportError)
+
+# The system's numbers, in the words of the other messages.
+_REASONS = {
+    errno.ENOENT: "expected a file or folder, found none",
+    errno.EISDIR: "expected a file, found a folder",
+    errno.ENOTDIR: "expected a folder, found a file",
+    errno.EEXIST: "expected a folder, found a file",
+    errno.EACCES: "no permission: choose another place, or change its permissions",
+    errno.EPERM: "no permission: choose another place, or change its permissions",
+    errno.EROFS: "can be read only: choose another place",
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "your share of the disk is used up",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "expected a file of its own, found a link: remove it",
+}
+
+
+class CommandError(Exception):
+    """A command that cannot go on: one line for the user, and an exit code. "" if another process says it."""
+
+    def __init__(self, message, code=BAD_INPUT):
+        super().__init__(message)
+        self.code = code
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used: one line with the place, what was expected and what came."""
+
+
+def report(error):
+    """Print `error` in one line on standard error and return the exit code.
+
+    With FLOWKIT_DEBUG=1 the traceback comes first.
+    """
+    global told_to_all
+    told_to_all = getattr(error, "told_to_all", False)
+    if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
+        traceback.print_exception(error)
+    message, code = words(error)
+    if message and not (process and getattr(error, "told_by_main", False)):
+        say(message)
+    return code
+
+
+def words(error):
+    """Return (the line to print for `error`, the exit code)."""
+    if isinstance(error, CommandError):
+        return str(error), error.code
+    if isinstance(error, OSError) and error.errno in _REASONS:
+        place, reason = error.filename2 or error.filename, _REASONS[error.errno]
+        return f"{place}: {reason}" if place else reason, BAD_INPUT
+    if isinstance(error, _REFUSALS):
+        return str(error) or type(error).__name__, BAD_INPUT
+    if hasattr(error, "exit_code"):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        reason = error or "the system gave no more"
+        return f"not enough memory ({reason}): a smaller batch, model or data set takes less", FAILED
+    return f"{type(error).__name__}: {error} (FLOWKIT_DEBUG=1 shows where)", FAILED
+
+
+def say(message):
+    """Print one line on standard error, after the program's name, and the process's if it is not the main one."""
+    who = f"process {process}: " if process else ""
+    print(f"flowkit: {who}{_in_one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _in_one_line(message):
+    return printable("; ".join(part.strip() for part in str(message).splitlines() if part.strip()))
+
+
+def printable(text, most=_LONGEST):
+    r"""Return `text` with what is not printable escaped, and at most `most` characters of it.
+
+    Text from files of others goes through here before it reaches a terminal, which obeys escape sequences.
+
+    >>> printable("a\x1b[2Jb"), printable("a" * 30, most=10)
+    ('a\\x1b[2Jb', 'aaaaaaaaaa... (20 more characters)')
+    """
+    text = str(text)
+    more = f"... ({len(text) - most} more characters)" if len(text) > most else ""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:most])
+    return "".join(shown) + more
+
+
+def warnings_in_one_line():
+    """Make Python's warnings read like the other messages."""
+    warnings.formatwarning = lambda message, *_, **__: f"flowkit: {_in_one_line(message)}\n"

@@ -1,0 +1,319 @@
+"""Images: what recipes, runs and flows of stored images do in their own way. `Tables` has the same methods."""
+
+import inspect
+import math
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from flowkit import data, distributed, training, zoo
+from flowkit.app import interrupt
+from flowkit.app.failure import CommandError, RecipeError, say, words
+from flowkit.distributed import ProcessLost
+from flowkit.flow.context import context_kind
+
+_MOST_PIXELS = 2**26  # of a picture: a larger one takes gigabytes while it is put together
+_LISTED = 4  # classes in a message
+_LATENTS = 256  # images whose latents a --log shows
+
+
+class Images:
+    """A recipe or a flow of stored images."""
+
+    rows = "images"
+    score, in_print = "bits_per_dim", "bits/dim"  # in metrics.json, and as a name
+    logged, sign = "bits_per_dim", 1  # the loss in log.csv; the score is `sign` times the loss
+    unit, ylabel = "", "bits/dim"
+
+    # [data] and [model]
+
+    def load(self, recipe, split, *, cut=True):
+        """Return "train" or "test" as whole images, "train" with what is held out of it."""
+        table = recipe.data
+        size = tuple(table.size) if isinstance(table.size, list) else table.size
+        try:
+            data.absolute(table.source)
+        except (FileNotFoundError, ValueError) as error:
+            raise RecipeError(
+                f"data.source: {error} --data PATH gives your copy; the first lines of flowkit's recipes say what "
+                "it must hold."
+            ) from None
+        dataset = data.load(
+            table.source,
+            split,
+            size=size,
+            channels=table.channels,
+            limit=table.limit,
+            max_bytes=table.max_bytes,
+            in_memory=distributed.world() == 1,
+        )
+        height, width = dataset.images.shape[1:3]
+        if table.crop is not None and table.crop > min(height, width):
+            raise RecipeError(
+                f"data.crop = {table.crop}: expected at most {min(height, width)}, since the images of "
+                f"{dataset.name} are {width}x{height}"
+            )
+        return dataset
+
+    def trimmed(self, recipe, dataset):
+        """Return `dataset` with one square of each image, always the same, if the recipe has a `crop`."""
+        if recipe.data.crop is None:
+            return dataset
+        images, side = dataset.images, recipe.data.crop
+        top, left = data.augment.corners(images.shape, side, np.random.default_rng(0))
+
+        def squares(rows):
+            return data.augment.cut(images[rows], side, top[rows], left[rows])
+
+        if isinstance(images, data.LazyImages):
+            shape = (len(images), side, side, images.shape[3])
+            return replace(dataset, images=data.LazyImages(squares, shape))
+        return replace(dataset, images=squares(slice(None)))
+
+    @staticmethod
+    def take(dataset, rows):
+        """Return the images at some places."""
+        images = dataset.images
+        images = images.taken(rows) if isinstance(images, data.LazyImages) else images[rows]
+        return replace(
+            dataset, images=images, labels=None if dataset.labels is None else dataset.labels[rows]
+        )
+
+    def arguments(self, recipe, dataset, given):
+        """Return the arguments of the zoo function: those given in [model], and what the data say."""
+        takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+        if "data_levels" in takes and dataset.levels != 256:
+            given = {"data_levels": dataset.levels, **given}
+        _check_labels(dataset, given.get("num_classes"))
+        height, width, channels = dataset.images.shape[1:]
+        side = recipe.data.crop
+        return {**given, "input_shape": (side or height, side or width, channels)}
+
+    def assumed(self, recipe, given):
+        """Return the arguments of the zoo function if the data are not here."""
+        side = recipe.data.crop or recipe.data.size or 32
+        height, width = side if isinstance(side, list) else (side, side)
+        return {**given, "input_shape": (height, width, recipe.data.channels or 3)}
+
+    # [training]
+
+    def check(self, recipe, flow, train, held_out, test):
+        """Raise a RecipeError for what only the end of an epoch, or of the run, would trip over."""
+        _check_picture(recipe, train, flow.event_shape)
+        self.given(flow, test)
+        classes = recipe.model.get("num_classes")
+        _check_labels(test, classes)
+        if classes is not None and distributed.is_main():
+            splits = [split for split in (train, held_out, test) if split is not None]
+            _note_unseen_classes(recipe, classes, splits)
+
+    def batches(self, recipe, flow, train):
+        """Return batches of augmented images, with the labels of a class-conditional model."""
+        table = recipe.training
+        return data.batches(
+            train.images,
+            None if recipe.model.get("num_classes") is None else train.labels,
+            batch_size=table.batch_size,
+            epoch_steps=table.epoch_steps,
+            seed=table.seed,
+            augment=_augmentations(recipe),
+        )
+
+    def adapt(self, recipe, flow, train, *others):
+        """Adapt the flow to some images, augmented as in training."""
+        table = recipe.training
+        rng = np.random.default_rng(table.seed)
+        rows = distributed.mine(rng.permutation(len(train))[: table.adapt_batch])  # `adapt` sees those of all
+        first = train.images[rows]
+        for function in _augmentations(recipe):
+            first = function(first, rng)
+        flow.adapt(first, None if recipe.model.get("num_classes") is None else train.labels[rows])
+
+    def pictures(self, experiment, folder):
+        """Return the callbacks that draw samples after each epoch."""
+        if not experiment.recipe.sampling.count:
+            return []
+        return [training.SampleGrid(folder.samples_folder, **_picture(experiment))]
+
+    def live(self, experiment):
+        """Return the arguments of `training.Log` that show images."""
+        picture, test = _picture(experiment), experiment.test
+        context = experiment.context(test)
+        return {
+            "samples": picture.pop("count"),
+            **picture,
+            "latents": test.images[:_LATENTS],
+            "context": None if context is None else context[:_LATENTS],
+        }
+
+    def drawn(self, experiment):
+        """Return the grid of samples at the end, of which each process decodes its part, or None.
+
+        If it fails there is a note and no picture: a training of days does not depend on it.
+        """
+        if not experiment.recipe.sampling.count:
+            return None
+        try:
+            return training.sample_grid(experiment.flow, **_picture(experiment), spread=True)
+        except ProcessLost:
+            raise
+        except Exception as error:
+            interrupt.check()  # an engine may make another error of Ctrl-C
+            if distributed.is_main():
+                say(f"note: there is no picture of samples: {words(error)[0]}")
+            return None
+
+    def draw(self, experiment, folder, flow, drawn):
+        """Save the picture of samples at the end of a run."""
+        if drawn is not None:
+            training.save_png(folder.samples, training.enlarged(drawn))
+            print(f"samples {folder.samples}")
+
+    def more_metrics(self, experiment, flow):
+        """Return what metrics.json says of images alone."""
+        test = experiment.test
+        if not hasattr(flow, "label_log_prob"):
+            return {}
+        missed = flow.label_log_prob(test.images).argmax(-1) != test.labels
+        return {"test_label_error": float(missed.mean())}
+
+    # A trained flow and data
+
+    def of_source(self, flow, source, split):
+        """Return images of `source`, brought to the size of the flow's."""
+        if len(flow.event_shape) != 3:
+            raise CommandError(
+                f"expected a flow of images or of tables, received one of events {flow.event_shape}"
+            )
+        height, width, channels = flow.event_shape
+        return data.load(source, split, size=(height, width), channels=channels)
+
+    def given(self, flow, dataset):
+        """Return (images, labels or None) as the flow takes them; raise a RecipeError for images of another kind."""
+        stored = None if flow.dequantize is None else flow.dequantize.stored_levels
+        if stored not in (None, dataset.levels):
+            raise RecipeError(
+                f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored} (model.data_levels), so "
+                f"bits/dim would mean something else: give images of {stored} levels, or train another flow on these, "
+                "`flowkit train RECIPE --data`"
+            )
+        received, expected = (
+            "x".join(map(str, size)) for size in (dataset.images.shape[1:], flow.event_shape)
+        )
+        if received != expected:
+            raise RecipeError(
+                f"{dataset.name} has images of {received}, the flow was trained on {expected}: give images of that "
+                "size (data.size and data.channels bring all to one), or train another flow on these, "
+                "`flowkit train RECIPE --data`"
+            )
+        if context_kind(flow) != "required":
+            return dataset.images, None
+        _check_labels(dataset, flow.num_classes)
+        return dataset.images, dataset.labels
+
+    def outside(self, flow, source):
+        """Return (images, labels or None) of another kind, brought to the size and the levels of the flow's own."""
+        dataset = self.of_source(flow, source, "test")
+        top = flow.dequantize.stored_levels - 1
+        images = np.round(dataset.images.astype("float64") * top / (dataset.levels - 1)).astype("uint8")
+        if context_kind(flow) != "required":
+            return images, None
+        # No class is right for other data: each image gets one by chance.
+        return images, np.random.default_rng(0).integers(0, flow.num_classes, len(images))
+
+    def mean_score(self, flow, dataset, samples=1):
+        """Return the mean bits per dimension, and its standard error; each process scores its part."""
+        loss, bits = flow._score_in_a_group(*self.given(flow, dataset), samples=samples)
+        if loss == "nll":  # in nats for each image
+            bits = bits / (math.prod(flow.event_shape) * math.log(2))
+        return mean_and_error(bits)
+
+
+def mean_and_error(scores):
+    """Return the mean over rows, and its standard error s / sqrt(n)."""
+    with np.errstate(invalid="ignore"):  # the caller reports what is not finite
+        error = scores.std(ddof=1) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+        return float(scores.mean()), float(error)
+
+
+def _augmentations(recipe):
+    """Return what happens to a batch of training images: functions of (images, rng), in their order."""
+    crop = [] if recipe.data.crop is None else [data.augment.crop(recipe.data.crop)]
+    return crop + [getattr(data.augment, name)() for name in recipe.data.augment]
+
+
+def _picture(experiment):
+    sampling = experiment.recipe.sampling
+    return {
+        "count": sampling.count,
+        "classes": experiment.classes,
+        "temperature": sampling.temperature,
+        "levels": experiment.train.levels,
+    }
+
+
+def _check_labels(dataset, classes):
+    """Raise a RecipeError if images of a class-conditional flow have no labels, or others than the flow's."""
+    if classes is None:
+        return
+    if dataset.labels is None:
+        found = "no labels, as a folder for the images of each class gives them"
+    elif dataset.labels.max() >= classes:
+        found = f"labels up to {dataset.labels.max()}: --set model.num_classes={dataset.labels.max() + 1}"
+    else:
+        return
+    raise RecipeError(f"model.num_classes = {classes}, but {dataset.name} has {found}")
+
+
+def _check_picture(recipe, train, event):
+    count, classes = recipe.sampling.count, recipe.model.get("num_classes")
+    if not count:
+        return
+    height, width, channels = event
+    if channels not in (1, 3):
+        raise RecipeError(
+            f"sampling.count = {count}: expected images of 1 or 3 channels to draw samples as, and those of "
+            f"{train.name} have {channels}; data.channels = 1 or 3 brings them there, sampling.count = 0 draws none"
+        )
+    images = count if classes is None else classes * max(1, count // classes)
+    if images * height * width > _MOST_PIXELS:
+        more = "" if classes is None else f", at least one for each of {classes} classes,"
+        raise RecipeError(
+            f"sampling.count = {count}: expected at most {_MOST_PIXELS // (height * width)} samples{more} "
+            f"of {width}x{height} in one picture, received {images} (--set sampling.count=0 draws none)"
+        )
+
+
+def _note_unseen_classes(recipe, classes, splits):
+    """Warn if no split has an image of some classes: a slip of the pen, or few data.
+
+    A source that names its classes has as many as names, whatever few images were read of it; from one without names a
+    `limit` may leave some out, and there is no warning.
+    """
+    first = splits[0]
+    if first.classes is not None:
+        count = len(first.classes)
+        missing, found = classes - count, f"has images of {count}, {_listed(first.classes)}"
+    elif recipe.data.limit is None:
+        seen = np.unique(np.concatenate([split.labels for split in splits]))
+        unseen = np.setdiff1d(np.arange(classes), seen)
+        count, missing = int(seen.max()) + 1, len(unseen)
+        found = f"has no image of label {_listed(unseen, 'or')}" if missing else ""
+    else:
+        return
+    if missing > 0:
+        plural = "class" if missing == 1 else "classes"
+        fewer = f"If there are no more, --set model.num_classes={count}" if count < classes else ""
+        warnings.warn(
+            f"model.num_classes = {classes}, but {first.name} {found}: nothing is learned of {missing} {plural}. "
+            f"{fewer or 'Labels count from 0'}",
+            stacklevel=2,
+        )
+
+
+def _listed(names, word="and"):
+    names = [str(name) for name in names]
+    if len(names) > _LISTED:
+        names = [*names[: _LISTED - 1], f"{len(names) - _LISTED + 1} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

@@ -1,0 +1,157 @@
+"""`flowkit info`: what a bug report needs; with a name, what is in that flow, what it reaches and whose idea it was."""
+
+import platform
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit._shipped import closest
+from flowkit.app.engine import use
+from flowkit.app.failure import CommandError, printable
+from flowkit.app.options import Backend, recipe_names
+
+_COLUMNS = 8  # of the table for which a family of tables is shown
+_LONGEST, _WIDEST = 300, 40  # characters of a fact, and of a name that the facts still line up with
+
+
+def info(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A family such as nsf, a recipe or preset such as glow/digits, the folder of a run or preset, "
+            "hf://user/name, or a .keras file.",
+            autocompletion=recipe_names,
+        ),
+    ] = None,
+    cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,
+    backend: Backend = None,
+):
+    """Print versions, engine, devices and precision, for a bug report; of NAME, what is in it and its paper."""
+    use(backend)
+    from flowkit.zoo.papers import PAPERS
+
+    if name is None:
+        if cite:
+            raise CommandError(
+                f"--cite: expected a NAME whose paper to cite, such as one of {', '.join(PAPERS)}"
+            )
+        _show(facts())
+        return
+    family, about, make = _found(name)
+    if cite:
+        if family is None:
+            raise CommandError(f"{name}: a flow alone does not say which paper it is from: name its family")
+        print(PAPERS[family].bibtex())
+        return
+    if family is not None:
+        print(f"{PAPERS[family]}\nflowkit info {name} --cite gives it as BibTeX")
+    _show(about)
+    make().summary(shutil.get_terminal_size().columns, print_fn=_show_lines)
+
+
+def _show(about):
+    width = max([10, *(min(len(key), _WIDEST) for key in about)])
+    for key, value in about.items():
+        print(f"{printable(key):{width}} {printable(value, _LONGEST)}")
+
+
+def _show_lines(text):
+    print(*map(printable, text.splitlines()), sep="\n")
+
+
+def _found(name):
+    """Return (the family or None, facts, a function that makes the flow) of whatever `name` names."""
+    from flowkit import zoo
+    from flowkit.app.find import available
+    from flowkit.app.read import read_recipe
+    from flowkit.app.trained import Alone, trained
+
+    if name in zoo.ARCHITECTURES:
+        size = {"input_shape": (32, 32, 3)} if name == "glow" else {"features": _COLUMNS}
+        return name, {}, lambda: zoo.ARCHITECTURES[name](**size)
+    found = trained(name)
+    if isinstance(found, Alone) or Path(name).is_dir():
+        recipe, preset = found.recipe(), isinstance(found, Alone) and found.preset()
+        return recipe and recipe.model["name"], _about(preset) if preset else {}, found.load_flow
+    known = [*zoo.ARCHITECTURES, *available()]
+    if name not in known and not Path(name).is_file():
+        raise CommandError(
+            f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; "
+            f"{closest(name, known)}"
+        )
+    recipe = read_recipe(name)
+    return recipe.model["name"], {}, lambda: _untrained(recipe)
+
+
+def _untrained(recipe):
+    """Return the recipe's flow for its data, or for those that it would have if they are not here."""
+    from flowkit import zoo
+    from flowkit.app.experiment import build_flow, kind_of, load
+
+    try:
+        train = load(recipe, "train")
+    except (OSError, ValueError):
+        given = {key: value for key, value in recipe.model.items() if value is not None}
+        family = zoo.ARCHITECTURES[given.pop("name")]
+        return family(**kind_of(recipe).assumed(recipe, given))
+    return build_flow(recipe, train)
+
+
+def _about(preset):
+    """Return what metadata.json says of a preset, in the order of the file."""
+    known = preset.metadata
+    data = known.get("data") or {}
+    versions = known.get("versions") or {}
+    return {
+        "preset": preset.folder,
+        "event": " x ".join(map(str, known.get("event_shape") or ())),
+        **({"classes": known["num_classes"]} if known.get("num_classes") else {}),
+        "parameters": _number(known.get("parameters") or 0),
+        "data": f"{data.get('name') or 'not told'} {data.get('sha256') or ''}".strip(),
+        **_measured(preset.measured),
+        "written by": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "license": known.get("license") or "not told",
+    }
+
+
+def _measured(numbers):
+    """Return what a run has measured, a score with its standard error in one line."""
+    shown = {
+        name: _number(value) for name, value in numbers.items() if value is not None and name != "parameters"
+    }
+    for split in ("test", "validation"):
+        error = shown.pop(f"{split}_standard_error", None)
+        score = next((name for name in shown if name in (f"{split}_bits_per_dim", f"{split}_log_prob")), None)
+        if error is not None and score is not None:
+            shown[score] = f"{numbers[score]:.4f} +- {numbers[f'{split}_standard_error']:.4f}"
+    return shown
+
+
+def _number(value):
+    """Return a number with as many digits as one reads."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def facts():
+    """Return versions, engine, devices and precision, as text."""
+    import keras
+    import numpy as np
+
+    import flowkit
+    from flowkit.engines import engine
+
+    return {
+        "flowkit": flowkit.__version__,
+        "engine": f"{engine.name} {engine.version()}",
+        "devices": ", ".join(engine.devices()),
+        "precision": keras.config.dtype_policy().name,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,84 @@
+"""`flowkit interpolate`: from one image to another through the space of latents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from flowkit.app.engine import use
+from flowkit.app.failure import CommandError, say
+from flowkit.app.options import Backend, Output, Run
+
+
+def interpolate(
+    run: Run,
+    first: Annotated[Path, typer.Argument(metavar="A.PNG", exists=True, dir_okay=False)],
+    second: Annotated[Path, typer.Argument(metavar="B.PNG", exists=True, dir_okay=False)],
+    output: Output = None,
+    steps: Annotated[int, typer.Option(min=2, help="Images in the strip, both ends included.")] = 9,
+    path: Annotated[str, typer.Option(help="linear or spherical.")] = "linear",
+    label: Annotated[int | None, typer.Option(help="The class, for a class-conditional flow.")] = None,
+    backend: Backend = None,
+):
+    """Draw the way between two images in the space of latents, as one picture."""
+    use(backend)
+    from flowkit import latent
+    from flowkit.app.trained import trained
+
+    folder = trained(run)
+    flow = folder.load_flow()
+    classes = classes_of(flow)
+    if classes is not None and not (label is not None and 0 <= label < classes):
+        received = "none" if label is None else label
+        raise CommandError(
+            f"--label: the flow is class-conditional, expected 0..{classes - 1}, received {received}"
+        )
+    if classes is None and label is not None:
+        raise CommandError(f"--label: the flow knows no classes, expected none, received {label}")
+    x0, x1 = (read_images([name], flow) for name in (first, second))
+    context = None if classes is None else np.array([label])
+    output = output or folder.path / "strip.png"
+    save_strip(output, latent.interpolate(flow, x0, x1, steps, context=context, path=path), flow)
+    print(f"interpolation {output}")
+
+
+def classes_of(flow):
+    """Return how many classes a class-conditional flow knows, None for another flow."""
+    from flowkit.flow.context import context_kind
+
+    return flow.num_classes if context_kind(flow) == "required" else None
+
+
+def read_images(paths, flow):
+    """Return the files as (n, height, width, channels) of the flow's images, whole values 0..levels-1."""
+    if len(flow.event_shape) != 3:
+        raise CommandError("the flow is one of tables: expected one of images")
+    height, width, channels = flow.event_shape
+    if channels not in (1, 3):
+        raise CommandError(f"the flow's images have {channels} channels: expected 1 or 3")
+    pixels = np.stack([_read(path, (height, width), channels) for path in paths])
+    levels = flow.dequantize.stored_levels
+    return np.round(pixels.astype("float64") * (levels - 1) / 255).astype("uint8")
+
+
+def _read(path, size, channels):
+    from flowkit.data.image_file import read_image
+
+    pixels = read_image(path, channels=channels)
+    height, width = pixels.shape[:2]
+    if (height, width) == size:
+        return pixels
+    say(
+        f"note: {path} is {width} wide and {height} high: cropped or resized to the flow's {size[1]} and {size[0]}"
+    )
+    return read_image(path, size, channels)
+
+
+def save_strip(path, images, flow):
+    """Save `images` (positions, n, height, width, channels) as a picture, one row for each of the n, enlarged."""
+    from flowkit import training
+
+    rows = np.swapaxes(images, 0, 1).reshape(-1, *images.shape[2:])
+    grid = training.image_grid(rows, columns=len(images), levels=flow.dequantize.stored_levels)
+    training.save_png(path, training.enlarged(grid))

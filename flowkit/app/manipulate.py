@@ -1,0 +1,70 @@
+"""`flowkit manipulate`: images moved from one class of the data towards another."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from flowkit.app.engine import use
+from flowkit.app.failure import CommandError
+from flowkit.app.interpolate import classes_of, read_images, save_strip
+from flowkit.app.options import Backend, Data, Output, Run, numbers
+
+
+def manipulate(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
+    from_class: Annotated[str, typer.Option(help="A class of the data, by number or name.")],
+    to_class: Annotated[str, typer.Option(help="The class to move the images towards.")],
+    amounts: Annotated[
+        Any, typer.Option(parser=numbers, metavar="A,B,...", help="How far: 0 is the image itself.")
+    ] = "0,0.5,1,1.5",
+    output: Output = None,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Images of each class that the direction is learned from.")
+    ] = 500,
+    data: Data = None,
+    backend: Backend = None,
+):
+    """Move images from one class towards another, a row for each, a column for each amount."""
+    use(backend)
+    from flowkit import latent
+    from flowkit.app.images import Images
+    from flowkit.app.trained import data_of, trained
+
+    folder = trained(run)
+    flow = folder.load_flow()
+    if classes_of(flow) is not None:
+        raise CommandError(
+            "the flow is class-conditional: the class is given to it, not found in its latents"
+        )
+    moved = read_images(images, flow)
+    dataset = data_of(folder, flow, "train", data)
+    x, _ = Images().given(flow, dataset)
+    start = class_number(dataset, from_class, "--from-class")
+    goal = class_number(dataset, to_class, "--to-class")
+    if start == goal:
+        raise CommandError(f"--to-class: expected another class than --from-class, received {to_class} twice")
+    rows = np.concatenate([np.flatnonzero(dataset.labels == label)[:limit] for label in (start, goal)])
+    direction = latent.attribute_direction(flow, x[rows], dataset.labels[rows] == goal)
+    output = output or folder.path / "manipulated.png"
+    save_strip(output, latent.manipulate(flow, moved, direction, amounts), flow)
+    print(f"manipulation {output}  (direction of {len(rows)} images of {dataset.name})")
+
+
+def class_number(dataset, word, option):
+    """Return the label that `word` names: a number, or one of the data's class names in any case."""
+    if dataset.labels is None:
+        raise CommandError(
+            f"{option}: {dataset.name} has no labels to learn a direction from: images of each class lie "
+            "in a folder of its name, inside of the one that --data names"
+        )
+    names = [name.lower() for name in dataset.classes or ()]
+    if word.lower() in names:
+        return names.index(word.lower())
+    known = np.unique(dataset.labels).tolist()
+    if word.isdigit() and int(word) in known:
+        return int(word)
+    expected = ", ".join(f"{n} ({dataset.classes[n]})" if names else str(n) for n in known)
+    raise CommandError(f"{option}: expected one of {expected}, received {word!r}")

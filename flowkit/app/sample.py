@@ -1,0 +1,97 @@
+"""`flowkit sample`: a picture of what a flow has learned; for a table, more rows of it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowkit.app.engine import use
+from flowkit.app.failure import CommandError
+from flowkit.app.options import Backend, Run, new_file, numbers
+
+
+def sample(
+    run: Run,
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=1, help="How many images, or rows of a table.")
+    ] = 64,
+    temperature: Annotated[
+        Any,
+        typer.Option(
+            parser=numbers,
+            metavar="T",
+            help="Spread of the latents, or one for each level as 0.7,1. Default: the recipe's.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The PNG file to write; of a table, a .csv file.",
+            callback=new_file(".png", ".csv"),
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
+    zoom: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Each pixel of an image becomes a square of so many. Default: as many as bring the picture to 512.",
+        ),
+    ] = None,
+    backend: Backend = None,
+):
+    """Draw samples of a trained flow, as one picture; of a table, as one more table.
+
+    In several processes, torchrun -m flowkit sample ..., each draws its part.
+    """
+    use(backend, shares=True)
+    import numpy as np
+
+    from flowkit import distributed, training
+    from flowkit.app.group import alike, on_main
+    from flowkit.app.tables import save_table
+    from flowkit.app.trained import trained_in_all
+    from flowkit.distributed.failed import naming_the_lost
+
+    with naming_the_lost():
+        folder = trained_in_all(run)
+        flow, output, temperature = alike(lambda: _checked(folder, run, temperature, output, zoom))
+        how = {"temperature": temperature, "seed": seed, "spread": True}
+        if flow.dequantize is None:
+            rows = np.asarray(flow.sample(count, **how))
+            on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
+        else:
+            levels = flow.dequantize.stored_levels
+            grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+            on_main(lambda: training.save_png(output, training.enlarged(grid, zoom)))
+    if distributed.is_main():
+        print(f"samples {output}")
+
+
+def _checked(folder, run, temperature, output, zoom):
+    """Return (the flow, where its samples go, their temperature); raise a CommandError for options that do not fit."""
+    from flowkit.app.experiment import kind_of
+    from flowkit.app.trained import kind_of_flow
+
+    recipe = folder.recipe()
+    flow = folder.load_flow() if recipe is None else None
+    kind = kind_of(recipe) if recipe else kind_of_flow(flow, run)
+    if kind.rows == "images" and flow is not None and flow.dequantize is None:
+        shape = "x".join(map(str, flow.event_shape))
+        raise CommandError(
+            f"{run}: expected a flow of stored images or of tables, received one of events {shape}"
+        )
+    output = output or folder.path / ("grid.png" if kind.rows == "images" else "samples.csv")
+    wanted = ".png" if kind.rows == "images" else ".csv"
+    if output.suffix.lower() != wanted:
+        raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
+    if kind.rows != "images" and zoom is not None:
+        raise CommandError(f"--zoom: expected a flow of images, {run} is one of tables")
+    if temperature is None:
+        temperature = 1.0 if recipe is None else recipe.sampling.temperature
+    elif len(temperature) == 1:
+        temperature = temperature[0]
+    return flow or folder.load_flow(), output, temperature

@@ -1,0 +1,249 @@
+"""Tables: what recipes, runs and flows of rows do in their own way. `Images` has the same methods."""
+
+import csv
+import inspect
+import json
+import re
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from flowkit import data, distributed, training, zoo
+from flowkit.app.failure import RecipeError, say
+from flowkit.app.images import mean_and_error
+from flowkit.flow.context import context_kind
+from flowkit.training.atomic import atomic_path
+
+_OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
+_NAMES = 6  # of columns, in a message
+_DRAWS = 20_000  # of the base density, for its quantiles
+_LATENTS = 256  # rows whose latents a --log shows
+_COLUMNS = 8  # of a table that is not here
+
+
+class Tables:
+    """A recipe or a flow of the rows of a table."""
+
+    rows = "rows"
+    score, in_print = "log_prob", "log-likelihood"
+    logged, sign = "nll", -1
+    unit, ylabel = " nats", "-log p(x), nats"
+
+    @staticmethod
+    def takes(recipe):
+        """Return True if the recipe's model takes rows."""
+        return "features" in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+
+    # [data] and [model]
+
+    def load(self, recipe, split, *, cut=True):
+        """Return "train" or "test", "train" with what is held out of it.
+
+        Without `cut`: all rows of a file without splits of its own.
+        """
+        table, model = recipe.data, recipe.model["name"]
+        for key in _OF_IMAGES:
+            if value := getattr(table, key):
+                raise RecipeError(
+                    f"data.{key}: expected none for {model}, which takes tables, received {value!r}"
+                )
+        if table.source in data.NAMES:
+            raise RecipeError(
+                f"data.source = {table.source!r}: expected a table for {model}, received images. --data PATH gives a "
+                ".csv, .tsv, .parquet, .npy or .npz file."
+            )
+        try:
+            return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
+        except FileNotFoundError as error:
+            raise RecipeError(
+                f"data.source: {error} --data PATH gives your table; the first lines of flowkit's recipes say what it "
+                "must hold."
+            ) from None
+
+    def trimmed(self, recipe, table):
+        """Return the table as it is."""
+        return table
+
+    @staticmethod
+    def take(table, rows):
+        """Return the rows at some places."""
+        return replace(table, values=table.values[rows])
+
+    def arguments(self, recipe, table, given):
+        """Return the arguments of the zoo function: those given in [model], and what the data say."""
+        if "domains" in given:
+            given = {**given, "domains": by_place(given["domains"], table.names)}
+        return {**given, "features": table.values.shape[1]}
+
+    def assumed(self, recipe, given):
+        """Return the arguments of the zoo function if the data are not here."""
+        domains = given.get("domains")
+        columns = len(domains) if isinstance(domains, list) else _COLUMNS
+        given = {key: value for key, value in given.items() if key != "domains" or isinstance(value, list)}
+        return {**given, "features": columns}
+
+    # [training]
+
+    def check(self, recipe, flow, train, held_out, test):
+        """Raise a RecipeError if the rows to test with could not be scored."""
+        self.given(flow, test)
+
+    def batches(self, recipe, flow, train):
+        """Return batches of rows."""
+        table = recipe.training
+        x = train.values.astype(flow.compute_dtype)
+        return data.batches(x, batch_size=table.batch_size, epoch_steps=table.epoch_steps, seed=table.seed)
+
+    def adapt(self, recipe, flow, train, *others):
+        """Adapt the flow to all rows, and check all others: not only in the epoch that comes to them."""
+        for table in (train, *others):
+            try:
+                if table is train:
+                    flow.adapt(distributed.mine(table.values))
+                elif table is not None:
+                    flow._check(table.values, None)
+            except ValueError as error:
+                raise RecipeError(f"{table.name}: {error}") from error
+
+    def pictures(self, experiment, folder):
+        """Return no callbacks: pairs of columns are drawn at the end."""
+        return []
+
+    def live(self, experiment):
+        """Return the arguments of `training.Log` that show rows."""
+        return {"of": "rows", "latents": experiment.test.values[:_LATENTS]}
+
+    def drawn(self, experiment):
+        """Return None: pictures need no other process."""
+
+    def draw(self, experiment, folder, flow, drawn):
+        """Save pairs of columns of data and samples; quantiles of the latents and of the density they should have."""
+        sampling, train, test = experiment.recipe.sampling, experiment.train, experiment.test
+        if sampling.count:
+            samples = flow.sample(sampling.count, temperature=sampling.temperature, seed=0)
+            samples = np.asarray(samples)  # of a frame
+            training.save_pairs(folder.pairs, test.values, samples, test.names)
+            if hint := positive_columns(experiment.recipe, train.values, samples, test.names):
+                say(hint)
+        base = flow.base.sample((_DRAWS, *flow.event_shape), seed=keras.random.SeedGenerator(0))
+        latents = flow.encode(test.values)
+        training.save_quantiles(folder.quantiles, latents, keras.ops.convert_to_numpy(base))
+        if sampling.count:
+            print(f"pairs {folder.pairs}")
+
+    def more_metrics(self, experiment, flow):
+        """Return what metrics.json says of tables alone."""
+        return {"columns": experiment.train.values.shape[1]}
+
+    # A trained flow and data
+
+    def of_source(self, flow, source, split, *, cut=True):
+        """Return the table `source`."""
+        return data.load_table(source, split, cut=cut)
+
+    def given(self, flow, table):
+        """Return (numbers in the order of the flow's columns, None); raise a RecipeError for another table."""
+        if context_kind(flow) == "required":
+            raise RecipeError(
+                "the flow reads a context, which is no column of its table: flow.log_prob(x, context) takes one"
+            )
+        columns, names = table.values.shape[1], flow.columns and flow.columns.names
+        if (columns,) != tuple(flow.event_shape):
+            named = f" ({', '.join(map(str, names[:_NAMES]))})" if names else ""
+            raise RecipeError(
+                f"{table.name} has {columns} columns, the flow was trained on {flow.event_shape[0]}{named}: give a "
+                "table of those, or train another flow on this one, `flowkit train RECIPE --data`"
+            )
+        if names is None or table.names is None or table.names == names:
+            return table.values, None
+        if others := set(table.names) ^ set(names):
+            others = ", ".join(map(repr, sorted(others, key=str)[:_NAMES]))
+            raise RecipeError(
+                f"{table.name} has other columns than the flow was trained on: {others} are in one alone"
+            )
+        places = {name: place for place, name in enumerate(table.names)}
+        return table.values[:, [places[name] for name in names]], None
+
+    def outside(self, flow, source):
+        """Return (rows of another kind, None)."""
+        return self.given(flow, self.of_source(flow, source, "test"))
+
+    def mean_score(self, flow, table, samples=1):
+        """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
+        return mean_and_error(-flow._score_in_a_group(*self.given(flow, table))[1])
+
+
+def by_place(domains, names):
+    """Return `domains` with each column's name as its place; anything but a dict as it is.
+
+    A number that is no name is a place, also in a table of names. Raises a RecipeError for a column that is not there,
+    and for a number that is the name of one column and the place of another.
+
+    >>> by_place({"age": "positive", "2": [0, 1]}, ("name", "age", "share"))
+    {1: 'positive', 2: [0, 1]}
+    """
+    if not isinstance(domains, dict):
+        return domains
+    places = {str(name): place for place, name in enumerate(names or ())}
+    found = {}
+    for key, domain in domains.items():
+        text = str(key)
+        if not text.isdecimal() and text not in places:
+            known = f"columns among {', '.join(map(repr, places))}"
+            if not places:
+                known = "places of columns, from 0, since the table has no names"
+            raise RecipeError(f"model.domains: expected {known}, received {text!r}")
+        place = places[text] if text in places else int(text)
+        if text.isdecimal() and int(text) != place and int(text) < len(places):
+            raise RecipeError(
+                f"model.domains: expected one column, received {text!r}, which is the name of column {place} and the "
+                "place of another; a list has a domain for each column"
+            )
+        if place in found:
+            raise RecipeError(f"model.domains: expected each column once, received column {place} twice")
+        found[place] = domain
+    return found
+
+
+def positive_columns(recipe, rows, samples, names):
+    """Return a line about columns that are positive in the data and not in the samples, and how to keep them there.
+
+    None if there are none, or the model has no `domains`. A column whose domain the recipe gives is as intended.
+    """
+    if "domains" not in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters:
+        return None
+    domains = by_place(recipe.model.get("domains"), names) or {}
+    pairs = domains.items() if isinstance(domains, dict) else enumerate(domains)
+    given = {int(place): domain for place, domain in pairs if domain != "real"}
+    below = (np.asarray(samples) <= 0).sum(axis=0)
+    places = map(int, np.flatnonzero((rows.min(axis=0) > 0) & (below > 0)))
+    columns = [place for place in places if place not in given]
+    if not columns:
+        return None
+    shown = [repr(names[place]) if names is not None else str(place) for place in columns[:3]]
+    more = f" and {len(columns) - 3} more" if columns[3:] else ""
+    domains = sorted((given | dict.fromkeys(columns, "positive")).items())
+    listed = ", ".join(f"{_key(place, names)} = {json.dumps(domain)}" for place, domain in domains)
+    where = f"column {shown[0]}" if len(columns) == 1 else f"columns {', '.join(shown)}{more}"
+    return (
+        f"note: all data are above 0 in {where}, and {below[columns].max()} of {len(samples)} samples are not: "
+        f"--set 'model.domains={{{listed}}}' keeps them there; for what comes round, such as hours, say "
+        '["circular", 0, 24]'
+    )
+
+
+def _key(place, names):
+    """Return the name of a column, if it may stand in TOML and in a shell as it is, or else its place."""
+    name = str(place if names is None else names[place])
+    return name if re.fullmatch(r"\w*[a-zA-Z]\w*", name, re.ASCII) else str(place)
+
+
+def save_table(path, rows, names):
+    """Write rows as .csv, their names in the first line, in a single step."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if names is not None:
+            writer.writerow(names)
+        digits = 9 if rows.dtype == "float32" else 17  # as many as tell its numbers apart
+        writer.writerows([f"{number:.{digits}g}" for number in row] for row in rows)

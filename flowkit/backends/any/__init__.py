@@ -1,1 +1,0 @@
-"""What an engine does that has no file of its own for a topic."""

@@ -1,1 +1,0 @@
-"""What flowkit needs of JAX."""

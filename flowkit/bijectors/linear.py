@@ -1,0 +1,219 @@
+"""Linear maps of the channels: products of triangles, and exponentials."""
+
+import math
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors.conv1x1 import plu
+from flowkit.bijectors.weights import fixed_weight, raw_scale, rng, scale
+from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract.arguments import Seed, words
+from flowkit.contract.shapes import places
+from flowkit.numerics import matmul
+
+
+class Linear(Bijector):
+    """z = x W + b at every place of an event of any rank, log-det = places * log|det W|; the last axis is multiplied.
+
+    `init` is where it starts: the "identity", or "random", a random rotation drawn from `seed`. `bias` adds a learned
+    b, from zero.
+
+    A subclass makes its weights in `_build(channels)`, and gives W and its inverse by `matrix(inverse)` and
+    log|det W| by `log_abs_det()`, all from the weights alone.
+    """
+
+    spec = BijectorSpec(log_det="constant")
+
+    def __init__(
+        self,
+        *,
+        init: Annotated[str, words("identity", "random")] = "identity",
+        bias: bool = False,
+        seed: Seed | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.init, self.use_bias, self.seed = init, bias, seed
+
+    def build(self, x_shape: Any) -> None:
+        self._build(x_shape[-1])
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="bias")
+
+    def _build(self, channels):
+        raise NotImplementedError
+
+    def _learned(self, name, value):
+        """A weight that starts at `value`, a numpy array."""
+        return self.add_weight(
+            shape=value.shape,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.array(value), dtype=dtype),
+            name=name,
+        )
+
+    def _drawn(self, *shape):
+        """Standard normal numbers, those of the seed."""
+        return rng(self.seed).normal(size=shape)
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """W of z = x W + b, or its inverse, (channels, channels)."""
+        raise NotImplementedError
+
+    def log_abs_det(self) -> Any:
+        """log|det W|, a scalar."""
+        raise NotImplementedError
+
+    def factors(self, inverse: bool = False) -> tuple[Any, ...]:
+        """What x is multiplied with, one after the other; the matrix, unless a subclass has something quicker."""
+        return (self.matrix(inverse),)
+
+    def _times(self, x, factors):
+        """x W, or x times the inverse of W, by its `factors`."""
+        return matmul(x, factors[0])
+
+    def _derive(self, x_shape, inverse):
+        log_det = places(x_shape) * self.log_abs_det()
+        return {
+            "factors": self.factors(inverse),
+            "bias": self.bias.value if self.use_bias else None,
+            "log_det": -log_det if inverse else log_det,
+        }
+
+    def _forward(self, x, derived):
+        z = self._times(x, derived["factors"])
+        return z if derived["bias"] is None else z + derived["bias"], derived["log_det"]
+
+    def _inverse(self, z, derived):
+        z = z if derived["bias"] is None else z - derived["bias"]
+        return self._times(z, derived["factors"]), derived["log_det"]
+
+
+def eye(size: int, like: Any) -> Any:
+    """The identity matrix in the type of `like`."""
+    return ops.eye(size, dtype=like.dtype)
+
+
+def triangle(weight: Any, values: Any) -> Any:
+    """What a square weight holds above its diagonal, with `values` on the diagonal."""
+    return ops.triu(weight, 1) + eye(weight.shape[-1], weight) * values[..., None, :]
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class LULinear(Linear):
+    """z = x W + b with W = P L U, log-det = places * sum(log|u_ii|), at every place of an event of any rank.
+
+    P is a fixed permutation, L lower triangular with a diagonal of ones, U upper triangular. The sizes of u_ii are
+    softplus functions of weights, above 0.001, and their signs are fixed: W cannot become singular. Its inverse is
+    two triangular solves.
+
+    `init="random"` starts at a random rotation drawn from `seed`, in place of the identity; `bias` adds a learned b.
+    `Conv1x1` is the same map with exp(weights) as the sizes, as published for Glow, and starts at random.
+
+    Raises ValueError for another `init`. Oliva et al., Transformation Autoregressive Networks (2018).
+
+    >>> z, log_det = LULinear()(ops.ones((5, 3)))
+    >>> float(log_det[0])  # it starts at the identity
+    0.0
+    """
+
+    pure = True
+
+    def _build(self, channels):
+        lower, upper, permutation = np.eye(channels), np.eye(channels), np.eye(channels)
+        if self.init == "random":
+            rotation = np.linalg.qr(self._drawn(channels, channels))[0]
+            permutation, lower, upper = plu(rotation)
+        sizes = np.diag(upper)
+        self.lower = self._learned("L", np.tril(lower, -1))
+        self.upper = self._learned("U", np.triu(upper, 1))
+        self.raw = self._learned("raw_diagonal", raw_scale(np.abs(sizes)))
+        self.permutation = fixed_weight(self, "P", permutation)
+        self.sign = fixed_weight(self, "sign", np.sign(sizes))
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """P L U, or its inverse."""
+        ones = eye(self.raw.shape[-1], self.raw.value)
+        lower = ops.tril(self.lower.value, -1) + ones
+        upper = triangle(self.upper.value, self.sign.value * scale(self.raw.value))
+        if not inverse:
+            return matmul(self.permutation.value, matmul(lower, upper))
+        half = ops.solve_triangular(
+            lower, ops.swapaxes(ops.convert_to_tensor(self.permutation), -1, -2), lower=True
+        )
+        return ops.solve_triangular(upper, half, lower=False)
+
+    def log_abs_det(self) -> Any:
+        """sum(log|u_ii|)."""
+        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
+
+
+SQUARINGS = 12
+"""At most so many: exp(M) is exact up to rounding for norms of M up to 2^11, far beyond what fits into float32."""
+
+
+def exponential(matrix: Any) -> Any:
+    """exp(M) = I + M + M^2 / 2 + ..., by scaling and squaring: the series of M / 2^s, squared s times.
+
+    s is the least with which the largest sum of a column's sizes is at most 1/2, and then 16 terms, grouped by four
+    (Paterson & Stockmeyer, 1973), leave less than float64 can show.
+
+    >>> ops.convert_to_numpy(exponential(ops.convert_to_tensor([[0.0, 1.0], [0.0, 0.0]]))).tolist()
+    [[1.0, 1.0], [0.0, 1.0]]
+    """
+    size = ops.stop_gradient(ops.max(ops.sum(ops.abs(matrix), axis=-2), axis=-1))[..., None, None]
+    # By counting: a logarithm of 0 is none, and rounding of one could miss a power of two.
+    squarings = sum(ops.cast(size > 0.5 * 2**k, matrix.dtype) for k in range(SQUARINGS))
+    scaled = matrix * ops.exp(-math.log(2.0) * squarings)
+    powers = [eye(matrix.shape[-1], matrix), scaled]
+    for _ in range(3):
+        powers.append(matmul(powers[-1], scaled))
+    *powers, fourth = powers
+    total = ops.zeros_like(matrix)
+    for start in (12, 8, 4, 0):
+        total = matmul(total, fourth) + sum(
+            p * (1.0 / math.factorial(start + k)) for k, p in enumerate(powers)
+        )
+    # Squarings that are not needed come first, where their result, which is not taken, cannot overflow.
+    for left in range(SQUARINGS, 0, -1):
+        total = ops.where(squarings >= left, matmul(total, total), total)
+    return total
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class MatrixExponential(Linear):
+    """z = x W + b with W = exp(M), log-det = places * trace(M) exactly, at every place of an event of any rank.
+
+    M is any matrix, so nothing can make W singular; its inverse is exp(-M). W has a positive determinant. Both are
+    computed by scaling and squaring.
+
+    `init="random"` starts at a random rotation drawn from `seed`, the exponential of an antisymmetric matrix, in place
+    of the identity; `bias` adds a learned b.
+
+    Raises ValueError for another `init`. Hoogeboom et al., The Convolution Exponential and Generalized Sylvester Flows
+    (2020); Xiao & Liu, Generative Flows with Matrix Exponential (2020).
+
+    >>> z, log_det = MatrixExponential()(ops.ones((5, 3)))
+    >>> float(log_det[0])  # it starts at the identity
+    0.0
+    """
+
+    pure = True
+
+    def _build(self, channels):
+        start = np.zeros((channels, channels))
+        if self.init == "random":
+            drawn = self._drawn(channels, channels)
+            start = (drawn - drawn.T) / math.sqrt(channels)
+        self.exponent = self._learned("M", start)
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """exp(M), or exp(-M)."""
+        exponent = ops.convert_to_tensor(self.exponent)
+        return exponential(-exponent if inverse else exponent)
+
+    def log_abs_det(self) -> Any:
+        """trace(M)."""
+        return ops.sum(ops.diagonal(ops.convert_to_tensor(self.exponent), axis1=-2, axis2=-1), axis=-1)

@@ -1,0 +1,292 @@
+"""Rotations, and linear maps made of rotations."""
+
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors.linear import Linear, eye, triangle
+from flowkit.bijectors.weights import scale
+from flowkit.contract import BijectorSpec, ContractError
+from flowkit.contract.arguments import LARGEST, Count, Positive, whole_number
+from flowkit.numerics import matmul, norm, tanh
+
+
+def reflected(vectors: Any, columns: int | None = None) -> Any:
+    """The first `columns` (None: all) of the orthogonal matrix H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2.
+
+    `vectors` are (..., k, size), one v_i to a row, of any length but 0; the result is (..., size, columns). In
+    compact WY form, I - V S^-1 V^T with S = striu(V^T V) + diag(|v_i|^2 / 2) for V with columns v_i (Joffrain et
+    al., Accumulating Householder Transformations, Revisited, 2006): products and one triangular solve in place of k
+    steps one after another. No entry of S^-1 is above 4 for vectors of length 1, so none of this can lose digits.
+
+    >>> ops.convert_to_numpy(reflected(ops.convert_to_tensor([[3.0, 0.0]]))).tolist()
+    [[-1.0, 0.0], [0.0, 1.0]]
+    """
+    rows, size = vectors.shape[-2:]
+    columns = size if columns is None else columns
+    vectors = vectors / norm(vectors, axis=-1, keepdims=True)  # so that their squares fit into the type
+    columnwise = ops.swapaxes(vectors, -1, -2)
+    inner = ops.triu(matmul(vectors, columnwise), 1) + 0.5 * eye(rows, vectors)
+    return eye(size, vectors)[:, :columns] - matmul(
+        columnwise, ops.solve_triangular(inner, vectors[..., :columns], lower=False)
+    )
+
+
+def reflections(number: int | None, size: int) -> int:
+    """How many reflections make a rotation of `size` channels: the `number` asked, or an even one from `size` up."""
+    return size + size % 2 if number is None else number
+
+
+def even(number: Any, name: str) -> int:
+    """Return `number`. Raises ValueError unless it is even and above 0: an odd number makes no rotation."""
+    number = whole_number(number, name, least=2, most=LARGEST)
+    if number % 2:
+        raise ValueError(f"{name}: expected an even number, which makes a rotation, received {number}.")
+    return number
+
+
+Even = Annotated[int, even]
+
+
+def first_vectors(drawn: np.ndarray, init: str) -> np.ndarray:
+    """Where the vectors of a rotation start: as drawn, or in pairs of equal ones, which undo each other."""
+    return drawn if init == "random" else np.repeat(drawn[: len(drawn) // 2], 2, axis=0)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class HouseholderRotation(Linear):
+    """z = x Q + b with a rotation Q = H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2; log-det = 0.
+
+    `reflections` is k, an even number; None takes as many as there are channels (one more if that is odd), with which
+    every rotation can be reached, and fewer reach those that leave more directions alone. Q is put together by matrix
+    products (compact WY form), and its inverse is its transpose.
+
+    `init="random"` starts at a product of random reflections drawn from `seed`, in place of the identity (pairs of
+    equal v_i); `bias` adds a learned b. Events have any rank; the last axis is turned.
+
+    Raises ValueError for another `init` or an odd number. Tomczak & Welling, Improving Variational Auto-Encoders
+    using Householder Flow (2016).
+
+    >>> z, log_det = HouseholderRotation(init="random", seed=0)(ops.ones((1, 4)))
+    >>> round(float(ops.sum(z * z)), 4)  # a rotation keeps lengths
+    4.0
+    """
+
+    pure = True
+    spec = BijectorSpec(log_det="zero")
+
+    def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reflections = reflections
+
+    def _build(self, channels):
+        drawn = self._drawn(reflections(self.reflections, channels), channels)
+        self.vectors = self._learned("vectors", first_vectors(drawn, self.init))
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """Q, or its transpose."""
+        matrix = reflected(self.vectors.value)
+        return ops.swapaxes(matrix, -1, -2) if inverse else matrix
+
+    def log_abs_det(self) -> Any:
+        """0.0, as of every rotation."""
+        return 0.0
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class CayleyRotation(Linear):
+    """z = x Q + b with a rotation Q = (I - A) (I + A)^-1, A = M - M^T; log-det = 0.
+
+    I + A can always be inverted, as A is antisymmetric. Every rotation that turns no plane by half a turn is reached;
+    Q's inverse is its transpose.
+
+    `init="random"` starts at a random rotation drawn from `seed`, in place of the identity; `bias` adds a learned b.
+    Events have any rank; the last axis is turned.
+
+    Raises ValueError for another `init`. Cayley (1846); Golinski, Lezcano-Casado & Rainforth, Improving Normalizing
+    Flows via Better Orthogonal Parameterizations (2019).
+
+    >>> z, log_det = CayleyRotation(init="random", seed=0)(ops.ones((1, 4)))
+    >>> round(float(ops.sum(z * z)), 4)  # a rotation keeps lengths
+    4.0
+    """
+
+    pure = True
+    spec = BijectorSpec(log_det="zero")
+
+    def _build(self, channels):
+        start = np.zeros((channels, channels))
+        if self.init == "random":
+            start = self._drawn(channels, channels) / np.sqrt(channels)
+        self.raw = self._learned("M", start)
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """Q, or its transpose."""
+        raw = ops.convert_to_tensor(self.raw)
+        skew = raw - ops.swapaxes(raw, -1, -2)
+        one = eye(raw.shape[-1], raw)
+        # With -A in place of A comes the transpose; both factors commute.
+        skew = -skew if inverse else skew
+        return ops.solve(one + skew, one - skew)
+
+    def log_abs_det(self) -> Any:
+        """0.0, as of every rotation."""
+        return 0.0
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class QRLinear(Linear):
+    """z = x W + b with W = Q R, log-det = places * sum(log r_ii), at every place of an event of any rank.
+
+    Q = H_1 H_2 ... H_k is a rotation made of reflections, as in `HouseholderRotation`; R is upper triangular, and r_ii
+    are softplus functions of weights, above 0.001: W cannot become singular. Its inverse is a transpose and a
+    triangular solve.
+
+    `init="random"` starts at a random rotation drawn from `seed`, in place of the identity; `bias` adds a learned b.
+
+    Raises ValueError for another `init` or an odd number of `reflections`. Hoogeboom, van den Berg & Welling, Emerging
+    Convolutions for Generative Normalizing Flows (2019).
+
+    >>> z, log_det = QRLinear()(ops.ones((5, 3)))
+    >>> float(log_det[0])  # it starts at the identity
+    0.0
+    """
+
+    pure = True
+
+    def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reflections = reflections
+
+    def _build(self, channels):
+        drawn = self._drawn(reflections(self.reflections, channels), channels)
+        self.vectors = self._learned("vectors", first_vectors(drawn, self.init))
+        self.upper = self._learned("R", np.zeros((channels, channels)))
+        self.raw = self._learned("raw_diagonal", np.zeros(channels))
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """Q R, or its inverse."""
+        rotation = reflected(self.vectors.value)
+        upper = triangle(self.upper.value, scale(self.raw.value))
+        if inverse:
+            return ops.solve_triangular(upper, ops.swapaxes(rotation, -1, -2), lower=False)
+        return matmul(rotation, upper)
+
+    def log_abs_det(self) -> Any:
+        """sum(log r_ii)."""
+        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class SVDLinear(Linear):
+    """z = x W + b with W = U diag(s) V, log-det = places * sum(log s), at every place of an event of any rank.
+
+    U and V are rotations made of reflections, as in `HouseholderRotation`, each of `reflections` of them. log s =
+    bound * tanh(weights / bound), so W stretches by no more than exp(bound) and shrinks by no more, and its condition
+    number stays below exp(2 bound). Its inverse is transposes.
+
+    `init="random"` starts at a random rotation drawn from `seed`, in place of the identity; `bias` adds a learned b.
+
+    Raises ValueError for another `init`, an odd number of `reflections`, or a bound that is not above 0. Zhang, Lei &
+    Dhillon, Stabilizing Gradients for Deep Neural Networks via Efficient SVD Parameterization (2018).
+
+    >>> z, log_det = SVDLinear()(ops.ones((5, 3)))
+    >>> float(log_det[0])  # it starts at the identity
+    0.0
+    """
+
+    pure = True
+
+    def __init__(self, reflections: Even | None = None, *, bound: Positive = 4.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reflections, self.bound = reflections, bound
+
+    def _build(self, channels):
+        number = reflections(self.reflections, channels)
+        first, second = self._drawn(2, number, channels)
+        self.first = self._learned("U", first_vectors(first, self.init))
+        self.second = self._learned("V", first_vectors(second, self.init))
+        self.raw = self._learned("raw_log_s", np.zeros(channels))
+
+    def _log_s(self):
+        return self.bound * tanh(self.raw.value / self.bound)
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """U diag(s) V, or its inverse."""
+        left, right = reflected(self.first.value), reflected(self.second.value)
+        if inverse:
+            left, right = ops.swapaxes(right, -1, -2), ops.swapaxes(left, -1, -2)
+        log_s = -self._log_s() if inverse else self._log_s()
+        return matmul(left * ops.exp(log_s)[..., None, :], right)
+
+    def log_abs_det(self) -> Any:
+        """sum(log s)."""
+        return ops.sum(self._log_s(), axis=-1)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Woodbury(Linear):
+    """z = x + (x U) V + b with U (channels, rank) and V (rank, channels), log-det = places * sum(log t_ii).
+
+    It costs 2 channels * rank products for a place, not channels^2. Free U and V could make I + U V singular. Here V
+    has orthonormal rows, made of `rank` reflections, and U = V^T (T - I) + (I - V^T V) B with any B and an upper
+    triangular T, of which t_ii are softplus functions of weights, above 0.001. So I + V U = T, det(I + U V) =
+    det T > 0, and the inverse is I - U T^-1 V (Woodbury, 1950): invertible by construction. What this leaves out of
+    all U and V: those for which V U has complex eigenvalues, or I + V U negative ones. A rotation beside it makes up
+    for it.
+
+    It starts at the identity (T = I, B = 0); with `init="random"` at a random change of the size of 1, not at a
+    rotation. `bias` adds a learned b. Events have any rank; the last axis is multiplied.
+
+    Raises ContractError for fewer channels than `rank`, ValueError for another `init`. Lu & Huang, Woodbury
+    Transformations for Deep Generative Flows (2020).
+
+    >>> z, log_det = Woodbury(rank=2)(ops.ones((5, 8)))
+    >>> float(log_det[0])  # it starts at the identity
+    0.0
+    """
+
+    pure = True
+
+    def __init__(self, rank: Count = 4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rank = rank
+
+    def _build(self, channels):
+        if channels < self.rank:
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"at least rank={self.rank} channels",
+                received=f"{channels}",
+            )
+        vectors, free = self._drawn(2, self.rank, channels)
+        size = 1.0 if self.init == "random" else 0.0
+        self.vectors = self._learned("vectors", vectors)
+        self.free = self._learned("B", size * free.T / np.sqrt(channels))
+        self.upper = self._learned("T", np.zeros((self.rank, self.rank)))
+        self.raw = self._learned("raw_diagonal", np.zeros(self.rank))
+
+    def factors(self, inverse: bool = False) -> tuple[Any, Any]:
+        """U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
+        columns = reflected(self.vectors.value, self.rank)  # V^T
+        rows = ops.swapaxes(columns, -1, -2)
+        upper = triangle(self.upper.value, scale(self.raw.value))
+        free = self.free.value - matmul(columns, matmul(rows, self.free.value))
+        left = matmul(columns, upper - eye(self.rank, upper)) + free
+        return left, -ops.solve_triangular(upper, rows, lower=False) if inverse else rows
+
+    def matrix(self, inverse: bool = False) -> Any:
+        """I + U V, or its inverse, (channels, channels)."""
+        left, right = self.factors(inverse)
+        return eye(left.shape[-2], left) + matmul(left, right)
+
+    def log_abs_det(self) -> Any:
+        """sum(log t_ii)."""
+        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
+
+    def _times(self, x, factors):
+        left, right = factors
+        return x + matmul(matmul(x, left), right)

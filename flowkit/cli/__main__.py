@@ -1,5 +1,0 @@
-"""`python -m flowkit.cli` is `flowkit`."""
-
-from flowkit.cli.entry import script
-
-script()

@@ -1,0 +1,143 @@
+"""How networks receive a context: as labels or vectors in the first hidden layer, standardised before."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.contract import ContractError
+from flowkit.contract.adaptation import adapted_flag
+from flowkit.contract.configured import Configured
+from flowkit.engines import engine
+from flowkit.numerics import matmul
+
+
+def rows_of(table, labels):
+    """table[labels], labels (batch,): NaN for a label that is no row, which engines answer in ways of their own."""
+    labels = ops.cast(labels, "int32")
+    there = ops.logical_and(labels >= 0, labels < table.shape[0])
+    rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
+    there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
+    return ops.where(there, rows, engine.constant(_nan, like=rows))
+
+
+def _nan():
+    return np.array(np.nan)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ContextBias(Configured, keras.Layer):
+    """context -> (batch, 1, ..., width), to be added to activations (batch, *places, width).
+
+    With `num_classes`, the context is integer labels (batch,). Otherwise it is a vector (batch, k), or
+    a map (batch, *places, k) with one vector for each place.
+
+    Raises ContractError for a context of another rank or size.
+    """
+
+    pure = True
+
+    def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
+        super().__init__(**kwargs)
+        self.width, self.num_classes, self.zeros = width, num_classes, zeros
+
+    def build(self, context_shape):
+        if context_shape is None and not self.num_classes:
+            raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
+        if isinstance(context_shape, dict):
+            raise ContractError(
+                "context",
+                self,
+                expected="one tensor as context",
+                received=f"a dict of {', '.join(map(repr, context_shape))}",
+                hint="Give the flow an embedding= that makes one vector of them.",
+            )
+        size = self.num_classes or context_shape[-1]
+        initializer = "zeros" if self.zeros else "glorot_uniform"
+        self.kernel = self.add_weight(
+            shape=(size, self.width), initializer=initializer, name="W", autocast=False
+        )
+
+    def call(self, context, rank):
+        """`rank` is that of the activations, batch included."""
+        self._check(context.shape, rank)
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        if self.num_classes:
+            bias = rows_of(kernel, context)
+        else:
+            bias = matmul(ops.cast(context, self.compute_dtype), kernel)
+        return bias if len(bias.shape) == rank else ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
+
+    def _check(self, shape, rank):
+        if self.num_classes:
+            if len(shape) != 1:
+                raise ContractError(
+                    "context", self, expected="integer labels (batch,)", received=f"shape {tuple(shape)}"
+                )
+            return
+        size = self.kernel.shape[0]
+        if len(shape) not in (2, rank) or shape[-1] != size:
+            raise ContractError(
+                "context",
+                self,
+                expected=f"vectors (batch, {size}), or one for each place, of rank {rank}",
+                received=f"shape {tuple(shape)}",
+                hint="For integer labels, give the network num_classes=.",
+            )
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class StandardizedContext(Configured, keras.Layer):
+    """(context - mean) / std for each entry of the last axis: a flow's embedding if contexts are far from 0.
+
+    Mean and (biased) standard deviation are those of the contexts that `adapt` is given; they are stored, and never
+    trained. Entries that do not vary are shifted to 0 alone. Whole numbers are taken as numbers, not as labels.
+
+    Raises ContractError for what is no vectors (batch, k), labels and dicts among them.
+
+    >>> layer = StandardizedContext()
+    >>> layer.build((None, 2))
+    >>> layer.adapt(np.array([[100.0, 7.0], [102.0, 7.0]]))
+    >>> ops.convert_to_numpy(layer(np.array([[102.0, 8.0]], "float32"))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def build(self, context_shape: Any) -> None:
+        self._check(context_shape)
+        shape = (context_shape[-1],)
+        self.mean = self.add_weight(shape=shape, initializer="zeros", name="mean", trainable=False)
+        self.scale = self.add_weight(shape=shape, initializer="ones", name="scale", trainable=False)
+        self.flag = adapted_flag(self)
+
+    def adapt(self, context: Any) -> None:
+        self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
+        context = ops.convert_to_numpy(context).astype("float64")
+        mean = context.mean(axis=0)
+        std = np.sqrt(np.square(context - mean).mean(axis=0))
+        varies = std > np.finfo("float32").eps * np.abs(mean)
+        self.mean.assign(mean.astype(self.variable_dtype))
+        self.scale.assign(np.where(varies, 1 / np.where(varies, std, 1.0), 1.0).astype(self.variable_dtype))
+        self.flag.assign(True)
+
+    def call(self, context: Any) -> Any:
+        self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
+        # In the weights' precision: a network in bfloat16 would round a column far from 0 before its mean is taken off.
+        context = ops.cast(context, self.variable_dtype)
+        return (context - self.mean.value) * self.scale.value
+
+    def _check(self, shape):
+        size = self.mean.shape[0] if self.built else "k"
+        is_dict = isinstance(shape, dict)
+        if not is_dict and len(shape) == 2 and size in ("k", shape[-1]):
+            return
+        raise ContractError(
+            "context",
+            self,
+            expected=f"vectors (batch, {size})",
+            received=f"a dict of {', '.join(map(repr, shape))}" if is_dict else f"shape {tuple(shape)}",
+            hint="Of labels, of several inputs and of series one vector is made by an embedding=.",
+        )
+
+    def compute_output_shape(self, context_shape: Any) -> Any:
+        return tuple(context_shape)

@@ -1,0 +1,123 @@
+"""Priors of latents that read their shape alone: of each channel, and of each place."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from flowkit.conditioners.context import rows_of
+from flowkit.conditioners.scaled import ScaledConv
+from flowkit.contract.arguments import Count
+from flowkit.contract.configured import Configured
+from flowkit.contract.shapes import as_tuple
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class TopPrior(Configured, keras.Layer):
+    """(mean, logs) in halves of 2c channels, for latents (batch, h, w, c) of which only the shape is read.
+
+    `learn=True`: a zero-initialised `ScaledConv` of an image of zeros, so what is learned is one bias for
+    each channel, and through the edge channel other ones near the border. With `num_classes`,
+    a class's own mean and logs are added: the context is integer labels (batch,).
+    The answer's batch axis is 1 if it is the same for every sample.
+
+    Kingma & Dhariwal, Glow (2018), section 3.5, and the published code's `prior`.
+
+    >>> tuple(TopPrior()(ops.ones((16, 4, 4, 3))).shape)
+    (1, 4, 4, 6)
+    """
+
+    pure = True
+
+    def __init__(
+        self, *, learn: bool = True, num_classes: Count | None = None, edge_bias: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.learn, self.num_classes, self.edge_bias = learn, num_classes, edge_bias
+        self.context = "none" if num_classes is None else "required"
+        self.conv = ScaledConv(zeros=True, edge_bias=edge_bias, dtype=self.dtype_policy, name="p")
+
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+        features = 2 * z_shape[-1]
+        if self.learn:
+            self.conv.features = features
+            self.conv.build((1, *z_shape[1:-1], features))
+        if self.num_classes is not None:
+            self.embedding = ScaledEmbedding(
+                self.num_classes, features, dtype=self.dtype_policy, name="y_emb"
+            )
+            self.embedding.build(context_shape)
+
+    def run_inside(self, z: Any, context: Any = None) -> Any:
+        """As `self(z, context)`, for whoever has built it: without Keras's entry."""
+        return self.call(z, context)
+
+    def call(self, z: Any, context: Any = None) -> Any:
+        _, height, width, channels = as_tuple(z.shape)  # to an exporter's tracer, sizes are tensors
+        shape = (1, height, width, 2 * channels)
+        # Of an image of zeros a convolution leaves what does not depend on it.
+        h = self.conv.answer_to_zeros(shape) if self.learn else ops.zeros(shape, dtype=self.compute_dtype)
+        if self.num_classes is not None:
+            h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
+        return h
+
+    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
+        return (*z_shape[:-1], 2 * z_shape[-1])
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ScaledEmbedding(Configured, keras.Layer):
+    """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
+
+    pure = True
+
+    def __init__(self, num_classes, features, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes, self.features = num_classes, features
+
+    def build(self, labels_shape=None):
+        shapes = {
+            "W": (self.num_classes, self.features),
+            "b": (self.features,),
+            "logs": (self.features,),
+        }
+        for name, shape in shapes.items():
+            setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
+
+    def call(self, labels):
+        return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs.value)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class PlacePrior(Configured, keras.Layer):
+    """(mean, logs) in halves of 2c channels, free for each place of latents (batch, h, w, c); zero at the start.
+
+    Only the shape of the latents is read, and with `num_classes` each class has numbers of its own:
+    the context is integer labels (batch,). The answer's batch axis is 1 without classes. Unlike
+    `TopPrior` its weights belong to one size of image. It is what normflows calls DiagGaussian and
+    ClassCondDiagGaussian.
+
+    >>> tuple(PlacePrior(num_classes=5)(ops.ones((3, 4, 4, 2)), context=ops.zeros((3,), "int32")).shape)
+    (3, 4, 4, 4)
+    """
+
+    pure = True
+
+    def __init__(self, *, num_classes: Count | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.context = "none" if num_classes is None else "required"
+
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+        _, height, width, channels = z_shape
+        self.table = self.add_weight(
+            shape=(self.num_classes or 1, height, width, 2 * channels), initializer="zeros", name="table"
+        )
+
+    def call(self, z: Any, context: Any = None) -> Any:
+        if self.num_classes is None:
+            return ops.convert_to_tensor(self.table)
+        return rows_of(self.table, context)
+
+    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
+        return (*z_shape[:-1], 2 * z_shape[-1])

@@ -1,0 +1,174 @@
+"""Glow's layers that start at zero: a scale in logarithms, and a bias that knows the image's edge."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.contract.adaptation import adapted_flag, normalizing
+from flowkit.contract.arguments import Count, Positive
+from flowkit.contract.conditioner import as_type
+from flowkit.contract.configured import Configured
+from flowkit.contract.frozen import derive_from
+from flowkit.engines import engine
+from flowkit.numerics import matmul
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ScaledConv(Configured, keras.Layer):
+    """y = (W * [x, edge] + b) exp(factor * logs), stride 1, same size.
+
+    The kernel has one input channel more than x: `edge` is 1 on the ring of zeros that pads the image
+    and 0 inside, so that a border can be told from a black pixel (none for 1x1 kernels, or with
+    `edge_bias=False`). `zeros=False`: W ~ N(0, 0.05), and `adapt(x)` sets b and logs so that y has
+    mean 0 and variance 1 for each channel, an actnorm. `zeros=True`: all weights start at 0, and so
+    does y.
+
+    Two affine maps are folded away: the scale goes into the kernel, and the edge channel, which
+    does not depend on x, becomes a map that is made once and added.
+
+    As published with Kingma & Dhariwal, Glow (2018): `conv2d` with actnorm, and `conv2d_zeros`.
+
+    >>> y = ScaledConv(8, zeros=True)(ops.ones((2, 5, 5, 3)))
+    >>> tuple(y.shape)
+    (2, 5, 5, 8)
+    """
+
+    pure = True
+
+    def __init__(
+        self,
+        features: Count | None = None,
+        kernel_size: Count = 3,
+        *,
+        zeros: bool = False,
+        edge_bias: bool = True,
+        factor: Positive = 3.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"ScaledConv's kernel_size: expected an odd number, received {kernel_size}.")
+        self.features, self.kernel_size, self.zeros, self.factor = features, kernel_size, zeros, factor
+        self.edge_bias = edge_bias and kernel_size > 1
+
+    def build(self, x_shape: Any) -> None:
+        k, channels = self.kernel_size, x_shape[-1] + self.edge_bias
+        self.kernel = self.add_weight(
+            shape=(k, k, channels, self.features),
+            initializer="zeros" if self.zeros else _normal,
+            name="W",
+            autocast=False,
+        )
+        self.bias, self.logs = (
+            self.add_weight(shape=(self.features,), initializer="zeros", name=name, autocast=False)
+            for name in ("b", "logs")
+        )
+        if not self.zeros:
+            self.flag = adapted_flag(self)
+
+    def run_inside(self, x: Any, derived: Any = None) -> Any:
+        """As `self(x)`, for whoever has built it: without Keras's entry."""
+        return self.call(as_type(x, self.compute_dtype), derived)
+
+    def call(self, x: Any, derived: Any = None) -> Any:
+        derived = derive_from(self, x.shape) if derived is None else derived
+        return engine.convolve(x, derived["kernel"], derived["bias"])
+
+    def _derive(self, x_shape: Any) -> dict[str, Any]:
+        scale, channels = self._scale(), x_shape[-1]
+        kernel = self.kernel.value[..., :channels, :] if self.edge_bias else self.kernel.value
+        return {
+            "kernel": self._as_computed(engine.scaled_kernel(kernel, scale)),
+            "bias": self._as_computed(self._rest(x_shape, scale)),
+        }
+
+    def answer_to_zeros(self, x_shape: Any) -> Any:
+        """What it answers to an image of zeros, of `x_shape`: (1, h, w, features)."""
+        rest = self._as_computed(self._rest(x_shape, self._scale()))
+        return rest if self.edge_bias else ops.broadcast_to(rest, (1, *x_shape[1:3], self.features))
+
+    # In the precision of the weights, which is more than that of the convolution under mixed precision. `value`: on
+    # torch, arithmetic of Keras's variables takes three times as long as that of tensors.
+
+    def _scale(self):
+        return ops.exp(self.factor * self.logs.value)
+
+    def _rest(self, x_shape, scale):
+        """What does not depend on x: (features,), or a map (1, h, w, features)."""
+        bias = self.bias.value * scale
+        if not self.edge_bias:
+            return bias
+        taps = self.kernel.value[..., x_shape[-1], :] * scale[..., None, None, :]  # (..., k, k, features)
+        edge = engine.reshape(taps, (*taps.shape[:-3], 1, -1, self.features))
+        edges = engine.constant(edge_taps, *x_shape[1:3], self.kernel_size, like=edge)
+        # (..., 1, h w, features), so that leading axes of weights go before those of the image.
+        rest = matmul(engine.reshape(edges, (1, -1, self.kernel_size**2)), edge) + bias[..., None, None, :]
+        return engine.reshape(rest, (*rest.shape[:-2], *x_shape[1:3], self.features))
+
+    def _as_computed(self, tensor):
+        low = self.compute_dtype != self.variable_dtype
+        return ops.cast(tensor, self.compute_dtype) if low else tensor
+
+    def adapt(self, x: Any) -> Any:
+        """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""
+        if not self.zeros:
+            self.bias.assign(ops.zeros(self.bias.shape))
+            self.logs.assign(ops.zeros(self.logs.shape))
+            shift, log_scale = normalizing(ops.cast(self(x), self.variable_dtype))
+            self.bias.assign(shift)
+            self.logs.assign(log_scale / self.factor)
+            self.flag.assign(True)
+        return self(x)
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        return (*x_shape[:-1], self.features)
+
+
+def _normal(shape, dtype):
+    """N(0, 0.05), as published; by numpy, since JAX would compile Keras's own for half a second for each shape."""
+    seed = keras.initializers.RandomNormal().seed  # Keras's own default seed
+    return ops.convert_to_tensor(np.random.default_rng(seed).normal(0, 0.05, shape), dtype=dtype)
+
+
+def edge_taps(height, width, size):
+    """For each place of an image which taps of a `size` x `size` kernel fall on the ring of padding around it.
+
+    (1, height, width, size * size) of 0 and 1.
+    """
+
+    taps = np.arange(size) - size // 2
+    row, column = np.arange(height)[:, None] + taps, np.arange(width)[:, None] + taps
+    above_or_below, beside = (row < 0) | (row >= height), (column < 0) | (column >= width)
+    ring = above_or_below[:, None, :, None] | beside[None, :, None, :]
+    return ring.reshape(1, height, width, size * size).astype("float32")
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ScaledDense(Configured, keras.Layer):
+    """(batch, k) -> (x W + b) exp(factor * logs), (batch, features); all weights start at 0, and so does it.
+
+    As published with Kingma & Dhariwal, Glow (2018): `linear_zeros`.
+
+    >>> ops.convert_to_numpy(ScaledDense(2)(ops.ones((1, 3)))).tolist()
+    [[0.0, 0.0]]
+    """
+
+    pure = True
+
+    def __init__(self, features: Count, *, factor: Positive = 3.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.features, self.factor = features, factor
+
+    def build(self, x_shape: Any) -> None:
+        shapes = {"W": (x_shape[-1], self.features), "b": (self.features,), "logs": (self.features,)}
+        self.kernel, self.bias, self.logs = (
+            self.add_weight(shape=shape, initializer="zeros", name=name) for name, shape in shapes.items()
+        )
+
+    def call(self, x: Any) -> Any:
+        return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs.value)
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        return (*x_shape[:-1], self.features)

@@ -1,0 +1,433 @@
+"""What every engine can do, in terms of `keras.ops`; engines override what they do better or in another way."""
+
+import contextlib
+import contextvars
+import logging
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.engines.rows import Rows
+
+_ANSWERING = contextvars.ContextVar("answering", default=False)
+
+
+class Engine:
+    """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
+
+    name: str  # Keras's name of it
+    supports_training = True
+    Rows = Rows
+
+    # The engine itself
+
+    def version(self):
+        """Return the engine's version."""
+        raise NotImplementedError
+
+    def devices(self):
+        """Return the devices that the engine sees, as text."""
+        raise NotImplementedError
+
+    def gpu_build(self):
+        """Return the GPUs that this build supports, as text; None for none, or if the engine reports it itself."""
+        return None
+
+    def use_devices(self):
+        """Spread batches over all devices that the engine sees, if one of its processes can."""
+
+    def replicas(self):
+        """Return the number of replicas that train one model and see only the gradients of their own samples."""
+        return 1
+
+    def replica_share(self, loss):
+        """Return the share of one replica in `loss`, a mean over its own samples, if the engine adds up replicas."""
+        return loss
+
+    # Precision
+
+    @contextlib.contextmanager
+    def float64(self):
+        """A scope in which new layers and tensors are float64, whatever the session's default."""
+        before = keras.config.floatx(), keras.config.dtype_policy()
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        try:
+            yield
+        finally:
+            keras.config.set_floatx(before[0])
+            keras.config.set_dtype_policy(before[1])
+
+    def lowest_float(self, function, *args, steps=None):
+        """Return the name of the narrowest floating-point type in which `function(*args)` computes anything.
+
+        `steps`, a list, receives (type, stack) for each step that maps float64, or no floats, to a narrower type. A
+        stack is a list of (file, line, function), innermost last. It is filled even if the function raises.
+        """
+        raise NotImplementedError(
+            f"{self.name} keeps no record of its operations: use jax, torch or tensorflow"
+        )
+
+    # Functions with full precision: engines override those that `keras.ops` rounds to float32
+
+    def arctan(self, x):
+        """Return arctan x."""
+        return ops.arctan(x)
+
+    def cos(self, x):
+        """Return cos x."""
+        return ops.cos(x)
+
+    def sin(self, x):
+        """Return sin x."""
+        return ops.sin(x)
+
+    def tanh(self, x):
+        """Return tanh x."""
+        return ops.tanh(x)
+
+    def softplus(self, x):
+        """Return log(1 + exp(x)), exact in both tails."""
+        return -ops.log_sigmoid(-x)
+
+    def lgamma(self, x):
+        """Return log|Gamma(x)| in the floating-point type of `x`."""
+        raise NotImplementedError
+
+    def cumsum(self, x, axis=None):
+        """Return running sums along an axis; None: of all entries, flattened."""
+        return ops.cumsum(x, axis=axis)
+
+    def matmul(self, x1, x2):
+        """Return the matrix product."""
+        return ops.matmul(x1, x2)
+
+    def mean(self, x, axis=None, keepdims=False):
+        """Return the mean over an axis, several, or all (None)."""
+        return ops.mean(x, axis=axis, keepdims=keepdims)
+
+    # Functions that cost more through `keras.ops` than through the engine
+
+    def concatenate(self, tensors):
+        """Join tensors on the last axis."""
+        return ops.concatenate(tensors, axis=-1)
+
+    def cut(self, x, at):
+        """Return (x[..., :at], x[..., at:])."""
+        return x[..., :at], x[..., at:]
+
+    def cut_rows(self, x, sizes):
+        """Cut `x` along the axis before the last, into parts of these sizes."""
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        return tuple(x[..., start : start + size, :] for start, size in zip(starts, sizes, strict=True))
+
+    def unbind(self, h):
+        """Return the tensors h[..., i, :] for each i."""
+        return tuple(h[..., i, :] for i in range(h.shape[-2]))
+
+    def unstack(self, x):
+        """Return the rows of `x` along its first axis."""
+        return ops.unstack(x)
+
+    def reshape(self, x, shape):
+        """Return `x` in another shape."""
+        return ops.reshape(x, shape)
+
+    def transpose(self, x, axes):
+        """Return `x` with its axes in another order."""
+        return ops.transpose(x, axes)
+
+    def row_sums(self, x):
+        """Sum over all axes but the first: one number for each sample."""
+        return ops.sum(x, axis=tuple(range(1, len(x.shape))))
+
+    def add_up(self, log_dets):
+        """Add log-dets, each a number, a scalar or (batch,)."""
+        return sum(log_dets, 0.0)
+
+    def reaches(self, x, edges):
+        """Return 1.0 where x >= edge, 0.0 elsewhere and for NaN; without gradients."""
+        return ops.cast(x >= edges, x.dtype)
+
+    def log_sigmoid_and_sigmoid(self, x):
+        """Return (log sigmoid x, sigmoid x), each computed from x."""
+        return ops.log_sigmoid(x), ops.sigmoid(x)
+
+    def bounded_and_exp(self, x, bound):
+        """Return (b tanh(x / b), its exponential)."""
+        # Of the sigmoid, since it is exact in float64 on JAX too.
+        bounded = 2 * bound * ops.sigmoid(2 / bound * x) - bound
+        return bounded, ops.exp(bounded)
+
+    def constant(self, function, *args, like):
+        """Return `function(*args)`, an array that depends on nothing else, as a tensor of the type of `like`.
+
+        Nothing may change it. In compiled programs it is a constant; nothing is kept, since a tensor of one trace must
+        not get into another.
+        """
+        return ops.convert_to_tensor(function(*args), dtype=like.dtype)
+
+    # Layers of networks
+
+    def dense(self, x, kernel, bias, place=None):
+        """Return x W + b on the last axis; computed in `place`, from `Rows`, if there is one."""
+        return ops.matmul(x, kernel) + bias
+
+    def dealt_dense(self, x, kernel, bias, parameters):
+        """Return x W + b as (batch, *places, parameters, channels); W holds the parameters of a channel side by side.
+
+        The weights are reordered, since a batch with more rows than the kernel has more outputs than weights.
+        Interleaved outputs cost couplings on tables a fifth of a training step.
+        """
+        channels = bias.shape[0] // parameters
+        # By indices: of a transposed matrix XLA lays out the product as it would have been without.
+        order = np.arange(bias.shape[0]).reshape(channels, parameters).T.reshape(-1)
+        h = self.dense(x, ops.take(kernel, order, axis=-1), ops.take(bias, order))
+        return ops.reshape(h, (-1, *x.shape[1:-1], parameters, channels))
+
+    def convolve(self, x, kernel, bias):
+        """Convolve `x` (batch, h, w, c) with an odd `kernel` of `scaled_kernel`, and add `bias`.
+
+        Stride 1, zeros around, same size. `bias` is (features,), or a map (1, h, w, features).
+        """
+        if kernel.shape[0] == 1:
+            return ops.matmul(x, kernel[0, 0]) + bias
+        return ops.conv(x, kernel, padding="same", data_format="channels_last") + bias
+
+    def scaled_kernel(self, kernel, scale):
+        """Return `kernel` (..., k, k, c, features) times `scale` (..., features), as `convolve` takes it."""
+        return kernel * scale[..., None, None, None, :]
+
+    def convolve_in_turn(self, x, layers):
+        """Apply several `convolve` to `x`, with max(., 0) between; `layers` are their (kernel, bias)."""
+        for kernel, bias in layers[:-1]:
+            x = self.rectify(self.convolve(x, kernel, bias))
+        return self.convolve(x, *layers[-1])
+
+    def rectify(self, x):
+        """Return max(x, 0); it may overwrite `x`, which nothing else may read."""
+        return ops.relu(x)
+
+    # Loops and parts
+
+    def iterate(self, step, times, state, alive=None):
+        """Apply `step`, a function of `state`, so many times; fewer if `alive(state)` becomes false.
+
+        With `alive` there are no gradients, and an engine may go on to the end.
+        """
+        if alive is not None:
+            return ops.while_loop(
+                lambda k, state: ops.logical_and(k < times, alive(state)),
+                lambda k, state: (k + 1, step(state)),
+                (ops.convert_to_tensor(0), state),
+            )[1]
+        return ops.fori_loop(0, times, lambda _, state: step(state), state)
+
+    def map_rows(self, function, x):
+        """Map `function`, from a row to a tuple of tensors, over the rows of `x`: tuples of stacked tensors."""
+        raise NotImplementedError
+
+    def compiling_parts(self, when):
+        """A scope in which `run_part` compiles, if `when` holds and the engine does not compile whole steps."""
+        return contextlib.nullcontext()
+
+    def run_part(self, part, x, context, inverse, derived=None):
+        """Return `part.run(x, context, inverse=inverse)`, with `derived=` if it is not None.
+
+        What is compiled once serves all parts that are alike, however deep the chain is.
+        """
+        return part.run(x, context, inverse=inverse, **({} if derived is None else {"derived": derived}))
+
+    def scans(self):
+        """Return whether `scan` compiles one copy for all of them."""
+        return False
+
+    def scan(self, step, x, stacked, reverse):
+        """Apply `step(x, row)`, which returns (x, log-det), to each row of a nest of tensors: (x, sum of log-dets)."""
+        raise NotImplementedError(f"{self.name} runs one copy after another")
+
+    # Gradients
+
+    def no_grad(self):
+        """A scope in which no gradient is recorded."""
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def answering(self):
+        """A scope whose results need no gradients."""
+        token = _ANSWERING.set(True)
+        try:
+            yield
+        finally:
+            _ANSWERING.reset(token)
+
+    def records_gradients(self):
+        """Return whether gradients of what is computed now may be taken."""
+        return not _ANSWERING.get()
+
+    def gradients(self, function, tensors):
+        """Return the scalar `function(tensors)` and its gradient with respect to each tensor of the list."""
+        raise NotImplementedError(
+            f"{self.name} has no automatic differentiation: use jax, torch or tensorflow"
+        )
+
+    def compile_gradients(self, function):
+        """Return a function (tensors, *rest) -> the scalar `function(tensors, *rest)`, its gradients by `tensors`.
+
+        Compiled if the engine can.
+        """
+        return lambda tensors, *rest: self.gradients(lambda given: function(given, *rest), tensors)
+
+    def compile_jacobian(self, function, layer):
+        """Return a function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
+
+        It reads `layer`'s weights as they are at each call, and compiles once for each shape if the engine can.
+        """
+        raise NotImplementedError(
+            f"{self.name} has no automatic differentiation: use jax, torch or tensorflow"
+        )
+
+    def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
+        """Run bijectors one after another, with a backward pass that runs each of them once more: (y, log_det).
+
+        Of all activations only the output is kept, from which each part's input is found by inversion, if `invert`;
+        otherwise each part's input. The backward pass calls `on_drift(error)` if the first input, found by inversion,
+        has a relative error (in the Euclidean norm) above `tolerance`.
+        """
+        raise NotImplementedError
+
+    # Answers without gradients
+
+    def compiles_answers(self):
+        """Return whether the function of `compile_inference` is compiled for each shape."""
+        return False
+
+    def as_input(self, array):
+        """Return a numpy array or a tensor in the form that the function of `compile_inference` takes."""
+        return ops.convert_to_tensor(array)
+
+    def compile_inference(self, function, layer):
+        """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
+
+        def run(*args):
+            with self.answering():
+                return function(*args)
+
+        return run
+
+    def compile_fully(self, function, layer, *, thorough=False):
+        """Return `function` of tensors through the engine's compiler, as users compile it; weights as at each call.
+
+        `thorough` runs all stages; the first ones alone are much quicker.
+        """
+        raise NotImplementedError(f"{self.name} has no compiler: use jax, torch or tensorflow")
+
+    # Training
+
+    def train_step(self, model, own, *data):
+        """Take `own(*data)`, Keras's training step of `model`; average gradients over processes if Keras does not."""
+        return own(*data)
+
+    def holds_weights(self, model):
+        """Return whether the engine, between two steps, holds the weights of `model` outside of it."""
+        return False
+
+    def settle(self, model):
+        """Put weights that the engine holds between two steps back into `model`."""
+
+    def current(self, model, variable):
+        """Return the value of a variable of `model`'s optimizer, also between two steps."""
+        return variable.value
+
+    def after_fit(self, model):
+        """Finish what `fit` has left on the device: deliver reports, and give each weight a value of its own."""
+
+    # A group of processes that train one model
+
+    def join(self, address, count, rank, local_rank, seconds):
+        """Join the group of `count` processes at `address` ("host:port"), and wait `seconds` for the others.
+
+        `address` None lets the launcher connect them. `local_rank` is the number among the processes of this host; None
+        if this process has all devices of the host.
+        """
+        raise NotImplementedError(
+            f"several processes train one model on PyTorch and JAX, received a group of {count} on another engine: set "
+            "KERAS_BACKEND to torch or jax, or start one process."
+        )
+
+    def leave(self):
+        """Leave the group, as all processes do now."""
+
+    def processes(self):
+        """Return the number of processes that have joined to train one model."""
+        return 1
+
+    def process_rank(self):
+        """Return the number of this process in its group, from 0."""
+        return 0
+
+    def exchange(self, data):
+        """Return the bytes of each process, in the order of their ranks."""
+        return [data]
+
+    def copy_from_main(self, variables):
+        """Set `variables` to their values in process 0, if each process has its own."""
+
+    def summed(self, tensors):
+        """Add up tensors over the processes, unless they are those of all of them already."""
+        return tensors
+
+    def left_to_main(self, variables):
+        """Set `variables`, sums that each process has of its own, to 0 in all but process 0, which has those of all."""
+
+    def drawing_apart(self, states):
+        """A scope in which processes draw different numbers from seeds that are equal in all; `states` are theirs.
+
+        Process 0 draws what the seeds say. Nothing changes if one program draws for all.
+        """
+        return contextlib.nullcontext()
+
+    def draw_alone(self, draw, layer, seed):
+        """Return `draw(generator)` for a `SeedGenerator` of `seed`, from this process's own copy of `layer`'s weights.
+
+        So no other process has to draw at the same time.
+        """
+        return draw(keras.random.SeedGenerator(seed, name="latents"))
+
+    def trains_apart(self):
+        """Return whether processes have joined, but Keras would train a model in each of them."""
+        return False
+
+    def is_lost(self, error):
+        """Return whether `error` says that another process does not answer any more."""
+        return False
+
+    # Files that need no flowkit
+
+    def ways_to_write(self, format):
+        """Return the number of ways to write a format: the quickest first."""
+        return 1
+
+    def write_graph(self, model, path, format, inputs, way=0):
+        """Write `model`, a `keras.Model`, for any number of rows; `inputs` are name -> an array of a few rows.
+
+        The model gets a list of several inputs.
+        """
+        specs = [
+            keras.InputSpec(shape=(None, *array.shape[1:]), dtype=array.dtype.name, name=name)
+            for name, array in inputs.items()
+        ]
+        # It logs a line for each scalar that JAX leaves untyped; the file is compared with the flow anyway.
+        log = logging.getLogger("onnx_ir")
+        before = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            signature = [specs] if len(specs) > 1 else specs
+            model.export(path, format=format, input_signature=signature, verbose=False)
+        finally:
+            log.setLevel(before)
+
+    def read_graph(self, path, format):
+        """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""
+        raise NotImplementedError(f"{self.name} reads no {format}")

@@ -1,0 +1,159 @@
+"""TensorFlow, which runs graphs."""
+
+import tensorflow as tf
+from keras import ops
+
+from flowkit.engines import rows as base_rows
+from flowkit.engines import tensorflow_backprop
+from flowkit.engines.base import Engine
+
+_HARMLESS = ("Const", "Identity", "Placeholder", "Reshape", "ReadVariableOp", "Fill", "Shape", "StopGradient")
+
+
+class Rows(base_rows.Rows):
+    """Rows along the first axis, written by a gather: TensorFlow's update of a slice has no gradient."""
+
+    def written(self, x, k, rows):
+        place = tf.range(x.shape[0]) - self._start(k)
+        inside = tf.logical_and(place >= 0, place < self._count)
+        spread = tf.gather(tf.cast(rows, x.dtype), tf.clip_by_value(place, 0, self._count - 1))
+        return tf.where(tf.reshape(inside, (-1, *(1,) * (len(x.shape) - 1))), spread, x)
+
+
+class TensorFlowEngine(Engine):
+    """TensorFlow."""
+
+    name = "tensorflow"
+    Rows = Rows
+    backprop = staticmethod(tensorflow_backprop.backprop)
+
+    # The engine itself
+
+    def version(self):
+        return tf.__version__
+
+    def devices(self):
+        return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+
+    def replicas(self):
+        return tf.distribute.get_strategy().num_replicas_in_sync
+
+    def replica_share(self, loss):
+        return loss / self.replicas()
+
+    def lowest_float(self, function, *args, steps=None):
+        graph = tf.function(function, reduce_retracing=False).get_concrete_function(*args).graph
+        found = set()
+        for operation in graph.get_operations():
+            widening = (
+                operation.type == "Cast" and operation.inputs[0].dtype.size <= operation.outputs[0].dtype.size
+            )
+            if widening or operation.type in _HARMLESS:
+                continue
+            types = {out.dtype for out in operation.outputs if out.dtype.is_floating}
+            found.update(types)
+            given = [tensor.dtype.size for tensor in operation.inputs if tensor.dtype.is_floating]
+            if steps is not None and min(given, default=8) == 8:
+                stack = [(frame.filename, frame.lineno, frame.name) for frame in operation.traceback or ()]
+                steps.extend((dtype.name, stack) for dtype in types if dtype.size < tf.float64.size)
+        for inner in graph.as_graph_def().library.function:  # bodies of loops and branches
+            kinds = {node.attr["T"].type for node in inner.node_def if node.op not in _HARMLESS}
+            types = (tf.dtypes.as_dtype(kind) for kind in kinds if kind)
+            found.update(dtype for dtype in types if dtype.is_floating)
+        return min(found, key=lambda dtype: dtype.size, default=tf.float64).name
+
+    # Functions
+
+    def lgamma(self, x):
+        return tf.math.lgamma(x)
+
+    def convolve(self, x, kernel, bias):
+        if kernel.shape[0] == 1:
+            return ops.matmul(x, kernel[0, 0]) + bias
+        y = ops.conv(x, kernel, padding="same", data_format="channels_last")
+        # oneDNN gives an empty batch the channels of its input.
+        return tf.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1])) + bias
+
+    def map_rows(self, function, x):
+        return tf.vectorized_map(function, x)
+
+    # Gradients: nothing is recorded outside of a GradientTape
+
+    def gradients(self, function, tensors):
+        tensors = [tf.convert_to_tensor(t) for t in tensors]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(tensors)
+        return value, tape.gradient(value, tensors, unconnected_gradients="zero")
+
+    def compile_jacobian(self, function, layer):
+        def run(x, *args):
+            x = tf.convert_to_tensor(x)
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch(x)
+                y = tf.reshape(function(x, *args), [x.shape[0], -1])
+                outputs = [tf.reduce_sum(y[:, j]) for j in range(y.shape[1])]
+            rows = [tape.gradient(out, x, unconnected_gradients="zero") for out in outputs]
+            return tf.stack([tf.reshape(row, [x.shape[0], -1]) for row in rows], axis=1)
+
+        return run
+
+    # Answers without gradients: as graphs
+
+    def compile_inference(self, function, layer):
+        compiled = {}
+
+        def answer(*args):
+            with self.answering():
+                return function(*args)
+
+        def run(*args):
+            # reduce_retracing frees every axis that varied; only the batch may, since layers read the others.
+            # Autograph would wrap flowkit's errors in its own.
+            events = tuple(None if t is None else tuple(t.shape[1:]) for t in tf.nest.flatten(args))
+            if events not in compiled:
+                compiled[events] = tf.function(answer, reduce_retracing=True, autograph=False)
+            return compiled[events](*args)
+
+        return run
+
+    def compile_fully(self, function, layer, *, thorough=False):
+        return tf.function(function, jit_compile=True)
+
+    # Files
+
+    def read_graph(self, path, format):
+        return _read_lite(path) if format == "litert" else _read_saved_model(path)
+
+
+def _read_saved_model(path):
+    module = tf.saved_model.load(path)
+
+    def run(inputs):
+        given = [tf.convert_to_tensor(array) for array in inputs.values()]
+        answer = module.serve(given[0] if len(given) == 1 else given)
+        return [tensor.numpy() for tensor in tf.nest.flatten(answer)]
+
+    return run
+
+
+def _read_lite(path):
+    interpreter = tf.lite.Interpreter(path)
+
+    def run(inputs):
+        slots = interpreter.get_input_details()
+        by_name = {slot["name"].removeprefix("serving_default_").partition(":")[0]: slot for slot in slots}
+        given = list(zip(slots, inputs.values(), strict=True))
+        if inputs.keys() <= by_name.keys():
+            given = [(by_name[name], array) for name, array in inputs.items()]
+        for slot, array in given:
+            interpreter.resize_tensor_input(slot["index"], array.shape)
+        interpreter.allocate_tensors()
+        for slot, array in given:
+            interpreter.set_tensor(slot["index"], array)
+        interpreter.invoke()
+        # They do not come in their order.
+        answers = sorted(interpreter.get_output_details(), key=lambda slot: slot["name"])
+        return [interpreter.get_tensor(slot["index"]) for slot in answers]
+
+    return run

@@ -1,0 +1,50 @@
+"""A recipe, a TOML file with [model], [data], [training] and [sampling], becomes a flow to train.
+
+>>> recipe = parse_recipe('''
+... [model]
+... name = "glow"
+... levels = 2
+... [data]
+... source = "fashion-mnist"
+... ''', overrides=["training.epochs=3"])
+>>> recipe.model["steps"], recipe.training.epochs, recipe.training.optimizer
+(32, 3, 'adam')
+"""
+
+from flowkit.app.experiment import (
+    Experiment,
+    build_flow,
+    for_workers,
+    hold_out,
+    load_other_table,
+    of_tables,
+    prepare,
+)
+from flowkit.app.experiment import load as load_data
+from flowkit.app.experiment import load as load_table
+from flowkit.app.failure import RecipeError
+from flowkit.app.find import available, find
+from flowkit.app.optimizer import build_optimizer
+from flowkit.app.read import Override, parse_recipe, read_recipe
+from flowkit.app.schema import Recipe, dumps
+
+__all__ = [
+    "Experiment",
+    "Override",
+    "Recipe",
+    "RecipeError",
+    "available",
+    "build_flow",
+    "build_optimizer",
+    "dumps",
+    "find",
+    "for_workers",
+    "hold_out",
+    "load_data",
+    "load_other_table",
+    "load_table",
+    "of_tables",
+    "parse_recipe",
+    "prepare",
+    "read_recipe",
+]

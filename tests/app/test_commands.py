@@ -1,0 +1,904 @@
+"""The commands as a user meets them; one tiny run is trained once and then looked at."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import flowkit
+from flowkit import _shipped, data, recipes, training, zoo
+from flowkit.app import lock, main
+from flowkit.engines import engine
+from flowkit.training import checkpoint
+
+pytestmark = pytest.mark.one_engine
+
+TINY = """\
+[model]
+name = "glow"
+levels = 1
+steps = 1
+width = 8
+
+[data]
+source = "digits"
+limit = 64
+
+[training]
+epochs = 2
+batch_size = 16
+learning_rate = 1e-3
+ema = 0.9
+adapt_batch = 64
+
+[sampling]
+count = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(TINY)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", recipe, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def conditional(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "conditional"
+    settings = ["--set", "model.num_classes=10", "--epochs", "1", "--set", "sampling.count=20"]
+    assert main(["train", recipe, "--out", str(out), *settings]) == 0
+    return out
+
+
+def refused(capsys, *arguments, code=2):
+    """The one line on standard error of a command that is refused."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments]) == code
+    output = capsys.readouterr()
+    assert output.err.startswith("flowkit: ")
+    assert output.err.count("\n") == 1
+    assert "Traceback" not in output.err
+    return output.err
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def shrunk(path, zoom):
+    """The pixels of a picture, each of which was made a square of `zoom`."""
+    large = pixels(path)
+    small = large[::zoom, ::zoom]
+    np.testing.assert_array_equal(small.repeat(zoom, axis=0).repeat(zoom, axis=1), large)
+    assert (zoom - 1) * max(small.shape) < 512 <= max(large.shape)  # no larger than it takes
+    return small
+
+
+@pytest.mark.two_engines
+def test_a_run_holds_everything(trained):
+    assert sorted(p.name for p in trained.iterdir()) == [
+        "checkpoint.npz", "checkpoint.previous.npz", "flow.keras", "log.csv", "loss.png",
+        "metrics.json", "recipe.toml", "samples", "samples.png",
+    ]  # fmt: skip
+    assert sorted(p.name for p in (trained / "samples").iterdir()) == ["epoch-001.png", "epoch-002.png"]
+    assert recipes.read_recipe(str(trained / "recipe.toml")).model["coupling"] == "affine"
+    log = training.read_log(trained / "log.csv")
+    assert [row["epoch"] for row in log] == [1, 2]
+    assert shrunk(trained / "samples.png", 29).shape == (18, 18)
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["train_bits_per_dim"] == log[-1]["bits_per_dim"]
+    assert metrics["engine"].startswith(engine.name)
+    assert metrics["test_images"] == 64
+
+
+def test_the_last_grid_is_the_final_picture(trained):
+    """Both show the averaged weights: the one of the last epoch, and those that were saved."""
+    assert (pixels(trained / "samples" / "epoch-002.png") == pixels(trained / "samples.png")).all()
+    assert (pixels(trained / "samples" / "epoch-001.png") != pixels(trained / "samples.png")).any()
+
+
+@pytest.mark.two_engines
+def test_evaluate_repeats_the_number_of_training(trained, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    metrics = json.loads((trained / "metrics.json").read_text())
+    expected = f"test bits/dim {metrics['test_bits_per_dim']:.4f} +- {metrics['test_standard_error']:.4f}"
+    assert capsys.readouterr().out.startswith(expected + "  (digits, 64 images, 1 draw of noise each)")
+
+
+def test_standard_error_is_of_the_mean_over_images(trained):
+    from flowkit.app.run_folder import RunFolder
+
+    flow = RunFolder(trained).load_flow()
+    bits = flow.bits_per_dim(data.load("digits", "test", limit=64).images)
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["test_bits_per_dim"] == pytest.approx(np.mean(bits))
+    assert metrics["test_standard_error"] == pytest.approx(np.std(bits, ddof=1) / 8)
+
+
+@pytest.mark.two_engines
+def test_more_samples_tighten_the_bound(trained, capsys):
+    def bits(samples):
+        assert main(["evaluate", str(trained), "--samples", samples]) == 0
+        return float(capsys.readouterr().out.split()[2])
+
+    assert bits("4") < bits("1")
+
+
+def test_the_saved_flow_carries_no_optimizer(trained):
+    from flowkit.app.run_folder import RunFolder
+
+    assert not RunFolder(trained).load_flow().compiled
+
+
+@pytest.mark.two_engines
+def test_a_file_is_sampled_without_its_recipe(trained, tmp_path, capsys):
+    file, grid = shutil.copy(trained / "flow.keras", tmp_path / "mine.keras"), tmp_path / "grid.png"
+    assert main(["sample", str(file), "-n", "4", "-o", str(grid)]) == 0
+    assert pixels(grid).any()
+    assert main(["evaluate", str(file)]) == 2
+    assert "a flow alone does not say what data it is of" in capsys.readouterr().err
+    assert main(["evaluate", str(file), "--data", "digits"]) == 0
+    assert capsys.readouterr().out.startswith("test bits/dim")
+
+
+@pytest.mark.two_engines
+def test_sample_repeats_with_its_seed(trained, tmp_path):
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        arguments = ["sample", str(trained), "-n", "6", "--temperature", "0.5", "--seed", seed]
+        assert main([*arguments, "-o", str(tmp_path / f"{name}.png")]) == 0
+    a, b, c = (shrunk(tmp_path / f"{name}.png", 19) for name in "abc")
+    assert a.shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
+    assert (a == b).all()
+    assert (a != c).any()
+    large = tmp_path / "large.png"
+    arguments = ["sample", str(trained), "-n", "6", "--temperature", "0.5", "--seed", "3"]
+    assert main([*arguments, "--zoom", "3", "-o", str(large)]) == 0
+    assert (pixels(large)[1::3, 1::3] == a).all()
+    assert pixels(large).shape == (3 * a.shape[0], 3 * a.shape[1])
+
+
+def test_interpolation_ends_at_the_two_images(trained, tmp_path):
+    images = data.load("digits", "test", limit=2).images
+    ends = [(image[..., 0].astype(int) * 255 // 16).astype("uint8") for image in images]
+    for name, end in zip("ab", ends, strict=True):
+        Image.fromarray(end).save(tmp_path / f"{name}.png")
+    strip = tmp_path / "strip.png"
+    arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(strip)]
+    assert main(["interpolate", *arguments, "--steps", "5"]) == 0
+    strip = shrunk(strip, 11)
+    assert strip.shape == (8, 5 * 8 + 4 * 2)
+    assert (strip[:, :8] == ends[0]).all()
+    assert (strip[:, -8:] == ends[1]).all()
+    assert (strip[:, 20:28] != ends[0]).any()
+
+
+def test_an_image_of_another_size_is_fitted_and_that_is_said(trained, tmp_path, capsys):
+    for name, side in (("small", 8), ("large", 16)):
+        Image.fromarray(np.full((side, side), 90, "uint8")).save(tmp_path / f"{name}.png")
+    ends = [str(tmp_path / f"{name}.png") for name in ("small", "large")]
+    assert main(["interpolate", str(trained), *ends, "--steps", "3", "-o", str(tmp_path / "strip.png")]) == 0
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
+    assert "large.png is 16 wide and 16 high" in note
+    assert note.endswith("8 and 8")
+    assert shrunk(tmp_path / "strip.png", 19).shape == (8, 3 * 8 + 2 * 2)
+
+
+def test_the_arc_and_the_line_differ_between_the_same_ends(trained, tmp_path):
+    for name, image in zip("ab", data.load("digits", "test", limit=2).images, strict=True):
+        Image.fromarray((image[..., 0] * 15).astype("uint8")).save(tmp_path / f"{name}.png")
+    strips = []
+    for path in ("linear", "spherical"):
+        arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--path", path]
+        assert main(["interpolate", *arguments, "-o", str(tmp_path / f"{path}.png")]) == 0
+        strips.append(shrunk(tmp_path / f"{path}.png", 6))
+    line, arc = strips
+    assert line.shape == (8, 9 * 8 + 8 * 2)
+    assert (line[:, :8] == arc[:, :8]).all()
+    assert (line != arc).any()
+
+
+def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained, tmp_path, capsys):
+    from flowkit import latent
+    from flowkit.app.run_folder import RunFolder
+
+    train, flow = data.load("digits", limit=64), RunFolder(trained).load_flow()
+    names = []
+    for k, image in enumerate(train.images[:3]):
+        names.append(str(tmp_path / f"{k}.png"))
+        Image.fromarray((image[..., 0].astype(int) * 255 // 16).astype("uint8")).save(names[-1])
+    strip = tmp_path / "strip.png"
+    arguments = [
+        "--from-class",
+        "1",
+        "--to-class",
+        "3",
+        "--amounts",
+        "-1,0,1",
+        "--limit",
+        "4",
+        "-o",
+        str(strip),
+    ]
+    assert main(["manipulate", str(trained), *names, *arguments]) == 0
+    assert "(direction of 8 images of digits)" in capsys.readouterr().out
+    rows = np.concatenate([np.flatnonzero(train.labels == label)[:4] for label in (1, 3)])
+    direction = latent.attribute_direction(flow, train.images[rows], train.labels[rows] == 3)
+    moved = latent.manipulate(flow, train.images[:3], direction, [-1, 0, 1])
+    expected = training.image_grid(np.swapaxes(moved, 0, 1).reshape(9, 8, 8, 1), columns=3, levels=17)
+    np.testing.assert_array_equal(shrunk(strip, 19), expected)
+
+
+def test_classes_have_names():
+    from flowkit.app.failure import CommandError
+    from flowkit.app.manipulate import class_number
+
+    fashion = data.load("fashion-mnist", limit=50)
+    assert class_number(fashion, "trouser", "--to-class") == class_number(fashion, "1", "--to-class") == 1
+    with pytest.raises(
+        CommandError, match="no labels to learn a direction from: images of each class lie in a folder"
+    ):
+        class_number(replace(fashion, labels=None, classes=None), "0", "--to-class")
+
+
+def test_evaluate_shows_what_each_level_carries(trained, capsys):
+    assert main(["evaluate", str(trained), "--levels"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    whole = lines[0].split()[2]
+    assert "What each level carries" in lines[1]
+    assert any(line.split()[1:2] == ["0"] and whole in line and "4 x 4 x 4" in line for line in lines)
+    assert any("all" in line and whole in line for line in lines)
+
+
+@pytest.mark.two_engines
+def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp_path, capsys):
+    assert shrunk(conditional / "samples.png", 6).shape == (10 * 8 + 9 * 2, 2 * 8 + 2)
+    assert main(["evaluate", str(conditional)]) == 0
+    Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "a.png")
+    ends = [tmp_path / "a.png", tmp_path / "a.png"]
+    assert "--label: the flow is class-conditional, expected 0..9, received none" in refused(
+        capsys, "interpolate", conditional, *ends
+    )
+    assert main(["interpolate", str(conditional), *map(str, ends), "--label", "3"]) == 0
+    assert shrunk(conditional / "strip.png", 6).shape == (8, 9 * 8 + 8 * 2)
+    assert main(["evaluate", str(conditional), "--levels"]) == 0
+    assert "the flow is class-conditional" in refused(
+        capsys, "manipulate", conditional, ends[0], "--from-class", "1", "--to-class", "3"
+    )
+
+
+def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    for k in range(40):
+        image = np.random.default_rng(k).integers(0, 256, (8, 8)).astype("uint8")
+        Image.fromarray(image).save(tmp_path / "mine" / f"{k}.png")
+    out = tmp_path / "run"
+    arguments = ["--data", str(tmp_path / "mine"), "--epochs", "1", "--out", str(out)]
+    assert main(["train", recipe, *arguments, "--set", "training.batch_size=8"]) == 0
+    assert (
+        json.loads((out / "metrics.json").read_text())["train_images"]
+        + json.loads((out / "metrics.json").read_text())["test_images"]
+        == 40
+    )
+    line = refused(capsys, "evaluate", out, "--data", "digits")
+    assert "has 17 levels, the flow was trained on 256" in line
+    assert "give images of 256 levels, or train another flow" in line
+    assert "has images of 28x28x1, the flow was trained on 8x8x1" in refused(
+        capsys, "evaluate", out, "--data", "fashion-mnist"
+    )
+
+
+def test_a_run_becomes_a_preset_that_commands_take_and_whose_numbers_are_the_run_s(
+    trained, conditional, tmp_path, capsys
+):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    preset = tmp_path / "preset"
+    assert main(["preset", str(trained), str(preset), "--license", "cc0-1.0"]) == 0
+    kept = json.loads((preset / "metadata.json").read_text())
+    assert kept["data"] == {"name": metrics["data"], "sha256": metrics["data_sha256"]}
+    assert kept["measured"].items() < metrics.items()
+    assert f"{metrics['test_bits_per_dim']:.4f} +- " in (preset / "README.md").read_text()
+    for name in ("README.md", "metadata.json", "recipe.toml"):
+        assert str(trained.parent) not in (preset / name).read_text()
+    capsys.readouterr()
+    for run in (trained, preset):
+        assert main(["evaluate", str(run)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert main(["sample", str(preset), "-n", "4", "-o", str(tmp_path / "grid.png")]) == 0
+    assert main(["preset", str(conditional), str(tmp_path / "given")]) == 0
+    assert np.load(tmp_path / "given" / "check.npz")["context"].shape == (16,)
+    assert "expected a new folder, found one with files in it" in refused(capsys, "preset", trained, preset)
+    assert "expected the folder of a run" in refused(capsys, "preset", tmp_path / "none", tmp_path / "new")
+    (preset / "recipe.toml").write_text("")
+    assert "recipe.toml: expected SHA-256" in refused(capsys, "evaluate", preset)
+
+
+def test_info_names_what_there_is(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert f"engine     {engine.name} {engine.version()}" in out
+    assert "precision  float32" in out
+
+
+@pytest.mark.one_engine
+def test_info_of_a_name_shows_what_is_in_it_and_whose_idea_it_was(trained, capsys):
+    assert main(["info", str(trained)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Kingma & Dhariwal, Glow: Generative Flow")
+    assert "ActNorm()" in out
+    assert main(["info", "glow/cifar10", "--cite"]) == 0
+    assert capsys.readouterr().out.startswith("@inproceedings{kingma2018glow,")
+
+
+@pytest.mark.one_engine
+def test_play_hands_on_the_run_and_names_no_folder_of_this_machine(trained, tmp_path, monkeypatch, capsys):
+    from flowkit import play
+
+    asked = []
+    monkeypatch.setattr(play, "write_page", lambda flow, folder, **how: asked.append(how) or folder)
+    assert main(["play", str(trained), "--out", str(tmp_path / "page")]) == 0
+    assert capsys.readouterr().out.startswith(f"page {tmp_path / 'page' / 'index.html'}")
+    assert asked[0]["name"] == trained.name
+    assert len(asked[0]["test"]) == 64
+
+
+@pytest.mark.one_engine
+def test_a_run_is_diagnosed(trained, tmp_path, capsys):
+    out = tmp_path / "found"
+    arguments = [
+        "--samples",
+        "100",
+        "--rows",
+        "40",
+        "--outside",
+        "fashion-mnist",
+        "--background",
+        str(trained),
+    ]
+    assert main(["diagnose", str(trained), *arguments, "-o", str(out)]) == 0
+    told = json.loads((out / "diagnostics.json").read_text())
+    assert told["findings"]["normality"]["rows"] == 40
+    assert told["findings"]["outliers"]["auroc"]["likelihood_ratio"] == 0.5  # it is its own background
+    assert (out / "coverage.png").exists()
+    said = capsys.readouterr().out
+    assert "calibration (left out)" in said
+    assert "40 rows are few: they tell a share to within 0.16" in said
+    lone = shutil.copy(trained / "flow.keras", tmp_path / "mine.keras")
+    few = ["--samples", "100", "--rows", "20", "-o", str(tmp_path / "lone")]
+    assert main(["diagnose", str(lone), "--data", "digits", *few]) == 0
+    assert "memorisation (left out)" in capsys.readouterr().out
+
+
+@pytest.mark.one_engine
+def test_a_flow_of_continuous_images_is_given_no_stored_ones(tmp_path, capsys):
+    flow = flowkit.Flow(flowkit.bijectors.Scale(0.0))
+    flow.build((None, 8, 8, 1))
+    flow.save(tmp_path / "mine.keras")
+    for more in ([], ["--data", "digits"]):
+        said = refused(capsys, "diagnose", tmp_path / "mine.keras", *more)
+        assert "flowkit.diagnostics.report(flow, x) takes them as the flow was trained" in said
+
+
+@pytest.mark.one_engine
+def test_a_class_conditional_run_is_diagnosed_given_its_labels(conditional, tmp_path):
+    few = ["--samples", "100", "--rows", "10", "-o", str(tmp_path)]
+    assert main(["diagnose", str(conditional), *few]) == 0
+    assert json.loads((tmp_path / "diagnostics.json").read_text())["findings"]["coverage"]["draws"] == 99
+
+
+@pytest.mark.one_engine
+def test_runs_are_compared_side_by_side(trained, conditional, tmp_path, capsys):
+    picture = tmp_path / "beside.png"
+    assert main(["compare", str(trained), str(conditional), "-o", str(picture)]) == 0
+    assert pixels(picture).ndim == 3
+    bits = json.loads((trained / "metrics.json").read_text())["test_bits_per_dim"]
+    assert f"{bits:.4f} +-" in capsys.readouterr().out
+
+
+@pytest.mark.one_engine
+def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
+    """A picture that is made smaller keeps its thin rows: here one pixel in 40 is dark."""
+    run = shutil.copytree(trained, tmp_path / "lined")
+    lined = np.full((2000, 2000), 255, "uint8")
+    lined[20::40] = 0
+    Image.fromarray(lined).save(run / "samples.png")
+    beside = tmp_path / "beside.png"
+    assert main(["compare", str(run), str(run), "-o", str(beside)]) == 0
+    picture = pixels(beside).astype(int)[..., :3].min(axis=-1)
+    height, width = picture.shape
+    # The left of the two pictures, of which a line goes all the way, as no letter of its title does.
+    column = picture[int(0.55 * height) :, width // 8 : 3 * width // 8].max(axis=-1)
+    lines = (column[1:-1] < 250) & (column[1:-1] <= column[:-2]) & (column[1:-1] < column[2:])
+    assert lines.sum() == 50
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("flowkit dia", ["diagnose"]),
+        ("flowkit train glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
+        ("flowkit sample glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
+        ("flowkit info nsf/", ["nsf/magic"]),
+        ("flowkit evaluate runs/mine --backend to", ["torch"]),
+        ("flowkit train runs/", []),  # a path, which the shell completes
+    ],
+)
+def test_a_shell_is_told_commands_and_names(capsys, monkeypatch, words, told):
+    monkeypatch.setenv("_FLOWKIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().out.split() == told
+
+
+FROM_1 = ["--from-class", "1", "--to-class"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "glow/fashion-mnits"], "the nearest are glow/fashion-mnist"),
+        (["train", "RECIPE", "--set", "model.stpes=3"], "model.stpes is not a key of [model]; did you mean"),
+        (["train", "RECIPE", "--set", "nonsense"], "--set nonsense: expected table.key=value"),
+        (["train", "RECIPE", "--epochs", "0"], "--epochs: training.epochs: expected greater"),
+        (["train", "RECIPE", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["train", "RECIPE", "--precision", "float8"], "--precision: training.precision: expected "),
+        (["train", "RECIPE", "--backend", "theano"], "--backend: expected one of jax, torch, tensorflow"),
+        (["train", "RECIPE", "--out", "OUT", "--data", "digitz"], "Did you mean 'digits'?"),
+        (["train", "RECIPE", "--out", "OUT", "--data", "no/such/folder"], "no/such/folder: expected a file"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "model.levels=5"], "does not fit digits"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.size=[8, 8, 1]"], "--set: data.size: expected"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.crop=9"], "data.crop = 9: expected at most 8"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.limit=9"], "which is 9 of digits (--set training.b"),
+        (["train", "RECIPE", "--out", "OUT", "--set", "data.source=no/such"], "data.source: no/such: expected a"),
+        (["train", "RECIPE", "--out", "PICTURE"], "'--out': expected a folder, found the file"),
+        (["train", "RECIPE", "--out", "PICTURE/run"], "'--out': expected a folder, found the file"),
+        (["sample", "TRAINED", "-o", "grid"], "'--output': expected a name that ends in .png or .csv, received grid"),
+        (["sample", "TRAINED", "-o", "grid.jpg"], "expected a name that ends in .png or .csv, received grid.jpg"),
+        (["sample", "TRAINED", "-o", "."], "'--output': expected a file, found the folder ."),
+        (["sample", "TRAINED", "-o", "PICTURE/a.png"], "'--output': expected a folder, found the file"),
+        (["sample", "PICTURE"], "picture.png: expected the folder of a run, found a file"),
+        (["sample", "."], ".: expected the folder of a run, found one without a recipe.toml"),
+        (["play", "PICTURE"], "picture.png: expected the folder of a run, found a file"),
+        (["play", "TRAINED", "--out", "PICTURE"], "'--out': expected a folder, found the file"),
+        (["play", "TRAINED", "--ort", "no/such"], "'no/such' does not exist"),
+        (["play", "FLOW"], "flow.keras: a flow alone does not say what data it is of: --data SOURCE"),
+        (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: expected a .keras file, found none"),
+        (["convert", "TRAINED", "-o", "."], "'--output': expected a file, found the folder ."),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: the flow knows no classes"),
+        (["train", "RECIPE", "--set", "mode.steps=3"], "--set: mode is not a table; did you mean 'model'?"),
+        (["train", "."], ".: expected a recipe file, found a folder"),
+        (["evaluate", "TRAINED", "--data", "no/such"], "flowkit: no/such: expected a file or folder, found none"),
+        (["train"], "Missing argument"),
+        (["trian"], "No such command 'trian'"),
+        (["train", "RECIPE", "--epoch", "3"], "No such option"),
+        (["sample", "no/such/run"], "no/such/run: expected the folder of a run"),
+        (["evaluate", "no/such/run"], "no/such/run: expected the folder of a run"),
+        (["sample", "glow/cifar10"], "`flowkit train glow/cifar10` makes one; trained already are glow/digits, "),
+        (["sample", "glow/fashion-mnits"], "found none; did you mean glow/fashion-mnist?"),
+        (["sample", "./glow/digits"], "found none; did you mean glow/digits, which comes with flowkit?"),
+        (["sample", "TRAINEDD"], "found none; did you mean TRAINED?"),
+        (["train", "RECIPE", "--out", "TRAINEDD", "--resume"], "did you mean TRAINED? Without --resume a new run b"),
+        (["diagnose", "TRAINED/flow.keras"], "a flow alone does not say what data it is of: --data SOURCE gives"),
+        (["diagnose", "TRAINED", "--rows", "1"], "Invalid value for '--rows'"),
+        (["compare", "TRAINED"], "expected two runs or more, received 1"),
+        (["compare", "TRAINED", "no/such/run"], "no/such/run: expected the folder of a run"),
+        (["info", "nfs"], "the nearest are nsf, naf, bnaf"),
+        (["info", "--cite"], "--cite: expected a NAME whose paper to cite"),
+        (["interpolate", "TRAINED", "no.png", "no.png"], "'no.png' does not exist"),
+        (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image, received a file that can't be read"),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "'linear', 'spherical', received"),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--steps", "1"], "Invalid value for '--steps'"),
+        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "11"], "--to-class: expected one of 0 (0), 1 (1)"),
+        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "1"], "expected another class than --from-class"),
+        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "3", "--amounts", "1,x"], "expected numbers with commas"),
+        (["manipulate", "TRAINED", "PICTURE", "--from-class", "1"], "Missing option '--to-class'"),
+        (["manipulate", "TRAINED", *FROM_1, "3"], "Missing argument"),
+        (["manipulate", "TRAINED", "no.png", *FROM_1, "3"], "'no.png' does not exist"),
+        (["sample", "TRAINED", "-n", "0"], "Invalid value"),
+        (["sample", "TRAINED", "--temperature", "-1"], "temperature: expected a number from 0 up"),
+        (["sample", "TRAINED", "--temperature", "warm"], "expected numbers with commas"),
+        (["sample", "TRAINED", "--temperature", "0.5,1"], "one for each of 1 levels, received 2"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "picture.png")
+    names = {
+        "RECIPE": recipe,
+        "TRAINED": str(trained),
+        "OUT": str(tmp_path / "out"),
+        "FLOW": str(trained / "flow.keras"),
+        "PICTURE": str(tmp_path / "picture.png"),
+    }
+    for name, path in names.items():
+        arguments = [argument.replace(name, path) for argument in arguments]
+        message = message.replace(name, path)
+    assert message in refused(capsys, *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert main([]) == 2
+    output = capsys.readouterr()
+    assert "Usage: flowkit" in output.out
+    assert output.err == ""
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"flowkit {flowkit.__version__}\n"
+
+
+def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    file = run / "flow.keras"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert "flow.keras: expected a .keras file, received one that is damaged" in refused(
+        capsys, "sample", run
+    )
+    with zipfile.ZipFile(trained / "flow.keras") as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"ActNorm", b"ActNorn"))
+    metrics = run / "metrics.json"
+    metrics.write_text(metrics.read_text().replace(flowkit.__version__, "0.0.9"))
+    line = refused(capsys, "evaluate", run)
+    assert "flow.keras cannot be loaded (Could not locate class 'ActNorn'): it is damaged, or from an" in line
+    assert f"(written with flowkit 0.0.9 and keras {keras.__version__}, here are" in line
+    assert len(line) < 400
+    with zipfile.ZipFile(trained / "flow.keras") as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            foreign = old.read(name).replace(b'"flowkit.bijectors.actnorm"', b'"mine"')
+            new.writestr(name, foreign.replace(b"ActNorm", b"ActNorn"))
+    line = refused(capsys, "sample", run)
+    assert (
+        "holds the class 'ActNorn' of 'mine', which is neither Keras's nor flowkit's: in Python, first"
+        in line
+    )
+    # The last of the members' heads says how that member is packed: in no way that there is.
+    packed = bytearray(file.read_bytes())
+    packed[packed.rindex(b"PK\1\2", 0, packed.index(b"metadata.json", packed.index(b"PK\1\2"))) + 10] = 77
+    file.write_bytes(packed)
+    assert "flow.keras cannot be loaded" in refused(capsys, "evaluate", run)
+    file.unlink()
+    assert "holds no flow.keras: training has not come to its end" in refused(capsys, "evaluate", run)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(trained, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    picture = tmp_path / "grid.png"
+    assert f"{picture}: no space is left on the disk" in refused(capsys, "sample", trained, "-o", picture)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_recipe_leaves_no_folder(recipe, tmp_path, capsys):
+    refused(capsys, "train", recipe, "--out", tmp_path / "out", "--data", "digitz")
+    refused(capsys, "train", recipe, "--out", tmp_path / "out", "--set", "model.levels=5")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):
+    before = (trained / "recipe.toml").read_bytes()
+    assert "holds a run already: say --resume" in refused(capsys, "train", recipe, "--out", trained)
+    assert (trained / "recipe.toml").read_bytes() == before
+    (tmp_path / "precious.txt").write_text("x")
+    assert "holds other files" in refused(capsys, "train", recipe, "--out", tmp_path)
+
+
+def test_what_a_killed_run_has_half_written_is_cleared_away(recipe, trained, tmp_path):
+    """Killed while the flow was written, and a run that was killed before it had a recipe."""
+    late, early = shutil.copytree(trained, tmp_path / "late"), tmp_path / "early"
+    early.mkdir()
+    (late / ".flow.keras.partial-abc.keras").touch()
+    (late / "samples" / ".epoch-002.png.partial-abc.png").touch()
+    (early / ".recipe.toml.partial-abc.toml").touch()
+    assert main(["train", recipe, "--out", str(late), "--resume"]) == 0
+    assert main(["train", recipe, "--out", str(early), "--epochs", "1"]) == 0
+    assert [path for run in (late, early) for path in run.rglob(".*")] == []
+
+
+def test_a_folder_that_another_process_trains_into_is_refused(recipe, trained, capsys):
+    with lock.held(trained):
+        line = refused(capsys, "train", recipe, "--out", trained, "--resume")
+    assert "is training into this folder" in line
+    assert (trained / "flow.keras").exists()
+
+
+def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained, capsys):
+    arguments = ["train", recipe, "--out", trained, "--resume"]
+    line = refused(capsys, *arguments, "--set", "training.batch_size=8", "--set", "model.width=9")
+    assert f"model.width is 9, but {trained} was trained with 8 (and training.batch_size)" in line
+    assert "training.epochs is 1, but" in refused(capsys, *arguments, "--epochs", "1")
+
+
+@pytest.mark.two_engines
+def test_mixed_precision_trains_and_leaves_the_session_as_it_was(recipe, tmp_path):
+    precision = "mixed_bfloat16"
+    settings = ["--epochs", "1", "--precision", precision]
+    assert main(["train", recipe, "--out", str(tmp_path / "out"), *settings]) == 0
+    assert keras.config.dtype_policy().name == "float32"
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["precision"] == precision
+    assert metrics["test_bits_per_dim"] < 6
+
+
+@pytest.mark.two_engines
+def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):
+    again = shutil.copytree(trained, tmp_path / "again")
+    assert main(["train", recipe, "--out", str(again), "--resume"]) == 0
+    before, after = (json.loads((run / "metrics.json").read_text()) for run in (trained, again))
+    assert before["test_bits_per_dim"] == after["test_bits_per_dim"]
+    assert (pixels(trained / "samples.png") == pixels(again / "samples.png")).all()
+
+
+def test_resume_of_a_run_whose_log_is_lost_leaves_its_numbers_out(recipe, trained, tmp_path, capsys):
+    for name, contents in (("lost", None), ("spoilt", "hello\n3\n")):
+        run = shutil.copytree(trained, tmp_path / name)
+        (run / "log.csv").unlink()
+        if contents is not None:
+            (run / "log.csv").write_text(contents)
+        assert main(["train", recipe, "--out", str(run), "--resume"]) == 0
+        assert "log.csv holds no epochs" in capsys.readouterr().err
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics["train_bits_per_dim"] is None
+        assert metrics["test_bits_per_dim"] < 6
+
+
+@pytest.mark.two_engines
+def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys):
+    longer = shutil.copytree(trained, tmp_path / "longer")
+    assert main(["train", recipe, "--out", str(longer), "--resume", "--epochs", "3"]) == 0
+    assert "going on from epoch 2" in capsys.readouterr().out
+    assert main(["train", recipe, "--out", str(tmp_path / "whole"), "--epochs", "3"]) == 0
+    runs = [json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("longer", "whole")]
+    assert runs[0]["test_bits_per_dim"] == runs[1]["test_bits_per_dim"]
+
+
+def test_cosine_schedule_of_another_length_is_said(recipe, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    arguments = ["train", recipe, "--out", out, "--set", "training.schedule=cosine"]
+    assert main([*arguments, "--epochs", "1"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--epochs", "2", "--resume"]) == 0
+    assert "note: the cosine schedule now ends at epoch 2 instead of 1" in capsys.readouterr().err
+
+
+@pytest.mark.two_engines
+def test_training_that_diverges_is_code_1_and_keeps_the_last_checkpoint(
+    recipe, tmp_path, capsys, monkeypatch
+):
+    ordinary = data.Batches.__getitem__
+
+    def poisoned(self, index):
+        (x,) = ordinary(self, index)
+        return (x.astype("float32") * (np.nan if self.epoch >= 2 else 1),)
+
+    monkeypatch.setattr(data.Batches, "__getitem__", poisoned)
+    out = tmp_path / "out"
+    settings = ["--epochs", "9", "--set", "training.patience=4"]
+    line = refused(capsys, "train", recipe, "--out", out, *settings, code=1)
+    assert "training stopped in epoch 3: the gradients of the last 4 steps were not finite" in line
+    assert json.loads(str(np.load(out / "checkpoint.npz")["meta"]))["epoch"] == 2
+
+
+def test_a_short_run_that_ends_in_nan_is_code_1(recipe, tmp_path, capsys):
+    """Shorter than the patience of the guard."""
+    settings = ["--epochs", "1", "--set", "training.learning_rate=1e30"]
+    line = refused(capsys, "train", recipe, "--out", tmp_path / "out", *settings, code=1)
+    assert "out has diverged: its test bits/dim is nan; train anew with a smaller learning rate" in line
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert metrics["test_bits_per_dim"] is None
+
+
+def test_without_samples_there_are_no_pictures(recipe, tmp_path):
+    settings = ["--epochs", "1", "--set", "sampling.count=0"]
+    assert main(["train", recipe, "--out", str(tmp_path / "out"), *settings]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*s*.png")) == ["loss.png"]
+    assert not (tmp_path / "out" / "samples").exists()
+
+
+@pytest.mark.parametrize("name", ["samples", "log.csv", "checkpoint.previous.npz", "link"])
+def test_a_run_with_something_else_in_a_files_place_is_refused_before_training(
+    name, recipe, trained, tmp_path, capsys
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+    if name == "link":
+        (run / "samples").rename(tmp_path / "elsewhere")
+        (run / "samples").symlink_to(tmp_path / "elsewhere")
+        name = "samples"
+    elif name == "samples":
+        shutil.rmtree(run / name)
+        (run / name).touch()
+    else:
+        (run / name).unlink()
+        (run / name).mkdir()
+    assert f"{name}: expected a f" in refused(
+        capsys, "train", recipe, "--out", run, "--resume", "--epochs", "3"
+    )
+
+
+@pytest.mark.two_engines
+def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
+    def interrupt(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.ProgressBar, "on_train_batch_end", interrupt)
+    assert "interrupted; --resume goes on" in refused(
+        capsys, "train", recipe, "--out", tmp_path / "out", code=130
+    )
+
+
+def test_a_refused_resume_changes_nothing(recipe, trained, tmp_path, capsys):
+    """On another engine, say, with more epochs: the run's own --resume would then be refused too."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    arrays, meta = checkpoint.read(run / "checkpoint.npz")
+    checkpoint.write(run / "checkpoint.npz", arrays, meta | {"engine": "abacus"}, keep=None)
+    (run / "samples" / ".epoch-003.png.partial-abc.png").touch()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for settings in (["--epochs", "12"], ["--set", "sampling.temperature=0.1"]):
+        refused(capsys, "train", recipe, "--out", run, "--resume", *settings)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_control_c_between_two_commands_is_none_of_the_second():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["--version"]) == 0
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert main(["info"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_failure_that_control_c_led_to_is_code_130(trained, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        with contextlib.suppress(KeyboardInterrupt):  # as a callback of XLA's does
+            signal.raise_signal(signal.SIGINT)
+        raise TypeError("'NoneType' object is not callable")
+
+    monkeypatch.setattr(flowkit.Flow, "sample", interrupted)
+    # A process of its own has Python's handler; in this one, what ran before may have left another.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert refused(capsys, "sample", trained, code=130) == "flowkit: interrupted\n"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_failure_of_the_checkpoint_that_sigterm_asked_for_is_told(recipe, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training.Resume, "fit", full)
+    assert "no space is left on the disk" in refused(capsys, "train", recipe, "--out", tmp_path / "out")
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setenv("FLOWKIT_DEBUG", "1")
+    assert main(["sample", "no/such/run"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        ([], 2, "train"),
+        (["train", "--help"], 0, "--epochs"),
+        (["train", "glow/digit"], 2, "nearest"),
+        (["train", "maf"], 2, "family"),
+    ],
+)
+def test_help_and_a_mistyped_recipe_load_no_engine(arguments, code, word):
+    program = (
+        f"import sys; from flowkit.app import main; code = main({arguments}); "
+        "sys.exit(100 * bool({'keras', 'torch', 'jax', 'tensorflow'} & sys.modules.keys()) + code)"
+    )
+    done = run_python(program)
+    assert done.returncode == code
+    assert word in done.stdout + done.stderr
+
+
+def test_families_are_known_before_an_engine_is():
+    assert set(_shipped.FAMILIES) == set(zoo.ARCHITECTURES)
+
+
+@pytest.mark.two_engines
+def test_backend_goes_before_the_environment():
+    """In a session set to another engine, --backend decides."""
+    other = next(engine for engine in ("jax", "torch", "tensorflow") if engine != engine.name)
+    code = (
+        "import sys; from flowkit.app.engine import use; "
+        f"use({engine.name!r}); import keras; print(keras.backend.backend())"
+    )
+    done = run_python(code, KERAS_BACKEND=other)
+    assert done.stdout.split() == [engine.name]
+
+
+@pytest.mark.two_engines
+def test_an_engine_that_is_not_there_is_one_line():
+    code = (
+        "import sys; import flowkit._engine as e; e.installed = lambda name: False; "
+        "from flowkit.app import main; sys.exit(main(['info', '--backend', 'torch']))"
+    )
+    done = run_python(code)
+    assert done.returncode == 2
+    assert done.stderr.startswith("flowkit: KERAS_BACKEND='torch', but torch is not installed.")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.two_engines
+def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "halves.py").write_text(
+        "from flowkit.bijectors import Elementwise\n"
+        "from keras import ops\n"
+        "class Wrong(Elementwise):\n"
+        "    def _forward(self, x):\n"
+        "        return 2 * x, ops.full_like(x, 0.7)\n"
+        "    def _inverse(self, z):\n"
+        "        return z / 2, ops.full_like(z, -0.7)\n"
+    )
+    assert main(["check", "halves:Wrong", "--backends", engine.name, "--examples", "2"]) == 1
+    table = capsys.readouterr().out
+    assert "broke 'log-det'" in table
+    assert "replay" in table
+    assert main(["check", "halves"]) == 2
+    assert "expected package.module:Name" in capsys.readouterr().err
+
+
+def test_preparations_that_take_long_are_told_while_they_last(recipe, tmp_path, monkeypatch, capsys):
+    said = []
+
+    @contextlib.contextmanager
+    def at_once(say):
+        say()
+        try:
+            yield
+        finally:
+            said.append(capsys.readouterr())
+
+    monkeypatch.setattr("flowkit.training.progress.Patience", at_once)
+    (lost := tmp_path / "lost.npy").write_text("no array")
+    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
+    (meanwhile,) = said
+    assert meanwhile.out == "reading the data and adapting the flow to them\n"
+    assert "lost.npy" in capsys.readouterr().err
+    monkeypatch.setattr("flowkit.distributed.is_main", lambda: False)
+    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
+    assert len(said) == 1

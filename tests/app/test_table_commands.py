@@ -1,0 +1,252 @@
+"""The commands on a table: one tiny run from a .csv file, and what is asked of it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowkit import recipes
+from flowkit.app import main
+
+pytestmark = pytest.mark.one_engine
+
+TINY = """\
+[model]
+name = "nsf"
+layers = 2
+hidden = [8]
+bins = 4
+
+[data]
+source = "table.csv"
+
+[training]
+epochs = 2
+batch_size = 32
+adapt_batch = 1_000
+
+[sampling]
+count = 50
+temperature = 1.0
+"""
+NAMES = ["offset", "small", "other"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "tiny.toml").write_text(TINY)
+    x = np.random.default_rng(0).normal([1e4, 0.0, 1.0], [1.0, 1e-3, 2.0], (200, 3))
+    text = "".join(",".join(repr(float(n)) for n in row) + "\n" for row in x)
+    (folder / "table.csv").write_text(",".join(NAMES) + "\n" + text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    assert train(folder) == 0
+    return folder / "run"
+
+
+def train(folder, *more, data="table.csv", out="run"):
+    return main(
+        ["train", str(folder / "tiny.toml"), "--data", str(folder / data), "--out", str(folder / out), *more]
+    )
+
+
+@pytest.mark.two_engines
+def test_a_run_leaves_pictures_and_numbers(trained):
+    for name in ("loss.png", "pairs.png", "quantiles.png"):
+        assert Image.open(trained / name).size > (100, 100)
+    assert not (trained / "samples.png").exists()
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert (metrics["train_rows"], metrics["test_rows"], metrics["columns"]) == (180, 20, 3)
+    assert np.isfinite(metrics["test_log_prob"])
+    # In the data's own units: the columns' scales are in it.
+    assert metrics["test_log_prob"] > -3 * 1.5 - np.log(1e-3 * 2.0) - 3
+
+
+@pytest.mark.two_engines
+def test_it_goes_on_to_more_epochs(trained, capsys):
+    assert train(trained.parent) != 0
+    assert "--resume" in capsys.readouterr().err
+    assert train(trained.parent, "--resume", "--epochs", "3") == 0
+    out = capsys.readouterr().out
+    assert "going on from epoch 2" in out
+    assert "rows/s" in out
+    assert "nats" in out
+    assert json.loads((trained / "metrics.json").read_text())["epochs"] == 3
+
+
+@pytest.mark.one_engine
+def test_it_does_not_go_on_with_another_table(folder, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    lines = (folder / "table.csv").read_text().splitlines(keepends=True)
+    table.write_text("".join(lines))
+    arguments = [str(folder / "tiny.toml"), "--data", str(table), "--out", str(tmp_path / "run"), "--epochs"]
+    assert main(["train", *arguments, "1"]) == 0
+    table.write_text("".join([*lines[:-1], "10001.0,0.001,2.0\n"]))
+    assert main(["train", *arguments, "2", "--resume"]) != 0
+    assert "was written in training on other data" in capsys.readouterr().err
+
+
+@pytest.mark.two_engines
+def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
+    assert main(["sample", str(trained), "-n", "7", "-o", str(tmp_path / "more.csv")]) == 0
+    rows = list(csv.reader((tmp_path / "more.csv").open()))
+    assert rows[0] == NAMES
+    assert np.array(rows[1:], float).shape == (7, 3)
+    assert main(["sample", str(trained), "-o", str(tmp_path / "more.png")]) != 0
+    assert "ends in .csv" in capsys.readouterr().err
+    assert main(["sample", str(trained), "--zoom", "3"]) != 0
+    assert "--zoom: expected a flow of images" in capsys.readouterr().err
+
+
+@pytest.mark.two_engines
+def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    assert "nats" in capsys.readouterr().out
+    np.save(tmp_path / "wide.npy", np.zeros((20, 4)))
+    for arguments, message in (
+        (
+            ["evaluate", str(trained), "--data", str(tmp_path / "wide.npy")],
+            f"has 4 columns, the flow was trained on 3 ({', '.join(NAMES)}): give a table of those",
+        ),
+        (["evaluate", str(trained), "--levels"], "--levels: the flow is one of tables"),
+        (
+            ["interpolate", str(trained), str(trained / "loss.png"), str(trained / "loss.png")],
+            "one of tables",
+        ),
+    ):
+        assert main(arguments) != 0
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.one_engine
+def test_of_another_file_all_rows_are_scored_and_of_the_same_data_those_to_test_with(
+    trained, folder, tmp_path, capsys
+):
+    def told(*arguments, run=trained):
+        assert main(["evaluate", str(run), *arguments]) == 0
+        return capsys.readouterr().out
+
+    lines = (folder / "table.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "moved.csv").write_text("".join(lines))
+    (tmp_path / "other.csv").write_text("".join(lines[:51]))
+    (tmp_path / "one.csv").write_text("".join(lines[:2]))
+    x = np.loadtxt(lines, delimiter=",", skiprows=1)
+    np.savez(tmp_path / "split.npz", train=x, test=x[:7])
+    mine = told()
+    assert mine.startswith("test log-likelihood")
+    assert "20 rows" in mine
+    assert told("--data", str(tmp_path / "moved.csv")).split("(")[0] == mine.split("(")[0]
+    for name, rows in (("other.csv", 50), ("one.csv", 1), ("split.npz", 7)):
+        other = told("--data", str(tmp_path / name))
+        assert other.startswith("log-likelihood")
+        assert f"{name}, {rows} rows)" in other
+    flow = trained / "flow.keras"
+    assert "50 rows)" in told("--data", str(tmp_path / "other.csv"), run=flow)
+    assert main(["evaluate", str(flow)]) != 0
+    assert "a flow alone does not say what data it is of" in capsys.readouterr().err
+
+
+@pytest.mark.one_engine
+def test_columns_that_are_positive_in_the_data_alone_are_told(folder, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = np.stack(
+        [rng.normal(size=200), rng.gamma(0.3, size=200) + 1e-9, rng.normal(50.0, 1.0, size=200)], axis=1
+    )
+    np.savetxt(tmp_path / "table.csv", x, delimiter=",", header="free,wait,far", comments="")
+    arguments = [
+        "--data",
+        str(tmp_path / "table.csv"),
+        "--set",
+        "sampling.count=500",
+        "--set",
+        "training.epochs=1",
+    ]
+    assert main(["train", str(folder / "tiny.toml"), *arguments, "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().err
+    assert "all data are above 0 in column 'wait'" in told
+    assert "samples are not: --set 'model.domains={wait = \"positive\"}' keeps them there" in told
+    asked = ["--set", 'model.domains={wait = "positive"}']
+    assert (
+        main(["train", str(folder / "tiny.toml"), *arguments, *asked, "--out", str(tmp_path / "again")]) == 0
+    )
+    assert "above 0" not in capsys.readouterr().err
+    wrong = ["--set", 'model.domains={weight = "positive"}', "--out", str(tmp_path / "none")]
+    assert main(["train", str(folder / "tiny.toml"), *arguments, *wrong]) == 2
+    assert "expected columns among 'free', 'wait', 'far', received 'weight'" in capsys.readouterr().err
+    (tmp_path / "table.csv").unlink()
+    assert main(["info", str(tmp_path / "again" / "recipe.toml")]) == 0
+
+
+def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_path):
+    x = np.random.default_rng(0).normal([0.0, 20.0, 50.0], [1.0, 3.0, 1.0], (200, 3)) % [1e9, 24, 1e9]
+    np.savetxt(tmp_path / "table.csv", x, delimiter=",", header="free,hour,far", comments="")
+    domains = '["real", ["circular", 0, 24], "real"]'
+    options = ["training.epochs=1", "sampling.count=300", f"model.domains={domains}"]
+    settings = [part for option in options for part in ("--set", option)]
+    run = tmp_path / "run"
+    given = ["train", str(folder / "tiny.toml"), "--data", str(tmp_path / "table.csv"), *settings]
+    assert main([*given, "--out", str(run)]) == 0
+    assert f"domains = {domains}" in (run / "recipe.toml").read_text("utf-8")
+    assert main(["sample", str(run), "-n", "300", "-o", str(tmp_path / "drawn.csv")]) == 0
+    hours = np.loadtxt(tmp_path / "drawn.csv", delimiter=",", skiprows=1)[:, 1]
+    assert 0 <= hours.min() < 6 < 18 < hours.max() < 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "digits"], "expected a table for nsf, received images"),
+        (["--set", "data.size=8"], "data.size: expected none for nsf, which takes tables, received 8"),
+        (
+            ["--set", "training.batch_size=500"],
+            "expected at most the number of rows to train on, which is 180",
+        ),
+        (["--set", "model.features=3"], "model.features is not a key"),
+        (["--set", "model.base=3"], "model.base is not a key"),
+    ],
+)
+def test_what_does_not_go_together(folder, tmp_path, capsys, arguments, message):
+    recipe = [str(folder / "tiny.toml"), "--data", str(folder / "table.csv"), "--out", str(tmp_path / "run")]
+    assert main(["train", *recipe, *arguments]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_columns_of_whole_numbers_are_named(folder, tmp_path, capsys):
+    x = np.random.default_rng(0).integers(0, 9, (100, 2))
+    (tmp_path / "whole.csv").write_text("age,sex\n" + "".join(f"{a + 0.5},{b}\n" for a, b in x))
+    arguments = ["--data", str(tmp_path / "whole.csv"), "--out", str(tmp_path / "run")]
+    assert main(["train", str(folder / "tiny.toml"), *arguments]) != 0
+    assert "whole numbers in column 'sex': add noise" in capsys.readouterr().err
+
+
+def test_the_recipe_of_magic_is_one_of_tables():
+    recipe = recipes.read_recipe("nsf/magic")
+    assert recipes.of_tables(recipe)
+    assert not recipes.of_tables(recipes.read_recipe("glow/digits"))
+    assert recipes.parse_recipe(recipes.dumps(recipe)) == recipe
+
+
+def test_rows_that_cannot_be_scored_are_found_before_training(folder, tmp_path, capsys):
+    lines = (folder / "table.csv").read_text().splitlines()
+    for bad in (7, 150):
+        spoilt = list(lines)
+        spoilt[bad] = "nan," + spoilt[bad].split(",", 1)[1]
+        (tmp_path / "bad.csv").write_text("\n".join(spoilt) + "\n")
+        arguments = ["train", str(folder / "tiny.toml"), "--data", str(tmp_path / "bad.csv")]
+        assert main([*arguments, "--out", str(tmp_path / "run")]) != 0
+        assert f"received nan in column 'offset' of row {bad - 1}" in capsys.readouterr().err
+
+
+def test_other_orders_of_columns_are_put_right(folder, trained, tmp_path, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    expected = capsys.readouterr().out.split("nats")[0]
+    rows = list(csv.reader((folder / "table.csv").open()))
+    (tmp_path / "turned.csv").write_text("".join(",".join(row[::-1]) + "\n" for row in rows))
+    assert main(["evaluate", str(trained), "--data", str(tmp_path / "turned.csv")]) == 0
+    assert capsys.readouterr().out.split("nats")[0] == expected
