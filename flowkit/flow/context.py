@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns, is_frame
@@ -60,8 +61,8 @@ def check_embedding(embedding: Any, bijector: Any, base: Any) -> None:
             f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
             "ones that read no context. Give a network context='required', or leave the embedding out."
         )
-    inside = {id(layer) for part in (bijector, base) if part is not None for layer in part._flatten_layers()}
-    if any(id(layer) in inside for layer in embedding._flatten_layers()):
+    inside = {id(layer) for part in (bijector, base) if part is not None for layer in layers_inside(part)}
+    if any(id(layer) in inside for layer in layers_inside(embedding)):
         raise ValueError(
             f"'{embedding.name}' shares a layer with the bijector or the base: expected layers of its own, since a "
             "saved flow could not be loaded."

@@ -3,20 +3,19 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import keras
 import numpy as np
 
-from flowkit.contract import ContractError, FlowLayer
-from flowkit.contract.arguments import shown
+from flowkit.contract import FlowLayer
 from flowkit.contract.building import build_for
 from flowkit.contract.noise import given
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision, warn_of_other_precision
-from flowkit.contract.saving import built_late, refuse_late, refuse_shared
+from flowkit.contract.saving import built_late, refuse_late
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
@@ -26,8 +25,7 @@ from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, saving, scoring
-from flowkit.flow.batches import map_leaves
-from flowkit.flow.noise import check_dequantizer, varies
+from flowkit.flow.noise import varies
 from flowkit.flow.round_trip import look_at, one_check, relative_error
 from flowkit.flow.training import Trained, locked
 
@@ -36,9 +34,9 @@ from flowkit.flow.training import Trained, locked
 class Flow(Trained):
     """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
 
-    A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of
-    -log_prob, or another objective of `flowkit.objectives`. Called on data (or `{"x": ..., "context": ...}`) it
-    returns log_prob as a tensor that carries gradients; its methods, but for `draw`, return numpy arrays and keep none.
+    A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of -log_prob, or
+    another objective. Called on data (or `{"x": ..., "context": ...}`) it returns log_prob as a tensor with gradients;
+    its methods, but for `draw`, return numpy arrays.
 
     - `base`: the density of the latents; None is the standard normal.
     - `embedding`: a Keras layer or model that reads the context, once for each call; what it answers is the context
@@ -46,10 +44,9 @@ class Flow(Trained):
     - `dequantize`: a `flowkit.data.Dequantize`, or a surjection with its methods, if the data are whole values such as
       uint8 images; log_prob is then a lower bound of the log-probability of the image as stored.
 
-    Data may be a pandas or polars DataFrame. The flow keeps the names of the columns of the first that `fit` or `adapt`
-    is given, in `columns`, and a file keeps them too: columns in another order are put right, other columns
-    refused, and samples are such a frame. `flow.columns = None` turns it back to arrays. A context may be a frame as
-    well, whose columns are `context_columns`.
+    Data may be a pandas or polars DataFrame. The flow, and its file, keep the names of its columns in `columns`: columns
+    in another order are put right, other columns refused, and samples are such a frame. `flow.columns = None` turns it
+    back to arrays. A context may be a frame as well, whose columns are `context_columns`.
 
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
@@ -69,17 +66,7 @@ class Flow(Trained):
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(bijector, FlowLayer):
-            raise TypeError(f"Flow expects a bijector, received {bijector!r}.{_instead(bijector)}")
-        if base is not None and not isinstance(base, keras.Layer):
-            raise TypeError(
-                f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
-            )
-        check_dequantizer(dequantize)
-        refuse_shared(bijector)
-        contexts.refuse_other_classes(bijector, base)
-        prepare.refuse_other_domain(bijector, base)
-        contexts.check_embedding(embedding, bijector, base)
+        prepare.check_parts(bijector, base, embedding, dequantize)
         super().__init__(dtype=full_precision(dtype), **kwargs)
         note_model()
         if dtype is not None:
@@ -289,12 +276,10 @@ class Flow(Trained):
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`.
 
-        `spread=True` shares the work in a group of processes (`flowkit.distributed`), and changes nothing without one.
-        All of them call it with the same arguments, at the same time; each decodes its part of the rows, and all get
-        all rows. They are those of one process but for rounding, since networks round by how many rows they are given.
-        Without a seed all draw from the main process's. Each looks at what `check` says: "raise" takes as long as
-        without `spread`. Raises ValueError, in all, if they do not come with the same. Whatever else one of them
-        raises, for a refused argument or in decoding, is a `flowkit.distributed.ProcessFailed` in the others.
+        `spread=True` shares the work in a group of processes (`flowkit.distributed`). All of them call it with the same
+        arguments; each decodes its part of the rows, and all receive all rows: those of one process, but for rounding.
+        Without a seed all draw from the main process's; `check` is done in each. Raises ValueError, in all, if their
+        arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others.
         """
         with failing_together() if spread else contextlib.nullcontext():
             one_check(check)
@@ -311,8 +296,7 @@ class Flow(Trained):
         batch_size: int | None = None,
         check: str | bool = "warn",
     ) -> tuple[Any, np.ndarray]:
-        """Return (samples, log_prob(samples)), the second of shape (n,) or (n, b): the density is the model's own,
-        whatever the temperature."""
+        """Return (samples, log_prob(samples)), the second (n,) or (n, b): the model's own, whatever the temperature."""
         one_check(check)
         return sampling.sample_and_score(self, n, context, temperature, seed, batch_size, check)
 
@@ -377,65 +361,6 @@ class Flow(Trained):
         """
         x, context = self._prepare(x, context, batch_size)
         return relative_error(self, x, context, batch_size)
-
-    # What other rooms build their own answers from
-
-    def _event(self):
-        """Return the shape of an event. Raises ContractError for a flow that is not built."""
-        if self.event_shape is None:
-            raise ContractError(
-                "event shape",
-                self,
-                expected="to know the size of the data",
-                received="a call before any data",
-                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
-            )
-        return self.event_shape
-
-    def _run(self, function, *args):
-        """Return `function` of arrays, without gradients, compiled if the engine does.
-
-        A bound method is the same each time, so that it is compiled once; a closure is not.
-        """
-        return self._compiled_function(function)(*(map_leaves(engine.as_input, a) for a in args))
-
-    @functools.cached_property
-    def _compiled_function(self) -> Callable[..., Any]:
-        return functools.lru_cache(maxsize=32)(lambda function: engine.compile_inference(function, self))
-
-    def _check(self, x, context):
-        return prepare.checked(self, x, context)
-
-    def _scored(self, *args, **kwargs):
-        return scoring.scored(self, *args, **kwargs)
-
-    def _shared(self, score, x, context):
-        return scoring.shared(self, score, x, context)
-
-    @locked
-    def _score_in_a_group(self, x, context=None, samples=1):
-        return scoring.score_in_a_group(self, x, context, samples)
-
-    def _latents(self, count, context, temperature, seed):
-        return sampling.latents(self, count, context, temperature, seed)
-
-    def _drawn_with_score(self, rows, seen):
-        return sampling.drawn_with_score(self, rows, seen)
-
-    def _as_array(self, x):
-        return prepare.as_array(self, x)
-
-    def _prepare(self, x, context, batch_size=None):
-        """Return checked data, and what the parts receive of their context, for a flow that is built and adapted."""
-        x, context = prepare.checked(self, x, context, lazily=True)
-        prepare.build_on(self, x, context)
-        prepare.check_adapted(self)
-        return x, contexts.embedded(self, context, batch_size)
-
-    def _ready(self, context, batch_size=None, rows=None):
-        """Return what the parts receive of a context, which is checked and may have to have so many rows."""
-        prepare.check_adapted(self)
-        return contexts.embedded(self, contexts.check_context(self, context, rows), batch_size)
 
     # Files
 
@@ -541,22 +466,17 @@ class Flow(Trained):
     ) -> float:
         """Write one of the flow's functions to `path`, for any batch size, with its weights as constants.
 
-        - `what`: "decode", x = f^-1(z); "encode", z = f(x); "log_prob", log p(x) in nats; or "encode_and_log_prob",
-          both of x at once.
+        - `what`: "decode", x = f^-1(z); "encode", z = f(x); "log_prob", log p(x) in nats; or "encode_and_log_prob".
         - `format`: "onnx", "openvino" (.xml, with its .bin), "torch" (.pt2), "saved_model" (a folder) or "litert"
-          (.tflite). docs/export.md says which engine writes which.
+          (.tflite). docs/export.md says which engine writes which, and what x is for a flow with `dequantize`.
         - `context`: of a conditional flow a few rows to compare on; the file takes the context as its second input.
 
-        Of a flow with `dequantize` x are its continuous values, (stored value + u) / levels - 1/2: u = 1/2 gives what
-        `flow.encode` gives, u from [0, 1) one draw of the bound that `flow.log_prob` is.
+        The file is run on 1, 3 and 64 draws of the flow before it is put at `path`. Returns the largest difference
+        from the flow, as a part of the size of the answer.
 
-        Before the file is put at `path` it is run, by what runs that format elsewhere, on 1, 3 and 64 draws of the
-        flow. Returns the largest difference from the flow, as a part of the size of the answer.
-
-        Raises ValueError for what cannot be written here, ImportError for packages that are missing (it says which),
-        and ContractError for a flow that is not built or draws noise on that way, and if the file differs by more
-        than 1e-5, or than the flow's own answer changes if its input is rounded once (the most of eight ways to round
-        it): nothing is written then.
+        Raises ValueError for what cannot be written here, ImportError for packages that are missing, and
+        ContractError for a flow that is not built or draws noise on that way, and if the file differs by more than
+        1e-5, or than the flow's own answer changes if its input is rounded once: nothing is written then.
         """
         from flowkit.flow.export import export  # for the few calls that need it: it takes a moment
 
@@ -579,12 +499,3 @@ class Flow(Trained):
         from flowkit.flow.summary import show  # for the few calls that need it: it takes a moment
 
         show(self, line_length, print_fn, expand_nested)
-
-
-def _instead(received):
-    """Return what to write in place of something that is no bijector."""
-    if isinstance(received, list | tuple):
-        return " Make one of several: flowkit.bijectors.Chain([...])."
-    if isinstance(received, type) and issubclass(received, FlowLayer):
-        return f" Call the class: {received.__name__}(...)."
-    return ""

@@ -13,9 +13,10 @@ from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
 from flowkit.flow.flow import Flow
+from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
 from flowkit.flow.prepare import unpack
 from flowkit.flow.scoring import scored
-from flowkit.flow.training import MeanOfCounted, locked, mean, what_counts
+from flowkit.flow.training import locked
 from flowkit.objectives import MaximumLikelihood
 
 

@@ -11,21 +11,63 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.bijectors import Elementwise
-from flowkit.contract import Domain
+from flowkit.contract import Domain, FlowLayer
 from flowkit.contract.adaptation import refuse_unadapted
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.saving import refuse_shared
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count
-from flowkit.flow.context import check_context, context_kind, refuse_unread
+from flowkit.flow.context import (
+    check_context,
+    check_embedding,
+    context_kind,
+    refuse_other_classes,
+    refuse_unread,
+)
 from flowkit.flow.in_a_group import check_division
+from flowkit.flow.noise import check_dequantizer
 
 _REAL = (int, float, np.integer, np.floating, np.bool_)
 _FEW = 1000  # rows that show whether a column is of whole numbers
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
+
+# Parts
+
+
+def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
+    """Raise TypeError or ValueError for parts of which no flow can be made."""
+    if not isinstance(bijector, FlowLayer):
+        raise TypeError(f"Flow expects a bijector, received {bijector!r}.{_instead(bijector)}")
+    if base is not None and not isinstance(base, keras.Layer):
+        raise TypeError(
+            f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
+        )
+    check_dequantizer(dequantize)
+    refuse_shared(bijector)
+    refuse_other_classes(bijector, base)
+    check_embedding(embedding, bijector, base)
+    codomain = bijector.spec.codomain
+    if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
+        raise ValueError(
+            f"Flow expects a bijector onto the numbers that its base draws, {Domain.REAL}, received one onto "
+            f"{codomain}. A bijector goes from data to latents: turn it round, with Inverse, or give a base such as "
+            "Uniform(0.0, 1.0)."
+        )
+
+
+def _instead(received):
+    """Return what to write in place of something that is no bijector."""
+    if isinstance(received, list | tuple):
+        return " Make one of several: flowkit.bijectors.Chain([...])."
+    if isinstance(received, type) and issubclass(received, FlowLayer):
+        return f" Call the class: {received.__name__}(...)."
+    return ""
+
 
 # Inputs as Keras passes them
 
@@ -78,7 +120,7 @@ def checked(flow: Any, x: Any, context: Any, *, lazily: bool = False) -> tuple[A
 
 def rows_asked_for(flow: Any) -> int:
     """Return how many rows the parts of a flow ask to adapt to; 0 if a batch will do."""
-    return max(getattr(layer, "rows_to_adapt", 0) for layer in flow._flatten_layers())
+    return max(getattr(layer, "rows_to_adapt", 0) for layer in layers_inside(flow))
 
 
 def check_adapted(flow: Any) -> None:
@@ -155,17 +197,6 @@ def _finite(x, names):
             "drop or repair those rows."
         )
     return x
-
-
-def refuse_other_domain(bijector: Any, base: Any) -> None:
-    """Raise ValueError if a base of all real numbers would draw latents that a bijector does not give."""
-    codomain = bijector.spec.codomain
-    if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
-        raise ValueError(
-            f"Flow expects a bijector onto the numbers that its base draws, {Domain.REAL}, received one onto "
-            f"{codomain}. A bijector goes from data to latents: turn it round, with Inverse, or give a base such as "
-            "Uniform(0.0, 1.0)."
-        )
 
 
 def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 import flowkit
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
@@ -106,7 +107,7 @@ def _renumbered(item, numbers):
 
 def refuse_late_weights(flow: Any) -> None:
     """Raise ValueError if layers of the base got weights after it was built: a file would lose them."""
-    weighty = {layer.name for layer in flow.base._flatten_layers() if layer.variables}
+    weighty = {layer.name for layer in layers_inside(flow.base) if layer.variables}
     refuse_late(flow.base, flow._late & weighty)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, cast
 import keras
 from keras import ops
 
-from flowkit.contract import FlowLayer
+from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import drawn, given
@@ -20,18 +20,23 @@ from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.batch_order import Batches
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
-from flowkit.flow import adapting, prepare
+from flowkit.flow import adapting, prepare, sampling, scoring
+from flowkit.flow import context as contexts
 from flowkit.flow.batches import map_leaves
-from flowkit.flow.before_training import check_training, refuse_class_weight, with_first
+from flowkit.flow.before_training import (
+    OF_TARGETS,
+    check_training,
+    refuse_class_weight,
+    refuse_other_losses,
+    with_first,
+)
 from flowkit.flow.in_a_group import check_division, check_same, together
+from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
 from flowkit.flow.noise import refuse_varying, varies
 from flowkit.flow.sampling import drawn_with_score
 from flowkit.flow.saving import restored_objective, stored_objective
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.objectives.objective import expect_shape
-
-# What Keras's `compile` takes for models whose loss compares predictions with targets.
-_OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -71,28 +76,13 @@ class Trained(keras.Model):
         Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
         train.
         """
-        self._refuse_other_losses({"loss": loss, **options})
+        refuse_other_losses(self, {"loss": loss, **options})
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
         if objective.needs_data and not _is_likelihood(objective):
             refuse_varying(self.dequantize, type(objective).__name__)
         super().compile(optimizer, **options)
         self.objective = objective
-
-    def _refuse_other_losses(self, given):
-        for name in _OF_TARGETS:
-            if given.get(name) is None or (name == "loss" and isinstance(given[name], Objective)):
-                continue
-            if name == "loss":
-                made = ": it is a class, to be called" if isinstance(given[name], type) else ""
-                raise ValueError(
-                    f"{type(self).__name__}.compile expects an objective as loss=, such as MaximumLikelihood() (the "
-                    f"default), ReverseKL(log_density) or FlowMatching(), received {given[name]!r}{made}."
-                )
-            raise ValueError(
-                f"{type(self).__name__}.compile expects no {name}=, received {given[name]!r}: a flow reports nll and "
-                f"bits_per_dim. Leave {name} out."
-            )
 
     @locked
     def adapt(self, x: Any = None, context: Any = None, *, again: bool = True) -> Self:
@@ -277,6 +267,65 @@ class Trained(keras.Model):
             with self.lock:
                 engine.settle(self)
 
+    # What other rooms build their own answers from
+
+    def _event(self):
+        """Return the shape of an event. Raises ContractError for a flow that is not built."""
+        if self.event_shape is None:
+            raise ContractError(
+                "event shape",
+                self,
+                expected="to know the size of the data",
+                received="a call before any data",
+                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
+            )
+        return self.event_shape
+
+    def _run(self, function, *args):
+        """Return `function` of arrays, without gradients, compiled if the engine does.
+
+        A bound method is the same each time, so that it is compiled once; a closure is not.
+        """
+        return self._compiled_function(function)(*(map_leaves(engine.as_input, a) for a in args))
+
+    @functools.cached_property
+    def _compiled_function(self) -> Callable[..., Any]:
+        return functools.lru_cache(maxsize=32)(lambda function: engine.compile_inference(function, self))
+
+    def _check(self, x, context):
+        return prepare.checked(self, x, context)
+
+    def _scored(self, *args, **kwargs):
+        return scoring.scored(self, *args, **kwargs)
+
+    def _shared(self, score, x, context):
+        return scoring.shared(self, score, x, context)
+
+    @locked
+    def _score_in_a_group(self, x, context=None, samples=1):
+        return scoring.score_in_a_group(self, x, context, samples)
+
+    def _latents(self, count, context, temperature, seed):
+        return sampling.latents(self, count, context, temperature, seed)
+
+    def _drawn_with_score(self, rows, seen):
+        return sampling.drawn_with_score(self, rows, seen)
+
+    def _as_array(self, x):
+        return prepare.as_array(self, x)
+
+    def _prepare(self, x, context, batch_size=None):
+        """Return checked data, and what the parts receive of their context, for a flow that is built and adapted."""
+        x, context = prepare.checked(self, x, context, lazily=True)
+        prepare.build_on(self, x, context)
+        prepare.check_adapted(self)
+        return x, contexts.embedded(self, context, batch_size)
+
+    def _ready(self, context, batch_size=None, rows=None):
+        """Return what the parts receive of a context, which is checked and may have to have so many rows."""
+        prepare.check_adapted(self)
+        return contexts.embedded(self, contexts.check_context(self, context, rows), batch_size)
+
     # What Keras's steps call
 
     def stateless_call(
@@ -434,7 +483,7 @@ class Trained(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""
         # Losses and metrics of Keras's were ignored before they were refused.
-        kept = {key: value for key, value in config.items() if key not in (*_OF_TARGETS, "objective")}
+        kept = {key: value for key, value in config.items() if key not in (*OF_TARGETS, "objective")}
         self.compile(**keras.saving.deserialize_keras_object(kept))
         self.objective = restored_objective(config)
         if self.built and self.optimizer is not None:
@@ -443,26 +492,3 @@ class Trained(keras.Model):
 
 def _is_likelihood(objective):
     return type(objective).__call__ is MaximumLikelihood.__call__
-
-
-class MeanOfCounted(keras.metrics.Mean):
-    """Keras's `Mean`, but NaN if nothing counted: Keras gives 0, which would be a good loss."""
-
-    def result(self) -> Any:
-        return self.total.value / self.count.value
-
-
-def mean(losses: Any) -> Any:
-    """Return the mean loss; 0 for an empty batch, as in Keras: NaN would reach all weights."""
-    if losses.shape[0]:
-        return ops.mean(losses)
-    return ops.sum(losses) / ops.maximum(ops.cast(ops.shape(losses)[0], losses.dtype), 1)
-
-
-def what_counts(flow: Any, values: Any, sample_weight: Any) -> tuple[Any, Any]:
-    """Return which of the values (batch,) count in a mean, and with what weight."""
-    # A training step that is not finite does not count if it is not taken (flowkit.training.guard).
-    skips = getattr(getattr(flow, "optimizer", None), "skips_what_is_not_finite", False)
-    counts = ops.isfinite(values) if skips and not flow._scoring else ops.ones_like(values, dtype="bool")
-    weight = ops.cast(counts, values.dtype)
-    return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)

@@ -41,7 +41,7 @@ class Meanwhile(keras.callbacks.Callback):
 
     def __init__(self, call):
         super().__init__()
-        self.call, self.pool, self.asked, self.ended = call, ThreadPoolExecutor(1), [], []
+        self.call, self.pool, self.asked, self.ended = call, ThreadPoolExecutor(4), [], []
 
     def on_train_batch_end(self, batch, logs=None):
         started = threading.Event()
