@@ -44,9 +44,9 @@ class Flow(Trained):
     - `dequantize`: a `flowkit.data.Dequantize`, or a surjection with its methods, if the data are whole values such as
       uint8 images; log_prob is then a lower bound of the log-probability of the image as stored.
 
-    Data may be a pandas or polars DataFrame. The flow, and its file, keep the names of its columns in `columns`: columns
-    in another order are put right, other columns refused, and samples are such a frame. `flow.columns = None` turns it
-    back to arrays. A context may be a frame as well, whose columns are `context_columns`.
+    Data may be a pandas or polars DataFrame. The flow and its file keep its column names in `columns`: columns in
+    another order are sorted, other columns refused, and samples are such a frame; `columns = None` turns it back to
+    arrays. A context may be a frame as well, whose columns are `context_columns`.
 
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
@@ -472,9 +472,7 @@ class Flow(Trained):
         - `context`: of a conditional flow a few rows to compare on; the file takes the context as its second input.
 
         The file is run on 1, 3 and 64 draws of the flow before it is put at `path`. Returns the largest difference
-        from the flow, as a part of the size of the answer.
-
-        Raises ValueError for what cannot be written here, ImportError for packages that are missing, and
+        from the flow, as a part of the size of the answer. Raises ValueError for what cannot be written here, ImportError for packages that are missing, and
         ContractError for a flow that is not built or draws noise on that way, and if the file differs by more than
         1e-5, or than the flow's own answer changes if its input is rounded once: nothing is written then.
         """
@@ -487,8 +485,8 @@ class Flow(Trained):
     ) -> None:
         """Print the flow's parts in their order: level, latents, weights, log-det, and what training keeps of them.
 
-        Of alike blocks the first stands for all, `8 x`, unless `expand_nested`. `print_fn` receives the text in place
-        of the terminal; `line_length` is in characters.
+        One row stands for alike blocks, `8 x`, unless `expand_nested`. `print_fn` receives the text; `line_length` is
+        in characters.
 
         >>> from flowkit.bijectors import Scale
         >>> flow = Flow(Scale(0.5))
