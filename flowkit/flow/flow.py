@@ -472,9 +472,10 @@ class Flow(Trained):
         - `context`: of a conditional flow a few rows to compare on; the file takes the context as its second input.
 
         The file is run on 1, 3 and 64 draws of the flow before it is put at `path`. Returns the largest difference
-        from the flow, as a part of the size of the answer. Raises ValueError for what cannot be written here, ImportError for packages that are missing, and
-        ContractError for a flow that is not built or draws noise on that way, and if the file differs by more than
-        1e-5, or than the flow's own answer changes if its input is rounded once: nothing is written then.
+        from the flow, as a part of the size of the answer. Raises ValueError for what cannot be written here,
+        ImportError for packages that are missing, and ContractError for a flow that is not built or draws noise on
+        that way, and if the file differs by more than 1e-5, or than the flow's own answer changes if its input is
+        rounded once: nothing is written then.
         """
         from flowkit.flow.export import export  # for the few calls that need it: it takes a moment
 
