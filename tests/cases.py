@@ -310,6 +310,13 @@ COMPOSED = [
         ),
         VECTOR,
     ),
+    Case("Repeat(glow step)", lambda: fb.Repeat(fb.Chain(glow_step()), 2), ((2, 3, 2),)),
+    Case(
+        "Repeat(reversible)",
+        lambda: fb.Repeat(coupling(lambda: MLP([6], context="required"))(), 2, backprop="reversible"),
+        VECTOR,
+    ),
+    Case("Inverse(Repeat)", lambda: fb.Inverse(fb.Repeat(fb.Autoregressive(MADE([6])), 2)), VECTOR),
     Case("Inverse(Chain)", lambda: fb.Inverse(fb.Chain([fb.Scale(0.5), fb.Exp()])), VECTOR),
     Case("MultiScale(bare)", multiscale(steps=False), SMALL),
     Case("MultiScale(priors)", multiscale(steps=False, prior=True), SMALL),

@@ -15,6 +15,7 @@ from flowkit.data.image_file import read_image, stack_images
 from flowkit.data.validate import validate_labels
 
 _PREFIXES = {"train": ("train",), "test": ("test", "validation")}  # of the files of a split
+_PLACES = (".", "data", "plain_text")  # of the files in a data set
 _LABELS = ("label", "labels", "fine_label")
 
 
@@ -37,8 +38,8 @@ def read_table(path: Path, max_bytes: int) -> tuple[np.ndarray, tuple[str | int,
 
 
 def find_parquet(folder: Path, split: str) -> list[Path]:
-    """Return the parquet files of one split below `folder`, named as on Hugging Face; [] if there are none."""
-    files = sorted(folder.rglob("*.parquet"))
+    """Return the parquet files of one split in `folder`, named as on Hugging Face; [] if there are none."""
+    files = sorted(path for place in _PLACES for path in (folder / place).glob("*.parquet"))
     for prefix in _PREFIXES[split]:
         if found := [path for path in files if path.name.startswith(prefix)]:
             return found
