@@ -142,7 +142,8 @@ class MultiScale(FlatLatents):
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
                 f"{len(self.scales)} scales and {len(self.priors)} priors."
             )
-        self.spec = compose_scales(self, self.scales, [p for p in (*self.priors, top_prior) if p is not None])
+        priors = [p for p in (*self.priors, top_prior) if p is not None]
+        self.spec = compose_scales(self, self.scales, priors, bounded=self.min_scale > 0)
 
     @property
     def num_classes(self) -> int | None:
