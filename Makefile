@@ -1,5 +1,5 @@
 # Two commands matter: `make glow` trains and draws, `make test` checks everything.
-# Needed beforehand: Python 3.11 to 3.13 and make. All else goes into .venv* folders beside this file.
+# They need Python 3.11 to 3.13 and make. Everything else is installed into .venv* folders beside this file.
 
 BACKEND ?= $(or $(KERAS_BACKEND),jax)
 RECIPE  ?= glow/fashion-mnist
@@ -15,7 +15,7 @@ ifneq ($(filter glow,$(MAKECMDGOALS)),)
   endif
 endif
 
-# The default engine has the plain names; the others sit beside it.
+# The default backend has the plain names; the others get a suffix.
 SUFFIX := $(if $(filter-out jax,$(BACKEND)),-$(BACKEND))
 VENV   := .venv$(SUFFIX)
 RUN    ?= runs/$(subst /,-,$(basename $(RECIPE)))$(SUFFIX)
@@ -29,29 +29,28 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: help glow test lint types doctest test-jax test-torch test-tensorflow test-keras check $(CHECKS) bench docs lock clean
 
 help:
-	@echo "make glow                  train Glow on the images that flowkit carries, with JAX; draws $(RUN)/samples.png"
+	@echo "make glow                  train Glow on the embedded images with JAX; writes $(RUN)/samples.png"
 	@echo "make glow BACKEND=torch    the same on PyTorch (or BACKEND=tensorflow)"
-	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    other values (RECIPE=... another recipe)"
-	@echo "make test                  lint, types, doctests, every test on PyTorch, on JAX what depends on the engine, each"
-	@echo "                           layer once, the core of that on TensorFlow, what depends on Keras most on the oldest Keras"
-	@echo "make test-jax PYTEST='-x tests/bijectors'    a part of it: lint types doctest test-jax test-torch test-tensorflow test-keras"
-	@echo "make test-keras KERAS='--pre keras-nightly'      the same with any other Keras"
-	@echo "make check                 what make test leaves out (an hour or more): every test on JAX and TensorFlow too; every clause of the"
-	@echo "                           contract for each of our layers, on JAX and PyTorch, with what each took, where make test"
-	@echo "                           asks round trips and log-dets alone (PROFILE=full asks all there too); and ten kills of a"
-	@echo "                           process that trains with another, where make test kills once;"
-	@echo "                           in parts: $(CHECKS)"
-	@echo "make bench                 speed and memory beside other libraries, on JAX and PyTorch, and what is slower than at the"
-	@echo "                           last release; writes runs/bench (ARGS=--keep: and benchmarks/released.json)"
-	@echo "make docs                  the documentation, into site/: every block and picture on it runs, on JAX (or BACKEND=torch)"
-	@echo "                           (FLOWKIT_DOCS_SLOWER=3 where pictures may take three times 20 s: a busy machine)"
-	@echo "make lock                  backends/*/lock.txt: the versions that the tests run with, which container files install"
-	@echo "make clean                 remove environments and caches; runs/ stays"
+	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    with other values (RECIPE=... for another recipe)"
+	@echo "make test                  run lint, types, doctests, every test on PyTorch, backend-dependent tests on JAX, the core of"
+	@echo "                           these on TensorFlow, and the tests of Keras's internals on the oldest Keras"
+	@echo "make test-jax PYTEST='-x tests/bijectors'    run one part: lint types doctest test-jax test-torch test-tensorflow test-keras"
+	@echo "make test-keras KERAS='--pre keras-nightly'      run that part with another Keras"
+	@echo "make check                 run the rest (an hour or more): every test on JAX and TensorFlow too; every clause of the"
+	@echo "                           contract for each layer on JAX and PyTorch, where make test checks round trips and log-dets"
+	@echo "                           (PROFILE=full checks all clauses there too); ten kills of a process in a group, where"
+	@echo "                           make test kills once; slow exports. One part each: $(CHECKS)"
+	@echo "make bench                 compare speed and memory with other libraries on JAX and PyTorch, and with the last release;"
+	@echo "                           writes runs/bench (ARGS=--keep: also benchmarks/released.json)"
+	@echo "make docs                  build the documentation into site/; runs every block and picture, on JAX (or BACKEND=torch)"
+	@echo "                           (FLOWKIT_DOCS_SLOWER=3 allows each picture three times 20 s, for a busy machine)"
+	@echo "make lock                  write backends/*/lock.txt, the versions that the tests run with and container files install"
+	@echo "make clean                 remove environments and caches; keep runs/"
 
-# A run that is there already goes on from its last epoch; a finished one is scored again.
+# Resume an existing run from its last epoch; score a finished run again.
 glow: $(VENV)/.installed
 	@if [ -e "$(RUN)/metrics.json" ]; then \
-	  echo "$(RUN) is trained already; to train anew, remove that folder or give another with RUN=..."; \
+	  echo "$(RUN) is trained already. To train again, remove that folder or choose another with RUN=..."; \
 	  echo "samples $(RUN)/samples.png"; \
 	  KERAS_BACKEND=$(BACKEND) $(VENV)/bin/flowkit evaluate "$(RUN)"; \
 	else \
@@ -59,14 +58,14 @@ glow: $(VENV)/.installed
 	  $(VENV)/bin/flowkit train "$(RECIPE)" --backend $(BACKEND) --out "$(RUN)" $$resume $(ARGS); \
 	fi
 
-# In the order in which failures are cheapest to find. `make --keep-going test` goes through all.
+# Cheapest checks first. `make --keep-going test` runs all of them despite failures.
 test: lint types doctest test-keras test-tensorflow test-torch test-jax
 
 lint: .venv-test/.installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 
-# The package itself, and short scripts as a user writes them, which both type checkers read.
+# Check the package with mypy, and short user scripts with both type checkers.
 types: .venv-test/.installed
 	.venv-test/bin/mypy
 	.venv-test/bin/mypy tests/typing
@@ -76,24 +75,24 @@ doctest: .venv-test/.installed
 	rm -rf .jax_cache
 	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit --ignore flowkit/engines
 
-# One thread for each worker: two torches of two threads each on two cores mostly wait for each other.
+# One thread per worker: on two cores, two workers with two PyTorch threads each mostly wait for each other.
 doctest test-jax test-torch test-tensorflow test-keras $(CHECKS): export OMP_NUM_THREADS ?= 1
 
-# Workers, and the processes that tests start, compile much the same for JAX: what one has compiled, all read. Anew each
-# time, since nothing would ever be taken out.
+# Share one compilation cache between workers and the processes that tests start. The cache is deleted before each run,
+# because JAX never removes old entries.
 doctest test-jax $(CHECKS) docs: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 doctest test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 doctest test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-# Of code that is run once, all but a few hundredths of the time goes into compiling it. XLA without its optimizer takes
-# less than half as long. `make check` leaves all as users have it. XLA ends a process that gives it a flag that it does
-# not know, and flags come and go with its versions: so it is asked first.
+# Code that runs once spends nearly all its time in the compiler; without its optimizer XLA takes less than half as long.
+# `make check` keeps the optimizer, as users do. XLA aborts on unknown flags, and its flags change between versions, so
+# try them first.
 UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 doctest test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
   'import jax; jax.devices()' 2>/dev/null && echo '$(UNOPTIMIZED)')
 
-# What any engine finds PyTorch finds soonest: tests/engines_asked.py tells whom else a test is asked, and why. Steps that are
-# to be equal bit for bit are compiled as users compile them.
+# PyTorch finds failures of any backend fastest; tests/engines_asked.py chooses the tests for the other two. Compile
+# training steps that must be equal bit for bit with XLA's optimizer.
 test-jax: EACH := -m 'jax and not optimized'
 test-tensorflow: EACH := -m tensorflow
 
@@ -108,8 +107,8 @@ test-torch: .venv-test/.installed
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST)
 
-# What depends on Keras most, with another Keras than the newest, which all other tests have. Its environment borrows all
-# but Keras from theirs: seconds, where a second PyTorch takes minutes.
+# Run the tests of Keras's internals with another Keras; all other tests use the newest. This environment borrows every
+# package but Keras from .venv-test, which takes seconds; installing a second PyTorch takes minutes.
 KERAS ?= keras==$(shell sed -n 's/^  "keras>=\(.*\)",$$/\1/p' pyproject.toml)
 ON_KERAS := tests/test_keras_internals.py tests/contract tests/data/test_batch_order.py \
             $(addprefix tests/training/test_,adamax.py guard.py resume.py) \
@@ -124,10 +123,10 @@ test-keras: .venv-test/.installed
 	KERAS_BACKEND=jax .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(firstword $(ON_KERAS)) \
 	  tests/flows/test_failed_step.py
 
-# What `make test` leaves out: every test on JAX and on TensorFlow too, compiled as users compile it; all that the checker
-# knows to ask of our own layers, where each answers the fast profile alone in `make test`; a group of two whose processes
-# are killed at ten random moments, where `make test` kills once; and exports that take minutes. Takes more than an hour;
-# `make --keep-going check` goes through all, and `make check-kills` is one part alone.
+# Run what `make test` leaves out: every test on JAX and TensorFlow, with XLA's optimizer; all clauses of the checker for
+# every layer, where `make test` uses the fast profile; ten kills at random moments in a group of two processes, where
+# `make test` kills once; and exports that take minutes. This takes more than an hour. `make --keep-going check` runs all
+# parts despite failures, and `make check-kills` runs one.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
 check: $(CHECKS)
 
@@ -151,8 +150,8 @@ check-exports: .venv-test/.installed
 	@echo; echo "Exports that take minutes, on PyTorch"; \
 	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST) tests/flows/slow_exports.py
 
-# The small set, about ten minutes on two idle cores, and what is slower than at the last release: ARGS=--keep makes this
-# run the one that later ones are compared with. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
+# Run the small set, about ten minutes on two idle cores, and compare it with the last release. ARGS=--keep makes this run
+# the reference of later ones. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
 bench: .venv-bench/.installed
 	@mkdir -p runs/bench
 	.venv-bench/bin/python benchmarks/speed.py --depths 8 16 32 --json runs/bench/speed.json $(ARGS)
@@ -160,7 +159,7 @@ bench: .venv-bench/.installed
 	  KERAS_BACKEND=$$engine .venv-bench/bin/python benchmarks/memory.py --width 32 --steps 4 16 --repeats 3 || exit; \
 	done
 
-# Pages and pictures run anew each time: what was true of the code before may not be of this one.
+# Run all pages and pictures again: cached outputs may be wrong for the current code.
 DOCS := .venv-docs$(SUFFIX)
 docs: export KERAS_BACKEND := $(BACKEND)
 docs: export OMP_NUM_THREADS ?= 1
@@ -170,8 +169,8 @@ docs: $(DOCS)/.installed
 	  -d build/doctrees docs site
 	@echo "read site/index.html"
 
-# One file for an engine on CPU and on CUDA, for every Python and system: pip takes it as constraints, so that it says which
-# versions, and not what is installed. What the tests have they have run with; the rest, CUDA above all, is the newest.
+# Write one constraints file per backend, for CPU and CUDA, every Python and every system. Packages in .venv-test keep the
+# tested version; others, such as CUDA, get the newest.
 lock: .venv-test/.installed
 	.venv-test/bin/python -m venv --clear .venv-lock
 	.venv-lock/bin/python -m pip install --quiet uv
@@ -186,7 +185,7 @@ clean:
 	rm -rf $(VENVS) .venv-keras .venv-lock site build dist jupyter_execute docs/gallery .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One folder for each environment; the stamp spares a second installation until pyproject.toml changes.
+# One folder per environment; the stamp file prevents a reinstallation until pyproject.toml changes.
 VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-bench .venv-docs .venv-docs-torch .venv-docs-tensorflow
 IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -209,8 +208,8 @@ $(addsuffix /.installed,$(VENVS)): pyproject.toml
 	    if $$python -c '$(IS_SUPPORTED)' >/dev/null 2>&1; then break; fi; \
 	  done; \
 	  if [ $$python = none ]; then \
-	    echo "flowkit needs Python 3.11, 3.12 or 3.13 with its venv module; $(if $(PYTHON),$(PYTHON) is not that,none was found)." >&2; \
-	    echo "Install one (on Debian and Ubuntu also python3-venv), or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	    echo "flowkit needs Python 3.11, 3.12 or 3.13 with its venv module; $(if $(PYTHON),$(PYTHON) does not qualify,none was found)." >&2; \
+	    echo "Install one (on Debian and Ubuntu also python3-venv), or pass its path: make PYTHON=/path/to/python3.12 ..." >&2; \
 	    exit 1; \
 	  fi; \
 	  $$python -m venv --clear $$venv; \

@@ -1,7 +1,7 @@
-"""What users install: the wheel and the sdist, each in a clean environment, on each Python with each engine alone.
+"""Test the wheel and the sdist, each in a clean environment, on each Python with each backend alone.
 
-nox -s package                                  all of it: every combination downloads its engine
-nox -s "package-3.12(jax, wheel)"               one of them; nox --list names them
+nox -s package                                  run all combinations; each downloads its backend
+nox -s "package-3.12(jax, wheel)"               run one of them; nox --list names them
 """
 
 import time
@@ -22,7 +22,7 @@ ENDINGS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 
 @nox.session
 def build(session):
-    """Both files, in an environment of their own: what builds them is not there where they are installed."""
+    """Build both files in a separate environment, so that the tested ones lack the build tools."""
     session.install("hatchling>=1.25")
     session.run("python", "-m", "hatchling", "build", "--clean", "--directory", str(DIST))
 
@@ -31,7 +31,7 @@ def build(session):
 @nox.parametrize("kind", tuple(ENDINGS), ids=tuple(ENDINGS))
 @nox.parametrize("engine", ENGINES, ids=ENGINES)
 def package(session, engine, kind):
-    """Installed from its file, flowkit says what is there, trains an epoch, and samples; outside of the checkout."""
+    """Install one file, then run `flowkit info`, train one epoch and sample, outside of the checkout."""
     (file,) = DIST.glob(ENDINGS[kind])
     times = {}
 
@@ -45,12 +45,12 @@ def package(session, engine, kind):
     others = [name for name in ENGINES if name != engine]
     absent = f"import importlib.util as u; print([name for name in {others} if u.find_spec(name)])"
     if session.run("python", "-c", absent, silent=True).strip() != "[]":
-        session.error(f"{others} are there too")
+        session.error(f"got one of {others} installed, expected {engine} only")
     session.chdir(session.create_tmp())
     session.env.update(KERAS_BACKEND=engine, TF_CPP_MIN_LOG_LEVEL="2")
     where = session.run("python", "-c", "import flowkit; print(flowkit.__file__)", silent=True)
     if "site-packages" not in where:
-        session.error(f"flowkit is that of {where}")
+        session.error(f"got flowkit from {where}, expected the installed one")
     timed("info", session.run, "flowkit", "info")
     run = Path("run")
     if run.exists():
@@ -58,5 +58,5 @@ def package(session, engine, kind):
     timed("train", session.run, "flowkit", "train", "glow/fashion-mnist", "--epochs", "1", "--out", str(run))
     timed("sample", session.run, "flowkit", "sample", str(run), "-n", "16", "-o", "grid.png")
     if not Path("grid.png").is_file():
-        session.error("flowkit sample has written nothing")
+        session.error("flowkit sample wrote no grid.png")
     session.log(", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items()))

@@ -103,7 +103,8 @@ def maximum(x1: Any, x2: Any) -> Any:
 
 def mean(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean over `axis`, one or several; over all entries if it is None."""
-    return engine.mean(*_alike(x), axis=axis, keepdims=keepdims)
+    (x,) = _alike(x)
+    return engine.mean(x, axis=axis, keepdims=keepdims)
 
 
 def minimum(x1: Any, x2: Any) -> Any:

@@ -95,8 +95,8 @@ def _import(source, output, n_bits, input_shape, check):
             f"{source}: expected names as in openai/glow (model/0/0/...) or rosinality/glow-pytorch "
             f"(blocks.0.flows.0...), found {', '.join(list(variables)[:3]) or 'none'}"
         )
-    bits = {} if n_bits is None else {"n_bits": n_bits}
-    flow = port(variables, input_shape=shape, check=check, **bits)
+    options = {} if n_bits is None else {"n_bits": n_bits}
+    flow = port(variables, input_shape=shape, check=check, **options)
     with atomic_path(output) as temporary, warnings.catch_warnings():
         # Keras warns that there may be no weights while the size is open. There are.
         warnings.filterwarnings("ignore", message="You are saving a model that has not yet been built")

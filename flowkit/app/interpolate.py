@@ -52,7 +52,7 @@ def classes_of(flow):
 
 def read_images(paths, flow):
     """Return the files as (n, height, width, channels) of the flow's images, whole values 0..levels-1."""
-    if len(flow.event_shape) != 3:
+    if len(flow.event_shape or ()) != 3:
         raise CommandError("the flow is one of tables: expected one of images")
     height, width, channels = flow.event_shape
     if channels not in (1, 3):

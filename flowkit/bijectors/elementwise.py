@@ -33,7 +33,7 @@ class Elementwise(Bijector):
         return y, sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
 
     def _for_each(self, log_derivative, y):
-        """The log-derivative, if it has the size of y, or one along an axis."""
+        """Return the log-derivative, if it has the size of y, or one along an axis."""
         received = tuple(ops.shape(log_derivative)) if hasattr(log_derivative, "shape") else ()
         wanted = tuple(ops.shape(y))
         pairs = zip(reversed(received), reversed(wanted), strict=False)

@@ -64,7 +64,7 @@ class OnColumns(Bijector):
         )
 
     def _domains(self, inner, other):
-        """The set of each column, of which those marked have `inner`."""
+        """Return the set of each column, of which those marked have `inner`."""
         own = iter(inner.columns or [inner] * len(self._groups[0]))
         return [next(own) if marked else other for marked in self.columns]
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.weights import fixed_weight, rng
+from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import LARGEST, Count, Seed, Wholes, shown, whole_number, words
 from flowkit.engines import engine
@@ -187,8 +187,8 @@ class Permute(Bijector):
     def build(self, x_shape: Any) -> None:
         indices = self._indices(x_shape[-1])
         # A weight, since a shuffle must survive saving; both ways, since argsort at each call is waste.
-        self.indices = fixed_weight(self, "indices", indices, "int32")
-        self.back = fixed_weight(self, "indices_inverse", np.argsort(indices), "int32")
+        self.indices = new_weight(self, "indices", indices, trainable=False, dtype="int32")
+        self.back = new_weight(self, "indices_inverse", np.argsort(indices), trainable=False, dtype="int32")
 
     def _indices(self, channels):
         if self.order == "reverse":

@@ -73,7 +73,7 @@ class Standardize(Bijector):
         self.flag.assign(True)
 
     def _statistics(self, x):
-        """(mean, standard deviation) of each column, float64."""
+        """Return (mean, standard deviation) of each column, float64."""
         x = ops.convert_to_numpy(x).reshape(-1, x.shape[-1])
         finite = np.isfinite(x)
         self._refuse(

@@ -60,7 +60,7 @@ class ContextBias(Configured, keras.Layer):
         )
 
     def call(self, context, rank):
-        """`rank` is that of the activations, batch included."""
+        """Return `rank` is that of the activations, batch included."""
         self._check(context.shape, rank)
         kernel = ops.cast(self.kernel, self.compute_dtype)
         if self.num_classes:

@@ -82,7 +82,7 @@ class MaskedNetwork(Conditioner):
         return number == len(self._widths) or (self.skips and number > 0 and not number % 2)
 
     def _degrees_seen(self, size):
-        """The degree of each number that the first layer sees, that of its entry, for so many entries."""
+        """Return the degree of each number that the first layer sees, that of its entry, for so many entries."""
         return tuple(range(1, size + 1))
 
     def _check(self, degrees, size):
@@ -123,7 +123,7 @@ class MaskedNetwork(Conditioner):
 
     @functools.cached_property
     def in_turn(self) -> MADEInTurn | None:
-        """The answers one after another; None if they might not be those of `call`, to the last bits."""
+        """Return the answers one after another; None if they might not be those of `call`, to the last bits."""
         # An activation with weights may have one for each unit; half precision rounds by too much to do it twice.
         exact = self.compute_dtype in ("float32", "float64")
         return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
@@ -166,7 +166,7 @@ class _Masked(keras.Layer):
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:
-    """1 if a unit may hear one before it, whose degree is not above its own: (len(before), len(after))."""
+    """Return 1 if a unit may hear one before it, whose degree is not above its own: (len(before), len(after))."""
     return (np.array(before)[:, None] <= np.array(after)).astype("float32")
 
 

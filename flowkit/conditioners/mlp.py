@@ -131,7 +131,7 @@ class ResidualMLP(DenseNetwork):
         return activate(self.activation, h) if self.activate_last else h
 
     def _let_through(self, more, number, context):
-        """What a block adds, by its gate if there is one."""
+        """Return what a block adds, times its gate if there is one."""
         if not self.gates or context is None:
             return more
         gate = self.gates[number].call(context, rank=len(more.shape))
@@ -191,7 +191,7 @@ def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
 
 
 def without_seam(x: Any, angles: Sequence[int] | None) -> Any:
-    """What a network sees of columns of which those at `angles` are angles, None for all: x or cos x, then sin x."""
+    """Return columns as a network sees them: those at `angles` (None: all) as cosines and sines."""
     if angles is None:
         return ops.concatenate([cos(x), sin(x)], axis=-1)
     if not angles:

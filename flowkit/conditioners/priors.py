@@ -49,7 +49,7 @@ class TopPrior(Configured, keras.Layer):
             self.embedding.build(context_shape)
 
     def run_inside(self, z: Any, context: Any = None) -> Any:
-        """As `self(z, context)`, for whoever has built it: without Keras's entry."""
+        """Return `self(z, context)` of a built layer, without Keras's `__call__`."""
         return self.call(z, context)
 
     def call(self, z: Any, context: Any = None) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def says_pure(layer_class: type) -> bool:
-    """Whether a class itself says `pure = True`. Of what a subclass does, its parent's word says nothing.
+    """Return True if a class itself says `pure = True`. Of what a subclass does, its parent's word says nothing.
 
     >>> class Parent:
     ...     pure = True
@@ -43,5 +43,5 @@ def goes_with(layer_class: type, name: str, hook: str) -> bool:
 
 
 def as_keyword(derived: Any) -> dict[str, Any]:
-    """What was derived as a keyword, for a function that takes it only if there is some."""
+    """Return `derived` as a keyword, or no keyword for None."""
     return {} if derived is None else {"derived": derived}

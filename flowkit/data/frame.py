@@ -13,8 +13,8 @@ MOST_COLUMNS = 2**16  # of a table whose columns have names
 
 
 def is_frame(x: Any) -> bool:
-    """Return True for a DataFrame of pandas, polars or another library that narwhals knows."""
-    return nw.dependencies.is_into_dataframe(x)
+    """Return True for a DataFrame of pandas or polars, or of a class derived from one."""
+    return nw.dependencies.is_pandas_dataframe(x) or nw.dependencies.is_polars_dataframe(x)
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Columns:
     @classmethod
     def of(cls, frame: Any) -> "Columns":
         """Return the columns of `frame`. Raises ValueError for repeated names, and names of other types."""
-        library = nw.get_native_namespace(frame).__name__
-        return cls(tuple(frame.columns), library if library in LIBRARIES else None)
+        library = "pandas" if nw.dependencies.is_pandas_dataframe(frame) else "polars"
+        return cls(tuple(frame.columns), library)
 
     def values(self, frame: Any) -> np.ndarray:
         """Return the entries of `frame`, (rows, columns), its columns put in order by their names.

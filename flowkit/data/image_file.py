@@ -12,7 +12,6 @@ from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, check_shape,
 # Pillow knows many more, some of which start other programs.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _PER_PIXEL = 16  # bytes while an image is read: Pillow takes 4, and transparent ones are copied three times
-_AT_ONCE = 2**16
 
 
 def read_image(
@@ -137,47 +136,36 @@ def crop_and_resize(image: Any, size: tuple[int, int]) -> Any:
     return image.resize((width, height), Image.Resampling.BOX)
 
 
-def resize_arrays(images: np.ndarray, size: tuple[int, int] | None, name: str) -> np.ndarray:
-    """Bring `(n, h, w, c)` arrays to `size`: put zeros around smaller ones, crop and resize others as files are."""
-    if size is None or images.shape[1:3] == size:
-        return images
-    spare = [want - have for want, have in zip(size, images.shape[1:3], strict=True)]
-    if min(spare) >= 0:
+def bring(images: np.ndarray, size: tuple[int, int] | None, channels: int | None, name: str) -> np.ndarray:
+    """Bring `(n, h, w, c)` arrays to `size` and `channels`, as image files are; put zeros around smaller ones.
+
+    Grey becomes colour by repetition, and colour grey by the ITU-R 601 weights.
+    """
+    have = images.shape[-1]
+    size, channels = size or images.shape[1:3], channels or have
+    spare = [want - side for want, side in zip(size, images.shape[1:3], strict=True)]
+    shrink, to_grey = min(spare) < 0, channels < have
+    if (shrink or channels != have) and have not in (1, 3):
+        raise ValueError(
+            f"{name}: expected 1 or 3 channels to resize or convert, received {have}. "
+            "Do so yourself, and leave size= and channels= out."
+        )
+    if shrink or to_grey:
+        from PIL import Image
+
+        moved = np.empty(
+            (len(images), *(size if shrink else images.shape[1:3]), 1 if to_grey else have), np.uint8
+        )
+        for image, place in zip(images, moved, strict=True):
+            picture = Image.fromarray(image[..., 0] if have == 1 else image)
+            picture = picture.convert("L") if to_grey else picture
+            picture = crop_and_resize(picture, size) if shrink else picture
+            place[...] = np.asarray(picture).reshape(place.shape)
+        images = moved
+    if not shrink and any(spare):
         # As the literature brings MNIST to 32x32. Enlarging 28 to 32 would repeat every seventh
         # pixel and nothing else.
-        around = [(n // 2, n - n // 2) for n in spare]
-        return np.pad(images, ((0, 0), *around, (0, 0)))
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"{name}: expected 1 or 3 channels to resize, received {images.shape[-1]}. "
-            "Resize the images yourself and leave size= out."
-        )
-    from PIL import Image
-
-    grey = images.shape[-1] == 1
-    resized = np.empty((len(images), *size, images.shape[-1]), np.uint8)
-    for image, place in zip(images, resized, strict=True):
-        small = crop_and_resize(Image.fromarray(image[..., 0] if grey else image), size)
-        place[...] = np.asarray(small).reshape(place.shape)
-    return resized
-
-
-def convert_channels(images: np.ndarray, channels: int | None, name: str) -> np.ndarray:
-    """Bring grey to colour by repetition, and colour to grey by the ITU-R 601 weights, as Pillow does."""
-    have = images.shape[-1]
-    if channels is None or have == channels:
-        return images
-    if have == 1:
-        return np.repeat(images, channels, axis=-1)
-    if have != 3:
-        raise ValueError(
-            f"{name}: expected 1 or 3 channels to convert to {channels}, received {have}. "
-            "Leave channels= out, or pick the channels yourself."
-        )
-    weights = np.array([19595, 38470, 7471], np.uint32)  # of 65536; Pillow's own integers
-    pixels = np.ascontiguousarray(images).reshape(-1, 3)
-    grey = np.empty(len(pixels), np.uint8)
-    for start in range(0, len(pixels), _AT_ONCE):  # the products take six times the pixels
-        part = slice(start, start + _AT_ONCE)
-        grey[part] = (pixels[part] @ weights + 32768) >> 16
-    return grey.reshape(*images.shape[:-1], 1)
+        images = np.pad(images, ((0, 0), *((n // 2, n - n // 2) for n in spare), (0, 0)))
+    if channels > have:
+        images = np.repeat(images, channels, axis=-1)
+    return np.ascontiguousarray(images)

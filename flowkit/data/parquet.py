@@ -15,6 +15,7 @@ from flowkit.data.image_file import read_image, stack_images
 from flowkit.data.validate import validate_labels
 
 _PREFIXES = {"train": ("train",), "test": ("test", "validation")}  # of the files of a split
+_PLACES = (".", "data", "plain_text")  # of the files in a data set
 _LABELS = ("label", "labels", "fine_label")
 
 
@@ -37,8 +38,8 @@ def read_table(path: Path, max_bytes: int) -> tuple[np.ndarray, tuple[str | int,
 
 
 def find_parquet(folder: Path, split: str) -> list[Path]:
-    """Return the parquet files of one split below `folder`, named as on Hugging Face; [] if there are none."""
-    files = sorted(folder.rglob("*.parquet"))
+    """Return the parquet files of one split in `folder`, named as on Hugging Face; [] if there are none."""
+    files = sorted(path for place in _PLACES for path in (folder / place).glob("*.parquet"))
     for prefix in _PREFIXES[split]:
         if found := [path for path in files if path.name.startswith(prefix)]:
             return found
@@ -51,6 +52,7 @@ def read_images(
     paths: list[Path], size: tuple[int, int] | None, channels: int | None, max_bytes: int, *, whole: bool
 ) -> Found:
     """Return the images in a column of encoded files, and the labels in a column of that name or None."""
+    check_bytes(sum(map(regular_size, paths)), max_bytes, f"{len(paths)} files such as {paths[0]}")
     encoded, names, labels = [], [], []
     for path in paths:
         polars, lazy = _scan(path, max_bytes)

@@ -5,14 +5,12 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-
 from flowkit.contract.arguments import whole_number
 from flowkit.data import cifar10, parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
 from flowkit.data.dataset import Dataset, Found, check_split, split_rows
 from flowkit.data.idx import has_idx, looks_like_idx, read_idx_file, read_idx_folder
-from flowkit.data.image_file import check_size, convert_channels, resize_arrays
+from flowkit.data.image_file import bring, check_size
 from flowkit.data.image_folder import SUFFIXES, load_image_folder
 from flowkit.data.lazy_images import LazyImages, images_of
 from flowkit.data.named import NAMES
@@ -48,7 +46,7 @@ def load(
         max_bytes: the most that the images may take, as stored in the split's files and as returned; 4 GiB.
             A file that declares more is not read, so that at most twice as much memory is taken. A packed
             file may declare 256 MiB or 200 times its size; an image file as many pixels as Pillow takes for
-            safe, 89 million.
+            safe, 89 million. Polars unpacks parquet files, whose rows, columns and images are bounded.
         in_memory: False leaves the images of a folder, or of an .npy, .npz or IDX file of uint8, on the disk, from
             which rows are read when they are indexed; `max_bytes` then bounds a single image. In a group of processes
             (`flowkit.distributed`) all call it. Other sources, and files that are packed (`np.savez_compressed`, .gz),
@@ -109,18 +107,13 @@ def load(
     images, classes = images_of(found.images, rows, found.name, max_bytes, in_memory), found.classes
     del found  # the whole, before as much again is taken
     if isinstance(images, LazyImages):
-        images = images.mapped(lambda some: _brought(some, size, channels, name), limit)
+        images = images.mapped(lambda some: bring(some, size, channels, name), limit)
     else:
         images = images[:limit]
         shape = (len(images), *(size or images.shape[1:3]), channels or images.shape[3])
         check_shape(shape, 1, max_bytes, f"{name} as {shape}")
-        images = _brought(images, size, channels, name)
+        images = bring(images, size, channels, name)
     return Dataset(images, labels, levels, name, classes)
-
-
-def _brought(images, size, channels, name):
-    """Return `images` with that size and number of channels."""
-    return np.ascontiguousarray(resize_arrays(convert_channels(images, channels, name), size, name))
 
 
 def _read_file(path, split, key, size, channels, max_bytes, in_memory):

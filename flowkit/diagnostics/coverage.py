@@ -8,13 +8,12 @@ import numpy as np
 
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import Finding, band_plot
-from flowkit.evaluation import rank_band
+from flowkit.evaluation.calibration import pieces, rank_band
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 
 _CELLS = 100  # levels that are compared
 _SETS = 2_000  # drawn by chance, to find how far a right flow goes
-_NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32
 
 
 def coverage(
@@ -139,13 +138,10 @@ def _ranks(found, drawn, rng):
 
 def _ranks_of_own(flow, found, context, draws, batch_size, seed, rng):
     """Return the rank of each row among draws given its own context, a few draws at a time."""
-    at_once = min(draws, max(1, _NUMBERS // max(1, len(found) * math.prod(flow.event_shape))))
-    seeds = np.random.SeedSequence(seed).generate_state(-(-draws // at_once)) >> 1
+    size = len(found) * math.prod(flow.event_shape)
     drawn = [
-        flow.sample_and_log_prob(
-            min(at_once, draws - first), context, seed=int(seeds[i]), batch_size=batch_size, check=None
-        )[1]
-        for i, first in enumerate(range(0, draws, at_once))
+        flow.sample_and_log_prob(count, context, seed=own_seed, batch_size=batch_size, check=None)[1]
+        for count, own_seed in pieces(draws, size, np.random.SeedSequence(seed))
     ]
     return _ranks(found, _without_nan(np.concatenate(drawn).astype("float64")), rng)
 

@@ -1,6 +1,7 @@
 """Simulation-based calibration: ranks of the truth among draws of a conditional density."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -52,18 +53,20 @@ def ranks(
         )
     x, _ = flow._check(x, context)
     source = np.random.SeedSequence(seed)
-    at_once = min(draws, max(1, _NUMBERS // max(1, x.size)))
     below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")
-    for number, first in enumerate(range(0, draws, at_once)):
-        drawn = flow.sample(
-            min(at_once, draws - first),
-            context,
-            seed=int(source.generate_state(number + 1)[-1] >> 1),
-            batch_size=batch_size,
-        )
+    for count, own_seed in pieces(draws, x.size, source):
+        drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
         below += (drawn < x).sum(axis=0)
         equal += (drawn == x).sum(axis=0)
     return below + np.random.default_rng(source).integers(0, equal, endpoint=True)
+
+
+def pieces(draws: int, size: int, source: np.random.SeedSequence) -> Iterator[tuple[int, int]]:
+    """Yield (count, seed) for `draws` of `size` numbers each, as many at once as memory should hold."""
+    at_once = min(draws, max(1, _NUMBERS // max(1, size)))
+    seeds = source.generate_state(-(-draws // at_once)) >> 1
+    for seed, first in zip(seeds, range(0, draws, at_once), strict=True):
+        yield min(at_once, draws - first), int(seed)
 
 
 def uniformity(ranks: Any, *, draws: int, seed: int = 0) -> np.ndarray:
@@ -103,7 +106,7 @@ def rank_band(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (u, lower, upper), each (draws + 1,), where F(k) of `n` uniform ranks stays for all k at once.
 
-    F(k) is the part of ranks that are at most k, u_k = (k + 1) / (draws + 1) what is expected, and the band is
+    F(k) is the share of ranks that are at most k, u_k = (k + 1) / (draws + 1) its expectation, and the band is
 
         u_k -+ c sqrt(u_k (1 - u_k) / n),
 

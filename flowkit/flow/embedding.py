@@ -6,6 +6,7 @@ import keras
 from keras import tree
 
 from flowkit.contract import ContractError
+from flowkit.contract.inside import keras_layers
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 from flowkit.flow.context import needed_by
@@ -23,8 +24,8 @@ def check_embedding(embedding, bijector, base):
             f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
             "ones that read no context. Give a network context='required', or leave the embedding out."
         )
-    inside = {id(layer) for part in (bijector, base) if part is not None for layer in part._flatten_layers()}
-    if any(id(layer) in inside for layer in embedding._flatten_layers()):
+    inside = {id(layer) for part in (bijector, base) if part is not None for layer in keras_layers(part)}
+    if any(id(layer) in inside for layer in keras_layers(embedding)):
         raise ValueError(
             f"'{embedding.name}' shares a layer with the bijector or the base: expected layers of its own, since a "
             "saved flow could not be loaded."

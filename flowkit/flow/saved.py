@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 import flowkit
+from flowkit.contract.inside import keras_layers
 from flowkit.contract.one_line import one_line
 from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
@@ -195,7 +196,7 @@ class Saved(keras.Model):
 
     def _refuse_late(self):
         refuse_late(
-            self.base, self._late & {layer.name for layer in self.base._flatten_layers() if layer.variables}
+            self.base, self._late & {layer.name for layer in keras_layers(self.base) if layer.variables}
         )
 
     def load_own_variables(self, store: Any) -> None:

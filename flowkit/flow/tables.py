@@ -9,6 +9,7 @@ from keras import tree
 
 from flowkit.bijectors import Elementwise
 from flowkit.contract.columns import ColumnError, column_name
+from flowkit.contract.inside import keras_layers
 from flowkit.data.frame import Columns, is_frame
 from flowkit.flow.context import context_kind
 from flowkit.flow.inputs import is_array, peeked, rows, unpack
@@ -95,7 +96,7 @@ def _takes_tables(flow):
 
 def rows_asked_for(flow):
     """How many rows the parts of a flow ask to adapt to; 0 if a batch will do."""
-    return max(getattr(layer, "rows_to_adapt", 0) for layer in flow._flatten_layers())
+    return max(getattr(layer, "rows_to_adapt", 0) for layer in keras_layers(flow))
 
 
 def _most(flow, x):

@@ -1,5 +1,6 @@
 """Reading foreign files, on whichever engine runs, and without running what they may hold."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -135,6 +136,13 @@ def test_an_npz_is_measured_before_it_is_read(tmp_path):
             np.lib.format.write_array_header_1_0(member, header)
             member.write(bytes(64))
         refused(path, r"expected an \.npz file of plain arrays")
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "weights.pt"])
+def test_a_pipe_is_not_opened(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="expected a regular file"):
+        read_variables(tmp_path / name)
 
 
 def test_bfloat16_of_tensorflow_is_read(tmp_path):

@@ -42,7 +42,7 @@ def flow(x):
 def elsewhere(call):
     """What `call` gives or raises in another thread."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(call).result(timeout=60)
+        return pool.submit(call).result(timeout=600)
 
 
 class Meanwhile(keras.callbacks.Callback):
@@ -107,12 +107,12 @@ def test_training_waits_for_an_answer_that_is_under_way(flow, x):
     def slow():
         with flow.turns.answer("slow"):
             entered.set()
-            go.wait(60)
+            go.wait(600)
             order.append("answer")
 
     with ThreadPoolExecutor(2) as pool:
         slowly = pool.submit(slow)
-        entered.wait(60)
+        entered.wait(600)
         training = pool.submit(lambda: (flow.fit(x, verbose=0), order.append("fit")))
         while flow.turns._alone is None:
             time.sleep(0.01)
@@ -120,7 +120,7 @@ def test_training_waits_for_an_answer_that_is_under_way(flow, x):
         with pytest.raises(RuntimeError, match="inside fit elsewhere"):
             flow.log_prob(x)
         go.set()
-        slowly.result(60), training.result(60)
+        slowly.result(600), training.result(600)
     assert order == ["answer", "fit"]
 
 
@@ -130,23 +130,23 @@ def test_an_answer_that_is_waited_for_may_ask_on(flow, x):
     def slow():
         with flow.turns.answer("slow"):
             entered.set()
-            go.wait(60)
+            go.wait(600)
             return flow.log_prob(x)
 
     with ThreadPoolExecutor(2) as pool:
         slowly = pool.submit(slow)
-        entered.wait(60)
+        entered.wait(600)
         training = pool.submit(lambda: flow.fit(x, verbose=0))
         while flow.turns._alone is None:
             time.sleep(0.01)
         go.set()
-        assert slowly.result(60).shape == (64,)
-        training.result(60)
+        assert slowly.result(600).shape == (64,)
+        training.result(600)
 
 
 def test_answers_are_given_side_by_side(flow, x):
     expected = flow.log_prob(x)
-    inside = threading.Barrier(2, timeout=60)  # both are inside at once, or it breaks
+    inside = threading.Barrier(2, timeout=600)  # both are inside at once, or it breaks
 
     def ask():
         with flow.turns.answer("ask"):
@@ -155,7 +155,7 @@ def test_answers_are_given_side_by_side(flow, x):
 
     with ThreadPoolExecutor(2) as pool:
         for answer in [pool.submit(ask) for _ in range(2)]:
-            np.testing.assert_array_equal(answer.result(60), expected)
+            np.testing.assert_array_equal(answer.result(600), expected)
 
 
 def test_samples_without_a_seed_differ_in_every_thread(flow):
