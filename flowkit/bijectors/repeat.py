@@ -51,8 +51,6 @@ class Repeat(Bijector):
     ((4, 6), (4,), (8, 6, 6))
     """
 
-    pure = True
-
     def __init__(
         self,
         block: Part,

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.errors import ContractError, label
+from flowkit.contract.inside import keras_layers
 
 
 def normalizing(x):
@@ -100,11 +101,11 @@ def adapt_inside(layer, ask, again):
     """Call `ask()`, in which each layer inside `layer` that is flagged adapts to what it is the first to be given."""
     flagged = [
         inner
-        for inner in layer._flatten_layers(include_self=False)
+        for inner in keras_layers(layer, include_self=False)
         if hasattr(inner, "adapt") and adapted_flags(inner)
     ]
     # One that holds others hands on to them what they are to see.
-    held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}
+    held = {id(part) for inner in flagged for part in keras_layers(inner, include_self=False)}
     waiting = [inner for inner in flagged if id(inner) not in held and (again or not is_adapted(inner))]
     if not waiting:
         return
