@@ -268,7 +268,6 @@ BY_COLUMN = [
         lambda: fb.OnColumns(fb.Pointwise("affine", MLP([6])), [False, True, False]),
         VECTOR,
     ),
-    Case("Repeat", lambda: fb.Repeat(fb.Chain([fb.ActNorm(), fb.Conv1x1(seed=1)]), 3), VECTOR),
     Case("OnColumns(adapts)", lambda: fb.OnColumns(fb.ActNorm(), [False, True, True]), VECTOR),
 ]
 
