@@ -10,7 +10,7 @@ from flowkit.contract.spec import composed
 
 
 def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
-    """The spec of parts one after another.
+    """Return the spec of parts one after another.
 
     Raises ContractError, in the name of their `owner`, for two that do not fit.
     """
@@ -29,7 +29,7 @@ def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
 
 
 def _domains(owner, parts):
-    """The first domain and the last codomain; what only rearranges lets the one beside it through."""
+    """Return the first domain and the last codomain; what only rearranges lets the one beside it through."""
     moving = [p for p in parts if not p.spec.rearranges] or parts
     ends = [domain for p in moving for domain in (p.spec.domain, p.spec.codomain)]
     if any(domain == Domain.SIMPLEX or domain.columns is not None for domain in ends):
@@ -47,7 +47,7 @@ def _domains(owner, parts):
 
 
 def _rank(owner, parts):
-    """The rank that the data must have for every part to get one that it can take; None for any."""
+    """Return the rank that the data must have for every part to get one that it can take; None for any."""
     wanted = rank = None
     known = True  # whether `rank`, as far as it is known, is still that of the data
     for part in parts:
@@ -73,8 +73,12 @@ def _ranks(rank):
     return (rank,) if isinstance(rank, int) else rank
 
 
-def compose_scales(owner: FlowLayer, scales: list[FlowLayer], conditioners: list[Any]) -> BijectorSpec:
+def compose_scales(
+    owner: FlowLayer, scales: list[FlowLayer], conditioners: list[Any], bounded: bool
+) -> BijectorSpec:
     """The spec of scales, after each of which latents leave, whitened by what `conditioners` answer, their priors.
+
+    `bounded` says whether the scales of the priors are.
 
     Raises ContractError, in the name of their `owner`, for one that gives others than all real numbers, or that takes
     others and is not the first.
@@ -84,7 +88,8 @@ def compose_scales(owner: FlowLayer, scales: list[FlowLayer], conditioners: list
         _check_real(owner, "a scale's codomain", spec.codomain)
         _check_real(owner, "a later scale's domain", spec.domain if number else Domain.REAL)
     reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
-    whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
+    varies = "varying" if conditioners else "zero"
+    whitened = BijectorSpec(log_det=varies, fixed_axes="all", bounded=bounded)
     return BijectorSpec(
         event_rank=specs[0].event_rank,
         event_multiple=specs[0].event_multiple,

@@ -74,13 +74,17 @@ class Affine(Transform):
             raise ValueError(f"Affine's bound: expected 2.0 for scale='sigmoid', received {bound}.")
         self.scale, self.min_scale, self.bound, self.order = scale, min_scale, bound, order
 
+    @property
+    def bounded(self) -> bool:
+        return self.scale == "tanh" or self.min_scale > 0
+
     def prepare(self, h: Any) -> Any:
         first, second = engine.unbind(h)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
 
     def _scale_of(self, s):
-        """(log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
+        """Return (log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
             return engine.log_sigmoid_and_sigmoid(s + 2)
         if self.scale == "sigmoid":
@@ -139,7 +143,7 @@ class ScaleShift(Transform):
 
 
 def soft_clipped(x, bound):
-    """x / (1 + |x| / bound): between -bound and bound, of slope 1 at 0."""
+    """Return x / (1 + |x| / bound): between -bound and bound, of slope 1 at 0."""
     return x / (1 + ops.abs(x) / bound)
 
 
@@ -163,6 +167,10 @@ class Gaussian(Transform):
 
     def __init__(self, *, min_scale: Fraction = 0.0) -> None:
         self.min_scale = min_scale
+
+    @property
+    def bounded(self) -> bool:
+        return self.min_scale > 0
 
     def prepare(self, h: Any) -> Any:
         mean, logs = h[..., 0, :], h[..., 1, :]

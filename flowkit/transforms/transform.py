@@ -19,9 +19,9 @@ class Transform(Configured):
       second may be the number 0.0.
 
     `domain` and `codomain` are the sets of each entry; `log_det` ("zero", "constant", "varying") and `inverse_kind`
-    ("analytic", or "iterative" for one that is solved) are the words of `BijectorSpec`. A transform is known by its
-    arguments, which it keeps under their own names; register it with `keras.saving.register_keras_serializable` to
-    have it in files.
+    ("analytic", or "iterative" for one that is solved) are the words of `BijectorSpec`, as is `bounded`. A transform is
+    known by its arguments, which it keeps under their own names; register it with
+    `keras.saving.register_keras_serializable` to have it in files.
 
     >>> from keras import ops
     >>> class Power(Transform):
@@ -44,24 +44,25 @@ class Transform(Configured):
     codomain: Domain = Domain.REAL
     log_det: ClassVar[str] = "varying"
     inverse_kind: ClassVar[str] = "analytic"
+    bounded = False
     by_column: ClassVar[bool] = (
         False  # whether it moves columns differently: it is given all, and has `in_order`
     )
 
     def prepare(self, h: Any) -> tuple[Any, ...]:
-        """What both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""
+        """Return what both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""
         raise NotImplementedError(f"{type(self).__name__} has no prepare(self, h).")
 
     def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
-        """(y, log dy/dx), for each entry."""
+        """Return (y, log dy/dx), for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(self, x, *prepared).")
 
     def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
-        """(x, log dx/dy), for each entry."""
+        """Return (x, log dx/dy), for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no inverse(self, y, *prepared).")
 
     def run(self, x: Any, prepared: tuple[Any, ...], inverse: bool) -> tuple[Any, Any]:
-        """One direction or the other."""
+        """Return what `forward` returns, or `inverse`."""
         return (self.inverse if inverse else self.forward)(x, *prepared)
 
     def check_columns(self, owner: Any, columns: int, hint: str | None = None) -> None:
