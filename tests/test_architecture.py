@@ -70,7 +70,7 @@ MAY_IMPORT = {
 MAY_IMPORT["app"] = {*MAY_IMPORT}
 MAY_IMPORT["__main__"] = MAY_IMPORT["recipes"] = {"app"}
 ALSO = {
-    "flowkit.flow.saved": {"__init__"},  # its own version, which files are told
+    "flowkit.flow.saving": {"__init__"},  # its own version, which files are told
     "flowkit.presets.folder": {"__init__"},
     "flowkit.presets.hub": {"__init__"},
 }

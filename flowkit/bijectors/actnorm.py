@@ -28,7 +28,6 @@ class ActNorm(Bijector):
     True
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, factor: Positive = 3.0, **kwargs: Any) -> None:

@@ -40,7 +40,6 @@ class Shift(Bijector):
     ([[1.0, -1.0]], 0.0)
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def __init__(self, shift: PerChannel | None = None, **kwargs: Any) -> None:
@@ -68,7 +67,6 @@ class Scale(Bijector):
     ([2.7183, 0.3679], 0.0)
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, log_scale: PerChannel | None = None, **kwargs: Any) -> None:

@@ -41,8 +41,6 @@ class Autoregressive(Steered):
     ((4, 6), (4,))
     """
 
-    pure = True
-
     def __init__(
         self,
         conditioner: Network,

@@ -43,7 +43,6 @@ class Chain(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
-    pure = True
     composite = True
 
     def __init__(

@@ -73,8 +73,12 @@ def _ranks(rank):
     return (rank,) if isinstance(rank, int) else rank
 
 
-def compose_scales(owner: FlowLayer, scales: list[FlowLayer], conditioners: list[Any]) -> BijectorSpec:
+def compose_scales(
+    owner: FlowLayer, scales: list[FlowLayer], conditioners: list[Any], bounded: bool
+) -> BijectorSpec:
     """The spec of scales, after each of which latents leave, whitened by what `conditioners` answer, their priors.
+
+    `bounded` says whether the scales of the priors are.
 
     Raises ContractError, in the name of their `owner`, for one that gives others than all real numbers, or that takes
     others and is not the first.
@@ -84,7 +88,8 @@ def compose_scales(owner: FlowLayer, scales: list[FlowLayer], conditioners: list
         _check_real(owner, "a scale's codomain", spec.codomain)
         _check_real(owner, "a later scale's domain", spec.domain if number else Domain.REAL)
     reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
-    whitened = BijectorSpec(log_det="varying" if conditioners else "zero", fixed_axes="all")
+    varies = "varying" if conditioners else "zero"
+    whitened = BijectorSpec(log_det=varies, fixed_axes="all", bounded=bounded)
     return BijectorSpec(
         event_rank=specs[0].event_rank,
         event_multiple=specs[0].event_multiple,

@@ -30,7 +30,6 @@ class Conv1x1(Bijector):
     True
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, *, lu: bool = True, seed: Seed | None = None, **kwargs: Any) -> None:

@@ -158,8 +158,6 @@ class Coupling(Steered):
     ((4, 6), (4,))
     """
 
-    pure = True
-
     def __init__(
         self,
         conditioner: Network,

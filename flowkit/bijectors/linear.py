@@ -111,8 +111,6 @@ class LULinear(Linear):
     0.0
     """
 
-    pure = True
-
     def _build(self, channels):
         lower, upper, permutation = np.eye(channels), np.eye(channels), np.eye(channels)
         if self.init == "random":
@@ -191,8 +189,6 @@ class MatrixExponential(Linear):
     >>> float(log_det[0])  # it starts at the identity
     0.0
     """
-
-    pure = True
 
     def _build(self, channels):
         start = np.zeros((channels, channels))

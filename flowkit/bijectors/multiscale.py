@@ -120,8 +120,6 @@ class MultiScale(FlatLatents):
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
 
-    pure = True
-
     def __init__(
         self,
         scales: Annotated[Iterable[Any], listed(FlowLayer, "bijectors")],
@@ -144,7 +142,8 @@ class MultiScale(FlatLatents):
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
                 f"{len(self.scales)} scales and {len(self.priors)} priors."
             )
-        self.spec = compose_scales(self, self.scales, [p for p in (*self.priors, top_prior) if p is not None])
+        priors = [p for p in (*self.priors, top_prior) if p is not None]
+        self.spec = compose_scales(self, self.scales, priors, bounded=self.min_scale > 0)
 
     @property
     def num_classes(self) -> int | None:

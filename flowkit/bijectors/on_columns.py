@@ -33,8 +33,6 @@ class OnColumns(Bijector):
     [[2.0, 1.0]]
     """
 
-    pure = True
-
     def __init__(
         self, bijector: Part, columns: Sequence[bool], *, others: Any = "real", **kwargs: Any
     ) -> None:

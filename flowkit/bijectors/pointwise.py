@@ -33,8 +33,6 @@ class Pointwise(Steered):
     ((4, 1), (4,))
     """
 
-    pure = True
-
     def __init__(
         self,
         transform: str | Transform,

@@ -39,7 +39,6 @@ class Reshape(Bijector):
     (3, 4)
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(self, target: Event, *, source: Event | None = None, **kwargs: Any) -> None:
@@ -91,8 +90,6 @@ class Flatten(Reshape):
     (3, 4)
     """
 
-    pure = True
-
     def __init__(self, *, source: Event | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)
 
@@ -118,8 +115,6 @@ class Squeeze(Bijector):
     >>> tuple(Squeeze()(keras.ops.ones((1, 4, 6, 3)))[0].shape)
     (1, 2, 3, 12)
     """
-
-    pure = True
 
     def __init__(self, factor: Count = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -171,7 +166,6 @@ class Permute(Bijector):
     [[30.0, 10.0, 20.0]]
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(

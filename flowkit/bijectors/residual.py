@@ -131,8 +131,6 @@ class Residual(Conditioned):
     ((4, 3), (4,))
     """
 
-    pure = True
-
     noise_kind = "uniform"
 
     def __init__(

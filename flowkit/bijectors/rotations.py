@@ -74,7 +74,6 @@ class HouseholderRotation(Linear):
     4.0
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
@@ -113,7 +112,6 @@ class CayleyRotation(Linear):
     4.0
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def _build(self, channels):
@@ -153,8 +151,6 @@ class QRLinear(Linear):
     >>> float(log_det[0])  # it starts at the identity
     0.0
     """
-
-    pure = True
 
     def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -196,8 +192,6 @@ class SVDLinear(Linear):
     >>> float(log_det[0])  # it starts at the identity
     0.0
     """
-
-    pure = True
 
     def __init__(self, reflections: Even | None = None, *, bound: Positive = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -247,8 +241,6 @@ class Woodbury(Linear):
     >>> float(log_det[0])  # it starts at the identity
     0.0
     """
-
-    pure = True
 
     def __init__(self, rank: Count = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)

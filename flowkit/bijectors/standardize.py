@@ -31,7 +31,6 @@ class Standardize(Bijector):
     True
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
     rows_to_adapt = 10_000
 

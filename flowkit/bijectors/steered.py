@@ -79,6 +79,7 @@ class Steered(Conditioned):
             "log_det": self.transform.log_det,
             "inverse": self.transform.inverse_kind,
             "context": context_of(self.conditioner),
+            "bounded": self.transform.bounded,
         }
         return BijectorSpec(**words | changed)
 

@@ -36,8 +36,6 @@ class Unconstrain(Elementwise):
     [-3.0, -0.6931, -1.0986]
     """
 
-    pure = True
-
     def __init__(self, domains: Iterable[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(domains, str | Domain) or not isinstance(domains, Iterable):

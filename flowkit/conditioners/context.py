@@ -36,8 +36,6 @@ class ContextBias(Configured, keras.Layer):
     Raises ContractError for a context of another rank or size.
     """
 
-    pure = True
-
     def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
         super().__init__(**kwargs)
         self.width, self.num_classes, self.zeros = width, num_classes, zeros

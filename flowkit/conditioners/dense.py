@@ -46,8 +46,6 @@ class Dense(keras.layers.Dense):
     With quantised or low-rank weights, which Keras can give it later, it computes what Keras's does.
     """
 
-    pure = True
-
     def derive(self):
         """Return the kernel and bias that `call` uses, or None for quantised or low-rank weights."""
         if self.lora_enabled or self.quantization_mode is not None:
@@ -72,8 +70,6 @@ class DenseNetwork(Conditioner):
     A subclass makes its `hidden_layers` and then its `bias`, builds the layers in `_build_hidden(x_shape)`, which
     returns the last width, and computes them in `_hidden(x, context, derived)`; `derived` has the weights of each.
     """
-
-    pure = True
 
     def __init__(self, *, activation: Activation = "relu", **kwargs: Any) -> None:
         super().__init__(**kwargs)

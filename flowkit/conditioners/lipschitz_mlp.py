@@ -61,8 +61,6 @@ class LipschitzMLP(Conditioner):
     (8, 3)
     """
 
-    pure = True
-
     def __init__(
         self,
         hidden: Widths = (64, 64),

@@ -30,7 +30,6 @@ class MaskedNetwork(Conditioner):
     and if `features` is no multiple of D.
     """
 
-    pure = True
     autoregressive = True
     skips = False  # whether what every other hidden layer answers is added to what came before the last two
     activate_last = True
@@ -147,8 +146,6 @@ class MaskedNetwork(Conditioner):
 class _Masked(keras.Layer):
     """A dense layer of which a unit hears those units before it whose degree is not above its own."""
 
-    pure = True
-
     def __init__(self, before, after, *, zeros, **kwargs):
         super().__init__(**kwargs)
         self.before, self.after, self.zeros = before, after, zeros
@@ -188,8 +185,6 @@ class MADE(MaskedNetwork):
     >>> tuple(net(np.ones((8, 3), "float32")).shape)
     (8, 3)
     """
-
-    pure = True
 
     def __init__(
         self,
@@ -245,7 +240,6 @@ class ResidualMADE(MaskedNetwork):
     (8, 3)
     """
 
-    pure = True
     skips = True
 
     def __init__(
@@ -301,8 +295,6 @@ class AngularMADE(MADE):
     >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
     True
     """
-
-    pure = True
 
     def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
         super().__init__(hidden, **kwargs)

@@ -25,8 +25,6 @@ class MLP(DenseNetwork):
     (8, 4)
     """
 
-    pure = True
-
     def __init__(
         self,
         hidden: Widths = (64, 64),
@@ -74,8 +72,6 @@ class ResidualMLP(DenseNetwork):
     >>> tuple(ResidualMLP(32, features=4)(ops.ones((8, 3))).shape)
     (8, 4)
     """
-
-    pure = True
 
     def __init__(
         self,
@@ -159,8 +155,6 @@ class AngularMLP(MLP):
     >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
     True
     """
-
-    pure = True
 
     def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
         super().__init__(hidden, **kwargs)

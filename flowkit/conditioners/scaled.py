@@ -35,8 +35,6 @@ class ScaledConv(Configured, keras.Layer):
     (2, 5, 5, 8)
     """
 
-    pure = True
-
     def __init__(
         self,
         features: Count | None = None,
@@ -154,8 +152,6 @@ class ScaledDense(Configured, keras.Layer):
     >>> ops.convert_to_numpy(ScaledDense(2)(ops.ones((1, 3)))).tolist()
     [[0.0, 0.0]]
     """
-
-    pure = True
 
     def __init__(self, features: Count, *, factor: Positive = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -30,8 +30,8 @@ class Conditioner(Configured, keras.Layer):
     something is refreshed once in a training step, such as a spectral norm. A context may be a dict of tensors. Any
     Keras layer or model may stand in its place, and those of the attributes above that it has are read.
 
-    `_derive(x_shape)`, if there is one, gives what depends on the weights alone, a dict of tensors: `call` is then
-    given it as `derived=`, or None if nobody has computed it. `pure = True` is as in `Bijector`.
+    `_derive(x_shape)`, optional, returns a dict of tensors that depend on the weights alone: `call` then receives it as
+    `derived=`, or None if it was not computed. As in `Bijector`, it works for weights with leading axes.
 
     An autoregressive one may have `in_turn`, which answers for one entry as soon as those before it are known and takes
     less than a pass for it: see `flowkit.conditioners.made_in_turn`. Without it the inverse of `Autoregressive` asks
@@ -46,7 +46,6 @@ class Conditioner(Configured, keras.Layer):
     (4, 6)
     """
 
-    pure = False
     autoregressive = False  # whether what it answers for an entry depends on those before it alone
 
     def __init__(

@@ -11,15 +11,16 @@ from flowkit.contract.spec import BijectorSpec
 
 
 class Hooks(Configured, keras.Layer):
-    """The attributes and methods of a `FlowLayer` that its author may write. The layer runs them, and checks them.
+    """The attributes and methods of a `FlowLayer` that its author may write. The layer runs and checks them.
 
-    `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises
-    that answers follow from weights and inputs alone; it counts for the class that says it, not for its subclasses.
-    `rows_to_adapt` is how many rows `adapt` asks for, if the data have so many.
+    - `noise_kind`: the distribution of its noise, "normal" (standard) or "uniform" (in [0, 1)).
+    - `rows_to_adapt`: the number of rows that `adapt` needs, if the data have so many.
+    - `_derive(x_shape, inverse)`, optional: a dict of tensors that depend on the weights alone. `_forward` and
+      `_inverse` receive it as `derived=`. It works for weights with leading axes, so that a `Repeat` derives for all
+      copies at once: write it with negative axes (`scale[..., None, :]`, `axis=-1`, `swapaxes(-1, -2)`).
     """
 
     noise_kind = "normal"
-    pure = False
     rows_to_adapt = 0  # a batch will do
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()

@@ -61,6 +61,8 @@ class BijectorSpec:
     - `inverse_likelihood`: the same of the way back. None is "exact" if that draws nothing, `likelihood` if both
       directions draw, and a "bound" if it alone draws, as for a surjection.
     - `fixed_axes`: which axes of an event the weights are made for, "channels" (the last) or "all".
+    - `bounded`: either direction magnifies rounding by a bounded factor at most, whatever x and the context; so does
+      one whose log-det does not vary. `Flow` then need not look whether samples come back.
     - `rearranges`: entries change places, not values, so that `Chain` lets any domain through that asks
       something of each entry alone; `domain` and `codomain` stay REAL.
 
@@ -86,6 +88,7 @@ class BijectorSpec:
     likelihood: Annotated[str, words(*_CHOICES["likelihood"])] = "exact"
     fixed_axes: Annotated[str, words(*_CHOICES["fixed_axes"])] = "channels"
     inverse_likelihood: Annotated[str, words(*_CHOICES["likelihood"])] | None = None
+    bounded: bool = False
 
     def __post_init__(self):
         for inverse, field in ((False, "likelihood"), (True, "inverse_likelihood")):
@@ -161,6 +164,7 @@ def composed(specs):
         "round_trip": _added(specs, "round_trip"),
         "log_det_error": _added(specs, "log_det_error"),
         "solver_gradients": all(spec.solver_gradients for spec in specs),
+        "bounded": all(spec.bounded or spec.log_det != "varying" for spec in specs),
         "noise": noise,
         "likelihood": likelihood,
         "inverse_likelihood": None if back == _usual_way_back(noise, likelihood) else back,

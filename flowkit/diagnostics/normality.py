@@ -76,7 +76,7 @@ def latents(
 ) -> np.ndarray:
     """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
     forward = MethodType(_forward, flow)  # equal each time, so that it is compiled once
-    with flow.turns.answer("normality"):
+    with flow.lock:
         z = flow._scored(forward, *flow._prepare(x, context, batch_size), batch_size, seed)
     return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
 

@@ -11,7 +11,7 @@ from keras import ops
 from flowkit.bijectors.levels import find_levels
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
-from flowkit.flow.dequantizing import refuse_varying
+from flowkit.flow.noise import refuse_varying
 
 __all__ = ["level_bits"]
 
@@ -47,7 +47,7 @@ def level_bits(
     ((8, 2), True)
     """
     check_scored_by_level(flow, "level_bits")
-    with flow.turns.answer("level_bits"):
+    with flow.lock:
         nats = _scored(flow, *flow._prepare(x, context, batch_size), batch_size, seed)
     return _in_bits(flow, nats)
 
@@ -55,7 +55,7 @@ def level_bits(
 def level_bits_in_a_group(flow: Any, x: Any, context: Any = None) -> np.ndarray:
     """Return `level_bits` of rows that all processes have: each scores its part."""
     check_scored_by_level(flow, "level_bits")
-    with flow.turns.answer("level_bits"):
+    with flow.lock:
         nats = flow._shared(
             lambda x, context, first: _scored(flow, x, context, None, 0, first),
             x,

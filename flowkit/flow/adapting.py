@@ -1,36 +1,102 @@
-"""Data-dependent initialisation of a flow: one batch, handed on from part to part as data go."""
+"""Data-dependent initialisation: the rows that a flow adapts to, passed on from part to part as data go."""
 
+from typing import Any
+
+import keras
+import numpy as np
 from keras import ops, tree
 
-from flowkit.contract.adaptation import adapt_layer, is_adapted, refuse_unadapted
+from flowkit.contract.adaptation import adapt_inside, adapt_layer, is_adapted
+from flowkit.contract.errors import label
 from flowkit.contract.noise import given
+from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
-from flowkit.flow.dequantizing import dequantized
-from flowkit.flow.noise import counted
+from flowkit.flow import prepare
+from flowkit.flow.batches import count
+from flowkit.flow.context import check_context
+from flowkit.flow.in_a_group import rows_of_all
+from flowkit.flow.noise import counted, counted_for, dequantized
+
+_ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
+_ENOUGH = 1000  # rows that show whether a column is of whole numbers
+_DRAWS = 256  # that layers are adapted to without data, as Glow's to images
 
 
-def adapt_parts(flow, y, context, again, noise):
-    """Adapt a built flow: its embedding to the context, its bijector to `y`, its base to the latents.
+def adapt(flow: Any, x: Any, context: Any, again: bool) -> None:
+    """Adapt a flow's dequantizer and bijector to data, its embedding to the context, its base to the latents.
 
-    `noise` is what the bijector needs for these rows, or None. `again=False` leaves alone what was adapted before.
+    Without data, adapt to draws. `again=False` leaves alone what was adapted before.
     """
-    base, context = flow.base, adapt_embedding(flow, context, again)
-    flow.bijector.adapt(y, context=context, again=again, **given(noise))
-    if base.weights and (again or not is_adapted(base)):  # without weights nothing in it depends on data
-        z, _ = flow.bijector(y, context=context, **given(noise))
-        adapt_layer(base, lambda: base.adapt(z, context), lambda: base.log_prob(z, context=context), again)
-
-
-def adapt_dequantizer(flow, x, again):
-    """Adapt the dequantizer to stored values; return the continuous ones."""
+    if x is None:
+        _adapt_to_draws(flow, context, again)
+        return
+    x, context = rows_of_all(*_chosen_rows(flow, *prepare.checked(flow, x, context)))
+    prepare.build_on(flow, x, context)
     if flow.dequantize is not None:
         needs = flow.dequantize.noise_needs(x.shape, inverse=False)
         flow.dequantize.adapt(x, again=again, noise=counted(needs, 0, len(x)))
-    return dequantized(flow, x)
+    y, _ = dequantized(flow, x)
+    noise = given(counted_for(flow, y.shape, 0, inverse=False))
+    with engine.no_grad():
+        base, seen = flow.base, _adapt_embedding(flow, context, again)
+        flow.bijector.adapt(y, context=seen, again=again, **noise)
+        if base.weights and (again or not is_adapted(base)):  # without weights nothing in it depends on data
+            z, _ = flow.bijector(y, context=seen, **noise)
+            adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
 
 
-def adapt_embedding(flow, context, again):
-    """Adapt the embedding to a context, or None; returns what the parts see of it, as tensors."""
+def rows_to_adapt(flow: Any, data: Any, first: tuple[Any, Any], share: float) -> tuple[Any, Any]:
+    """Return (x, context) that `fit` adapts to: the `first` batch, or more rows of `data`, if the flow asks for them.
+
+    Of arrays the first `share` of the rows, those that are trained on. Of a data set as many batches as it takes, or
+    the first alone if it can be read only once.
+    """
+    asked = _most(flow, first[0]) if first[0] is not None else 0
+    if not asked or hasattr(data, "__next__"):
+        return first
+    whole, its_context = prepare.unpack(data) if isinstance(data, dict) else (data, None)
+    if prepare.is_array(whole):
+        stop = int(len(whole) * share)
+        return whole[:stop], prepare.rows(its_context, stop)
+    pieces, found = [], 0
+    for batch in _batches(data):
+        pieces.append(prepare.checked(flow, *prepare.peeked(batch)))
+        found += len(pieces[-1][0])
+        if found >= asked:
+            break
+    xs, contexts = zip(*pieces, strict=True)
+    context = None if contexts[0] is None else tree.map_structure(lambda *c: np.concatenate(c), *contexts)
+    x = np.concatenate(xs)
+    if len(x) >= _ENOUGH:
+        prepare.refuse_whole(flow, x)
+    return x, context
+
+
+def _batches(data):
+    """Return the batches of a data set that can be read again, those with numbers in an order drawn by a fixed seed."""
+    if not isinstance(data, keras.utils.PyDataset):
+        return iter(data)
+    # The first stays first: `Batches` refuses to begin with another.
+    later = np.random.default_rng(0).permutation(np.arange(1, data.num_batches or 1))
+    return (data[int(i)] for i in (0, *later))
+
+
+def _most(flow, x):
+    """Return how many rows as large as those of `x` the flow asks for."""
+    return min(prepare.rows_asked_for(flow), max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
+
+
+def _chosen_rows(flow, x, context):
+    """Return the rows of arrays that a flow adapts to: all, or as many as it asks for, drawn by a fixed seed."""
+    most = _most(flow, x)
+    if not most or len(x) <= most:
+        return x, context
+    index = np.sort(np.random.default_rng(0).choice(len(x), most, replace=False))
+    return x[index], None if context is None else tree.map_structure(lambda c: c[index], context)
+
+
+def _adapt_embedding(flow, context, again):
+    """Adapt the embedding to a context, or None; return what the parts receive of it, as tensors."""
     context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
     embedding = flow.embedding
     if embedding is not None and context is not None:
@@ -38,10 +104,26 @@ def adapt_embedding(flow, context, again):
     return flow.embed(context)
 
 
-def check_adapted(flow):
-    """Raise ContractError if a part of a built flow still waits for `adapt`."""
-    engine.settle(flow)
-    if not flow.bijector._adapted:
-        flow.bijector._check_adapted()
-    for part in (flow.base, flow.embedding, flow.dequantize):
-        refuse_unadapted(part)
+def _adapt_to_draws(flow, context, again):
+    """Adapt what waits for data to draws of the flow, in the direction in which they are made.
+
+    256 of them; for a context, one for each of its rows, to which the embedding and the networks of the base adapt.
+    Raises NotImplementedError for a base that takes its statistics from data alone.
+    """
+    context = check_context(flow, context)
+    latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
+    size = _DRAWS if context is None else count(context)
+    with engine.no_grad():
+        seen = _adapt_embedding(flow, context, again)
+
+        def draw():
+            return flow.base.sample((size, *latent), seed=flow.sampler, context=seen)
+
+        adapt_inside(flow.base, draw, again)
+        if not is_adapted(flow.base):
+            raise NotImplementedError(
+                f"{label(flow.base)} cannot be adapted without data: it takes its statistics from their latents. Call "
+                ".adapt(x) on data first."
+            )
+        noise = counted_for(flow, (size, *latent), 0, inverse=True)
+        flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))

@@ -6,6 +6,26 @@ from flowkit import engines
 from flowkit.contract.inside import layers_inside
 from flowkit.engines import engine
 from flowkit.flow.in_a_group import check_processes
+from flowkit.objectives import Objective
+
+OF_TARGETS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+def refuse_other_losses(flow, given):
+    """Raise ValueError for what Keras's `compile` takes for models whose loss compares predictions with targets."""
+    for name in OF_TARGETS:
+        if given.get(name) is None or (name == "loss" and isinstance(given[name], Objective)):
+            continue
+        if name == "loss":
+            made = ": it is a class, to be called" if isinstance(given[name], type) else ""
+            raise ValueError(
+                f"{type(flow).__name__}.compile expects an objective as loss=, such as MaximumLikelihood() (the "
+                f"default), ReverseKL(log_density) or FlowMatching(), received {given[name]!r}{made}."
+            )
+        raise ValueError(
+            f"{type(flow).__name__}.compile expects no {name}=, received {given[name]!r}: a flow reports nll and "
+            f"bits_per_dim. Leave {name} out."
+        )
 
 
 def check_training(flow):

@@ -1,16 +1,47 @@
-"""What a flow is given beside the data: the context, checked."""
+"""The context of a flow: its checks, and the embedding that reads it once for all parts."""
 
+import math
 import warnings
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.precision import floats_as
+from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns, is_frame
+from flowkit.flow.batches import batch_size_of, count, default_batch_size, run_in_batches
+
+# Who reads it
 
 
-def refuse_other_classes(bijector, base):
-    """Raise ValueError if both read labels, and know of different classes."""
+def needed_by(*parts: Any) -> str:
+    """Return "required", "optional" or "none": whether the parts read a context."""
+    kinds = {
+        part.spec.context if hasattr(part, "spec") else getattr(part, "context", "none") for part in parts
+    }
+    return next(word for word in ("required", "optional", "none") if word in kinds)
+
+
+def context_kind(flow: Any) -> str:
+    """Return "required", "optional" or "none": the most that a flow's bijector, base or the flow itself needs."""
+    return needed_by(flow.bijector, flow.base, flow)
+
+
+def classes_of(embedding: Any) -> int | None:
+    """Return how many rows a table of labels has, if the embedding is one or begins with one; None otherwise."""
+    if getattr(embedding, "num_classes", None) is not None:
+        return embedding.num_classes
+    sequence = isinstance(embedding, keras.Sequential) and embedding.layers
+    first = embedding.layers[0] if sequence else embedding
+    return first.input_dim if isinstance(first, keras.layers.Embedding) else None
+
+
+def refuse_other_classes(bijector: Any, base: Any) -> None:
+    """Raise ValueError if both read labels of different numbers of classes."""
     here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
     if None not in (here, there) and here != there:
         raise ValueError(
@@ -19,23 +50,36 @@ def refuse_other_classes(bijector, base):
         )
 
 
-def needed_by(*parts):
-    """ "required", "optional" or "none": whether the parts read a context."""
-    kinds = {
-        part.spec.context if hasattr(part, "spec") else getattr(part, "context", "none") for part in parts
-    }
-    return next(word for word in ("required", "optional", "none") if word in kinds)
+def check_embedding(embedding: Any, bijector: Any, base: Any) -> None:
+    """Raise TypeError if `embedding` is no layer, and ValueError if no part reads its output or shares its layers."""
+    if embedding is None:
+        return
+    if not isinstance(embedding, keras.Layer):
+        raise TypeError(f"Flow expects a Keras layer or model as its embedding, received {embedding!r}.")
+    if needed_by(bijector, base) == "none":
+        raise ValueError(
+            f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
+            "ones that read no context. Give a network context='required', or leave the embedding out."
+        )
+    inside = {id(layer) for part in (bijector, base) if part is not None for layer in layers_inside(part)}
+    if any(id(layer) in inside for layer in layers_inside(embedding)):
+        raise ValueError(
+            f"'{embedding.name}' shares a layer with the bijector or the base: expected layers of its own, since a "
+            "saved flow could not be loaded."
+        )
 
 
-def context_kind(flow):
-    """ "required", "optional" or "none": the most that its bijector, its base or the flow itself asks for."""
-    return needed_by(flow.bijector, flow.base, flow)
+# Checks
 
 
-def context_as_array(flow, context):
-    """`context`, or the array of a frame: by the names of the flow's columns of context if it knows them.
+def _error(flow, expected, received, hint=None):
+    return ContractError("context", flow, expected=expected, received=received, hint=hint)
 
-    A list of numbers is an array, too. Raises ValueError for other columns, and for some that hold no numbers.
+
+def context_as_array(flow: Any, context: Any) -> Any:
+    """Return `context`, with a list of numbers or a frame as an array; a frame in the order of the flow's columns.
+
+    Raises ValueError for other columns, and for some that hold no numbers.
     """
     context = _listed(context)
     if not is_frame(context):
@@ -47,7 +91,7 @@ def context_as_array(flow, context):
 
 
 def _listed(context):
-    """The array of a list of numbers, or of lists of them; anything else as it is."""
+    """Return a list of numbers, or of lists of them, as an array; anything else as it is."""
     if not isinstance(context, list | tuple):
         return context
     if not all(isinstance(number, int | float | np.number) for number in tree.flatten(context)):
@@ -58,21 +102,16 @@ def _listed(context):
         raise ValueError("context: expected lists of one length, received some of several.") from None
 
 
-def check_context(flow, context, samples=None):
-    """The context as numpy, None if the flow takes none: neither its bijector nor its base nor itself.
+def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
+    """Return the context as numpy; None if the flow reads none.
 
     Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
     class that is not there.
     """
     kind = context_kind(flow)
     if context is None and kind == "required":
-        raise ContractError(
-            "context",
-            flow,
-            expected="context=, batch first",
-            received="none",
-            hint="A data set yields it as ({'x': ..., 'context': ...},).",
-        )
+        hint = "A data set yields it as ({'x': ..., 'context': ...},)."
+        raise _error(flow, "context=, batch first", "none", hint)
     if context is not None and kind == "none":
         warnings.warn(
             "a context was given, and neither the bijector nor the base of this flow reads one: it is left out. Give a "
@@ -83,51 +122,29 @@ def check_context(flow, context, samples=None):
         return None
     context = context_as_array(flow, context)
     if any(np.ma.is_masked(part) for part in tree.flatten(context)):
-        raise ContractError(
-            "context",
-            flow,
-            expected="numbers",
-            received="a masked array",
-            hint="Drop its rows, or fill them in: context.filled(value).",
-        )
+        hint = "Drop its rows, or fill them in: context.filled(value)."
+        raise _error(flow, "numbers", "a masked array", hint)
     context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
     for part in tree.flatten(context):
         if part.dtype.kind in "cOSUMm":
-            raise ContractError(
-                "context",
-                flow,
-                expected="numbers",
-                received=f"{part.dtype}",
-                hint="Give labels as whole numbers from 0.",
-            )
-    if any(part.ndim == 0 for part in tree.flatten(context)):
-        raise ContractError(
-            "context",
-            flow,
-            expected="a context, batch first",
-            received="a single number",
-            hint="context=[1] is one row; sample(n, context) draws n for each.",
-        )
+            raise _error(flow, "numbers", f"{part.dtype}", "Give labels as whole numbers from 0.")
+        if part.ndim == 0:
+            hint = "context=[1] is one row; sample(n, context) draws n for each."
+            raise _error(flow, "a context, batch first", "a single number", hint)
     _check_classes(flow, context)
     context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)
     parts = tree.flatten(context)
     if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
-        raise ContractError("context", flow, expected="finite numbers", received="NaN or infinite ones")
+        raise _error(flow, "finite numbers", "NaN or infinite ones")
     counts = {len(part) for part in parts}
     if len(counts) != 1 or (samples is not None and counts != {samples}):
-        raise ContractError(
-            "context",
-            flow,
-            expected="as many rows in each part"
-            if samples is None
-            else f"one row for each of {samples} samples",
-            received=f"{' and '.join(map(str, sorted(counts)))} rows",
-        )
+        wanted = "as many rows in each part" if samples is None else f"one row for each of {samples} samples"
+        raise _error(flow, wanted, f"{' and '.join(map(str, sorted(counts)))} rows")
     return context
 
 
-def refuse_unread(flow, context):
-    """Raise ContractError for a context that a flow is to be trained with and would not read: says how it would."""
+def refuse_unread(flow: Any, context: Any) -> None:
+    """Raise ContractError for a context that training would not read; say how it would."""
     if context is None or context_kind(flow) != "none":
         return
     shape = tree.map_structure(lambda part: tuple(np.shape(part)), _listed(context))
@@ -137,18 +154,17 @@ def refuse_unread(flow, context):
         asked = "context=1, embedding=keras.layers.Embedding(classes, 8)"
     else:
         asked = f"context={shape[-1]}"
-    raise ContractError(
-        "context",
+    raise _error(
         flow,
-        expected="none, since neither its bijector nor its base reads one",
-        received=f"one of shape {shape}",
-        hint=f"To have it read, make the flow as flowkit.zoo.nsf({asked}), or of parts of your own with a network of "
+        "none, since neither its bijector nor its base reads one",
+        f"one of shape {shape}",
+        f"To have it read, make the flow as flowkit.zoo.nsf({asked}), or of parts of your own with a network of "
         "context='required', as Coupling(MLP([64], context='required')). Or leave context= out.",
     )
 
 
 def _in_precision(array, dtype):
-    """Floats in the flow's precision, as Keras hands them on in training."""
+    """Return floats in the flow's precision, as Keras passes them on in training."""
     return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
 
 
@@ -162,9 +178,62 @@ def _check_classes(flow, context):
     whole = np.issubdtype(context.dtype, np.integer) and (words or context.ndim == 1)
     if not whole or (context.size and not 0 <= context.min() <= context.max() < classes):
         span = f" with values {context.min()}..{context.max()}" if context.size else ""
-        raise ContractError(
-            "context",
-            flow,
-            expected=f"integer labels {'(batch, ...)' if words else '(batch,)'} in 0..{classes - 1}",
-            received=f"{context.dtype} of shape {context.shape}{span}",
-        )
+        wanted = f"integer labels {'(batch, ...)' if words else '(batch,)'} in 0..{classes - 1}"
+        raise _error(flow, wanted, f"{context.dtype} of shape {context.shape}{span}")
+
+
+# The embedding
+
+
+def build_embedding(flow: Any, context_shape: Any) -> Any:
+    """Build the flow's embedding; return the shape, or the dict of shapes, of its output.
+
+    It is called on a placeholder, so that layers inside it that Keras builds at their first call are built too.
+    """
+    if context_shape is None:
+        hint = "Pass context=, or build with {'x': shape, 'context': shape}."
+        raise _error(flow, "a context to build its embedding for", "none", hint)
+    # A shape does not tell whether the context is labels, and some layers take nothing else: `ops.take(table, labels)`.
+    kinds = ("float32", "int32") if classes_of(flow.embedding) is None else ("int32",)
+    try:
+        output = _output_for(flow.embedding, context_shape, kinds[0])
+    except (TypeError, ValueError):
+        if len(kinds) == 1:
+            raise
+        output = _output_for(flow.embedding, context_shape, kinds[1])
+    shapes = {
+        key: as_tuple(t.shape) for key, t in (output if isinstance(output, dict) else {None: output}).items()
+    }
+    for shape in shapes.values():
+        if not shape or shape[0] is not None:
+            wanted = f"its embedding '{flow.embedding.name}' to answer with a row for each row of the context"
+            raise _error(flow, wanted, f"shape {shape} for a context of shape {context_shape}")
+    return shapes if isinstance(output, dict) else shapes[None]
+
+
+def _output_for(embedding, context_shape, dtype):
+    """Return the output of an embedding for a placeholder of a shape, or of a dict of shapes."""
+    shapes = context_shape if isinstance(context_shape, dict) else {None: context_shape}
+    inputs = {key: keras.KerasTensor((None, *shape[1:]), dtype) for key, shape in shapes.items()}
+    return embedding(inputs if isinstance(context_shape, dict) else inputs[None])
+
+
+def embedded(flow: Any, context: Any, batch_size: Any) -> Any:
+    """Return what the parts of a flow receive for a checked context, as numpy: each row once for a whole call."""
+    if flow.embedding is None or context is None:
+        return context
+    if batch_size is None:
+        entries = sum(math.prod(part.shape[1:]) for part in tree.flatten(context))
+        batch_size = default_batch_size(max(entries, math.prod(flow._event())))
+
+    def answer(start, stop, piece):
+        return flow._run(flow.embed, piece)
+
+    return run_in_batches(answer, context, count(context), batch_size_of(flow, batch_size))
+
+
+def embed(flow: Any, context: Any) -> Any:
+    """Return the output of a flow's embedding, floats in the precision of its parts; the context itself without one."""
+    if flow.embedding is None or context is None:
+        return context
+    return floats_as(flow.embedding(context), flow.compute_dtype)

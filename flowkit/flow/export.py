@@ -1,4 +1,4 @@
-"""A flow leaves home: one of its functions as a file that needs neither flowkit nor Keras."""
+"""Export one of a flow's functions as a file that needs neither flowkit nor Keras."""
 
 import os
 import shutil
@@ -17,11 +17,10 @@ from flowkit.contract.frozen import frozen
 from flowkit.contract.inside import layers_inside
 from flowkit.engines import engine
 from flowkit.flow.artifacts import FORMATS, check_name, require
-from flowkit.flow.context import check_context
-from flowkit.flow.dequantizing import refuse_varying, undithered
-from flowkit.flow.inference import Inference
-from flowkit.flow.noise import counted_for
-from flowkit.flow.turns import alone
+from flowkit.flow.context import check_context, embedded
+from flowkit.flow.noise import counted_for, refuse_varying, undithered
+from flowkit.flow.prepare import check_adapted
+from flowkit.flow.sampling import latents
 
 BATCHES = (1, 3, 64)  # at which a file is compared with the flow
 TOLERANCE, MOST = 1e-5, 1e-3  # of the size of an answer; and the most that rounding excuses
@@ -36,143 +35,111 @@ _FUNCTIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-class Exported(Inference):
-    """The part of `flowkit.Flow` that is taken elsewhere."""
+def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
+    """Write one of a flow's functions to `path`, compare it with the flow: see `Flow.export`."""
+    function, given, answers = _FUNCTIONS[one_of("export's what", what, tuple(_FUNCTIONS))]
+    one_of("export's format", format, tuple(FORMATS))
+    if "log_prob" in answers:
+        refuse_varying(flow.dequantize, f"export of {what!r}")
+    path = check_name(path, format)
+    require(format)
+    inputs, expected, allowed = _to_compare_on(flow, function, given, context)
+    model = Answering(flow, getattr(flow, function))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, frozen():
+        temporary = Path(folder) / path.name
+        few = {name: array[:3] for name, array in inputs.items()}
+        model(_one_or_several(tree.map_structure(ops.convert_to_tensor, few)))
+        known = list(zip(answers, expected, allowed, strict=True))
+        worst = _written(flow, format, model, temporary, inputs, known)
+        _put(Path(folder), path)
+    return worst
 
-    @alone
-    def export(  # type: ignore[override]
-        self,
-        path: str | Path,
-        what: str = "decode",
-        format: str = "onnx",
-        *,
-        context: Any = None,
-    ) -> float:
-        """Write one of the flow's functions to `path`, for any batch size, with its weights as constants.
 
-        - `what`: "decode", x = f^-1(z); "encode", z = f(x); "log_prob", log p(x) in nats; or "encode_and_log_prob",
-          both of x at once.
-        - `format`: "onnx", "openvino" (.xml, with its .bin), "torch" (.pt2), "saved_model" (a folder) or "litert"
-          (.tflite). docs/export.md says which engine writes which.
-        - `context`: of a conditional flow a few rows to compare on; the file takes the context as its second input.
+def _written(flow, format, model, path, inputs, known):
+    """Write a file in the first of the engine's ways by which it agrees; return how much it differs."""
+    few = {name: array[:3] for name, array in inputs.items()}
+    errors: list[Exception] = []
+    for way in range(engine.ways_to_write(format)):
+        try:
+            FORMATS[format].write(model, path, few, way)
+            return _compare(flow, FORMATS[format].read(path), inputs, known)
+        except Exception as error:  # the exporter does not know something, or has got it wrong
+            path.unlink(missing_ok=True)
+            errors.append(error)
+    if all(isinstance(error, ContractError) for error in errors):
+        raise errors[-1]
+    told = "; ".join(" ".join(str(error).split())[:300] or type(error).__name__ for error in errors)
+    expected, received = (
+        f"a file of the format {format} that answers as the flow does",
+        f"none, in {len(errors)} ways",
+    )
+    raise _refused(flow, expected, f"{received}: {told}") from errors[-1]
 
-        Of a flow with `dequantize` x are its continuous values, (stored value + u) / levels - 1/2: u = 1/2 gives what
-        `flow.encode` gives, u from [0, 1) one draw of the bound that `flow.log_prob` is.
 
-        Before the file is put at `path` it is run, by what runs that format elsewhere, on 1, 3 and 64 draws of the
-        flow. Returns the largest difference from the flow, as a part of the size of the answer.
+def _refused(flow, expected, received):
+    hint = "Nothing was written. Another format or engine may do: a .keras file loads on each."
+    return ContractError("export", flow, expected=expected, received=received, hint=hint)
 
-        Raises ValueError for what cannot be written here, ImportError for packages that are missing (it says which),
-        and ContractError for a flow that is not built or draws noise on that way, and if the file differs by more
-        than 1e-5, or than the flow's own answer changes if its input is rounded once (the most of eight ways to round
-        it): nothing is written then.
-        """
-        function, given, answers = _FUNCTIONS[one_of("export's what", what, tuple(_FUNCTIONS))]
-        one_of("export's format", format, tuple(FORMATS))
-        if "log_prob" in answers:
-            refuse_varying(self.dequantize, f"export of {what!r}")
-        path = check_name(path, format)
-        require(format)
-        inputs, expected, allowed = self._to_compare_on(function, given, context)
-        model = Answering(self, getattr(self, function))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, frozen():
-            temporary = Path(folder) / path.name
-            few = {name: array[:3] for name, array in inputs.items()}
-            model(_one_or_several(tree.map_structure(ops.convert_to_tensor, few)))
-            known = list(zip(answers, expected, allowed, strict=True))
-            worst = self._written(format, model, temporary, inputs, known)
-            _put(Path(folder), path)
-        return worst
 
-    def _written(self, format, model, path, inputs, known) -> float:
-        """Write a file in the first of the engine's ways by which it agrees; how much it differs."""
-        errors: list[Exception] = []
-        for way in range(engine.ways_to_write(format)):
-            try:
-                return self._written_so(format, model, path, inputs, known, way)
-            except Exception as error:  # what the exporter does not know, or has got wrong
-                path.unlink(missing_ok=True)
-                errors.append(error)
-        if all(isinstance(error, ContractError) for error in errors):
-            raise errors[-1]
-        told = "; ".join(" ".join(str(error).split())[:300] or type(error).__name__ for error in errors)
+def _to_compare_on(flow, function, given, context):
+    """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
+    check_adapted(flow)
+    _refuse_low_precision(flow)
+    inverse = given == "z"
+    if flow.bijector.spec.draws(inverse=inverse):
         raise ContractError(
             "export",
-            self,
-            expected=f"a file of the format {format} that answers as the flow does",
-            received=f"none, in {len(errors)} ways: {told}",
-            hint="Nothing was written. Another format or engine may do: a .keras file loads on each.",
-        ) from errors[-1]
+            flow,
+            expected="a flow that draws nothing on this way",
+            received=f"one that draws noise on the way {'to data' if inverse else 'to latents'}",
+            hint="Of such a flow the other direction may be exported.",
+        )
+    context = _rows(check_context(flow, context), max(BATCHES))
+    seen = embedded(flow, context, None)
+    rows = latents(flow, max(BATCHES), seen, 1.0, 0)[:]
+    if not inverse:
+        noise = counted_for(flow, rows.shape, 0, inverse=True)
+        rows = ops.convert_to_numpy(flow._run(flow._backward, rows, seen, noise))
+        if flow.dequantize is not None:
+            rows = undithered(flow, flow.dequantize.as_stored(rows))
 
-    def _written_so(self, format, model, path, inputs, known, way):
-        few = {name: array[:3] for name, array in inputs.items()}
-        FORMATS[format].write(model, path, few, way)
-        return self._compare(FORMATS[format].read(path), inputs, known)
+    def answers(rows):
+        found = flow._run(getattr(flow, function), rows, seen, None)
+        return [ops.convert_to_numpy(part) for part in tree.flatten(found)]
 
-    def _to_compare_on(self, function, given, context):
-        """({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
-        self._check_adapted()
-        self._refuse_low_precision()
-        inverse = given == "z"
-        if self.bijector.spec.draws(inverse=inverse):
-            raise ContractError(
-                "export",
-                self,
-                expected="a flow that draws nothing on this way",
-                received=f"one that draws noise on the way {'to data' if inverse else 'to latents'}",
-                hint="Of such a flow the other direction may be exported.",
-            )
-        context = _rows(check_context(self, context), max(BATCHES))
-        seen = self._embedded(context, None)
-        rows = self._latents(max(BATCHES), seen, 1.0, 0)[:]
-        if not inverse:
-            noise = counted_for(self, rows.shape, 0, inverse=True)
-            rows = ops.convert_to_numpy(self._run(self._backward, rows, seen, noise))
-            if self.dequantize is not None:
-                rows = undithered(self, self.dequantize.as_stored(rows))
+    expected = answers(rows)
+    rng, eps = np.random.default_rng(0), np.finfo(rows.dtype).eps
+    rounded = [0.0] * len(expected)
+    for _ in range(ROUNDINGS):
+        rounding = rng.choice([-1, 1], rows.shape).astype("float32") * eps
+        moved = [_difference(*pair) for pair in zip(expected, answers(rows * (1 + rounding)), strict=True)]
+        rounded = [max(pair) for pair in zip(rounded, moved, strict=True)]
+    inputs = {given: rows} if context is None else {given: rows, "context": context}
+    return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]
 
-        def answers(rows):
-            found = self._run(getattr(self, function), rows, seen, None)
-            return [ops.convert_to_numpy(part) for part in tree.flatten(found)]
 
-        expected = answers(rows)
-        rng, eps = np.random.default_rng(0), np.finfo(rows.dtype).eps
-        rounded = [0.0] * len(expected)
-        for _ in range(ROUNDINGS):
-            rounding = rng.choice([-1, 1], rows.shape).astype("float32") * eps
-            moved = [
-                _difference(*pair) for pair in zip(expected, answers(rows * (1 + rounding)), strict=True)
-            ]
-            rounded = [max(pair) for pair in zip(rounded, moved, strict=True)]
-        inputs = {given: rows} if context is None else {given: rows, "context": context}
-        return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]
+def _refuse_low_precision(flow):
+    low = {layer.compute_dtype for layer in layers_inside(flow) if "float" in layer.compute_dtype}
+    if low != {"float32"}:
+        raise ValueError(
+            f"export expects a flow that computes in float32, received one that computes in "
+            f"{' and '.join(sorted(low))}: save it, and load it after keras.config.set_dtype_policy('float32')."
+        )
 
-    def _refuse_low_precision(self):
-        low = {layer.compute_dtype for layer in layers_inside(self) if "float" in layer.compute_dtype}
-        if low != {"float32"}:
-            raise ValueError(
-                f"export expects a flow that computes in float32, received one that computes in "
-                f"{' and '.join(sorted(low))}: save it, and load it after keras.config.set_dtype_policy('float32')."
-            )
 
-    def _compare(self, run: Callable, inputs, answers) -> float:
-        """The largest difference of a file's answers from the flow's. Raises ContractError if it is too large."""
-        worst = 0.0
-        for batch in BATCHES:
-            received = run({name: array[:batch] for name, array in inputs.items()})
-            for (name, here, allowed), there in zip(answers, received, strict=True):
-                error = _difference(here[:batch], np.asarray(there))
-                if not error <= allowed:
-                    raise ContractError(
-                        "export",
-                        self,
-                        expected=f"a file that gives the flow's {name} to {allowed:.2g} of its size",
-                        received=f"one that is off by {error:.2g} at a batch of {batch}",
-                        hint="Nothing was written. Another format or engine may do: a .keras file loads on each.",
-                    )
-                worst = max(worst, error)
-        return worst
+def _compare(flow, run, inputs, answers):
+    """Return the largest difference of a file's answers from the flow's. Raises ContractError if it is too large."""
+    worst = 0.0
+    for batch in BATCHES:
+        received = run({name: array[:batch] for name, array in inputs.items()})
+        for (name, here, allowed), there in zip(answers, received, strict=True):
+            error = _difference(here[:batch], np.asarray(there))
+            if not error <= allowed:
+                expected = f"a file that gives the flow's {name} to {allowed:.2g} of its size"
+                raise _refused(flow, expected, f"one that is off by {error:.2g} at a batch of {batch}")
+            worst = max(worst, error)
+    return worst
 
 
 class Answering(keras.Model):

@@ -14,7 +14,6 @@ from flowkit.distributed.failed import naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
 from flowkit.engines import engine
-from flowkit.flow.drawing import Part
 
 
 def check_processes():
@@ -139,18 +138,6 @@ def together(flow):
         states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
         with engine.drawing_apart(states):
             yield
-
-
-def mine_of(z, context):
-    """(the place of this process's first row among all, its part of latents and of their context).
-
-    Both are sliced as arrays are; the second may be a dict of such, or None.
-    """
-    places = distributed.mine(np.arange(len(z)))
-    first, stop = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
-    if context is not None:
-        context = tree.map_structure(lambda rows: Part(rows, first, stop), context)
-    return first, Part(z, first, stop), context
 
 
 def rows_of_all(x, context):

@@ -12,14 +12,11 @@ from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
-from flowkit.flow.counting import mean, what_counts
-from flowkit.flow.dequantizing import dequantized
 from flowkit.flow.flow import Flow
-from flowkit.flow.in_batches import run_in_batches
-from flowkit.flow.inputs import unpack
-from flowkit.flow.metrics import MeanOfCounted
-from flowkit.flow.noise import counted_for
-from flowkit.flow.turns import answers
+from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
+from flowkit.flow.prepare import unpack
+from flowkit.flow.scoring import scored
+from flowkit.flow.training import locked
 from flowkit.objectives import MaximumLikelihood
 
 
@@ -141,23 +138,15 @@ class LabelledFlow(Flow):
         self.label_error.update_state(ops.cast(missed, surprise.dtype), sample_weight=weight)
         return super().compute_metrics(x, y, y_pred["log_prob"], sample_weight)
 
-    @answers
+    @locked
     def label_log_prob(self, x: Any, *, batch_size: int | None = None, seed: int = 0) -> np.ndarray:
-        """log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class it tells.
+        """Return log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class.
 
         Noise follows from `seed`, as in `log_prob`.
         """
-        # A prior that is conditioned on a class is undone again, and the base is not asked: any class will do.
+        # A prior that is conditioned on a class is undone again, and the base is not needed: any class will do.
         x, context = self._prepare(x, np.zeros(len(x), "int32"), batch_size)
-
-        def classify(start, stop, piece):
-            x, context = piece
-            y = dequantized(self, x, start, seed=seed)
-            return self._run(
-                self._classify, y, context, counted_for(self, y.shape, start, inverse=False, seed=seed)
-            )
-
-        return run_in_batches(classify, (x, context), len(x), self._batch_size(batch_size))
+        return scored(self, self._classify, x, context, batch_size, seed)
 
     def _classify(self, y, context, noise=None):
         z, _ = self.bijector(y, context=context, **given(noise))

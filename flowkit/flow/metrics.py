@@ -1,24 +1,29 @@
-"""The running means that a flow reports."""
+"""The means that a flow reports: which values count in them."""
 
-import math
+from typing import Any
 
 import keras
 from keras import ops
 
-from flowkit.contract.shapes import event_size
-from flowkit.flow.counting import what_counts
-
 
 class MeanOfCounted(keras.metrics.Mean):
-    """Keras's `Mean`, but NaN if nothing counted: Keras says 0, which of a loss would be a good one."""
+    """Keras's `Mean`, but NaN if nothing counted: Keras gives 0, which would be a good loss."""
 
-    def result(self):
+    def result(self) -> Any:
         return self.total.value / self.count.value
 
 
-def report(flow, data, log_prob, sample_weight):
-    """Add a batch to the means of `flow`: the same number in nats and in bits per dimension."""
-    counts, weight = what_counts(flow, log_prob, sample_weight)
-    nats = ops.where(counts, -log_prob, ops.zeros_like(log_prob))
-    flow.nll.update_state(nats, weight)
-    flow.bits.update_state(nats / (event_size(data.shape) * math.log(2)), weight)
+def mean(losses: Any) -> Any:
+    """Return the mean loss; 0 for an empty batch, as in Keras: NaN would reach all weights."""
+    if losses.shape[0]:
+        return ops.mean(losses)
+    return ops.sum(losses) / ops.maximum(ops.cast(ops.shape(losses)[0], losses.dtype), 1)
+
+
+def what_counts(flow: Any, values: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Return which of the values (batch,) count in a mean, and with what weight."""
+    # A training step that is not finite does not count if it is not taken (flowkit.training.guard).
+    skips = getattr(getattr(flow, "optimizer", None), "skips_what_is_not_finite", False)
+    counts = ops.isfinite(values) if skips and not flow._scoring else ops.ones_like(values, dtype="bool")
+    weight = ops.cast(counts, values.dtype)
+    return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)

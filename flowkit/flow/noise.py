@@ -1,24 +1,28 @@
-"""The noise of an answer: a function of the seed and of each sample's index alone."""
+"""Noise as a function of the seed and of each sample's index alone, and continuous values of stored ones."""
 
 import math
 from typing import Any
 
 import numpy as np
+from keras import ops
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract import Surjection
+from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.noise import Needs
+from flowkit.data.dequantize import Dequantize
+from flowkit.engines import engine
 
-# What is drawn for dequantisation, forward and on the way back has nothing in common.
+# Dequantisation, forward and the way back draw from separate streams.
 _STREAMS = {"dequantize": 0, "forward": 1, "inverse": 2}
 
 
 def counted(
     needs: Needs, start: int, stop: int, *, seed: int = 0, draw: int = 0, stream: str = "dequantize"
 ) -> np.ndarray | None:
-    """The numbers of samples start..stop, float32 (stop - start, k); None for no needs.
+    """Return the numbers of samples start..stop, float32 (stop - start, k); None for no needs.
 
-    So an answer depends neither on the batch size nor on the engine. Philox is a counter-based generator (Salmon et
-    al., 2011): sample i owns its own stretch of the counter. `draw` is the number of the draw for the same samples.
+    They depend neither on the batch size nor on the engine. Philox is a counter-based generator (Salmon et al., 2011):
+    sample i owns its own stretch of the counter. `draw` is the number of the draw for the same samples.
 
     >>> from flowkit.contract.noise import Need
     >>> whole = counted((Need("normal", 3),), 0, 10)
@@ -44,32 +48,87 @@ def counted(
 def counted_for(
     flow: Any, shape: tuple[int, ...], start: int, *, inverse: bool, seed: int = 0, draw: int = 0
 ) -> Any:
-    """The numbers that the bijector of a flow needs for rows `start` and following; None for none.
+    """Return the numbers that a flow's bijector needs for rows `start` and following; None for no needs.
 
-    `shape` is that of what the direction is given, (rows, *event).
+    `shape` is that of the direction's input, (rows, *event).
     """
     layer = flow.bijector
     if not layer.spec.draws(inverse=inverse):
         return None
     x_shape = layer.compute_inverse_shape(tuple(shape)) if inverse else tuple(shape)
+    needs = layer.noise_needs(x_shape, inverse=inverse)
     stream = "inverse" if inverse else "forward"
-    return counted(
-        layer.noise_needs(x_shape, inverse=inverse),
-        start,
-        start + shape[0],
-        seed=seed,
-        draw=draw,
-        stream=stream,
-    )
+    return counted(needs, start, start + shape[0], seed=seed, draw=draw, stream=stream)
 
 
 def _uniform(numbers):
-    """As float32. Rounding may reach 1, which a uniform number may not."""
+    """Round to float32, below 1, which rounding may reach and a uniform number may not."""
     return np.minimum(numbers.astype("float32"), np.float32(1 - 2**-24))
 
 
 def _normal(uniform):
-    """Standard normal numbers, as many: sqrt(-2 ln(1 - u)) times the cosine and sine of 2 pi v (Box & Muller, 1958)."""
+    """Return as many standard normal numbers: sqrt(-2 ln(1 - u)) cos and sin of 2 pi v (Box & Muller, 1958)."""
     u, v = np.split(uniform, 2, axis=1)
     radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * v
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype("float32")
+
+
+# Dequantisation
+
+
+def check_dequantizer(dequantize: Any) -> None:
+    """Raise TypeError if `Flow(dequantize=)` is neither None nor a surjection that reads stored values."""
+    if dequantize is None:
+        return
+    fits = (
+        isinstance(dequantize, Surjection)
+        and dequantize.spec.draws(inverse=False)
+        and dequantize.spec.context == "none"
+        and all(callable(getattr(dequantize, name, None)) for name in ("validate", "as_stored"))
+    )
+    if not fits:
+        raise TypeError(
+            f"dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
+            'noise="forward" and no context that has validate(x) and as_stored(y).'
+        )
+
+
+def varies(dequantize: Any) -> bool:
+    """Return True if the dequantizer's log-det differs from row to row, so that it must be computed."""
+    if dequantize is None:
+        return False
+    return not (isinstance(dequantize, Dequantize) and dequantize.spec.log_det == "constant")
+
+
+def refuse_varying(dequantize: Any, what: str) -> None:
+    """Raise ValueError if `what` would leave out the dequantizer's log-det."""
+    if varies(dequantize):
+        raise ValueError(
+            f"{what}: got {shown(dequantize)}, whose log-det varies, expected Dequantize() or none: its log-det is a "
+            "part of log_prob, from stored values on, alone."
+        )
+
+
+def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:
+    """Return (continuous values of samples `start` and following, the log-det (rows,) or None if it is constant)."""
+    if flow.dequantize is None:
+        return x, None
+    needs = flow.dequantize.noise_needs(x.shape, inverse=False)
+    y, log_det = _with_noise(flow.dequantize, x, counted(needs, start, start + len(x), seed=seed, draw=draw))
+    return y, log_det if varies(flow.dequantize) else None
+
+
+def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
+    """Return continuous values for the middle of the noise: with `Dequantize` the middles of the bins of `x`."""
+    if flow.dequantize is None:
+        return x
+    needs = flow.dequantize.noise_needs(x.shape, inverse=False)
+    middles = [
+        np.full((len(x), size), {"uniform": 0.5, "normal": 0.0}[kind], "float32") for kind, size in needs
+    ]
+    return _with_noise(flow.dequantize, x, np.concatenate(middles, axis=1))[0]
+
+
+def _with_noise(dequantize, x, noise):
+    with engine.no_grad():
+        return tuple(ops.convert_to_numpy(part) for part in dequantize(x, noise=noise))

@@ -1,45 +1,52 @@
 """Whether data come back from their latents: f^-1(f(x)) is x, but for rounding."""
 
+import os
+import sys
 import warnings
+from typing import Any
 
 import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
-from flowkit.flow.dequantizing import undithered
-from flowkit.flow.in_batches import run_in_batches
-from flowkit.flow.noise import counted_for
+from flowkit.flow.batches import batch_size_of, run_in_batches
+from flowkit.flow.noise import counted_for, undithered
 
-TOLERANCE = 1e-3  # of the size of a row; to see less of it than that needs a plot of the two side by side
+TOLERANCE = 1e-3  # of the size of a row; to see less than that needs a plot of the two side by side
 LOOKED_AT = ((4096, 64), (1024, 16), (0, 8))  # from so many rows up "warn" looks at so many
 _CHECKS = ("warn", "raise", None)
 _CURE = (
     "Rounding grows where the scale of an affine coupling comes near 0: bound it, Affine(min_scale=0.1), or compute "
     "in dtype='float64'. flow.round_trip_error(x) has each row's error."
 )
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def one_check(check):
-    """`check`, if it is one that there is; ValueError otherwise."""
+def one_check(check: Any) -> Any:
+    """Return `check`. Raises ValueError unless it is "warn", "raise" or None."""
     if check not in _CHECKS:
         raise ValueError(f"check: expected one of {', '.join(map(repr, _CHECKS))}, received {check!r}.")
     return check
 
 
-def look_at(flow, x, context, check, batch_size, stacklevel, z=None):
-    """Go the round trip with rows of `x`, data that were checked, and warn or raise for those that do not come back.
+def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any = None) -> None:
+    """Take rows of `x`, checked data, to their latents and back, and warn or raise if they do not come back.
 
-    "raise" looks at each row. "warn" looks at a few, which cost little: half of them from all over the call, and half
-    those that lie farthest out, since these are what is lost first. It leaves a flow alone that has no inverse, or of
-    which a direction is not analytic: many passes for a few rows are not cheap. `z` are the latents of `x`, or None.
+    "raise" looks at each row of each call. "warn" looks at a few rows, half of them from all over the call, half those
+    farthest out, which are lost first; and at calls 1, 2, 4, 8, ... since the flow's weights were loaded or trained,
+    so that it costs little on average. It leaves a flow alone whose spec bounds the error, that has no inverse, or
+    that needs many passes for a direction. `z` are the latents of `x`, or None.
 
     Raises ContractError.
     """
-    spec = flow.bijector.spec
-    costly = not spec.forward == spec.inverse == "analytic"
-    if check is None or not len(x) or (check == "warn" and (costly or flow.bijector.forgets(inverse=False))):
+    spec, forgets = flow.bijector.spec, flow.bijector.forgets(inverse=False)
+    if check is None or not len(x):
         return
-    if flow.bijector.forgets(inverse=False):
+    if check == "warn":
+        costly = not spec.forward == spec.inverse == "analytic"
+        if costly or forgets or spec.bounded or spec.log_det != "varying" or not _is_due(flow):
+            return
+    if forgets:
         raise ContractError(
             "round trip",
             flow,
@@ -48,7 +55,7 @@ def look_at(flow, x, context, check, batch_size, stacklevel, z=None):
             hint="Use check=None.",
         )
     sizes = _sizes(flow, x)
-    rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which is told elsewhere
+    rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
     if check == "warn":
         rows = rows[_some(sizes[rows])]
         x, context, z = tree.map_structure(lambda a: None if a is None else a[rows], (x, context, z))
@@ -69,25 +76,45 @@ def look_at(flow, x, context, check, batch_size, stacklevel, z=None):
     off = f"off by up to {error.max():.2g} of their size"
     if check == "raise":
         raise _error(flow, f"{lost} of {seen} {off}")
-    warnings.warn(
+    _warn(
         f"{lost} of {seen} do not come back from their latents: f^-1(f(x)) is {off}, where {TOLERANCE:g} passes. "
-        + _CURE,
-        stacklevel=stacklevel + 1,
+        + _CURE
     )
 
 
-def warn_of_overflow(finite, stacklevel):
+def _is_due(flow):
+    """Return True for the calls 1, 2, 4, 8, ... of a flow since its weights changed."""
+    flow.calls += 1
+    return flow.calls & (flow.calls - 1) == 0
+
+
+def _warn(message):
+    """Warn at the user's own line: the first outside of flowkit."""
+    frame, level = sys._getframe(), 1  # this function
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+def warn_of_overflow(finite: np.ndarray) -> None:
     """Warn if not all rows of data are `finite` (n,), a truth value for each."""
     if not finite.all():
-        warnings.warn(
+        _warn(
             f"{(~finite).sum()} of {len(finite)} samples overflowed on the way back: their latents lie "
-            "where the flow has seen no data; lower the temperature, or move them less far",
-            stacklevel=stacklevel + 1,
+            "where the flow has seen no data; lower the temperature, or move them less far"
         )
 
 
-def relative_error(flow, x, context, batch_size, sizes=None, rows=slice(None), z=None):
-    """max|f^-1(f(x)) - x| over the entries of each row, for the size of the row.
+def relative_error(
+    flow: Any,
+    x: Any,
+    context: Any,
+    batch_size: Any,
+    sizes: Any = None,
+    rows: Any = slice(None),
+    z: Any = None,
+) -> np.ndarray:
+    """Return max|f^-1(f(x)) - x| over the entries of each row, for the size of the row.
 
     The size is max|x|, and no less than that of the median row, nor than what 2^9 roundings of 1 are a TOLERANCE of.
     """
@@ -101,7 +128,7 @@ def relative_error(flow, x, context, batch_size, sizes=None, rows=slice(None), z
 
 
 def _difference(flow, x, context, z, batch_size):
-    """max|f^-1(f(x)) - x| over the entries of each row; `z` are the latents of `x`, or None."""
+    """Return max|f^-1(f(x)) - x| over the entries of each row; `z` are the latents of `x`, or None."""
 
     def there_and_back(start, stop, piece):
         x, context, z = piece
@@ -112,18 +139,18 @@ def _difference(flow, x, context, z, batch_size):
         difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
         return difference.reshape(len(y), -1).max(axis=1)
 
-    return run_in_batches(there_and_back, (x, context, z), len(x), flow._batch_size(batch_size))
+    return run_in_batches(there_and_back, (x, context, z), len(x), batch_size_of(flow, batch_size))
 
 
 def _sizes(flow, x):
-    """max|x| for each row; whole values are taken as those of [-1/2, 1/2) that a flow sees."""
+    """Return max|x| for each row; whole values are taken as those of [-1/2, 1/2) that a flow sees."""
     if flow.dequantize is not None:
         return np.full(len(x), 0.5)
     return np.abs(x).max(axis=tuple(range(1, x.ndim))).astype("float64")
 
 
 def _some(sizes):
-    """Places of the rows to look at: as many each time, so that an engine that compiles does so once."""
+    """Return the places of the rows to look at: as many each time, so that an engine that compiles does so once."""
     count = next(min(count, len(sizes)) for least, count in LOOKED_AT if len(sizes) >= least)
     cut = len(sizes) - count // 2
     order = np.argpartition(sizes, cut) if cut < len(sizes) else np.arange(len(sizes))

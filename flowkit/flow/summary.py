@@ -122,7 +122,9 @@ def _of(part, shape, level, kept, expand):
     if hasattr(part, "run_levels") and hasattr(part, "scales"):
         return _levels(part, shape, expand)
     if isinstance(part, Repeat):
-        rows = _of(part.block, shape, level, kept, expand)
+        first, *more = _of(part.block, shape, level, kept, expand)
+        # The chain around it says what is kept, in its first row.
+        rows = [replace(first, kept=kept), *(replace(row, kept="") for row in more)]
         return rows * part.n if expand else [_times(row, part.n) for row in rows]
     if not part.composite or not hasattr(part, "parts"):
         return [_row(level, part, shape, 1, kept)]

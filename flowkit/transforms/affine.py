@@ -74,6 +74,10 @@ class Affine(Transform):
             raise ValueError(f"Affine's bound: expected 2.0 for scale='sigmoid', received {bound}.")
         self.scale, self.min_scale, self.bound, self.order = scale, min_scale, bound, order
 
+    @property
+    def bounded(self) -> bool:
+        return self.scale == "tanh" or self.min_scale > 0
+
     def prepare(self, h: Any) -> Any:
         first, second = engine.unbind(h)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
@@ -163,6 +167,10 @@ class Gaussian(Transform):
 
     def __init__(self, *, min_scale: Fraction = 0.0) -> None:
         self.min_scale = min_scale
+
+    @property
+    def bounded(self) -> bool:
+        return self.min_scale > 0
 
     def prepare(self, h: Any) -> Any:
         mean, logs = h[..., 0, :], h[..., 1, :]

@@ -42,6 +42,7 @@ class ByColumn(Transform):
         self.codomain = Domain.each(*(transform.codomain for transform in self.transforms))
         specs = [BijectorSpec(log_det=t.log_det, inverse=t.inverse_kind) for t in self.transforms]
         self.log_det, self.inverse_kind = weakest(specs, "log_det"), weakest(specs, "inverse")
+        self.bounded = all(t.bounded or t.log_det != "varying" for t in self.transforms)
         self._groups: dict[Transform, list[int]] = {}
         for place, transform in enumerate(self.transforms):
             self._groups.setdefault(transform, []).append(place)

@@ -34,6 +34,8 @@ class LinearSpline(Transform):
     (0.3, 0.0)
     """
 
+    bounded = True
+
     def __init__(self, bins: Annotated[int, whole(2, 999)] = 16, *, bound: Positive | None = None) -> None:
         self.bins, self.bound = bins, bound
         self.domain = self.codomain = Domain.UNIT_INTERVAL if bound is None else Domain.REAL

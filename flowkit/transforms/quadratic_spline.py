@@ -39,6 +39,8 @@ class QuadraticSpline(Transform):
     (0.3, 0.0)
     """
 
+    bounded = True
+
     def __init__(
         self,
         bins: Annotated[int, whole(2, 999)] = 8,

@@ -43,6 +43,8 @@ class RationalQuadratic(Transform):
     (0.3, 0.0)
     """
 
+    bounded = True
+
     def __init__(
         self,
         bins: Annotated[int, whole(2, 999)] = 8,
@@ -185,6 +187,8 @@ class CircularRationalQuadratic(Transform):
 
     domain = Domain.CIRCLE
     codomain = Domain.CIRCLE
+
+    bounded = True
 
     def __init__(self, bins: Annotated[int, whole(2, 999)] = 8) -> None:
         self.bins = bins

@@ -19,9 +19,9 @@ class Transform(Configured):
       second may be the number 0.0.
 
     `domain` and `codomain` are the sets of each entry; `log_det` ("zero", "constant", "varying") and `inverse_kind`
-    ("analytic", or "iterative" for one that is solved) are the words of `BijectorSpec`. A transform is known by its
-    arguments, which it keeps under their own names; register it with `keras.saving.register_keras_serializable` to
-    have it in files.
+    ("analytic", or "iterative" for one that is solved) are the words of `BijectorSpec`, as is `bounded`. A transform is
+    known by its arguments, which it keeps under their own names; register it with
+    `keras.saving.register_keras_serializable` to have it in files.
 
     >>> from keras import ops
     >>> class Power(Transform):
@@ -44,6 +44,7 @@ class Transform(Configured):
     codomain: Domain = Domain.REAL
     log_det: ClassVar[str] = "varying"
     inverse_kind: ClassVar[str] = "analytic"
+    bounded = False
     by_column: ClassVar[bool] = (
         False  # whether it moves columns differently: it is given all, and has `in_order`
     )

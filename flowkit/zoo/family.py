@@ -11,7 +11,7 @@ import keras
 from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
 from flowkit.conditioners import MLP, StandardizedContext
 from flowkit.contract.arguments import Count, checked, whole, words
-from flowkit.flow.embedding import classes_of
+from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
 from flowkit.zoo.table_front import table_front

@@ -11,7 +11,7 @@ from flowkit.bijectors import Chain, Coupling, Permute, Shift
 from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
 from flowkit.engines import engine
-from flowkit.flow import drawing
+from flowkit.flow import sampling
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -53,7 +53,7 @@ class Watched(Normal):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(drawing, "default_batch_size", lambda size: 7)
+    monkeypatch.setattr(sampling, "default_batch_size", lambda size: 7)
 
 
 def flow_of(base, width=2, **options):
@@ -113,7 +113,9 @@ def test_a_conditional_flow_and_base_too(small_blocks):
 
 def test_rows_are_drawn_block_by_block(small_blocks):
     base = Watched()
-    z = drawing.Latents(base, 700, (2,), seed=[0], context=drawing.Repeated(np.zeros((7, 2), "float32"), 100))
+    z = sampling.Latents(
+        base, 700, (2,), seed=[0], context=sampling.Repeated(np.zeros((7, 2), "float32"), 100)
+    )
     for start in range(0, 700, 10):
         assert z[start : start + 10].shape == (10, 2)
     assert base.asked == {7}
@@ -121,15 +123,15 @@ def test_rows_are_drawn_block_by_block(small_blocks):
 
 def test_a_repeated_context_is_sliced_like_the_array_it_stands_for():
     rows = np.arange(6).reshape(3, 2)
-    repeated, whole = drawing.Repeated(rows, 4), np.tile(rows, (4, 1))
+    repeated, whole = sampling.Repeated(rows, 4), np.tile(rows, (4, 1))
     assert (repeated.shape, len(repeated)) == (whole.shape, 12)
     for cut in (slice(0, 5), slice(4, 100), slice(11, 12), slice(12, 14)):
         np.testing.assert_array_equal(repeated[cut], whole[cut])
 
 
 def test_a_part_of_rows_is_sliced_like_the_array_it_stands_for(small_blocks):
-    z = drawing.Latents(TwoColumns(), 30, (2,), seed=[0])
-    part, whole = drawing.Part(z, 5, 26), z[5:26]
+    z = sampling.Latents(TwoColumns(), 30, (2,), seed=[0])
+    part, whole = sampling.Part(z, 5, 26), z[5:26]
     assert (part.shape, len(part), part.dtype) == (whole.shape, 21, whole.dtype)
     for cut in (slice(0, 5), slice(4, 100), slice(20, 21), slice(21, 23)):
         np.testing.assert_array_equal(part[cut], whole[cut])

@@ -1,0 +1,84 @@
+"""Run a function over many rows, one batch at a time."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops, tree
+
+from flowkit.contract.arguments import whole_number
+from flowkit.engines import engine
+
+_ENTRIES = 2**18  # of one batch by default: about 330 images of 28x28
+
+
+def default_batch_size(event_size: int) -> int:
+    """Return how many events one batch holds by default."""
+    return max(1, _ENTRIES // max(1, event_size))
+
+
+def batch_size_of(flow: Any, size: Any) -> int:
+    """Return `size` checked, or the default for events of the flow."""
+    if size is None:
+        return default_batch_size(math.prod(flow._event()))
+    return whole_number(size, "batch_size", least=1)
+
+
+def count(context: Any) -> int:
+    """Return the number of rows of a context, an array or a dict of arrays."""
+    return len(tree.flatten(context)[0])
+
+
+def run_in_batches(function: Callable[..., Any], rows: Any, count: int, batch_size: int) -> Any:
+    """Return `function(start, stop, piece)` for consecutive pieces of `rows`, concatenated as numpy arrays.
+
+    `rows` is an array, or a dict or tuple of arrays, of `count` rows each; None entries stay None. Anything that can be
+    sliced and has a shape and a dtype will do. Results become numpy at once, so that memory beside them does not grow
+    with the number of batches. The last piece is padded with its last row, so that an engine that compiles does so
+    once; a single piece is padded to the next of few sizes.
+    """
+    if count == 0:  # some engines' kernels cannot run on nothing
+        dummy = tree.map_structure(
+            lambda a: None if a is None else np.zeros((1, *a.shape[1:]), a.dtype), rows
+        )
+        return tree.map_structure(lambda a: a[:0], run_in_batches(function, dummy, 1, 1))
+    whole: Any = None
+    size = batch_size if count > batch_size else min(batch_size, one_of_few(count))
+    for start in range(0, count, batch_size):
+        stop = min(start + batch_size, count)
+        missing = start + size - stop
+        piece = map_leaves(lambda a: padded(a[start:stop], missing), rows)  # noqa: B023
+        result = function(start, stop + missing, piece)
+        result = map_leaves(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
+        if stop - start == count:
+            return result
+        if whole is None:
+            whole = tree.map_structure(lambda a: np.empty((count, *a.shape[1:]), a.dtype), result)
+        for target, part in zip(tree.flatten(whole), tree.flatten(result), strict=True):
+            target[start:stop] = part
+    return whole
+
+
+def one_of_few(count: int) -> int:
+    """Return the next of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size; else `count`."""
+    if not engine.compiles_answers():
+        return count
+    step = 1 << max(0, (count - 1).bit_length() - 3)
+    return 1 << (count - 1).bit_length() if count <= 16 else -(-count // step) * step
+
+
+def padded(rows: Any, missing: int) -> Any:
+    """Return rows with the last one repeated `missing` times more."""
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+
+
+def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
+    """Return `function` of each array in a nest of tuples and dicts; None stays None. `keras.tree` takes far longer."""
+    if nest is None:
+        return None
+    if isinstance(nest, tuple):
+        return tuple(map_leaves(function, part) for part in nest)
+    if isinstance(nest, dict):
+        return {key: map_leaves(function, part) for key, part in nest.items()}
+    return function(nest)

@@ -1,0 +1,269 @@
+"""Files of a flow: Keras's, with the same bytes for the same flow, and presets; how their configs come back."""
+
+import errno
+import io
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import flowkit
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.saving import refuse_late
+from flowkit.data.frame import Columns
+from flowkit.engines import engine
+from flowkit.objectives import MaximumLikelihood, Objective
+from flowkit.presets.errors import PresetError, import_first, unregistered
+from flowkit.presets.find import find_preset
+from flowkit.presets.folder import read_preset, write_preset
+
+_PARTS = ("bijector", "base", "embedding", "dequantize")
+_COLUMNS = ("columns", "context_columns")
+
+# Files
+
+
+def save(flow: Any, write: Callable[..., None], filepath: Any, overwrite: bool, zipped: bool | None) -> None:
+    """Save by Keras's `write(path, overwrite, zipped)` beside `filepath`, then put the file in its place."""
+    path = Path(os.path.realpath(filepath))  # a link stays one
+    ours = "://" not in str(filepath) and (path.suffix == ".keras" or zipped is False)
+    if not ours or (path.exists() and not overwrite):  # Keras uploads it, refuses the name or asks
+        write(filepath, overwrite, zipped)
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        written = Path(folder, "flow.keras")
+        write(written, True, None)
+        _put_in_place(written, path, zipped is not False)
+
+
+def _put_in_place(written, path, zipped):
+    """Move the .keras file `written` to `path`, or its members into that folder, over what is there.
+
+    Without dates, and with shared objects numbered from 1: Keras writes when a file was saved, and names a shared
+    object by its address in memory.
+    """
+    beside = written.with_name("put")
+    with zipfile.ZipFile(written) as source:
+        members = [member for member in source.infolist() if not member.is_dir()]
+        if zipped:
+            with zipfile.ZipFile(beside, "w") as target:
+                for member in members:
+                    _copy(member, source, target)
+            shutil.copymode(path if path.is_file() else written, beside)
+            os.replace(beside, path)
+            return
+        for member in members:
+            file = beside / member.filename
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with source.open(member) as content, file.open("wb") as target:
+                shutil.copyfileobj(_without_moment(member, content), target, 2**20)
+    for member in members:
+        (path / member.filename).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(beside / member.filename, path / member.filename)
+
+
+def _copy(member, source, target):
+    plain = zipfile.ZipInfo(
+        member.filename, (1980, 1, 1, 0, 0, 0)
+    )  # the first moment that a zip file can name
+    plain.external_attr, plain.compress_type = member.external_attr, member.compress_type
+    plain.file_size = member.file_size  # a large one needs another kind of entry
+    with source.open(member) as content, target.open(plain, "w") as file:
+        shutil.copyfileobj(_without_moment(member, content), file, 2**20)
+
+
+def _without_moment(member, content):
+    """Return the content of a member without what depends on the moment."""
+    if member.filename == "metadata.json":
+        metadata = json.loads(content.read()) | {"date_saved": "1980-01-01@00:00:00"}
+        return io.BytesIO(json.dumps(metadata).encode())
+    if member.filename == "config.json":
+        return io.BytesIO(json.dumps(_renumbered(json.loads(content.read()), {})).encode())
+    return content
+
+
+def _renumbered(item, numbers):
+    if isinstance(item, list):
+        return [_renumbered(inner, numbers) for inner in item]
+    if not isinstance(item, dict):
+        return item
+    item = {key: _renumbered(inner, numbers) for key, inner in item.items()}
+    if "shared_object_id" in item:
+        item["shared_object_id"] = numbers.setdefault(item["shared_object_id"], len(numbers) + 1)
+    return item
+
+
+def refuse_late_weights(flow: Any) -> None:
+    """Raise ValueError if layers of the base got weights after it was built: a file would lose them."""
+    weighty = {layer.name for layer in layers_inside(flow.base) if layer.variables}
+    refuse_late(flow.base, flow._late & weighty)
+
+
+# Presets
+
+
+def from_preset(cls: type, preset: Any) -> Any:
+    """Return the flow of a preset: see `Flow.from_preset`."""
+    found = read_preset(find_preset(preset))
+    try:
+        flow = keras.saving.load_model(found.folder, compile=False, safe_mode=True)
+    except Exception as error:  # a foreign config leads Keras to any
+        raise PresetError(f"{preset} cannot be loaded: {_reason(error, found)}.") from error
+    if not isinstance(flow, cls):
+        raise PresetError(f"{preset}: expected a {cls.__name__}, found a {type(flow).__name__}.")
+    return flow
+
+
+def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, extra: Any) -> None:
+    """Write a flow as a preset: see `Flow.save_to_preset`."""
+    if not flow.built or flow.event_shape is None:
+        raise ValueError("save_to_preset expected a flow with weights: call build, adapt or fit first.")
+    refuse_late_weights(flow)
+    plain = _uncompiled(flow)
+    extra = dict(extra or {})
+    if rows is not None:
+        file = io.BytesIO()
+        its_context: dict[str, Any] = {} if context is None else {"context": np.asarray(context)}
+        np.savez(file, rows=np.asarray(rows), log_prob=plain.log_prob(rows, context), **its_context)
+        extra["check.npz"] = file.getvalue()
+    versions = {
+        "flowkit": flowkit.__version__,
+        "keras": keras.__version__,
+        engine.name: engine.version(),
+    }
+    metadata: Mapping[str, Any] = {
+        "event_shape": list(flow.event_shape),
+        "num_classes": flow.num_classes,
+        "parameters": sum(math.prod(weight.shape) for weight in flow.trainable_weights),
+        "versions": versions,
+        **(about or {}),
+    }
+    write_preset(folder, lambda path: plain.save(path, zipped=False), metadata, extra)
+
+
+def _uncompiled(flow):
+    """Return a flow with the same weights that was never compiled: a file would hold the optimizer's moments."""
+    config = keras.saving.serialize_keras_object(flow)
+    config["compile_config"] = None
+    try:
+        plain = keras.saving.deserialize_keras_object(config)
+    except TypeError as error:
+        if (unknown := unregistered(error)) is None:
+            raise
+        raise PresetError(
+            f"save_to_preset expected classes that Keras knows by name, received {unknown[1]!r} of {unknown[0]!r}: "
+            'put @keras.saving.register_keras_serializable("mypkg") above it, with a name of yours.'
+        ) from error
+    plain.set_weights(flow.get_weights())
+    return plain
+
+
+def _reason(error, preset):
+    """Return the first sentence of the innermost of Keras's errors, which holds each outer config, and the versions."""
+    told = str(error).split("Exception encountered: ")[-1]
+    first = re.split(r"\.\s|\n", told.strip(), maxsplit=1)[0].rstrip(".")[:200] or type(error).__name__
+    if (unknown := unregistered(error)) is not None:
+        first = import_first(*unknown)
+    versions = preset.metadata.get("versions")
+    by = " and ".join(f"{name} {version}" for name, version in versions.items()) if versions else "unknown"
+    return f"{first}; written by {by}, here are flowkit {flowkit.__version__} and keras {keras.__version__}"
+
+
+# Configs
+
+
+def config_of(flow: Any) -> dict[str, Any]:
+    """Return the parts and columns of a flow as a config."""
+    parts = {name: getattr(flow, name) for name in _PARTS}
+    columns = {name: getattr(flow, name) for name in _COLUMNS}
+    store = keras.saving.serialize_keras_object
+    return {
+        **{name: None if part is None else store(part) for name, part in parts.items()},
+        **{name: found and [list(found.names), found.library] for name, found in columns.items()},
+    }
+
+
+def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+    """Return the flow of a config."""
+    restore = keras.saving.deserialize_keras_object
+    config = {
+        name: value and restore(value, custom_objects) if name in _PARTS else value
+        for name, value in config.items()
+    }
+    columns = {name: config.pop(name, None) for name in _COLUMNS}
+    flow = cls(**config)
+    for name, stored in columns.items():
+        setattr(flow, name, stored and Columns(tuple(stored[0]), stored[1]))
+    return flow
+
+
+# Objectives: a flow is not lost because of one that no file can hold
+
+_ADVICE = (
+    "Register what it is made of with @keras.saving.register_keras_serializable() before saving and before loading, "
+    "or call compile(optimizer, loss=...) on the loaded flow."
+)
+
+
+def stored_objective(objective: Objective) -> dict[str, Any]:
+    """Return the entry of an objective in a `compile` config; none for the default. Warn if it cannot be restored."""
+    if type(objective) is MaximumLikelihood:
+        return {}
+    if isinstance(objective, Unrestored):
+        return {"objective": objective.config}
+    config = {"class_name": type(objective).__name__}
+    try:
+        config = keras.saving.serialize_keras_object(objective)
+        keras.saving.deserialize_keras_object(config)
+    except Exception as error:  # of code that is not ours; the flow is what matters
+        warnings.warn(
+            f"{type(objective).__name__} is saved by name alone, the flow itself in full: {_first_line(error)}. "
+            f"{_ADVICE}",
+            stacklevel=2,
+        )
+    return {"objective": config}
+
+
+def restored_objective(config: dict[str, Any]) -> Objective:
+    """Return the objective of a `compile` config: one that raises when it is trained on, if it cannot be restored."""
+    stored = config.get("objective")
+    if stored is None:
+        return MaximumLikelihood()
+    try:
+        objective = keras.saving.deserialize_keras_object(stored)
+    except Exception as error:
+        return Unrestored(stored, _first_line(error))
+    return (
+        objective if isinstance(objective, Objective) else Unrestored(stored, "the file has its name alone")
+    )
+
+
+class Unrestored(Objective):
+    """In the place of an objective that a file could not bring back. Kept as it was if the flow is saved again."""
+
+    needs_data = False
+
+    def __init__(self, config: Any, reason: str) -> None:
+        self.config, self.reason = config, reason
+
+    def check(self, flow: Any) -> None:
+        raise ValueError(
+            f"fit expects the objective that this flow was saved with, {self.config.get('class_name')}, which could "
+            f"not be restored: {self.reason}. {_ADVICE}"
+        )
+
+
+def _first_line(error):
+    return str(error).strip().split("\n")[0].rstrip(".")

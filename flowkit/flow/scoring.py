@@ -1,0 +1,118 @@
+"""Densities of data under a fitted flow: numpy, batch by batch."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops, tree
+
+from flowkit import distributed
+from flowkit.contract.arguments import whole_number
+from flowkit.contract.shapes import event_size
+from flowkit.data.lazy_images import LazyImages
+from flowkit.distributed.failed import failing_together
+from flowkit.flow import prepare
+from flowkit.flow.batches import batch_size_of, run_in_batches
+from flowkit.flow.noise import counted_for, dequantized
+
+
+def scored(
+    flow: Any,
+    function: Callable[..., Any],
+    x: Any,
+    context: Any,
+    batch_size: Any,
+    seed: int,
+    draw: int = 0,
+    first: int = 0,
+    *,
+    volume: bool = False,
+) -> Any:
+    """Return `function(y, context, noise)` of the continuous values of checked data, as numpy.
+
+    `first` is the index of the first row among all whose noise differs. `volume` adds the dequantizer's part of
+    log_prob, if it varies.
+    """
+
+    def score(start, stop, piece):
+        x, context = piece
+        y, its_volume = dequantized(flow, x, first + start, seed=seed, draw=draw)
+        noise = counted_for(flow, y.shape, first + start, inverse=False, seed=seed, draw=draw)
+        answer = flow._run(function, y, context, noise)
+        if not volume or its_volume is None:
+            return answer
+        return ops.convert_to_numpy(answer) + its_volume
+
+    return run_in_batches(score, (x, context), len(x), batch_size_of(flow, batch_size))
+
+
+def densities(
+    flow: Any, x: Any, context: Any, batch_size: Any, seed: int, draw: int = 0, first: int = 0
+) -> np.ndarray:
+    """Return log p of checked data; -inf for a row that overflows on its way.
+
+    A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0. If a weight is NaN or
+    infinite, NaN stays.
+    """
+    log_prob = scored(flow, flow._log_density, x, context, batch_size, seed, draw, first, volume=True)
+    overflown = np.isnan(log_prob)
+    if overflown.any() and all(np.isfinite(weight).all() for weight in flow.get_weights()):
+        log_prob = np.where(overflown, np.array(-np.inf, log_prob.dtype), log_prob)
+    return log_prob
+
+
+def log_prob_of_draws(
+    flow: Any, x: Any, context: Any, batch_size: Any, seed: int, samples: int, first: int = 0
+) -> np.ndarray:
+    """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
+    score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
+    draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
+    if "estimated" in flow.bijector.spec.likelihood:
+        return draws.mean(axis=0)
+    return functools.reduce(np.logaddexp, draws) - math.log(samples)
+
+
+def check_draws(flow: Any, samples: Any) -> None:
+    """Raise ValueError for several draws if log_prob is exact."""
+    if whole_number(samples, "samples", least=1) > 1 and flow.exact == "exact":
+        raise ValueError(
+            f"got samples={samples}, expected samples=1 for a flow whose log_prob is exact. Leave it out."
+        )
+
+
+def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
+    """Return -log_prob / (D ln 2), D the entries of an event of data of this shape."""
+    return -log_prob / (event_size(shape) * math.log(2))
+
+
+def score_in_a_group(flow: Any, x: Any, context: Any, samples: int) -> tuple[str, np.ndarray]:
+    """Return ("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
+
+    All processes have `x`. Each reads and scores its part; all receive all rows.
+    """
+    check_draws(flow, samples)
+    x = prepare.as_array(flow, x)
+
+    def score(x, context, first):
+        return log_prob_of_draws(flow, x, context, None, 0, samples, first)
+
+    log_prob = shared(flow, score, x, context)
+    return ("nll", -log_prob) if flow.dequantize is None else ("bits_per_dim", in_bits(log_prob, x.shape))
+
+
+def shared(flow: Any, score: Callable[..., Any], x: Any, context: Any) -> np.ndarray:
+    """Return `score(x, context, first)` of all rows of `x`, each process having computed its part, from row `first` on.
+
+    A row's noise is that of its place among all, so the result is one process's.
+    """
+    with failing_together():  # a row may be refused, or its file be damaged
+        rows = distributed.mine(np.arange(len(x)))
+        # With fewer rows than processes, one row gives the shape of the result.
+        asked = rows if len(rows) else np.arange(1)
+        first, stop = int(asked[0]), int(asked[-1]) + 1
+        part = x.taken(asked) if isinstance(x, LazyImages) else x[first:stop]
+        context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
+        part, context = flow._prepare(part, context)
+        return distributed.gather(score(part, context, first)[: len(rows)])
