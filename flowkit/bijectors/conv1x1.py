@@ -10,6 +10,7 @@ from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import Seed
 from flowkit.contract.shapes import places
+from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
@@ -61,7 +62,7 @@ class Conv1x1(Bijector):
     def matrix(self) -> Any:
         """W, shape (channels, channels)."""
         if not self.lu:
-            return ops.convert_to_tensor(self.kernel)
+            return engine.tensor(self.kernel)
         lower, upper = self._triangles()
         return matmul(self.permutation.value, matmul(lower, upper))
 
@@ -83,11 +84,9 @@ class Conv1x1(Bijector):
     def inverse_matrix(self) -> Any:
         """Return the inverse of W, by two triangular solves if W is factored."""
         if not self.lu:
-            return ops.inv(ops.convert_to_tensor(self.kernel))
+            return ops.inv(engine.tensor(self.kernel))
         lower, upper = self._triangles()
-        half = ops.solve_triangular(
-            lower, ops.swapaxes(ops.convert_to_tensor(self.permutation), -1, -2), lower=True
-        )
+        half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
@@ -96,7 +95,7 @@ class Conv1x1(Bijector):
             return ops.sum(self.log_s.value, axis=-1)
         # |det W| = |det R|. TensorFlow cannot compile slogdet for XLA, and its logdet takes W to be
         # positive definite; QR works and differentiates on every engine.
-        r = ops.qr(ops.convert_to_tensor(self.kernel))[1]
+        r = ops.qr(engine.tensor(self.kernel))[1]
         return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
 
     def _derive(self, x_shape, inverse):

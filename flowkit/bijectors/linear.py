@@ -12,6 +12,7 @@ from flowkit.bijectors.weights import new_weight, raw_scale, rng, scale
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import Seed, words
 from flowkit.contract.shapes import places
+from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
@@ -130,9 +131,7 @@ class LULinear(Linear):
         upper = triangle(self.upper.value, self.sign.value * scale(self.raw.value))
         if not inverse:
             return matmul(self.permutation.value, matmul(lower, upper))
-        half = ops.solve_triangular(
-            lower, ops.swapaxes(ops.convert_to_tensor(self.permutation), -1, -2), lower=True
-        )
+        half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
@@ -199,9 +198,9 @@ class MatrixExponential(Linear):
 
     def matrix(self, inverse: bool = False) -> Any:
         """Return exp(M), or exp(-M)."""
-        exponent = ops.convert_to_tensor(self.exponent)
+        exponent = engine.tensor(self.exponent)
         return exponential(-exponent if inverse else exponent)
 
     def log_abs_det(self) -> Any:
         """Return trace(M)."""
-        return ops.sum(ops.diagonal(ops.convert_to_tensor(self.exponent), axis1=-2, axis2=-1), axis=-1)
+        return ops.sum(ops.diagonal(engine.tensor(self.exponent), axis1=-2, axis2=-1), axis=-1)

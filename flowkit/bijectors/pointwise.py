@@ -10,6 +10,7 @@ from flowkit.contract import sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import words
 from flowkit.contract.conditioner import Network, build_on_context, refuse_second_input
+from flowkit.engines import engine
 from flowkit.transforms import Transform
 
 
@@ -71,7 +72,7 @@ class Pointwise(Steered):
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
     ) -> tuple[Any, Any]:
         if self.conditioner is None:
-            raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
+            raw = ops.expand_dims(engine.tensor(self.raw), 0)
         else:
             raw = self._answer(context, None)
             if self.init == "data":

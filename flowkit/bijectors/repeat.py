@@ -220,7 +220,7 @@ class Repeat(Bijector):
         return fold(smallest([self.block]))
 
     def _rows(self):
-        return Rows(self.block.variables, [ops.convert_to_tensor(column) for column in self._held.columns])
+        return Rows(self.block.variables, [engine.tensor(column) for column in self._held.columns])
 
     def _in_turn(self, rows, inverse):
         """Yield the number of each copy, in a scope in which the block's variables have its values."""
@@ -265,7 +265,7 @@ class Repeat(Bijector):
     def stretch(self) -> "engines.Stretch":
         """The parts of the block, their variables and the values of all copies, for `replay`."""
         parts = smallest([self.block])
-        stacks = {id(like): ops.convert_to_tensor(column) for like, column in self._pairs()}
+        stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
         return engines.Stretch(parts, variables, values, self.n)

@@ -10,6 +10,7 @@ from flowkit.bijectors.linear import Linear, eye, triangle
 from flowkit.bijectors.weights import new_weight, scale
 from flowkit.contract import BijectorSpec, ContractError
 from flowkit.contract.arguments import LARGEST, Count, Positive, whole_number
+from flowkit.engines import engine
 from flowkit.numerics import matmul, norm, tanh
 
 
@@ -122,7 +123,7 @@ class CayleyRotation(Linear):
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
-        raw = ops.convert_to_tensor(self.raw)
+        raw = engine.tensor(self.raw)
         skew = raw - ops.swapaxes(raw, -1, -2)
         one = eye(raw.shape[-1], raw)
         # With -A in place of A comes the transpose; both factors commute.

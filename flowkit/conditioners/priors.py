@@ -10,6 +10,7 @@ from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract.arguments import Count
 from flowkit.contract.configured import Configured
 from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -110,7 +111,7 @@ class PlacePrior(Configured, keras.Layer):
 
     def call(self, z: Any, context: Any = None) -> Any:
         if self.num_classes is None:
-            return ops.convert_to_tensor(self.table)
+            return engine.tensor(self.table)
         return rows_of(self.table, context)
 
     def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:

@@ -10,6 +10,7 @@ from flowkit.contract import sum_event
 from flowkit.contract.arguments import Fraction, Positive
 from flowkit.contract.conditioner import Network
 from flowkit.distributions.conditioned import Conditioned
+from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid
 
 
@@ -66,7 +67,7 @@ class LocationScale(Conditioned):
     def _mean_and_logs(self, event, context):
         """Both, of shapes that broadcast to (batch, *event); None for the standard density."""
         if self.learn:
-            raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
+            raw = ops.expand_dims(engine.tensor(self.raw), 0)
         elif self.conditioner is not None:
             raw = ops.reshape(self._answer(context), (-1, 2, *event))
         else:

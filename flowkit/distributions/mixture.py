@@ -10,6 +10,7 @@ from keras import ops
 from flowkit.contract.arguments import Count, Fraction, Seed
 from flowkit.contract.conditioner import Network
 from flowkit.distributions.conditioned import Conditioned
+from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -60,7 +61,7 @@ class Mixture(Conditioned):
     def _prepared(self, context):
         """Return (log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""
         k, d = self.components, self.size
-        raw = ops.expand_dims(ops.convert_to_tensor(self.weights_raw), 0)
+        raw = ops.expand_dims(engine.tensor(self.weights_raw), 0)
         both = ops.expand_dims(ops.stack([self.means, self.logs], axis=1), 0)  # (1, k, 2, d)
         if self.conditioner is not None:
             h = self._answer(context)

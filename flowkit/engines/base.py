@@ -160,6 +160,10 @@ class Engine:
         bounded = 2 * bound * ops.sigmoid(2 / bound * x) - bound
         return bounded, ops.exp(bounded)
 
+    def tensor(self, variable):
+        """Return the value of a Keras variable as a tensor of the engine."""
+        return variable.value
+
     def constant(self, function, *args, like):
         """Return `function(*args)`, an array that depends on nothing else, as a tensor of the type of `like`.
 

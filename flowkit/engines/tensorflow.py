@@ -27,6 +27,9 @@ class TensorFlowEngine(Engine):
     Rows = Rows
     backprop = staticmethod(tensorflow_backprop.backprop)
 
+    def tensor(self, variable):
+        return tf.convert_to_tensor(variable.value)  # `value` may be a variable of TensorFlow's
+
     # The engine itself
 
     def version(self):
