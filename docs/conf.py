@@ -1,6 +1,6 @@
-"""How the documentation is built: `make docs`. Every Python block on it runs, and it needs no network.
+"""Build the documentation with `make docs`. The build runs every Python block and works without a network.
 
-One thing comes from there if it can be had: what runs the page to play with in a browser (`_ext/playable.py`).
+It downloads one thing if possible: the runtime of the page in the browser (`_ext/playable.py`).
 """
 
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-# Before Keras is imported, here and in the kernels that run the pages.
+# Set before Keras is imported, here and in the kernels that run the pages.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it would say on each page that they are on
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # avoids a notice on each page
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MATPLOTLIBRC"] = str(HERE / "_style" / "matplotlibrc")
 
-import flowkit  # noqa: E402, after what it reads
+import flowkit  # noqa: E402, after the variables that it reads
 
 project = "flowkit"
 author = "the flowkit authors"
@@ -49,7 +49,7 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"
 myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]  # outputs are not always Python
 
-nb_execution_mode = "force"  # what is kept from an earlier run may be no longer true
+nb_execution_mode = "force"  # cached outputs may be outdated
 nb_execution_in_temp = True
 nb_execution_timeout = 240
 nb_execution_raise_on_error = True
@@ -57,18 +57,18 @@ nb_execution_show_tb = True
 nb_merge_streams = True
 nb_number_source_lines = False
 
-# Blocks on all other pages are cells. On these they are read, not run:
+# Blocks on these pages do not run; those on all other pages are cells.
 pages_without_cells = {
-    "architecture": "it shows no code",
-    "changelog": "it quotes",
+    "architecture": "it has no code to run",
+    "changelog": "it only quotes code",
     "peers": "it needs the other libraries",
-    "porting": "it needs weights of others",
+    "porting": "it needs the weights of other models",
 }
 
 # API -----------------------------------------------------------------------------------------------------------
 
 autodoc_member_order = "bysource"
-autodoc_inherit_docstrings = False  # Keras's say nothing of flows
+autodoc_inherit_docstrings = False  # Keras's docstrings do not mention flows
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -105,7 +105,7 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["flowkit.css"]
 html_copy_source = False
-smartquotes = False  # signatures and formulas are quoted as they are typed
+smartquotes = False  # keep quotes in signatures and formulas unchanged
 html_show_sourcelink = False
 html_show_sphinx = False
 html_show_copyright = False

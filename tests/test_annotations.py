@@ -21,7 +21,7 @@ def modules():
         flowkit.__name__,
         *(module.name for module in pkgutil.iter_modules(flowkit.__path__, "flowkit.")),
     ]
-    found = (importlib.import_module(name) for name in names if not name.endswith(("backends", "__main__")))
+    found = (importlib.import_module(name) for name in names if not name.endswith(("engines", "__main__")))
     return [module for module in found if getattr(module, "__all__", None)]
 
 

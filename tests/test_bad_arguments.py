@@ -101,7 +101,7 @@ def singular():
             "received flow.transform.transforms.0.order",
         ),
         (lambda: MLP([8, 0.5]), ValueError, "a whole number from 1 up, received 0.5"),
-        (lambda: Chain(ActNorm()), TypeError, "expects a list of bijectors"),
+        (lambda: Chain(ActNorm()), TypeError, "expected a list of bijectors"),
         (lambda: StudentT(df="3"), ValueError, "a finite number above 0, received '3'"),
         (lambda: check_bijector(flow()), TypeError, "Of a flow pass its bijector"),
         (lambda: check_bijector("flow"), TypeError, "expects a Bijector"),

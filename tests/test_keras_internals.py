@@ -22,7 +22,8 @@ pytestmark = pytest.mark.two_engines
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/keras-internals.md").read_text(encoding="utf-8")
-ROWS = [line.split("|")[1:-1] for line in PAGE.splitlines() if line.startswith("| `")]
+KERAS, ENGINES = PAGE.split("## Private names of the engines")
+ROWS = [line.split("|")[1:-1] for line in KERAS.splitlines() if line.startswith("| `")]
 NAMES = {name for row in ROWS for name in re.findall(r"`([^`]+)`", row[0])}
 FILES = [*sorted((ROOT / "flowkit").rglob("*.py")), ROOT / "flowkit_pytest.py"]
 PRIVATE = re.compile(r"_[a-z]\w*")
@@ -132,6 +133,38 @@ def test_the_page_names_nothing_that_is_not_used():
 
 
 @pytest.mark.one_engine
+def test_at_most_a_dozen_lines_touch_a_private_name_of_keras():
+    private = [name for name in NAMES if name.startswith(("_", "keras.src"))]
+    touching = re.compile(
+        r"(?<!\w)(" + "|".join(map(re.escape, sorted(private, key=len, reverse=True))) + r")"
+    )
+    lines = [line for path in FILES for line in path.read_text("utf-8").splitlines() if touching.search(line)]
+    assert len(lines) <= 12, "\n".join(lines)
+
+
+def engine_names(path):
+    """The dotted names of an engine in a file with a part that begins with an underscore, or in tensorflow.python."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        for name in names:
+            if re.fullmatch(r"(torch|jax|tensorflow)(\.\w+)*\.(_[a-z]|python\.)(\w|\.)+", name):
+                yield name
+
+
+@pytest.mark.one_engine
+def test_every_private_name_of_an_engine_is_on_the_page():
+    listed = set(re.findall(r"`((?:torch|jax|tensorflow)\.[\w.]+)`", ENGINES))
+    found = {name for path in sorted((ROOT / "flowkit/engines").glob("*.py")) for name in engine_names(path)}
+    covered = {name for name in found if any(f"{one}.".startswith(f"{name}.") for one in listed)}
+    assert found - covered == set()
+    assert {one for one in listed if not any(f"{one}.".startswith(f"{name}.") for name in found)} == set()
+
+
+@pytest.mark.one_engine
 def test_every_test_on_the_page_is_there():
     for row in ROWS:
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row[3])
@@ -201,7 +234,7 @@ def test_fit_says_when_it_evaluates_its_validation_data():
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="the other engines compile in another way")
-def test_keras_asks_whether_to_compile():
+def test_whether_to_compile_whole_steps_is_decided_when_their_functions_are_made():
     asked = []
 
     class Listening(Flow):

@@ -46,6 +46,7 @@ NEEDED = {
     "OnColumns": lambda: {"bijector": Exp(), "columns": [True, False]},
     "Pointwise": lambda: {"transform": "affine"},
     "ProgressBar": lambda: {"batch_size": 4},
+    "Repeat": lambda: {"block": ActNorm(), "n": 2},
     "Reshape": lambda: {"target": (4,)},
     "Residual": lambda: {"conditioner": LipschitzMLP([4])},
     "Resume": lambda: {"path": "a.npz"},

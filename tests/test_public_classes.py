@@ -19,7 +19,7 @@ def public_classes():
     for name, home in flowkit._PUBLIC.items():
         module = importlib.import_module(home or f"flowkit.{name}")
         things = [getattr(module, one) for one in ([name] if home else module.__all__)]
-        found |= {thing for thing in things if inspect.isclass(thing) and name != "backends"}
+        found |= {thing for thing in things if inspect.isclass(thing) and name != "engines"}
     return sorted(found, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
 
 

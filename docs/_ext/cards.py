@@ -1,7 +1,7 @@
-"""`{card} glow` on a page becomes the model card zoo/glow/README.md, as seen from the documentation.
+"""Replace `{card} glow` on a page by the model card zoo/glow/README.md.
 
-Links lead from there: those to other cards to their pages, zoo/glow-digits for zoo/glow/digits. What only a model hub
-reads at its top is left out, and its code is shown, not run: it names files that a reader has.
+Links to other cards lead to their pages, zoo/glow-digits for zoo/glow/digits.
+The header for model hubs is left out, and code is shown but not run, because it names files of the reader.
 """
 
 import posixpath

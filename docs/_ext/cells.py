@@ -1,7 +1,7 @@
-"""Every ```python block of a page is a cell that runs when the documentation is built.
+"""Run every ```python block of a page as a notebook cell when the documentation is built.
 
-So pages stay plain Markdown that reads well anywhere, and none of them can show what does not work. A block that is
-only to be read begins with ```py. Pages that are notebooks already are left as they are.
+Pages stay plain Markdown, and a block that fails ends the build. Blocks that must not run begin with ```py. Pages that
+are notebooks already stay unchanged.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Docstrings are plain text with `code`, lists and doctests; Sphinx is handed the same as reStructuredText."""
+"""Convert docstrings, plain text with `code`, lists and doctests, to reStructuredText for Sphinx."""
 
 import re
 
@@ -8,7 +8,7 @@ _ITEM = re.compile(r"^\s*(?:-|\d+\.) ")
 
 
 def as_rst(text):
-    """`code` becomes a literal, and what only looks like markup is escaped."""
+    """Turn `code` into a literal and escape accidental markup."""
     parts, end = [], 0
     for code in _CODE.finditer(text):
         before, after = text[: code.start()][-1:], text[code.end() :][:1]
@@ -20,7 +20,7 @@ def as_rst(text):
 
 
 def blocks(lines):
-    """Runs of lines between blank ones."""
+    """Yield the blocks of lines between blank lines."""
     block = []
     for line in [*lines, ""]:
         if line.strip():
@@ -31,7 +31,7 @@ def blocks(lines):
 
 
 def with_lists_apart(lines):
-    """A list that follows a sentence directly is a list to readers, so a blank line goes before it."""
+    """Insert a blank line before a list that directly follows a sentence."""
     for i, line in enumerate(lines):
         if i and _ITEM.match(line) and not any(_ITEM.match(above) for above in lines[:i]):
             yield ""
@@ -49,6 +49,6 @@ def rewrite(app, kind, name, thing, options, lines):
 
 
 def setup(app):
-    # Before napoleon reads `Args:` and the like.
+    # Run before napoleon reads `Args:` and other sections.
     app.connect("autodoc-process-docstring", rewrite, priority=400)
     return {"parallel_read_safe": True}

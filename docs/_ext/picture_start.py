@@ -1,4 +1,4 @@
-"""How each picture of the gallery begins, whatever the one before it has done: the one style, the one seed."""
+"""Start each picture of the gallery with the same style and seed, independent of earlier pictures."""
 
 import keras
 import matplotlib.pyplot as plt

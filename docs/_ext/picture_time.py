@@ -1,7 +1,6 @@
-"""A script that draws a picture of the gallery may take 20 seconds: a slower one is a warning, so `make docs` fails.
+"""Warn about scripts of the gallery that take more than 20 seconds, which makes `make docs` fail.
 
-On a machine that is slow, or busy with other things, FLOWKIT_DOCS_SLOWER says how many times as long scripts may take
-there: `FLOWKIT_DOCS_SLOWER=3 make docs`.
+FLOWKIT_DOCS_SLOWER multiplies this time on a slow or busy machine: `FLOWKIT_DOCS_SLOWER=3 make docs`.
 """
 
 import os
@@ -18,7 +17,7 @@ _began = {}
 
 
 def timed(gallery_conf, fname, when):
-    """Before a script begin to count, and after it say what is too long; of a folder of scripts `fname` is None."""
+    """Start the clock before a script, and warn after it if it took too long. `fname` is None for a folder."""
     if fname is None:
         return
     if when == "before":
@@ -38,7 +37,7 @@ def timed(gallery_conf, fname, when):
 
 
 def slower():
-    """How many times 20 seconds a script may take here. Raises ValueError for what is no number from 1 up."""
+    """Return the allowed multiple of 20 seconds. Raises ValueError unless it is a number from 1 up."""
     given = os.environ.get(SLOWER, "1")
     try:
         factor = float(given)

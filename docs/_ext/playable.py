@@ -1,9 +1,8 @@
-"""`{playable} glow/digits` on a page becomes the page of `flowkit play glow/digits`, in a frame.
+"""Replace `{playable} glow/digits` on a page by the page of `flowkit play glow/digits`, in a frame.
 
-Its folder is what the command writes with `--out`, made anew in a process of its own while the documentation is built,
-and lies with the other files of the site. Its runtime comes from npm: kept from an earlier time, or downloaded once.
-Where it cannot be had the site is built all the same, since nothing else on it needs a network, and the page says what
-is missing. Whatever else fails, ends the build: then the command is broken.
+The build runs the command with `--out` in a separate process, and stores its folder with the other files of the site.
+The command downloads its runtime from npm once, or uses a stored copy. Without the runtime the site is still built, and
+the page names the missing part. Any other failure means that the command is broken, and ends the build.
 """
 
 import re
@@ -15,13 +14,13 @@ from pathlib import Path
 FOLDER = "playable"
 _PLAYABLE = re.compile(r"^```\{playable\} (\S+)\n```$", re.MULTILINE)
 
-# A browser runs no modules from files, and asks a frame for its height only when it knows what is in it.
+# Browsers do not run modules from files, and know the height of a frame only after loading it.
 _FRAME = """\
 ```{{raw}} html
-<p><a class="reference external" href="{address}">The page by itself</a></p>
+<p><a class="reference external" href="{address}">Open the page alone</a></p>
 <iframe class="playable" src="{address}" title="Latent space of {name}" loading="lazy" allow="clipboard-write"></iframe>
-<p class="playable" hidden>Browsers run a flow only on a page that comes from a server. Of a site that is a folder on
-  your disk <code>python -m http.server -d site</code> is one.</p>
+<p class="playable" hidden>Browsers run a flow only on a page from a server. For a folder on your disk start one with
+  <code>python -m http.server -d site</code>.</p>
 <script>
   (() => {{
     const frame = document.querySelector("iframe.playable"), words = document.querySelector("p.playable");
@@ -36,13 +35,13 @@ _FRAME = """\
 
 _MISSING = """\
 :::{{note}}
-The page itself is not here: onnxruntime-web, which runs it, could not be had where this site was built.
-With a network `flowkit play {name}` shows it.
+This build has no page, because it could not download onnxruntime-web, the runtime of the page.
+With a network, run `flowkit play {name}`.
 :::"""
 
 
 def expand(app, page, source):
-    """Put a frame, or the reason why there is none, in the place of each `{playable}`."""
+    """Replace each `{playable}` by a frame, or by the reason for its absence."""
 
     def framed(found):
         name = found[1]
@@ -59,7 +58,7 @@ def expand(app, page, source):
 
 
 def write(name, folder):
-    """`flowkit play NAME --out FOLDER`. Raises ConnectionError if the runtime cannot be had."""
+    """Run `flowkit play NAME --out FOLDER`. Raises ConnectionError if the runtime cannot be downloaded."""
     from flowkit.play import runtime
 
     with tempfile.TemporaryDirectory() as ort:

@@ -1,6 +1,6 @@
-"""`{room} flowkit.bijectors` on a page becomes a table of the room's names and the documentation of each.
+"""Replace `{room} flowkit.bijectors` on a page by a table of the room's names and their documentation.
 
-The names come from the room's `__all__`, so whatever is public is on the page.
+The names come from the room's `__all__`, so the page contains all public names.
 """
 
 import importlib
@@ -13,7 +13,7 @@ _ROOM = re.compile(r"^```\{room\} (\S+)\n```$", re.MULTILINE)
 
 
 def documented(module):
-    """Classes and functions of `__all__`: constants are named by those that take them."""
+    """Return the classes and functions of `__all__`, without constants."""
     return [
         name
         for name in module.__all__
@@ -22,7 +22,7 @@ def documented(module):
 
 
 def row(room, name):
-    """Its name and the first paragraph of its docstring."""
+    """Return the name and the first paragraph of the docstring."""
     first = (inspect.getdoc(getattr(importlib.import_module(room), name)) or "").split("\n\n")[0]
     return f"   * - :py:obj:`{name} <{room}.{name}>`\n     - {as_rst(' '.join(first.split()))}"
 
@@ -42,7 +42,7 @@ def expand(app, name, source):
 
 
 def skip_kerass(app, kind, name, thing, skip, options):
-    """What a class has from Keras, Keras documents."""
+    """Skip members that a class inherits from Keras."""
     return True if (getattr(thing, "__module__", None) or "").startswith("keras") else None
 
 

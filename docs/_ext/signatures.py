@@ -1,4 +1,4 @@
-"""A layer is made as its `__init__` says: Keras puts a `__new__(*args, **kwargs)` before it, which says nothing."""
+"""Show the signature of `__init__` for layers; Keras defines a `__new__(*args, **kwargs)` that hides it."""
 
 from sphinx.util.inspect import signature, stringify_signature
 

@@ -1,8 +1,8 @@
-"""Draws docs/images/posteriors.png: the code of docs/posteriors.md, trained for longer.
+"""Draw docs/images/posteriors.png with the code of docs/posteriors.md, trained for longer.
 
     python docs/images/posteriors.py [simulations] [epochs]
 
-Prints what the page quotes.
+Print the numbers that the page quotes.
 """
 
 import re
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras
@@ -23,7 +23,7 @@ AS_ON_THE_PAGE = "simulations, epochs = 20_000, 2"
 
 
 def run_page(simulations, epochs):
-    """What the blocks up to the calibration leave behind, by name."""
+    """Run the blocks up to the calibration and return their names."""
     keras.utils.set_random_seed(0)
     page = (FOLDER.parent / "posteriors.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)[:4]
@@ -38,7 +38,7 @@ def run_page(simulations, epochs):
 
 
 def ellipse(mean, covariance, level):
-    """The outline that holds `level` of a normal density of two numbers, (200, 2)."""
+    """Return the contour that contains `level` of a normal density of two numbers, (200, 2)."""
     angles = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return mean + np.sqrt(-2 * np.log(1 - level)) * circle @ np.linalg.cholesky(covariance).T

@@ -5,7 +5,7 @@ Two angles
 On a torus -pi and pi are the same place. A circular spline flow has no seam there.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

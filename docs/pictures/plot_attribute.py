@@ -2,10 +2,10 @@
 Along an attribute
 ==================
 
-The mean of latents of boots less that of sandals, added to sandals by amounts from 0 to 1.5.
+Add the difference of the mean latents of boots and sandals to sandals, by amounts from 0 to 1.5.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -2,11 +2,11 @@
 A grid, bent
 ============
 
-Lines of the plane of latents, as a flow that was not trained carries them to data. No two of them
-ever cross anew: the map can be undone.
+An untrained flow maps lines of the latent plane to data. The lines get no new crossings, because the
+map is invertible.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

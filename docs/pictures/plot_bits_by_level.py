@@ -2,10 +2,10 @@
 Where the bits go
 =================
 
-Bits of test images by level of the Glow that comes with flowkit, one point for each image.
+Bits of test images by level of the shipped Glow, one point per image.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

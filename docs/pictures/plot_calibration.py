@@ -3,10 +3,10 @@ Too narrow, too wide
 ====================
 
 Ranks of the true parameter among posterior draws. They stay in the band if the posterior is right,
-and leave it if it is a fifth too narrow or too wide.
+and leave it if the posterior is a fifth too narrow or too wide.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt
@@ -14,7 +14,7 @@ import numpy as np
 
 rng = np.random.default_rng(0)
 theta = rng.normal(size=1000)
-seen = theta + rng.normal(size=1000)  # so that theta given it is normal, mean seen / 2, variance 1 / 2
+seen = theta + rng.normal(size=1000)  # then theta given it is normal, mean seen / 2, variance 1 / 2
 draws = 100
 
 figure, ax = plt.subplots(figsize=(6.6, 3.4))

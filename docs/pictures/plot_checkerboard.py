@@ -2,11 +2,10 @@
 Checkerboard
 ============
 
-Sharp edges, and holes in between: an autoregressive spline flow, which takes a pass for each column
-to sample.
+Sharp edges with holes: an autoregressive spline flow, which samples in one pass per column.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

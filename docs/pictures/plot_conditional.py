@@ -2,10 +2,10 @@
 One number, given another
 =========================
 
-The whole distribution of y for each x, not its mean alone: bands hold 50 % and 90 %.
+The distribution of y for each x: the bands contain 50 % and 90 %.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

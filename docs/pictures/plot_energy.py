@@ -1,12 +1,12 @@
 """
-A density that nobody has samples of
-====================================
+A density without samples
+=========================
 
-A flow trained by reverse KL, on a density that can be evaluated up to a constant: contours are
-that, points are draws.
+A flow trained by reverse KL on a density that is known up to a constant: contours show the density,
+points show draws of the flow.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

@@ -2,11 +2,11 @@
 Heavy tails
 ===========
 
-The same flow with a normal and with a Student-t base, on data with far outliers. Tails are the
-base's to give.
+The same flow with a normal and with a Student-t base, on data with far outliers. The base
+sets the tails.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

@@ -2,10 +2,10 @@
 From one image to another
 =========================
 
-Four pairs of test images and what lies between them, along arcs in the space of latents.
+Four pairs of test images and the images between them, along arcs in the space of latents.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -2,11 +2,11 @@
 Latents against the normal
 ==========================
 
-Quantiles of the latents of test images: where they leave the line, tails are heavier than the base
-density has them.
+Quantiles of the latents of test images: where they leave the line, their tails are heavier than those
+of the base density.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

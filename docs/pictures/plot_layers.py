@@ -2,11 +2,11 @@
 From data to noise, layer by layer
 ==================================
 
-The latents of two moons after each two layers of a flow; colours are the angle on the moon. The
-last is what the base density scores.
+The latents of two moons after every two layers of a flow; colours show the angle on the moon. The
+base density scores the last ones.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras
@@ -24,7 +24,7 @@ flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(6e-3, 
 flow.fit(x, batch_size=250, epochs=20, verbose=0)
 
 # %%
-# A chain is a list of bijectors, each of which can be called by itself.
+# A chain is a list of bijectors; call each of them separately.
 
 at, shown = x[:1500].astype("float32"), [x[:1500]]
 for part in flow.bijector.parts:

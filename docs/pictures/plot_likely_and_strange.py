@@ -2,11 +2,11 @@
 Likely, and strange
 ===================
 
-Dimmed images are likelier than those that the flow was trained on, and plain grey ones as likely: a
-high likelihood does not mean that an image is typical.
+Dimmed images have a higher likelihood than the training data, and plain grey ones the same: a high
+likelihood does not mean that an image is typical.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

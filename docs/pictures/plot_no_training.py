@@ -2,10 +2,10 @@
 Without training
 ================
 
-A Gaussianization flow takes its weights from the data at once: ``adapt``, and no ``fit``.
+``adapt`` sets all weights of a Gaussianization flow from data, without ``fit``.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -2,10 +2,10 @@
 Pairs of columns
 ================
 
-Four columns of different kinds, real, positive and a share, and what a flow of them draws.
+Four columns of different kinds, real, positive and a share, and the samples of a flow.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

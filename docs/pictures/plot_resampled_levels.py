@@ -1,12 +1,12 @@
 """
-One level drawn anew
-====================
+One level drawn again
+=====================
 
-What a level holds shows when it is drawn anew: fine detail leaves first, what the image is of stays
-to the last.
+Draw one level again to see its content: the first levels hold fine detail, the last one the overall
+content.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

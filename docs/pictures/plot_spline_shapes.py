@@ -2,11 +2,11 @@
 Shapes of a spline
 ==================
 
-A rational-quadratic spline for some raw numbers, as a network would answer, and its slope: always
-above 0.
+A rational-quadratic spline for raw numbers, as returned by a network, and its slope, which is always
+positive.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -2,10 +2,10 @@
 Temperature
 ===========
 
-Samples of the Glow that comes with flowkit, each row with latents scaled by one number, from 0.2 to 1.
+Samples of the shipped Glow; the latents of each row are scaled by one number, from 0.2 to 1.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

@@ -2,11 +2,11 @@
 Training and held out
 =====================
 
-Two flows of the same table. With 300 rows the large one learns them by heart, and its likelihood of
+Two flows of the same table. With 300 rows the large one memorises them, and its likelihood of
 other rows falls.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras

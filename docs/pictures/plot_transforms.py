@@ -2,10 +2,10 @@
 Four kinds of transforms
 ========================
 
-What a coupling or an autoregressive layer may do to a number; each increasing, so that it can be undone.
+Maps that couplings and autoregressive layers apply to a number. All are increasing, so they are invertible.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import matplotlib.pyplot as plt

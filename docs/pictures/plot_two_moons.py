@@ -2,10 +2,10 @@
 Two moons
 =========
 
-A neural spline flow of two columns: the data, the density that it has learned, and what it draws.
+A neural spline flow of two columns: the data, its density, and its samples.
 """
 
-import flowkit  # before Keras, which takes its engine when it is imported
+import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras
@@ -23,7 +23,7 @@ flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(6e-3, 
 flow.fit(x, batch_size=250, epochs=20, verbose=0)
 
 # %%
-# ``log_prob`` of a grid is the picture of a density.
+# Evaluate ``log_prob`` on a grid to draw the density.
 
 across, up = np.linspace(-1.6, 2.6, 120), np.linspace(-1.1, 1.6, 80)
 grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)

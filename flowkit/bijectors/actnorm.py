@@ -28,7 +28,6 @@ class ActNorm(Bijector):
     True
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, factor: Positive = 3.0, **kwargs: Any) -> None:
@@ -43,7 +42,7 @@ class ActNorm(Bijector):
 
     @property
     def log_scale(self) -> Any:
-        """factor * logs, shape (channels,)."""
+        """Return factor * logs, shape (channels,)."""
         return self.factor * self.logs.value
 
     def _derive(self, x_shape, inverse):
@@ -55,7 +54,7 @@ class ActNorm(Bijector):
         }
 
     def _leave_scale(self, derived):
-        """(what is left to do, the scale, its log-det): the next part may do the scaling."""
+        """Return (what is left to do, the scale, its log-det): the next part may do the scaling."""
         return {**derived, "scale": None, "log_det": 0.0}, derived["scale"], derived["log_det"]
 
     def _forward(self, x, derived=None):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from flowkit.bijectors.weights import fixed_weight
+from flowkit.bijectors.weights import new_weight
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import shown
 from flowkit.contract.shapes import channel_log_det
@@ -40,7 +40,6 @@ class Shift(Bijector):
     ([[1.0, -1.0]], 0.0)
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def __init__(self, shift: PerChannel | None = None, **kwargs: Any) -> None:
@@ -68,7 +67,6 @@ class Scale(Bijector):
     ([2.7183, 0.3679], 0.0)
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, log_scale: PerChannel | None = None, **kwargs: Any) -> None:
@@ -92,7 +90,7 @@ class Scale(Bijector):
 
 
 def _channel_weight(layer, name, given, channels):
-    """A weight of shape (channels,): fixed to what was given, or learned from zero."""
+    """Return a weight of shape (channels,): fixed to what was given, or learned from zero."""
     if given is None:
         return layer.add_weight(shape=(channels,), initializer="zeros", name=name)
     value = np.asarray(given, "float64")
@@ -103,4 +101,4 @@ def _channel_weight(layer, name, given, channels):
             expected=f"one {name} for all channels, or {channels} for as many",
             received=f"{given}",
         )
-    return fixed_weight(layer, name, np.broadcast_to(value, (channels,)))
+    return new_weight(layer, name, np.broadcast_to(value, (channels,)), trainable=False)

@@ -8,8 +8,8 @@ from keras import ops
 
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
-from flowkit.bijectors.weights import fixed_weight
-from flowkit.contract import ContractError, sum_event
+from flowkit.bijectors.weights import new_weight
+from flowkit.contract import Bijector, ContractError, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
 from flowkit.contract.frozen import derive_from
@@ -40,8 +40,6 @@ class Autoregressive(Steered):
     >>> tuple(z.shape), tuple(log_det.shape)
     ((4, 6), (4,))
     """
-
-    pure = True
 
     def __init__(
         self,
@@ -83,8 +81,8 @@ class Autoregressive(Steered):
                 hint="Take a MADE, or set autoregressive = True in a class that keeps to it.",
             )
         if isinstance(self.order, list):
-            self.indices = fixed_weight(self, "indices", np.array(self.order), "int32")
-            self.back = fixed_weight(self, "back", np.argsort(self.order), "int32")
+            self.indices = new_weight(self, "indices", np.array(self.order), trainable=False, dtype="int32")
+            self.back = new_weight(self, "back", np.argsort(self.order), trainable=False, dtype="int32")
         build_conditioner(
             self, self.conditioner, size * self.transform.parameters, as_tuple(x_shape), context_shape
         )
@@ -94,15 +92,16 @@ class Autoregressive(Steered):
         return super()._derive(x_shape, inverse) if in_turn is None else in_turn.derive()
 
     def _in_turn(self):
-        """What answers for one entry after another, or None: a transform that differs by column is given all."""
+        """Return the conditioner's `in_turn`, or None; a transform that differs by column needs all entries at once."""
         return None if self.transform.by_column else in_turn_of(self.conditioner)
 
     def _seen(self, x, context):
         return self._in_order(x), context
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        # The conditioner sees the data, which are not there before it has answered: the default of all bijectors.
-        super(Steered, self).run_adapt_inverse(z, context, again)
+        Bijector.run_adapt_inverse(
+            self, z, context, again
+        )  # its network sees the data, which are not there yet
 
     def _prepare(self, x, context, derived):
         return self._moves.prepare(self._answer(x, context, derived))
@@ -126,7 +125,7 @@ class Autoregressive(Steered):
         return self._moves.forward(x, *self._prepare(x, context, derived))
 
     def _find(self, z, context, derived):
-        """(x, log dx/dz) of `z`, both in order."""
+        """Return (x, log dx/dz) of `z`, both in order."""
         in_turn = self._in_turn()
         if in_turn is not None:
             begun = in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)

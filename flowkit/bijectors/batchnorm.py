@@ -51,7 +51,7 @@ class BatchNorm(Bijector):
 
     @property
     def log_scale(self) -> Any:
-        """g - log(variance + epsilon) / 2, shape (channels,)."""
+        """Return g - log(variance + epsilon) / 2, shape (channels,)."""
         return self.g.value - 0.5 * ops.log(self.variance.value + self.epsilon)
 
     def _forward(self, x):
@@ -75,7 +75,7 @@ class BatchNorm(Bijector):
 
 
 def _statistics(x):
-    """The mean and the biased variance of each channel."""
+    """Return the mean and the biased variance of each channel."""
     axes = tuple(range(len(x.shape) - 1))
     center = mean(x, axis=axes)
     return center, mean(ops.square(x - center), axis=axes)

@@ -8,22 +8,20 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.rotations import reflected
-from flowkit.bijectors.weights import FLOOR, rng, scale
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.bijectors.steered import Conditioned
+from flowkit.bijectors.weights import FLOOR, new_weight, rng, scale
+from flowkit.contract import BijectorSpec, ContractError
 from flowkit.contract.arguments import Count, Seed
 from flowkit.contract.conditioner import (
     Network,
-    adapt_conditioner,
     ask,
     build_on_context,
-    refresh_conditioner,
-    refreshes,
     refuse_second_input,
 )
 from flowkit.numerics import log_sigmoid, matmul, norm, softplus, solve_increasing, tanh
 
 
-class SteeredByContext(Bijector):
+class SteeredByContext(Conditioned):
     """A bijector on vectors whose parameters are weights; with a `conditioner`, weights + conditioner(context).
 
     The network is given the context as its input. Its answer starts at zero, and the weights do not: at zero some
@@ -43,23 +41,12 @@ class SteeredByContext(Bijector):
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
 
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
-
     def _starts(self, size: int) -> dict[str, np.ndarray]:
-        """Where the parameters start, by their names."""
+        """Return where the parameters start, by their names."""
         raise NotImplementedError
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
-        self.own = {
-            name: self.add_weight(
-                shape=value.shape,
-                initializer=lambda shape, dtype, value=value: ops.convert_to_tensor(value, dtype=dtype),
-                name=name,
-            )
-            for name, value in self._starts(x_shape[-1]).items()
-        }
+        self.own = {name: new_weight(self, name, value) for name, value in self._starts(x_shape[-1]).items()}
         if self.conditioner is None:
             return
         features = sum(math.prod(weight.shape) for weight in self.own.values())
@@ -78,19 +65,9 @@ class SteeredByContext(Bijector):
             start = stop
         return moved
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        adapt_conditioner(self.conditioner, context, None, again)
-
-    @property
-    def refreshes(self) -> bool:
-        return refreshes(self.conditioner)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        refresh_conditioner(self.conditioner, context, None)
-
 
 def bend(s: Any, m: Any) -> tuple[Any, Any]:
-    """(s + m tanh(s), log of its derivative) for each entry; m > -1, so that it increases.
+    """Return (s + m tanh(s), log of its derivative) for each entry; m > -1, so that it increases.
 
     >>> [round(float(a), 4) for a in bend(0.0, 1.0)]  # log 2
     [0.0, 0.6931]
@@ -101,7 +78,7 @@ def bend(s: Any, m: Any) -> tuple[Any, Any]:
 
 
 def unbend(y: Any, m: Any) -> Any:
-    """s with s + m tanh(s) = y for each entry, which lies within |m| of y; its gradients are exact."""
+    """Return s with s + m tanh(s) = y for each entry, which lies within |m| of y; its gradients are exact."""
     reach = ops.abs(m)
     return solve_increasing(lambda s: bend(s, m), y, y - reach, y + reach)
 
@@ -132,7 +109,7 @@ class Planar(SteeredByContext):
         return {"u": np.zeros(size), "w": w, "b": np.zeros(())}
 
     def _bending(self, context):
-        """u', w, b and m = w . u'."""
+        """Return u', w, b and m = w . u'."""
         u, w, b = self._steered(context)
         along, square = _dot(w, u), _dot(w, w)
         m = scale(along) - 1
@@ -178,12 +155,12 @@ class Radial(SteeredByContext):
         return {"c": rng(self.seed).normal(size=size), "alpha": np.array(0.5), "beta": np.zeros(())}
 
     def _around(self, context):
-        """c, alpha and beta / alpha."""
+        """Return c, alpha and beta / alpha."""
         c, alpha, beta = self._steered(context)
         return c, softplus(alpha) + 1e-3, scale(beta) - 1
 
     def _stretch(self, away, r, alpha, ratio):
-        """log(1 + beta / (alpha + r)) and the log-det, at distance r."""
+        """Return log(1 + beta / (alpha + r)) and the log-det, at distance r."""
         share = alpha / (alpha + r)
         log_stretch = ops.log1p(ratio * share)
         return log_stretch, (away.shape[-1] - 1) * log_stretch + ops.log1p(ratio * share * share)
@@ -278,5 +255,5 @@ class Sylvester(SteeredByContext):
 
 
 def _times(matrix, x):
-    """The product of (batch or 1, n, k) matrices and vectors (batch, k)."""
+    """Return the product of (batch or 1, n, k) matrices and vectors (batch, k)."""
     return matmul(matrix, x[..., None])[..., 0]

@@ -10,16 +10,14 @@ from keras import ops
 
 from flowkit.bijectors.bends import bend
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
-from flowkit.bijectors.weights import scale
-from flowkit.contract import Bijector, BijectorSpec, sum_event
+from flowkit.bijectors.steered import Conditioned
+from flowkit.bijectors.weights import new_weight, scale
+from flowkit.contract import BijectorSpec, sum_event
 from flowkit.contract.arguments import Blocks, Count
 from flowkit.contract.conditioner import (
     Network,
-    adapt_conditioner,
     ask,
     build_on_context,
-    refresh_conditioner,
-    refreshes,
     refuse_second_input,
 )
 from flowkit.engines import engine
@@ -30,7 +28,7 @@ _SPREAD = 3.0  # of the units' offsets at the start: where each of them bends
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class BlockAutoregressive(Bijector):
+class BlockAutoregressive(Conditioned):
     """z_i = f_i(x_1, ..., x_i), increasing in x_i: dense layers of `units` for each entry, masked by blocks.
 
     Units of entry i hear those of entry i by positive weights, and those before by any; between layers each goes
@@ -60,12 +58,8 @@ class BlockAutoregressive(Bijector):
         self.spec = BijectorSpec(event_rank=1, inverse="iterative", context=context)
 
     @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
-
-    @property
     def _sizes(self):
-        """How many units an entry has, from layer to layer."""
+        """Return how many units an entry has, from layer to layer."""
         return [1, *[self.units] * self.depth, 1]
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
@@ -76,21 +70,9 @@ class BlockAutoregressive(Bijector):
         self.own, self.others, self.biases = [], [], []
         for k, (before, after) in enumerate(itertools.pairwise(sizes)):
             start = np.broadcast_to(offsets if k < self.depth else 0.0, (size, after))
-            self.own.append(
-                self.add_weight(shape=(size, before, after), initializer="zeros", name=f"own_{k}")
-            )
-            self.others.append(
-                self.add_weight(shape=(size * before, size * after), initializer="zeros", name=f"others_{k}")
-            )
-            self.biases.append(
-                self.add_weight(
-                    shape=(size, after),
-                    initializer=lambda shape, dtype, start=start: ops.convert_to_tensor(
-                        np.array(start), dtype=dtype
-                    ),
-                    name=f"bias_{k}",
-                )
-            )
+            self.own.append(new_weight(self, f"own_{k}", np.zeros((size, before, after))))
+            self.others.append(new_weight(self, f"others_{k}", np.zeros((size * before, size * after))))
+            self.biases.append(new_weight(self, f"bias_{k}", start))
         if self.conditioner is None:
             return
         build_on_context(self, self.conditioner, size * sum(sizes[1:]), context_shape)
@@ -116,7 +98,7 @@ class BlockAutoregressive(Bijector):
         return layers
 
     def _start(self, layer):
-        """Where positive weights start: the mean of what they are given, by the gain that bending takes away."""
+        """Return where positive weights start: the mean of what they are given, by the gain that bending takes away."""
         return self._gain / self.units if layer else 1.0
 
     def _run(self, x, layers, given=None):
@@ -143,7 +125,7 @@ class BlockAutoregressive(Bijector):
         least = self._least_slope(layers)
 
         def found(x):
-            """Each entry and its log dx/dz, right if those before it in `x` are."""
+            """Return each entry and its log dx/dz, right if those before it in `x` are."""
             heard = self._run(x, layers)[2]
 
             def along(x):
@@ -164,16 +146,3 @@ class BlockAutoregressive(Bijector):
             leak = math.log(LEAK) if k else 0.0
             log_slope = ops.logsumexp(log_slope[..., None] + log_weight + leak, axis=-2)
         return ops.exp(log_slope[..., 0])
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        adapt_conditioner(self.conditioner, context, None, again)
-
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        self.run_adapt(z, context, again)
-
-    @property
-    def refreshes(self) -> bool:
-        return refreshes(self.conditioner)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        refresh_conditioner(self.conditioner, context, None)

@@ -1,15 +1,15 @@
 """Bijectors one after another."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import fold, run_units
-from flowkit.bijectors.replay import Drift, refuse_backprop, refuse_unrepeatable, replay
+from flowkit.bijectors.replay import Backprop, Drift, refuse_backprop, refuse_unrepeatable, replay
 from flowkit.contract import Bijector, FlowLayer
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import listed
 from flowkit.contract.frozen import freezes
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
@@ -43,18 +43,17 @@ class Chain(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
-    pure = True
     composite = True
 
-    def __init__(self, parts: Iterable[Any], *, backprop: str = "stored", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        parts: Annotated[Iterable[Any], listed(FlowLayer, "bijectors")],
+        *,
+        backprop: Backprop = "stored",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if isinstance(parts, keras.Layer) or not isinstance(parts, Iterable):
-            raise TypeError(f"Chain expects a list of bijectors, received {parts!r}.")
-        self.parts = list(parts)
-        self.backprop = one_of("Chain's backprop", backprop, ("stored", "recompute", "reversible"))
-        for part in self.parts:
-            if not isinstance(part, FlowLayer):
-                raise TypeError(f"Chain expects bijectors, received {part!r}.")
+        self.parts, self.backprop = list(parts), backprop
         if len({id(part) for part in self.parts}) < len(self.parts):
             raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
         self.spec = compose(self, self.parts)
@@ -179,14 +178,3 @@ class Chain(Bijector):
         for part in reversed(self.parts):
             latent_shape = part.compute_inverse_shape(latent_shape)
         return latent_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "parts": [keras.saving.serialize_keras_object(p) for p in self.parts],
-            "backprop": self.backprop,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**config | {"parts": [keras.saving.deserialize_keras_object(p) for p in config["parts"]]})

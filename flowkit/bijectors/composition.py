@@ -10,7 +10,7 @@ from flowkit.contract.spec import composed
 
 
 def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
-    """The spec of parts one after another.
+    """Return the spec of parts one after another.
 
     Raises ContractError, in the name of their `owner`, for two that do not fit.
     """
@@ -29,7 +29,7 @@ def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
 
 
 def _domains(owner, parts):
-    """The first domain and the last codomain; what only rearranges lets the one beside it through."""
+    """Return the first domain and the last codomain; what only rearranges lets the one beside it through."""
     moving = [p for p in parts if not p.spec.rearranges] or parts
     ends = [domain for p in moving for domain in (p.spec.domain, p.spec.codomain)]
     if any(domain == Domain.SIMPLEX or domain.columns is not None for domain in ends):
@@ -47,7 +47,7 @@ def _domains(owner, parts):
 
 
 def _rank(owner, parts):
-    """The rank that the data must have for every part to get one that it can take; None for any."""
+    """Return the rank that the data must have for every part to get one that it can take; None for any."""
     wanted = rank = None
     known = True  # whether `rank`, as far as it is known, is still that of the data
     for part in parts:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.weights import fixed_weight, rng
+from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import Seed
 from flowkit.contract.shapes import places
@@ -30,7 +30,6 @@ class Conv1x1(Bijector):
     True
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
 
     def __init__(self, *, lu: bool = True, seed: Seed | None = None, **kwargs: Any) -> None:
@@ -41,22 +40,15 @@ class Conv1x1(Bijector):
         c = x_shape[-1]
         rotation = np.linalg.qr(rng(self.seed).normal(size=(c, c)))[0]
         if not self.lu:
-            self.kernel = self._weight("W", rotation)
+            self.kernel = new_weight(self, "W", rotation)
             return
         permutation, lower, upper = plu(rotation)
         diagonal = np.diag(upper)
-        self.lower = self._weight("L", np.tril(lower, -1))
-        self.upper = self._weight("U", np.triu(upper, 1))
-        self.log_s = self._weight("log_s", np.log(np.abs(diagonal)))
-        self.permutation = fixed_weight(self, "P", permutation)
-        self.sign = fixed_weight(self, "sign", np.sign(diagonal))
-
-    def _weight(self, name, value):
-        return self.add_weight(
-            shape=value.shape,
-            initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype=dtype),
-            name=name,
-        )
+        self.lower = new_weight(self, "L", np.tril(lower, -1))
+        self.upper = new_weight(self, "U", np.triu(upper, 1))
+        self.log_s = new_weight(self, "log_s", np.log(np.abs(diagonal)))
+        self.permutation = new_weight(self, "P", permutation, trainable=False)
+        self.sign = new_weight(self, "sign", np.sign(diagonal), trainable=False)
 
     def _triangles(self):
         """L + I and U + diag(sign * exp(log_s)); what the weights hold on the other side is not used."""
@@ -89,7 +81,7 @@ class Conv1x1(Bijector):
         self.sign.assign(np.sign(diagonal))
 
     def inverse_matrix(self) -> Any:
-        """The inverse of W, by two triangular solves if W is factored."""
+        """Return the inverse of W, by two triangular solves if W is factored."""
         if not self.lu:
             return ops.inv(ops.convert_to_tensor(self.kernel))
         lower, upper = self._triangles()
@@ -99,7 +91,7 @@ class Conv1x1(Bijector):
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
-        """log|det W|, a scalar."""
+        """Return log|det W|, a scalar."""
         if self.lu:
             return ops.sum(self.log_s.value, axis=-1)
         # |det W| = |det R|. TensorFlow cannot compile slogdet for XLA, and its logdet takes W to be

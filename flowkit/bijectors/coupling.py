@@ -42,26 +42,26 @@ class Halves:
     swap: bool
 
     def sizes(self, event):
-        """How many channels the network sees, and for how many it answers."""
+        """Return how many channels the network sees, and for how many it answers."""
         small = event[-1] // 2
         large = event[-1] - small
         return (small, large) if self.swap else (large, small)
 
     def part(self, x):
-        """(what the network sees, what is changed)."""
+        """Return (what the network sees, what is changed)."""
         first, second = engine.cut(x, x.shape[-1] - x.shape[-1] // 2)
         return (second, first) if self.swap else (first, second)
 
     def join(self, kept, changed):
-        """The event again."""
+        """Return the event again."""
         return engine.concatenate((changed, kept) if self.swap else (kept, changed))
 
     def only_changed(self, a, elsewhere=None):
-        """`a`, which belongs to what is changed."""
+        """Return `a`, which belongs to what is changed."""
         return a
 
     def divides(self, event):
-        """Whether there is something to keep and something to change."""
+        """Return True if there is something to keep and something to change."""
         return event[-1] > 1
 
 
@@ -73,28 +73,28 @@ class Masked:
     swap: bool
 
     def mask(self, event):
-        """True if an entry is kept, of the event's shape. Raises ValueError for a mask of another shape."""
+        """Return True if an entry is kept, of the event's shape. Raises ValueError for a mask of another shape."""
         return entries_kept(self.kept, self.swap, event).astype(bool)
 
     def sizes(self, event):
-        """How many channels the network sees, and for how many it answers."""
+        """Return how many channels the network sees, and for how many it answers."""
         return event[-1], event[-1]
 
     def part(self, x):
-        """(what the network sees, what is changed)."""
+        """Return (what the network sees, what is changed)."""
         return ops.where(self._is_kept(x), x, ops.zeros_like(x)), x
 
     def join(self, kept, changed):
-        """The event again."""
+        """Return the event again."""
         return changed
 
     def only_changed(self, a, elsewhere=None):
-        """`a` in the places that are changed, and `elsewhere`, or 0, in those that are kept."""
+        """Return `a` in the places that are changed, and `elsewhere`, or 0, in those that are kept."""
         elsewhere = ops.zeros_like(a) if elsewhere is None else elsewhere
         return ops.where(self._is_kept(a), elsewhere, a)
 
     def divides(self, event):
-        """Whether there is something to keep and something to change."""
+        """Return True if there is something to keep and something to change."""
         try:
             mask = self.mask(tuple(2 if n is None else n for n in event))  # an open axis is long enough
         except ValueError:
@@ -106,7 +106,7 @@ class Masked:
 
 
 def entries_kept(kept, swap, event):
-    """1 for entries that are kept, 0 for those that are changed, of the event's shape."""
+    """Return 1 for entries that are kept, 0 for those that are changed, of the event's shape."""
     if kept == "checkerboard":
         places = event[:-1] or event
         mask = np.indices(places).sum(axis=0) % 2 == 0
@@ -157,8 +157,6 @@ class Coupling(Steered):
     >>> tuple(z.shape), tuple(log_det.shape)
     ((4, 6), (4,))
     """
-
-    pure = True
 
     def __init__(
         self,

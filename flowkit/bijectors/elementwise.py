@@ -33,7 +33,7 @@ class Elementwise(Bijector):
         return y, sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
 
     def _for_each(self, log_derivative, y):
-        """The log-derivative, if it has the size of y, or one along an axis."""
+        """Return the log-derivative, if it has the size of y, or one along an axis."""
         received = tuple(ops.shape(log_derivative)) if hasattr(log_derivative, "shape") else ()
         wanted = tuple(ops.shape(y))
         pairs = zip(reversed(received), reversed(wanted), strict=False)
@@ -59,7 +59,6 @@ class Exp(Elementwise):
     (2.7183, 2.0)
     """
 
-    pure = True
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
     def _forward(self, x):
@@ -79,7 +78,6 @@ class Softplus(Elementwise):
     (1.3133, -0.6265)
     """
 
-    pure = True
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
     def _forward(self, x):
@@ -99,7 +97,6 @@ class Sigmoid(Elementwise):
     (0.7311, -3.253)
     """
 
-    pure = True
     spec = BijectorSpec(codomain=Domain.UNIT_INTERVAL)
 
     def _forward(self, x):
@@ -120,7 +117,6 @@ class Logit(Sigmoid):
     (1.0986, 3.348)
     """
 
-    pure = True
     spec = BijectorSpec(domain=Domain.UNIT_INTERVAL)
 
     def _forward(self, x):
@@ -139,7 +135,6 @@ class Tanh(Elementwise):
     (0.7616, -1.7351)
     """
 
-    pure = True
     spec = BijectorSpec(codomain=Domain.interval(-1, 1))
 
     def _forward(self, x):

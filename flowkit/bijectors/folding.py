@@ -1,17 +1,16 @@
 """The parts of a chain as units: two parts cost less as one if a scale goes into the matrix that follows it."""
 
-from flowkit.contract.derived import says_pure
+from flowkit.contract.derived import goes_with
 from flowkit.contract.frozen import once
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
 
 def fold(parts):
-    """`parts` in their order as tuples: of two, where the first may leave its scale to the second, or of one.
+    """Return `parts` in their order as tuples: of two if the first may leave its scale to the second, of one otherwise.
 
-    The first has `_leave_scale(derived)`, which gives (what is left to do, the scale, its log-det), the second
-    `_take_scale(derived, scale, log_det, inverse)`, which gives what it has to do instead: of what `_derive` gives
-    them both, for the direction that is meant.
+    The first has `_leave_scale(derived)`, which returns (the rest of what it derives, the scale, its log-det), the
+    second `_take_scale(derived, scale, log_det, inverse)`, which returns what it derives with that scale in it.
     """
     units = []
     for part in parts:
@@ -24,8 +23,9 @@ def fold(parts):
 
 
 def _has(part, method):
-    # Subclasses may compute something else.
-    return hasattr(part, method) and says_pure(type(part))
+    """Return True if a part has the method and no subclass has replaced the hooks that it was written for."""
+    hooks = ("_forward", "_inverse", "_derive")
+    return hasattr(part, method) and all(goes_with(type(part), method, hook) for hook in hooks)
 
 
 def derived_of(unit, x_shape, inverse):

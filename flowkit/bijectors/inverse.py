@@ -19,8 +19,6 @@ class Inverse(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
-    pure = True
-
     def __init__(self, bijector: Part, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bijector = bijector

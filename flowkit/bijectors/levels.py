@@ -10,7 +10,7 @@ from flowkit.contract.shapes import as_tuple
 
 
 def find_levels(bijector, wanted):
-    """(the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
+    """Return (the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
 
     Raises ValueError, which begins with what was `wanted`, if the latents do not come in levels.
     """
@@ -24,7 +24,7 @@ def find_levels(bijector, wanted):
 
 
 def level_sizes(bijector, wanted):
-    """How many latents each level has, in the order in which the levels leave."""
+    """Return how many latents each level has, in the order in which the levels leave."""
     _, multiscale = find_levels(bijector, wanted)
     return [math.prod(event) for event in multiscale.latent_events]
 

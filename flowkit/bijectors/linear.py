@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.conv1x1 import plu
-from flowkit.bijectors.weights import fixed_weight, raw_scale, rng, scale
+from flowkit.bijectors.weights import new_weight, raw_scale, rng, scale
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import Seed, words
 from flowkit.contract.shapes import places
@@ -46,14 +46,6 @@ class Linear(Bijector):
     def _build(self, channels):
         raise NotImplementedError
 
-    def _learned(self, name, value):
-        """A weight that starts at `value`, a numpy array."""
-        return self.add_weight(
-            shape=value.shape,
-            initializer=lambda shape, dtype: ops.convert_to_tensor(np.array(value), dtype=dtype),
-            name=name,
-        )
-
     def _drawn(self, *shape):
         """Standard normal numbers, those of the seed."""
         return rng(self.seed).normal(size=shape)
@@ -63,7 +55,7 @@ class Linear(Bijector):
         raise NotImplementedError
 
     def log_abs_det(self) -> Any:
-        """log|det W|, a scalar."""
+        """Return log|det W|, a scalar."""
         raise NotImplementedError
 
     def factors(self, inverse: bool = False) -> tuple[Any, ...]:
@@ -71,7 +63,7 @@ class Linear(Bijector):
         return (self.matrix(inverse),)
 
     def _times(self, x, factors):
-        """x W, or x times the inverse of W, by its `factors`."""
+        """Return x W, or x times the inverse of W, by its `factors`."""
         return matmul(x, factors[0])
 
     def _derive(self, x_shape, inverse):
@@ -92,12 +84,12 @@ class Linear(Bijector):
 
 
 def eye(size: int, like: Any) -> Any:
-    """The identity matrix in the type of `like`."""
+    """Return the identity matrix in the type of `like`."""
     return ops.eye(size, dtype=like.dtype)
 
 
 def triangle(weight: Any, values: Any) -> Any:
-    """What a square weight holds above its diagonal, with `values` on the diagonal."""
+    """Return what a square weight holds above its diagonal, with `values` on the diagonal."""
     return ops.triu(weight, 1) + eye(weight.shape[-1], weight) * values[..., None, :]
 
 
@@ -119,19 +111,17 @@ class LULinear(Linear):
     0.0
     """
 
-    pure = True
-
     def _build(self, channels):
         lower, upper, permutation = np.eye(channels), np.eye(channels), np.eye(channels)
         if self.init == "random":
             rotation = np.linalg.qr(self._drawn(channels, channels))[0]
             permutation, lower, upper = plu(rotation)
         sizes = np.diag(upper)
-        self.lower = self._learned("L", np.tril(lower, -1))
-        self.upper = self._learned("U", np.triu(upper, 1))
-        self.raw = self._learned("raw_diagonal", raw_scale(np.abs(sizes)))
-        self.permutation = fixed_weight(self, "P", permutation)
-        self.sign = fixed_weight(self, "sign", np.sign(sizes))
+        self.lower = new_weight(self, "L", np.tril(lower, -1))
+        self.upper = new_weight(self, "U", np.triu(upper, 1))
+        self.raw = new_weight(self, "raw_diagonal", raw_scale(np.abs(sizes)))
+        self.permutation = new_weight(self, "P", permutation, trainable=False)
+        self.sign = new_weight(self, "sign", np.sign(sizes), trainable=False)
 
     def matrix(self, inverse: bool = False) -> Any:
         """P L U, or its inverse."""
@@ -146,7 +136,7 @@ class LULinear(Linear):
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
-        """sum(log|u_ii|)."""
+        """Return sum(log|u_ii|)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
 
@@ -155,7 +145,7 @@ SQUARINGS = 12
 
 
 def exponential(matrix: Any) -> Any:
-    """exp(M) = I + M + M^2 / 2 + ..., by scaling and squaring: the series of M / 2^s, squared s times.
+    """Return exp(M) = I + M + M^2 / 2 + ..., by scaling and squaring: the series of M / 2^s, squared s times.
 
     s is the least with which the largest sum of a column's sizes is at most 1/2, and then 16 terms, grouped by four
     (Paterson & Stockmeyer, 1973), leave less than float64 can show.
@@ -200,20 +190,18 @@ class MatrixExponential(Linear):
     0.0
     """
 
-    pure = True
-
     def _build(self, channels):
         start = np.zeros((channels, channels))
         if self.init == "random":
             drawn = self._drawn(channels, channels)
             start = (drawn - drawn.T) / math.sqrt(channels)
-        self.exponent = self._learned("M", start)
+        self.exponent = new_weight(self, "M", start)
 
     def matrix(self, inverse: bool = False) -> Any:
-        """exp(M), or exp(-M)."""
+        """Return exp(M), or exp(-M)."""
         exponent = ops.convert_to_tensor(self.exponent)
         return exponential(-exponent if inverse else exponent)
 
     def log_abs_det(self) -> Any:
-        """trace(M)."""
+        """Return trace(M)."""
         return ops.sum(ops.diagonal(ops.convert_to_tensor(self.exponent), axis1=-2, axis2=-1), axis=-1)

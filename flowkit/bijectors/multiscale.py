@@ -50,7 +50,7 @@ class FlatLatents(Bijector):
     latent_events: list[tuple[int, ...]]
 
     def split_latents(self, z: Any) -> list[Any]:
-        """The flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
+        """Return the flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
         self._require_size()
         parts, start = [], 0
         for event in self.latent_events:
@@ -60,7 +60,7 @@ class FlatLatents(Bijector):
         return parts
 
     def join_latents(self, parts: Any) -> Any:
-        """One map for each level, as from `split_latents`, as flat latents (batch, dim)."""
+        """Return one map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
         flat = [engine.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
         if any(isinstance(part, np.ndarray) for part in flat):  # from `flow.encode`
@@ -119,8 +119,6 @@ class MultiScale(FlatLatents):
     >>> tuple(z.shape), [tuple(part.shape) for part in flow.split_latents(z)]
     ((5, 64), [(5, 4, 4, 2), (5, 2, 2, 8)])
     """
-
-    pure = True
 
     def __init__(
         self,
@@ -214,7 +212,7 @@ class MultiScale(FlatLatents):
         return sum(self._shares(x_shape, inverse=inverse), ())
 
     def _shares(self, x_shape, *, inverse):
-        """What each scale needs of noise, in their order."""
+        """Return what each scale needs of noise, in their order."""
         shapes = level_shapes(self, as_tuple(x_shape))
         return [
             scale.noise_needs(shape, inverse=inverse)
@@ -222,7 +220,7 @@ class MultiScale(FlatLatents):
         ]
 
     def _deal(self, noise, x_shape, *, inverse):
-        """The noise of each scale, None for none."""
+        """Return the noise of each scale, None for none."""
         return (
             [None] * len(self.scales)
             if noise is None
@@ -253,7 +251,7 @@ class MultiScale(FlatLatents):
             refresh_conditioner(prior, x, context)
 
     def _stays(self, scale, x, context, noise):
-        """What goes on to the next scale; all of the last one."""
+        """Return what goes on to the next scale; all of the last one."""
         x, _ = scale.run(x, context, inverse=False, **given(noise))
         return x if scale is self.scales[-1] else _halves(x)[0]
 
@@ -270,7 +268,7 @@ class MultiScale(FlatLatents):
             x, _ = scale.run(x, context, inverse=True, **share)
 
     def before_top_prior(self, z: Any, context: Any = None) -> Any:
-        """What the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
+        """Return what the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
         return self._whiten_last(last, self.top_prior, last, context, inverse=True)[0]
 
@@ -279,5 +277,5 @@ class MultiScale(FlatLatents):
 
 
 def _halves(x):
-    """The channels of `x` in two halves."""
+    """Return the channels of `x` in two halves."""
     return engine.cut(x, x.shape[-1] // 2)

@@ -33,8 +33,6 @@ class OnColumns(Bijector):
     [[2.0, 1.0]]
     """
 
-    pure = True
-
     def __init__(
         self, bijector: Part, columns: Sequence[bool], *, others: Any = "real", **kwargs: Any
     ) -> None:
@@ -64,7 +62,7 @@ class OnColumns(Bijector):
         )
 
     def _domains(self, inner, other):
-        """The set of each column, of which those marked have `inner`."""
+        """Return the set of each column, of which those marked have `inner`."""
         own = iter(inner.columns or [inner] * len(self._groups[0]))
         return [next(own) if marked else other for marked in self.columns]
 

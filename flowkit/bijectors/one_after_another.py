@@ -7,7 +7,7 @@ from flowkit.engines import engine
 
 
 def find_in_turn(z, transform, state, answer):
-    """(x, log dx/dz) of `z` (batch, entries), whose conditioner answers in turn: it gave `state` and `answer`.
+    """Return (x, log dx/dz) of `z` (batch, entries), whose conditioner answers in turn: it gave `state` and `answer`.
 
     `answer(k, x, state)` gives (parameters, batch) for entry k and the next state; `x` is (entries, batch), of which
     the first k are known and the others zeros. To the transform the batch is one of channels. The logarithms are summed
@@ -30,7 +30,7 @@ def find_in_turn(z, transform, state, answer):
 
 
 def find_in_passes(found, z):
-    """(x, log dx/dz) of `z`, `found(x)` the same of conditioners that are given x: in as many passes as entries.
+    """Return (x, log dx/dz) of `z`, `found(x)` the same of conditioners that are given x: in as many passes as entries.
 
     After k passes the first k entries are right, and their gradients are. The others wait as zeros: what they would be
     otherwise may be without bound, and masked weights times infinity are NaN.
@@ -47,7 +47,7 @@ def find_in_passes(found, z):
 
 
 def find_fixed_point(found, z):
-    """The same, in as few passes as it takes until nothing changes; of it nobody may take gradients.
+    """Return the same in as few passes as needed until nothing changes. It has no gradients.
 
     A pass starts from all entries that the last one found, and few are needed if entries hear little of most others.
     As after k passes the first k are right whatever the others were, it ends, with what `find_in_passes` gives. A row

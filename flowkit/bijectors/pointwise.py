@@ -33,8 +33,6 @@ class Pointwise(Steered):
     ((4, 1), (4,))
     """
 
-    pure = True
-
     def __init__(
         self,
         transform: str | Transform,
@@ -66,9 +64,6 @@ class Pointwise(Steered):
             return
         build_on_context(self, self.conditioner, channels * parameters, context_shape, dicts=True)
 
-    def _seen(self, x, context):
-        return context, None
-
     def _derive(self, x_shape: Any, inverse: bool) -> Any:
         return None  # its conditioner is asked with the context, whose shape is not known here
 
@@ -78,7 +73,7 @@ class Pointwise(Steered):
         if self.conditioner is None:
             raw = ops.expand_dims(ops.convert_to_tensor(self.raw), 0)
         else:
-            raw = self._answer(*self._seen(x, context))
+            raw = self._answer(context, None)
             if self.init == "data":
                 raw = raw + self.raw.value
         # One axis of size 1 for each of the places that share it.

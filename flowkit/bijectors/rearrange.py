@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.weights import fixed_weight, rng
+from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import LARGEST, Count, Seed, Wholes, shown, whole_number, words
 from flowkit.engines import engine
@@ -39,7 +39,6 @@ class Reshape(Bijector):
     (3, 4)
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(self, target: Event, *, source: Event | None = None, **kwargs: Any) -> None:
@@ -91,8 +90,6 @@ class Flatten(Reshape):
     (3, 4)
     """
 
-    pure = True
-
     def __init__(self, *, source: Event | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)
 
@@ -118,8 +115,6 @@ class Squeeze(Bijector):
     >>> tuple(Squeeze()(keras.ops.ones((1, 4, 6, 3)))[0].shape)
     (1, 2, 3, 12)
     """
-
-    pure = True
 
     def __init__(self, factor: Count = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -171,7 +166,6 @@ class Permute(Bijector):
     [[30.0, 10.0, 20.0]]
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero", rearranges=True)
 
     def __init__(
@@ -187,8 +181,8 @@ class Permute(Bijector):
     def build(self, x_shape: Any) -> None:
         indices = self._indices(x_shape[-1])
         # A weight, since a shuffle must survive saving; both ways, since argsort at each call is waste.
-        self.indices = fixed_weight(self, "indices", indices, "int32")
-        self.back = fixed_weight(self, "indices_inverse", np.argsort(indices), "int32")
+        self.indices = new_weight(self, "indices", indices, trainable=False, dtype="int32")
+        self.back = new_weight(self, "indices_inverse", np.argsort(indices), trainable=False, dtype="int32")
 
     def _indices(self, channels):
         if self.order == "reverse":

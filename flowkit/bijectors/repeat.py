@@ -1,7 +1,7 @@
 """Alike bijectors one after another, with one variable for each weight of all of them."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -10,10 +10,11 @@ from keras import ops
 from flowkit import engines
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import derived_of, fold, run_units
-from flowkit.bijectors.replay import Drift, refuse_backprop, refuse_unrepeatable, replay, smallest
-from flowkit.contract import Bijector, ContractError, FlowLayer
-from flowkit.contract.arguments import one_of, whole_number
+from flowkit.bijectors.replay import Backprop, Drift, refuse_backprop, refuse_unrepeatable, replay, smallest
+from flowkit.contract import Bijector, ContractError
+from flowkit.contract.arguments import whole
 from flowkit.contract.errors import label
+from flowkit.contract.flow_layer import Part
 from flowkit.contract.frozen import apart, freezes, once
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import deal, given
@@ -50,19 +51,21 @@ class Repeat(Bijector):
     ((4, 6), (4,), (8, 6, 6))
     """
 
-    pure = True
-
-    def __init__(self, block: Bijector, n: int, *, backprop: str = "stored", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        block: Part,
+        n: Annotated[int, whole(1, 2**16)],
+        *,
+        backprop: Backprop = "stored",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(block, FlowLayer):
-            raise TypeError(f"Repeat's block: got {block!r}, expected a bijector.")
         if block.built:
             raise ValueError(
                 f"Repeat's block: got {label(block)}, which is built. Pass a block that has no weights yet."
             )
-        self.n = whole_number(n, "Repeat's n", least=1)
-        self.backprop = one_of("Repeat's backprop", backprop, ("stored", "recompute", "reversible"))
-        self.spec = compose(self, [block] * self.n)
+        self.n, self.backprop = n, backprop
+        self.spec = compose(self, [block] * n)
         self._held = _Held(block)
         self._drift = Drift(self)
         refuse_backprop(self)
@@ -303,11 +306,7 @@ class Repeat(Bijector):
         self._keep(rows)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "block": self._block_config(), "n": self.n, "backprop": self.backprop}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Repeat":
-        return cls(**config | {"block": keras.saving.deserialize_keras_object(config["block"])})
+        return {**super().get_config(), "block": self._block_config()}
 
 
 class _Held:

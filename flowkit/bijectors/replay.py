@@ -2,15 +2,20 @@
 
 import math
 import warnings
+from typing import Annotated
 
 import keras
 
 from flowkit import engines
 from flowkit.contract import ContractError
+from flowkit.contract.arguments import words
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
+
+Backprop = Annotated[str, words("stored", "recompute", "reversible")]
+"""What is kept for the backward pass."""
 
 
 def refuse_backprop(chain):

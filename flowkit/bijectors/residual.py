@@ -7,16 +7,14 @@ from typing import Annotated, Any, ClassVar
 import keras
 from keras import ops, tree
 
+from flowkit.bijectors.steered import Conditioned
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import Count, is_number, words
 from flowkit.contract.conditioner import (
-    adapt_conditioner,
     ask,
     build_conditioner,
     context_of,
     derive,
-    refresh_conditioner,
-    refreshes,
 )
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import SOLVED
@@ -48,7 +46,7 @@ class LogDetSeries:
             self.bias = left_out(c, self.most)
 
     def log_det(self, g: Callable[[Any], Any], x: Any, noise: Any) -> Any:
-        """The estimate for (batch, size) points x from uniform numbers, (batch,); g is differentiated at x.
+        """Return the estimate for (batch, size) points x from uniform numbers, (batch,); g is differentiated at x.
 
         Its value is that of the series. Its gradient is that of e^T J(x) u with u = e - J e + J^2 e - ..., a constant:
         d log det(I + J) = trace((I + J)^-1 dJ), so that one derivative is kept, and not all of the series.
@@ -84,7 +82,7 @@ class LogDetSeries:
         return 1 + ops.floor(ops.log1p(-noise[:, -1]) / math.log(self.keep))
 
     def _weight(self, k, draws):
-        """The weight of term k."""
+        """Return the weight of term k."""
         late = k - self.terms
         one = ops.ones_like(k)
         paid = ops.exp(-math.log(self.keep) * (ops.maximum(late, one) - 1))
@@ -92,7 +90,7 @@ class LogDetSeries:
 
 
 def left_out(c: float, terms: int) -> float:
-    """A bound of what the terms after the first add up to for each entry: c^k / k, summed over k > terms.
+    """Return a bound of what the terms after the first add up to for each entry: c^k / k, summed over k > terms.
 
     >>> left_out(0.5, 1)  # of log 2 - 1/2
     0.25
@@ -101,7 +99,7 @@ def left_out(c: float, terms: int) -> float:
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Residual(Bijector):
+class Residual(Conditioned):
     """z = x + g(x) for vectors, g a network that shrinks distances: |g(x) - g(y)| <= c |x - y|, c < 1.
 
     The network says its c as `lipschitz`, as `flowkit.conditioners.LipschitzMLP` does, which keeps to it whatever its
@@ -132,8 +130,6 @@ class Residual(Bijector):
     >>> tuple(z.shape), tuple(log_det.shape)
     ((4, 3), (4,))
     """
-
-    pure = True
 
     noise_kind = "uniform"
 
@@ -176,12 +172,16 @@ class Residual(Bijector):
             likelihood="estimated" if estimated else "exact",
         )
 
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
-
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         build_conditioner(self, self.conditioner, x_shape[-1], tuple(x_shape), context_shape)
+
+    def _seen(self, x, context):
+        return x, context
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        Bijector.run_adapt_inverse(
+            self, z, context, again
+        )  # its network sees the data, which are not there yet
 
     def noise_size(self, x_shape: Any) -> int:
         return x_shape[-1] + (self.trace == "roulette")
@@ -190,7 +190,7 @@ class Residual(Bijector):
         return {"network": derive(self.conditioner, x_shape)}
 
     def _network(self, context, derived):
-        """g as a function of x, or of x and another context, such as one for more rows."""
+        """Return g as a function of x, or of x and another context, such as one for more rows."""
         own = derived["network"]
         return lambda x, given=context: ask(self.conditioner, x, given, self.compute_dtype, own)
 
@@ -211,7 +211,7 @@ class Residual(Bijector):
         return x, -self._log_det(g, x, context, noise)
 
     def _find(self, g, z):
-        """x with x + g(x) = z, as a constant."""
+        """Return x with x + g(x) = z, as a constant."""
         fixed = ops.stop_gradient(z)
 
         def step(state):
@@ -230,16 +230,6 @@ class Residual(Bijector):
         # TensorFlow cannot compile slogdet for XLA; the determinant is positive.
         r = ops.qr(_jacobian(g, x, context))[1]
         return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        adapt_conditioner(self.conditioner, x, context, again)
-
-    @property
-    def refreshes(self) -> bool:
-        return refreshes(self.conditioner)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        refresh_conditioner(self.conditioner, x, context)
 
 
 def _jacobian(g, x, context):

@@ -7,14 +7,14 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.linear import Linear, eye, triangle
-from flowkit.bijectors.weights import scale
+from flowkit.bijectors.weights import new_weight, scale
 from flowkit.contract import BijectorSpec, ContractError
 from flowkit.contract.arguments import LARGEST, Count, Positive, whole_number
 from flowkit.numerics import matmul, norm, tanh
 
 
 def reflected(vectors: Any, columns: int | None = None) -> Any:
-    """The first `columns` (None: all) of the orthogonal matrix H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2.
+    """Return the first `columns` (None: all) of the orthogonal matrix H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2.
 
     `vectors` are (..., k, size), one v_i to a row, of any length but 0; the result is (..., size, columns). In
     compact WY form, I - V S^-1 V^T with S = striu(V^T V) + diag(|v_i|^2 / 2) for V with columns v_i (Joffrain et
@@ -51,7 +51,7 @@ Even = Annotated[int, even]
 
 
 def first_vectors(drawn: np.ndarray, init: str) -> np.ndarray:
-    """Where the vectors of a rotation start: as drawn, or in pairs of equal ones, which undo each other."""
+    """Return where the vectors of a rotation start: as drawn, or in pairs of equal ones, which undo each other."""
     return drawn if init == "random" else np.repeat(drawn[: len(drawn) // 2], 2, axis=0)
 
 
@@ -74,7 +74,6 @@ class HouseholderRotation(Linear):
     4.0
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
@@ -83,7 +82,7 @@ class HouseholderRotation(Linear):
 
     def _build(self, channels):
         drawn = self._drawn(reflections(self.reflections, channels), channels)
-        self.vectors = self._learned("vectors", first_vectors(drawn, self.init))
+        self.vectors = new_weight(self, "vectors", first_vectors(drawn, self.init))
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
@@ -91,7 +90,7 @@ class HouseholderRotation(Linear):
         return ops.swapaxes(matrix, -1, -2) if inverse else matrix
 
     def log_abs_det(self) -> Any:
-        """0.0, as of every rotation."""
+        """Return 0.0, as of every rotation."""
         return 0.0
 
 
@@ -113,14 +112,13 @@ class CayleyRotation(Linear):
     4.0
     """
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def _build(self, channels):
         start = np.zeros((channels, channels))
         if self.init == "random":
             start = self._drawn(channels, channels) / np.sqrt(channels)
-        self.raw = self._learned("M", start)
+        self.raw = new_weight(self, "M", start)
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
@@ -132,7 +130,7 @@ class CayleyRotation(Linear):
         return ops.solve(one + skew, one - skew)
 
     def log_abs_det(self) -> Any:
-        """0.0, as of every rotation."""
+        """Return 0.0, as of every rotation."""
         return 0.0
 
 
@@ -154,17 +152,15 @@ class QRLinear(Linear):
     0.0
     """
 
-    pure = True
-
     def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reflections = reflections
 
     def _build(self, channels):
         drawn = self._drawn(reflections(self.reflections, channels), channels)
-        self.vectors = self._learned("vectors", first_vectors(drawn, self.init))
-        self.upper = self._learned("R", np.zeros((channels, channels)))
-        self.raw = self._learned("raw_diagonal", np.zeros(channels))
+        self.vectors = new_weight(self, "vectors", first_vectors(drawn, self.init))
+        self.upper = new_weight(self, "R", np.zeros((channels, channels)))
+        self.raw = new_weight(self, "raw_diagonal", np.zeros(channels))
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q R, or its inverse."""
@@ -175,7 +171,7 @@ class QRLinear(Linear):
         return matmul(rotation, upper)
 
     def log_abs_det(self) -> Any:
-        """sum(log r_ii)."""
+        """Return sum(log r_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
 
@@ -197,8 +193,6 @@ class SVDLinear(Linear):
     0.0
     """
 
-    pure = True
-
     def __init__(self, reflections: Even | None = None, *, bound: Positive = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reflections, self.bound = reflections, bound
@@ -206,9 +200,9 @@ class SVDLinear(Linear):
     def _build(self, channels):
         number = reflections(self.reflections, channels)
         first, second = self._drawn(2, number, channels)
-        self.first = self._learned("U", first_vectors(first, self.init))
-        self.second = self._learned("V", first_vectors(second, self.init))
-        self.raw = self._learned("raw_log_s", np.zeros(channels))
+        self.first = new_weight(self, "U", first_vectors(first, self.init))
+        self.second = new_weight(self, "V", first_vectors(second, self.init))
+        self.raw = new_weight(self, "raw_log_s", np.zeros(channels))
 
     def _log_s(self):
         return self.bound * tanh(self.raw.value / self.bound)
@@ -222,7 +216,7 @@ class SVDLinear(Linear):
         return matmul(left * ops.exp(log_s)[..., None, :], right)
 
     def log_abs_det(self) -> Any:
-        """sum(log s)."""
+        """Return sum(log s)."""
         return ops.sum(self._log_s(), axis=-1)
 
 
@@ -248,8 +242,6 @@ class Woodbury(Linear):
     0.0
     """
 
-    pure = True
-
     def __init__(self, rank: Count = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rank = rank
@@ -264,10 +256,10 @@ class Woodbury(Linear):
             )
         vectors, free = self._drawn(2, self.rank, channels)
         size = 1.0 if self.init == "random" else 0.0
-        self.vectors = self._learned("vectors", vectors)
-        self.free = self._learned("B", size * free.T / np.sqrt(channels))
-        self.upper = self._learned("T", np.zeros((self.rank, self.rank)))
-        self.raw = self._learned("raw_diagonal", np.zeros(self.rank))
+        self.vectors = new_weight(self, "vectors", vectors)
+        self.free = new_weight(self, "B", size * free.T / np.sqrt(channels))
+        self.upper = new_weight(self, "T", np.zeros((self.rank, self.rank)))
+        self.raw = new_weight(self, "raw_diagonal", np.zeros(self.rank))
 
     def factors(self, inverse: bool = False) -> tuple[Any, Any]:
         """U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
@@ -284,7 +276,7 @@ class Woodbury(Linear):
         return eye(left.shape[-2], left) + matmul(left, right)
 
     def log_abs_det(self) -> Any:
-        """sum(log t_ii)."""
+        """Return sum(log t_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
     def _times(self, x, factors):

@@ -31,7 +31,6 @@ class Standardize(Bijector):
     True
     """
 
-    pure = True
     spec = BijectorSpec(log_det="constant")
     rows_to_adapt = 10_000
 
@@ -73,7 +72,7 @@ class Standardize(Bijector):
         self.flag.assign(True)
 
     def _statistics(self, x):
-        """(mean, standard deviation) of each column, float64."""
+        """Return (mean, standard deviation) of each column, float64."""
         x = ops.convert_to_numpy(x).reshape(-1, x.shape[-1])
         finite = np.isfinite(x)
         self._refuse(

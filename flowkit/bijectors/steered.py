@@ -31,7 +31,34 @@ def transform_of(transform: str | Transform) -> Transform:
     return transform
 
 
-class Steered(Bijector):
+class Conditioned(Bijector):
+    """A bijector whose `conditioner`, a network or None, is given what `_seen` returns: the context, by default."""
+
+    conditioner: Any  # without a value here, which on torch would hide a layer's own
+
+    @property
+    def num_classes(self) -> int | None:
+        return getattr(self.conditioner, "num_classes", None)
+
+    def _seen(self, x, context):
+        """Return what the conditioner is called with: (input, context)."""
+        return context, None
+
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
+
+    @property
+    def refreshes(self) -> bool:
+        return refreshes(self.conditioner)
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        refresh_conditioner(self.conditioner, *self._seen(x, context))
+
+
+class Steered(Conditioned):
     """A bijector that moves entries by its `transform`, as its `conditioner` says.
 
     A subclass says which entries are moved, and what the conditioner sees: `_seen`.
@@ -44,12 +71,8 @@ class Steered(Bijector):
         self.conditioner = conditioner
         self.transform = transform_of(transform)
 
-    @property
-    def num_classes(self) -> int | None:
-        return getattr(self.conditioner, "num_classes", None)
-
     def _steered_spec(self, **changed):
-        """The spec that follows from the transform and the conditioner, but for what is `changed`."""
+        """Return the spec that follows from the transform and the conditioner, but for what is `changed`."""
         words = {
             "domain": self.transform.domain,
             "codomain": self.transform.codomain,
@@ -75,11 +98,11 @@ class Steered(Bijector):
         return derive(self.conditioner, self._seen_shape(x_shape))
 
     def _seen_shape(self, x_shape):
-        """The shape of what the conditioner is asked with, for inputs of `x_shape`."""
+        """Return the shape of what the conditioner is asked with, for inputs of `x_shape`."""
         return x_shape
 
     def _answer(self, given, context, derived=None):
-        """What the conditioner says, given what it sees: (batch, *places, parameters, channels)."""
+        """Return the conditioner's output for what it sees: (batch, *places, parameters, channels)."""
         return ask_dealt(
             self.conditioner,
             given,
@@ -89,20 +112,3 @@ class Steered(Bijector):
             self.layout,
             derived,
         )
-
-    def _seen(self, x, context):
-        """What the conditioner is asked with: (given, context)."""
-        raise NotImplementedError
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        adapt_conditioner(self.conditioner, *self._seen(x, context), again)
-
-    @property
-    def refreshes(self) -> bool:
-        return refreshes(self.conditioner)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        refresh_conditioner(self.conditioner, *self._seen(x, context))
-
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides

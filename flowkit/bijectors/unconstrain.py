@@ -36,8 +36,6 @@ class Unconstrain(Elementwise):
     [-3.0, -0.6931, -1.0986]
     """
 
-    pure = True
-
     def __init__(self, domains: Iterable[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(domains, str | Domain) or not isinstance(domains, Iterable):
@@ -125,11 +123,11 @@ class Unconstrain(Elementwise):
         return engine.constant(function, self._bounds, *more, like=x)
 
     def _turn(self, function, x, *more):
-        """The same of circles."""
+        """Return the same of circles."""
         return engine.constant(function, self._turns, *more, like=x)
 
     def _sides(self, x):
-        """Which columns are bounded below, above, and on both sides."""
+        """Return which columns are bounded below, above, and on both sides."""
         below, above = (self._constant(function, x) > 0 for function in (_is_below, _is_above))
         return below, above, ops.logical_and(below, above)
 
@@ -157,7 +155,7 @@ def domain_of_column(domain: Any, number: int) -> Domain:
 
 
 def _ends(bounds):
-    """(low, high) of all columns, as arrays."""
+    """Return (low, high) of all columns, as arrays."""
     return np.array(bounds).T
 
 
@@ -188,19 +186,19 @@ def _log_width(bounds):
 
 
 def _first(bounds, dtype):
-    """The first number strictly inside, in a type; none that an engine would flush to zero."""
+    """Return the first number strictly inside, in a type; none that an engine would flush to zero."""
     low, high = _ends(bounds).astype(dtype)
     return np.maximum(np.nextafter(low, high), low + np.finfo(dtype).tiny)
 
 
 def _last(bounds, dtype):
-    """The last one."""
+    """Return the last one."""
     low, high = _ends(bounds).astype(dtype)
     return np.minimum(np.nextafter(high, low), high - np.finfo(dtype).tiny)
 
 
 def _turned(turns):
-    """(low, high) of all columns, as arrays; those of `Domain.CIRCLE` for columns that are no circle."""
+    """Return (low, high) of all columns, as arrays; those of `Domain.CIRCLE` for columns that are no circle."""
     return np.array([(-math.pi, math.pi) if turn is None else turn for turn in turns]).T
 
 
@@ -214,20 +212,20 @@ def _center(turns):
 
 
 def _radius(turns):
-    """The length for which a circle has one radian."""
+    """Return the length for which a circle has one radian."""
     low, high = _turned(turns)
     return (high - low) / (2 * math.pi)
 
 
 def _first_of_circle(turns, dtype):
-    """The first number of a type that is not before a circle's lower end."""
+    """Return the first number of a type that is not before a circle's lower end."""
     low, high = _turned(turns)
     near = low.astype(dtype)
     return np.where(near.astype("float64") < low, np.nextafter(near, high.astype(dtype)), near)
 
 
 def _last_of_circle(turns, dtype):
-    """The last one that is before its upper end."""
+    """Return the last one that is before its upper end."""
     low, high = _turned(turns)
     near = high.astype(dtype)
     return np.where(near.astype("float64") >= high, np.nextafter(near, low.astype(dtype)), near)

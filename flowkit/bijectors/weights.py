@@ -11,20 +11,20 @@ from flowkit.numerics import softplus
 
 
 def rng(seed):
-    """A numpy generator, so that initial values are the same on every engine; None takes Keras's own seed."""
+    """Return a numpy generator, so that initial values are the same on every engine; None takes Keras's own seed."""
     if seed is None:
         seed = keras.initializers.RandomNormal().seed  # Keras's own default seed
     return np.random.default_rng(seed)
 
 
-def fixed_weight(layer, name, value, dtype=None):
-    """A non-trainable weight that holds `value`, a numpy array."""
+def new_weight(layer, name, value, *, trainable=True, dtype=None):
+    """Add a weight to `layer` that starts at `value`, a numpy array."""
     return layer.add_weight(
         shape=value.shape,
         initializer=lambda shape, dtype: ops.convert_to_tensor(np.array(value), dtype=dtype),
         dtype=dtype,
         name=name,
-        trainable=False,
+        trainable=trainable,
     )
 
 
@@ -42,5 +42,5 @@ def scale(raw: Any) -> Any:
 
 
 def raw_scale(value: np.ndarray) -> np.ndarray:
-    """The raw numbers of which `scale` makes `value`, a numpy array above FLOOR."""
+    """Return the raw numbers of which `scale` makes `value`, a numpy array above FLOOR."""
     return np.log(np.expm1((value - FLOOR) / (1 - FLOOR))) - _UNIT

@@ -36,8 +36,6 @@ class ContextBias(Configured, keras.Layer):
     Raises ContractError for a context of another rank or size.
     """
 
-    pure = True
-
     def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
         super().__init__(**kwargs)
         self.width, self.num_classes, self.zeros = width, num_classes, zeros
@@ -60,7 +58,7 @@ class ContextBias(Configured, keras.Layer):
         )
 
     def call(self, context, rank):
-        """`rank` is that of the activations, batch included."""
+        """Return `rank` is that of the activations, batch included."""
         self._check(context.shape, rank)
         kernel = ops.cast(self.kernel, self.compute_dtype)
         if self.num_classes:

@@ -29,8 +29,6 @@ class ConvNet(Conditioner):
     0.0
     """
 
-    pure = True
-
     def __init__(
         self,
         width: Count = 512,

@@ -36,7 +36,7 @@ Activation = Annotated[Any, activation_of]
 
 
 def activate(activation, h):
-    """`activation(h)`; nobody else may read `h`, which it may be written over."""
+    """Return `activation(h)`; nobody else may read `h`, which it may be written over."""
     return engine.rectify(h) if activation is keras.activations.relu else activation(h)
 
 
@@ -46,10 +46,8 @@ class Dense(keras.layers.Dense):
     With quantised or low-rank weights, which Keras can give it later, it computes what Keras's does.
     """
 
-    pure = True
-
     def derive(self):
-        """The kernel and bias that `call` uses, or None for quantised or low-rank weights."""
+        """Return the kernel and bias that `call` uses, or None for quantised or low-rank weights."""
         if self.lora_enabled or self.quantization_mode is not None:
             return None
         dtype = self.compute_dtype
@@ -73,14 +71,12 @@ class DenseNetwork(Conditioner):
     returns the last width, and computes them in `_hidden(x, context, derived)`; `derived` has the weights of each.
     """
 
-    pure = True
-
     def __init__(self, *, activation: Activation = "relu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activation
 
     def _context_bias(self, width):
-        """What the context adds to the first layer, of that width; None if the network reads none."""
+        """Return the layer that adds the context to the first layer of that width; None without a context."""
         if self.context == "none":
             return None
         return ContextBias(width, num_classes=self.num_classes, dtype=self.dtype_policy)
@@ -115,7 +111,7 @@ class DenseNetwork(Conditioner):
         return (derive_from(self, shape) if derived is None else derived)["layers"]
 
     def _steered(self, h, context):
-        """The first layer's answer `h`, with what the context adds to it."""
+        """Return the first layer's answer `h`, with what the context adds to it."""
         if context is None or self.bias is None:
             return h
         return h + self.bias.call(context, rank=len(h.shape))

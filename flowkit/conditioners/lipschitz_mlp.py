@@ -17,7 +17,7 @@ STEPS = 8
 
 
 def spectral_bound(kernel: Any) -> Any:
-    """An upper bound of the largest singular value of a matrix, never below it and close above.
+    """Return an upper bound of the largest singular value of a matrix, never below it and close above.
 
     By Gram iteration: G = W^T W, then G <- (G / |G|)^2 again and again; the Frobenius norm of the last is no less than
     its largest eigenvalue, and exceeds it by less and less. No state, unlike power iteration, which approaches from
@@ -61,8 +61,6 @@ class LipschitzMLP(Conditioner):
     (8, 3)
     """
 
-    pure = True
-
     def __init__(
         self,
         hidden: Widths = (64, 64),
@@ -102,7 +100,7 @@ class LipschitzMLP(Conditioner):
             self.bias.build(context_shape)
 
     def scaled_kernels(self) -> list[Any]:
-        """The kernels as they are used, none of which stretches by more than lipschitz^(1/n)."""
+        """Return the kernels as they are used, none of which stretches by more than lipschitz^(1/n)."""
         most = self.lipschitz ** (1 / len(self.kernels))
         scales = [ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
         return [k.value / scale[..., None, None] for k, scale in zip(self.kernels, scales, strict=True)]

@@ -30,7 +30,6 @@ class MaskedNetwork(Conditioner):
     and if `features` is no multiple of D.
     """
 
-    pure = True
     autoregressive = True
     skips = False  # whether what every other hidden layer answers is added to what came before the last two
     activate_last = True
@@ -82,7 +81,7 @@ class MaskedNetwork(Conditioner):
         return number == len(self._widths) or (self.skips and number > 0 and not number % 2)
 
     def _degrees_seen(self, size):
-        """The degree of each number that the first layer sees, that of its entry, for so many entries."""
+        """Return the degree of each number that the first layer sees, that of its entry, for so many entries."""
         return tuple(range(1, size + 1))
 
     def _check(self, degrees, size):
@@ -123,7 +122,7 @@ class MaskedNetwork(Conditioner):
 
     @functools.cached_property
     def in_turn(self) -> MADEInTurn | None:
-        """The answers one after another; None if they might not be those of `call`, to the last bits."""
+        """Return the answers one after another; None if they might not be those of `call`, to the last bits."""
         # An activation with weights may have one for each unit; half precision rounds by too much to do it twice.
         exact = self.compute_dtype in ("float32", "float64")
         return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
@@ -147,8 +146,6 @@ class MaskedNetwork(Conditioner):
 class _Masked(keras.Layer):
     """A dense layer of which a unit hears those units before it whose degree is not above its own."""
 
-    pure = True
-
     def __init__(self, before, after, *, zeros, **kwargs):
         super().__init__(**kwargs)
         self.before, self.after, self.zeros = before, after, zeros
@@ -166,7 +163,7 @@ class _Masked(keras.Layer):
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:
-    """1 if a unit may hear one before it, whose degree is not above its own: (len(before), len(after))."""
+    """Return 1 if a unit may hear one before it, whose degree is not above its own: (len(before), len(after))."""
     return (np.array(before)[:, None] <= np.array(after)).astype("float32")
 
 
@@ -188,8 +185,6 @@ class MADE(MaskedNetwork):
     >>> tuple(net(np.ones((8, 3), "float32")).shape)
     (8, 3)
     """
-
-    pure = True
 
     def __init__(
         self,
@@ -245,7 +240,6 @@ class ResidualMADE(MaskedNetwork):
     (8, 3)
     """
 
-    pure = True
     skips = True
 
     def __init__(
@@ -301,8 +295,6 @@ class AngularMADE(MADE):
     >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
     True
     """
-
-    pure = True
 
     def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
         super().__init__(hidden, **kwargs)

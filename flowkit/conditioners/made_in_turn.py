@@ -25,7 +25,7 @@ class MADEInTurn:
         self.answers = engine.Rows([(k + 1) * self.parameters for k in range(self.entries)])
 
     def derive(self):
-        """What depends on weights alone: of each layer a kernel (units, units before) and a bias (units, 1)."""
+        """Return what depends on weights alone: for each layer a kernel (units, units before) and a bias (units, 1)."""
         *hidden, last = [layer._derive() for layer in self.made.layers]
         derived, before = [], 0
         for own, rows in zip(hidden, self.rows[1:], strict=True):
@@ -44,7 +44,7 @@ class MADEInTurn:
         return {"layers": [*derived, {"kernel": _padded(kernel, 0, before), "bias": bias}]}
 
     def begin(self, batch, context, dtype, derived):
-        """(state, answer) for so many samples, asked and answered in `dtype`; answer(k, x, state) is (h, state).
+        """Return (state, answer) for so many samples, asked and answered in `dtype`; answer(k, x, state) is (h, state).
 
         `x` is (entries, batch), of which the first k are known and the others any finite numbers; h, what is answered
         for the next one, is (parameters, batch). k counts from 0 in a loop of `engine.iterate`.
@@ -80,7 +80,7 @@ class MADEInTurn:
         return tuple(ops.zeros((size, batch), dtype=own) for size in sizes), answer
 
     def _bent(self, h, layer, keep):
-        """What the next layer hears of `h`, which is written over unless it is to be kept."""
+        """Return the input of the next layer for the output `h`, which is written over unless `keep`."""
         last = layer == len(self.made.layers) - 2
         if last and not self.made.activate_last:
             return h
@@ -88,7 +88,7 @@ class MADEInTurn:
 
 
 def _not_above(steps, degrees):
-    """How many of the `degrees`, which never fall, are not above each step."""
+    """Return how many of the `degrees`, which never fall, are not above each step."""
     counts, count = [], 0
     for step in steps:
         while count < len(degrees) and degrees[count] <= step:
@@ -98,7 +98,7 @@ def _not_above(steps, degrees):
 
 
 def _padded(x, rows, columns=0):
-    """`x` with so many rows and columns of zeros before its first."""
+    """Return `x` with so many rows and columns of zeros before its first."""
     if not (rows or columns):
         return x
     return ops.pad(x, (*((0, 0),) * (len(x.shape) - 2), (rows, 0), (columns, 0)))

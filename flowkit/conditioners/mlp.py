@@ -25,8 +25,6 @@ class MLP(DenseNetwork):
     (8, 4)
     """
 
-    pure = True
-
     def __init__(
         self,
         hidden: Widths = (64, 64),
@@ -74,8 +72,6 @@ class ResidualMLP(DenseNetwork):
     >>> tuple(ResidualMLP(32, features=4)(ops.ones((8, 3))).shape)
     (8, 4)
     """
-
-    pure = True
 
     def __init__(
         self,
@@ -131,7 +127,7 @@ class ResidualMLP(DenseNetwork):
         return activate(self.activation, h) if self.activate_last else h
 
     def _let_through(self, more, number, context):
-        """What a block adds, by its gate if there is one."""
+        """Return what a block adds, times its gate if there is one."""
         if not self.gates or context is None:
             return more
         gate = self.gates[number].call(context, rank=len(more.shape))
@@ -159,8 +155,6 @@ class AngularMLP(MLP):
     >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
     True
     """
-
-    pure = True
 
     def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
         super().__init__(hidden, **kwargs)
@@ -191,7 +185,7 @@ def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
 
 
 def without_seam(x: Any, angles: Sequence[int] | None) -> Any:
-    """What a network sees of columns of which those at `angles` are angles, None for all: x or cos x, then sin x."""
+    """Return columns as a network sees them: those at `angles` (None: all) as cosines and sines."""
     if angles is None:
         return ops.concatenate([cos(x), sin(x)], axis=-1)
     if not angles:

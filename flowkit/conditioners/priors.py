@@ -27,8 +27,6 @@ class TopPrior(Configured, keras.Layer):
     (1, 4, 4, 6)
     """
 
-    pure = True
-
     def __init__(
         self, *, learn: bool = True, num_classes: Count | None = None, edge_bias: bool = True, **kwargs: Any
     ) -> None:
@@ -49,7 +47,7 @@ class TopPrior(Configured, keras.Layer):
             self.embedding.build(context_shape)
 
     def run_inside(self, z: Any, context: Any = None) -> Any:
-        """As `self(z, context)`, for whoever has built it: without Keras's entry."""
+        """Return `self(z, context)` of a built layer, without Keras's `__call__`."""
         return self.call(z, context)
 
     def call(self, z: Any, context: Any = None) -> Any:
@@ -68,8 +66,6 @@ class TopPrior(Configured, keras.Layer):
 @keras.saving.register_keras_serializable("flowkit")
 class ScaledEmbedding(Configured, keras.Layer):
     """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
-
-    pure = True
 
     def __init__(self, num_classes, features, **kwargs):
         super().__init__(**kwargs)
@@ -100,8 +96,6 @@ class PlacePrior(Configured, keras.Layer):
     >>> tuple(PlacePrior(num_classes=5)(ops.ones((3, 4, 4, 2)), context=ops.zeros((3,), "int32")).shape)
     (3, 4, 4, 4)
     """
-
-    pure = True
 
     def __init__(self, *, num_classes: Count | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -35,8 +35,6 @@ class ScaledConv(Configured, keras.Layer):
     (2, 5, 5, 8)
     """
 
-    pure = True
-
     def __init__(
         self,
         features: Count | None = None,
@@ -69,7 +67,7 @@ class ScaledConv(Configured, keras.Layer):
             self.flag = adapted_flag(self)
 
     def run_inside(self, x: Any, derived: Any = None) -> Any:
-        """As `self(x)`, for whoever has built it: without Keras's entry."""
+        """Return `self(x)` of a built layer, without Keras's `__call__`."""
         return self.call(as_type(x, self.compute_dtype), derived)
 
     def call(self, x: Any, derived: Any = None) -> Any:
@@ -85,7 +83,7 @@ class ScaledConv(Configured, keras.Layer):
         }
 
     def answer_to_zeros(self, x_shape: Any) -> Any:
-        """What it answers to an image of zeros, of `x_shape`: (1, h, w, features)."""
+        """Return the output for an image of zeros of `x_shape`: (1, h, w, features)."""
         rest = self._as_computed(self._rest(x_shape, self._scale()))
         return rest if self.edge_bias else ops.broadcast_to(rest, (1, *x_shape[1:3], self.features))
 
@@ -96,7 +94,7 @@ class ScaledConv(Configured, keras.Layer):
         return ops.exp(self.factor * self.logs.value)
 
     def _rest(self, x_shape, scale):
-        """What does not depend on x: (features,), or a map (1, h, w, features)."""
+        """Return the part of the output that does not depend on x: (features,), or a map (1, h, w, features)."""
         bias = self.bias.value * scale
         if not self.edge_bias:
             return bias
@@ -154,8 +152,6 @@ class ScaledDense(Configured, keras.Layer):
     >>> ops.convert_to_numpy(ScaledDense(2)(ops.ones((1, 3)))).tolist()
     [[0.0, 0.0]]
     """
-
-    pure = True
 
     def __init__(self, features: Count, *, factor: Positive = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

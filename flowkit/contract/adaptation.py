@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from flowkit.contract.errors import ContractError, label
+from flowkit.contract.inside import keras_layers
 
 
 def normalizing(x):
-    """(shift, log_scale) for each channel, after which the batch `x` has mean 0 and variance 1.
+    """Return (shift, log_scale) for each channel, after which the batch `x` has mean 0 and variance 1.
 
     log_scale = -ln(sqrt(mean((x + shift)^2)) + 1e-6): as published for Glow, the deviation is the
     biased one.
@@ -32,7 +33,7 @@ def warn_of_constants(layer, log_scale):
 
 
 def adapted_flag(layer):
-    """The weight that says whether `adapt` was called: saved with the layer, never trained.
+    """Return the weight that says whether `adapt` was called: saved with the layer, never trained.
 
     Its name is how `adapted_flags` finds it, at any depth.
     """
@@ -40,12 +41,12 @@ def adapted_flag(layer):
 
 
 def adapted_flags(layer):
-    """The flags of `layer` and of the layers inside it; that of a `Repeat` has an entry for each copy."""
+    """Return the flags of `layer` and of the layers inside it; that of a `Repeat` has an entry for each copy."""
     return [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
 
 
 def is_adapted(layer):
-    """False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
+    """Return False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
 
     Raises what `convert_to_numpy` raises if the flags have no values at the moment, as in a step of another model.
     """
@@ -100,11 +101,11 @@ def adapt_inside(layer, ask, again):
     """Call `ask()`, in which each layer inside `layer` that is flagged adapts to what it is the first to be given."""
     flagged = [
         inner
-        for inner in layer._flatten_layers(include_self=False)
+        for inner in keras_layers(layer, include_self=False)
         if hasattr(inner, "adapt") and adapted_flags(inner)
     ]
     # One that holds others hands on to them what they are to see.
-    held = {id(part) for inner in flagged for part in inner._flatten_layers(include_self=False)}
+    held = {id(part) for inner in flagged for part in keras_layers(inner, include_self=False)}
     waiting = [inner for inner in flagged if id(inner) not in held and (again or not is_adapted(inner))]
     if not waiting:
         return
@@ -118,7 +119,7 @@ def adapt_inside(layer, ask, again):
 
 
 def _adapting_call(layer):
-    """What stands in for `layer.call` until it was called once."""
+    """Return a replacement of `layer.call` for its first call, which adapts the layer."""
 
     def call(*given, **options):
         vars(layer).pop("call", None)

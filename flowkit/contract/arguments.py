@@ -12,7 +12,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 LARGEST = 2**20
 """The limit of a count that has none of its own: more would fail late, for lack of memory."""
@@ -41,7 +41,7 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
         found = None
     above = found is not None and most is not None and found > most
     if found is None or found < least or above:
-        limited = above or (most is not None and most < 1000)
+        limited = above or (most is not None and most != LARGEST)
         wanted = f"from {least} to {most}" if limited else f"from {least} up"
         raise ValueError(f"{name}: expected a whole number {wanted}, received {shown(number)}.")
     return found
@@ -137,6 +137,8 @@ def shown(value: Any) -> str:
 # Rules
 
 Rule = Callable[[Any, str], Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def whole(least: int, most: int | None = LARGEST) -> Rule:
@@ -246,7 +248,7 @@ class Passed:
         self.arguments = arguments
 
 
-def checked(function: Callable[..., Any], *, keep: bool = False) -> Any:
+def checked(function: Callable[P, R], *, keep: bool = False) -> Callable[P, R]:
     """Return `function` with its arguments checked by the rules of their annotations.
 
     `keep` keeps what was passed to an `__init__` in its object.

@@ -56,7 +56,7 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
 
 
 def _without_channels(received, wanted):
-    """What helps if events of two axes come where those of three are wanted: grey images, mostly."""
+    """Return a hint for events of two axes where three are wanted, which are mostly grey images; or None."""
     if received == 2 and wanted is not None and 3 in wanted and 2 not in wanted:
         return "Images without an axis of channels? x[..., None] adds one, as the last."
     return None

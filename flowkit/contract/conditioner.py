@@ -30,8 +30,8 @@ class Conditioner(Configured, keras.Layer):
     something is refreshed once in a training step, such as a spectral norm. A context may be a dict of tensors. Any
     Keras layer or model may stand in its place, and those of the attributes above that it has are read.
 
-    `_derive(x_shape)`, if there is one, gives what depends on the weights alone, a dict of tensors: `call` is then
-    given it as `derived=`, or None if nobody has computed it. `pure = True` is as in `Bijector`.
+    `_derive(x_shape)`, optional, returns a dict of tensors that depend on the weights alone: `call` then receives it as
+    `derived=`, or None if it was not computed. As in `Bijector`, it works for weights with leading axes.
 
     An autoregressive one may have `in_turn`, which answers for one entry as soon as those before it are known and takes
     less than a pass for it: see `flowkit.conditioners.made_in_turn`. Without it the inverse of `Autoregressive` asks
@@ -46,7 +46,6 @@ class Conditioner(Configured, keras.Layer):
     (4, 6)
     """
 
-    pure = False
     autoregressive = False  # whether what it answers for an entry depends on those before it alone
 
     def __init__(
@@ -61,7 +60,7 @@ class Conditioner(Configured, keras.Layer):
         self.features, self.context, self.num_classes = features, context, num_classes
 
     def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
-        """As `self(x, context)` for whoever has built it, without Keras's entry if the precision needs none.
+        """Return `self(x, context)` of a built network, without Keras's `__call__` if the precision needs none.
 
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
         """
@@ -72,7 +71,7 @@ class Conditioner(Configured, keras.Layer):
         )
 
     def run_dealt(self, x: Any, context: Any, parameters: int, layout: str, derived: Any = None) -> Any:
-        """What `run` answers, as (batch, *places, parameters, channels): see `deal`.
+        """Return what `run` returns, as (batch, *places, parameters, channels): see `deal`.
 
         A network with a linear layer at its end may override it: its weights are quicker put in order than its answers.
         """
@@ -92,14 +91,14 @@ Network = Annotated[Any, network]
 
 
 def context_of(conditioner: Any) -> str:
-    """ "none", "optional" or "required": whether a conditioner, or None, is asked with a context."""
+    """Return "none", "optional" or "required": whether a conditioner, or None, is asked with a context."""
     return getattr(conditioner, "context", "none")
 
 
 def build_conditioner(
     owner: Any, conditioner: Any, features: int, x_shape: tuple[Any, ...], context_shape: Any = None
 ) -> None:
-    """Tell a conditioner how many channels to answer with, and build it for what it will be asked.
+    """Set the number of channels of a conditioner's output, and build it for its inputs.
 
     Raises ContractError, in the name of its `owner`, if it answers with another number.
     """
@@ -133,7 +132,7 @@ def refuse_second_input(owner: Any, conditioner: Any) -> None:
 def build_on_context(
     owner: Any, conditioner: Any, features: int, context_shape: Any, *, dicts: bool = False
 ) -> None:
-    """As `build_conditioner`, for one whose input is the context: vectors, labels if it knows classes, or `dicts`.
+    """Build a conditioner whose input is the context: vectors, labels if it has classes, or `dicts`.
 
     Raises ContractError, in the name of its `owner`, for another context.
     """
@@ -151,17 +150,17 @@ def build_on_context(
 
 
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
-    """What depends on a conditioner's weights alone, for inputs of `x_shape`; None if it does not say."""
+    """Return what depends on a conditioner's weights alone, for inputs of `x_shape`; None without a `_derive`."""
     return derive_from(conditioner, x_shape) if takes_derived(type(conditioner), "call") else None
 
 
 def in_turn_of(conditioner: Any) -> Any:
-    """What answers for one entry after another, or None; it must have been written for the `call` that there is."""
+    """Return a conditioner's `in_turn`, or None; it must belong to the class that defines `call`, or below."""
     return conditioner.in_turn if goes_with(type(conditioner), "in_turn", "call") else None
 
 
 def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None) -> Any:
-    """What a conditioner answers, in the precision of whoever asks; `derived` is what `derive` gave, or None."""
+    """Return a conditioner's output in the type `dtype`; `derived` is what `derive` returned, or None."""
     # `run_inside` is the same of layers that are no `Conditioner`.
     inside = conditioner.run if isinstance(conditioner, Conditioner) else None
     answer = inside or getattr(conditioner, "run_inside", conditioner)
@@ -185,7 +184,7 @@ def ask_dealt(
     layout: str,
     derived: Any = None,
 ) -> Any:
-    """What a conditioner answers, as (batch, *places, parameters, channels), in the precision of whoever asks."""
+    """Return a conditioner's output as (batch, *places, parameters, channels), in the type `dtype`."""
     if not isinstance(conditioner, Conditioner):
         return deal(ask(conditioner, x, context, dtype, derived), parameters, layout)
     context = None if conditioner.context == "none" else context
@@ -193,7 +192,7 @@ def ask_dealt(
 
 
 def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True) -> None:
-    """Hand a batch on to a conditioner, or None, of which something depends on data, or of whose layers something does.
+    """Adapt a conditioner and its layers to a batch; do nothing for None.
 
     `again=False` leaves alone what was adapted before.
     """
@@ -209,12 +208,12 @@ def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True
 
 
 def refreshes(conditioner: Any) -> bool:
-    """Whether something in a conditioner, or in None, is refreshed once in a training step: it has `refresh`."""
+    """Return True if a conditioner is refreshed once in a training step: it has `refresh`."""
     return hasattr(conditioner, "refresh")
 
 
 def refresh_conditioner(conditioner: Any, x: Any, context: Any) -> None:
-    """Hand a batch on to a conditioner of which something is refreshed."""
+    """Call a conditioner's `refresh` on a batch, if it has one."""
     if refreshes(conditioner):
         conditioner.refresh(x) if context_of(conditioner) == "none" else conditioner.refresh(
             x, context=context
@@ -222,7 +221,7 @@ def refresh_conditioner(conditioner: Any, x: Any, context: Any) -> None:
 
 
 def deal(h: Any, parameters: int, layout: str) -> Any:
-    """An answer (batch, *places, channels * parameters) as (batch, *places, parameters, channels).
+    """Return an answer (batch, *places, channels * parameters) as (batch, *places, parameters, channels).
 
     "interleaved": those of one channel stand together; "contiguous": those of one kind. Published Glow interleaves in
     couplings and split priors and takes halves in the top prior; of its ports some take halves everywhere.

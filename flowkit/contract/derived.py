@@ -3,18 +3,6 @@
 from typing import Any
 
 
-def says_pure(layer_class: type) -> bool:
-    """Whether a class itself says `pure = True`. Of what a subclass does, its parent's word says nothing.
-
-    >>> class Parent:
-    ...     pure = True
-    >>> class Child(Parent): ...
-    >>> says_pure(Parent), says_pure(Child)
-    (True, False)
-    """
-    return vars(layer_class).get("pure", False) is True
-
-
 def takes_derived(layer_class: type, hook: str) -> bool:
     """Whether a hook of a class takes `derived=`: `_derive` is defined in the class that defines the hook, or below.
 
@@ -43,5 +31,5 @@ def goes_with(layer_class: type, name: str, hook: str) -> bool:
 
 
 def as_keyword(derived: Any) -> dict[str, Any]:
-    """What was derived as a keyword, for a function that takes it only if there is some."""
+    """Return `derived` as a keyword, or no keyword for None."""
     return {} if derived is None else {"derived": derived}

@@ -35,14 +35,14 @@ class Domain:
 
     @classmethod
     def interval(cls, low: float, high: float) -> "Domain":
-        """The open interval (low, high) for each entry; raises ValueError unless low < high."""
+        """Return the open interval (low, high) for each entry; raises ValueError unless low < high."""
         if not low < high:
             raise ValueError(f"Domain.interval expects low < high, received ({low}, {high}).")
         return cls("interval", float(low), float(high))
 
     @classmethod
     def intervals(cls, *bounds: tuple[float, float]) -> "Domain":
-        """An open interval (low, high) for each entry of the last axis; a plain one if they are all the same.
+        """Return an open interval (low, high) for each entry of the last axis; a plain one if they are all the same.
 
         >>> Domain.intervals((0, 1), (0, 1)) == Domain.UNIT_INTERVAL
         True
@@ -63,7 +63,7 @@ class Domain:
 
     @classmethod
     def each(cls, *columns: "Domain") -> "Domain":
-        """The interval or circle of each entry of the last axis, as `intervals` if all are intervals.
+        """Return the interval or circle of each entry of the last axis, as `intervals` if all are intervals.
 
         >>> print(Domain.each(Domain.REAL, Domain.circle(0, 24)))
         Domain.each(Domain.REAL, Domain.circle(0, 24))
@@ -78,7 +78,7 @@ class Domain:
 
     @property
     def columns(self) -> "list[Domain] | None":
-        """The interval or circle of each entry of the last axis; None if it is the same set for all."""
+        """Return the interval or circle of each entry of the last axis; None if it is the same set for all."""
         if not isinstance(self.low, tuple):
             return None
         kinds = self.kind if isinstance(self.kind, tuple) else ("interval",) * len(self.low)
@@ -86,13 +86,13 @@ class Domain:
 
     @classmethod
     def whole(cls, low: float, high: float) -> "Domain":
-        """The whole numbers from low to high for each entry; raises ValueError unless low < high."""
+        """Return the whole numbers from low to high for each entry; raises ValueError unless low < high."""
         if not (low == int(low) and high == int(high) and low < high):
             raise ValueError(f"Domain.whole expects whole numbers low < high, received ({low}, {high}).")
         return cls("whole", float(low), float(high))
 
     def contains(self, x: Any) -> Any:
-        """True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
+        """Return True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
         if isinstance(self.kind, tuple):
             return all(column.contains(x[..., i]) for i, column in enumerate(self.columns or ()))
         if self.kind == "simplex":
@@ -111,7 +111,7 @@ class Domain:
         return bool(ops.convert_to_numpy(inside))
 
     def from_real(self, t: Any) -> Any:
-        """Points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
+        """Return points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
         if self.columns is not None:
             drawn = [column.from_real(t[..., i]) for i, column in enumerate(self.columns)]
             return ops.stack(drawn, axis=-1)

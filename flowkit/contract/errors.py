@@ -35,7 +35,7 @@ class ContractError(ValueError):
 
 
 def label(bijector):
-    """How an error calls a layer: its class, and its name if that says more."""
+    """Return what errors call a layer: its class, and its name."""
     if isinstance(bijector, str):
         return bijector
     return f"{type(bijector).__name__} '{bijector.name}'"

@@ -41,7 +41,7 @@ class FlowLayer(Hooks):
     # What users call
 
     def call(self, x: Any, context: Any = None, inverse: bool = False, noise: Any = None) -> Any:
-        """(output, log_det) of one direction. Raises ContractError for an input that does not fit."""
+        """Return (output, log_det) of one direction. Raises ContractError for an input that does not fit."""
         self._check_input(x, context, inverse)
         self._check_noise(x, inverse, noise)
         if not self._adapted and not isinstance(x, keras.KerasTensor):
@@ -59,11 +59,11 @@ class FlowLayer(Hooks):
         return super().__call__(x, *args, inverse=inverse, **kwargs)
 
     def inverse(self, z: Any, context: Any = None, noise: Any = None) -> tuple[Any, Any]:
-        """The way back: (x, log_det) with log_det = log|det dx/dz|. Builds the layer if it must."""
+        """Return (x, log_det) of latents `z`, log_det = log|det dx/dz|. Builds the layer if necessary."""
         return self(z, context=context, inverse=True, **given(noise))
 
     def draw_noise(self, x_shape: Any, seed: Any = None, *, inverse: bool = False) -> Any:
-        """The numbers that a direction needs for data of shape (batch, *event): (batch, k), or None for none.
+        """Return the numbers that a direction needs for data of shape (batch, *event): (batch, k), or None for none.
 
         `seed` is a whole number or a `keras.random.SeedGenerator`.
         """
@@ -100,7 +100,7 @@ class FlowLayer(Hooks):
 
     @property
     def adapted(self) -> bool:
-        """False if a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
+        """Return False if a data-dependent part still waits for `adapt`. A flag is a weight named `adapted`."""
         return is_adapted(self)
 
     # What combinators call: the hooks of built parts, without Keras's entry
@@ -108,7 +108,7 @@ class FlowLayer(Hooks):
     def run(
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
     ) -> tuple[Any, Any]:
-        """One direction's hook, given what it declares. The log-det may still be a scalar."""
+        """Call one direction's hook with the arguments that it declares. The log-det may still be a scalar."""
         hook = self._inverse if inverse else self._forward
         more = given(noise) if self.spec.draws(inverse=inverse) else {}
         if self._handed["_inverse" if inverse else "_forward"]:
@@ -124,11 +124,11 @@ class FlowLayer(Hooks):
         return (Need(kind, size),)
 
     def forgets(self, *, inverse: bool) -> bool:
-        """Whether that direction forgets something, so that the other, after it, gives another point."""
+        """Return True if that direction forgets something, so that the other, after it, gives another point."""
         return False
 
     def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
-        """(x, output, log_det) of one direction, found from its output `y` alone; x counts as a constant.
+        """Return (x, output, log_det) of one direction, found from its output `y` alone; x counts as a constant.
 
         The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
         bijector that finds x on the way, and so need not run both directions, overrides this.
@@ -137,22 +137,22 @@ class FlowLayer(Hooks):
         return x, *self.run(x + nudge, context, inverse=inverse)
 
     def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        """The `_adapt` hook, unless `again` is False and it has run before."""
+        """Call the `_adapt` hook, unless `again` is False and it has run before."""
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        """`run_adapt` from the latents' side: what leaves in the inverse direction is what is normalised."""
+        """Adapt to latents: normalise what leaves in the inverse direction."""
         if again or not self.adapted:
             self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
 
     @property
     def refreshes(self) -> bool:
-        """Whether something in the layer is refreshed once in a training step."""
+        """Return True if something in the layer is refreshed once in a training step."""
         return type(self)._refresh is not FlowLayer._refresh
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        """The `_refresh` hook. What it assigns carries no gradients."""
+        """Call the `_refresh` hook. What it assigns carries no gradients."""
         self._refresh(x) if self.spec.context == "none" else self._refresh(x, context)
 
     def build_for(self, x_shape: Any, context_shape: Any = None) -> None:
@@ -160,21 +160,21 @@ class FlowLayer(Hooks):
         build_for(self, x_shape, context_shape)
 
     def split_levels(self) -> "tuple[list[FlowLayer], FlowLayer | None]":
-        """(what comes before, the layer whose latents come in levels), the latter None if they do not."""
+        """Return (what comes before, the layer whose latents come in levels), the latter None if they do not."""
         return [self], None
 
     # Shapes, as Keras asks for them
 
     @property
     def output_shape(self) -> Any:
-        """The latent's shape for the data that the layer was built for: what Keras's `summary` shows."""
+        """Return the latent's shape for the data that the layer was built for: what Keras's `summary` shows."""
         if self._built_on is None:
             raise AttributeError(f"{label(self)} has no output_shape before it is built")
         return self.compute_output_shape(self._built_on)
 
     @property
     def _built_on(self):
-        """The data's shape that `build` was called with; None before."""
+        """Return the data's shape that `build` was called with; None before."""
         build = (self.get_build_config() or {}) if self.built else {}
         named = build.get("shapes_dict", {})  # by the author's own names for the arguments of `build`
         shape = build.get("input_shape") or next((v for k, v in named.items() if k != "context_shape"), None)
@@ -211,7 +211,7 @@ class FlowLayer(Hooks):
         check_shape(self, x_shape, rank=spec.event_rank, multiple=spec.event_multiple, built=built)
 
     def _fixed_shape(self):
-        """The axes of the data that the weights were made for, None for a free one; None before that.
+        """Return the axes of the data that the weights were made for, None for a free one; None before that.
 
         Weights belong to channels, unless the spec says otherwise: the last axis is fixed, the others are free.
         """
@@ -247,9 +247,10 @@ class Bijector(FlowLayer):
     `x` is (batch, *event), channels last. `log_det` is log|det d output / d input| of the direction
     that was called, shape (batch,), never below float32. Neither direction changes state.
 
-    Authors write two hooks, and `build`, `get_config` and `_adapt` if they are needed. The hooks
-    take `context` as a second argument exactly if `spec.context` is not "none", `noise=` exactly if the spec
-    says that this direction draws, and may return a scalar log-det if it does not depend on x:
+    Authors write two hooks, and `build` and `_adapt` if they are needed. The hooks take `context` as a second argument
+    exactly if `spec.context` is not "none", `noise=` exactly if the spec says that this direction draws, and may return
+    a scalar log-det if it does not depend on x. Arguments of `__init__` are kept as attributes of their names; configs
+    and `repr` follow from them (see `flowkit.contract.configured.Configured`).
 
     >>> from keras import ops
     >>> from flowkit.contract import BijectorSpec
@@ -296,7 +297,7 @@ class Surjection(FlowLayer):
     """
 
     def forgets(self, *, inverse: bool) -> bool:
-        """Whether that direction forgets something: the one that the other draws anew."""
+        """Return True if that direction forgets something: the one that the other draws anew."""
         return self.spec.draws(inverse=not inverse)
 
 

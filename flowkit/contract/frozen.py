@@ -18,7 +18,7 @@ _COUNTING = threading.Lock()
 
 @contextlib.contextmanager
 def frozen() -> Iterator[None]:
-    """A scope without changes of weights, in which each layer derives once, with the first thing that is run.
+    """Return a scope without changes of weights, in which each layer derives once, with the first thing that is run.
 
     A run without tracing comes first, and finds the numbers; a run that is traced then has them as constants, and
     neither triangular solves nor diagonals in its graph, which some formats cannot hold.
@@ -40,7 +40,7 @@ def _count(more):
 
 @contextlib.contextmanager
 def apart(name: Hashable) -> Iterator[None]:
-    """A scope in which a layer that runs with other weights, those of `name`, derives apart."""
+    """Return a scope in which a layer that runs with other weights, those of `name`, derives apart."""
     kept = _FROZEN.get() if _SCOPES else None
     if kept is None:
         yield
@@ -53,19 +53,19 @@ def apart(name: Hashable) -> Iterator[None]:
 
 
 def freezes() -> bool:
-    """Whether the weights are frozen now: each part then derives by itself, and is run by itself."""
+    """Return True if the weights are frozen now: each part then derives by itself, and is run by itself."""
     return _SCOPES > 0 and _FROZEN.get() is not None
 
 
 def derive_from(layer: Any, x_shape: Any, *direction: bool) -> Any:
-    """`layer._derive(x_shape, *direction)`, once if the weights are frozen."""
+    """Return `layer._derive(x_shape, *direction)`, once if the weights are frozen."""
     if not _SCOPES:
         return layer._derive(x_shape, *direction)
     return once((layer, as_tuple(x_shape[1:]), *direction), lambda: layer._derive(x_shape, *direction))
 
 
 def once(name: Hashable, derive: Callable[[], Any]) -> Any:
-    """What `derive()` gives, a nest of tensors: as tensors of the first answer's numbers, if the weights are frozen."""
+    """Return `derive()`, a nest of tensors; if the weights are frozen, tensors of the numbers of the first call."""
     kept = _FROZEN.get() if _SCOPES else None
     if kept is None:
         return derive()
@@ -75,7 +75,7 @@ def once(name: Hashable, derive: Callable[[], Any]) -> Any:
 
 
 def _mapped(function, nest):
-    """`nest` with `function(array)` in place of each array or tensor; plain numbers and None stay."""
+    """Return `nest` with `function(array)` in place of each array or tensor; plain numbers and None stay."""
     if isinstance(nest, dict):
         return {key: _mapped(function, value) for key, value in nest.items()}
     if isinstance(nest, list | tuple):

@@ -11,15 +11,16 @@ from flowkit.contract.spec import BijectorSpec
 
 
 class Hooks(Configured, keras.Layer):
-    """The attributes and methods of a `FlowLayer` that its author may write. The layer runs them, and checks them.
+    """The attributes and methods of a `FlowLayer` that its author may write. The layer runs and checks them.
 
-    `noise_kind` says what its noise is drawn from, "normal" (standard) or "uniform" (in [0, 1)). `pure = True` promises
-    that answers follow from weights and inputs alone; it counts for the class that says it, not for its subclasses.
-    `rows_to_adapt` is how many rows `adapt` asks for, if the data have so many.
+    - `noise_kind`: the distribution of its noise, "normal" (standard) or "uniform" (in [0, 1)).
+    - `rows_to_adapt`: the number of rows that `adapt` needs, if the data have so many.
+    - `_derive(x_shape, inverse)`, optional: a dict of tensors that depend on the weights alone. `_forward` and
+      `_inverse` receive it as `derived=`. It works for weights with leading axes, so that a `Repeat` derives for all
+      copies at once: write it with negative axes (`scale[..., None, :]`, `axis=-1`, `swapaxes(-1, -2)`).
     """
 
     noise_kind = "normal"
-    pure = False
     rows_to_adapt = 0  # a batch will do
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
@@ -29,7 +30,7 @@ class Hooks(Configured, keras.Layer):
     if TYPE_CHECKING:
 
         def build(self, *args: Any, **kwargs: Any) -> None:
-            """Keras's own names its argument otherwise."""
+            """Declare any arguments: Keras's own has another name for its argument."""
 
     def _forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         raise NotImplementedError(missing_hook(self, "_forward", "x"))
@@ -38,10 +39,10 @@ class Hooks(Configured, keras.Layer):
         raise NotImplementedError(missing_hook(self, "_inverse", "z"))
 
     def _adapt(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing depends on data unless a subclass says so."""
+        """Set what depends on data; nothing by default."""
 
     def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
-        """`_adapt` from the latents' side, where there are no data to adapt to."""
+        """Adapt to latents, where there are no data."""
         if not self.adapted:
             raise NotImplementedError(
                 f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
@@ -49,36 +50,36 @@ class Hooks(Configured, keras.Layer):
             )
 
     def _refresh(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is refreshed in training, as a spectral norm or a running mean, unless a subclass says so."""
+        """Refresh what changes once in a training step, such as a running mean; nothing by default."""
 
     def noise_size(self, x_shape: Any) -> int:
-        """How many random numbers the hooks need for a sample of data of `x_shape`."""
+        """Return how many random numbers the hooks need for a sample of data of `x_shape`."""
         raise NotImplementedError(
             f"{type(self).__name__} has noise in its spec, and no noise_size(self, x_shape)."
         )
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes the labels of a class-conditional bijector may name; None for no labels."""
+        """Return how many classes the labels of a class-conditional bijector may name; None for no labels."""
         return None
 
     # The shapes of a map that changes them
 
     def latent_rank(self, rank: int | None) -> int | None:
-        """The rank of a latent event for data events of `rank`; None if it depends."""
+        """Return the rank of a latent event for data events of `rank`; None if it depends."""
         return rank
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The latent's shape for data of `input_shape`."""
+        """Return the latent's shape for data of `input_shape`."""
         return input_shape
 
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
-        """The data's shape for latents of `latent_shape`."""
+        """Return the data's shape for latents of `latent_shape`."""
         return latent_shape
 
 
 def missing_hook(layer: Any, hook: str, given: str) -> str:
-    """The message for a `hook` that a layer's author has not written, `given` being its argument.
+    """Return the message for a `hook` that a layer's author has not written, `given` being its argument.
 
     A method whose name is nearly the hook's is named.
     """
@@ -104,7 +105,7 @@ def refuse_public_names(kind: type, base: type) -> None:
 
 
 def _written_by_authors(layer):
-    """The methods of a layer's own classes, before those of flowkit's contract."""
+    """Return the methods of a layer's own classes, before those of flowkit's contract."""
     names = []
     for kind in type(layer).__mro__:
         if kind.__module__.startswith("flowkit.contract."):

@@ -5,6 +5,17 @@ from collections.abc import Iterator
 import keras
 
 
+def keras_layers(
+    layer: keras.Layer, *, include_self: bool = True, recursive: bool = True
+) -> list[keras.Layer]:
+    """Return `layer` and the layers inside it that Keras sees. Keras has no public list of them.
+
+    >>> [type(inner).__name__ for inner in keras_layers(keras.Sequential([keras.layers.ReLU()]), include_self=False)]
+    ['ReLU']
+    """
+    return layer._flatten_layers(include_self=include_self, recursive=recursive)
+
+
 def layers_inside(layer: keras.Layer) -> Iterator[keras.Layer]:
     """Yield `layer` and every layer inside it, at any depth.
 
@@ -13,7 +24,7 @@ def layers_inside(layer: keras.Layer) -> Iterator[keras.Layer]:
     >>> [type(inner).__name__ for inner in layers_inside(keras.Sequential([keras.layers.ReLU()]))]
     ['Sequential', 'ReLU']
     """
-    for inner in layer._flatten_layers():
+    for inner in keras_layers(layer):
         yield inner
         block = getattr(inner, "repeated_block", None)
         if block is not None:

@@ -23,12 +23,12 @@ Needs = tuple[Need, ...]
 
 
 def count(needs: Needs) -> int:
-    """How many numbers they are in all."""
+    """Return how many numbers they are in all."""
     return sum(need.size for need in needs)
 
 
 def deal(noise: Any, shares: list[Needs]) -> list[Any]:
-    """Consecutive pieces of `noise` (batch, k), one for each of the shares; None for an empty share.
+    """Return consecutive pieces of `noise` (batch, k), one for each of the shares; None for an empty share.
 
     >>> [None if piece is None else tuple(piece.shape) for piece in deal(ops.ones((5, 3)), [(Need("normal", 3),), ()])]
     [(5, 3), None]
@@ -55,5 +55,5 @@ def drawn(needs: Needs, batch: Any, dtype: str, seed: Any) -> Any:
 
 
 def given(noise: Any) -> dict[str, Any]:
-    """The noise as a keyword, for a hook that takes it only if there is some."""
+    """Return `noise` as a keyword, or no keyword for None."""
     return {} if noise is None else {"noise": noise}

@@ -96,7 +96,7 @@ def _is_default(value, default):
 
 
 def argument(value: Any, deep: int = _DEEP) -> str:
-    """A value as one of the arguments of such a call."""
+    """Return a value as one of the arguments of such a call."""
     if getattr(type(value), "__repr__", None) is one_line:
         return one_line(value, deep)
     if value is ...:  # what an object could not read of itself

@@ -7,7 +7,7 @@ from keras import ops
 
 
 def pick(x: Any, places: Sequence[int]) -> Any:
-    """The entries of the last axis at `places`, in their order.
+    """Return the entries of the last axis at `places`, in their order.
 
     By slices, one for each run of neighbours: a list of indices would be copied to the device in each call.
 
@@ -28,7 +28,7 @@ def pick(x: Any, places: Sequence[int]) -> Any:
 
 
 def join(parts: Iterable[Any], groups: Iterable[Sequence[int]]) -> Any:
-    """The tensor whose columns at `groups[i]` are `parts[i]`; together the groups are all places.
+    """Return the tensor whose columns at `groups[i]` are `parts[i]`; together the groups are all places.
 
     >>> a, b = ops.convert_to_tensor([[10.0, 12.0]]), ops.convert_to_tensor([[11.0]])
     >>> ops.convert_to_numpy(join([a, b], [[0, 2], [1]])).tolist()

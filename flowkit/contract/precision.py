@@ -10,12 +10,12 @@ _BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
 
 
 def rounding_unit(dtype):
-    """The distance from 1 to the next number of a floating-point type, by name."""
+    """Return the distance from 1 to the next number of a floating-point type, by name."""
     return 2.0 ** -_BITS[dtype]
 
 
 def full_precision(dtype=None):
-    """The policy for flow maths: the given (or global) one, lifted to float32 if it computes in less.
+    """Return the policy for flow maths: the given (or global) one, lifted to float32 if it computes in less.
 
     Under "mixed_bfloat16" scales, log-dets and inverses stay in float32; only conditioners compute low.
     """
@@ -38,7 +38,7 @@ def warn_of_other_precision(flow, bijector):
 
 
 def floats_as(given, dtype):
-    """`given`, a tensor or a dict of them, with numbers that are no whole ones in the type `dtype`."""
+    """Return `given`, a tensor or a dict of them, with numbers that are no whole ones in the type `dtype`."""
 
     def cast(tensor):
         return ops.cast(tensor, dtype) if "float" in keras.backend.standardize_dtype(tensor.dtype) else tensor

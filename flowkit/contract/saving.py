@@ -2,9 +2,11 @@
 
 import keras
 
+from flowkit.contract.inside import keras_layers
+
 
 def engine_neutral(config):
-    """`config` with every class of an engine's own optimizers by its public name, at any depth.
+    """Return `config` with every class of an engine's own optimizers by its public name, at any depth.
 
     On torch Keras makes `keras.optimizers.Adam` an instance of a class that only exists if torch is
     installed, and stores that class: such a file would load nowhere else.
@@ -28,7 +30,7 @@ def refuse_shared(layer):
     waiting = [layer]
     while waiting:
         owner = waiting.pop()
-        for inner in owner._flatten_layers(include_self=False, recursive=False):
+        for inner in keras_layers(owner, include_self=False, recursive=False):
             if id(inner) in owners:
                 raise ValueError(
                     f"'{inner.name}' is part of '{owners[id(inner)].name}' and of '{owner.name}': expected a "
@@ -42,7 +44,7 @@ def built_late(layer):
     """The names of layers inside `layer` that are not built although it is: a file's weights find no place in them."""
     return frozenset(
         inner.name
-        for inner in layer._flatten_layers(include_self=False)
+        for inner in keras_layers(layer, include_self=False)
         if not inner.built and type(inner).build is not keras.Layer.build
     )
 

@@ -18,7 +18,7 @@ def sum_event(x: Any) -> Any:
 
 
 def event_size(shape):
-    """The number of entries of one event of a (batch, *event) shape; None if an axis is unknown."""
+    """Return the number of entries of one event of a (batch, *event) shape; None if an axis is unknown."""
     size = 1
     for n in shape[1:]:
         if n is None:
@@ -28,7 +28,7 @@ def event_size(shape):
 
 
 def as_tuple(shape):
-    """A shape as a tuple of int and None, whatever the engine calls it: None for a size that is not known yet.
+    """Return a shape as a tuple of int and None, whatever the engine calls it: None for a size that is not known yet.
 
     An exporter traces with such sizes, which must not be taken for the number that they stand for just then.
     """
@@ -40,17 +40,17 @@ def _size(n):
 
 
 def context_shape(context):
-    """The shape of a context, or the dict of shapes of a dict of tensors; None for none."""
+    """Return the shape of a context, or the dict of shapes of a dict of tensors; None for none."""
     if context is None:
         return None
     return tree.map_structure(lambda t: as_tuple(ops.shape(t)), context)
 
 
 def places(shape):
-    """How many places an event of a (batch, *event) shape has: the product of its axes but the channels."""
+    """Return how many places an event of a (batch, *event) shape has: the product of its axes but the channels."""
     return math.prod(shape[1:-1])
 
 
 def channel_log_det(log_scale, shape):
-    """sum over an event of a log-scale for each channel: every place of the event counts once."""
+    """Return sum over an event of a log-scale for each channel: every place of the event counts once."""
     return places(shape) * ops.sum(log_scale, axis=-1)

@@ -116,11 +116,11 @@ class BijectorSpec:
         return declared if declared is not None else SOLVED if self.solved else 0.0
 
     def draws(self, *, inverse: bool) -> bool:
-        """Whether that direction is given random numbers."""
+        """Return True if that direction is given random numbers."""
         return self.noise in ("both", "inverse" if inverse else "forward")
 
     def likelihood_of(self, *, inverse: bool) -> str:
-        """What the log-det of that direction is: "exact", "estimated", "bound" or "estimated bound"."""
+        """Return what the log-det of that direction is: "exact", "estimated", "bound" or "estimated bound"."""
         if not inverse:
             return self.likelihood
         if self.inverse_likelihood is not None:
@@ -128,7 +128,7 @@ class BijectorSpec:
         return _usual_way_back(self.noise, self.likelihood)
 
     def inverted(self) -> "BijectorSpec":
-        """The spec of the same map read backwards; what its event shapes must be is then unknown."""
+        """Return the spec of the same map read backwards; what its event shapes must be is then unknown."""
         changed: dict[str, Any] = {
             "forward": self.inverse,
             "inverse": self.forward,
@@ -147,7 +147,7 @@ BijectorSpec.__init__ = checked(BijectorSpec.__init__)  # type: ignore[method-as
 
 
 def composed(specs):
-    """What maps one after another promise together, as keywords of a spec: all but shapes and domains.
+    """Return the joint promises of maps one after another, as keywords of a spec: all but shapes and domains.
 
     >>> composed([BijectorSpec(noise="forward", likelihood="bound"), BijectorSpec(noise="inverse")])["noise"]
     'both'
@@ -172,12 +172,12 @@ def composed(specs):
 
 
 def _usual_way_back(noise, likelihood):
-    """What the log-det of the inverse direction is, unless a spec says otherwise."""
+    """Return the default likelihood word of the inverse direction."""
     return {"both": likelihood, "inverse": "bound"}.get(noise, "exact")
 
 
 def _together(likelihoods):
-    """What a sum of log-dets is.
+    """Return the likelihood word of a sum of log-dets.
 
     One word alone would let estimates pass for bounds, whose draws are averaged otherwise.
     """
@@ -186,7 +186,7 @@ def _together(likelihoods):
 
 
 def _added(specs, field):
-    """The sum of what the specs allow of an error, or None for the checker's rule alone."""
+    """Return the sum of what the specs allow of an error, or None for the checker's rule alone."""
     declared = any(spec.solved or getattr(spec, field) is not None for spec in specs)
     return sum(getattr(spec, f"allowed_{field}") for spec in specs) if declared else None
 

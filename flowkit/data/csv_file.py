@@ -145,8 +145,8 @@ def _fault(path, delimiter, names, width):
             if len(row) != width:
                 return FileError(
                     f"{path}: expected {width} {'entry' if width == 1 else 'entries'} in each line, as in the first, "
-                    f"received {len(row)} in line {reader.line_num}. Repair it, or remove what is no table, such as "
-                    "titles and lines of comment."
+                    f"received {len(row)} in line {reader.line_num}. Repair it, or remove text around the table, "
+                    "such as titles and lines of comment."
                 )
             for place, text in enumerate(row):
                 if not _is_number(text):

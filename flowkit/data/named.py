@@ -1,4 +1,4 @@
-"""Data sets by name: Fashion-MNIST (Xiao, Rasul & Vollgraf, 2017), of which flowkit carries a part, and digits."""
+"""Data sets by name: Fashion-MNIST (Xiao, Rasul & Vollgraf, 2017), partly carried by flowkit, and digits."""
 
 from pathlib import Path
 

@@ -48,8 +48,12 @@ class NpzFile:
             self._arrays: Any = np.load(path, allow_pickle=False)
         except Exception as error:  # zipfile raises whatever a damaged file leads it to
             raise _unreadable(path, error) from None
-        self._members = {info.filename.removesuffix(".npy"): info for info in self._arrays.zip.infolist()}
-        self.files = [name for name, info in self._members.items() if info.filename.endswith(".npy")]
+        self._members = {
+            info.filename.removesuffix(".npy"): info
+            for info in self._arrays.zip.infolist()
+            if info.filename.endswith(".npy")
+        }
+        self.files = list(self._members)
 
     def __enter__(self) -> "NpzFile":
         return self
@@ -71,7 +75,8 @@ class NpzFile:
             with self._arrays.zip.open(member) as file:
                 shape, _, dtype = _header(file, where, max_bytes)
                 check_ratio(math.prod(shape) * dtype.itemsize, min(member.compress_size, self._size), where)
-            return self._arrays[name]
+            # By its whole name: NumPy reads any member of the bare name as bytes of any size.
+            return self._arrays[member.filename]
         except FileError:
             raise
         except Exception as error:

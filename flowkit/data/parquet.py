@@ -52,6 +52,7 @@ def read_images(
     paths: list[Path], size: tuple[int, int] | None, channels: int | None, max_bytes: int, *, whole: bool
 ) -> Found:
     """Return the images in a column of encoded files, and the labels in a column of that name or None."""
+    check_bytes(sum(map(regular_size, paths)), max_bytes, f"{len(paths)} files such as {paths[0]}")
     encoded, names, labels = [], [], []
     for path in paths:
         polars, lazy = _scan(path, max_bytes)

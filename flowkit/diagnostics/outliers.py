@@ -122,12 +122,12 @@ def outliers(
             background.log_prob(rows, **how) - part for rows, part in zip((x, outside), found, strict=True)
         ]
     auroc = {name: _auroc(*both) for name, both in scores.items()}
-    told = ", ".join(
+    shown = ", ".join(
         f"{name.replace('_', ' ')} {value:.3f}" for name, value in auroc.items() if name != "log_prob"
     )
     return Finding(
         "outliers",
-        f"AUROC of other data against the test data: {told}; raw -log p {auroc['log_prob']:.3f}"
+        f"AUROC of other data against the test data: {shown}; raw -log p {auroc['log_prob']:.3f}"
         + (", which finds other data more likely than its own." if auroc["log_prob"] < 0.5 else "."),
         {"rows": len(x), "outside_rows": len(outside), "auroc": auroc},
         None,

@@ -24,10 +24,10 @@ def round_trip(flow: Flow, x: Any, context: Any = None, *, batch_size: int | Non
     error = np.sort(flow.round_trip_error(x, context, batch_size=batch_size).astype("float64"))
     # "higher" is an error that was seen, also if others are infinite.
     found = {f"{p}%": float(np.percentile(error, p, method="higher")) for p in _PERCENTILES}
-    told = ", ".join(f"{value:.1g} at {name}" for name, value in found.items())
+    shown = ", ".join(f"{value:.1g} at {name}" for name, value in found.items())
     return Finding(
         "round_trip",
-        f"f^-1(f(x)) is off by {told} of rows, as a part of their size; {TOLERANCE:g} passes.",
+        f"f^-1(f(x)) is off by {shown} of rows, as a part of their size; {TOLERANCE:g} passes.",
         {"rows": len(error), "tolerance": TOLERANCE, "percentiles": found},
         bool(error[-1] <= TOLERANCE),
         lambda: _draw(error),

@@ -19,7 +19,7 @@ from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 from flowkit.training.atomic import atomic_path
 
-_MANY = 1_000  # rows, of which a share is known to within 0.03
+_MANY = 1_000  # rows: a share of them is known to within 0.03
 
 
 class Report:
@@ -61,7 +61,7 @@ class Report:
         for name, one in self.findings.items():
             with atomic_path(folder / f"{name}.png") as temporary:
                 temporary.write_bytes(png(one.figure))
-        told = {
+        content = {
             "rows": self.rows,
             "findings": {
                 name: {"sentence": self.findings[name].sentence, **n} for name, n in self.numbers.items()
@@ -69,7 +69,7 @@ class Report:
             "left_out": self.left_out,
         }
         with atomic_path(folder / "diagnostics.json") as temporary:
-            text = json.dumps(_finite(told), indent=2, allow_nan=False)
+            text = json.dumps(_finite(content), indent=2, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8")
         return folder
 
@@ -143,7 +143,7 @@ def report(
     reads = context_kind(flow) != "none" and context is not None
     flow._check(x, context)  # before any work
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
-    asked = {
+    runs = {
         "normality": lambda: normality(flow, x, context, **how),
         "coverage": lambda: coverage(flow, x, context, samples=samples, draws=draws, **how),
         "calibration": lambda: calibration(flow, x, context, draws=draws, **how),
@@ -155,7 +155,7 @@ def report(
         ),
     }
     left_out = _left_out(flow, reads, train, outside)
-    return Report({name: ask() for name, ask in asked.items() if name not in left_out}, left_out, len(x))
+    return Report({name: run() for name, run in runs.items() if name not in left_out}, left_out, len(x))
 
 
 def _left_out(flow, reads, train, outside):
@@ -163,7 +163,7 @@ def _left_out(flow, reads, train, outside):
     reasons = {}
     spec = flow.bijector.spec
     if not reads:
-        reasons["calibration"] = "the flow is asked without a context"
+        reasons["calibration"] = "the call has no context"
     elif len(flow.event_shape) != 1:
         reasons["calibration"] = (
             "of images each pixel would be a test: flowkit.evaluation.ranks has their ranks"

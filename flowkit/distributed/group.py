@@ -16,6 +16,8 @@ from flowkit.distributed.launcher import launched
 from flowkit.distributed.meeting import meet
 from flowkit.engines import engine
 
+_TRAINS_IN_GROUPS = ("torch", "jax")
+
 _started = False
 _was_main = True  # in the group that was left, if there was one
 _model_made = False
@@ -72,7 +74,7 @@ def _join(launch, seconds):
         )
     address = _address(launch)
     try:
-        if address is not None:
+        if address is not None and engine.name in _TRAINS_IN_GROUPS:
             meet(address, launch.processes, launch.rank, seconds)
         engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
     except NotImplementedError:

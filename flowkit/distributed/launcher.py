@@ -94,7 +94,7 @@ def _slurm_address(given):
 
     SLURM's list "rack[1-2]-node[07-09,12],login" begins with the host "rack1-node07".
     """
-    first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", given.get("SLURM_STEP_NODELIST", ""))[0]
+    first = re.findall(r"(?:[^,\[]|\[[^\]]*\])*", given.get("SLURM_STEP_NODELIST", ""))[0]
     host = re.sub(r"\[(\d+)[^\]]*\]", r"\1", first)
     port = 65000 + _number(given, "SLURM_JOB_ID", 0) % 500 + _number(given, "SLURM_STEP_ID", 0) % 30
     return f"{host}:{port}" if host else None

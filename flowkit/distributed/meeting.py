@@ -25,20 +25,26 @@ def meet(address: str, processes: int, rank: int, seconds: float) -> None:
 
 
 def _go(host, port, rank, end):
-    reason: OSError = TimeoutError(f"process 0 did not answer at {host}:{port}")
-    while (left := end - time.monotonic()) > 0:
+    while True:
+        reason: OSError = TimeoutError(f"process 0 did not answer at {host}:{port}")
         try:
-            with socket.create_connection((host, port), timeout=left) as peer:
-                peer.sendall(_HELLO + f"{rank}".encode().ljust(_SIZE - len(_HELLO)))
-                peer.settimeout(max(0.01, end - time.monotonic()))
+            with socket.create_connection((host, port), timeout=_left(end)) as peer:
+                peer.sendall(greeting(rank))
+                peer.settimeout(_left(end))
                 if _read(peer, len(_COME)) == _COME:
                     return
         except TimeoutError:
-            break
+            raise reason from None
         except OSError as error:  # process 0 is not there yet, or has been started again
             reason = error
+        if time.monotonic() > end:
+            raise reason
         time.sleep(_AGAIN)
-    raise reason
+
+
+def greeting(rank: int) -> bytes:
+    """Return what a process sends to process 0."""
+    return (_HELLO + str(rank).encode()).ljust(_SIZE)
 
 
 def _receive(port, processes, end):
@@ -50,19 +56,34 @@ def _receive(port, processes, end):
         socket.create_server(("", port), family=family, backlog=processes, dualstack_ipv6=dual) as server,
     ):
         while missing := set(range(1, processes)) - here.keys():
-            server.settimeout(max(0.01, end - time.monotonic()))
+            server.settimeout(_left(end))
             try:
-                peer = peers.enter_context(server.accept()[0])
+                peer, _ = server.accept()
             except TimeoutError:
                 raise TimeoutError(f"processes {sorted(missing)} did not come") from None
-            peer.settimeout(_SOON)
-            with contextlib.suppress(OSError):  # a stranger
-                greeting = _read(peer, _SIZE)
-                if greeting.startswith(_HELLO) and greeting[len(_HELLO) :].strip().isdigit():
-                    here[int(greeting[len(_HELLO) :])] = peer
+            rank = _rank(peer)
+            if rank is None:  # a stranger, or a process that comes again
+                peer.close()
+            else:
+                here[rank] = peers.enter_context(peer)
         for peer in here.values():
             with contextlib.suppress(OSError):
                 peer.sendall(_COME)
+
+
+def _rank(peer):
+    """Return the rank of a process that greets, or None."""
+    peer.settimeout(_SOON)
+    try:
+        message = _read(peer, _SIZE)
+    except OSError:
+        return None
+    rank = message.removeprefix(_HELLO).strip()
+    return int(rank) if message.startswith(_HELLO) and rank.isdigit() else None
+
+
+def _left(end):
+    return max(0.01, end - time.monotonic())
 
 
 def _read(peer, size):

@@ -49,8 +49,9 @@ class _Split(keras.distribution.ModelParallel):
     """Keras's `ModelParallel`, with layouts that depend on the shape of a weight as well as on its path."""
 
     def get_variable_layout(self, variable: Any) -> Any:
-        if getattr(variable, "_layout", None) is not None:  # set by the user, as in Keras
-            return variable._layout
+        layout = getattr(variable, "_layout", None)
+        if layout is not None:  # set by the user, as in Keras
+            return layout
         name = "/".join(variable.path.split("/")[-2:])
         axes: list[str | None] = [None] * len(variable.shape)
         parts, along = self.device_mesh.shape[-1], self.device_mesh.axis_names[-1]

@@ -43,13 +43,13 @@ class Distribution(Configured, keras.Layer):
         super().__init__(dtype=full_precision(dtype), **kwargs)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
-        """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
+        """Return log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
         raise NotImplementedError(f"{type(self).__name__} has no log_prob(self, z, context=None).")
 
     def sample(
         self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
     ) -> Any:
-        """Draws of `shape` = (batch, *event)."""
+        """Return draws of `shape` = (batch, *event)."""
         raise NotImplementedError(
             f"{type(self).__name__} has no sample(self, shape, *, temperature, seed, context)."
         )

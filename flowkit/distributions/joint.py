@@ -66,7 +66,7 @@ class Joint(Distribution):
             build_for(part, (*z_shape[:-1], len(some)), context_shape)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
-        """log p(z | context) in nats, (batch,), for z of shape (batch, columns)."""
+        """Return log p(z | context) in nats, (batch,), for z of shape (batch, columns)."""
         total = 0.0
         for part, some in zip(self.parts, self.places, strict=True):
             total = total + part.log_prob(pick(z, some), self._heard(part, context))
@@ -75,7 +75,7 @@ class Joint(Distribution):
     def sample(
         self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
     ) -> Any:
-        """Draws of `shape` = (batch, columns)."""
+        """Return draws of `shape` = (batch, columns)."""
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed  # parts must differ
         drawn = [
             part.sample(
@@ -89,7 +89,7 @@ class Joint(Distribution):
         return join(drawn, self.places)
 
     def adapt(self, z: Any, context: Any = None) -> "Joint":
-        """Hand the columns of each part on, if something in it depends on data. Returns `self`."""
+        """Adapt each part that depends on data to its columns. Returns `self`."""
         for part, some in zip(self.parts, self.places, strict=True):
             if hasattr(part, "adapt"):
                 part.adapt(pick(z, some), self._heard(part, context))

@@ -49,11 +49,11 @@ class LocationScale(Conditioned):
         self.learn = learn
 
     def standard_log_density(self, eps: Any) -> Any:
-        """log p0(eps) for each entry."""
+        """Return log p0(eps) for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no standard_log_density(self, eps).")
 
     def standard_sample(self, shape: tuple[int, ...], seed: Any) -> Any:
-        """Draws from p0, of `shape`."""
+        """Return draws from p0, of `shape`."""
         raise NotImplementedError(f"{type(self).__name__} has no standard_sample(self, shape, seed).")
 
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
@@ -76,7 +76,7 @@ class LocationScale(Conditioned):
         return [ops.reshape(a, (-1, *event)) for a in self._transform.prepare(flat)]
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
-        """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
+        """Return log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
         prepared = self._mean_and_logs(tuple(z.shape[1:]), context)
         if prepared is None:
             return sum_event(self.standard_log_density(z))
@@ -86,7 +86,7 @@ class LocationScale(Conditioned):
     def sample(
         self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
     ) -> Any:
-        """Draws of `shape` = (batch, *event); `temperature` multiplies the scale."""
+        """Return draws of `shape` = (batch, *event); `temperature` multiplies the scale."""
         eps = temperature * self.standard_sample(tuple(shape), seed)
         prepared = self._mean_and_logs(tuple(shape[1:]), context)
         return eps if prepared is None else self._transform.inverse(eps, *prepared)[0]

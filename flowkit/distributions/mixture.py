@@ -58,7 +58,7 @@ class Mixture(Conditioned):
             self._build_network(self.components * (1 + 2 * self.size), context_shape)
 
     def _prepared(self, context):
-        """(log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""
+        """Return (log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""
         k, d = self.components, self.size
         raw = ops.expand_dims(ops.convert_to_tensor(self.weights_raw), 0)
         both = ops.expand_dims(ops.stack([self.means, self.logs], axis=1), 0)  # (1, k, 2, d)
@@ -69,7 +69,7 @@ class Mixture(Conditioned):
         return ops.log_softmax(raw, axis=-1), *self._transform.prepare(both)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
-        """log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
+        """Return log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
         log_weights, means, logs = self._prepared(context)
         eps, log_slope = self._transform.forward(ops.reshape(z, (-1, 1, self.size)), means, logs)
         each = -0.5 * (ops.square(eps) + math.log(2 * math.pi)) + log_slope
@@ -78,7 +78,7 @@ class Mixture(Conditioned):
     def sample(
         self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
     ) -> Any:
-        """Draws of `shape` = (batch, *event); `temperature` multiplies the scales of the components."""
+        """Return draws of `shape` = (batch, *event); `temperature` multiplies the scales of the components."""
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
         rows = shape[0]
         log_weights, means, logs = self._prepared(context)

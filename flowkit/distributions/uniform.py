@@ -30,7 +30,7 @@ class Uniform(Distribution):
         self.domain = Domain.interval(low, high)
 
     def log_prob(self, z: Any, context: Any = None) -> Any:
-        """log p(z) in nats, (batch,), for z of shape (batch, *event)."""
+        """Return log p(z) in nats, (batch,), for z of shape (batch, *event)."""
         inside = ops.logical_and(z >= self.low, z < self.high)
         level = -math.log(self.high - self.low)
         return sum_event(ops.where(inside, ops.full_like(z, level), ops.full_like(z, -math.inf)))
@@ -38,7 +38,7 @@ class Uniform(Distribution):
     def sample(
         self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
     ) -> Any:
-        """Draws of `shape` = (batch, *event)."""
+        """Return draws of `shape` = (batch, *event)."""
         if not isinstance(temperature, (int, float)) or temperature != 1:
             raise ValueError(
                 f"Uniform expects temperature=1, received {temperature!r}: it has no scale to multiply."

@@ -14,7 +14,7 @@ def spare_tensorflow():
     """
     lazy = _lazy_tensorflow()
     if lazy is not None:
-        lazy._available = False
+        _set_available(lazy, False)
 
 
 @contextlib.contextmanager
@@ -24,11 +24,11 @@ def sparing_tensorflow():
     if lazy is None:
         yield
         return
-    before, lazy._available = lazy._available, False
+    before = _set_available(lazy, False)
     try:
         yield
     finally:
-        lazy._available = before
+        _set_available(lazy, before)
 
 
 def _lazy_tensorflow():
@@ -37,5 +37,10 @@ def _lazy_tensorflow():
         return None
     from keras.src.utils import module_utils
 
-    lazy = getattr(module_utils, "tensorflow", None)
-    return lazy if hasattr(lazy, "_available") else None
+    return module_utils.tensorflow
+
+
+def _set_available(lazy, available):
+    """Set whether Keras takes a module for installed, None to find out; return the value before."""
+    before, lazy._available = lazy._available, available
+    return before

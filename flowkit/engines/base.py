@@ -336,10 +336,6 @@ class Engine:
     def settle(self, model):
         """Put weights that the engine holds between two steps back into `model`."""
 
-    def current(self, model, variable):
-        """Return the value of a variable of `model`'s optimizer, also between two steps."""
-        return variable.value
-
     def after_fit(self, model):
         """Finish what `fit` has left on the device: deliver reports, and give each weight a value of its own."""
 

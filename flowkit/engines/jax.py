@@ -181,13 +181,6 @@ class JaxEngine(Engine):
     def settle(self, model):
         model.jax_state_sync()
 
-    def current(self, model, variable):
-        held = None if model._jax_state_synced else model._jax_state
-        slots = (held or {}).get("optimizer_variables")
-        if not slots:
-            return variable.value
-        return slots[next(i for i, one in enumerate(model.optimizer.variables) if one is variable)]
-
     def after_fit(self, model):
         jax.effects_barrier()  # reports of drift
         # Averages that took the place of weights share their values, and the next step may overwrite each only once.

@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 import time
+import uuid
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ def join(address, count, rank, local_rank, seconds):
     place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
     store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
     store.set_timeout(timeout)
+    if address is None:
+        store = _of_this_start(store, rank, count, seconds)
     kinds = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
@@ -39,6 +42,30 @@ def join(address, count, rank, local_rank, seconds):
     _leaving.clear()
     _heart = threading.Thread(target=_beat, args=(beats, count), name="flowkit heartbeats", daemon=True)
     _heart.start()
+
+
+def _of_this_start(store, rank, count, seconds):
+    """Return a part of torchrun's store without the entries of an earlier start.
+
+    The store stays when torchrun starts all processes again. Each process asks with a new word, which only a process 0
+    that lives can answer: with its own word, the prefix of this start.
+    """
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"asks/{rank}", own)
+        start = store.get(f"answer/{own}").decode()
+        store.set(f"knows/{start}/{rank}", b"1")
+        return torch.distributed.PrefixStore(start, store)
+    others, end = set(range(1, count)), time.monotonic() + seconds
+    while others:
+        if time.monotonic() > end:
+            raise RuntimeError(f"processes {sorted(others)} did not come")
+        for other in others:
+            if store.check([f"asks/{other}"]):
+                store.set(f"answer/{store.get(f'asks/{other}').decode()}", own)
+        others -= {other for other in others if store.check([f"knows/{own}/{other}"])}
+        time.sleep(0.02)
+    return torch.distributed.PrefixStore(own, store)
 
 
 def _beat(beats, count):

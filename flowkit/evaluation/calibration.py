@@ -106,7 +106,7 @@ def rank_band(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (u, lower, upper), each (draws + 1,), where F(k) of `n` uniform ranks stays for all k at once.
 
-    F(k) is the part of ranks that are at most k, u_k = (k + 1) / (draws + 1) what is expected, and the band is
+    F(k) is the share of ranks that are at most k, u_k = (k + 1) / (draws + 1) its expectation, and the band is
 
         u_k -+ c sqrt(u_k (1 - u_k) / n),
 

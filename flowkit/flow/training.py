@@ -13,7 +13,7 @@ from keras import ops
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import is_adapted
-from flowkit.contract.inside import layers_inside
+from flowkit.contract.inside import keras_layers
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.saving import engine_neutral
 from flowkit.contract.shapes import as_tuple, event_size
@@ -442,22 +442,33 @@ class Trained(keras.Model):
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return super().get_metrics_result()
 
-    def _should_torch_compile(self):
-        """What Keras 3.15 asks before it compiles a whole step."""
-        return super()._should_torch_compile() and self._is_one_part()
+    def make_train_function(self, force: bool = False) -> Any:
+        return self._make(super().make_train_function, force or self.train_function is None)
 
-    def _use_torch_compile(self):
-        """The same, as Keras 3.16 calls it."""
-        return super()._use_torch_compile() and self._is_one_part()
+    def make_test_function(self, force: bool = False) -> Any:
+        return self._make(super().make_test_function, force or self.test_function is None)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        return self._make(super().make_predict_function, force or self.predict_function is None)
+
+    def _make(self, make, force):
+        """Make a function of Keras's for steps; on PyTorch chains compile their parts in place of the whole step."""
+        compiles = self.jit_compile
+        if force and compiles and engine.name == "torch":
+            self.jit_compile = self._is_one_part()
+        try:
+            return make(force=force)
+        finally:
+            self.jit_compile = compiles
 
     def _is_one_part(self):
-        """Return True if no layer is a chain: chains compile their parts, each kind once; a step would take far longer.
+        """Return whether to compile whole steps: if no layer is a chain, and no other process takes part in a step.
 
-        False in a group of processes, which exchange numbers in the middle of a step.
+        Chains compile each kind of part once; a whole step would take longer with each step of the flow.
         """
         if engine.processes() > 1:
             return False
-        chains = [layer for layer in layers_inside(self) if getattr(layer, "composite", False)]
+        chains = [layer for layer in keras_layers(self) if getattr(layer, "composite", False)]
         if any(getattr(chain, "backprop", "stored") != "stored" for chain in chains):
             warnings.warn(
                 "jit_compile=True: on PyTorch a chain with backprop='recompute' or 'reversible' runs eagerly all the "

@@ -24,7 +24,7 @@ class HasVelocity(Protocol):
     """
 
     def velocity(self, x: Any, t: Any, context: Any = None) -> Any:
-        """dx/dt at x and the times t, of the shape of x."""
+        """Return dx/dt at x and the times t, of the shape of x."""
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -36,7 +36,7 @@ class Objective(Configured):
         """Raise if `flow` cannot be trained on this: asked by `compile`, and by `fit`."""
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
-        """One loss for each sample, (batch,)."""
+        """Return one loss for each sample, (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__(self, flow, x, context).")
 
 

@@ -90,7 +90,7 @@ class ReverseKL(Objective):
         return log_q - log_p
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments. Raises TypeError for a function that no file can hold."""
+        """Return the arguments. Raises TypeError for a function that no file can hold."""
         of_weights = isinstance(self.log_density, keras.Layer)
         if of_weights or getattr(self.log_density, "__name__", None) == (lambda: None).__name__:
             what = "a layer, whose weights it would lose" if of_weights else "a lambda"

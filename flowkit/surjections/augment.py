@@ -27,8 +27,6 @@ class Augment(Surjection):
     ((4, 5), (4, 3))
     """
 
-    pure = True
-
     def __init__(self, extra: Count, density: Density = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.extra = extra

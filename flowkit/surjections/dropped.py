@@ -38,14 +38,14 @@ class Dropped:
             self.density.build_for(dropped_shape, kept_shape)
 
     def log_prob(self, dropped: Any, kept: Any) -> Any:
-        """log q(dropped | kept), (batch,)."""
+        """Return log q(dropped | kept), (batch,)."""
         eps, log_det = dropped, 0.0
         if self.density is not None:
             eps, log_det = self.density.run(dropped, kept, inverse=False)
         return _standard(eps) + log_det
 
     def sample(self, noise: Any, kept: Any, shape: tuple[Any, ...]) -> tuple[Any, Any]:
-        """(dropped, log q(dropped | kept)) from flat standard normals, for events of `shape`."""
+        """Return (dropped, log q(dropped | kept)) from flat standard normals, for events of `shape`."""
         if self.density is None:
             eps = ops.reshape(noise, (-1, *shape[1:]))
             return eps, _standard(eps)
@@ -55,5 +55,5 @@ class Dropped:
 
 
 def _standard(eps):
-    """The log-density of standard normals, (batch,)."""
+    """Return the log-density of standard normals, (batch,)."""
     return -0.5 * sum_event(eps * eps + math.log(2 * math.pi))

@@ -26,8 +26,6 @@ class Slice(Surjection):
     ((4, 1), -0.9189)
     """
 
-    pure = True
-
     def __init__(self, keep: Count, density: Density = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.keep = keep

@@ -81,11 +81,14 @@ class Copies:
 
     def __init__(self, subject):
         self._subject, self._now = subject, {}
-        self.layer = functools.cache(self._layer)
+        self._kept = functools.cache(self._layer)
         self._start, self._values = functools.cache(self._start_values), functools.cache(self._moved_values)
 
-    def _layer(self, event, dtype="float32"):
-        """The copy for `event`: built, adapted to a batch, not yet moved."""
+    def layer(self, event, dtype="float32"):
+        """Return the copy for `event`: built, adapted to a batch, not yet moved."""
+        return self._kept(event, dtype)
+
+    def _layer(self, event, dtype):
         subject = self._subject
         if dtype == "float64":
             with engine.float64():

@@ -147,6 +147,7 @@ class Trial:
 
     def unit_of(self, inverse):
         """Return the rounding unit of what the float64 copy really computes in, in that direction."""
+        self.layer32  # noqa: B018  (which must not be made in the scope of float64)
         with engine.float64():
             given = self.points(inverse), self.context, self.noise(inverse)
             return self.subject.functions.eps(self.event, inverse, *given)

@@ -4,8 +4,7 @@ from flowkit.training.adamax import GlowAdamax
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.checkpoint import CheckpointError
-from flowkit.training.diverged import StopWhenDiverged, TrainingDiverged
-from flowkit.training.guard import GuardedOptimizer
+from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
 from flowkit.training.live_log import Log
 from flowkit.training.log import CSVLog, read_log
 from flowkit.training.pictures import (

@@ -15,7 +15,7 @@ def averaged_weights(model: Any) -> Iterator[Any]:
     1992). If the optimizer keeps no average, or has not taken a step yet, nothing changes. Keras's `SwapEMAWeights`
     swaps by adding and subtracting on TensorFlow, which rounds.
     """
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     if not _keeps_average(optimizer):
         yield model
         return

@@ -84,7 +84,7 @@ class Affine(Transform):
         return shift, *self._scale_of(s)
 
     def _scale_of(self, s):
-        """(log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
+        """Return (log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
             return engine.log_sigmoid_and_sigmoid(s + 2)
         if self.scale == "sigmoid":
@@ -143,7 +143,7 @@ class ScaleShift(Transform):
 
 
 def soft_clipped(x, bound):
-    """x / (1 + |x| / bound): between -bound and bound, of slope 1 at 0."""
+    """Return x / (1 + |x| / bound): between -bound and bound, of slope 1 at 0."""
     return x / (1 + ops.abs(x) / bound)
 
 

@@ -14,12 +14,12 @@ _ONE = math.log(math.expm1(1 - LEAST))  # softplus of it, and LEAST, make 1
 
 
 def slopes_of(raw):
-    """Slopes above LEAST, of raw numbers of any size: of 0, the slope 1."""
+    """Return slopes above LEAST, of raw numbers of any size: of 0, the slope 1."""
     return LEAST + softplus(raw + _ONE)
 
 
 def knots_of(raw, low, high):
-    """The n + 1 knots from `low` to `high` of n raw numbers, which are on the last axis but one.
+    """Return the n + 1 knots from `low` to `high` of n raw numbers, which are on the last axis but one.
 
     No bin is narrower than a thousandth of the whole; raw numbers of 0 make all equal.
     """
@@ -28,14 +28,14 @@ def knots_of(raw, low, high):
 
 
 def knots_from(shares, low, high):
-    """The n + 1 knots from `low` to `high` of n bins that have these shares of the whole."""
+    """Return the n + 1 knots from `low` to `high` of n bins that have these shares of the whole."""
     inner, last = engine.cut_rows(cumsum(shares, axis=-2), [shares.shape[-2] - 1, 1])
     whole = ops.concatenate([ops.zeros_like(last), inner, ops.ones_like(last)], axis=-2)
     return (high - low) * whole + low
 
 
 def distances(knots):
-    """How far each knot is from the one before it: one fewer than there are knots."""
+    """Return how far each knot is from the one before it: one fewer than there are knots."""
     return knots[..., 1:, :] - knots[..., :-1, :]
 
 

@@ -60,7 +60,7 @@ class SigmoidMixture(Solved):
 
 
 def logit_of_mixture(reach, log_weights, log_slopes):
-    """(y, log dy/dx), y = logit(sum_k w_k sigmoid(c_k)), of the `reach` c_k, whose slopes are a_k = dc_k/dx.
+    """Return (y, log dy/dx), y = logit(sum_k w_k sigmoid(c_k)), of the `reach` c_k, whose slopes are a_k = dc_k/dx.
 
     Units stand on the last axis but one. With F the sum, p_k = w_k sigmoid(c_k) / F and q_k = w_k sigmoid(-c_k) /
     (1 - F), dy/dx = sum_k a_k (p_k sigmoid(-c_k) + q_k sigmoid(c_k)): all terms are positive, and of the logarithms of
@@ -74,13 +74,13 @@ def logit_of_mixture(reach, log_weights, log_slopes):
 
 
 def least_and_largest(a):
-    """The least and the largest on the last axis but one; Keras has none of an empty batch."""
+    """Return the least and the largest on the last axis but one; Keras has none of an empty batch."""
     each = ops.unstack(a, a.shape[-2], axis=-2)
     return functools.reduce(minimum, each), functools.reduce(maximum, each)
 
 
 def even_steps(count, spread):
-    """`count` numbers from -spread to spread, as a column; 0 alone if there is one."""
+    """Return `count` numbers from -spread to spread, as a column; 0 alone if there is one."""
     return spread * (np.linspace(-1, 1, count) if count > 1 else np.zeros(1))[:, None]
 
 

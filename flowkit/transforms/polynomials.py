@@ -126,7 +126,7 @@ class SumOfSquares(StraightTails):
 
 
 def starts(terms):
-    """The fixed constants c_k of the squares, as a column."""
+    """Return the fixed constants c_k of the squares, as a column."""
     return np.sqrt(2 * np.arange(1, terms + 1) / (terms + 1))[:, None]
 
 
@@ -136,5 +136,5 @@ def nodes(count):
 
 
 def weights(count):
-    """Their weights, which add up to 1, then 0, as a column."""
+    """Return their weights, which add up to 1, then 0, as a column."""
     return np.append(np.polynomial.legendre.leggauss(count)[1] / 2, 0.0)[:, None]

@@ -87,7 +87,7 @@ def areas_of(widths, slopes):
 
 
 def integral(x, knots, images, slopes):
-    """(y, log dy/dx): y has these `images` and `slopes` at the `knots`; its slope is linear between them."""
+    """Return (y, log dy/dx): y has these `images` and `slopes` at the `knots`; its slope is linear between them."""
     inside, within, tail = _clipped(x, knots, slopes)
     start, end = bin_of(inside, knots)
     (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
@@ -98,7 +98,7 @@ def integral(x, knots, images, slopes):
 
 
 def integral_inverse(y, knots, images, slopes):
-    """(x, log dx/dy) of `integral`."""
+    """Return (x, log dx/dy) of `integral`."""
     inside, within, tail = _clipped(y, images, slopes)
     start, end = bin_of(inside, images)
     (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))

@@ -85,7 +85,7 @@ class RationalQuadratic(Transform):
         return self._or_else(y, x, log_slope, edge + (y - edge) / end, -ops.log(end))
 
     def _end(self, given, slopes):
-        """The slope of the tail on the side of each entry."""
+        """Return the slope of the tail on the side of each entry."""
         return ops.where(given < 0, slopes[..., 0, :], slopes[..., -1, :])
 
     def _or_else(self, given, moved, log_slope, beyond, log_slope_beyond):
@@ -108,7 +108,7 @@ def spline(at, x, y, slopes):
 
 
 def spline_inverse(at, x, y, slopes):
-    """(x, log dx/dy) of entries between the images of the first and the last knot."""
+    """Return (x, log dx/dy) of entries between the images of the first and the last knot."""
     start, end = bin_of(at, y)
     (x0, y0, d0), (x1, y1, d1) = picked(start, (x, y, slopes)), picked(end, (x, y, slopes))
     w, h = x1 - x0, y1 - y0
@@ -213,7 +213,7 @@ class CircularRationalQuadratic(Transform):
 
 
 def wrapped(angle):
-    """`angle` plus that multiple of 2 pi which brings it into [-pi, pi), in its own type's number for pi."""
+    """Return `angle` plus that multiple of 2 pi which brings it into [-pi, pi), in its own type's number for pi."""
     turn = 2 * math.pi
     # In float32 on PyTorch, so that it may be one off near the seam.
     turns = ops.floor((angle + math.pi) / turn)

@@ -31,7 +31,7 @@ class Solved(Transform):
     inverse_kind: ClassVar[str] = "iterative"
 
     def bracket(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
-        """(low, high), for each entry, between which its x lies."""
+        """Return (low, high), for each entry, between which its x lies."""
         raise NotImplementedError(f"{type(self).__name__} has no bracket(self, y, *prepared).")
 
     def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
@@ -67,7 +67,7 @@ class StraightTails(Solved):
     bound: float
 
     def within(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
-        """(y, dy/dx), for entries between -bound and bound."""
+        """Return (y, dy/dx), for entries between -bound and bound."""
         raise NotImplementedError(f"{type(self).__name__} has no within(self, x, *prepared).")
 
     def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:

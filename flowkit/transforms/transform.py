@@ -50,19 +50,19 @@ class Transform(Configured):
     )
 
     def prepare(self, h: Any) -> tuple[Any, ...]:
-        """What both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""
+        """Return what both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""
         raise NotImplementedError(f"{type(self).__name__} has no prepare(self, h).")
 
     def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
-        """(y, log dy/dx), for each entry."""
+        """Return (y, log dy/dx), for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(self, x, *prepared).")
 
     def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
-        """(x, log dx/dy), for each entry."""
+        """Return (x, log dx/dy), for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no inverse(self, y, *prepared).")
 
     def run(self, x: Any, prepared: tuple[Any, ...], inverse: bool) -> tuple[Any, Any]:
-        """One direction or the other."""
+        """Return what `forward` returns, or `inverse`."""
         return (self.inverse if inverse else self.forward)(x, *prepared)
 
     def check_columns(self, owner: Any, columns: int, hint: str | None = None) -> None:

@@ -16,14 +16,9 @@ context that no embedding reads.
 """
 
 from flowkit.zoo._glow import glow
-from flowkit.zoo.angles import circular_nsf
-from flowkit.zoo.bends import planar, radial, sylvester
-from flowkit.zoo.blocks import bnaf
-from flowkit.zoo.contractive import residual
-from flowkit.zoo.couplings import nice, nsf, realnvp
-from flowkit.zoo.marginals import gaussianization
-from flowkit.zoo.masked import iaf, maf, nsf_autoregressive
-from flowkit.zoo.monotone import bernstein, naf, sos, umnn
+from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
+from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
+from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual, sylvester
 from flowkit.zoo.table_front import table_front
 from flowkit.zoo.trained import load, pretrained
 

@@ -1,35 +1,41 @@
 """Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma & Dhariwal, 2018)."""
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat, Squeeze
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
-from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.arguments import LARGEST, Count, checked, real, shown, whole, whole_number, words
 from flowkit.data.dequantize import Dequantize
 from flowkit.flow.flow import Flow
 from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine
-from flowkit.zoo.arguments import image_shape, number
-from flowkit.zoo.misspelt import told_if_misspelt
 
 
-@told_if_misspelt
+def image_shape(value: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of an image. Raises ValueError unless it is (height, width, channels)."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"{name}: expected (height, width, channels), received {shown(value)}.")
+    return tuple(whole_number(side, f"each of {name}", least=1, most=LARGEST) for side in value)
+
+
+@checked
 def glow(
     *,
-    levels: int = 3,
-    steps: int = 32,
-    width: int = 512,
-    coupling: str = "affine",
-    min_scale: float = 0.0,
-    permutation: str = "conv1x1",
+    levels: Annotated[int, whole(1, 16)] = 3,
+    steps: Annotated[int, whole(1, 1024)] = 32,
+    width: Annotated[int, whole(1, 2**14)] = 512,
+    coupling: Annotated[str, words("affine", "additive")] = "affine",
+    min_scale: Annotated[float, real(0, 0.999, "a number from 0 to 0.999")] = 0.0,
+    permutation: Annotated[str, words("conv1x1", "shuffle", "reverse")] = "conv1x1",
     n_bits: int = 8,
     data_levels: int | None = None,
     learn_top: bool = True,
-    num_classes: int | None = None,
-    classifier_weight: float = 0.0,
+    num_classes: Count | None = None,
+    classifier_weight: Annotated[float, real(0, 1e6, "a number from 0 to 1e+06")] = 0.0,
     lu: bool = True,
     backprop: str = "stored",
-    input_shape: Sequence[int] | None = None,
+    input_shape: Annotated[Sequence[int], image_shape] | None = None,
 ) -> Flow:
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
 
@@ -59,17 +65,6 @@ def glow(
     >>> flow.adapt(images).log_prob(images).shape
     (16,)
     """
-    whole_number(levels, "glow's levels", least=1, most=16)
-    whole_number(steps, "glow's steps", least=1, most=1024)
-    whole_number(width, "glow's width", least=1, most=2**14)
-    if num_classes is not None:
-        whole_number(num_classes, "glow's num_classes", least=1, most=2**20)
-    number(min_scale, "glow's min_scale", least=0, most=0.999)
-    number(classifier_weight, "glow's classifier_weight", least=0, most=1e6)
-    if input_shape is not None:
-        image_shape(input_shape, "glow's input_shape")
-    one_of("glow's coupling", coupling, ("affine", "additive"))
-    one_of("glow's permutation", permutation, ("conv1x1", "shuffle", "reverse"))
     transform = Affine(min_scale=min_scale) if coupling == "affine" else Additive()
 
     def step():

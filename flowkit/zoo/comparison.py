@@ -14,7 +14,7 @@ SMALL = {"layers": 2, "hidden": [8]}  # the least that shows what a family is ma
 
 
 def with_variants(families: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    """`families`, and those of their arguments that change a row of the table, by the call that is meant."""
+    """Return `families`, and those of their arguments that change a row of the table, by the call that is meant."""
     return {
         **families,
         'residual(trace="roulette")': functools.partial(families["residual"], trace="roulette"),
@@ -24,7 +24,7 @@ def with_variants(families: dict[str, Callable[..., Any]]) -> dict[str, Callable
 def comparison(
     families: dict[str, Callable[..., Any]], times: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
-    """A table in Markdown, a row for each family: what its flow's likelihood is, and what each direction costs.
+    """Return a table in Markdown, a row for each family: what its flow's likelihood is, and what each direction costs.
 
     "one pass" asks each network once; "one by one" finds a feature after the other; a "solved" number is found to
     rounding by a search. `times` are what a "density" and a "sample" of a row took, name -> direction -> time, as
@@ -54,7 +54,7 @@ def _row(name, family, times):
 
 
 def _multiple(times, name, direction):
-    """How many times as long as `UNIT`; a dash where nothing was measured."""
+    """Return how many times as long as `UNIT`; a dash where nothing was measured."""
     if name not in times or UNIT not in times:
         return "-"
     multiple = times[name][direction] / times[UNIT][direction]
@@ -70,7 +70,7 @@ def _cost(bijector, *, inverse):
 
 
 def _one_by_one(part):
-    """Whether a part finds one feature after the other in a direction that is solved."""
+    """Return True if a part finds one feature after the other in a direction that is solved."""
     return isinstance(part, Autoregressive | BlockAutoregressive) and part.spec.inverse == "iterative"
 
 

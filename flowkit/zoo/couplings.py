@@ -1,39 +1,25 @@
 """Families made of couplings: one pass of a network, in both directions."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+import math
+from typing import Annotated, Any
 
-from flowkit.bijectors import Coupling, Scale
-from flowkit.conditioners import MLP
-from flowkit.contract.arguments import one_of
-from flowkit.distributions import Logistic
-from flowkit.flow.flow import Flow
-from flowkit.transforms import Additive, Affine, RationalQuadratic, Transform
-from flowkit.zoo.misspelt import told_if_misspelt
-from flowkit.zoo.mixed import Mixed, spline_flow
-from flowkit.zoo.vectors import (
-    alternating,
-    check_sizes,
-    gentle,
-    network_context,
-    refuse_one_feature,
-    vector_flow,
-)
+from flowkit.bijectors import Coupling, Pointwise, Scale
+from flowkit.conditioners import MLP, AngularMLP
+from flowkit.contract.arguments import Widths, words
+from flowkit.distributions import Logistic, Uniform
+from flowkit.transforms import Additive, Affine, CircularRationalQuadratic, RationalQuadratic, Transform
+from flowkit.zoo.family import Layers, Linear, Plan, alternating, family, gentle
+from flowkit.zoo.mixed import Mixed, has_angles
 
 
-@told_if_misspelt
+@family
 def nice(
+    plan: Plan,
     *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 4,
-    hidden: Sequence[int] = (128, 128),
-    linear: str = "none",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
+    layers: Layers = 4,
+    hidden: Widths = (128, 128),
+    linear: Linear = "none",
+) -> list[Any]:
     """NICE: `layers` of z_b = x_b + m(x_a), then z = x exp(s): all volumes change alike.
 
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
@@ -50,32 +36,19 @@ def nice(
     >>> flow.adapt(x).log_prob(x).shape
     (64,)
     """
-    steps = _couplings("nice", Additive(), features, context, layers, hidden, linear, embedding, take="maf")
-    base = Logistic() if base is None else base
-    return vector_flow(
-        "nice",
-        [*steps, Scale()],
-        features=features,
-        context=context,
-        domains=domains,
-        base=base,
-        embedding=embedding,
-    )
+    plan.base = Logistic() if plan.base is None else plan.base
+    return [*_couplings(plan, Additive(), layers, hidden, linear, take="maf"), Scale()]
 
 
-@told_if_misspelt
+@family
 def realnvp(
+    plan: Plan,
     *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 8,
-    hidden: Sequence[int] = (128, 128),
-    scale: str = "tanh",
-    linear: str = "lu",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
+    layers: Layers = 8,
+    hidden: Widths = (128, 128),
+    scale: Annotated[str, words("tanh", "sigmoid")] = "tanh",
+    linear: Linear = "lu",
+) -> list[Any]:
     """Real NVP: `layers` of z_b = (x_b + t(x_a)) exp(s(x_a)).
 
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
@@ -92,30 +65,22 @@ def realnvp(
     >>> flow.adapt(x, c[:, :2]).sample(5, context=c[:1, :2]).shape
     (5, 1, 3)
     """
-    one_of("realnvp's scale", scale, ("tanh", "sigmoid"))
-    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else None
-    steps = _couplings("realnvp", transform, features, context, layers, hidden, linear, embedding, take="maf")
-    return vector_flow(
-        "realnvp", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
-    )
+    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else gentle(layers)
+    return _couplings(plan, transform, layers, hidden, linear, take="maf")
 
 
-@told_if_misspelt
+@family
 def nsf(
+    plan: Plan,
     *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 8,
-    hidden: Sequence[int] = (128, 128),
+    layers: Layers = 8,
+    hidden: Widths = (128, 128),
     bins: int = 8,
     bound: float = 5.0,
     tails: str = "linear",
-    linear: str = "lu",
+    linear: Linear = "lu",
     marginals: bool = True,
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
+) -> list[Any]:
     """Neural spline flow: `layers` of couplings by rational-quadratic splines, one pass in both directions.
 
     The one to begin with for tables.
@@ -141,46 +106,60 @@ def nsf(
     >>> flow.adapt(x).sample(5, seed=0).shape
     (5, 3)
     """
-    take = "nsf_autoregressive"
-    return spline_flow(
-        "nsf",
-        RationalQuadratic(bins, bound=bound, tails=tails),
-        partial(_couplings, take=take),
-        Mixed.coupling,
-        features=features,
-        context=context,
-        layers=layers,
-        hidden=hidden,
-        linear=linear,
-        domains=domains,
-        base=base,
-        embedding=embedding,
-        marginals=marginals,
-        take=take,
-    )
+    spline, take = RationalQuadratic(bins, bound=bound, tails=tails), "nsf_autoregressive"
+    if has_angles(plan):
+        mixed = Mixed(plan, spline)
+        plan.refuse_one_feature(take)
+        first = [mixed.marginals()]
+        steps = [part for i in range(layers) for part in mixed.coupling(i, hidden, linear)]
+    else:
+        first, steps = [Pointwise(spline)], _couplings(plan, spline, layers, hidden, linear, take)
+    return [*first, *steps] if marginals else steps
+
+
+@family
+def circular_nsf(
+    plan: Plan,
+    *,
+    layers: Layers = 8,
+    hidden: Widths = (128, 128),
+    bins: int = 8,
+    domains: None = None,
+) -> list[Any]:
+    """Circular neural spline flow: densities of several angles in [-pi, pi), continuous where pi meets -pi.
+
+    `layers` of couplings by circular rational-quadratic splines, each with a rotation; the networks see cosines and
+    sines of the angles that are kept. Angles outside are wrapped.
+
+    - `layers`: couplings; one half is kept, then the other, and a fixed permutation comes before each two.
+    - `hidden`: the widths of their networks. `bins`: of the splines.
+    - `base` None is the uniform density on the torus.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one angle,
+    and for a number out of range. Rezende et al., Normalizing Flows on Tori and Spheres (2020).
+
+    >>> flow = circular_nsf(features=2, layers=2, hidden=[8])
+    >>> round(float(flow.log_prob([[3.0, -3.0]])[0]), 4)  # -2 ln(2 pi)
+    -3.6758
+    """
+    plan.refuse_one_feature("Flow(Pointwise(CircularRationalQuadratic()), Uniform(-math.pi, math.pi))")
+    plan.base = Uniform(-math.pi, math.pi) if plan.base is None else plan.base
+    plan.front = ()
+    spline = CircularRationalQuadratic(bins)
+
+    def coupling(swap):
+        return Coupling(AngularMLP(hidden, context=plan.reads), spline, swap=swap)
+
+    return alternating("permutation", layers, coupling)
 
 
 def _couplings(
-    family: str,
-    transform: Transform | None,
-    features: int | None,
-    context: int,
-    layers: int,
-    hidden: Sequence[int],
-    linear: str,
-    embedding: Any,
-    *,
-    take: str,
+    plan: Plan, transform: Transform, layers: int, hidden: Any, linear: str, take: str
 ) -> list[Any]:
-    """Couplings that keep one half, then the other, and what mixes the features between them.
-
-    `transform` None is `gentle`.
-    """
-    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
-    refuse_one_feature(family, features, take)
-    transform = gentle(layers) if transform is None else transform
+    """Return couplings that keep one half, then the other, and maps between them that mix the features."""
+    plan.refuse_one_feature(take)
 
     def coupling(swap):
-        return Coupling(MLP(hidden, context=network_context(context)), transform, swap=swap)
+        return Coupling(MLP(hidden, context=plan.reads), transform, swap=swap)
 
-    return alternating(family, linear, layers, coupling)
+    return alternating(linear, layers, coupling)

@@ -1,31 +1,31 @@
-"""Families in which each feature is changed given those before it, by formulas in both directions."""
+"""Families in which each feature is changed given those before it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE, ResidualMADE
-from flowkit.contract.arguments import one_of
-from flowkit.flow.flow import Flow
-from flowkit.transforms import RationalQuadratic, Transform
-from flowkit.zoo.misspelt import told_if_misspelt
-from flowkit.zoo.mixed import Mixed, spline_flow
-from flowkit.zoo.vectors import alternating, check_sizes, gentle, network_context, vector_flow
+from flowkit.contract.arguments import Widths
+from flowkit.transforms import (
+    Bernstein,
+    RationalQuadratic,
+    SigmoidMixture,
+    SumOfSquares,
+    Transform,
+    UnconstrainedMonotone,
+)
+from flowkit.zoo.family import Layers, Linear, Plan, alternating, family, gentle
+from flowkit.zoo.mixed import Mixed, has_angles
 
 
-@told_if_misspelt
+@family
 def maf(
+    plan: Plan,
     *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 5,
-    hidden: Sequence[int] = (128, 128),
+    layers: Layers = 5,
+    hidden: Widths = (128, 128),
     residual: bool = False,
-    linear: str = "none",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
+    linear: Linear = "none",
+) -> list[Any]:
     """Masked autoregressive flow: `layers` of z_i = (x_i + t_i) exp(s_i), t_i and s_i of x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other. The scale of each layer
@@ -49,27 +49,18 @@ def maf(
     >>> flow.adapt(y, x).log_prob(y, context=x).shape
     (64,)
     """
-    steps = masked_layers(
-        "maf", None, features, context, layers, hidden, linear, embedding, residual=residual
-    )
-    return vector_flow(
-        "maf", steps, features=features, context=context, domains=domains, base=base, embedding=embedding
-    )
+    return _masked(plan, gentle(layers), layers, hidden, linear, residual)
 
 
-@told_if_misspelt
+@family
 def iaf(
+    plan: Plan,
     *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 5,
-    hidden: Sequence[int] = (128, 128),
+    layers: Layers = 5,
+    hidden: Widths = (128, 128),
     residual: bool = False,
-    linear: str = "none",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
+    linear: Linear = "none",
+) -> list[Any]:
     """Inverse autoregressive flow: `maf` read backwards, x_i = (z_i + t_i) exp(s_i), t_i, s_i of z_1, ..., z_(i-1).
 
     Samples, with their densities, take one pass of the networks; the density of data takes as many as there are
@@ -84,35 +75,20 @@ def iaf(
     >>> tuple(x.shape), tuple(log_q.shape)
     ((5, 3), (5,))
     """
-    steps = masked_layers(
-        "iaf", None, features, context, layers, hidden, linear, embedding, residual=residual
-    )
-    return vector_flow(
-        "iaf",
-        [Inverse(Chain(steps))],
-        features=features,
-        context=context,
-        domains=domains,
-        base=base,
-        embedding=embedding,
-    )
+    return [Inverse(Chain(_masked(plan, gentle(layers), layers, hidden, linear, residual)))]
 
 
-@told_if_misspelt
+@family
 def nsf_autoregressive(
+    plan: Plan,
     *,
-    features: int | None = None,
-    context: int = 0,
-    layers: int = 5,
-    hidden: Sequence[int] = (128, 128),
+    layers: Layers = 5,
+    hidden: Widths = (128, 128),
     bins: int = 8,
     bound: float = 5.0,
     tails: str = "linear",
-    linear: str = "lu",
-    domains: Any = None,
-    base: Any = None,
-    embedding: Any = None,
-) -> Flow:
+    linear: Linear = "lu",
+) -> list[Any]:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 
     A density takes one pass of the networks; samples find one feature after the other. For fast ones take `nsf`.
@@ -132,52 +108,151 @@ def nsf_autoregressive(
     >>> nsf_autoregressive(features=1, layers=1, hidden=[8]).event_shape
     (1,)
     """
-    return spline_flow(
-        "nsf_autoregressive",
-        RationalQuadratic(bins, bound=bound, tails=tails),
-        masked_layers,
-        Mixed.autoregressive,
-        features=features,
-        context=context,
-        layers=layers,
-        hidden=hidden,
-        linear=linear,
-        domains=domains,
-        base=base,
-        embedding=embedding,
-    )
+    spline = RationalQuadratic(bins, bound=bound, tails=tails)
+    if not has_angles(plan):
+        return _masked(plan, spline, layers, hidden, linear)
+    mixed = Mixed(plan, spline)
+    return [part for i in range(layers) for part in mixed.autoregressive(i, hidden, linear)]
 
 
-def masked_layers(
-    family: str,
-    transform: Transform | None,
-    features: int | None,
-    context: int,
-    layers: int,
-    hidden: Sequence[int],
-    linear: str,
-    embedding: Any,
+@family
+def naf(
+    plan: Plan,
     *,
-    residual: bool = False,
+    layers: Layers = 3,
+    hidden: Widths = (128, 128),
+    units: int = 16,
+    linear: Linear = "none",
 ) -> list[Any]:
-    """Autoregressive layers in one order, then the other, and what mixes the features between them.
+    """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
 
-    `transform` None is `gentle`. Raises ValueError for residual blocks of several widths.
+    w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples find one
+    feature after the other, and solve for it. Both tails are straight lines, so that all of the real line is reached.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `units`: sigmoids for each feature, as in `flowkit.transforms.SigmoidMixture`.
+    - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
+      two.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Huang, Krueger, Lacoste & Courville, Neural
+    Autoregressive Flows (2018).
+
+    >>> naf(features=3, layers=1, hidden=[8], units=4).event_shape
+    (3,)
     """
-    check_sizes(family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding)
-    transform = gentle(layers) if transform is None else transform
-    if one_of(f"{family}'s residual", residual, (False, True)) and len(set(hidden)) > 1:
+    return _masked(plan, SigmoidMixture(units), layers, hidden, linear)
+
+
+@family
+def umnn(
+    plan: Plan,
+    *,
+    layers: Layers = 3,
+    hidden: Widths = (128, 128),
+    units: int = 16,
+    nodes: int = 33,
+    bound: float = 5.0,
+    linear: Linear = "none",
+) -> list[Any]:
+    """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
+
+    A density takes one pass of the networks; samples find one feature after the other. The integral is that of the line
+    through `nodes` values of g, so that both directions are formulas.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of the MADEs that steer g, each at least as wide as there are features.
+    - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
+    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe, Unconstrained Monotonic
+    Neural Networks (2019).
+
+    >>> umnn(features=3, layers=1, hidden=[8], units=4).event_shape
+    (3,)
+    """
+    return _masked(plan, UnconstrainedMonotone(units, nodes=nodes, bound=bound), layers, hidden, linear)
+
+
+@family
+def bernstein(
+    plan: Plan,
+    *,
+    layers: Layers = 3,
+    hidden: Widths = (128, 128),
+    degree: int = 16,
+    bound: float = 5.0,
+    linear: Linear = "none",
+) -> list[Any]:
+    """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
+
+    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
+    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Ramasinghe, Fernando, Khan & Barnes, Robust
+    Normalizing Flows Using Bernstein-type Polynomials (2022).
+
+    >>> bernstein(features=3, layers=1, hidden=[8], degree=4).event_shape
+    (3,)
+    """
+    return _masked(plan, Bernstein(degree, bound=bound), layers, hidden, linear)
+
+
+@family
+def sos(
+    plan: Plan,
+    *,
+    layers: Layers = 3,
+    hidden: Widths = (128, 128),
+    terms: int = 3,
+    degree: int = 4,
+    bound: float = 5.0,
+    linear: Linear = "none",
+) -> list[Any]:
+    """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
+
+    A density takes one pass of the networks; samples find one feature after the other, and solve for it.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
+    - `terms`, `degree`, `bound`: so many squares of polynomials of that degree on [-bound, bound], straight lines
+      outside.
+    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu, Sum-of-Squares Polynomial
+    Flow (2019).
+
+    >>> sos(features=3, layers=1, hidden=[8], degree=2).event_shape
+    (3,)
+    """
+    return _masked(plan, SumOfSquares(terms, degree, bound=bound), layers, hidden, linear)
+
+
+def _masked(
+    plan: Plan, transform: Transform, layers: int, hidden: Any, linear: str, residual: bool = False
+) -> list[Any]:
+    """Return autoregressive layers in one order, then the other, and maps between them that mix the features.
+
+    Raises ValueError for residual blocks of several widths.
+    """
+    if residual and len(set(hidden)) > 1:
         raise ValueError(
-            f"{family}'s hidden: expected the same width for each block, for residual=True, received {list(hidden)}."
+            f"{plan.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
         )
 
     def layer(turned):
-        reads = network_context(context)
-        network = (
-            ResidualMADE(hidden[0], blocks=len(hidden), context=reads)
-            if residual
-            else MADE(hidden, context=reads)
-        )
+        if residual:
+            network = ResidualMADE(hidden[0], blocks=len(hidden), context=plan.reads)
+        else:
+            network = MADE(hidden, context=plan.reads)
         return Autoregressive(network, transform, order="reversed" if turned else None)
 
-    return alternating(family, linear, layers, layer)
+    return alternating(linear, layers, layer)

@@ -1,7 +1,7 @@
 """Flows of tables of which some columns are angles: what takes the place of the parts of a table without them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from flowkit.bijectors import (
@@ -16,59 +16,15 @@ from flowkit.bijectors import (
     Unconstrain,
 )
 from flowkit.conditioners import AngularMADE, AngularMLP
-from flowkit.contract.arguments import one_of
 from flowkit.distributions import Joint, Normal, Uniform
-from flowkit.flow.flow import Flow
 from flowkit.transforms import ByColumn, CircularRationalQuadratic, RationalQuadratic
+from flowkit.zoo.family import Plan
 from flowkit.zoo.table_front import angular_columns, each_domain
-from flowkit.zoo.vectors import MIXING, check_sizes, network_context, refuse_one_feature, vector_flow
 
 
-def spline_flow(
-    family: str,
-    spline: RationalQuadratic,
-    plain: Callable[..., list[Any]],
-    mixed_layer: Callable[..., list[Any]],
-    *,
-    features: int | None,
-    context: int,
-    layers: int,
-    hidden: Sequence[int],
-    linear: str,
-    domains: Any,
-    base: Any,
-    embedding: Any,
-    marginals: bool = False,
-    take: str | None = None,
-) -> Flow:
-    """The flow of `plain` layers, or if columns are circular of `mixed_layer`, which is a method of `Mixed`.
-
-    `take` is who takes one feature, None if the family does.
-    """
-    if not any(angular_columns(domains, features)):
-        own = plain(family, spline, features, context, layers, hidden, linear, embedding)
-        first, front = [Pointwise(spline)], None
-    else:
-        check_sizes(
-            family, features=features, context=context, layers=layers, hidden=hidden, embedding=embedding
-        )
-        one_of(f"{family}'s linear", linear, MIXING)
-        mixed = Mixed(domains, spline, features)
-        if take is not None:
-            refuse_one_feature(family, mixed.features, take)
-        own = [part for i in range(layers) for part in mixed_layer(mixed, i, hidden, context, linear)]
-        first, front = [mixed.marginals()], mixed.front()
-        features, base = mixed.features, mixed.base(base)
-    return vector_flow(
-        family,
-        [*first, *own] if marginals else own,
-        features=features,
-        context=context,
-        domains=domains,
-        base=base,
-        embedding=embedding,
-        front=front,
-    )
+def has_angles(plan: Plan) -> bool:
+    """Return whether columns of the plan are circular."""
+    return any(angular_columns(plan.domains, plan.features))
 
 
 class Mixed:
@@ -78,35 +34,32 @@ class Mixed:
     uniform at the end. Matrices and standardisation are for the real columns alone. So no part has a seam.
     """
 
-    def __init__(self, domains: Any, spline: RationalQuadratic, features: int | None) -> None:
-        self.domains = each_domain(domains, features)
-        self.circular = angular_columns(domains, features)
+    def __init__(self, plan: Plan, spline: RationalQuadratic) -> None:
+        self.domains = each_domain(plan.domains, plan.features)
+        self.circular = angular_columns(plan.domains, plan.features)
         self.splines = [
             CircularRationalQuadratic(spline.bins) if turns else spline for turns in self.circular
         ]
         self.real = [not turns for turns in self.circular]
-
-    @property
-    def features(self) -> int:
-        """How many columns there are."""
-        return len(self.circular)
+        self.features, self.reads = len(self.circular), plan.reads
+        plan.features, plan.front, plan.base = self.features, self._front(), self._base(plan.base)
 
     @property
     def _digits(self):
-        """How many digits the places of columns have in binary."""
+        """Return how many digits the places of columns have in binary."""
         return max(1, (self.features - 1).bit_length())
 
-    def front(self) -> list[Any]:
-        """What brings each column to the scale that layers are made for."""
+    def _front(self) -> list[Any]:
+        """Return the layers that bring each column to the scale of the others."""
         scaled = self._of_real(lambda: Chain([Standardize(), ActNorm(factor=1.0)]))
         return [Unconstrain(self.domains), *scaled]
 
     def marginals(self) -> Pointwise:
-        """A spline of each column by itself."""
+        """Return a spline of each column by itself."""
         return Pointwise(ByColumn(self.splines))
 
-    def coupling(self, layer: int, hidden: Sequence[int], context: int, linear: str) -> list[Any]:
-        """The coupling of that number, 0 the first, and what stands before it.
+    def coupling(self, layer: int, hidden: Any, linear: str) -> list[Any]:
+        """Return the coupling of that number, 0 the first, and what stands before it.
 
         Layers come in twos that change roles. Which columns are together is told by a digit of their places in binary,
         another for each two: after log2 of so many columns all have been changed given each other. With `linear`
@@ -114,12 +67,12 @@ class Mixed:
         """
         digit = 0 if linear == "none" else layer // 2 % self._digits
         kept = [not place >> digit & 1 for place in range(self.features)]
-        network = AngularMLP(hidden, angles=self._places(self.circular), context=network_context(context))
+        network = AngularMLP(hidden, angles=self._places(self.circular), context=self.reads)
         step = Coupling(network, ByColumn(self.splines), split=kept, swap=bool(layer % 2))
         return [*self._mixing(linear, layer), step]
 
-    def autoregressive(self, layer: int, hidden: Sequence[int], context: int, linear: str) -> list[Any]:
-        """The autoregressive layer of that number, in one order or the other, and what stands before it.
+    def autoregressive(self, layer: int, hidden: Any, linear: str) -> list[Any]:
+        """Return the autoregressive layer of that number, in one order or the other, and what stands before it.
 
         Each two layers have an order of their own: those first whose places have a 0 as the last digit in binary, then
         those with a 1; by the last two digits for the next two layers; and so on, which after log2 of so many columns
@@ -131,12 +84,12 @@ class Mixed:
         order = order[::-1] if layer % 2 else order
         # The network sees the columns in order, where the transform knows them by their places.
         angles = self._places([self.circular[place] for place in order])
-        network = AngularMADE(hidden, angles=angles, context=network_context(context))
+        network = AngularMADE(hidden, angles=angles, context=self.reads)
         plain = list(range(self.features))
         told = None if order == plain else "reversed" if order == plain[::-1] else order
         return [*self._mixing(linear, layer), Autoregressive(network, ByColumn(self.splines), order=told)]
 
-    def base(self, base: Any) -> Any:
+    def _base(self, base: Any) -> Any:
         """The density of the latents: `base`, None for the standard normal, of real columns; uniform of the others."""
         uniform = Uniform(-math.pi, math.pi)
         if isinstance(base, Joint):

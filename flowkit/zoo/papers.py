@@ -1,8 +1,10 @@
 """The paper that each named architecture comes from, to be cited."""
 
 import re
+import tomllib
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Paper:
         return f"{told}, {self.title} ({self.year}), https://arxiv.org/abs/{self.arxiv}"
 
     def bibtex(self) -> str:
-        """The paper as an entry for BibTeX."""
+        """Return the paper as an entry for BibTeX."""
         fields = {
             "author": self.authors,
             "title": f"{{{self.title}}}",  # as it is written, whatever the style does to titles
@@ -53,7 +55,7 @@ class Paper:
 
 
 def _plain(name):
-    r"""A name as people write it, of one in BibTeX's letters: {\`e} is an e and the sign above it.
+    r"""Return a name as people write it, of one in BibTeX's letters: {\`e} is an e and the sign above it.
 
     >>> _plain(r"Racani{\`e}re")
     'Racanière'
@@ -67,128 +69,9 @@ def _plain(name):
     return unicodedata.normalize("NFC", written)
 
 
-_NEURIPS = "Advances in Neural Information Processing Systems"
-_ICML = "International Conference on Machine Learning"
-_ICLR = "International Conference on Learning Representations"
-_UAI = "Conference on Uncertainty in Artificial Intelligence"
+def _read() -> dict[str, Paper]:
+    told = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    return {name: Paper(**(told[entry] if isinstance(entry, str) else entry)) for name, entry in told.items()}
 
-_SPLINES = Paper(
-    "Durkan, Conor and Bekasov, Artur and Murray, Iain and Papamakarios, George",
-    "Neural Spline Flows",
-    2019,
-    "1906.04032",
-    _NEURIPS,
-)
-_PLANAR = Paper(
-    "Rezende, Danilo Jimenez and Mohamed, Shakir",
-    "Variational Inference with Normalizing Flows",
-    2015,
-    "1505.05770",
-    _ICML,
-)
 
-PAPERS = {
-    "glow": Paper(
-        "Kingma, Diederik P. and Dhariwal, Prafulla",
-        "Glow: Generative Flow with Invertible 1x1 Convolutions",
-        2018,
-        "1807.03039",
-        _NEURIPS,
-    ),
-    "nsf": _SPLINES,
-    "nsf_autoregressive": _SPLINES,
-    "realnvp": Paper(
-        "Dinh, Laurent and Sohl-Dickstein, Jascha and Bengio, Samy",
-        "Density estimation using Real NVP",
-        2017,
-        "1605.08803",
-        _ICLR,
-    ),
-    "nice": Paper(
-        "Dinh, Laurent and Krueger, David and Bengio, Yoshua",
-        "NICE: Non-linear Independent Components Estimation",
-        2015,
-        "1410.8516",
-        f"{_ICLR}, Workshop Track",
-    ),
-    "maf": Paper(
-        "Papamakarios, George and Pavlakou, Theo and Murray, Iain",
-        "Masked Autoregressive Flow for Density Estimation",
-        2017,
-        "1705.07057",
-        _NEURIPS,
-    ),
-    "iaf": Paper(
-        "Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max",
-        "Improved Variational Inference with Inverse Autoregressive Flow",
-        2016,
-        "1606.04934",
-        _NEURIPS,
-    ),
-    "naf": Paper(
-        "Huang, Chin-Wei and Krueger, David and Lacoste, Alexandre and Courville, Aaron",
-        "Neural Autoregressive Flows",
-        2018,
-        "1804.00779",
-        _ICML,
-    ),
-    "bnaf": Paper(
-        "De Cao, Nicola and Titov, Ivan and Aziz, Wilker",
-        "Block Neural Autoregressive Flow",
-        2019,
-        "1904.04676",
-        _UAI,
-    ),
-    "umnn": Paper(
-        "Wehenkel, Antoine and Louppe, Gilles",
-        "Unconstrained Monotonic Neural Networks",
-        2019,
-        "1908.05164",
-        _NEURIPS,
-    ),
-    "bernstein": Paper(
-        "Ramasinghe, Sameera and Fernando, Kasun and Khan, Salman and Barnes, Nick",
-        "Robust Normalizing Flows Using Bernstein-type Polynomials",
-        2022,
-        "2102.03509",
-        "British Machine Vision Conference",
-    ),
-    "sos": Paper(
-        "Jaini, Priyank and Selby, Kira A. and Yu, Yaoliang",
-        "Sum-of-Squares Polynomial Flow",
-        2019,
-        "1905.02325",
-        _ICML,
-    ),
-    "gaussianization": Paper(
-        "Meng, Chenlin and Song, Yang and Song, Jiaming and Ermon, Stefano",
-        "Gaussianization Flows",
-        2020,
-        "2003.01941",
-        "International Conference on Artificial Intelligence and Statistics",
-    ),
-    "residual": Paper(
-        'Chen, Ricky T. Q. and Behrmann, Jens and Duvenaud, David and Jacobsen, J{\\"o}rn-Henrik',
-        "Residual Flows for Invertible Generative Modeling",
-        2019,
-        "1906.02735",
-        _NEURIPS,
-    ),
-    "planar": _PLANAR,
-    "radial": _PLANAR,
-    "sylvester": Paper(
-        "van den Berg, Rianne and Hasenclever, Leonard and Tomczak, Jakub M. and Welling, Max",
-        "Sylvester Normalizing Flows for Variational Inference",
-        2018,
-        "1803.05649",
-        _UAI,
-    ),
-    "circular_nsf": Paper(
-        "Rezende, Danilo Jimenez and Papamakarios, George and Racani{\\`e}re, S{\\'e}bastien and "
-        "Albergo, Michael S. and Kanwar, Gurtej and Shanahan, Phiala E. and Cranmer, Kyle",
-        "Normalizing Flows on Tori and Spheres",
-        2020,
-        "2002.02428",
-        _ICML,
-    ),
-}
+PAPERS = _read()

@@ -12,7 +12,7 @@ from flowkit.contract.arguments import shown, whole_number
 def table_front(
     *, features: int | None = None, domains: Any = None, standardize: bool = True
 ) -> list[FlowLayer]:
-    """The bijectors that take the columns of a table as they come, to be put before other layers.
+    """Return the bijectors that take the columns of a table as they come, to be put before other layers.
 
     - `domains`: what each column may be, "real", "positive" or (low, high), as for `flowkit.bijectors.Unconstrain`: a
       list of one for each column, or a dict {place: domain}, of which the others are real. None: all are real.
@@ -36,7 +36,7 @@ def table_front(
 
 
 def angular_columns(domains: Any, features: int | None) -> list[bool]:
-    """Whether each column is circular; nothing for `domains` None. Raises what `table_front` does."""
+    """Return True if each column is circular; nothing for `domains` None. Raises what `table_front` does."""
     if domains is None:
         return []
     return [domain_of_column(d, i).kind == "circle" for i, d in enumerate(each_domain(domains, features))]
@@ -54,7 +54,7 @@ def refuse_angles(domains: Any, features: int | None) -> None:
 
 
 def each_domain(domains: Any, features: int | None) -> list[Any]:
-    """The domain of each column, as a list. Raises what `table_front` does."""
+    """Return the domain of each column, as a list. Raises what `table_front` does."""
     if isinstance(domains, Mapping):
         if features is None:
             raise ValueError("domains as a dict: expected features=, the number of columns, received None.")
@@ -74,7 +74,7 @@ def each_domain(domains: Any, features: int | None) -> list[Any]:
 
 
 def _place(told):
-    """The place of a column, which a TOML file can tell only as text."""
+    """Return the place of a column, which a TOML file can tell only as text."""
     if not isinstance(told, str) or told.isdecimal():
         return int(told) if isinstance(told, str) else told
     raise ValueError(

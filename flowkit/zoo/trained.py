@@ -5,7 +5,7 @@ from flowkit.flow.flow import Flow
 
 
 def load(name: str) -> Flow:
-    """The flow `name`, trained as the recipe of that name says: a `Flow` with its weights, on any engine.
+    """Return the flow `name`, trained as the recipe of that name says: a `Flow` with its weights, on any engine.
 
     `flowkit.zoo.pretrained()` lists the names; the README beside each says what it reaches. The same as
     `Flow.from_preset(name)`, which takes folders and the hub too.
@@ -23,7 +23,7 @@ def load(name: str) -> Flow:
 
 
 def pretrained() -> list[str]:
-    """The names that `load` takes.
+    """Return the names that `load` takes.
 
     >>> print(*pretrained(), sep="  ")
     glow/digits  glow/digits-conditional  glow/emoji32  glow/fashion-mnist  glow/fashion-mnist-full  nsf/magic

@@ -76,7 +76,7 @@ def test_a_chain_of_nothing_is_the_identity():
 
 
 def test_what_is_not_a_bijector_is_refused():
-    with pytest.raises(TypeError, match="Chain expects bijectors, received"):
+    with pytest.raises(TypeError, match="Chain's parts: expected a list of bijectors, received"):
         Chain([Shift(1.0), keras.layers.Dense(3)])
 
 

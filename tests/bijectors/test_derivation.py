@@ -18,7 +18,6 @@ pytestmark = pytest.mark.two_engines
 class Counting(Bijector):
     """z = x + 2 shift; counts how often it derives."""
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
     derived = 0
 
@@ -68,7 +67,6 @@ def test_alike_parts_answer_as_one_by_one(lu, inverse, perturb):
 class Reversing(Bijector):
     """z = x with its entries in reverse, by a matrix that it has no weights for."""
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
 
     def _derive(self, x_shape, inverse):

@@ -175,7 +175,6 @@ def test_freezing_a_layer_of_the_block_freezes_it_in_all_copies():
 class Counting(Bijector):
     """z = x + 2 shift; counts how often it derives."""
 
-    pure = True
     spec = BijectorSpec(log_det="zero")
     derived = 0
 

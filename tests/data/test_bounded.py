@@ -81,6 +81,18 @@ def test_what_unpacks_to_a_thousand_times_its_size_is_no_set_of_images(tmp_path)
     refused(zeros(tmp_path / "a-ubyte.gz", header, 300), match)
 
 
+def test_a_member_that_hides_behind_the_name_of_an_array_is_not_read(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.full((20, 4, 4), 7, "uint8"))
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "a", zipfile.ZIP_DEFLATED) as file,
+        file.open("images", "w") as bomb,
+    ):
+        for _ in range(100):
+            bomb.write(bytes(MB))
+    assert peak(lambda: load(tmp_path / "a.npz", max_bytes=MB)) < 12 * MB
+    assert (load(tmp_path / "a.npz").images == 7).all()
+
+
 def test_zip_files_that_unpack_a_block_of_any_size_at_once_are_refused(tmp_path):
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         path = npz(tmp_path / "a.npz", (5, 1000, 1000), 5, method=method)

@@ -64,7 +64,7 @@ def came_of(scenarios):
 @pytest.fixture
 def in_threads(monkeypatch):
     """`function(rank)` in three threads that hand each other messages as processes do: what each returns or raises."""
-    own, given, meet = threading.local(), [b""] * 3, threading.Barrier(3, timeout=10)
+    own, given, meet = threading.local(), [b""] * 3, threading.Barrier(3, timeout=60)
 
     def exchange(data):
         given[own.rank] = data

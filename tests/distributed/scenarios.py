@@ -97,7 +97,7 @@ def train(name, flow, batches, until=(3,), handed=None):
         if name == "resumed" and epochs == 1 and distributed.is_main():
             for kind in ("npz", "csv"):
                 shutil.copy(FOLDER / f"{name}.{kind}", FOLDER / f"handed.{kind}")
-    skipped = int(keras.ops.convert_to_numpy(training.diverged.guarded(flow.optimizer).skipped))
+    skipped = int(keras.ops.convert_to_numpy(training.guard.guarded(flow.optimizer).skipped))
     np.savez(
         FOLDER / f"{name}-{RANK}", first=first, weights=values(flow), losses=told.losses, skipped=skipped
     )

@@ -97,6 +97,7 @@ def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_lin
     monkeypatch.setattr(group, "_started", False)
     monkeypatch.setattr(group, "_model_made", False)
     monkeypatch.setattr(engine, "join", lambda *given: Engine.join(engine, *given))
+    monkeypatch.setattr(engine, "name", "tensorflow")
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     assert main(["train", "glow/digits", "--out", str(tmp_path / "run")]) == 2

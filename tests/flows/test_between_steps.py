@@ -146,7 +146,7 @@ def test_tensors_are_refused_to_another_thread():
     def ask():
         for call in (lambda: made(X), lambda: made.draw(2)):
             with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="inside fit elsewhere"):
-                pool.submit(call).result(timeout=60)
+                pool.submit(call).result(timeout=600)
             refused.append(call)
 
     fitted(made, ask)

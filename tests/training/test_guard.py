@@ -6,7 +6,7 @@ from standin import compiled, identical, rows, values
 
 from flowkit import Flow, training
 from flowkit.bijectors import Shift
-from flowkit.training.diverged import guarded
+from flowkit.training.guard import guarded
 
 BATCH = 8
 

@@ -49,15 +49,11 @@ def contexts(count=64, size=2):
 
 
 @pytest.mark.parametrize("family", zoo.ARCHITECTURES)
-def test_an_argument_that_is_not_there_is_told_with_what_was_meant(family):
-    made, known = zoo.ARCHITECTURES[family], "input_shape" if family == "glow" else "features"
-    with pytest.raises(TypeError, match=f"^{family} has no argument '{known[:-1]}': did you mean '{known}'"):
-        made(**{known[:-1]: 4})
-    with pytest.raises(TypeError, match=rf"^{family} has no argument 'colour': it takes .*{known}"):
+def test_arguments_go_by_name(family):
+    made = zoo.ARCHITECTURES[family]
+    with pytest.raises(TypeError, match=rf"^{family}\(\) got an unexpected keyword argument 'colour'"):
         made(colour=4)
-    with pytest.raises(
-        TypeError, match=rf"^{family} takes its arguments by name, {family}\(\w+=\.\.\.\), received 4"
-    ):
+    with pytest.raises(TypeError, match=rf"^{family}\(\) takes 0 positional arguments but 1 was given"):
         made(4)
     assert pickle.loads(pickle.dumps(made)) is made
 
@@ -139,7 +135,7 @@ def test_couplings_of_one_number_say_what_to_take(family, take):
             lambda: small("maf", hidden=[8, 9], residual=True),
             "maf's hidden: expected the same width for each block, for residual=True, received [8, 9]",
         ),
-        (lambda: small("iaf", residual="no"), "iaf's residual expects one of False, True, received 'no'"),
+        (lambda: small("iaf", residual="no"), "iaf's residual: expected True or False, received 'no'"),
         (lambda: Pointwise(Affine(), init="data"), "init='data' expects a transform with `fitted`"),
     ],
 )

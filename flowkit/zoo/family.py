@@ -1,0 +1,140 @@
+"""Families of flows of vectors: a function that returns layers becomes one that returns a `Flow`."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import keras
+
+from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
+from flowkit.conditioners import MLP, StandardizedContext
+from flowkit.contract.arguments import Count, checked, whole, words
+from flowkit.flow.context import classes_of
+from flowkit.flow.flow import Flow
+from flowkit.transforms import Affine
+from flowkit.zoo.table_front import table_front
+
+Layers = Annotated[int, whole(1, 1024)]
+Linear = Annotated[str, words("lu", "permutation", "none")]
+
+
+@dataclass
+class Plan:
+    """The arguments that all families share, and the `front` that brings data to the scale of the layers.
+
+    A family may change them before it returns its layers. `front` None is that of tables: from the domains of the
+    features onto the real line, then standardised, and an ActNorm, which training may move.
+    """
+
+    family: str
+    features: Count | None = None
+    context: Annotated[int, whole(0)] = 0
+    domains: Any = None
+    base: Any = None
+    embedding: Any = None
+    front: Any = None
+
+    @property
+    def reads(self) -> str:
+        """Return the word of `Conditioner` for networks that see data: whether they read a context too."""
+        return "required" if self.context else "none"
+
+    def network_of_context(self, hidden: Any) -> MLP | None:
+        """Return a network that is given the context; None without a context."""
+        return MLP(hidden) if self.context else None
+
+    def refuse_one_feature(self, take: str) -> None:
+        """Raise ValueError for vectors of one entry, of which a coupling can keep none."""
+        if self.features == 1:
+            raise ValueError(
+                f"{self.family}'s features: expected at least 2, since a coupling changes some entries by the others, "
+                f"received 1. For one feature take {take}."
+            )
+
+    def flow(self, layers: list[Any]) -> Flow:
+        """Return the flow of the front and `layers`, built if the number of features is known."""
+        if self.embedding is not None and not self.context:
+            raise ValueError(
+                f"{self.family}'s embedding reads a context: expected context=, the number of its entries, received 0."
+            )
+        front, embedding = self.front, self.embedding
+        if front is None:
+            front = [*table_front(features=self.features, domains=self.domains), ActNorm(factor=1.0)]
+        if self.context and embedding is None:
+            embedding = StandardizedContext()
+        flow = Flow(Chain([*front, *layers]), self.base, embedding=embedding, name=self.family)
+        if self.features is not None:
+            x_shape = (None, self.features)
+            flow.build({"x": x_shape, "context": self._context_shape()} if self.context else x_shape)
+        return flow
+
+    def _context_shape(self):
+        """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it."""
+        embedding = self.embedding
+        if getattr(embedding, "inputs", None):  # a model whose inputs were declared, by `keras.Input`
+            given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
+            return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
+        labels = embedding is not None and classes_of(embedding) is not None
+        return (None,) if labels else (None, self.context)
+
+
+_SHARED = [
+    parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    for name, parameter in inspect.signature(Plan).parameters.items()
+    if name not in ("family", "front")
+]
+
+
+def family(layers: Callable[..., list[Any]]) -> Callable[..., Flow]:
+    """Return a keyword-only function that makes a `Flow` of the layers that `layers(plan, ...)` returns.
+
+    Its arguments are those of `layers` after the plan, between `features` and `context` and `domains`, `base` and
+    `embedding`, and checked by their annotations. A function with `domains: None` in its signature takes none.
+
+    >>> from flowkit.bijectors import Planar
+    >>> @family
+    ... def bent(plan, *, layers: Layers = 2):
+    ...     return [Planar() for _ in range(layers)]
+    >>> bent(features=3).event_shape
+    (3,)
+    """
+    _, *own = inspect.signature(layers).parameters.values()
+    left_out = [parameter.name for parameter in own if parameter.annotation is None]
+    shared = [parameter for parameter in _SHARED if parameter.name not in left_out]
+    own = [parameter for parameter in own if parameter.name not in left_out]
+
+    @functools.wraps(layers)
+    def architecture(**given):
+        plan = Plan(layers.__name__, **{p.name: given.pop(p.name) for p in shared if p.name in given})
+        return plan.flow(layers(plan, **given))
+
+    parameters = [*shared[:2], *own, *shared[2:]]
+    architecture.__signature__ = inspect.Signature(parameters, return_annotation=Flow)  # type: ignore[attr-defined]
+    architecture.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": Flow}
+    return checked(architecture)
+
+
+def gentle(layers: int) -> Affine:
+    """Return the scale of one of `layers`: together they multiply by e^8 at most, so that inverses keep their digits.
+
+    Heavy tails drive the scales of all layers to one end: at e^2 each, 32 layers leave no digit of a row.
+    """
+    return Affine("tanh", bound=min(2.0, 8.0 / layers))
+
+
+def alternating(linear: str, layers: int, make: Callable[[bool], Any]) -> list[Any]:
+    """Return `layers` layers that take turns, `make(False)` and `make(True)`, and maps before them that mix features.
+
+    A shuffle comes before each two: within them it might undo the change of roles. `linear` "lu" puts a matrix before
+    each layer as well. Alike pairs are one `Repeat`.
+    """
+
+    def step(turned):
+        shuffle = [Permute("shuffle")] if linear != "none" and not turned else []
+        matrix = [LULinear(bias=True)] if linear == "lu" else []
+        return [*shuffle, *matrix, make(turned)]
+
+    pairs = [Repeat(Chain([*step(False), *step(True)]), layers // 2)] if layers > 1 else []
+    return [*pairs, *(step(False) if layers % 2 else [])]

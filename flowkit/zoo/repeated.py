@@ -1,0 +1,205 @@
+"""Families of one kind of layer, again and again."""
+
+from typing import Annotated, Any
+
+from flowkit.bijectors import (
+    ActNorm,
+    BlockAutoregressive,
+    Chain,
+    HouseholderRotation,
+    Inverse,
+    Permute,
+    Planar,
+    Pointwise,
+    Radial,
+    Repeat,
+    Residual,
+    Sylvester,
+)
+from flowkit.conditioners import LipschitzMLP
+from flowkit.contract.arguments import Count, Widths, words
+from flowkit.transforms import MixtureOfLogistics
+from flowkit.zoo.family import Layers, Plan, family
+from flowkit.zoo.table_front import table_front
+
+Direction = Annotated[str, words("density", "sampling")]
+
+
+@family
+def planar(
+    plan: Plan,
+    *,
+    layers: Layers = 16,
+    hidden: Widths = (64, 64),
+    direction: Direction = "density",
+) -> list[Any]:
+    """Planar flow: `layers` of z = x + u tanh(w . x + b), a bend along one direction each.
+
+    - `direction`: the cheap one, "density" (from data to latents) or "sampling", as published, for
+      `flowkit.objectives.ReverseKL`. The other solves for one number in each layer.
+    - `hidden`: the widths of the networks that make u, w and b of a context; without one there are none.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows (2015).
+
+    >>> planar(features=2, layers=4).event_shape
+    (2,)
+    """
+    return _bends(Planar(plan.network_of_context(hidden)), layers, direction)
+
+
+@family
+def radial(
+    plan: Plan,
+    *,
+    layers: Layers = 16,
+    hidden: Widths = (64, 64),
+    direction: Direction = "density",
+) -> list[Any]:
+    """Radial flow: `layers` of z = x + beta (x - c) / (alpha + |x - c|), a stretch around one point each.
+
+    Both directions are formulas.
+
+    - `direction`: that in which the formula above is used, "density" (from data to latents) or "sampling".
+    - `hidden`: the widths of the networks that make c, alpha and beta of a context; without one there are none.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Rezende & Mohamed, Variational Inference with Normalizing Flows (2015).
+
+    >>> radial(features=2, layers=4).event_shape
+    (2,)
+    """
+    return _bends(Radial(plan.network_of_context(hidden)), layers, direction)
+
+
+@family
+def sylvester(
+    plan: Plan,
+    *,
+    layers: Layers = 8,
+    hidden: Widths = (64, 64),
+    units: int | None = None,
+    direction: Direction = "density",
+) -> list[Any]:
+    """Sylvester flow: `layers` of z = x + Q R tanh(S Q^T x + b), bends along `units` directions at once.
+
+    - `units`: columns of Q; None takes 8, or as many as there are features if those are fewer.
+    - `direction`: the cheap one, "density" (from data to latents) or "sampling", as published, for
+      `flowkit.objectives.ReverseKL`. The other solves for `units` numbers in each layer, one after another.
+    - `hidden`: the widths of the networks that make Q, R, S and b of a context; without one there are none.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range, ContractError for more units than features. van den Berg, Hasenclever, Tomczak & Welling,
+    Sylvester Normalizing Flows (2018).
+
+    >>> sylvester(features=3, layers=2, units=2).event_shape
+    (3,)
+    """
+    return _bends(Sylvester(plan.network_of_context(hidden), units=units), layers, direction)
+
+
+def _bends(layer, layers, direction):
+    return [Repeat(Inverse(layer) if direction == "sampling" else layer, layers)]
+
+
+@family
+def residual(
+    plan: Plan,
+    *,
+    layers: Layers = 8,
+    hidden: Widths = (64, 64),
+    lipschitz: float = 0.9,
+    trace: str = "exact",
+    terms: int | None = None,
+) -> list[Any]:
+    """Residual flow: `layers` of z = x + g(x), g a network that shrinks distances, and an actnorm between each two.
+
+    All features move together, each given all others: no halves, no order. Samples are found by iteration.
+
+    - `hidden`: the widths of the networks. `lipschitz`: by how much g may stretch at most, below 1. Larger is more
+      expressive, and takes more iterations: 152 for 0.9, 23 for 0.5.
+    - `trace`: how log-dets are found, as in `flowkit.bijectors.Residual`. "exact" takes a derivative for each feature,
+      for up to some tens of them; "hutchinson" and "roulette" estimate. `terms`: of their series.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
+    word out of range. Behrmann et al., Invertible Residual Networks (2019); Chen et al., Residual Flows for
+    Invertible Generative Modeling (2019).
+
+    >>> residual(features=3, layers=2, hidden=[8]).exact
+    'exact'
+    """
+    plan.front = table_front(features=plan.features, domains=plan.domains)
+    network = LipschitzMLP(hidden, lipschitz=lipschitz, context=plan.reads)
+    return [Repeat(Chain([ActNorm(factor=1.0), Residual(network, trace=trace, terms=terms)]), layers)]
+
+
+@family
+def bnaf(
+    plan: Plan,
+    *,
+    layers: Layers = 3,
+    hidden: Widths = (64, 64),
+    units: int = 8,
+    depth: int = 1,
+) -> list[Any]:
+    """Block neural autoregressive flow: `layers` networks z_i = f_i(x_1, ..., x_i), each increasing in x_i.
+
+    A density takes one pass of the networks; samples find one feature after the other, and solve for it. It has
+    few weights: there is no network that steers another.
+
+    - `layers`: each takes the features in the reverse order of the one before it.
+    - `units`, `depth`: hidden units for each feature, and hidden layers, as in `flowkit.bijectors.BlockAutoregressive`.
+    - `hidden`: the widths of the networks by which a context moves the biases; without one there are none.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number out
+    of range. De Cao, Titov & Aziz, Block Neural Autoregressive Flow (2019).
+
+    >>> bnaf(features=3, layers=2, units=4).event_shape
+    (3,)
+    """
+
+    def layer():
+        return BlockAutoregressive(units, depth=depth, conditioner=plan.network_of_context(hidden))
+
+    return _with_between(Permute("reverse"), layer, layers)
+
+
+@family
+def gaussianization(
+    plan: Plan,
+    *,
+    layers: Layers = 10,
+    hidden: Widths = (64, 64),
+    components: Count = 32,
+) -> list[Any]:
+    """Gaussianization flow: `layers` of z = f_i(x_i), which makes each feature normal, and a rotation between each two.
+
+    `adapt(x)` alone fits: f is the distribution of x as a mixture of logistics at its quantiles, and so in each layer
+    after the one before. Give it some thousands of rows; training starts from there, and learns rotations as well. No
+    networks, so that both directions are quick for few features; samples solve for one number at a time.
+
+    - `components`: of each mixture.
+    - `hidden`: the widths of the networks by which a context moves the mixtures; without one there are none.
+
+    The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number out
+    of range. Laparra, Camps-Valls & Malo, Iterative Gaussianization (2011); Meng, Song, Song & Ermon,
+    Gaussianization Flows (2020).
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).gamma(1.0, size=(500, 1)).astype("float32")
+    >>> flow = gaussianization(layers=1).adapt(x)
+    >>> bool(abs(flow.encode(x).std() - 1) < 0.1)
+    True
+    """
+    mixture = MixtureOfLogistics(components)
+
+    def layer():
+        return Pointwise(mixture, plan.network_of_context(hidden), init="data")
+
+    return _with_between(HouseholderRotation(init="random"), layer, layers)
+
+
+def _with_between(between, layer, layers):
+    """Return `layers` layers and the map `between` each two."""
+    rest = [Repeat(Chain([between, layer()]), layers - 1)] if layers > 1 else []
+    return [layer(), *rest]
