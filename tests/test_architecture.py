@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "bijectors": {"contract", "numerics", "transforms", "engines"},
     "surjections": {"contract"},
     "conditioners": {"contract", "numerics", "engines"},
-    "distributions": {"contract", "numerics", "transforms"},
+    "distributions": {"contract", "numerics", "transforms", "engines"},
     "objectives": {"contract"},
     "flow": {
         "contract",

@@ -186,7 +186,7 @@ def _handed(layer, other, points, context, inverse):
     x = ops.convert_to_tensor(np.asarray(points, "float32"))
     context = None if context is None else inputs.tensor(context)
     both = zip(layer.variables, other.variables, strict=True)
-    stacks = [ops.stack([ops.convert_to_tensor(one), ops.convert_to_tensor(two)]) for one, two in both]
+    stacks = [ops.stack([engine.tensor(one), engine.tensor(two)]) for one, two in both]
     with Rows(layer.variables, stacks):
         own = layer._derive(x.shape, inverse)
     for part in tree.flatten(own):
