@@ -85,9 +85,7 @@ class Conv1x1(Bijector):
         if not self.lu:
             return ops.inv(ops.convert_to_tensor(self.kernel))
         lower, upper = self._triangles()
-        half = ops.solve_triangular(
-            lower, ops.swapaxes(ops.convert_to_tensor(self.permutation), -1, -2), lower=True
-        )
+        half = ops.solve_triangular(lower, ops.swapaxes(self.permutation.value, -1, -2), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
