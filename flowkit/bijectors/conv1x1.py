@@ -86,11 +86,7 @@ class Conv1x1(Bijector):
         if not self.lu:
             return ops.inv(engine.tensor(self.kernel))
         lower, upper = self._triangles()
-<<<<<<< HEAD
         half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
-=======
-        half = ops.solve_triangular(lower, ops.swapaxes(self.permutation.value, -1, -2), lower=True)
->>>>>>> maths
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:

@@ -131,11 +131,7 @@ class LULinear(Linear):
         upper = triangle(self.upper.value, self.sign.value * scale(self.raw.value))
         if not inverse:
             return matmul(self.permutation.value, matmul(lower, upper))
-<<<<<<< HEAD
         half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
-=======
-        half = ops.solve_triangular(lower, ops.swapaxes(self.permutation.value, -1, -2), lower=True)
->>>>>>> maths
         return ops.solve_triangular(upper, half, lower=False)
 
     def log_abs_det(self) -> Any:
