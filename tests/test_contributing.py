@@ -26,7 +26,7 @@ TESTS = {
 
 # What no paper brought up: rearranging, bookkeeping, a textbook's formula.
 NO_PAPER = {
-    *("Flatten", "Inverse", "OnColumns", "Permute", "Reshape", "Standardize", "Unconstrain"),
+    *("Flatten", "Inverse", "OnColumns", "Permute", "Repeat", "Reshape", "Standardize", "Unconstrain"),
     *("ByColumn", "Gaussian"),
 }
 SHAPES = r"\bvectors?\b|\bimages?\b|\(batch|\(h, w|\(n,"

@@ -42,6 +42,7 @@ class Repeat(Bijector):
     Raises ValueError if `n` is not a whole number from 1 up or `block` was built before; TypeError if `block` is not a
     bijector; ContractError, when it is built, if the block changes the shape of the event, has weight constraints or
     activity regularizers, or its copies differ in their weights. Use `Chain([make_block() for _ in range(n)])` then.
+    Kingma & Dhariwal, Glow (2018), repeat one step in this way.
 
     >>> from flowkit.bijectors import Chain, Conv1x1, Coupling
     >>> from flowkit.conditioners import MLP

@@ -198,8 +198,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
         self.patience = whole_number(patience, "patience", least=1)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._trained = self.model  # asked in the middle of an epoch, Keras would put all weights back on JAX
-        self._optimizer = guarded(self._trained.optimizer)
+        self._optimizer = guarded(self.model.optimizer)
         if self._optimizer is None:
             raise ValueError(
                 "StopWhenDiverged counts the steps that GuardedOptimizer skipped: expected a model "
@@ -243,7 +242,8 @@ class StopWhenDiverged(keras.callbacks.Callback):
     def _count(self, name):
         if not self._optimizer.built:
             return 0
-        return int(ops.convert_to_numpy(engine.current(self._trained, getattr(self._optimizer, name))))
+        engine.settle(self.model)
+        return int(ops.convert_to_numpy(getattr(self._optimizer, name)))
 
 
 def guarded(optimizer):

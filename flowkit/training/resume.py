@@ -12,6 +12,7 @@ from flowkit import distributed
 from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.one_line import one_line
 from flowkit.data import Batches
+from flowkit.engines import engine
 from flowkit.training import checkpoint
 from flowkit.training.atomic import remove_leftovers
 from flowkit.training.checkpoint import CheckpointError, place
@@ -205,10 +206,7 @@ class Resume(keras.callbacks.Callback):
         step = self.batches.step + batch
         stopping, due = self._asked(step)
         if stopping or due:
-            if hasattr(
-                self.model, "jax_state_sync"
-            ):  # between two steps, JAX holds the state outside of the model
-                self.model.jax_state_sync()
+            engine.settle(self.model)
             within = {name: callback.so_far() for name, callback in self._counting().items()}
             self._write(self._epoch, step, checkpoint.metrics_state(self.model), within=within)
         if stopping:

@@ -17,6 +17,7 @@ from flowkit.bijectors import (
     Inverse,
     MultiScale,
     Permute,
+    Repeat,
     Reshape,
     Scale,
     Shift,
@@ -104,7 +105,8 @@ def test_blocks_in_one_loop(inverse, perturb, monkeypatch):
 
     monkeypatch.setattr(engine, "scans", lambda: True)
     x, context = draw(64, 6), draw(64, 3, seed=1)
-    chain = Chain([Scale(0.5), *steps(4, context="required"), Permute("reverse"), Shift(1.0), Shift(2.0)])
+    repeat = Repeat(Chain(steps(1, context="required")), 4)
+    chain = Chain([Scale(0.5), repeat, Permute("reverse"), Shift(1.0), Shift(2.0)])
     chain.adapt(x, context=context)
     perturb(chain, scale=0.05)
     check_modes(chain, [chain], x[:8], context[:8], inverse=inverse)

@@ -171,10 +171,11 @@ def test_latents_have_the_published_shapes():
 def test_by_default_it_is_the_published_model():
     flow = zoo.glow(levels=3)
     scales = flow.bijector.scales
-    assert [len(scale.parts) for scale in scales] == [1 + 3 * 32] * 3
-    kinds = [type(part).__name__ for part in scales[0].parts[:4]]
+    assert [scale.parts[1].n for scale in scales] == [32] * 3
+    squeeze, steps = scales[0].parts
+    kinds = [type(part).__name__ for part in (squeeze, *steps.block.parts)]
     assert kinds == ["Squeeze", "ActNorm", "Conv1x1", "Coupling"]
-    coupling = scales[0].parts[3]
+    coupling = steps.block.parts[-1]
     assert (coupling.transform, coupling.conditioner.width) == (Affine(), 512)
     assert flow.bijector.top_prior.learn
     assert flow.dequantize.levels == 256
