@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Train one recipe on this host, with JAX:
 #   backends/jax/launch.sh RECIPE RUN [options of `flowkit train`]
-# One process takes all GPUs (GPUS=0,2: some of them); each takes an equal part of every batch and holds all weights.
-# PROCESSES=2 starts so many processes instead, each with one GPU; MAX_RESTARTS=3 starts all again, from the last
-# checkpoint, when one has ended. Several hosts: see docs/scaling.md. A RUN that is there already goes on.
+# One process uses all GPUs (GPUS=0,2 selects some); each GPU processes an equal part of every batch and holds all weights.
+# PROCESSES=2 starts two processes instead, each with one GPU; MAX_RESTARTS=3 restarts all of them from the last
+# checkpoint if one ends. Several hosts: see docs/scaling.md. An existing RUN continues.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -11,8 +11,8 @@ if [ $# -lt 2 ]; then
   exit 2
 fi
 if [ "${SLURM_STEP_NUM_TASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
-  echo "launch.sh: to be one of several processes is not supported: it starts them itself. Under srun or torchrun" \
-    "say: python -m flowkit train RECIPE --out RUN --resume" >&2
+  echo "launch.sh: running as one of several processes is not supported, because launch.sh starts them itself. Under srun" \
+    "or torchrun run: python -m flowkit train RECIPE --out RUN --resume" >&2
   exit 2
 fi
 recipe=$1
@@ -39,7 +39,7 @@ export KERAS_DISTRIBUTION_NUM_PROCESSES=$PROCESSES
 trap 'kill $(jobs -p) 2>/dev/null || true' INT TERM EXIT
 for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
   if [ "$attempt" -gt 0 ]; then echo "launch.sh: starting all $PROCESSES processes again" >&2; fi
-  # Another port each time: the one before may not be free yet.
+  # Use another port each time: the last one may not be free yet.
   export KERAS_DISTRIBUTION_JOB_ADDRESSES=127.0.0.1:$((20000 + RANDOM % 10000))
   resume=()
   if [ -e "$run/recipe.toml" ]; then resume=(--resume); fi
@@ -50,7 +50,7 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
   done
   code=0
   while [ "${#started[@]}" -gt 0 ] && [ "$code" -eq 0 ]; do
-    sleep 0.2 || true # a signal to all ends it as well, and the processes have a checkpoint to finish
+    sleep 0.2 || true # a signal to the group ends sleep too; the processes still finish their checkpoint
     for rank in "${!started[@]}"; do
       if kill -0 "${started[rank]}" 2>/dev/null; then continue; fi
       ended=0
@@ -62,7 +62,7 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
     done
   done
   if [ "$code" -ne 0 ]; then
-    # The others end by themselves. Kill those that do not, such as a stopped process.
+    # Wait for the others, then kill those that do not end, such as a stopped process.
     for _ in $(seq 100); do
       if [ -z "$(jobs -pr)" ]; then break; fi
       sleep 0.1 || true
@@ -70,7 +70,7 @@ for attempt in $(seq 0 "${MAX_RESTARTS:-0}"); do
     kill -KILL $(jobs -pr) 2>/dev/null || true
     wait || true
   fi
-  case $code in 0 | 2 | 130 | 143) break ;; esac # done, refused, or asked to end: no other attempt would differ
+  case $code in 0 | 2 | 130 | 143) break ;; esac # done, bad input, or a signal: another attempt would not differ
 done
 trap - EXIT
 exit "$code"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Train one model with JAX under SLURM, one process for each host, which takes all of its GPUs:
+# Train one model with JAX under SLURM, with one process per host that uses all of its GPUs:
 #   sbatch backends/jax/slurm.sh RECIPE RUN [options of `flowkit train`]
-# One host of 8 GPUs, unless said otherwise: four of 4 are `sbatch --nodes 4 --gpus-per-node 4 ...`.
-# All hosts see RUN, and the environment that has flowkit is active (or PYTHON=path/to/python). Two minutes before its
-# time is over the job writes a checkpoint and ends; the same command, like a requeued job, goes on from there.
+# The default is one host with 8 GPUs; for four hosts with 4 GPUs use `sbatch --nodes 4 --gpus-per-node 4 ...`.
+# All hosts must see RUN, and flowkit's environment must be active (or set PYTHON=path/to/python). Two minutes before its
+# time limit the job writes a checkpoint and ends; the same command, or a requeued job, continues from there.
 #SBATCH --job-name=flowkit
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -21,7 +21,7 @@ fi
 recipe=$1
 run=$2
 shift 2
-mkdir -p "$run"  # or --resume would take the name of a new run for another one, mistyped
+mkdir -p "$run"  # otherwise --resume may take the name of a new run for a misspelt one
 
 export KERAS_BACKEND=jax
 exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=1 \

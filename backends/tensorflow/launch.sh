@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Train a recipe with TensorFlow on one GPU:
 #   backends/tensorflow/launch.sh RECIPE RUN [options of `flowkit train`]
-# GPUS=1 takes another one than the first. A RUN that is there already goes on.
-# Several GPUs are NOT supported: it has not been tried on TensorFlow. backends/jax trains on several.
+# GPUS=1 selects the second GPU. An existing RUN continues.
+# Several GPUs are NOT supported on TensorFlow; backends/jax trains on several.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

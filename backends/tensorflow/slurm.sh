@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Train one model with TensorFlow under SLURM, in one process on one GPU:
 #   sbatch backends/tensorflow/slurm.sh RECIPE RUN [options of `flowkit train`]
-# Several are NOT supported on TensorFlow: backends/jax and backends/torch train on several.
-# The environment that has flowkit is active (or PYTHON=path/to/python). Two minutes before its time is over the job
-# writes a checkpoint and ends; the same command, like a requeued job, goes on from there.
+# Several GPUs are NOT supported on TensorFlow; backends/jax and backends/torch train on several.
+# flowkit's environment must be active (or set PYTHON=path/to/python). Two minutes before its time limit the job writes a
+# checkpoint and ends; the same command, or a requeued job, continues from there.
 #SBATCH --job-name=flowkit
 #SBATCH --nodes=1
 #SBATCH --ntasks=1
@@ -25,7 +25,7 @@ fi
 recipe=$1
 run=$2
 shift 2
-mkdir -p "$run"  # or --resume would take the name of a new run for another one, mistyped
+mkdir -p "$run"  # otherwise --resume may take the name of a new run for a misspelt one
 
 export KERAS_BACKEND=tensorflow TF_FORCE_GPU_ALLOW_GROWTH=true TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Train a recipe on this host, with PyTorch:
 #   backends/torch/launch.sh RECIPE RUN [options of `flowkit train`]
-# PROCESSES=8 trains one model on 8 GPUs, by torchrun; MAX_RESTARTS=3 starts all again, from the last checkpoint, when
-# one has ended. Without it GPUS="0 1 2" trains three models at once, each on its own GPU with its own seed (SEED,
-# SEED+1, ...; default 0), into RUN/seed-N. A run that is there already goes on. Several hosts: see docs/scaling.md.
+# PROCESSES=8 trains one model on 8 GPUs with torchrun; MAX_RESTARTS=3 restarts all processes from the last checkpoint if
+# one ends. Without PROCESSES, GPUS="0 1 2" trains three models at once, each on its own GPU with its own seed (SEED,
+# SEED+1, ...; default 0), into RUN/seed-N. An existing run continues. Several hosts: see docs/scaling.md.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -11,8 +11,8 @@ if [ $# -lt 2 ]; then
   exit 2
 fi
 if [ "${SLURM_STEP_NUM_TASKS:-${WORLD_SIZE:-1}}" -gt 1 ]; then
-  echo "launch.sh: to be one of several processes is not supported: it starts them itself. Under srun or torchrun" \
-    "say: python -m flowkit train RECIPE --out RUN --resume" >&2
+  echo "launch.sh: running as one of several processes is not supported, because launch.sh starts them itself. Under srun" \
+    "or torchrun run: python -m flowkit train RECIPE --out RUN --resume" >&2
   exit 2
 fi
 recipe=$1
@@ -45,7 +45,7 @@ if [ ${#gpus[@]} -eq 1 ]; then
   train "${gpus[0]}" "$run" "$@"
 fi
 
-# The runs share the host's cores.
+# Divide the host's cores between the runs.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(($(nproc) / ${#gpus[@]} > 0 ? $(nproc) / ${#gpus[@]} : 1))}
 mkdir -p "$run"
 processes=()

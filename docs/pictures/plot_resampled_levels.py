@@ -20,7 +20,7 @@ rows = [images] + [flowkit.latent.resample(flow, images, [k], temperature=0.8, s
 
 figure, ax = plt.subplots(figsize=(6.4, 2.9))
 ax.imshow(flowkit.training.image_grid(np.concatenate(rows), columns=7), cmap="gray")
-ax.set_yticks(14 + 30 * np.arange(3), ["image", "level 0 anew", "level 1 anew"])
+ax.set_yticks(14 + 30 * np.arange(3), ["image", "level 0 again", "level 1 again"])
 ax.set_xticks([])
 ax.tick_params(length=0)
 ax.spines[:].set_visible(False)
