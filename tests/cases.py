@@ -315,7 +315,6 @@ COMPOSED = [
         "Repeat(reversible)",
         lambda: fb.Repeat(coupling(lambda: MLP([6], context="required"))(), 2, backprop="reversible"),
         VECTOR,
-        tolerated={"compiled": {"torch": "torch.compile stops at the replay of a Repeat"}},
     ),
     Case("Inverse(Repeat)", lambda: fb.Inverse(fb.Repeat(fb.Autoregressive(MADE([6])), 2)), VECTOR),
     Case("Inverse(Chain)", lambda: fb.Inverse(fb.Chain([fb.Scale(0.5), fb.Exp()])), VECTOR),

@@ -61,16 +61,8 @@ def replay(owner, parts, x, context, inverse):
     """Run `parts` of `owner`, a Chain or Repeat, so that the backward pass runs them once more: (output, log-det)."""
     invert = owner.backprop == "reversible"
     parts = smallest(parts) if invert else parts
-    stretches = [
-        part.stretch()
-        if hasattr(part, "stretch")
-        else engines.Stretch(
-            [part], [part.variables], [[variable.value for variable in part.variables]], None
-        )
-        for part in parts
-    ]
     return engine.backprop(
-        stretches,
+        lambda: [_stretch(part) for part in parts],  # called where compilers do not look
         x,
         context,
         inverse,
@@ -78,6 +70,13 @@ def replay(owner, parts, x, context, inverse):
         tolerance=owner._drift.tolerance,
         on_drift=owner.tell_drift,
     )
+
+
+def _stretch(part):
+    if hasattr(part, "stretch"):
+        return part.stretch()
+    values = [variable.value for variable in part.variables]
+    return engines.Stretch([part], [part.variables], [values], None)
 
 
 def smallest(parts):

@@ -295,6 +295,8 @@ class Engine:
     def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
         """Run bijectors one after another, with a backward pass that runs each of them once more: (y, log_det).
 
+        `stretches()` returns the list of `Stretch`es, in the order of the forward direction.
+
         Of all activations only the output is kept, from which each part's input is found by inversion, if `invert`;
         otherwise each part's input. The backward pass calls `on_drift(error)` if the first input, found by inversion,
         has a relative error (in the Euclidean norm) above `tolerance`.

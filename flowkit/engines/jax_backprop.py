@@ -13,7 +13,7 @@ from flowkit.engines.stretch import one_by_one
 def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift, loops):
     """See `Engine.backprop`. With `loops` the copies of a stretch are compiled once for all, in both passes."""
     runs = []
-    for stretch in reversed(stretches) if inverse else stretches:
+    for stretch in stretches()[:: -1 if inverse else 1]:
         if stretch.n is not None and loops:
             runs.append(_Loop(stretch, inverse))
         else:

@@ -29,7 +29,7 @@ class NumpyEngine(Engine):
 
     def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
         total = 0.0
-        for part, variables, values in one_by_one(stretches, inverse, self.unstack):
+        for part, variables, values in one_by_one(stretches(), inverse, self.unstack):
             with keras.StatelessScope(list(zip(variables, values, strict=True))):
                 x, log_det = part.run(x, context, inverse=inverse)
             total = total + log_det

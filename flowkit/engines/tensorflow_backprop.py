@@ -10,7 +10,7 @@ from flowkit.engines.stretch import one_by_one
 
 def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
     """See `Engine.backprop`."""
-    parts, variables, values = map(list, zip(*one_by_one(stretches, inverse, tf.unstack), strict=True))
+    parts, variables, values = map(list, zip(*one_by_one(stretches(), inverse, tf.unstack), strict=True))
     values = [[tf.convert_to_tensor(value) for value in some] for some in values]
     given = [] if context is None else tf.nest.flatten(context)
 

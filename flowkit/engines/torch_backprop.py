@@ -13,7 +13,7 @@ from flowkit.engines.stretch import one_by_one
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow
 def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
     """See `Engine.backprop`."""
-    parts, variables, values = zip(*one_by_one(stretches, inverse, torch.unbind), strict=True)
+    parts, variables, values = zip(*one_by_one(stretches(), inverse, torch.unbind), strict=True)
     plan = _Plan(parts, variables, context, inverse, invert, tolerance, on_drift)
     return _Replay.apply(plan, x, *plan.context_leaves(), *(value for some in values for value in some))
 
