@@ -43,7 +43,6 @@ def check(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
-    group.main_alone()
     engines = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
     for engine in engines:
         if engine not in ENGINES:
@@ -57,6 +56,7 @@ def check(
             raise CommandError(
                 f"flowkit.testing needs {package}, which is not installed: pip install hypothesis pytest"
             )
+    group.main_alone()
     options = {
         "examples": examples,
         "event_shapes": None if event_shapes is None else _shapes(event_shapes),

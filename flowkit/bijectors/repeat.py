@@ -198,10 +198,12 @@ class Repeat(Bijector):
             return replay(self, [self], x, context, inverse)
         rows, shape = self._rows(), as_tuple(x.shape)
         if noise is None:
-            derived = self._derived(rows, shape, inverse)
             if engine.scans() and not freezes():
-                return self._scan(rows.stacks, derived, x, context, inverse)
-            own = split_copies(derived, self.n)
+                return self._scan(rows, x, context, inverse)
+            # Constants of an exported flow are those of each copy.
+            own = once(
+                (self, shape[1:], inverse), lambda: split_copies(self._derived(rows, shape, inverse), self.n)
+            )
         else:
             own = deal(noise, self._shares(shape, inverse=inverse))
         log_dets = []
@@ -236,23 +238,20 @@ class Repeat(Bijector):
 
     def _derived(self, rows, shape, inverse):
         """For each unit of the block what its parts derive from the weights of all copies at once, or None."""
-
-        def derive():
-            derived, before, units = [], shape, self._units
+        derived, before, units = [], shape, self._units
+        rows.number = None
+        with rows, apart((self, None)):
             for unit in reversed(units) if inverse else units:
                 derives = all(hasattr(part, "_derive") for part in unit)
                 derived.append(derived_of(unit, before, inverse) if derives else None)
                 for part in reversed(unit) if inverse else unit:
                     after = part.compute_inverse_shape if inverse else part.compute_output_shape
                     before = after(before)
-            return derived[::-1] if inverse else derived
+        return derived[::-1] if inverse else derived
 
-        rows.number = None
-        with rows, apart((self, None)):
-            return once((self, shape[1:], inverse), derive)
-
-    def _scan(self, stacks, derived, x, context, inverse):
+    def _scan(self, rows, x, context, inverse):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
+        derived = self._derived(rows, as_tuple(x.shape), inverse)
 
         def step(x, row):
             values, tensors = row
@@ -260,7 +259,7 @@ class Repeat(Bijector):
                 x, log_dets = run_units(self._units, _filled(derived, iter(tensors)), x, context, inverse)
             return x, sum(log_dets, 0.0)
 
-        return engine.scan(step, x, (stacks, _tensors(derived)), reverse=inverse)
+        return engine.scan(step, x, (rows.stacks, _tensors(derived)), reverse=inverse)
 
     def stretch(self) -> "engines.Stretch":
         """The parts of the block, their variables and the values of all copies, for `replay`."""

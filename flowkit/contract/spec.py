@@ -159,12 +159,13 @@ def composed(specs):
     noise = "both" if len(directions) == 2 else (directions or ["none"])[0]
     likelihood = _together(spec.likelihood for spec in specs)
     back = _together(spec.likelihood_of(inverse=True) for spec in specs)
+    varying = [spec for spec in specs if spec.log_det == "varying"]
     return {
         **{field: weakest(specs, field) for field in weakest_of},
         "round_trip": _added(specs, "round_trip"),
         "log_det_error": _added(specs, "log_det_error"),
         "solver_gradients": all(spec.solver_gradients for spec in specs),
-        "bounded": all(spec.bounded or spec.log_det != "varying" for spec in specs),
+        "bounded": bool(varying) and all(spec.bounded for spec in varying),
         "noise": noise,
         "likelihood": likelihood,
         "inverse_likelihood": None if back == _usual_way_back(noise, likelihood) else back,

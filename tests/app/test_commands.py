@@ -844,7 +844,7 @@ def test_families_are_known_before_an_engine_is():
 @pytest.mark.two_engines
 def test_backend_goes_before_the_environment():
     """In a session set to another engine, --backend decides."""
-    other = next(engine for engine in ("jax", "torch", "tensorflow") if engine != engine.name)
+    other = next(name for name in ("jax", "torch", "tensorflow") if name != engine.name)
     code = (
         "import sys; from flowkit.app.engine import use; "
         f"use({engine.name!r}); import keras; print(keras.backend.backend())"

@@ -118,5 +118,5 @@ def test_angles_as_they_are_stay_so():
     np.testing.assert_array_equal(numbers(layer(x)[0]), x)
     assert (
         repr(Unconstrain([("circular", 0, 24), "real"]))
-        == "Unconstrain([['circular', 0.0, 24.0], [-inf, inf]])"
+        == "Unconstrain([['circular', 0.0, 24.0], [None, None]])"
     )

@@ -55,7 +55,7 @@ def test_without_the_runtime_the_page_says_so(playable, app, tmp_path, monkeypat
     monkeypatch.setattr(runtime, "copy_runtime", offline)
     page = ["```{playable} glow/digits\n```"]
     playable.expand(app, "deeper/page", page)
-    assert "could not be had where this site was built" in page[0]
+    assert "could not download onnxruntime-web" in page[0]
     assert "iframe" not in page[0]
     assert capsys.readouterr().err == "deeper/page: no page of glow/digits: no network\n"
     assert not list(tmp_path.iterdir())

@@ -345,7 +345,7 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("target", "engine", "message"),
+    ("target", "backend", "message"),
     [
         ("tests/testing/things.py:Thing", None, "flowkit: 'tests/testing/things.py' has no 'Thing'"),
         (
@@ -383,8 +383,8 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
         ),
     ],
 )
-def test_the_command_says_on_standard_error_how_it_is_misused(target, engine, message, capsys):
-    assert main(["check", target, "--backends", engine or engine.name]) == USAGE
+def test_the_command_says_on_standard_error_how_it_is_misused(target, backend, message, capsys):
+    assert main(["check", target, "--backends", backend or engine.name]) == USAGE
     answer = capsys.readouterr()
     assert answer.err.startswith(message)
     assert answer.err.count("\n") == 1
