@@ -10,7 +10,15 @@ from keras import ops
 from flowkit import engines
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import derived_of, fold, run_units
-from flowkit.bijectors.replay import Backprop, Drift, refuse_backprop, refuse_unrepeatable, replay, smallest
+from flowkit.bijectors.replay import (
+    Backprop,
+    Drift,
+    changes,
+    refuse_backprop,
+    refuse_unrepeatable,
+    replay,
+    smallest,
+)
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.arguments import whole
 from flowkit.contract.errors import label
@@ -20,6 +28,8 @@ from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
+
+_OF_EACH_ENTRY = {type(None), keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2}
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -40,8 +50,9 @@ class Repeat(Bijector):
       `clipnorm` do: use `global_clipnorm`.
 
     Raises ValueError if `n` is not a whole number from 1 up or `block` was built before; TypeError if `block` is not a
-    bijector; ContractError, when it is built, if the block changes the shape of the event, has weight constraints or
-    activity regularizers, or its copies differ in their weights. Use `Chain([make_block() for _ in range(n)])` then.
+    bijector; ContractError, when it is built, if the block changes the shape of the event, has weight constraints,
+    activity regularizers or regularizers other than L1 and L2, or if its copies differ in the shapes of their weights.
+    Use `Chain([make_block() for _ in range(n)])` then.
     Kingma & Dhariwal, Glow (2018), repeat one step in this way.
 
     >>> from flowkit.bijectors import Chain, Conv1x1, Coupling
@@ -51,6 +62,8 @@ class Repeat(Bijector):
     >>> tuple(z.shape), tuple(log_det.shape), tuple(layer.weights[0].shape)
     ((4, 6), (4,), (8, 6, 6))
     """
+
+    composite = True
 
     def __init__(
         self,
@@ -97,13 +110,17 @@ class Repeat(Bijector):
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         self.block._check_shape(x_shape)
         copies = [self.block, *(self._copy(i) for i in range(1, self.n))]
+        # A layer that is frozen now may be trained later: its variables are made as those of any other.
+        trained = [(layer, layer.trainable) for layer in layers_inside(self.block)]
+        self.block.trainable = True
         for copy in copies:
             copy.build_for(x_shape, context_shape)
         self._refuse_unstackable(x_shape, copies)
         self._held.shapes = x_shape, context_shape
-        for like, *others in zip(*(copy.variables for copy in copies), strict=True):
-            rows = [ops.convert_to_numpy(variable) for variable in (like, *others)]
-            self._held.columns.append(self._column(like, np.stack(rows)))
+        for alike in zip(*(copy.variables for copy in copies), strict=True):
+            self._held.columns.append(self._column(alike))
+        for layer, trainable in trained:
+            layer.trainable = trainable
         if self.backprop != "stored":
             refuse_unrepeatable(self)
 
@@ -131,6 +148,11 @@ class Repeat(Bijector):
             received = "one with a weight constraint, which would see the weights of all copies"
         if any(getattr(layer, "activity_regularizer", None) for layer in layers_inside(self.block)):
             received = "one with an activity regularizer"
+        kinds = {type(variable.regularizer) for variable in self.block.variables} - _OF_EACH_ENTRY
+        if kinds:
+            received = (
+                f"one with the regularizer {kinds.pop().__name__}, which would see the weights of all copies"
+            )
         if received is not None:
             raise ContractError(
                 "repeat",
@@ -140,11 +162,12 @@ class Repeat(Bijector):
                 hint="Use Chain([make_block() for _ in range(n)]).",
             )
 
-    def _column(self, like, rows):
-        """The variable of shape (n, *shape) for all copies of the weight `like`, made of the array `rows`."""
+    def _column(self, alike):
+        """The variable of shape (n, *shape) for a weight of all copies, `alike`, made of their values."""
+        like = alike[0]
         return self.add_weight(
-            shape=rows.shape,
-            initializer=lambda shape, dtype: ops.convert_to_tensor(rows, dtype=dtype),
+            shape=(self.n, *like.shape),
+            initializer=lambda shape, dtype: ops.stack([ops.cast(engine.tensor(v), dtype) for v in alike]),
             name="_".join(like.path.split("/")[-2:]),
             dtype=like.dtype,
             trainable=like.trainable,
@@ -198,7 +221,7 @@ class Repeat(Bijector):
             return replay(self, [self], x, context, inverse)
         rows, shape = self._rows(), as_tuple(x.shape)
         if noise is None:
-            if engine.scans() and not freezes():
+            if engine.scans() and not freezes() and not any(map(changes, layers_inside(self.block))):
                 return self._scan(rows, x, context, inverse)
             # Constants of an exported flow are those of each copy.
             own = once(
@@ -215,6 +238,8 @@ class Repeat(Bijector):
                 more = [log_det]
             log_dets += more
         self._keep(rows)
+        for loss in rows.losses:
+            self.add_loss(loss)
         return x, engine.add_up(log_dets)
 
     @property
@@ -320,7 +345,7 @@ class Rows(keras.StatelessScope):
     """A scope in which a block's variables have the values of the copy `number`; None: the values that were passed."""
 
     def __init__(self, variables, stacks):
-        super().__init__(initialize_variables=False)
+        super().__init__(collect_losses=True, initialize_variables=False)
         self.places = {id(variable): place for place, variable in enumerate(variables)}
         self.stacks, self.unstacked = stacks, {}
         self.number, self.assigned = None, set()

@@ -38,21 +38,26 @@ def refuse_backprop(chain):
         )
 
 
+def changes(layer):
+    """Return why a layer gives another output if it runs again, or changes weights; None if it does neither."""
+    if any(v.name.endswith("seed_generator_state") for v in layer.variables):
+        return "draws random numbers"
+    if getattr(layer, "activity_regularizer", None) is not None:
+        return "adds to the loss"
+    moving = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
+    return "moves its statistics in training" if isinstance(layer, moving) else None
+
+
 def refuse_unrepeatable(chain):
     """Raise ContractError for a built part that does not give the same output, or changes weights, if run again."""
-    moving = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
     for layer in layers_inside(chain):
-        reasons = {
-            "draws random numbers": any(v.name.endswith("seed_generator_state") for v in layer.variables),
-            "adds to the loss": getattr(layer, "activity_regularizer", None) is not None,
-            "moves its statistics in training": isinstance(layer, moving),
-        }
-        if any(reasons.values()):
+        reason = changes(layer)
+        if reason is not None:
             raise ContractError(
                 "backprop",
                 chain,
                 expected=f"parts that give the same each time they run, for backprop={chain.backprop!r}",
-                received=f"{label(layer)}, which {next(reason for reason, holds in reasons.items() if holds)}",
+                received=f"{label(layer)}, which {reason}",
                 hint="Leave it out, or use backprop='stored'.",
             )
 
@@ -83,7 +88,7 @@ def smallest(parts):
     """The parts, and in place of a composite its parts: the smaller a part, the less is held at a time."""
     flat = []
     for part in parts:
-        flat += smallest(part.parts) if part.composite else [part]
+        flat += smallest(part.parts) if part.composite and hasattr(part, "parts") else [part]
     return flat
 
 

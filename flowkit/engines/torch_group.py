@@ -181,15 +181,18 @@ def drawing_apart(states):
         return
     shifts = []
     for state in states:
-        seed = int(state.value[0])
-        own = int(np.random.SeedSequence([seed % 2**32, rank]).generate_state(1)[0] % 2**30)
-        shifts.append(own - seed)
-        state.value[0] += own - seed
+        seeds = state.value.reshape(-1, 2)[:, 0]  # a Repeat has a row for each copy
+        own = [
+            int(np.random.SeedSequence([seed % 2**32, rank]).generate_state(1)[0] % 2**30)
+            for seed in seeds.tolist()
+        ]
+        shifts.append(torch.tensor(own, dtype=seeds.dtype, device=seeds.device) - seeds)
+        seeds += shifts[-1]
     try:
         yield
     finally:
         for state, shift in zip(states, shifts, strict=True):
-            state.value[0] -= shift
+            state.value.reshape(-1, 2)[:, 0] -= shift
 
 
 def trains_apart():

@@ -132,6 +132,8 @@ class Trained(keras.Model):
         refuse_class_weight("fit", class_weight)
         check_training(self)
         if isinstance(x, dict):
+            if context is not None:
+                raise ValueError("fit: got a context in x and as context=, expected one. Leave context= out.")
             x, context = prepare.unpack(x)
         prepare.refuse_unread(self, context)
         with prepare.learned_columns(self, x, y if context is None else context) as x:

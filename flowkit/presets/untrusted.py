@@ -45,16 +45,16 @@ def check_file(path: Path) -> None:
 def refuse_config(content: bytes, path: Path) -> None:
     """Raise PresetError for the content of a config.json, from `path`, that is none, too large, or brings code."""
     try:
-        waiting = [json.loads(content)]
+        waiting = [(json.loads(content), 1)]
     except (ValueError, RecursionError) as error:
         raise PresetError(
             f"{path}: expected JSON, received something else ({type(error).__name__})."
         ) from None
-    if not isinstance(waiting[0], dict):
-        raise PresetError(f"{path}: expected the config of a flow, got a {type(waiting[0]).__name__}.")
+    if not isinstance(waiting[0][0], dict):
+        raise PresetError(f"{path}: expected the config of a flow, got a {type(waiting[0][0]).__name__}.")
     parts = 0
     while waiting:
-        item = waiting.pop()
+        item, times = waiting.pop()
         if isinstance(item, dict):
             # "layers.Lambda" of the module "keras" is one too.
             kind = str(item.get("class_name")).rpartition(".")[2]
@@ -68,15 +68,17 @@ def refuse_config(content: bytes, path: Path) -> None:
                 raise PresetError(
                     f"{path} names a class of {package!r}, which is not imported: import it first."
                 )
-            parts += "class_name" in item
+            n = item.get("n") if "block" in item else 1  # a Repeat makes n copies of its block
+            times *= n if isinstance(n, int) and n > 1 else 1
+            parts += times * ("class_name" in item)
             if parts > _MOST_PARTS:
                 raise PresetError(
                     f"{path}: expected a config of at most {_MOST_PARTS} parts, received more: it is damaged, or made "
                     "to take hours."
                 )
-            waiting.extend(item.values())
+            waiting.extend((value, times) for value in item.values())
         elif isinstance(item, list):
-            waiting.extend(item)
+            waiting.extend((value, times) for value in item)
         elif isinstance(item, str) and len(item) > _LONGEST:
             raise PresetError(
                 f"{path}: expected texts of at most {_LONGEST} characters, got one of {len(item)}."

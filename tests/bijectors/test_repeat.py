@@ -172,6 +172,51 @@ def test_freezing_a_layer_of_the_block_freezes_it_in_all_copies():
     assert len(layer.trainable_weights) == 1
 
 
+def test_a_frozen_layer_is_saved_and_loaded(tmp_path, perturb):
+    flow = Flow(Repeat(Chain([Scale(), Shift()]), 3))
+    flow.build((None, 2))
+    perturb(flow)
+    flow.bijector.block.parts[0].trainable = False
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(loaded.log_prob(data((2,))), flow.log_prob(data((2,))))
+    assert len(loaded.trainable_variables) == len(flow.trainable_variables) == 1
+
+
+@pytest.mark.skipif(not engine.supports_training, reason="no training on this engine")
+def test_it_is_built_inside_another_model():
+    class Outer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.flow = Flow(Repeat(Coupling(MLP([4])), 2))
+
+        def call(self, x):
+            return -self.flow(x)
+
+    model = Outer()
+    model.compile("sgd", loss=lambda target, loss: loss)
+    history = model.fit(data((4,), rows=8), np.zeros(8), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+class Penalised(Shift):
+    """Adds 1 to the loss of training."""
+
+    def run(self, *args, **options):
+        self.add_loss(ops.ones(()))
+        return super().run(*args, **options)
+
+
+@pytest.mark.one_engine
+def test_what_a_copy_adds_to_the_loss_counts():
+    losses = []
+    for bijector in (Repeat(Penalised(0.0), 3), Chain([Penalised(0.0) for _ in range(3)])):
+        flow = Flow(bijector)
+        flow.compile("sgd")
+        losses.append(flow.fit(data((2,), rows=8), epochs=1, verbose=0).history["loss"][0])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
 class Counting(Bijector):
     """z = x + 2 shift; counts how often it derives."""
 
