@@ -56,6 +56,8 @@ def locked(method: Method) -> Method:
 class Trained(keras.Model):
     """The base of `flowkit.Flow`: Keras's methods that train, score by its loops, and take one batch."""
 
+    jit_compile: Any  # Keras's
+
     objective: Objective
     bijector: FlowLayer
     dequantize: Any
@@ -153,8 +155,8 @@ class Trained(keras.Model):
                 check_division(data.count - int(data.count * split), size)
                 first = first[0][:size], prepare.rows(first[1], size)
             if validation_data is not None:
-                size = kwargs.get("validation_batch_size") or batch_size
-                validation_data = prepare.to_validate(self, validation_data, size)
+                validation_size = kwargs.get("validation_batch_size") or batch_size
+                validation_data = prepare.to_validate(self, validation_data, validation_size)
             told = {**kwargs, "validation_data": validation_data}
             check_same(data.x, first[0], batch_size, epochs, told)
             if not self.built or not is_adapted(self):
