@@ -29,8 +29,8 @@ def contenders(monkeypatch):
         for weight in flow.trainable_variables:  # networks end in zeros
             weight.assign(array(weight) + 0.02 * rng.normal(size=weight.shape))
         if kind == "images":
-            kept = {name: [array(v) for v in flow.variables if v.name == name] for name in ("P", "sign")}
-            model = twin.Glow(work, list(zip(*(stacked(kept[name]) for name in kept), strict=True)))
+            kept = [[array(v) for v in flow.variables if v.name.endswith(name)] for name in ("_P", "_sign")]
+            model = twin.Glow(work, list(zip(*kept, strict=True)))
         else:
             model = twin.Couplings(work)
         order = glow_weights if kind == "images" else couplings_weights
@@ -41,12 +41,6 @@ def contenders(monkeypatch):
 
 def values(flow):
     return [array(weight) for weight in flow.trainable_variables]
-
-
-def stacked(arrays):
-    """Those of each level's steps."""
-    steps = IMAGES["steps"]
-    return [np.stack(arrays[i : i + steps]) for i in range(0, len(arrays), steps)]
 
 
 def as_jax(tree):
@@ -60,11 +54,10 @@ def couplings_weights(given):
 
 
 def glow_weights(given):
-    """Fourteen for each step, then three for each prior."""
+    """Fourteen for all steps of a level, then three for each prior."""
     given, levels = iter(given), []
     for _ in range(IMAGES["levels"]):
-        steps = [[next(given) for _ in range(14)] for _ in range(IMAGES["steps"])]
-        all_alike = [np.stack(alike) for alike in zip(*steps, strict=True)]
+        all_alike = [next(given) for _ in range(14)]
         named = dict(zip(("shift", "logs", "lower", "upper", "log_s"), all_alike[:5], strict=True))
         levels.append({**named, "net": tuple(tuple(all_alike[i : i + 3]) for i in (5, 8, 11))})
     priors = [tuple(next(given) for _ in range(3)) for _ in range(IMAGES["levels"])]

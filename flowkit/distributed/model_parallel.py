@@ -8,7 +8,8 @@ from flowkit.engines import engine
 
 # The axis of a `ConvNet`'s kernels, (height, width, in, out), that is split. The second layer reads its input split as
 # the first one leaves it, and the devices add up their parts of its output: nothing is exchanged between the two.
-_AXES = {"l_1/W": 3, "l_2/W": 2, "l_last/W": 3}
+# The kernels of a `Repeat` have a leading axis.
+_AXES = {"_l_1_W": -1, "_l_2_W": -2, "_l_last_W": -1}
 
 
 def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution.ModelParallel":
@@ -52,14 +53,15 @@ class _Split(keras.distribution.ModelParallel):
         layout = getattr(variable, "_layout", None)
         if layout is not None:  # set by the user, as in Keras
             return layout
-        name = "/".join(variable.path.split("/")[-2:])
+        path = "/" + variable.path
+        name = next((name for name in _AXES if path.replace("/", "_").endswith(name)), None)
         axes: list[str | None] = [None] * len(variable.shape)
         parts, along = self.device_mesh.shape[-1], self.device_mesh.axis_names[-1]
-        if name in _AXES:
+        if name is not None:
             channels = variable.shape[_AXES[name]]
             if channels % parts == 0:
                 axes[_AXES[name]] = along
-            elif name != "l_last/W":
+            elif name != "_l_last_W":
                 raise ValueError(
                     f"model_parallel expects a width that {parts} devices can share, received {channels}. The next is "
                     f"{-(-channels // parts) * parts}."

@@ -45,8 +45,8 @@ def test_the_weights_are_those_of_one_device(trained, name):
 @pytest.mark.parametrize("name", SPLIT)
 def test_kernels_are_split_after_training_and_so_is_what_the_optimizer_keeps_of_them(trained, name):
     paths = np.load(trained / f"{name}.npz")["split"].tolist()
-    # 2 couplings of 3 kernels; moment, norm and average of each.
-    assert len(paths) == 2 * 3 * (1 + 3)
+    # The 3 kernels of a Repeat; moment, norm and average of each.
+    assert len(paths) == 3 * (1 + 3)
     assert all(part in " ".join(paths) for part in ("l_1", "l_2", "l_last"))
 
 
