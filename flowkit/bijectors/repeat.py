@@ -229,10 +229,10 @@ class Repeat(Bijector):
             )
         else:
             own = deal(noise, self._shares(shape, inverse=inverse))
-        log_dets = []
+        log_dets, units = [], self._units
         for i in self._in_turn(rows, inverse):
             if noise is None:
-                x, more = run_units(self._units, own[i], x, context, inverse)
+                x, more = run_units(units, own[i], x, context, inverse)
             else:
                 x, log_det = self.block.run(x, context, inverse=inverse, noise=own[i])
                 more = [log_det]
@@ -262,7 +262,7 @@ class Repeat(Bijector):
             self._held.columns[place].assign(ops.stack(rows.unstacked[place]))
 
     def _derived(self, rows, shape, inverse):
-        """For each unit of the block what its parts derive from the weights of all copies at once, or None."""
+        """Return for each unit of the block what its parts derive from the weights of all copies at once, or None."""
         derived, before, units = [], shape, self._units
         rows.number = None
         with rows, apart((self, None)):
@@ -335,7 +335,7 @@ class Repeat(Bijector):
 
 
 class _Held:
-    """What Keras must not track: the block, whose own weights are not used, and the variables a second time."""
+    """Hold what Keras must not track: the block, whose own weights are not used, and the variables a second time."""
 
     def __init__(self, block):
         self.block, self.columns, self.shapes = block, [], None
@@ -399,6 +399,6 @@ def _filled(nest, tensors):
 
 
 def split_copies(derived, n):
-    """What is derived for all copies, as a list of what is derived for each."""
+    """Split what is derived for all copies into a list with the part of each copy."""
     unstacked = [engine.unstack(tensor) for tensor in _tensors(derived)]
     return [_filled(derived, iter([rows[i] for rows in unstacked])) for i in range(n)]
