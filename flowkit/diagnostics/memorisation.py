@@ -7,6 +7,7 @@ from scipy import stats
 
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank
+from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 
@@ -47,7 +48,7 @@ def memorisation(
     """
     samples = whole_number(samples, "samples", least=1)
     x, context = flow._check(x, context)
-    train = np.asarray(flow._as_array(train))
+    train = np.asarray(prepare.as_array(flow, train))
     if train.shape[1:] != x.shape[1:] or not len(train):
         raise ValueError(
             f"memorisation: expected rows to train on like those of x, {x.shape[1:]}, received shape {train.shape}."

@@ -11,6 +11,7 @@ from keras import ops
 from flowkit.bijectors.levels import find_levels
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
+from flowkit.flow import scoring
 from flowkit.flow.noise import refuse_varying
 
 __all__ = ["level_bits"]
@@ -56,7 +57,8 @@ def level_bits_in_a_group(flow: Any, x: Any, context: Any = None) -> np.ndarray:
     """Return `level_bits` of rows that all processes have: each scores its part."""
     check_scored_by_level(flow, "level_bits")
     with flow.lock:
-        nats = flow._shared(
+        nats = scoring.shared(
+            flow,
             lambda x, context, first: _scored(flow, x, context, None, 0, first),
             x,
             context,
@@ -66,7 +68,7 @@ def level_bits_in_a_group(flow: Any, x: Any, context: Any = None) -> np.ndarray:
 
 def _scored(flow, x, context, batch_size, seed, first=0):
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
-    return flow._scored(score, x, context, batch_size, seed, first=first)
+    return scoring.scored(flow, score, x, context, batch_size, seed, first=first)
 
 
 def _in_bits(flow, nats):

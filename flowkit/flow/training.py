@@ -299,12 +299,6 @@ class Trained(keras.Model):
     def _check(self, x, context):
         return prepare.checked(self, x, context)
 
-    def _scored(self, *args, **kwargs):
-        return scoring.scored(self, *args, **kwargs)
-
-    def _shared(self, score, x, context):
-        return scoring.shared(self, score, x, context)
-
     @locked
     def _score_in_a_group(self, x, context=None, samples=1):
         return scoring.score_in_a_group(self, x, context, samples)
@@ -314,9 +308,6 @@ class Trained(keras.Model):
 
     def _drawn_with_score(self, rows, seen):
         return sampling.drawn_with_score(self, rows, seen)
-
-    def _as_array(self, x):
-        return prepare.as_array(self, x)
 
     def _prepare(self, x, context, batch_size=None):
         """Return checked data, and what the parts receive of their context, for a flow that is built and adapted."""
