@@ -14,6 +14,7 @@ from keras import ops, tree
 
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract.arguments import whole_number
+from flowkit.flow import prepare, sampling
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
 
@@ -171,7 +172,7 @@ def resample(
         raise ValueError(f"levels: expected whole numbers in 0..{len(sizes) - 1}, received {levels}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
-    fresh = flow._latents(len(z), flow._ready(context, batch_size), temperature, seed)[:]
+    fresh = sampling.latents(flow, len(z), prepare.seen_context(flow, context, batch_size), temperature, seed)
     z = np.where(np.repeat(drawn, sizes), fresh, z)
     return _decode(flow, z[None], context, batch_size, single, check)[0]
 

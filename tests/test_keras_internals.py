@@ -233,22 +233,6 @@ def test_fit_says_when_it_evaluates_its_validation_data():
     assert said == [True, None]
 
 
-@pytest.mark.skipif(engine.name != "torch", reason="the other engines compile in another way")
-def test_whether_to_compile_whole_steps_is_decided_when_their_functions_are_made():
-    asked = []
-
-    class Listening(Flow):
-        def _is_one_part(self):
-            asked.append(self.jit_compile)
-            return False
-
-    flow = Listening(Scale())
-    flow.compile("sgd", jit_compile=True)
-    for make in (flow.make_train_function, flow.make_test_function, flow.make_predict_function):
-        make()
-    assert asked == [True] * 3
-
-
 @pytest.mark.skipif(not engine.supports_training, reason="nothing is trained on this engine")
 def test_the_guard_knows_the_weights_that_it_was_built_for():
     weight = keras.Variable([1.0, 2.0])

@@ -11,6 +11,7 @@ from flowkit import data, distributed, training, zoo
 from flowkit.app import interrupt
 from flowkit.app.failure import CommandError, RecipeError, say, words
 from flowkit.distributed import ProcessLost
+from flowkit.flow import scoring
 from flowkit.flow.context import context_kind
 
 _MOST_PIXELS = 2**26  # of a picture: a larger one takes gigabytes while it is put together
@@ -224,7 +225,7 @@ class Images:
 
     def mean_score(self, flow, dataset, samples=1):
         """Return the mean bits per dimension, and its standard error; each process scores its part."""
-        loss, bits = flow._score_in_a_group(*self.given(flow, dataset), samples=samples)
+        loss, bits = scoring.score_in_a_group(flow, *self.given(flow, dataset), samples=samples)
         if loss == "nll":  # in nats for each image
             bits = bits / (math.prod(flow.event_shape) * math.log(2))
         return mean_and_error(bits)

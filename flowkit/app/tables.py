@@ -12,6 +12,7 @@ import numpy as np
 from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError, say
 from flowkit.app.images import mean_and_error
+from flowkit.flow import prepare, scoring
 from flowkit.flow.context import context_kind
 from flowkit.training.atomic import atomic_path
 
@@ -102,7 +103,7 @@ class Tables:
                 if table is train:
                     flow.adapt(distributed.mine(table.values))
                 elif table is not None:
-                    flow._check(table.values, None)
+                    prepare.checked(flow, table.values, None)
             except ValueError as error:
                 raise RecipeError(f"{table.name}: {error}") from error
 
@@ -171,7 +172,7 @@ class Tables:
 
     def mean_score(self, flow, table, samples=1):
         """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
-        return mean_and_error(-flow._score_in_a_group(*self.given(flow, table))[1])
+        return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table))[1])
 
 
 def by_place(domains, names):

@@ -40,17 +40,13 @@ def refuse_shared(layer):
             waiting.append(inner)
 
 
-def built_late(layer):
-    """The names of layers inside `layer` that are not built although it is: a file's weights find no place in them."""
-    return frozenset(
+def refuse_late(layer):
+    """Raise ValueError if layers inside a built `layer` are not built: a file's weights would find no place in them."""
+    late = [
         inner.name
         for inner in keras_layers(layer, include_self=False)
         if not inner.built and type(inner).build is not keras.Layer.build
-    )
-
-
-def refuse_late(layer, late):
-    """Raise ValueError for the `late`, layers inside `layer` which get their weights after it is built."""
+    ]
     if late:
         raise ValueError(
             f"{type(layer).__name__}.build expected to make all weights, received none for {', '.join(sorted(late))}: "

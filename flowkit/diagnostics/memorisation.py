@@ -47,7 +47,7 @@ def memorisation(
     True
     """
     samples = whole_number(samples, "samples", least=1)
-    x, context = flow._check(x, context)
+    x, context = prepare.checked(flow, x, context)
     train = np.asarray(prepare.as_array(flow, train))
     if train.shape[1:] != x.shape[1:] or not len(train):
         raise ValueError(

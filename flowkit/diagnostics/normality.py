@@ -8,7 +8,7 @@ from scipy import stats
 
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank, holm
 from flowkit.distributions import Normal
-from flowkit.flow import scoring
+from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.flow import Flow
 
 _LINES = 40  # of a QQ plot
@@ -78,7 +78,7 @@ def latents(
     """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
     forward = MethodType(_forward, flow)  # equal each time, so that it is compiled once
     with flow.lock:
-        z = scoring.scored(flow, forward, *flow._prepare(x, context, batch_size), batch_size, seed)
+        z = scoring.scored(flow, forward, *prepare.seen(flow, x, context, batch_size), batch_size, seed)
     return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
@@ -91,7 +91,7 @@ def _is_standard(base):
 
 
 def _draws(flow, count, context, batch_size, seed):
-    z = flow._latents(count, flow._ready(context, batch_size), 1.0, seed)[:]
+    z = sampling.latents(flow, count, prepare.seen_context(flow, context, batch_size), 1.0, seed)
     return np.asarray(z, "float64").reshape(count, -1)
 
 

@@ -15,6 +15,7 @@ from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import outliers
 from flowkit.diagnostics.round_trip import round_trip
 from flowkit.evaluation.levels import check_scored_by_level
+from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 from flowkit.training.atomic import atomic_path
@@ -141,7 +142,7 @@ def report(
     ['calibration', 'levels', 'outliers']
     """
     reads = context_kind(flow) != "none" and context is not None
-    flow._check(x, context)  # before any work
+    prepare.checked(flow, x, context)  # before any work
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     runs = {
         "normality": lambda: normality(flow, x, context, **how),

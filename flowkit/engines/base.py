@@ -18,6 +18,7 @@ class Engine:
 
     name: str  # Keras's name of it
     supports_training = True
+    compiles_parts = False  # `jit_compile=True` compiles each kind of part of a chain, and no whole step
     Rows = Rows
 
     # The engine itself
@@ -49,7 +50,7 @@ class Engine:
 
     @contextlib.contextmanager
     def float64(self):
-        """A scope in which new layers and tensors are float64, whatever the session's default."""
+        """Enter a scope in which new layers and tensors are float64, whatever the session's default."""
         before = keras.config.floatx(), keras.config.dtype_policy()
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
@@ -233,7 +234,7 @@ class Engine:
         raise NotImplementedError
 
     def compiling_parts(self, when):
-        """A scope in which `run_part` compiles, if `when` holds and the engine does not compile whole steps."""
+        """Enter a scope in which `run_part` compiles, if `when` is true and the engine compiles parts."""
         return contextlib.nullcontext()
 
     def run_part(self, part, x, context, inverse, derived=None):
@@ -244,7 +245,7 @@ class Engine:
         return part.run(x, context, inverse=inverse, **({} if derived is None else {"derived": derived}))
 
     def scans(self):
-        """Return whether `scan` compiles one copy for all of them."""
+        """Return True if `scan` compiles one copy for all of them."""
         return False
 
     def scan(self, step, x, stacked, reverse):
@@ -254,12 +255,12 @@ class Engine:
     # Gradients
 
     def no_grad(self):
-        """A scope in which no gradient is recorded."""
+        """Enter a scope in which no gradient is recorded."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def answering(self):
-        """A scope whose results need no gradients."""
+        """Enter a scope whose results need no gradients."""
         token = _ANSWERING.set(True)
         try:
             yield
@@ -267,7 +268,7 @@ class Engine:
             _ANSWERING.reset(token)
 
     def records_gradients(self):
-        """Return whether gradients of what is computed now may be taken."""
+        """Return True if gradients of what is computed now may be taken."""
         return not _ANSWERING.get()
 
     def gradients(self, function, tensors):
@@ -306,7 +307,7 @@ class Engine:
     # Answers without gradients
 
     def compiles_answers(self):
-        """Return whether the function of `compile_inference` is compiled for each shape."""
+        """Return True if the function of `compile_inference` is compiled for each shape."""
         return False
 
     def as_input(self, array):
@@ -331,12 +332,11 @@ class Engine:
 
     # Training
 
-    def train_step(self, model, own, *data):
-        """Take `own(*data)`, Keras's training step of `model`; average gradients over processes if Keras does not."""
-        return own(*data)
+    def average_gradients(self, optimizer):
+        """Let `optimizer` average gradients over the processes of a group, if each process has its own gradients."""
 
     def holds_weights(self, model):
-        """Return whether the engine, between two steps, holds the weights of `model` outside of it."""
+        """Return True if the engine, between two steps, holds the weights of `model` outside of it."""
         return False
 
     def settle(self, model):
@@ -384,7 +384,7 @@ class Engine:
         """Set `variables`, sums that each process has of its own, to 0 in all but process 0, which has those of all."""
 
     def drawing_apart(self, states):
-        """A scope in which processes draw different numbers from seeds that are equal in all; `states` are theirs.
+        """Enter a scope in which processes draw different numbers from equal seeds, whose `states` are given.
 
         Process 0 draws what the seeds say. Nothing changes if one program draws for all.
         """
@@ -398,11 +398,11 @@ class Engine:
         return draw(keras.random.SeedGenerator(seed, name="latents"))
 
     def trains_apart(self):
-        """Return whether processes have joined, but Keras would train a model in each of them."""
+        """Return True if processes have joined, but Keras would train a model in each of them."""
         return False
 
     def is_lost(self, error):
-        """Return whether `error` says that another process does not answer any more."""
+        """Return True if `error` says that another process does not answer any more."""
         return False
 
     # Files that need no flowkit

@@ -8,25 +8,16 @@ import keras
 from keras import ops
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-from flowkit.engines import jax_backprop, jax_group
-from flowkit.engines.base import Engine
+from flowkit.engines import jax_backprop
+from flowkit.engines.jax_group import JaxGroup
 
 _HARMLESS = ("broadcast_in_dim", "iota", "reshape", "squeeze", "copy", "stop_gradient", "transpose")
 
 
-class JaxEngine(Engine):
+class JaxEngine(JaxGroup):
     """JAX."""
 
     name = "jax"
-    join = staticmethod(jax_group.join)
-    leave = staticmethod(jax_group.leave)
-    processes = staticmethod(jax_group.processes)
-    process_rank = staticmethod(jax_group.process_rank)
-    exchange = staticmethod(jax_group.exchange)
-    draw_alone = staticmethod(jax_group.draw_alone)
-    use_devices = staticmethod(jax_group.use_devices)
-    trains_apart = staticmethod(jax_group.trains_apart)
-    is_lost = staticmethod(jax_group.is_lost)
 
     # The engine itself
 

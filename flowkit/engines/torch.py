@@ -9,13 +9,13 @@ import types
 
 import keras
 import torch
-from keras import ops, tree
+from keras import ops
 from torch._C._functorch import maybe_current_level
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
-from flowkit.engines import torch_backprop, torch_export, torch_group, torch_precision
-from flowkit.engines.base import Engine
+from flowkit.engines import torch_backprop, torch_export, torch_precision
+from flowkit.engines.torch_group import TorchGroup
 
 _COMPILES_PARTS = contextvars.ContextVar("compiles_parts", default=False)
 _LIBRARIES = tuple(os.path.dirname(module.__file__) + os.sep for module in (keras, torch))
@@ -68,27 +68,17 @@ class Rows:
         return x
 
 
-class TorchEngine(Engine):
+class TorchEngine(TorchGroup):
     """PyTorch."""
 
     name = "torch"
+    compiles_parts = True
     Rows = Rows
     backprop = staticmethod(torch_backprop.backprop)
     lowest_float = staticmethod(torch_precision.lowest_float)
     ways_to_write = staticmethod(torch_export.ways_to_write)
     write_graph = staticmethod(torch_export.write_graph)
     read_graph = staticmethod(torch_export.read_graph)
-    join = staticmethod(torch_group.join)
-    leave = staticmethod(torch_group.leave)
-    processes = staticmethod(torch_group.processes)
-    process_rank = staticmethod(torch_group.process_rank)
-    exchange = staticmethod(torch_group.exchange)
-    copy_from_main = staticmethod(torch_group.copy_from_main)
-    summed = staticmethod(torch_group.summed)
-    left_to_main = staticmethod(torch_group.left_to_main)
-    drawing_apart = staticmethod(torch_group.drawing_apart)
-    trains_apart = staticmethod(torch_group.trains_apart)
-    is_lost = staticmethod(torch_group.is_lost)
 
     # The engine itself
 
@@ -253,7 +243,7 @@ class TorchEngine(Engine):
         return torch.func.vmap(function)(x)
 
     def compiling_parts(self, when):
-        if not when or torch.compiler.is_compiling():  # a whole step, where there are no parts
+        if not when or torch.compiler.is_compiling():
             return contextlib.nullcontext()
         return _compiling_parts()
 
@@ -332,29 +322,6 @@ class TorchEngine(Engine):
             return answer
 
         return run
-
-    # Training
-
-    def train_step(self, model, own, *data):
-        count = self.processes()
-        if count == 1 or getattr(model, "ddp_model", None) is not None:  # from Keras 3.16 on
-            return own(*data)
-        # As in Keras's guide to training steps of one's own on PyTorch.
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*data)
-        y_pred = model(x, training=True)
-        model.zero_grad()
-        loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        rows = next(part for part in tree.flatten(x) if part is not None).shape[0]
-        mean_loss = next(metric for metric in model.metrics if metric.name == "loss")
-        mean_loss.update_state(loss, sample_weight=rows)
-        weights = model.trainable_weights
-        if weights:
-            model.optimizer.scale_loss(loss).backward()
-            # Before anything reads them: a NaN in one process is a NaN in all, and all skip the step.
-            grads = self.summed([weight.value.grad for weight in weights])
-            with torch.no_grad():
-                model.optimizer.apply([None if grad is None else grad / count for grad in grads], weights)
-        return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 # Convolutions with channels first, as views. Where there are convolutions the compiler takes all tensors of four axes

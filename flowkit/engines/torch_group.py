@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import os
 import re
 import sys
@@ -12,6 +13,8 @@ import uuid
 import numpy as np
 import torch
 
+from flowkit.engines.base import Engine
+
 _PAUSE = 2.0  # seconds between two heartbeats
 _SILENCE = 40.0  # seconds without one after which a process counts as lost
 _GRACE = 5.0  # seconds in which the main thread may notice by itself that another process has ended
@@ -19,29 +22,106 @@ _leaving = threading.Event()
 _heart = None  # the thread that exchanges heartbeats
 
 
-def join(address, count, rank, local_rank, seconds):
-    """Join the group of `count` processes at `address` ("host:port"), and wait `seconds` for the others.
+class TorchGroup(Engine):
+    """What `Engine` says of groups, by `torch.distributed`: one process for each device."""
 
-    `address` None lets torchrun's agent connect them. `local_rank` is the number among the processes of this host;
-    None if this process has all devices of the host.
-    """
-    global _heart
-    timeout = datetime.timedelta(seconds=seconds)
-    place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
-    store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
-    store.set_timeout(timeout)
-    if address is None:
-        store = _of_this_start(store, rank, count, seconds)
-    kinds = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
-        kinds = "cpu:gloo,cuda:nccl"
-    torch.distributed.init_process_group(kinds, store=store, rank=rank, world_size=count, timeout=timeout)
-    silence = datetime.timedelta(seconds=_SILENCE)
-    beats = torch.distributed.new_group(backend="gloo", timeout=silence)
-    _leaving.clear()
-    _heart = threading.Thread(target=_beat, args=(beats, count), name="flowkit heartbeats", daemon=True)
-    _heart.start()
+    def join(self, address, count, rank, local_rank, seconds):
+        global _heart
+        timeout = datetime.timedelta(seconds=seconds)
+        place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
+        store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
+        store.set_timeout(timeout)
+        if address is None:
+            store = _of_this_start(store, rank, count, seconds)
+        kinds = "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
+            kinds = "cpu:gloo,cuda:nccl"
+        torch.distributed.init_process_group(kinds, store=store, rank=rank, world_size=count, timeout=timeout)
+        silence = datetime.timedelta(seconds=_SILENCE)
+        beats = torch.distributed.new_group(backend="gloo", timeout=silence)
+        _leaving.clear()
+        _heart = threading.Thread(target=_beat, args=(beats, count), name="flowkit heartbeats", daemon=True)
+        _heart.start()
+
+    def leave(self):
+        if self.processes() > 1:
+            _leaving.set()
+            _heart.join()
+            torch.distributed.destroy_process_group()
+
+    def processes(self):
+        distributed = torch.distributed
+        return (
+            distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+        )
+
+    def process_rank(self):
+        return torch.distributed.get_rank() if self.processes() > 1 else 0
+
+    def exchange(self, data):
+        if self.processes() == 1:
+            return [data]
+        sizes = _gathered(torch.tensor([len(data)]))
+        longest = int(max(sizes))
+        padded = torch.zeros(longest, dtype=torch.uint8)
+        if data:
+            padded[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        parts = _gathered(padded) if longest else [padded] * len(sizes)
+        return [part[: int(size)].numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
+
+    def average_gradients(self, optimizer):
+        # A partial, not a closure: a copy of the optimizer gets its own.
+        optimizer.apply = functools.partial(_apply_averages, optimizer)
+
+    @torch.no_grad()
+    def copy_from_main(self, variables):
+        if self.processes() == 1:
+            return
+        for variable in variables:
+            # As bytes: gloo does not know all types.
+            value = variable.value.detach().contiguous()
+            data = value.reshape(-1).view(torch.uint8).clone()
+            torch.distributed.broadcast(data, 0)
+            variable.value.copy_(data.view(value.dtype).reshape(value.shape))
+
+    def summed(self, tensors):
+        return list(tensors) if self.processes() == 1 else _summed(tensors)
+
+    @torch.no_grad()
+    def left_to_main(self, variables):
+        if self.process_rank():
+            for variable in variables:
+                variable.value.zero_()
+
+    @contextlib.contextmanager
+    def drawing_apart(self, states):
+        rank = self.process_rank()
+        if not rank:
+            yield
+            return
+        shifts = []
+        for state in states:
+            seeds = state.value.reshape(-1, 2)[:, 0]  # a Repeat has a row for each copy
+            own = [
+                int(np.random.SeedSequence([seed % 2**32, rank]).generate_state(1)[0] % 2**30)
+                for seed in seeds.tolist()
+            ]
+            shifts.append(torch.tensor(own, dtype=seeds.dtype, device=seeds.device) - seeds)
+            seeds += shifts[-1]
+        try:
+            yield
+        finally:
+            for state, shift in zip(states, shifts, strict=True):
+                state.value.reshape(-1, 2)[:, 0] -= shift
+
+    def trains_apart(self):
+        return self.processes() > 1
+
+    def is_lost(self, error):
+        # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
+        of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None
+        return of_gloo or isinstance(error, torch.distributed.DistError)
 
 
 def _of_this_start(store, rank, count, seconds):
@@ -84,73 +164,19 @@ def _beat(beats, count):
         time.sleep(_GRACE)  # the main thread ends by itself if it waits for that process too
         reason = (str(error).splitlines() or [""])[0].partition(". ")[0]
         print(
-            f"flowkit: another process of the group has ended or does not answer, so process {process_rank()} of "
-            f"{count} ends too: {reason}",
+            "flowkit: another process of the group has ended or does not answer, so process "
+            f"{torch.distributed.get_rank()} of {count} ends too: {reason}",
             file=sys.stderr,
             flush=True,
         )
         os._exit(1)
 
 
-def leave():
-    """Leave the group, as all processes do now."""
-    if processes() > 1:
-        _leaving.set()
-        _heart.join()
-        torch.distributed.destroy_process_group()
-
-
-def processes():
-    """Return the number of processes that have joined to train one model."""
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-
-
-def process_rank():
-    """Return the number of this process in its group, from 0."""
-    return torch.distributed.get_rank() if processes() > 1 else 0
-
-
-def exchange(data):
-    """Return the bytes of each process, in the order of their ranks."""
-    if processes() == 1:
-        return [data]
-    sizes = _gathered(torch.tensor([len(data)]))
-    longest = int(max(sizes))
-    padded = torch.zeros(longest, dtype=torch.uint8)
-    if data:
-        padded[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    parts = _gathered(padded) if longest else [padded] * len(sizes)
-    return [part[: int(size)].numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
-
-
-def _gathered(tensor):
-    given = [torch.empty_like(tensor) for _ in range(processes())]
-    torch.distributed.all_gather(given, tensor)
-    return given
-
-
 @torch.no_grad()
-def copy_from_main(variables):
-    """Set `variables` to their values in process 0, if each process has its own."""
-    if processes() == 1:
-        return
-    for variable in variables:
-        # As bytes: gloo does not know all types.
-        value = variable.value.detach().contiguous()
-        data = value.reshape(-1).view(torch.uint8).clone()
-        torch.distributed.broadcast(data, 0)
-        variable.value.copy_(data.view(value.dtype).reshape(value.shape))
-
-
-@torch.no_grad()
-def summed(tensors):
-    """Return the tensors, summed over the processes unless a tensor is shared by all of them."""
+def _summed(tensors):
     tensors = list(tensors)
-    if processes() == 1:
-        return tensors
     total = list(tensors)
-    # All of a type in one message: a model has hundreds of weights, and each message has its delay.
+    # All of a type in one message: each message has its delay.
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors if tensor is not None):
         places = [i for i, tensor in enumerate(tensors) if tensor is not None and tensor.dtype == dtype]
         flat = torch.cat([tensors[i].reshape(-1) for i in places])
@@ -162,46 +188,14 @@ def summed(tensors):
 
 
 @torch.no_grad()
-def left_to_main(variables):
-    """Set `variables`, which hold sums over all processes, to 0 in all but process 0, if each process has its own."""
-    if process_rank():
-        for variable in variables:
-            variable.value.zero_()
+def _apply_averages(optimizer, grads, *weights):
+    """Apply gradients averaged over the processes. A NaN in one process is a NaN in all, and all skip the step."""
+    count = torch.distributed.get_world_size()
+    grads = [None if grad is None else grad / count for grad in _summed(grads)]
+    type(optimizer).apply(optimizer, grads, *weights)
 
 
-@contextlib.contextmanager
-def drawing_apart(states):
-    """Enter a scope in which each process draws its own numbers from seeds, `states`, that are the same in all.
-
-    Process 0 draws as if it was alone. Nothing changes if one program draws for all.
-    """
-    rank = process_rank()
-    if not rank:
-        yield
-        return
-    shifts = []
-    for state in states:
-        seeds = state.value.reshape(-1, 2)[:, 0]  # a Repeat has a row for each copy
-        own = [
-            int(np.random.SeedSequence([seed % 2**32, rank]).generate_state(1)[0] % 2**30)
-            for seed in seeds.tolist()
-        ]
-        shifts.append(torch.tensor(own, dtype=seeds.dtype, device=seeds.device) - seeds)
-        seeds += shifts[-1]
-    try:
-        yield
-    finally:
-        for state, shift in zip(states, shifts, strict=True):
-            state.value.reshape(-1, 2)[:, 0] -= shift
-
-
-def trains_apart():
-    """Return True if processes have joined, but Keras would train a model in each of them."""
-    return processes() > 1
-
-
-def is_lost(error):
-    """Return True if `error` is an engine's about another process that has ended or does not answer."""
-    # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
-    of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None
-    return of_gloo or isinstance(error, torch.distributed.DistError)
+def _gathered(tensor):
+    given = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(given, tensor)
+    return given

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
+from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 
@@ -51,7 +52,7 @@ def ranks(
             f"{'no context' if context is None else 'a flow that reads none'}. Draws from one density for all rows "
             "would say nothing about each."
         )
-    x, _ = flow._check(x, context)
+    x, _ = prepare.checked(flow, x, context)
     source = np.random.SeedSequence(seed)
     below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")
     for count, own_seed in pieces(draws, x.size, source):

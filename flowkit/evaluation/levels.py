@@ -11,7 +11,7 @@ from keras import ops
 from flowkit.bijectors.levels import find_levels
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
-from flowkit.flow import scoring
+from flowkit.flow import prepare, scoring
 from flowkit.flow.noise import refuse_varying
 
 __all__ = ["level_bits"]
@@ -49,7 +49,7 @@ def level_bits(
     """
     check_scored_by_level(flow, "level_bits")
     with flow.lock:
-        nats = _scored(flow, *flow._prepare(x, context, batch_size), batch_size, seed)
+        nats = _scored(flow, *prepare.seen(flow, x, context, batch_size), batch_size, seed)
     return _in_bits(flow, nats)
 
 

@@ -12,9 +12,8 @@ from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow import prepare
-from flowkit.flow.batches import count
-from flowkit.flow.context import check_context
-from flowkit.flow.in_a_group import rows_of_all
+from flowkit.flow.batches import count, map_leaves
+from flowkit.flow.group import rows_of_all
 from flowkit.flow.noise import counted, counted_for, dequantized
 
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
@@ -22,20 +21,19 @@ _ENOUGH = 1000  # rows that show whether a column is of whole numbers
 _DRAWS = 256  # that layers are adapted to without data, as Glow's to images
 
 
-def adapt(flow: Any, x: Any, context: Any, again: bool) -> None:
-    """Adapt a flow's dequantizer and bijector to data, its embedding to the context, its base to the latents.
+def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
+    """Adapt a built flow to checked data: the embedding to the context, the bijector to data, the base to latents.
 
-    Without data, adapt to draws. `again=False` leaves alone what was adapted before.
+    `again=False` leaves alone what was adapted before.
     """
-    if x is None:
-        _adapt_to_draws(flow, context, again)
-        return
-    x, context = rows_of_all(*_chosen_rows(flow, *prepare.checked(flow, x, context)))
-    prepare.build_on(flow, x, context)
+    x, context = _chosen_rows(flow, x, context)
+    if engine.processes() > 1:
+        x, context = rows_of_all(x, context)
+    y = x
     if flow.dequantize is not None:
         needs = flow.dequantize.noise_needs(x.shape, inverse=False)
         flow.dequantize.adapt(x, again=again, noise=counted(needs, 0, len(x)))
-    y, _ = dequantized(flow, x)
+        y, _ = dequantized(flow, x)
     noise = given(counted_for(flow, y.shape, 0, inverse=False))
     with engine.no_grad():
         base, seen = flow.base, _adapt_embedding(flow, context, again)
@@ -45,24 +43,32 @@ def adapt(flow: Any, x: Any, context: Any, again: bool) -> None:
             adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
 
 
-def rows_to_adapt(flow: Any, data: Any, first: tuple[Any, Any], share: float) -> tuple[Any, Any]:
-    """Return (x, context) that `fit` adapts to: the `first` batch, or more rows of `data`, if the flow asks for them.
+def adapt_for_fit(flow: Any, data: prepare.Packed, share: float) -> None:
+    """Adapt what was not adapted before to the first batch, or to more rows of `data` if the flow asks for them.
 
     Of arrays the first `share` of the rows, those that are trained on. Of a data set as many batches as it takes, or
     the first alone if it can be read only once.
     """
-    asked = _most(flow, first[0]) if first[0] is not None else 0
-    if not asked or hasattr(data, "__next__"):
-        return first
-    whole, its_context = prepare.unpack(data) if isinstance(data, dict) else (data, None)
-    if prepare.is_array(whole):
-        stop = int(len(whole) * share)
-        return whole[:stop], prepare.rows(its_context, stop)
+    x, context = data.first
+    if x is None:
+        adapt_to_draws(flow, context, again=False)
+        return
+    most = _most(flow, x)
+    if most and data.whole is not None:
+        stop = int(len(data.whole[0]) * share)
+        x, context = map_leaves(lambda part: part[:stop], data.whole)
+    elif most and not hasattr(data.x, "__next__"):
+        x, context = _rows_of_set(flow, data.x, most)
+    adapt(flow, x, context, again=False)
+
+
+def _rows_of_set(flow, data, most):
+    """Return (x, context) of as many batches of a data set as hold `most` rows."""
     pieces, found = [], 0
     for batch in _batches(data):
         pieces.append(prepare.checked(flow, *prepare.peeked(batch)))
         found += len(pieces[-1][0])
-        if found >= asked:
+        if found >= most:
             break
     xs, contexts = zip(*pieces, strict=True)
     context = None if contexts[0] is None else tree.map_structure(lambda *c: np.concatenate(c), *contexts)
@@ -104,13 +110,12 @@ def _adapt_embedding(flow, context, again):
     return flow.embed(context)
 
 
-def _adapt_to_draws(flow, context, again):
+def adapt_to_draws(flow: Any, context: Any, again: bool) -> None:
     """Adapt what waits for data to draws of the flow, in the direction in which they are made.
 
     256 of them; for a context, one for each of its rows, to which the embedding and the networks of the base adapt.
     Raises NotImplementedError for a base that takes its statistics from data alone.
     """
-    context = check_context(flow, context)
     latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
     size = _DRAWS if context is None else count(context)
     with engine.no_grad():

@@ -60,6 +60,11 @@ def run_in_batches(function: Callable[..., Any], rows: Any, count: int, batch_si
     return whole
 
 
+def run(flow: Any, function: Callable[..., Any], *args: Any) -> Any:
+    """Return `function` of arrays, with a flow's weights, without gradients; compiled if the engine does."""
+    return flow._compiled_function(function)(*(map_leaves(engine.as_input, a) for a in args))
+
+
 def one_of_few(count: int) -> int:
     """Return the next of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size; else `count`."""
     if not engine.compiles_answers():

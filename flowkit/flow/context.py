@@ -10,10 +10,9 @@ from keras import ops, tree
 
 from flowkit.contract import ContractError
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns, is_frame
-from flowkit.flow.batches import batch_size_of, count, default_batch_size, run_in_batches
+from flowkit.flow.batches import batch_size_of, count, default_batch_size, run, run_in_batches
 
 # Who reads it
 
@@ -227,13 +226,6 @@ def embedded(flow: Any, context: Any, batch_size: Any) -> Any:
         batch_size = default_batch_size(max(entries, math.prod(flow._event())))
 
     def answer(start, stop, piece):
-        return flow._run(flow.embed, piece)
+        return run(flow, flow.embed, piece)
 
     return run_in_batches(answer, context, count(context), batch_size_of(flow, batch_size))
-
-
-def embed(flow: Any, context: Any) -> Any:
-    """Return the output of a flow's embedding, floats in the precision of its parts; the context itself without one."""
-    if flow.embedding is None or context is None:
-        return context
-    return floats_as(flow.embedding(context), flow.compute_dtype)

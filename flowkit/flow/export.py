@@ -17,6 +17,7 @@ from flowkit.contract.frozen import frozen
 from flowkit.contract.inside import layers_inside
 from flowkit.engines import engine
 from flowkit.flow.artifacts import FORMATS, check_name, require
+from flowkit.flow.batches import run
 from flowkit.flow.context import check_context, embedded
 from flowkit.flow.noise import counted_for, refuse_varying, undithered
 from flowkit.flow.prepare import check_adapted
@@ -97,15 +98,15 @@ def _to_compare_on(flow, function, given, context):
         )
     context = _rows(check_context(flow, context), max(BATCHES))
     seen = embedded(flow, context, None)
-    rows = latents(flow, max(BATCHES), seen, 1.0, 0)[:]
+    rows = latents(flow, max(BATCHES), seen, 1.0, 0)
     if not inverse:
         noise = counted_for(flow, rows.shape, 0, inverse=True)
-        rows = ops.convert_to_numpy(flow._run(flow._backward, rows, seen, noise))
+        rows = ops.convert_to_numpy(run(flow, flow._backward, rows, seen, noise))
         if flow.dequantize is not None:
             rows = undithered(flow, flow.dequantize.as_stored(rows))
 
     def answers(rows):
-        found = flow._run(getattr(flow, function), rows, seen, None)
+        found = run(flow, getattr(flow, function), rows, seen, None)
         return [ops.convert_to_numpy(part) for part in tree.flatten(found)]
 
     expected = answers(rows)

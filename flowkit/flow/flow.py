@@ -1,37 +1,41 @@
 """The model: a bijector and the base density of its latents."""
 
 import contextlib
+import contextvars
 import functools
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Self
+import math
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from flowkit.contract import FlowLayer
 from flowkit.contract.building import build_for
-from flowkit.contract.noise import given
+from flowkit.contract.noise import drawn, given
 from flowkit.contract.one_line import one_line
-from flowkit.contract.precision import full_precision, warn_of_other_precision
-from flowkit.contract.saving import built_late, refuse_late
+from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
+from flowkit.contract.saving import refuse_late
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
-from flowkit.data.frame import Columns
 from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import context as contexts
-from flowkit.flow import prepare, sampling, saving, scoring
+from flowkit.flow import prepare, sampling, scoring
+from flowkit.flow.batches import map_leaves
+from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
+from flowkit.flow.model import FlowModel, is_likelihood, locked
 from flowkit.flow.noise import varies
-from flowkit.flow.round_trip import look_at, one_check, relative_error
-from flowkit.flow.training import Trained, locked
+from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
+from flowkit.objectives.objective import expect_shape
+
+_IN_OBJECTIVE: contextvars.ContextVar[Any] = contextvars.ContextVar("in_objective", default=None)
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Flow(Trained):
+class Flow(FlowModel):
     """log p(x) = log p_base(f(x)) + log|det df/dx|, for a bijector f from data to latents.
 
     A `keras.Model`: `compile`, `fit`, `evaluate`, callbacks, `save` are Keras's; the loss is the mean of -log_prob, or
@@ -75,15 +79,14 @@ class Flow(Trained):
         self.base = Normal(dtype=self.compute_dtype) if base is None else base
         self.embedding = embedding
         self.dequantize = dequantize
-        self.columns: Columns | None = None
-        self.context_columns: Columns | None = None
-        self.event_shape: tuple[int, ...] | None = None
         self.sampler = keras.random.SeedGenerator()
         # Of training: samples that a callback draws must not change it.
         self._draws = bijector.spec.draws(inverse=False)
         own = dequantize is None or isinstance(dequantize, Dequantize)
         self.noise = None if own and not self._draws else keras.random.SeedGenerator()
-        self._late: frozenset[str] = frozenset()  # layers of the base that its `build` leaves unbuilt
+        self.nll = MeanOfCounted(name="nll")
+        self.bits = MeanOfCounted(name="bits_per_dim")
+        self._in_training = False  # whether the step that compute_loss saw last trains
 
     # What Keras calls
 
@@ -99,33 +102,113 @@ class Flow(Trained):
         self.event_shape = x_shape[1:]
         # Keras traces the model anew before each batch while a layer is not built.
         build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
-        self._late = built_late(self.base)
+        refuse_late(self.base)
         self.built = True
 
     def __call__(self, inputs: Any, *args: Any, context: Any = None, **kwargs: Any) -> Any:
         """Return log_prob of `x`, with a `context` or none, or of `{"x": ..., "context": ...}`, with gradients."""
         self._put_back()
-        return super().__call__(prepare.pack(inputs, context), *args, **kwargs)
+        inputs = inputs if context is None else {"x": inputs, "context": context}
+        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return log_prob in nats, (batch,): noise is drawn anew at each call.
 
         In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
         """
-        training = training and not self._asked
-        if training and not self._trains_on_likelihood:
-            return self._objective_losses(inputs)
-        x, context = prepare.unpack(inputs)
+        training = training and _IN_OBJECTIVE.get() is not self  # which may call the flow for log_prob
+        x, context = _parts_of(inputs)
+        if training and not is_likelihood(self.objective):
+            return self._objective_losses(x, context)
         context = self.embed(context)
         y, volume = self._continuous(x)
         noise = self._noise_for(y)
-        self._refresh(y, context, noise, training)
-        with engine.compiling_parts(when=self.jit_compile):
-            return self._answered(y, context, noise, volume)
+        if training and self.bijector.refreshes:
+            self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
+        with engine.compiling_parts(when=self.compiles_parts):
+            return self._scores(y, context, noise, volume)
+
+    def _scores(self, y, context, noise, volume):
+        """Return the result of a call for continuous values; `volume` is the dequantizer's part, if it varies."""
+        log_prob = self._log_density(y, context, noise)
+        return log_prob if volume is None else log_prob + volume
+
+    def _objective_losses(self, x, context):
+        """Return what `call` returns in training on another objective: {"loss": (batch,)}."""
+        if self.objective.needs_data:
+            x, _ = self._continuous(x)
+        if self.bijector.refreshes:
+            seen = self.embed(context)
+            y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
+            self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))
+        token = _IN_OBJECTIVE.set(self)
+        try:
+            with engine.compiling_parts(when=self.compiles_parts):
+                losses = self.objective(self, x, context)
+        finally:
+            _IN_OBJECTIVE.reset(token)
+        expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
+        return {"loss": losses}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the mean of the losses (weighted if weights are given), plus the layers' own.
+
+        In training they are the objective's; in evaluation -log_prob in nats.
+        """
+        self._in_training = training
+        losses = y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
+        if sample_weight is not None:
+            expect_shape("sample_weight, one number for each row", sample_weight, losses.shape)
+            losses = losses * ops.cast(sample_weight, losses.dtype)
+        return engine.replica_share(sum(self.losses, mean(losses)))
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Return the loss; and of data whose log_prob is known, nll and bits_per_dim."""
+        if isinstance(y_pred, dict):
+            return {"loss": self.get_metrics_result()["loss"]}
+        counts, weight = what_counts(self, y_pred, sample_weight)
+        nats = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
+        self.nll.update_state(nats, weight)
+        self.bits.update_state(nats / (event_size(_parts_of(x)[0].shape) * math.log(2)), weight)
+        return self.get_metrics_result()
+
+    def stateless_call(
+        self,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        *given: Any,
+        return_losses: bool = False,
+        **more: Any,
+    ) -> Any:
+        """Keras's, but through `__call__`: layers inside find `training` in its call context, which `call` skips.
+
+        Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
+        """
+        mapping = [
+            *zip(self.trainable_variables, trainable_variables, strict=True),
+            *zip(self.non_trainable_variables, non_trainable_variables, strict=True),
+        ]
+        with keras.StatelessScope(mapping, collect_losses=return_losses) as scope:
+            answer = self(*map_leaves(ops.convert_to_tensor, given), **more)
+            losses = self.losses if return_losses else None
+        changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+        return (answer, changed, losses) if return_losses else (answer, changed)
+
+    def _get_jax_state(self, **kinds):
+        """Keras's state for a step on JAX. The model keeps its weights: the step may fail before it reads them."""
+        self._jax_state = None  # of an earlier step; never put back over these weights
+        return super()._get_jax_state(**kinds | {"purge_model_variables": False})
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return (batch,), the shape of log_prob."""
-        return (prepare.unpack(input_shape)[0][0],)
+        return (_parts_of(input_shape)[0][0],)
 
     def compute_output_spec(self, *given: Any, **more: Any) -> Any:
         """Keras's. The last moment, before another model that holds the flow is traced, to see if it is adapted."""
@@ -149,6 +232,24 @@ class Flow(Trained):
             for weight in bijector.variables
         )
 
+    def _continuous(self, x):
+        """Return (continuous values of `x`, the dequantizer's part of log_prob or None if it is constant)."""
+        dequantize = self.dequantize
+        if dequantize is None:
+            return x, None
+        seeds = dequantize.noise if isinstance(dequantize, Dequantize) else self.noise
+        needs = dequantize.noise_needs(x.shape, inverse=False)
+        noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
+        y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), None, inverse=False, noise=noise)
+        return y, log_det if varies(dequantize) else None
+
+    def _noise_for(self, y):
+        """Return the numbers that the bijector needs to score continuous values; None for none."""
+        if not self._draws:
+            return None
+        needs = self.bijector.noise_needs(as_tuple(y.shape), inverse=False)
+        return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)
+
     def _forward(self, y, context, noise=None):
         return self._through(y, context, noise)[0]
 
@@ -169,17 +270,24 @@ class Flow(Trained):
         x, log_det = self._through(z, context, noise, inverse=True)
         return x, self.base.log_prob(z, context=context) - log_det
 
-    def _answered(self, y, context, noise, volume):
-        """Return the result of a call; `volume` is the dequantizer's part, if it varies."""
-        log_prob = self._log_density(y, context, noise)
-        return log_prob if volume is None else log_prob + volume
+    def _draw_and_score(self, rows, seen, seed=None):
+        """Return (x, log q(x)) for as many draws, with what the parts receive of the context."""
+        seed = self.sampler if seed is None else seed
+        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        event = (None, *self._event())
+        latent = as_tuple(self.bijector.compute_output_shape(event))[1:]
+        z = self.base.sample((rows, *latent), seed=seed, context=seen)
+        noise = drawn(self.bijector.noise_needs(event, inverse=True), rows, self.compute_dtype, seed)
+        return self._invert_and_score(z, seen, noise)
 
     def embed(self, context: Any) -> Any:
         """Return what the bijector and the base receive for a context: the embedding's output, or the context itself.
 
         Tensors with gradients, for an objective of your own, which receives the context as it was passed.
         """
-        return contexts.embed(self, context)
+        if self.embedding is None or context is None:
+            return context
+        return floats_as(self.embedding(context), self.compute_dtype)
 
     def draw(self, n: int, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
         """Return `n` draws (x, log q(x)), x = f^-1(z) for z from the base: tensors with gradients, also in training.
@@ -236,7 +344,7 @@ class Flow(Trained):
         engine changes the result. Raises ValueError for k > 1 if log_prob is exact.
         """
         scoring.check_draws(self, samples)
-        x, context = self._prepare(x, context, batch_size)
+        x, context = prepare.seen(self, x, context, batch_size)
         if samples == 1:
             return scoring.densities(self, x, context, batch_size, seed)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
@@ -253,7 +361,7 @@ class Flow(Trained):
         exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
         """
         scoring.check_draws(self, samples)
-        x, context = self._prepare(x, context, batch_size)
+        x, context = prepare.seen(self, x, context, batch_size)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return scoring.in_bits(log_prob, x.shape)
 
@@ -322,7 +430,7 @@ class Flow(Trained):
         - None does not look.
         """
         one_check(check)
-        x, context = self._prepare(x, context, batch_size)
+        x, context = prepare.seen(self, x, context, batch_size)
         z = sampling.encoded(self, x, context, batch_size, seed)
         look_at(self, x, context, check, batch_size, z=z)
         return z
@@ -348,8 +456,11 @@ class Flow(Trained):
                 "flow.bijector.join_latents(maps) makes them."
             )
         z = prepare.real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
-        context = self._ready(context, batch_size, rows=len(z))
-        x = sampling.decoded(self, z, context, batch_size, one_check(check), seed)
+        context = prepare.seen_context(self, context, batch_size, rows=len(z))
+        one_check(check)
+        x, finite = sampling.decoded(self, z, context, batch_size, seed)
+        warn_of_overflow(finite)
+        look_at(self, x, context, check, batch_size)
         return sampling.as_frame(self, x)
 
     @locked
@@ -359,142 +470,10 @@ class Flow(Trained):
         The largest difference of a row's entries, over its largest entry, or that of the median row if this is more.
         What takes uint8 starts at the middle of the bins.
         """
-        x, context = self._prepare(x, context, batch_size)
+        x, context = prepare.seen(self, x, context, batch_size)
         return relative_error(self, x, context, batch_size)
 
-    # Files
 
-    @locked
-    def save(
-        self, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
-    ) -> None:
-        """Keras's `save`: the same bytes for the same flow, in place of an older file only once they are written."""
-        saving.refuse_late_weights(self)
-        write = functools.partial(super().save, **kwargs)
-        saving.save(self, write, filepath, overwrite, zipped)
-
-    @classmethod
-    def from_preset(cls, preset: str | os.PathLike[str]) -> Self:
-        """Return the flow of a preset: "glow/digits" and others that come with flowkit, a folder, or "hf://user/name".
-
-        All its files but the README are compared with their SHA-256 first, and none runs code. hf:// needs
-        huggingface_hub, and keeps what it has downloaded. Layers of your own must be registered before, as for
-        `keras.saving.load_model`.
-
-        Raises PresetError, a ValueError, if there is no such preset, if it is damaged, of a newer flowkit, brings code,
-        or is another kind of flow than `cls`.
-
-        >>> import flowkit
-        >>> flow = flowkit.Flow.from_preset("glow/digits")
-        >>> flow.sample(2, seed=0).shape
-        (2, 8, 8, 1)
-        """
-        return saving.from_preset(cls, preset)
-
-    @locked
-    def save_to_preset(
-        self,
-        folder: str | os.PathLike[str],
-        *,
-        rows: Any = None,
-        context: Any = None,
-        about: Mapping[str, Any] | None = None,
-        extra: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Write the flow as a preset into `folder`, a new one: config, weights, metadata and a README, at once.
-
-        - `rows`, with their `context`: some data (a batch) that are kept beside their `log_prob`, in check.npz, so that
-          a loaded flow can be compared.
-        - `about`: what metadata.json and README.md also say: `license`, `description`, `data` ({"name", "sha256"}),
-          `measured` (such as {"test_bits_per_dim": 3.6}).
-        - `extra`: further files, name -> content: recipe.toml, and pictures such as samples.png.
-
-        Optimizer and objective stay behind. Raises ValueError for a flow that is not built, and PresetError if there is
-        something in `folder` already, `extra` has a file of another name, or a class of yours is not registered.
-
-        >>> import flowkit, tempfile
-        >>> folder = tempfile.mkdtemp() + "/mine"
-        >>> flow = flowkit.zoo.nsf(features=2, layers=2, hidden=[8])
-        >>> flow.save_to_preset(folder, about={"license": "cc0-1.0"})
-        >>> flowkit.Flow.from_preset(folder).event_shape
-        (2,)
-        """
-        saving.save_to_preset(self, folder, rows, context, about, extra)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **saving.config_of(self)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-        return saving.from_config(cls, config, custom_objects)
-
-    @locked
-    def get_weights(self) -> Any:
-        """Keras's, also in the middle of an epoch."""
-        return super().get_weights()
-
-    @locked
-    def set_weights(self, weights: Any) -> None:
-        """Keras's."""
-        super().set_weights(weights)
-        self._forget()
-
-    @locked
-    def save_own_variables(self, store: Any) -> None:
-        saving.refuse_late_weights(self)
-        super().save_own_variables(store)
-
-    @locked
-    def load_own_variables(self, store: Any) -> None:
-        refuse_late(self.base, self._late)
-        super().load_own_variables(store)
-        self._forget()
-
-    def _forget(self):
-        """Forget what was seen of earlier weights."""
-        self.bijector._adapted = None  # the new ones may be from before `adapt`
-        self.calls = 0
-
-    @locked
-    def export(  # type: ignore[override]
-        self,
-        path: str | Path,
-        what: str = "decode",
-        format: str = "onnx",
-        *,
-        context: Any = None,
-    ) -> float:
-        """Write one of the flow's functions to `path`, for any batch size, with its weights as constants.
-
-        - `what`: "decode", x = f^-1(z); "encode", z = f(x); "log_prob", log p(x) in nats; or "encode_and_log_prob".
-        - `format`: "onnx", "openvino" (.xml, with its .bin), "torch" (.pt2), "saved_model" (a folder) or "litert"
-          (.tflite). docs/export.md says which engine writes which, and what x is for a flow with `dequantize`.
-        - `context`: of a conditional flow a few rows to compare on; the file takes the context as its second input.
-
-        The file is run on 1, 3 and 64 draws of the flow before it is put at `path`. Returns the largest difference
-        from the flow, as a part of the size of the answer. Raises ValueError for what cannot be written here,
-        ImportError for packages that are missing, and ContractError for a flow that is not built or draws noise on
-        that way, and if the file differs by more than 1e-5, or than the flow's own answer changes if its input is
-        rounded once: nothing is written then.
-        """
-        from flowkit.flow.export import export  # for the few calls that need it: it takes a moment
-
-        return export(self, path, what, format, context)
-
-    def summary(
-        self, line_length: int | None = None, *, print_fn: Any = None, expand_nested: bool = False
-    ) -> None:
-        """Print the flow's parts in their order: level, latents, weights, log-det, and what training keeps of them.
-
-        One row stands for alike blocks, `8 x`, unless `expand_nested`. `print_fn` receives the text; `line_length` is
-        in characters.
-
-        >>> from flowkit.bijectors import Scale
-        >>> flow = Flow(Scale(0.5))
-        >>> flow.build((None, 2))
-        >>> flow.summary(print_fn=lambda text: print(text.splitlines()[-1].strip()))
-        log_prob is exact
-        """
-        from flowkit.flow.summary import show  # for the few calls that need it: it takes a moment
-
-        show(self, line_length, print_fn, expand_nested)
+def _parts_of(inputs):
+    """Return (x, context) of what Keras passes to the model."""
+    return (inputs["x"], inputs.get("context")) if isinstance(inputs, dict) else (inputs, None)

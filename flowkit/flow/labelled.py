@@ -12,11 +12,11 @@ from flowkit.contract.arguments import is_number, whole_or_none
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
+from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
 from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
-from flowkit.flow.prepare import unpack
+from flowkit.flow.model import is_likelihood, locked
 from flowkit.flow.scoring import scored
-from flowkit.flow.training import locked
 from flowkit.objectives import MaximumLikelihood
 
 
@@ -84,7 +84,7 @@ class LabelledFlow(Flow):
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """As `Flow.compile`, on likelihood alone: the classifier's part of the loss is added to it."""
         super().compile(optimizer, loss, **options)
-        if not self._trains_on_likelihood:
+        if not is_likelihood(self.objective):
             name, self.objective = type(loss).__name__, MaximumLikelihood()
             raise ValueError(
                 f"LabelledFlow.compile expects MaximumLikelihood(), received {name}: its classifier is trained "
@@ -101,13 +101,13 @@ class LabelledFlow(Flow):
         top = self._levels.latent_events[-1] if self._levels else latent
         self.classifier.build((None, top[-1]))
 
-    def _answered(self, y, context, noise, volume):
+    def _scores(self, y, context, noise, volume):
         z, log_prob = self._encode_and_score(y, context, noise)
         log_prob = log_prob if volume is None else log_prob + volume
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        batch = unpack(input_shape)[0][0]
+        batch = prepare.unpack(input_shape)[0][0]
         return {"log_prob": (batch,), "logits": (batch, self.num_classes)}
 
     def compute_loss(
@@ -119,7 +119,7 @@ class LabelledFlow(Flow):
         training: bool = True,
     ) -> Any:
         """The mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
-        data, _ = unpack(x)
+        data, _ = prepare.unpack(x)
         loss = super().compute_loss(x, y, y_pred["log_prob"], sample_weight, training)
         surprise = self._surprise(x, y_pred["logits"])
         if sample_weight is not None:
@@ -128,7 +128,7 @@ class LabelledFlow(Flow):
         return loss + self.label_weight * event_size(data.shape) * share
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        _, labels = unpack(x)
+        _, labels = prepare.unpack(x)
         surprise = self._surprise(x, y_pred["logits"])
         told = ops.cast(ops.argmax(y_pred["logits"], axis=-1), "int32")
         missed = ops.not_equal(told, ops.cast(labels, "int32"))
@@ -145,7 +145,7 @@ class LabelledFlow(Flow):
         Noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not needed: any class will do.
-        x, context = self._prepare(x, np.zeros(len(x), "int32"), batch_size)
+        x, context = prepare.seen(self, x, np.zeros(len(x), "int32"), batch_size)
         return scored(self, self._classify, x, context, batch_size, seed)
 
     def _classify(self, y, context, noise=None):
@@ -160,7 +160,7 @@ class LabelledFlow(Flow):
 
     def _surprise(self, x, logits):
         """-log p(label | features) in nats, (batch,)."""
-        _, labels = unpack(x)
+        _, labels = prepare.unpack(x)
         if labels is None:
             raise ContractError(
                 "context",

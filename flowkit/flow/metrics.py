@@ -24,6 +24,6 @@ def what_counts(flow: Any, values: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Return which of the values (batch,) count in a mean, and with what weight."""
     # A training step that is not finite does not count if it is not taken (flowkit.training.guard).
     skips = getattr(getattr(flow, "optimizer", None), "skips_what_is_not_finite", False)
-    counts = ops.isfinite(values) if skips and not flow._scoring else ops.ones_like(values, dtype="bool")
+    counts = ops.isfinite(values) if skips and flow._in_training else ops.ones_like(values, dtype="bool")
     weight = ops.cast(counts, values.dtype)
     return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)

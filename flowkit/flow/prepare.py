@@ -13,28 +13,28 @@ from keras import ops, tree
 from flowkit.bijectors import Elementwise
 from flowkit.contract import Domain, FlowLayer
 from flowkit.contract.adaptation import refuse_unadapted
-from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.arguments import shown
 from flowkit.contract.columns import ColumnError, column_name
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.saving import refuse_shared
 from flowkit.contract.shapes import as_tuple, context_shape
+from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
-from flowkit.flow.batches import count
 from flowkit.flow.context import (
     check_context,
     check_embedding,
     context_kind,
+    embedded,
     refuse_other_classes,
     refuse_unread,
 )
-from flowkit.flow.in_a_group import check_division
+from flowkit.flow.group import check_batches, check_division
 from flowkit.flow.noise import check_dequantizer
 
 _REAL = (int, float, np.integer, np.floating, np.bool_)
 _FEW = 1000  # rows that show whether a column is of whole numbers
-_DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
 # Parts
 
@@ -106,16 +106,34 @@ def rows(context: Any, stop: int) -> Any:
 # Arrays
 
 
-def checked(flow: Any, x: Any, context: Any, *, lazily: bool = False) -> tuple[Any, Any]:
+def checked(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
     """Return data and their context as numpy arrays that fit the flow.
 
-    `lazily` leaves `LazyImages` on the disk, and checks each row when it is read.
+    Raises ValueError for data that are not numbers of its kind, and ContractError for a context that does not fit.
     """
-    if lazily and isinstance(x, LazyImages):
-        # It reads the first one at once, for the shape of all.
-        return x.mapped(functools.partial(_checked_rows, flow)), check_context(flow, context, len(x))
     x = _checked_rows(flow, as_array(flow, x))
     return x, check_context(flow, context, len(x))
+
+
+def seen(flow: Any, x: Any, context: Any, batch_size: Any = None) -> tuple[Any, Any]:
+    """Return checked data, and what the parts of a flow receive of their context; build the flow if necessary.
+
+    Images that stay on the disk are checked when they are read. Raises ContractError if a part waits for `adapt`.
+    """
+    if isinstance(x, LazyImages):
+        # It reads the first one at once, for the shape of all.
+        x, context = x.mapped(functools.partial(_checked_rows, flow)), check_context(flow, context, len(x))
+    else:
+        x, context = checked(flow, x, context)
+    build_on(flow, x, context)
+    check_adapted(flow)
+    return x, embedded(flow, context, batch_size)
+
+
+def seen_context(flow: Any, context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
+    """Return what the parts of a flow receive of a context, which is checked and may have to have so many rows."""
+    check_adapted(flow)
+    return embedded(flow, check_context(flow, context, rows), batch_size)
 
 
 def rows_asked_for(flow: Any) -> int:
@@ -133,6 +151,15 @@ def check_adapted(flow: Any) -> None:
         refuse_unadapted(part)
 
 
+def to_adapt(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
+    """Return the checked rows of `adapt` and their context; build the flow if necessary."""
+    x = as_array(flow, x)
+    refuse_whole(flow, x)
+    x, context = checked(flow, x, context)
+    build_on(flow, x, context)
+    return x, context
+
+
 def build_on(flow: Any, x: Any, context: Any) -> None:
     """Build a flow for checked data, unless that was done."""
     if not flow.built:
@@ -141,16 +168,14 @@ def build_on(flow: Any, x: Any, context: Any) -> None:
 
 
 def _checked_rows(flow, x):
-    names, dtype = names_of(flow), flow.compute_dtype
-    x = real_numbers(x)
-    x = (
-        flow.dequantize.validate(x)
-        if flow.dequantize is not None
-        else _finite(x.astype(dtype, copy=False), names)
-    )
+    names, x = names_of(flow), real_numbers(x)
+    if flow.dequantize is not None:
+        x = flow.dequantize.validate(x)
+        flow.bijector._check_shape(x.shape)
+        return x
+    x = _finite(x.astype(flow.compute_dtype, copy=False), names)
     flow.bijector._check_shape(x.shape)
-    if flow.dequantize is None:
-        check_domain(x, flow.bijector.spec.domain, names)
+    check_domain(x, flow.bijector.spec.domain, names)
     return x
 
 
@@ -172,13 +197,15 @@ def real_numbers(given: Any, what: str = "data") -> np.ndarray:
     kind = array.dtype.kind
     if kind == "V" and keras.backend.is_float_dtype(array.dtype.name):  # bfloat16
         return array.astype("float32")
-    entries = np.ndenumerate(array) if kind in "OSU" else ()
+    entries = np.ndenumerate(array) if kind in "OSU" and array.ndim else ()
     wrong = next((place for place, entry in entries if not isinstance(entry, _REAL)), None)
-    if wrong is None and array.ndim and kind in "biufO":
+    if array.ndim and kind in "biufO" and wrong is None:
         return array.astype("float64") if kind == "O" else array
-    where = ""
-    if array.ndim and wrong is not None:
-        where = f" The first entry that is no number is {shown(array[wrong])}, at {list(wrong)}."
+    where = (
+        ""
+        if wrong is None
+        else f" The first entry that is no number is {shown(array[wrong])}, at {list(wrong)}."
+    )
     described = " ".join(shown(given).split())
     if isinstance(given, np.ndarray) and given.ndim:
         described = f"an array of {given.dtype}, shape {given.shape}"
@@ -186,17 +213,19 @@ def real_numbers(given: Any, what: str = "data") -> np.ndarray:
 
 
 def _finite(x, names):
-    finite = np.isfinite(x)
-    if not finite.all():
-        where = ""
-        if x.ndim == 2:
-            row, column = (int(i) for i in np.argwhere(~finite)[0])
-            where = f", the first in row {row} of {column_name(column, names)}"
+    wrong = ~np.isfinite(x)
+    if wrong.any():
         raise ValueError(
-            f"Flow expects finite data, received {int((~finite).sum())} NaN or infinite entries of {x.size}{where}: "
-            "drop or repair those rows."
+            f"Flow expects finite data, received {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
+            f"{_first_place(wrong, names)}: drop or repair those rows."
         )
     return x
+
+
+def _first_place(wrong, names):
+    """Return in words where the first True of an array is."""
+    first = [int(i) for i in np.argwhere(wrong)[0]]
+    return f"in row {first[0]} of {column_name(first[1], names)}" if len(first) == 2 else f"at {first}"
 
 
 def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
@@ -217,26 +246,16 @@ def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
         inside = np.where(closed, (x >= low) & (x <= high), (x > low) & (x < high))
     if inside.all():
         return
-    place = tuple(int(i) for i in np.argwhere(~inside)[0])
-    table = x.ndim == 2 and (names is not None or domain.columns is not None)
-    where = f"in row {place[0]} of {column_name(place[1], names)}" if table else f"at {list(place)}"
-    more = int((~inside).sum()) - 1
+    place = tuple(np.argwhere(~inside)[0])
     wanted = domain if domain.columns is None else domain.columns[place[-1]]
     turn = ""
     if wanted.kind == "circle":
         turn = f", as {wanted.low:g} + (x - {wanted.low:g}) % {wanted.high - wanted.low:g}"
     raise ValueError(
-        f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} {where}"
-        f"{f' and {more} more such entries of {x.size}' if more else ''}. Bring them inside{turn}, or begin with "
-        "another bijector (of the zoo: other domains=)."
+        f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} "
+        f"{_first_place(~inside, names)}. Bring such entries inside{turn}, or begin with another bijector (of the zoo: "
+        "other domains=)."
     )
-
-
-def _refuse_empty(x):
-    if tuple(x.shape)[:1] in ((), (0,)):
-        raise ValueError(
-            f"Flow expects data of at least one row, received an array of shape {tuple(x.shape)}."
-        )
 
 
 # Frames and tables
@@ -255,15 +274,15 @@ def names_of(flow: Any) -> Any:
 
 
 @contextlib.contextmanager
-def learned_columns(flow: Any, x: Any, context: Any = None) -> Iterator[Any]:
-    """Yield `x` as an array. The flow keeps the columns of frames, `x` and context, unless an error is raised."""
+def learned_columns(flow: Any, x: Any, context: Any = None) -> Iterator[None]:
+    """Enter a scope in which the flow knows the columns of frames, `x` and context; it keeps them unless it raises."""
     before = flow.columns, flow.context_columns
     try:
         if is_frame(x) and flow.columns is None:
             flow.columns = Columns.of(x)
         if is_frame(context) and flow.context_columns is None and context_kind(flow) != "none":
             flow.context_columns = Columns.of(context)
-        yield as_array(flow, x)
+        yield
     except BaseException as error:
         names = names_of(flow)
         flow.columns, flow.context_columns = before
@@ -343,10 +362,10 @@ def peeked(batch: Any) -> tuple[Any, Any]:
 class Packed(NamedTuple):
     """The arguments of one of Keras's methods: checked."""
 
-    first: tuple[Any, Any]  # x and context of the first batch; of arrays all rows
+    first: tuple[Any, Any]  # x and context of the first batch
     x: Any
-    y: Any
-    count: int | None = None  # the rows of arrays; None for a data set
+    y: Any = None
+    whole: tuple[Any, Any] | None = None  # x and context of all rows of arrays; None for a data set
 
 
 def packed(
@@ -355,24 +374,28 @@ def packed(
     """Return data and context, arrays or a data set, as Keras takes them.
 
     `y` are labels that come with data, another name for the context, which a flow that reads none may ignore. For a
-    flow that `learns`, a `context` that it does not read is an error.
+    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers.
     """
     if isinstance(x, dict):
         x, context = unpack(x)
+    x = as_array(flow, x)
     if learns:
         refuse_unread(flow, context)
-    x = as_array(flow, x)
+        refuse_whole(flow, x)
     if not is_array(x):
         first, x = peek(x)
         if learns:
             refuse_unread(flow, first[1])
         return Packed(checked(flow, *first), x, y)
-    _refuse_empty(x)
+    if tuple(x.shape)[:1] in ((), (0,)):
+        raise ValueError(
+            f"Flow expects data of at least one row, received an array of shape {tuple(x.shape)}."
+        )
     labels = None if context_kind(flow) == "none" else y
     x, context = checked(flow, x, labels if context is None else context)
     # Keras drops weights that come without a target. The loss does not look at it.
     target = None if sample_weight is None else np.zeros(len(x), "float32")
-    return Packed((x, context), pack(x, context), target, len(x))
+    return Packed((x, context), pack(x, context), target, (x, context))
 
 
 def ready(
@@ -387,74 +410,49 @@ def ready(
 ) -> Packed:
     """Return `packed` data for a flow that is built and adapted: an engine that traces a step cannot check that."""
     data = packed(flow, x, y, context, sample_weight, learns=learns)
-    if data.count is not None:
-        check_division(data.count, batch_size)
+    if data.whole is not None:
+        check_division(len(data.whole[0]), batch_size)
     build_on(flow, *data.first)
     check_adapted(flow)
     return data
 
 
-def to_validate(flow: Any, data: Any, batch_size: Any) -> Any:
-    """Return what Keras validates on, for x, (x, context), (x, context, sample_weight), or a data set."""
-    if isinstance(data, dict):
-        data = unpack(data)
-    x, context, weights = (*(data if isinstance(data, tuple | list) else (data,)), None, None)[:3]
-    made = packed(flow, x, context, None, weights)
-    if made.count is None:
-        return made.x
-    check_division(made.count, batch_size)
-    return made.x if weights is None else (made.x, made.y, weights)
-
-
-# Training without data
-
-
-def refuse_data(flow: Any, asked: str, given: dict[str, Any]) -> None:
-    """Raise ValueError if any value of `given` is passed to a method although the objective needs no data."""
-    name = type(flow.objective).__name__
-    for word, value in given.items():
-        if value is not None and not flow.objective.needs_data:
-            raise ValueError(
-                f"{asked} expects no {word}= for {name}, which learns from the flow's own draws, received "
-                f"{type(value).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for a conditional "
-                "flow."
-            )
-
-
-def without_data(
-    flow: Any, context: Any, batch_size: Any, options: dict[str, Any]
+def to_train(
+    flow: Any, x: Any, y: Any, context: Any, sample_weight: Any, options: dict[str, Any]
 ) -> tuple[Packed, dict[str, Any]]:
-    """Return (batches without data, what changes in the `options` of Keras's `fit`).
+    """Return (the data of `fit`, with the first batch, the other `options` of Keras's `fit`)."""
+    if isinstance(x, dict) and context is not None:
+        raise ValueError("fit: got a context in x and as context=, expected one. Leave context= out.")
+    if isinstance(x, Batches):
+        check_batches(x)
+        callbacks = options.get("callbacks")
+        if not isinstance(callbacks, keras.callbacks.CallbackList):  # which was made for its model
+            callbacks = [x.for_fit(), *tree.flatten(callbacks or [])]
+        options = options | {
+            "callbacks": callbacks,
+            "shuffle": False,
+        }  # in its own order, which can be resumed
+    data = packed(flow, x, y, context, sample_weight, learns=True)
+    if data.whole is not None:
+        x, context = data.whole
+        size = options["batch_size"] or 32  # Keras's default
+        check_division(len(x) - int(len(x) * options.get("validation_split", 0.0)), size)
+        data = Packed((x[:size], rows(context, size)), data.x, data.y, data.whole)
+    build_on(flow, *data.first)
+    return data, with_validation(flow, options)
 
-    Raises ValueError if nothing says how long an epoch is.
+
+def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `fit` with its validation data as Keras takes them.
+
+    They are x, (x, context), (x, context, sample_weight), or a data set.
     """
-    flow._event()
-    context = check_context(flow, context)
-    size = 32 if batch_size is None else whole_number(batch_size, "batch_size", least=1)
-    check_division(size, size)
-    steps = options.get("steps_per_epoch")
-    if steps is None and context is None:
-        raise ValueError(
-            f"fit expects steps_per_epoch= for {type(flow.objective).__name__}, which needs no data that would say how "
-            "long an epoch is: fit(steps_per_epoch=1000, batch_size=256)."
-        )
-    steps = -(-count(context) // size) if steps is None else whole_number(steps, "steps_per_epoch", least=1)
-    batches = _batches(context, size, options.get("initial_epoch", 0) * steps)
-    changed = {"steps_per_epoch": steps, "shuffle": False}
-    return Packed((None, rows(context, _DRAWS)), batches, None), changed
-
-
-def _batches(context, size, start):
-    """Yield batches without data, from number `start` on: the order of rows follows from the number alone."""
-    nothing = np.zeros((size, 0), "float32")
-    n = 0 if context is None else count(context)
-    # Of many rows it is not drawn for each batch.
-    order = functools.lru_cache(maxsize=2)(lambda turn: np.random.default_rng([n, turn]).permutation(n))
-    for number in itertools.count(start):
-        if context is None:
-            yield (nothing,)
-            continue
-        places = np.arange(number * size, (number + 1) * size)
-        turns = places // n
-        dealt = np.concatenate([order(int(turn))[places[turns == turn] % n] for turn in np.unique(turns)])
-        yield (pack(nothing, tree.map_structure(lambda c: c[dealt], context)),)  # noqa: B023
+    given = options.get("validation_data")
+    if given is None:
+        return options
+    given = unpack(given) if isinstance(given, dict) else given
+    x, context, weights = (*(given if isinstance(given, tuple | list) else (given,)), None, None)[:3]
+    made = packed(flow, x, context, None, weights)
+    if made.whole is not None:
+        check_division(len(made.whole[0]), options.get("validation_batch_size") or options["batch_size"])
+    return options | {"validation_data": made.x if weights is None else (made.x, made.y, weights)}

@@ -9,11 +9,11 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
-from flowkit.flow.batches import batch_size_of, run_in_batches
+from flowkit.flow.batches import batch_size_of, run, run_in_batches
 from flowkit.flow.noise import counted_for, undithered
 
 TOLERANCE = 1e-3  # of the size of a row; to see less than that needs a plot of the two side by side
-LOOKED_AT = ((4096, 64), (1024, 16), (0, 8))  # from so many rows up "warn" looks at so many
+LOOKED_AT = 8  # rows
 _CHECKS = ("warn", "raise", None)
 _CURE = (
     "Rounding grows where the scale of an affine coupling comes near 0: bound it, Affine(min_scale=0.1), or compute "
@@ -32,20 +32,17 @@ def one_check(check: Any) -> Any:
 def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any = None) -> None:
     """Take rows of `x`, checked data, to their latents and back, and warn or raise if they do not come back.
 
-    "raise" looks at each row of each call. "warn" looks at a few rows, half of them from all over the call, half those
+    "raise" looks at each row of each call. "warn" looks at 8 rows, half of them from all over the call, half those
     farthest out, which are lost first; and at calls 1, 2, 4, 8, ... since the flow's weights were loaded or trained,
     so that it costs little on average. It leaves a flow alone whose spec bounds the error, that has no inverse, or
-    that needs many passes for a direction. `z` are the latents of `x`, or None.
+    that needs many passes for a direction. `context` may have fewer rows, which repeat. `z` are the latents of `x`, or
+    None.
 
     Raises ContractError.
     """
-    spec, forgets = flow.bijector.spec, flow.bijector.forgets(inverse=False)
-    if check is None or not len(x):
+    forgets = flow.bijector.forgets(inverse=False)
+    if check is None or not len(x) or (check == "warn" and (forgets or not _is_due(flow))):
         return
-    if check == "warn":
-        costly = not spec.forward == spec.inverse == "analytic"
-        if costly or forgets or spec.bounded or spec.log_det != "varying" or not _is_due(flow):
-            return
     if forgets:
         raise ContractError(
             "round trip",
@@ -58,32 +55,34 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any
     rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
     if check == "warn":
         rows = rows[_some(sizes[rows])]
-        x, context, z = tree.map_structure(lambda a: None if a is None else a[rows], (x, context, z))
     elif len(rows) < len(x):
         raise _error(flow, f"{len(x) - len(rows)} of {len(x)} rows that overflowed")
+    x, z = x[rows], None if z is None else z[rows]
+    if context is not None:
+        context = tree.map_structure(lambda c: c[rows % len(c)], context)
     try:
-        error = relative_error(flow, x, context, batch_size, sizes, rows, z)
+        error = _difference(flow, x, context, z, batch_size) / _scale(flow, sizes)[rows]
     except NotImplementedError:
         if check == "raise":
             raise
         return
-    lost, looked = (error > TOLERANCE).sum(), len(rows)
+    lost = (error > TOLERANCE).sum()
     if not lost:
         return
-    seen = (
-        f"{looked} rows" if looked == len(sizes) else f"{looked} rows that were looked at, of {len(sizes)},"
-    )
-    off = f"off by up to {error.max():.2g} of their size"
+    looked, off = len(rows), f"off by up to {error.max():.2g} of their size"
     if check == "raise":
-        raise _error(flow, f"{lost} of {seen} {off}")
+        raise _error(flow, f"{lost} of {looked} rows {off}")
     _warn(
-        f"{lost} of {seen} do not come back from their latents: f^-1(f(x)) is {off}, where {TOLERANCE:g} passes. "
-        + _CURE
+        f"{lost} of {looked} rows that were looked at, of {len(sizes)}, do not come back from their latents: "
+        f"f^-1(f(x)) is {off}, where {TOLERANCE:g} passes. {_CURE}"
     )
 
 
 def _is_due(flow):
-    """Return True for the calls 1, 2, 4, 8, ... of a flow since its weights changed."""
+    """Return True for the calls 1, 2, 4, 8, ... of a flow since its weights changed, unless its spec rules it out."""
+    spec = flow.bijector.spec
+    if not spec.forward == spec.inverse == "analytic" or spec.bounded or spec.log_det != "varying":
+        return False
     flow.calls += 1
     return flow.calls & (flow.calls - 1) == 0
 
@@ -105,39 +104,25 @@ def warn_of_overflow(finite: np.ndarray) -> None:
         )
 
 
-def relative_error(
-    flow: Any,
-    x: Any,
-    context: Any,
-    batch_size: Any,
-    sizes: Any = None,
-    rows: Any = slice(None),
-    z: Any = None,
-) -> np.ndarray:
+def relative_error(flow: Any, x: Any, context: Any, batch_size: Any) -> np.ndarray:
     """Return max|f^-1(f(x)) - x| over the entries of each row, for the size of the row.
 
     The size is max|x|, and no less than that of the median row, nor than what 2^9 roundings of 1 are a TOLERANCE of.
     """
-    sizes = _sizes(flow, x) if sizes is None else sizes
-    finite = sizes[np.isfinite(sizes)]
-    least = 2**9 * np.finfo(flow.compute_dtype).eps / TOLERANCE
-    if len(finite):
-        least = max(least, np.median(finite))
-    error = _difference(flow, x, context, z, batch_size) / np.maximum(sizes[rows], least)
-    return np.where(np.isnan(error), np.inf, error)
+    return _difference(flow, x, context, None, batch_size) / _scale(flow, _sizes(flow, x))
 
 
 def _difference(flow, x, context, z, batch_size):
-    """Return max|f^-1(f(x)) - x| over the entries of each row; `z` are the latents of `x`, or None."""
+    """Return max|f^-1(f(x)) - x| over the entries of each row, inf for NaN; `z` are the latents of `x`, or None."""
 
     def there_and_back(start, stop, piece):
         x, context, z = piece
         y = undithered(flow, x)
         noise = counted_for(flow, y.shape, start, inverse=False)
-        z = flow._run(flow._forward, y, context, noise) if z is None else z
-        back = flow._run(flow._backward, z, context, counted_for(flow, z.shape, start, inverse=True))
+        z = run(flow, flow._forward, y, context, noise) if z is None else z
+        back = run(flow, flow._backward, z, context, counted_for(flow, z.shape, start, inverse=True))
         difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
-        return difference.reshape(len(y), -1).max(axis=1)
+        return np.nan_to_num(difference.reshape(len(y), -1).max(axis=1), nan=np.inf, posinf=np.inf)
 
     return run_in_batches(there_and_back, (x, context, z), len(x), batch_size_of(flow, batch_size))
 
@@ -149,14 +134,20 @@ def _sizes(flow, x):
     return np.abs(x).max(axis=tuple(range(1, x.ndim))).astype("float64")
 
 
+def _scale(flow, sizes):
+    """Return what an error is relative to for rows of these sizes."""
+    least = 2**9 * np.finfo(flow.compute_dtype).eps / TOLERANCE
+    finite = sizes[np.isfinite(sizes)]
+    return np.maximum(sizes, max(least, np.median(finite)) if len(finite) else least)
+
+
 def _some(sizes):
     """Return the places of the rows to look at: as many each time, so that an engine that compiles does so once."""
-    count = next(min(count, len(sizes)) for least, count in LOOKED_AT if len(sizes) >= least)
-    cut = len(sizes) - count // 2
-    order = np.argpartition(sizes, cut) if cut < len(sizes) else np.arange(len(sizes))
-    others = np.sort(order[:cut])
+    count = min(LOOKED_AT, len(sizes))
+    order = np.argsort(sizes)
+    others = np.sort(order[: len(sizes) - count // 2])
     spread = np.linspace(0, len(others) - 1, count - count // 2).astype(int)
-    return np.concatenate([order[cut:], others[spread]])
+    return np.concatenate([order[len(sizes) - count // 2 :], others[spread]])
 
 
 def _error(flow, received):

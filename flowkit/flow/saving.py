@@ -18,8 +18,6 @@ import keras
 import numpy as np
 
 import flowkit
-from flowkit.contract.inside import layers_inside
-from flowkit.contract.saving import refuse_late
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
@@ -33,7 +31,7 @@ _COLUMNS = ("columns", "context_columns")
 # Files
 
 
-def save(flow: Any, write: Callable[..., None], filepath: Any, overwrite: bool, zipped: bool | None) -> None:
+def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: bool | None) -> None:
     """Save by Keras's `write(path, overwrite, zipped)` beside `filepath`, then put the file in its place."""
     path = Path(os.path.realpath(filepath))  # a link stays one
     ours = "://" not in str(filepath) and (path.suffix == ".keras" or zipped is False)
@@ -43,58 +41,42 @@ def save(flow: Any, write: Callable[..., None], filepath: Any, overwrite: bool, 
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        written = Path(folder, "flow.keras")
+        written, content = Path(folder, "flow.keras"), Path(folder, "content")
         write(written, True, None)
-        _put_in_place(written, path, zipped is not False)
-
-
-def _put_in_place(written, path, zipped):
-    """Move the .keras file `written` to `path`, or its members into that folder, over what is there.
-
-    Without dates, and with shared objects numbered from 1: Keras writes when a file was saved, and names a shared
-    object by its address in memory.
-    """
-    beside = written.with_name("put")
-    with zipfile.ZipFile(written) as source:
-        members = [member for member in source.infolist() if not member.is_dir()]
-        if zipped:
-            with zipfile.ZipFile(beside, "w") as target:
-                for member in members:
-                    _copy(member, source, target)
-            shutil.copymode(path if path.is_file() else written, beside)
-            os.replace(beside, path)
+        shutil.unpack_archive(written, content, "zip")
+        _forget_the_moment(content)
+        if zipped is False:
+            shutil.copytree(content, path, copy_function=os.replace, dirs_exist_ok=True)
             return
-        for member in members:
-            file = beside / member.filename
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with source.open(member) as content, file.open("wb") as target:
-                shutil.copyfileobj(_without_moment(member, content), target, 2**20)
-    for member in members:
-        (path / member.filename).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(beside / member.filename, path / member.filename)
+        _zip(content, written)
+        if path.is_file():
+            shutil.copymode(path, written)
+        os.replace(written, path)
 
 
-def _copy(member, source, target):
-    plain = zipfile.ZipInfo(
-        member.filename, (1980, 1, 1, 0, 0, 0)
-    )  # the first moment that a zip file can name
-    plain.external_attr, plain.compress_type = member.external_attr, member.compress_type
-    plain.file_size = member.file_size  # a large one needs another kind of entry
-    with source.open(member) as content, target.open(plain, "w") as file:
-        shutil.copyfileobj(_without_moment(member, content), file, 2**20)
+def _forget_the_moment(content):
+    """Remove what differs between files of equal flows: the date, and addresses in memory that name shared objects."""
+    metadata, config = content / "metadata.json", content / "config.json"
+    dated = json.loads(metadata.read_text(encoding="utf-8"))
+    metadata.write_text(json.dumps(dated | {"date_saved": "1980-01-01@00:00:00"}), encoding="utf-8")
+    config.write_text(
+        json.dumps(_renumbered(json.loads(config.read_text(encoding="utf-8")), {})), encoding="utf-8"
+    )
 
 
-def _without_moment(member, content):
-    """Return the content of a member without what depends on the moment."""
-    if member.filename == "metadata.json":
-        metadata = json.loads(content.read()) | {"date_saved": "1980-01-01@00:00:00"}
-        return io.BytesIO(json.dumps(metadata).encode())
-    if member.filename == "config.json":
-        return io.BytesIO(json.dumps(_renumbered(json.loads(content.read()), {})).encode())
-    return content
+def _zip(content, target):
+    """Write the files of a folder to a zip file, without dates."""
+    with zipfile.ZipFile(target, "w") as file:
+        for member in sorted(path for path in content.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(
+                member.relative_to(content).as_posix()
+            )  # of 1980, the first year of zip files
+            with member.open("rb") as source, file.open(entry, "w", force_zip64=True) as place:
+                shutil.copyfileobj(source, place, 2**20)
 
 
 def _renumbered(item, numbers):
+    """Return a config with its shared objects numbered from 1."""
     if isinstance(item, list):
         return [_renumbered(inner, numbers) for inner in item]
     if not isinstance(item, dict):
@@ -103,12 +85,6 @@ def _renumbered(item, numbers):
     if "shared_object_id" in item:
         item["shared_object_id"] = numbers.setdefault(item["shared_object_id"], len(numbers) + 1)
     return item
-
-
-def refuse_late_weights(flow: Any) -> None:
-    """Raise ValueError if layers of the base got weights after it was built: a file would lose them."""
-    weighty = {layer.name for layer in layers_inside(flow.base) if layer.variables}
-    refuse_late(flow.base, flow._late & weighty)
 
 
 # Presets
@@ -130,7 +106,6 @@ def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, 
     """Write a flow as a preset: see `Flow.save_to_preset`."""
     if not flow.built or flow.event_shape is None:
         raise ValueError("save_to_preset expected a flow with weights: call build, adapt or fit first.")
-    refuse_late_weights(flow)
     plain = _uncompiled(flow)
     extra = dict(extra or {})
     if rows is not None:

@@ -14,7 +14,7 @@ from flowkit.contract.shapes import event_size
 from flowkit.data.lazy_images import LazyImages
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import prepare
-from flowkit.flow.batches import batch_size_of, run_in_batches
+from flowkit.flow.batches import batch_size_of, run, run_in_batches
 from flowkit.flow.noise import counted_for, dequantized
 
 
@@ -40,7 +40,7 @@ def scored(
         x, context = piece
         y, its_volume = dequantized(flow, x, first + start, seed=seed, draw=draw)
         noise = counted_for(flow, y.shape, first + start, inverse=False, seed=seed, draw=draw)
-        answer = flow._run(function, y, context, noise)
+        answer = run(flow, function, y, context, noise)
         if not volume or its_volume is None:
             return answer
         return ops.convert_to_numpy(answer) + its_volume
@@ -87,7 +87,7 @@ def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
     return -log_prob / (event_size(shape) * math.log(2))
 
 
-def score_in_a_group(flow: Any, x: Any, context: Any, samples: int) -> tuple[str, np.ndarray]:
+def score_in_a_group(flow: Any, x: Any, context: Any = None, samples: int = 1) -> tuple[str, np.ndarray]:
     """Return ("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
 
     All processes have `x`. Each reads and scores its part; all receive all rows.
@@ -98,7 +98,8 @@ def score_in_a_group(flow: Any, x: Any, context: Any, samples: int) -> tuple[str
     def score(x, context, first):
         return log_prob_of_draws(flow, x, context, None, 0, samples, first)
 
-    log_prob = shared(flow, score, x, context)
+    with flow.lock:
+        log_prob = shared(flow, score, x, context)
     return ("nll", -log_prob) if flow.dequantize is None else ("bits_per_dim", in_bits(log_prob, x.shape))
 
 
@@ -114,5 +115,5 @@ def shared(flow: Any, score: Callable[..., Any], x: Any, context: Any) -> np.nda
         first, stop = int(asked[0]), int(asked[-1]) + 1
         part = x.taken(asked) if isinstance(x, LazyImages) else x[first:stop]
         context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
-        part, context = flow._prepare(part, context)
+        part, context = prepare.seen(flow, part, context)
         return distributed.gather(score(part, context, first)[: len(rows)])

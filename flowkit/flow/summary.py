@@ -5,38 +5,38 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from flowkit.bijectors import Repeat
+from flowkit.bijectors import MultiScale, Repeat
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.one_line import argument
 from flowkit.contract.shapes import as_tuple
 
 _KINDS = {"exact": "exact", "estimated": "estimate", "bound": "bound", "estimated bound": "bound, estimated"}
 _LOG_DETS = {"zero": "0", "constant": "constant", "varying": ""}
-_BYTES = {"float64": 8}
+_KEPT = {
+    "stored": "all activations",
+    "recompute": "the input of each part",
+    "reversible": "the ends of each chain",
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a part, or as many as `times` that are alike.
-
-    `parameters` are those of all of them; `kept` is what the chain around them keeps for the backward pass.
-    """
+    """One line of the table: a part, or as many as `times` that are alike, with the parameters of all of them."""
 
     level: str
     part: str
     times: int
     shape: tuple[Any, ...] | None
     parameters: int
-    log_det: str
-    inverse: str
-    kept: str
+    log_det: str = ""
+    inverse: str = ""
 
 
 def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
-    """The parts of a built flow in their order; of alike blocks the first, and how often it comes.
+    """Return the parts of a built flow in their order; for alike blocks the first, and how often it comes.
 
     >>> from flowkit import zoo
     >>> [(row.part, row.times) for row in rows(zoo.residual(features=2, layers=3))][:2]
@@ -44,57 +44,56 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
     """
     shape = (None, *flow.event_shape)
     found: list[Row] = []
-    if flow.dequantize is not None:
-        found.append(_row("", flow.dequantize, shape, 1, ""))
-    found += _of(flow.bijector, shape, "", "", expand_nested)
-    latents = as_tuple(flow.bijector.compute_output_shape(shape))
-    base = argument(flow.base, 2)
-    found.append(Row("", base, 1, latents[1:], _count(flow.base), "", "", ""))
     if flow.embedding is not None:
-        found.insert(0, Row("", argument(flow.embedding, 2), 1, None, _count(flow.embedding), "", "", ""))
+        found.append(Row("", argument(flow.embedding, 2), 1, None, _count(flow.embedding)))
+    if flow.dequantize is not None:
+        found.append(_row("", flow.dequantize, shape))
+    found += _of(flow.bijector, shape, "", expand_nested)
+    latents = as_tuple(flow.bijector.compute_output_shape(shape))[1:]
+    found.append(Row("", argument(flow.base, 2), 1, latents, _count(flow.base)))
     return found if expand_nested else _together(found)
 
 
 def _together(found):
-    """Rows that say the same one after the other as one; what a chain keeps stands in its first."""
-    told: list[Row] = []
+    """Return the rows with equal ones that follow one another as one."""
+    merged: list[Row] = []
     for row in found:
-        last = told[-1] if told else None
-        if last and row == replace(last, times=1, parameters=last.parameters // last.times, kept=row.kept):
-            told[-1] = replace(last, times=last.times + 1, parameters=last.parameters + row.parameters)
+        last = merged[-1] if merged else None
+        if last and row == replace(last, times=1, parameters=last.parameters // last.times):
+            merged[-1] = replace(last, times=last.times + 1, parameters=last.parameters + row.parameters)
         else:
-            told.append(row)
-    return told
+            merged.append(row)
+    return merged
 
 
 def table(flow: Any, expand_nested: bool = False) -> Table:
-    """`rows` as a rich table, with what all of it comes to below."""
+    """Return `rows` as a rich table, with totals below."""
     if flow.event_shape is None:
-        told = Table(
+        made = Table(
             title=f'Flow "{flow.name}"', caption="Not built: flow.build((None, ...)) makes its weights."
         )
-        told.add_column("part")
-        told.add_row(argument(flow))
-        return told
-    told = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}')
+        made.add_column("part")
+        made.add_row(argument(flow))
+        return made
+    made = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}', caption=_caption(flow))
     found = rows(flow, expand_nested)
     solved = any(row.inverse not in ("", "analytic") for row in found)
     levels = any(row.level for row in found)
     if levels:
-        told.add_column("level", justify="right")
-    told.add_column("part", overflow="fold")
-    told.add_column("gives", justify="right", no_wrap=True)
-    told.add_column("parameters", justify="right", no_wrap=True)
-    told.add_column("log-det")
+        made.add_column("level", justify="right")
+    made.add_column("part", overflow="fold")
+    made.add_column("gives", justify="right", no_wrap=True)
+    made.add_column("parameters", justify="right", no_wrap=True)
+    made.add_column("log-det")
     if solved:
-        told.add_column("inverse")
+        made.add_column("inverse")
     level = ""
     for row in found:
         if row.level != level:
-            told.add_section()
+            made.add_section()
             level = row.level
         times = f"{row.times} x " if row.times > 1 else ""
-        told.add_row(
+        made.add_row(
             *([row.level] if levels else []),
             times + row.part,
             "" if row.shape is None else _shown(row.shape),
@@ -102,12 +101,11 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
             row.log_det,
             *([row.inverse] if solved else []),
         )
-    told.caption = _caption(flow, found)
-    return told
+    return made
 
 
 def show(flow: Any, line_length: int | None, print_fn: Any, expand_nested: bool) -> None:
-    """Print the table, or hand its text to `print_fn`."""
+    """Print the table, or pass its text to `print_fn`."""
     made = table(flow, expand_nested)
     if print_fn is None:
         Console(width=line_length).print(made)
@@ -117,22 +115,20 @@ def show(flow: Any, line_length: int | None, print_fn: Any, expand_nested: bool)
     print_fn(console.file.getvalue())
 
 
-def _of(part, shape, level, kept, expand):
-    """The rows of a part that is given data of `shape`: of a composite those of its parts."""
-    if hasattr(part, "run_levels") and hasattr(part, "scales"):
+def _of(part, shape, level, expand):
+    """Return the rows of a part for data of `shape`: for a composite those of its parts."""
+    if isinstance(part, MultiScale):
         return _levels(part, shape, expand)
     if isinstance(part, Repeat):
-        first, *more = _of(part.block, shape, level, kept, expand)
-        # The chain around it says what is kept, in its first row.
-        rows = [replace(first, kept=kept), *(replace(row, kept="") for row in more)]
-        return rows * part.n if expand else [_times(row, part.n) for row in rows]
+        found = _of(part.block, shape, level, expand)
+        if expand:
+            return found * part.n
+        return [replace(row, times=row.times * part.n, parameters=row.parameters * part.n) for row in found]
     if not part.composite or not hasattr(part, "parts"):
-        return [_row(level, part, shape, 1, kept)]
+        return [_row(level, part, shape)]
     found = []
-    kept = _kept(part, shape)  # told once, in the first row of the chain
     for one in part.parts:
-        found += _of(one, shape, level, kept, expand)
-        kept = ""
+        found += _of(one, shape, level, expand)
         shape = as_tuple(one.compute_output_shape(shape))
     return found
 
@@ -140,45 +136,46 @@ def _of(part, shape, level, kept, expand):
 def _levels(multiscale, shape, expand):
     found = []
     priors = [*multiscale.priors, multiscale.top_prior]
-    for number, (scale, prior, event) in enumerate(
-        zip(multiscale.scales, priors, multiscale.latent_events, strict=True)
-    ):
-        level = str(number)
-        found += _of(scale, shape, level, "", expand)
+    levels = zip(multiscale.scales, priors, multiscale.latent_events, strict=True)
+    for number, (scale, prior, event) in enumerate(levels):
+        found += _of(scale, shape, str(number), expand)
         shape = as_tuple(scale.compute_output_shape(shape))
         name = "no prior" if prior is None else f"prior {argument(prior, 1)}"
-        latents = f"{name}: {math.prod(event)} latents leave"
-        found.append(
-            Row(level, latents, 1, tuple(event), _count(prior), "" if prior is None else "exact", "", "")
-        )
+        leaving = f"{name}: {math.prod(event)} latents leave"
+        kind = "" if prior is None else "exact"
+        found.append(Row(str(number), leaving, 1, tuple(event), _count(prior), kind))
         shape = (*shape[:-1], shape[-1] - event[-1])
     return found
 
 
-def _row(level, part, shape, times, kept):
+def _row(level, part, shape):
     spec = part.spec
     log_det = ", ".join(filter(None, [_KINDS[spec.likelihood], _LOG_DETS[spec.log_det]]))
     gives = as_tuple(part.compute_output_shape(shape))[1:]
-    return Row(level, argument(part, 3), times, gives, _count(part), log_det, spec.inverse, kept)
+    return Row(level, argument(part, 3), 1, gives, _count(part), log_det, spec.inverse)
 
 
-def _times(row, times):
-    return Row(**{**vars(row), "times": row.times * times, "parameters": row.parameters * times})
+def _caption(flow):
+    latents = math.prod(as_tuple(flow.bijector.compute_output_shape((None, *flow.event_shape)))[1:])
+    others = sum(math.prod(weight.shape) for weight in flow.non_trainable_weights)
+    size = sum(math.prod(weight.shape) * (8 if weight.dtype == "float64" else 4) for weight in flow.weights)
+    ways = {layer.backprop for layer in layers_inside(flow.bijector) if hasattr(layer, "backprop")}
+    kept = [f"{_KEPT[way]} ({way})" for way in sorted(ways)]
+    article = {"exact": "exact", "estimate": "an estimate", "bound": "a bound"}[flow.exact]
+    lines = [
+        f"{latents:,} latents, {_count(flow):,} parameters to train, {others:,} others, {_memory(size)}",
+        *([f"kept for the backward pass: {'; '.join(kept)}"] if kept else []),
+        f"log_prob is {article}",
+    ]
+    return "\n".join(lines)
 
 
-def _kept(chain, shape):
-    """What a chain keeps of each sample for the backward pass, in words."""
-    backprop = getattr(chain, "backprop", "stored")
-    if backprop == "stored":
-        return "all activations"
-    size = _BYTES.get(chain.compute_dtype, 4)
-    numbers = [math.prod(shape[1:])]
-    for part in chain.parts:
-        shape = as_tuple(part.compute_output_shape(shape))
-        numbers.append(math.prod(shape[1:]))
-    kept = numbers[0] + numbers[-1] if backprop == "reversible" else sum(numbers[:-1])
-    what = "the ends of the chain" if backprop == "reversible" else "what each part is given"
-    return f"{what}, {_memory(kept * size)} a sample ({backprop})"
+def _count(layer):
+    return 0 if layer is None else sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+
+
+def _shown(shape):
+    return " x ".join("?" if size is None else str(size) for size in shape)
 
 
 def _memory(count):
@@ -187,28 +184,3 @@ def _memory(count):
             return f"{count:.3g} {unit}"
         count /= 1024
     return f"{count:.3g} GB"
-
-
-def _count(layer):
-    return 0 if layer is None else sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
-
-
-def _shown(shape):
-    return " x ".join("?" if size is None else str(size) for size in shape)
-
-
-def _caption(flow, found):
-    trained = _count(flow)
-    fixed = sum(int(np.prod(w.shape)) for w in flow.non_trainable_weights)
-    size = sum(int(np.prod(w.shape)) * _BYTES.get(w.dtype, 4) for w in flow.weights)
-    latents = as_tuple(flow.bijector.compute_output_shape((None, *flow.event_shape)))[1:]
-    article = {"exact": "exact", "estimate": "an estimate", "bound": "a bound"}[flow.exact]
-    kept = [f"level {row.level}: {row.kept}" if row.level else row.kept for row in found if row.kept]
-    if len({row.kept for row in found if row.kept}) == 1:
-        kept = [next(row.kept for row in found if row.kept)]
-    lines = [
-        f"{math.prod(latents):,} latents, {trained:,} parameters to train, {fixed:,} others, {_memory(size)}",
-        *([f"kept for the backward pass: {'; '.join(kept)}"] if kept else []),
-        f"log_prob is {article}",
-    ]
-    return "\n".join(lines)

@@ -79,7 +79,7 @@ class ReverseKL(Objective):
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
         seen = flow.embed(context)
-        draws, log_q = flow._drawn_with_score(ops.shape(x)[0], seen)
+        draws, log_q = flow._draw_and_score(ops.shape(x)[0], seen)
         log_p = self.log_density(draws) if context is None else self.log_density(draws, context)
         expect_shape("log_density", log_p, log_q.shape)
         if self.stick_the_landing:

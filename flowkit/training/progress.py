@@ -186,7 +186,8 @@ class Patience(threading.Timer):
 def _compiles(model):
     """Return True if the first step takes its time for a program that the others only run."""
     # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-    return not model.run_eagerly and (model.jit_compile or engine.name == "tensorflow")
+    compiles = model.jit_compile or getattr(model, "compiles_parts", False)
+    return not model.run_eagerly and (compiles or engine.name == "tensorflow")
 
 
 def _clock(seconds):

@@ -8,6 +8,7 @@ import numpy as np
 
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.one_line import one_line
+from flowkit.flow.scoring import score_in_a_group
 from flowkit.training.averaging import averaged_weights
 
 
@@ -90,5 +91,5 @@ class Validation(keras.callbacks.Callback):
             self.model.set_weights(self.best_weights)
 
     def _score(self):
-        name, scores = self.model._score_in_a_group(self.x, self.context)
+        name, scores = score_in_a_group(self.model, self.x, self.context)
         return name, float(scores.mean())

@@ -100,13 +100,11 @@ def test_on_jax_each_process_of_a_host_takes_a_gpu_unless_the_launcher_has_dealt
 ):
     import jax
 
-    from flowkit.engines import jax_group as own
-
     asked = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **more: asked.append((given, more)))
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
-    monkeypatch.setattr(own, "use_devices", lambda: None)
+    monkeypatch.setattr(engine, "use_devices", lambda: None)
     engine.join("first:1", 4, 1, local_rank, 60)
     (((address, count, rank), more),) = asked
     assert (address, count, rank, more["local_device_ids"]) == ("first:1", 4, 1, devices)

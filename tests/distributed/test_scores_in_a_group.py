@@ -7,6 +7,7 @@ from flowkit import Flow, distributed, zoo
 from flowkit.bijectors import Shift
 from flowkit.evaluation import level_bits
 from flowkit.evaluation.levels import level_bits_in_a_group
+from flowkit.flow.scoring import score_in_a_group
 
 pytestmark = pytest.mark.one_engine
 
@@ -38,14 +39,14 @@ def test_a_process_without_rows_asks_as_the_others_do(parts):
     flow = Flow(Shift(1.0))
     x = np.ones((2, 3), "float32")
     flow.adapt(x)
-    came = parts(lambda: flow._score_in_a_group(x)[1], 3)
+    came = parts(lambda: score_in_a_group(flow, x)[1], 3)
     assert [part.shape for part in came] == [(1,), (1,), (0,)]
     np.testing.assert_allclose(np.concatenate(came), -flow.log_prob(x), rtol=1e-6)
     refusals = []
 
     def refused():
         with pytest.raises(ValueError, match="samples=1 for a flow whose log_prob is exact"):
-            flow._score_in_a_group(x, samples=2)
+            score_in_a_group(flow, x, samples=2)
         refusals.append(True)
 
     parts(refused, 3)

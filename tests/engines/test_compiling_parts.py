@@ -60,25 +60,21 @@ def counted(monkeypatch):
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_depth_adds_no_graphs_and_nothing_breaks_one(counted, policy, precision):
     policy(precision)
-    shallow, deep = counted(glow(2, 2)), counted(glow(2, 4))
+    shallow, deep = counted(glow(1, 1)), counted(glow(1, 3))
     assert shallow == deep
     graphs, breaks = deep
     assert breaks == 0
-    # For each of two shapes a mixing with its actnorm, and a coupling: all copies of a Repeat are one part.
-    assert 4 <= graphs <= 9
+    # A mixing with its actnorm, and a coupling: all copies of a Repeat are one part.
+    assert 2 <= graphs <= 5
 
 
 def couplings(count):
     return [Coupling(MLP([4]), swap=bool(i % 2)) for i in range(count)]
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_couplings_of_vectors_are_shared_as_well(counted, nested):
+def test_couplings_of_vectors_are_shared_as_well(counted):
     vectors = IMAGES.reshape(-1, 6)[:8] / 255
-    few, many = (
-        counted(Flow(Chain([Chain(couplings(count))] if nested else couplings(count))), vectors)
-        for count in (4, 8)
-    )
+    few, many = (counted(Flow(Chain([Chain(couplings(count))])), vectors) for count in (3, 6))
     assert few == many
     assert many[1] == 0
     assert many[0] <= 4  # two kinds, and the first one as well without a gradient
@@ -97,17 +93,3 @@ def test_it_trains_as_the_eager_one(perturb):
         assert way > 0
         # Gradients agree to 1e-3 of their size, up to the rounding of what they are added to.
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * way + 2**-22 * np.abs(start).max())
-
-
-def test_a_lone_bijector_is_compiled_with_its_step(counted):
-    flow = Flow(Coupling(MLP([4])))
-    graphs, _ = counted(flow, IMAGES.reshape(-1, 6)[:8] / 255)
-    assert flow._is_one_part()
-    assert graphs >= 1
-    assert not glow(1, 1)._is_one_part()
-
-
-def test_what_runs_eagerly_all_the_same_is_said():
-    flow = zoo.glow(levels=1, steps=1, width=4, backprop="reversible")
-    with pytest.warns(UserWarning, match="runs eagerly all the same"):
-        trained(flow, jit_compile=True)

@@ -79,23 +79,10 @@ def test_its_weights_are_trained(x, context):
     assert flow.log_prob(x, context).mean() > before
 
 
-@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer")
-@pytest.mark.parametrize("how", ["save", "save_weights", "load_weights"])
-def test_weights_that_would_be_lost_are_not_lost_silently(how, x, context, tmp_path):
+def test_weights_that_a_file_would_lose_are_refused():
     flow = Flow(Shift(0.0), Placed())
-    flow.build({"x": (None, 2), "context": (None, 5)})
-    kept = Flow(Shift(0.0), Built())
-    kept.build({"x": (None, 2), "context": (None, 5)})
-    kept.save_weights(tmp_path / "kept.weights.h5")
-    if how != "load_weights":
-        flow.log_prob(x, context)  # makes them
-    path = (
-        tmp_path / {"save": "f.keras", "save_weights": "f.weights.h5", "load_weights": "kept.weights.h5"}[how]
-    )
     with pytest.raises(ValueError, match=r"would lose them.*build\(self, z_shape, context_shape\)"):
-        getattr(flow, how)(path)
-    if how == "save":  # a file that was there before would have been emptied
-        assert not path.exists()
+        flow.build({"x": (None, 2), "context": (None, 5)})
 
 
 def test_its_classes_are_the_flows(x, context):

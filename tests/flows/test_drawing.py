@@ -1,4 +1,4 @@
-"""Latents: one generator for a block, the same rows however they are asked for, and memory that does not grow."""
+"""Latents: one generator for each block, and the same rows whatever the batch size."""
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import sampling
+from flowkit.flow.batches import run
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -111,30 +112,17 @@ def test_a_conditional_flow_and_base_too(small_blocks):
     assert log_prob.shape == (9, 5)
 
 
-def test_rows_are_drawn_block_by_block(small_blocks):
+def test_a_part_of_the_rows_is_drawn_block_by_block(small_blocks):
     base = Watched()
-    z = sampling.Latents(
-        base, 700, (2,), seed=[0], context=sampling.Repeated(np.zeros((7, 2), "float32"), 100)
-    )
-    for start in range(0, 700, 10):
-        assert z[start : start + 10].shape == (10, 2)
+    flow = flow_of(base, 2)
+    draws = sampling.Draws(flow, 40, np.arange(6.0, dtype="float32").reshape(3, 2), 1.0, [0])
+    whole = np.concatenate([z for _, z, _ in draws.blocks()])
+    base.asked.clear()
+    starts, parts, contexts = zip(*draws.blocks(5, 26), strict=True)
+    assert starts == (5, 7, 14, 21)
     assert base.asked == {7}
-
-
-def test_a_repeated_context_is_sliced_like_the_array_it_stands_for():
-    rows = np.arange(6).reshape(3, 2)
-    repeated, whole = sampling.Repeated(rows, 4), np.tile(rows, (4, 1))
-    assert (repeated.shape, len(repeated)) == (whole.shape, 12)
-    for cut in (slice(0, 5), slice(4, 100), slice(11, 12), slice(12, 14)):
-        np.testing.assert_array_equal(repeated[cut], whole[cut])
-
-
-def test_a_part_of_rows_is_sliced_like_the_array_it_stands_for(small_blocks):
-    z = sampling.Latents(TwoColumns(), 30, (2,), seed=[0])
-    part, whole = sampling.Part(z, 5, 26), z[5:26]
-    assert (part.shape, len(part), part.dtype) == (whole.shape, 21, whole.dtype)
-    for cut in (slice(0, 5), slice(4, 100), slice(20, 21), slice(21, 23)):
-        np.testing.assert_array_equal(part[cut], whole[cut])
+    np.testing.assert_array_equal(np.concatenate(parts), whole[5:26])
+    np.testing.assert_array_equal(np.concatenate(contexts), draws.context[np.arange(5, 26) % 3])
 
 
 def test_levels_drawn_anew_are_drawn_as_samples_are():
@@ -142,7 +130,7 @@ def test_levels_drawn_anew_are_drawn_as_samples_are():
     x = np.zeros((50, 2), "float32")
     with pytest.raises(ValueError, match="MultiScale"):
         latent.resample(flow, x, [0])
-    assert (flow._latents(50, None, 1.0, 3)[:] == flow.sample(50, seed=3)).all()
+    assert (sampling.latents(flow, 50, None, 1.0, 3) == flow.sample(50, seed=3)).all()
 
 
 def test_a_closure_is_compiled_for_what_it_closes_over():
@@ -156,7 +144,7 @@ def test_a_closure_is_compiled_for_what_it_closes_over():
         return compute
 
     x = np.ones((2, 2), "float32")
-    assert [float(ops.convert_to_numpy(flow._run(times(k), x)).max()) for k in (1.0, 2.0)] == [1.0, 2.0]
+    assert [float(ops.convert_to_numpy(run(flow, times(k), x)).max()) for k in (1.0, 2.0)] == [1.0, 2.0]
 
 
 def test_a_method_is_compiled_once():

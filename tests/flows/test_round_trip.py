@@ -61,7 +61,7 @@ def test_a_row_far_out_that_is_lost_is_warned_of(x):
     x[1234, 1] = 20.1
     flow = flow_of(Coarse())
     with pytest.warns(
-        UserWarning, match=r"1 of 64 rows that were looked at, of 5000, do not come back"
+        UserWarning, match=r"1 of 8 rows that were looked at, of 5000, do not come back"
     ) as caught:
         z = flow.encode(x)
     (told,) = [one for one in caught if one.category is UserWarning]

@@ -1,8 +1,11 @@
 """Files of equal flows are equal, byte for byte, and mean what they meant."""
 
 import contextlib
+import hashlib
+import inspect
 import json
 import os
+import textwrap
 import zipfile
 
 import keras
@@ -13,29 +16,38 @@ from flowkit import Flow, zoo
 from flowkit.bijectors import Chain, Coupling, Permute
 from flowkit.conditioners import MLP
 from flowkit.engines import engine
+from flowkit.training import GlowAdamax, WarmUp
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
 
-TRAIN = """
-    import hashlib, sys, time
-    import flowkit, keras, numpy as np
-    keras.utils.set_random_seed(int(sys.argv[2]))
+
+def trained(path, seed):
+    """Train a small Glow, save it, and return the hash of its file."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
     images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), dtype="uint8")
-    flow = flowkit.zoo.glow(levels=2, steps=1, width=4)
-    flow.compile(flowkit.training.GlowAdamax(flowkit.training.WarmUp(1e-3, warmup_steps=10)))
+    flow = zoo.glow(levels=1, steps=1, width=4)
+    flow.compile(GlowAdamax(WarmUp(1e-3, warmup_steps=10)))
     flow.fit(images, epochs=1, verbose=0)
-    flow.save(sys.argv[1])
-    print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())
-"""
+    flow.save(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_two_trainings_in_two_processes_come_to_the_same_file(run_python, tmp_path):
-    first, second, other = (
-        run_python(TRAIN, engine=engine.name, args=[tmp_path / name, seed]).splitlines()[-1]
-        for name, seed in (("a.keras", 0), ("b.keras", 0), ("c.keras", 1))
+    head = """
+        import hashlib, pathlib, sys
+        import keras
+        import numpy as np
+        from flowkit import zoo
+        from flowkit.training import GlowAdamax, WarmUp
+    """
+    source = (
+        f"{textwrap.dedent(head)}\n{inspect.getsource(trained)}\nprint(trained(pathlib.Path(sys.argv[1]), 0))"
     )
-    assert first == second != other
+    first = run_python(source, engine=engine.name, args=[tmp_path / "a.keras"]).splitlines()[-1]
+    assert first == trained(tmp_path / "b.keras", 0)
+    assert first != trained(tmp_path / "c.keras", 1)
 
 
 def coupled(**options):

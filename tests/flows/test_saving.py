@@ -13,9 +13,12 @@ from flowkit._engine import ENGINES, installed
 from flowkit.bijectors import Chain, Coupling, Inverse, Scale, Sigmoid
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 from flowkit.transforms import Affine
 
-READERS = [*[engine for engine in ENGINES if installed(engine)], "numpy"]
+READERS = [
+    name for name in (*ENGINES, "numpy") if name != engine.name and (installed(name) or name == "numpy")
+]
 
 READ = """
     import json, sys

@@ -3,12 +3,15 @@
 import contextlib
 import os
 import zlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
 from flowkit import distributed
+from flowkit.contract.arguments import shown
 from flowkit.data.batch_order import Batches
 from flowkit.distributed.failed import naming_the_lost
 from flowkit.distributed.group import started
@@ -16,8 +19,17 @@ from flowkit.distributed.launcher import launched
 from flowkit.engines import engine
 
 
-def check_processes():
-    """Raise RuntimeError if several processes would train models apart, each without knowing of the others."""
+def check_devices() -> None:
+    """Raise if processes or devices would train models apart: RuntimeError or NotImplementedError."""
+    distribution = keras.distribution.distribution()
+    # Processes share batches whether it is set or not.
+    shared = isinstance(distribution, keras.distribution.DataParallel) and engine.processes() > 1
+    several = distribution is not None and distribution.device_mesh.devices.size > 1
+    if several and not shared and engine.name != "jax":
+        raise NotImplementedError(
+            f"got {type(distribution).__name__} of keras.distribution on {engine.name}, where Keras trains on one "
+            "device. Set KERAS_BACKEND=jax, or start a process for each device on PyTorch (flowkit.distributed)."
+        )
     launch = None if started() else launched(os.environ)
     # srun may start other things.
     if launch is not None and launch.launcher != "SLURM" and engine.processes() == 1:
@@ -32,8 +44,8 @@ def check_processes():
     )
 
 
-def check_division(count, batch_size=None):
-    """Raise ValueError if a batch of `count` rows in batches of `batch_size` cannot be dealt out evenly to devices.
+def check_division(count: int, batch_size: float | None = None) -> None:
+    """Raise ValueError if `count` rows in batches of `batch_size` cannot be dealt out evenly to devices.
 
     Both are those of this process. `batch_size` None is Keras's 32. The last batch, of what is left, counts as well.
     """
@@ -49,7 +61,7 @@ def check_division(count, batch_size=None):
 
 
 def _devices_of_a_batch():
-    """How many devices of this process share a batch under `keras.distribution`; 1 without it."""
+    """Return how many devices of this process share a batch under `keras.distribution`; 1 without it."""
     distribution = keras.distribution.distribution()
     if distribution is None or distribution.batch_dim_name is None:
         return 1
@@ -58,50 +70,43 @@ def _devices_of_a_batch():
     return max(1, devices // engine.processes())
 
 
-def check_same(x, first, batch_size, epochs, options):
-    """Raise ValueError unless all processes come to `fit` or `evaluate` with as much to do: others would wait."""
-    if isinstance(x, Batches):
-        if x.processes != engine.processes():
-            raise ValueError(
-                f"a flow expects batches of the {engine.processes()} processes that there are, received batches for "
-                f"{x.processes}. Call flowkit.distributed.start() before flowkit.data.batches."
-            )
-        check_division(x.batch_size // x.processes, x.batch_size // x.processes)
-    if engine.processes() == 1:
-        return
-    steps = options.get("steps_per_epoch") or options.get("steps")
-    told = {
-        "rows of a batch": 0 if first is None else len(first),
-        "batches or rows in all": _length(x),
-        "batch_size": batch_size or 0,
-        "steps": steps or 0,
-        "epochs": epochs,
-        "epochs done": options.get("initial_epoch", 0),
-        "steps of the epoch done": getattr(x, "step", 0),
-        "rows to validate on": _length(options.get("validation_data")),
-    }
-    given = distributed.gather(np.array([list(told.values())], "int64"))
-    for name, values in zip(told, given.T, strict=True):
-        if (values != values[0]).any():
-            raise ValueError(
-                f"a flow expects the same of all {len(values)} processes, received {name} of "
-                f"{', '.join(map(str, values))}. Give each as many rows; a run that goes on must be in a folder that "
-                "all of them see."
-            )
+def check_batches(batches: Batches) -> None:
+    """Raise ValueError for batches that were made for another number of processes, or that devices cannot share."""
+    if batches.processes != engine.processes():
+        raise ValueError(
+            f"a flow expects batches of the {engine.processes()} processes that there are, received batches for "
+            f"{batches.processes}. Call flowkit.distributed.start() before flowkit.data.batches."
+        )
+    check_division(batches.batch_size // batches.processes, batches.batch_size // batches.processes)
 
 
-def check_same_question(told):
-    """Raise ValueError in all processes unless all have come with the same, {name: a tree of numbers and arrays}."""
-    if engine.processes() == 1:
-        return
+def check_same_work(x: Any, first: Any, options: dict[str, Any]) -> None:
+    """Raise ValueError unless all processes call `fit` or `evaluate` with as much to do: others would wait."""
+    check_same(
+        {
+            "rows of a batch": 0 if first is None else len(first),
+            "batches or rows in all": _length(x),
+            "batch_size": options["batch_size"],
+            "steps": options.get("steps_per_epoch") or options.get("steps"),
+            "epochs": options.get("epochs"),
+            "epochs done": options.get("initial_epoch", 0),
+            "steps of the epoch done": getattr(x, "step", 0),
+            "rows to validate on": _length(options.get("validation_data")),
+        }
+    )
+
+
+def check_same(told: dict[str, Any]) -> None:
+    """Raise ValueError in all processes unless all call with equal values, {name: a tree of numbers and arrays}."""
     sums = [zlib.crc32(_in_bytes(value)) for value in told.values()]
     given = distributed.gather(np.array([sums], "int64"))
     differing = [name for name, values in zip(told, given.T, strict=True) if (values != values[0]).any()]
     if differing:
+        here = ", ".join(f"{name} {shown(told[name])}" for name in differing)
         raise ValueError(
-            f"what is spread over processes expects the same of all {len(given)}, received another "
-            f"{' and another '.join(differing)} in some of them. Give all the same, or leave out spread=True where "
-            "each asks for itself."
+            f"processes: expected the same of all {len(given)}, received another {' and another '.join(differing)} in "
+            f"some of them; here {here}. Pass the same arguments and as many rows in each; a resumed run must be in a "
+            "folder that all of them see."
         )
 
 
@@ -111,20 +116,21 @@ def _in_bytes(value):
 
 
 def _length(x):
+    """Return the number of rows or batches of data; 0 for a generator, which has no length."""
     arrays = (
         [part for part in tree.flatten(x) if part is not None] if isinstance(x, dict | tuple | list) else [x]
     )
     try:
         return len(arrays[0])
-    except (TypeError, IndexError):  # a generator does not say
+    except (TypeError, IndexError):
         return 0
 
 
 @contextlib.contextmanager
-def together(flow):
-    """A scope in which processes train one model: it begins with the weights of process 0.
+def together(flow: Any) -> Iterator[None]:
+    """Enter a scope in which processes train one model: it begins with the weights of process 0.
 
-    Their noise differs. A process that ends is named.
+    Their noise differs. The error for a process that ends names it.
     """
     if engine.processes() == 1:
         yield
@@ -140,8 +146,6 @@ def together(flow):
             yield
 
 
-def rows_of_all(x, context):
-    """The rows that all processes adapt to, in the order of their ranks."""
-    if engine.processes() == 1 or x is None:
-        return x, context
+def rows_of_all(x: Any, context: Any) -> tuple[Any, Any]:
+    """Return the rows of all processes, in the order of their ranks."""
     return distributed.gather(x), None if context is None else tree.map_structure(distributed.gather, context)

@@ -1,0 +1,460 @@
+"""A flow as a `keras.Model`: training on checked data, an objective as loss, files, and a lock for threads."""
+
+import functools
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+import keras
+
+from flowkit.contract import ContractError, FlowLayer
+from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.saving import engine_neutral
+from flowkit.data.frame import Columns
+from flowkit.engines import ENGINES, engine
+from flowkit.flow import adapting, prepare, saving, without_data
+from flowkit.flow.context import check_context
+from flowkit.flow.group import check_devices, check_same_work, together
+from flowkit.flow.noise import refuse_varying
+from flowkit.objectives import MaximumLikelihood, Objective
+
+_OF_TARGETS = ("loss_weights", "metrics", "weighted_metrics")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def locked(method: Method) -> Method:
+    """Return a flow's method that waits while another thread uses or trains the flow."""
+
+    @functools.wraps(method)
+    def waits(self, *args, **kwargs):
+        with self.lock:
+            engine.settle(self)  # a callback may call it in the middle of an epoch
+            return method(self, *args, **kwargs)
+
+    return cast(Method, waits)
+
+
+class FlowModel(keras.Model):
+    """The base of `flowkit.Flow`: what it has as a `keras.Model`, training and files, but the density."""
+
+    jit_compile: Any  # Keras's
+
+    bijector: FlowLayer
+    base: Any
+    embedding: Any
+    dequantize: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.objective: Objective = MaximumLikelihood()
+        self.columns: Columns | None = None
+        self.context_columns: Columns | None = None
+        self.event_shape: tuple[int, ...] | None = None
+        self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
+        self.calls = 0  # whose round trip could be checked, since the weights changed
+        self.compiles_parts = False
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+        """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
+
+        On PyTorch `jit_compile=True` compiles each kind of part of a chain once. Raises ValueError for other losses and
+        for metrics, and what the objective raises for a flow that it cannot train.
+        """
+        self._refuse_targets(loss, options)
+        objective = MaximumLikelihood() if loss is None else loss
+        objective.check(self)
+        if objective.needs_data and not is_likelihood(objective):
+            refuse_varying(self.dequantize, type(objective).__name__)
+        # Keras would compile a whole step, which takes longer with each step of the flow.
+        compiles = options.get("jit_compile") is True and not options.get("run_eagerly")
+        self.compiles_parts = compiles and engine.compiles_parts
+        super().compile(optimizer, **options | ({"jit_compile": False} if self.compiles_parts else {}))
+        self.objective = objective
+        if engine.processes() > 1 and self.optimizer is not None:
+            engine.average_gradients(self.optimizer)
+
+    def _refuse_targets(self, loss, options):
+        """Raise ValueError for what Keras's `compile` takes for models whose loss compares predictions with targets."""
+        compiles = f"{type(self).__name__}.compile expects"
+        if loss is not None and not isinstance(loss, Objective):
+            made = ": it is a class, to be called" if isinstance(loss, type) else ""
+            raise ValueError(
+                f"{compiles} an objective as loss=, such as MaximumLikelihood() (the default), "
+                f"ReverseKL(log_density) or FlowMatching(), received {loss!r}{made}."
+            )
+        for name in _OF_TARGETS:
+            if options.get(name) is not None:
+                raise ValueError(
+                    f"{compiles} no {name}=, received {options[name]!r}: a flow reports nll and bits_per_dim. Leave "
+                    f"{name} out."
+                )
+
+    def _check_training(self):
+        """Raise if the flow, compiled as it is, would not learn from what it receives."""
+        if not engine.supports_training:
+            raise NotImplementedError(
+                f"Keras's {engine.name} engine computes no gradients and cannot fit: set KERAS_BACKEND "
+                f"to one of {', '.join(ENGINES)}."
+            )
+        self.objective.check(self)
+        check_devices()
+        # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
+        policies = {layer.dtype_policy.name for layer in layers_inside(self)}
+        scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
+        if "mixed_float16" in policies and not scaled:
+            raise ValueError(
+                "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "
+                "outside any GuardedOptimizer, since their gradients underflow; mixed_bfloat16 needs none."
+            )
+
+    @locked
+    def adapt(self, x: Any = None, context: Any = None, *, again: bool = True) -> Self:
+        """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
+
+        The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
+        with its first batch, for parts that still need it (`again=False`); a larger one gives better statistics (256).
+        Without `x` draws of the flow are normalised, in the direction of sampling: those of an ActNorm
+        nearest to the data leave with mean 0 and variance 1. In a group of processes each passes rows of its own, and
+        the statistics are those of the rows of all.
+        """
+        with prepare.learned_columns(self, x, context):
+            if x is None:
+                adapting.adapt_to_draws(self, check_context(self, context), again)
+            else:
+                adapting.adapt(self, *prepare.to_adapt(self, x, context), again)
+        self.calls = 0
+        return self
+
+    @locked
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        *,
+        context: Any = None,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras's `fit`, with `context=` for arrays; adapts to the first batch if that is not done yet.
+
+        `x` is an array or any dataset that Keras takes; a dataset with context yields
+        `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
+        context, ignored by a flow that takes none; `context=` is then a ContractError. `validation_data` is x, or
+        (x, context), or (x, context, sample_weight). The first batch of a data set is checked, as arrays are. A
+        `Standardize` adapts to up to 10,000 rows: a fixed draw of those of an array, or as many batches of a data set
+        that can be read twice.
+
+        If the objective needs no data, pass none: `fit(steps_per_epoch=1000, batch_size=256)`. Rows of a
+        `context` are dealt out in batches, all of them before one comes again.
+
+        In a group of processes (`flowkit.distributed`) all of them call it, each with as many rows of its own;
+        gradients are averaged, and logs are of all rows.
+        """
+        _refuse_class_weight("fit", class_weight)
+        self._check_training()
+        options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
+        with prepare.learned_columns(self, x, y if context is None else context):
+            if self.objective.needs_data:
+                data, options = prepare.to_train(self, x, y, context, sample_weight, options)
+            else:
+                without_data.refuse_data(self, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
+                data, options = without_data.to_train(self, context, options)
+            if engine.processes() > 1:
+                check_same_work(data.x, data.first[0], options)
+            if not is_adapted(self):
+                adapting.adapt_for_fit(self, data, 1.0 - options.get("validation_split", 0.0))
+        try:
+            with together(self):
+                return super().fit(data.x, data.y, sample_weight=sample_weight, **options)
+        finally:
+            self._after_training()
+
+    @locked
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *,
+        context: Any = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
+
+        In a group of processes all of them call it, each with as many rows of its own. Raises ContractError for a flow
+        that still waits for `adapt`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
+            _, x, y, _ = prepare.ready(self, x, y, context, sample_weight, batch_size)
+            if engine.processes() > 1:
+                check_same_work(x, None, {"batch_size": batch_size, **kwargs})
+        return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
+
+    @locked
+    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
+        data = prepare.ready(self, x, batch_size=batch_size)
+        return super().predict(data.x, batch_size, *args, **kwargs)
+
+    # One batch, which Keras does not check
+
+    @locked
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        context: Any = None,
+    ) -> Any:
+        """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`.
+
+        Raises ContractError for a flow that still waits for `adapt`, and for a context that it does not read.
+        """
+        _refuse_class_weight("train_on_batch", class_weight)
+        self._check_training()
+        without_data.refuse_data(self, "train_on_batch", {"x": x})
+        _, x, y, _ = prepare.ready(self, x, y, context, sample_weight, math.inf, learns=True)
+        logs = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+        self._after_training()
+        return logs
+
+    @locked
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        context: Any = None,
+    ) -> Any:
+        """Keras's `test_on_batch`, with `context=`; `x` and `y` are those of `fit`.
+
+        Raises ContractError for a flow that still waits for `adapt`.
+        """
+        _, x, y, _ = prepare.ready(self, x, y, context, sample_weight, math.inf)
+        return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    @locked
+    def predict_on_batch(self, x: Any) -> Any:
+        """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        return super().predict_on_batch(prepare.ready(self, x, batch_size=math.inf).x)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Keras's, of the rows of all processes that train the model."""
+        # Those of Keras 3.16's own way of training in a group are of all rows already.
+        if engine.processes() == 1 or getattr(self, "ddp_model", None) is not None:
+            return super().get_metrics_result()
+        variables = self.metrics_variables
+        values = engine.summed([variable.value for variable in variables])
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return super().get_metrics_result()
+
+    def _after_training(self):
+        engine.after_fit(self)
+        self.calls = 0
+
+    def _put_back(self):
+        """Put weights that the engine holds in the middle of an epoch back into the flow, before it is used."""
+        if engine.holds_weights(self):
+            with self.lock:
+                engine.settle(self)
+
+    # What the functions of this room share
+
+    def _event(self):
+        """Return the shape of an event. Raises ContractError for a flow that is not built."""
+        if self.event_shape is None:
+            raise ContractError(
+                "event shape",
+                self,
+                expected="to know the size of the data",
+                received="a call before any data",
+                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
+            )
+        return self.event_shape
+
+    @functools.cached_property
+    def _compiled_function(self) -> Callable[..., Any]:
+        # A bound method is the same each time, so that it is compiled once; a closure is not.
+        return functools.lru_cache(maxsize=32)(lambda function: engine.compile_inference(function, self))
+
+    # Weights and files
+
+    @locked
+    def get_weights(self) -> Any:
+        """Keras's, also in the middle of an epoch."""
+        return super().get_weights()
+
+    @locked
+    def set_weights(self, weights: Any) -> None:
+        """Keras's."""
+        super().set_weights(weights)
+        self._forget()
+
+    @locked
+    def save_own_variables(self, store: Any) -> None:
+        """Keras's, also in the middle of an epoch."""
+        super().save_own_variables(store)
+
+    @locked
+    def load_own_variables(self, store: Any) -> None:
+        """Keras's."""
+        super().load_own_variables(store)
+        self._forget()
+
+    def _forget(self):
+        """Forget what was seen of earlier weights."""
+        self.bijector._adapted = None  # the new ones may be from before `adapt`
+        self.calls = 0
+
+    @locked
+    def save(
+        self, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Keras's `save`: the same bytes for the same flow, in place of an older file only once they are written."""
+        write = functools.partial(super().save, **kwargs)
+        saving.save(write, filepath, overwrite, zipped)
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike[str]) -> Self:
+        """Return the flow of a preset: "glow/digits" and others that come with flowkit, a folder, or "hf://user/name".
+
+        All its files but the README are compared with their SHA-256 first, and none runs code. hf:// needs
+        huggingface_hub, and keeps what it has downloaded. Layers of your own must be registered before, as for
+        `keras.saving.load_model`.
+
+        Raises PresetError, a ValueError, if there is no such preset, if it is damaged, of a newer flowkit, brings code,
+        or is another kind of flow than `cls`.
+
+        >>> import flowkit
+        >>> flow = flowkit.Flow.from_preset("glow/digits")
+        >>> flow.sample(2, seed=0).shape
+        (2, 8, 8, 1)
+        """
+        return saving.from_preset(cls, preset)
+
+    @locked
+    def save_to_preset(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        rows: Any = None,
+        context: Any = None,
+        about: Mapping[str, Any] | None = None,
+        extra: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Write the flow as a preset into `folder`, a new one: config, weights, metadata and a README, at once.
+
+        - `rows`, with their `context`: some data (a batch) that are kept beside their `log_prob`, in check.npz, so that
+          a loaded flow can be compared.
+        - `about`: what metadata.json and README.md also say: `license`, `description`, `data` ({"name", "sha256"}),
+          `measured` (such as {"test_bits_per_dim": 3.6}).
+        - `extra`: further files, name -> content: recipe.toml, and pictures such as samples.png.
+
+        Optimizer and objective stay behind. Raises ValueError for a flow that is not built, and PresetError if there is
+        something in `folder` already, `extra` has a file of another name, or a class of yours is not registered.
+
+        >>> import flowkit, tempfile
+        >>> folder = tempfile.mkdtemp() + "/mine"
+        >>> flow = flowkit.zoo.nsf(features=2, layers=2, hidden=[8])
+        >>> flow.save_to_preset(folder, about={"license": "cc0-1.0"})
+        >>> flowkit.Flow.from_preset(folder).event_shape
+        (2,)
+        """
+        saving.save_to_preset(self, folder, rows, context, about, extra)
+
+    @locked
+    def export(  # type: ignore[override]
+        self,
+        path: str | Path,
+        what: str = "decode",
+        format: str = "onnx",
+        *,
+        context: Any = None,
+    ) -> float:
+        """Write one of the flow's functions to `path`, for any batch size, with its weights as constants.
+
+        - `what`: "decode", x = f^-1(z); "encode", z = f(x); "log_prob", log p(x) in nats; or "encode_and_log_prob".
+        - `format`: "onnx", "openvino" (.xml, with its .bin), "torch" (.pt2), "saved_model" (a folder) or "litert"
+          (.tflite). docs/export.md says which engine writes which, and what x is for a flow with `dequantize`.
+        - `context`: of a conditional flow a few rows to compare on; the file takes the context as its second input.
+
+        The file is run on 1, 3 and 64 draws of the flow before it is put at `path`. Returns the largest difference
+        from the flow, as a part of the size of the answer. Raises ValueError for what cannot be written here,
+        ImportError for packages that are missing, and ContractError for a flow that is not built or draws noise on
+        that way, and if the file differs by more than 1e-5, or than the flow's own answer changes if its input is
+        rounded once: nothing is written then.
+        """
+        from flowkit.flow.export import export  # for the few calls that need it: it takes a moment
+
+        return export(self, path, what, format, context)
+
+    def summary(
+        self, line_length: int | None = None, *, print_fn: Any = None, expand_nested: bool = False
+    ) -> None:
+        """Print the flow's parts in their order: level, latents, weights, log-det, and what training keeps of them.
+
+        One row stands for alike blocks, `8 x`, unless `expand_nested`. `print_fn` receives the text; `line_length` is
+        in characters.
+
+        >>> from flowkit.bijectors import Scale
+        >>> flow = Flow(Scale(0.5))
+        >>> flow.build((None, 2))
+        >>> flow.summary(print_fn=lambda text: print(text.splitlines()[-1].strip()))
+        log_prob is exact
+        """
+        from flowkit.flow.summary import show  # for the few calls that need it: it takes a moment
+
+        show(self, line_length, print_fn, expand_nested)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **saving.config_of(self)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        return saving.from_config(cls, config, custom_objects)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Keras's own, and the objective; with the optimizer's public class: on torch it would name torch's."""
+        with self.lock:
+            engine.settle(self)  # the rate of the optimizer is one of its variables
+            config = super().get_compile_config()
+        if not config:
+            return config
+        compiles = {"jit_compile": True} if self.compiles_parts else {}
+        return engine_neutral(config) | compiles | saving.stored_objective(self.objective)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As Keras does, for a model whose `compile` is its own."""
+        # Losses and metrics of Keras's were ignored before they were refused.
+        kept = {key: value for key, value in config.items() if key not in (*_OF_TARGETS, "loss", "objective")}
+        self.compile(**keras.saving.deserialize_keras_object(kept))
+        self.objective = saving.restored_objective(config)
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+
+def is_likelihood(objective: Objective) -> bool:
+    """Return True if an objective is -log_prob, which `Flow.call` returns."""
+    return type(objective).__call__ is MaximumLikelihood.__call__
+
+
+def _refuse_class_weight(method, class_weight):
+    """Raise ValueError for Keras's `class_weight`: a flow learns a density of data, not of classes."""
+    if class_weight is not None:
+        raise ValueError(
+            f"Flow.{method} has no classes to weigh: pass sample_weight=, one number for each sample."
+        )
