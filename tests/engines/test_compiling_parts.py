@@ -60,7 +60,7 @@ def counted(monkeypatch):
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_depth_adds_no_graphs_and_nothing_breaks_one(counted, policy, precision):
     policy(precision)
-    shallow, deep = counted(glow(1, 1)), counted(glow(1, 3))
+    shallow, deep = counted(glow(1, 2)), counted(glow(1, 4))
     assert shallow == deep
     graphs, breaks = deep
     assert breaks == 0
