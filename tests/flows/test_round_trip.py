@@ -222,3 +222,18 @@ def test_a_scale_that_is_bounded_below_is_the_cure(perturb):
 
     assert lost(Affine()) > 0
     assert lost(Affine(min_scale=0.1)) == 0
+
+
+def test_a_warning_looks_at_few_calls_and_again_after_a_change_of_weights(x):
+    x[:] = 20.1
+    flow = flow_of(Coarse(), Shift(0.0))
+
+    def looks():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            flow.encode(x)
+        return bool(caught)
+
+    assert [call for call in range(1, 18) if looks()] == [1, 16]
+    flow.set_weights(flow.get_weights())
+    assert looks()
