@@ -83,7 +83,6 @@ def test_other_exceptions_that_python_drops_are_told(capsys):
     assert "ValueError: told" in capsys.readouterr().err
 
 
-@pytest.mark.two_engines
 def test_it_is_heard_while_the_commands_are_imported():
     code = (
         "import signal, sys\n"
