@@ -83,7 +83,6 @@ def test_other_exceptions_that_python_drops_are_told(capsys):
     assert "ValueError: told" in capsys.readouterr().err
 
 
-@pytest.mark.two_engines
 def test_it_is_heard_while_the_commands_are_imported():
     code = (
         "import signal, sys\n"
@@ -234,6 +233,7 @@ def test_sigterm_is_one_line_and_code_143():
     assert end_of(code) == (143, "flowkit: terminated\n")
 
 
+@pytest.mark.long
 def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
     """While the others of a group are told that all end."""
     code = (

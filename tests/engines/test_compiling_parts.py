@@ -58,6 +58,7 @@ def counted(monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.long
 def test_depth_adds_no_graphs_and_nothing_breaks_one(counted, policy, precision):
     policy(precision)
     shallow, deep = counted(glow(1, 2)), counted(glow(1, 4))
@@ -72,6 +73,7 @@ def couplings(count):
     return [Coupling(MLP([4]), swap=bool(i % 2)) for i in range(count)]
 
 
+@pytest.mark.long
 def test_couplings_of_vectors_are_shared_as_well(counted):
     vectors = IMAGES.reshape(-1, 6)[:8] / 255
     few, many = (counted(Flow(Chain([Chain(couplings(count))])), vectors) for count in (3, 6))

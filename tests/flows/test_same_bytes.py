@@ -34,6 +34,7 @@ def trained(path, seed):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 def test_two_trainings_in_two_processes_come_to_the_same_file(run_python, tmp_path):
     head = """
         import hashlib, pathlib, sys

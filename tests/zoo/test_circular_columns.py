@@ -14,8 +14,6 @@ from flowkit.contract import ContractError
 from flowkit.distributions import Joint, Logistic, Normal, StudentT, Uniform
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.two_engines
-
 DOMAINS = ["real", "circular", ("circular", 0, 24)]
 FAMILIES = ["nsf", "nsf_autoregressive"]
 every = pytest.mark.parametrize("family", FAMILIES)
@@ -135,6 +133,7 @@ def turning(count):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_angles_are_learned_better_on_a_circle_than_on_an_interval():
     train, test = np.split(turning(4000), 2)
     scores = {}

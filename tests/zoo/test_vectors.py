@@ -61,6 +61,7 @@ def test_arguments_go_by_name(family):
 @pytest.mark.parametrize("family", zoo.VECTORS)
 class TestEveryFamily:
     @pytest.mark.two_engines
+    @pytest.mark.wide
     def test_scores_draws_and_is_saved_given_a_context(self, family, perturb, tmp_path):
         x, c = rows(family)[:8], contexts(8)
         flow = small(family, context=2)
@@ -280,6 +281,7 @@ def test_few_features_and_many_stay_finite_and_come_back(features):
     assert flow.round_trip_error(x[1000:]).max() < 1e-3
 
 
+@pytest.mark.long
 def test_deep_flows_of_heavy_tails_can_be_undone():
     """With scales of up to e^2 in each of 32 layers nothing would be left of rows far out: errors of 1e13 were seen."""
     x = np.random.default_rng(0).standard_t(2.0, (20_000, 19)).astype("float32")
