@@ -14,8 +14,8 @@ from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
 from flowkit.contract.frozen import derive_from, freezes, frozen
 from flowkit.engines import engine
-from flowkit.flow import artifacts
-from flowkit.flow.artifacts import FORMATS, Format
+from flowkit.flow import export
+from flowkit.flow.export import FORMATS, Format
 from flowkit.surjections import Augment
 
 on_torch = pytest.mark.skipif(engine.name != "torch", reason="a tracer of PyTorch's")
@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 def needs(format):
     """Skip unless the packages for a format are there."""
     try:
-        artifacts.require(format)
+        export.require(format)
     except ImportError as error:
         pytest.skip(str(error))
 
@@ -180,17 +180,17 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="would replace"):
-        artifacts.check_name(tmp_path / "model", "saved_model")
+        export.check_name(tmp_path / "model", "saved_model")
     for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
         (tmp_path / "model" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "model" / name).write_text("of an earlier export")
     with pytest.raises(ValueError, match="would replace"):  # beside it there is still something else
         flow.export(tmp_path / "model", format="saved_model")
     (tmp_path / "model" / "notes.txt").unlink()
-    assert artifacts.check_name(tmp_path / "model", "saved_model") == tmp_path / "model"
+    assert export.check_name(tmp_path / "model", "saved_model") == tmp_path / "model"
     (tmp_path / "model.bin").write_text("mine")
     with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
-        artifacts.check_name(tmp_path / "model.xml", "openvino")
+        export.check_name(tmp_path / "model.xml", "openvino")
     monkeypatch.setitem(
         FORMATS, "onnx", FORMATS["onnx"]._replace(packages={engine.name: ("no_such_package",)})
     )

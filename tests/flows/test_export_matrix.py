@@ -6,7 +6,7 @@ from export_matrix import WHAT, small, table, written
 from flowkit import zoo
 from flowkit.contract import ContractError
 from flowkit.engines import engine
-from flowkit.flow import artifacts
+from flowkit.flow import export
 
 # `make test` asks these on JAX too; the others, seconds each, `make check` does.
 QUICK_ON_JAX = ("realnvp", "nice", "iaf")
@@ -18,7 +18,7 @@ FAMILIES = [
 
 def skip_without(format):
     try:
-        artifacts.require(format)
+        export.require(format)
     except (ImportError, ValueError) as error:
         pytest.skip(str(error))
 

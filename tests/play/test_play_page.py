@@ -12,7 +12,7 @@ from PIL import Image
 import flowkit
 from flowkit import data, zoo
 from flowkit.app.play import serving
-from flowkit.flow import artifacts
+from flowkit.flow import export
 from flowkit.play import write_page
 
 pytestmark = pytest.mark.one_engine
@@ -31,7 +31,7 @@ def flow(perturb):
 @pytest.fixture(scope="module")
 def folder(flow, tmp_path_factory):
     try:
-        artifacts.require("onnx")
+        export.require("onnx")
     except ImportError as error:
         pytest.skip(str(error))
     train, test = (data.load("fashion-mnist", split) for split in ("train", "test"))

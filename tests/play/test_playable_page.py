@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flowkit.flow import artifacts
+from flowkit.flow import export
 from flowkit.play import folder, runtime
 
 pytestmark = pytest.mark.one_engine
@@ -30,7 +30,7 @@ def app(tmp_path):
 @pytest.mark.long
 def test_the_site_has_all_that_the_page_asks_for(playable, app, tmp_path, monkeypatch):
     try:
-        artifacts.require("onnx")
+        export.require("onnx")
     except ImportError as error:
         pytest.skip(str(error))
     monkeypatch.setattr(
