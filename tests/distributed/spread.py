@@ -39,23 +39,26 @@ def spread(file):
             told[f"{name}_alone"] = asked.sample(**given, seed=4)  # for which no other is needed
             if engine.name == "torch":
                 asked.sample(**given)  # its generator moves on; on JAX it is the group's
-        run, told[f"{name}_rows"] = asked._run, []
+        compiled, told[f"{name}_rows"] = asked._compiled_function, []
 
-        def counting(function, *args, run=run, rows=told[f"{name}_rows"]):
-            rows.append(len(args[0]))
-            return run(function, *args)
+        def counting(function, compiled=compiled, rows=told[f"{name}_rows"]):
+            def run(*args):
+                rows.append(len(args[0]))
+                return compiled(function)(*args)
 
-        asked._run = counting
+            return run
+
+        asked._compiled_function = counting
         told[name] = asked.sample(**given, seed=4, spread=True)
-        asked._run = run
+        asked._compiled_function = compiled
         told[f"{name}_next"] = asked.sample(**given, spread=True)
     last = distributed.rank() == distributed.world() - 1
     told["refused"] = _refused(asked, n=2 + distributed.rank())
     told["refused_check"] = _refused(asked, n=2, check="no such" if last else "warn")
     told["refused_n"] = _refused(asked, n=-1 if last else 2)
-    asked._run = _no_memory if last else run
+    asked._compiled_function = _no_memory if last else compiled
     told["refused_decode"] = _refused(asked, n=2)
-    asked._run = run
+    asked._compiled_function = compiled
     np.savez(file, **told)
 
 

@@ -1,5 +1,6 @@
 """What a process knows of its group: from the launcher's environment, in its data, and in what it refuses."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -206,7 +207,7 @@ def test_processes_with_other_numbers_of_rows_are_refused_before_they_wait(monke
     monkeypatch.setattr(distributed, "gather", lambda told: np.concatenate([told, told + 1]))
     monkeypatch.setattr(group, "_started", True)
     for ask in (flow.fit, flow.evaluate):
-        with pytest.raises(ValueError, match="same of all 2 processes"):
+        with pytest.raises(ValueError, match="same of all 2, received another"):
             ask(np.ones((4, 2), "float32"), verbose=0)
 
 
@@ -237,21 +238,24 @@ def test_processes_augment_their_rows_in_ways_of_their_own(monkeypatch):
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="other engines average in one program")
-def test_gradients_that_keras_averages_are_left_to_it(monkeypatch):
-    """From Keras 3.16 on, in `ddp_model`."""
+def test_gradients_are_averaged_before_the_optimizer_reads_them(monkeypatch):
+    import torch
 
-    def summed(tensors):
-        raise AssertionError("added up here")
+    from flowkit.engines import torch_group
 
+    monkeypatch.setattr(group, "_started", True)
     monkeypatch.setattr(engine, "processes", lambda: 2)
-    monkeypatch.setattr(engine, "summed", summed)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch_group, "_summed", lambda grads: [grad + 4 for grad in grads])
+    monkeypatch.setattr(engine, "summed", lambda tensors: tensors)
     flow = Flow(Shift())
-    flow.compile("sgd")
-    x = np.ones((4, 2), "float32")
-    with pytest.raises(AssertionError, match="added up here"):
-        flow.train_on_batch(x)
-    object.__setattr__(flow, "ddp_model", flow)
+    flow.compile(keras.optimizers.SGD(1.0))
+    x = np.zeros((4, 2), "float32")
+    flow.build((None, 2))
     flow.train_on_batch(x)
+    np.testing.assert_array_equal(
+        flow.get_weights()[0], [-2, -2]
+    )  # the gradient is 0 at 0, and (0 + 4) / 2 of both
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="other engines have one mean for all processes")
