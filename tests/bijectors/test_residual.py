@@ -14,7 +14,7 @@ from flowkit.conditioners.lipschitz_mlp import spectral_bound
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON, DOUBLE = np.finfo("float32").eps, np.finfo("float64").eps
 X = np.random.default_rng(0).normal(size=(6, 3)) * 2
@@ -86,6 +86,7 @@ def test_a_network_within_its_bound_is_left_as_it_is():
 
 @pytest.mark.wide
 @pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.two_engines
 def test_the_exact_log_det_is_that_of_the_jacobian(size, perturb):
     with engine.float64():
         layer = built(perturb, size)
