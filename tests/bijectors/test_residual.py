@@ -223,7 +223,9 @@ def test_gradients_go_through_the_inverse(perturb):
 
 
 @pytest.mark.wide
-@pytest.mark.parametrize("trace", ["exact", "hutchinson", "roulette"])
+@pytest.mark.parametrize(
+    "trace", ["exact", *(pytest.param(name, marks=pytest.mark.long) for name in ("hutchinson", "roulette"))]
+)
 @pytest.mark.one_engine
 def test_a_flow_of_residual_layers_trains_and_is_saved(trace, tmp_path):
     parts = [Residual(LipschitzMLP([32, 32], lipschitz=0.7), trace=trace) for _ in range(2)]

@@ -296,8 +296,8 @@ def test_engines_agree_at_an_event_that_the_spec_allows():
     ("make", "what"),
     [
         (things.OtherOnTorch, "forward output"),
-        (things.OtherInverseOnTorch, "inverse log-det"),
-        (things.NoInverseGradientOnTorch, "gradient 0 of inverse"),
+        pytest.param(things.OtherInverseOnTorch, "inverse log-det", marks=pytest.mark.long),
+        pytest.param(things.NoInverseGradientOnTorch, "gradient 0 of inverse", marks=pytest.mark.long),
     ],
 )
 def test_an_engine_that_disagrees_is_caught(make, what):
