@@ -37,7 +37,6 @@ def test_a_report_names_every_clause_and_is_true_where_all_is_kept():
     assert json.loads(json.dumps(report.as_dict()))["kept"] is True
 
 
-@pytest.mark.two_engines
 def test_an_error_has_the_evidence():
     with pytest.raises(ContractError) as caught:
         check_bijector(SignFlip, clauses=["log-det"], **QUICK)
@@ -50,7 +49,6 @@ def test_an_error_has_the_evidence():
     assert error.hint == "The sign is the other one."
 
 
-@pytest.mark.two_engines
 def test_the_replayed_example_breaks_the_clause_and_no_other_one():
     with pytest.raises(ContractError) as caught:
         check_bijector(WrongFarOut, clauses=["log-det"], **QUICK)
@@ -71,7 +69,6 @@ def test_a_failure_shrinks_to_the_smallest_event_and_plain_values():
     assert all(value == int(value) for value in example.values)
 
 
-@pytest.mark.two_engines
 def test_the_same_verdict_each_time():
     found = set()
     for _ in range(20):
@@ -299,8 +296,8 @@ def test_engines_agree_at_an_event_that_the_spec_allows():
     ("make", "what"),
     [
         (things.OtherOnTorch, "forward output"),
-        (things.OtherInverseOnTorch, "inverse log-det"),
-        (things.NoInverseGradientOnTorch, "gradient 0 of inverse"),
+        pytest.param(things.OtherInverseOnTorch, "inverse log-det", marks=pytest.mark.long),
+        pytest.param(things.NoInverseGradientOnTorch, "gradient 0 of inverse", marks=pytest.mark.long),
     ],
 )
 def test_an_engine_that_disagrees_is_caught(make, what):

@@ -28,7 +28,10 @@ INNER = {
 
 
 # On torch "auto" is eager, and True goes through torch.compile.
-@pytest.mark.parametrize(("jit_compile", "inner"), [(True, "averaged"), *((False, name) for name in INNER)])
+@pytest.mark.parametrize(
+    ("jit_compile", "inner"),
+    [*((False, name) for name in INNER), pytest.param(True, "averaged", marks=pytest.mark.long)],
+)
 def test_a_bad_batch_changes_nothing(jit_compile, inner):
     optimizer = training.GuardedOptimizer(INNER[inner]())
     model = compiled(optimizer, jit_compile=jit_compile)

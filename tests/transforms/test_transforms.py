@@ -84,6 +84,7 @@ def slopes(f, x):
 @pytest.mark.wide("transform")
 @every
 @pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.one_engine
 def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
     with engine.float64():
         x, h = drawn(transform, scale)

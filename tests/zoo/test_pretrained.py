@@ -9,8 +9,6 @@ from flowkit import Flow, data, presets, recipes, zoo
 from flowkit.app import main
 from flowkit.presets.folder import read_preset
 
-pytestmark = pytest.mark.two_engines
-
 # Test bits/dim over the first 100 images of the embedded test split, as each came from its training.
 REACHED = {"glow/digits": 2.2832162, "glow/fashion-mnist": 3.5219081}
 
