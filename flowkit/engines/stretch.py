@@ -26,7 +26,7 @@ def one_by_one(
 
     `unstack` gives the rows of a tensor along its first axis.
     """
-    steps = []
+    steps: list[Any] = []
     for parts, variables, values, n in stretches:
         if n is None:
             rows = [values]
