@@ -214,7 +214,7 @@ class Format(NamedTuple):
     read: Callable[[Path], Callable]
 
 
-def _written(name):
+def _write_by_engine(name):
     return lambda model, path, inputs, way: engine.write_graph(model, str(path), name, inputs, way)
 
 
@@ -259,7 +259,7 @@ FORMATS = {
     "onnx": Format(
         ".onnx",
         {engine: (*names, "onnxruntime") for engine, names in _ONNX.items()},
-        _written("onnx"),
+        _write_by_engine("onnx"),
         _run_by_onnxruntime,
     ),
     "openvino": Format(
@@ -268,9 +268,11 @@ FORMATS = {
         _write_openvino,
         _run_by_openvino,
     ),
-    "torch": Format(".pt2", {"torch": ()}, _written("torch"), _run_by_engine("torch")),
-    "saved_model": Format("", {"tensorflow": ()}, _written("tf_saved_model"), _run_by_engine("saved_model")),
-    "litert": Format(".tflite", {"tensorflow": ()}, _written("litert"), _run_by_engine("litert")),
+    "torch": Format(".pt2", {"torch": ()}, _write_by_engine("torch"), _run_by_engine("torch")),
+    "saved_model": Format(
+        "", {"tensorflow": ()}, _write_by_engine("tf_saved_model"), _run_by_engine("saved_model")
+    ),
+    "litert": Format(".tflite", {"tensorflow": ()}, _write_by_engine("litert"), _run_by_engine("litert")),
 }
 
 
