@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from flowkit import distributed
-from flowkit.contract.arguments import whole_number, whole_or_none
+from flowkit.contract.arguments import is_number, whole_number, whole_or_none
 from flowkit.contract.one_line import one_line
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
@@ -198,12 +198,9 @@ def check_look(classes, temperature, levels):
     """Raise ValueError for arguments of `sample_grid` that are out of range."""
     whole_or_none(classes, "classes", least=1)
     whole_number(levels, "levels", least=2)
-    try:
-        with np.errstate(over="ignore"):
-            spread = np.asarray(np.nan if isinstance(temperature, bool) else temperature, "float32")
-    except (TypeError, ValueError):
-        spread = np.asarray(np.nan)
-    if not (spread.size and np.isfinite(spread).all() and (spread >= 0).all()):
+    largest = np.finfo("float32").max
+    given = np.ravel(np.asarray(temperature, object)).tolist()
+    if not given or not all(is_number(one) and 0 <= one <= largest for one in given):
         raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
 
 
