@@ -198,7 +198,7 @@ def check_look(classes, temperature, levels):
     """Raise ValueError for arguments of `sample_grid` that are out of range."""
     whole_or_none(classes, "classes", least=1)
     whole_number(levels, "levels", least=2)
-    largest = np.finfo("float32").max
+    largest = float(np.finfo("float32").max)
     given = np.ravel(np.asarray(temperature, object)).tolist()
     if not given or not all(is_number(one) and 0 <= one <= largest for one in given):
         raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
