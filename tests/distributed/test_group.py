@@ -116,7 +116,7 @@ OF_ONE = {
     "play": ["run"],
     "convert": ["run", "-o", "weights.npz"],
     "preset": ["run", "made"],
-    "check": ["mypkg:Twist"],
+    "check": ["flowkit.bijectors:ActNorm"],
     "info": [],
 }
 
