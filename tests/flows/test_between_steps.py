@@ -1,7 +1,6 @@
 """Whoever holds a flow may use it between two steps of `fit`, where JAX has its weights outside of it."""
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -137,17 +136,3 @@ def test_an_objective_that_calls_the_flow_is_given_the_weights_of_its_step():
     trained = [[weight.numpy() for weight in made.trainable_variables] for made in (own, keras_own)]
     for one, other in zip(*trained, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the weights stay where they are")
-def test_tensors_are_refused_to_another_thread():
-    made, refused = flow(), []
-
-    def ask():
-        for call in (lambda: made(X), lambda: made.draw(2)):
-            with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="inside fit elsewhere"):
-                pool.submit(call).result(timeout=600)
-            refused.append(call)
-
-    fitted(made, ask)
-    assert len(refused) == 2
