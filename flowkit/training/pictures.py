@@ -48,15 +48,15 @@ def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels
             f"{images.min()}..{images.max()}."
         )
     images = (images.astype("int64") * 255 // (levels - 1)).astype("uint8")
-    count, height, width = images.shape[:3]
+    count = len(images)
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    down, across = height + padding, width + padding
-    grid = np.full((rows * down - padding, columns * across - padding, *images.shape[3:]), 255)
-    for position, image in enumerate(images):
-        top, left = position // columns * down, position % columns * across
-        grid[top : top + height, left : left + width] = image
-    return grid.astype("uint8")
+    white = [(0, rows * columns - count), (0, padding), (0, padding), *[(0, 0)] * colour]
+    images = np.pad(images, white, constant_values=255)
+    down, across, *channels = images.shape[1:]
+    grid = images.reshape(rows, columns, down, across, *channels).swapaxes(1, 2)
+    grid = grid.reshape(rows * down, columns * across, *channels)
+    return grid[: rows * down - padding, : columns * across - padding]
 
 
 def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:
