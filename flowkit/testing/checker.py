@@ -64,11 +64,15 @@ class Check:
     ):
         self.profile, self.seed = profile_of(profile), seed
         self.subject = Subject(
-            given, event_shapes=event_shapes, context=context, most_events=self.profile.events
+            given,
+            event_shapes=event_shapes,
+            context=context,
+            most_events=self.profile.events,
+            thorough=self.profile.thorough,
         )
         self.examples = self.profile.examples if examples is None else examples
         self._replay_options = {"context": context, "profile": profile, "drawn": drawn}
-        self.trial = functools.cache(lambda example: Trial(self.subject, example, self.profile.thorough))
+        self.trial = functools.cache(functools.partial(Trial, self.subject))
 
     def run(self, name, replay=None, causes=None):
         """Return the `Result` of one clause. `causes` {cause: clause} are errors that were reported before."""
@@ -176,7 +180,7 @@ class Check:
             return False
         for draw in range(1, 1 + _LOOKS):
             try:
-                clause.check(Trial(self.subject, example, self.profile.thorough, draw))
+                clause.check(Trial(self.subject, example, draw))
             except Broken:
                 continue
             except Undecided:

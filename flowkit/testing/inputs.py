@@ -52,9 +52,9 @@ def direction(layer, inverse):
     """Return one direction of `layer` as a function of points, context and noise."""
 
     def run(x, context=None, noise=None):
-        drawn = {} if noise is None else {"noise": noise}
+        named = {"context": context, "noise": noise}
         call = layer.inverse if inverse else layer
-        return call(x, **({} if context is None else {"context": context}), **drawn)
+        return call(x, **{name: value for name, value in named.items() if value is not None})
 
     return run
 

@@ -26,15 +26,16 @@ class Subject:
 
     `given` is a bijector, which is made again through its config, or a function (or class) without
     arguments that makes one. `context` says what a context looks like if the layer itself does
-    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays.
+    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays. `thorough`
+    takes an engine's compiler through all its stages.
     """
 
-    def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
+    def __init__(self, given, *, event_shapes=None, context=None, most_events=3, thorough=False):
         if (isinstance(given, keras.Layer) and not isinstance(given, FlowLayer)) or not callable(given):
             raise _not_a_layer(given)
         self.given = given if isinstance(given, FlowLayer) else None
         self._make = given if self.given is None else functools.partial(recreate, given)
-        self._context = described(context)
+        self._context, self.thorough = described(context), thorough
         self.model = self._first()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, FlowLayer):
             raise _not_a_layer(self.model)

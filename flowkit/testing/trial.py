@@ -25,9 +25,8 @@ class Trial:
     measured by: another one is a second look.
     """
 
-    def __init__(self, subject, example, thorough=False, draw=0):
-        self.thorough, self.draw = thorough, draw
-        self.subject, self.example, self.event = subject, example, tuple(example.event)
+    def __init__(self, subject, example, draw=0):
+        self.subject, self.example, self.draw, self.event = subject, example, draw, tuple(example.event)
         self.spec, self.seed = subject.spec, example.seed
         silent = self.spec.context == "optional" and example.seed % 2 == 0
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
@@ -36,7 +35,7 @@ class Trial:
 
     def again(self, **given):
         """Return this trial with another `context`, or at other points `x` or `z` in place of the example's."""
-        other = Trial(self.subject, self.example, self.thorough, self.draw)
+        other = Trial(self.subject, self.example, self.draw)
         vars(other).update({"context": self.context, **given})
         return other
 

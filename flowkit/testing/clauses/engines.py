@@ -28,7 +28,7 @@ def compiled(trial):
 
 def _compiled(trial, inverse):
     layer, side = trial.layer32, SIDES[inverse]
-    run = engine.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
+    run = engine.compile_fully(direction(layer, inverse), layer, thorough=trial.subject.thorough)
     try:
         with engine.no_grad():
             return trial.answers(run, trial.inputs(inverse), layer)
