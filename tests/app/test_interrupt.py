@@ -234,6 +234,7 @@ def test_sigterm_is_one_line_and_code_143():
     assert end_of(code) == (143, "flowkit: terminated\n")
 
 
+@pytest.mark.long
 def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
     """While the others of a group are told that all end."""
     code = (

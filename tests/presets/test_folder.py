@@ -95,6 +95,7 @@ def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(prese
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path):
     code = (
         "import resource, sys; from flowkit import zoo; flow = zoo.nsf(features=4, layers=4, hidden=[64])\n"

@@ -292,6 +292,7 @@ def answers():
     return check_parity(things.coupling, ("jax", "torch"))
 
 
+@pytest.mark.long
 def test_engines_agree_at_an_event_that_the_spec_allows(answers):
     assert set(answers) == {"jax", "torch"}
     assert answers["jax"]["forward output"].shape == (3, *answers["torch"]["event"])
@@ -301,6 +302,7 @@ def test_engines_agree_at_an_event_that_the_spec_allows(answers):
         assert all(np.abs(answers["torch"][name]).max() > 0 for name in gradients)
 
 
+@pytest.mark.long
 def test_an_engine_that_disagrees_is_caught(answers):
     kinds = ("output", "log-det", "gradient 0 of")
     for what in [name for name in answers["torch"] if any(kind in name for kind in kinds)]:
@@ -451,6 +453,7 @@ def test_of_something_else():
 """
 
 
+@pytest.mark.long
 def test_the_plugin_runs_contracts_on_other_engines(tmp_path):
     here, other = engine.name, "torch" if engine.name != "torch" else "jax"
     path = tmp_path / "test_mine.py"
