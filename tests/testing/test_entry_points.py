@@ -328,6 +328,7 @@ def test_parity_says_what_another_process_cannot_find():
         check_parity(Scale())
 
 
+@pytest.mark.long
 def test_the_command_tells_what_is_kept_as_json(capsys):
     """What is broken: tests/app/test_commands.py."""
     target = "tests/testing/things.py:Right"
