@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from flowkit.app.failure import FAILED, CommandError, say
 from flowkit.app.find import find
 from flowkit.app.group import alike, on_main, share_signal
 from flowkit.app.options import Backend, Data, new_folder, recipe_names
+
+_SLOW = 2.0  # seconds
 
 
 def train(
@@ -122,14 +125,18 @@ def _train(recipe, folder, resume, logs):
             _finish(experiment, folder, progress, held_out, scores, draw)
 
 
+@contextlib.contextmanager
 def _printed_if_slow(line):
-    """Return a scope that the main process prints a line about if it takes long."""
+    """Print a line in the main process if the block takes longer than 2 seconds."""
     from flowkit import distributed
-    from flowkit.training.progress import Patience
 
-    if not distributed.is_main():
-        return contextlib.nullcontext()
-    return Patience(lambda: print(line, flush=True))
+    timer = threading.Timer(_SLOW, functools.partial(print, line, flush=True))
+    if distributed.is_main():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _overrides(settings, source, epochs, precision):

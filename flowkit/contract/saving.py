@@ -1,4 +1,4 @@
-"""What a saved file can hold, and keeping it free of the engine that wrote it."""
+"""Checks of what a saved file can hold, and configs that do not depend on the engine that wrote them."""
 
 import keras
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import FlowLayer
-from flowkit.contract.building import build_for
+from flowkit.contract.inside import build_for
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision

@@ -117,7 +117,7 @@ OF_ONE = {
     "play": ["run"],
     "convert": ["run", "-o", "weights.npz"],
     "preset": ["run", "made"],
-    "check": ["mypkg:Twist"],
+    "check": ["flowkit.bijectors:ActNorm"],
     "info": [],
 }
 
@@ -253,9 +253,8 @@ def test_gradients_are_averaged_before_the_optimizer_reads_them(monkeypatch):
     x = np.zeros((4, 2), "float32")
     flow.build((None, 2))
     flow.train_on_batch(x)
-    np.testing.assert_array_equal(
-        flow.get_weights()[0], [-2, -2]
-    )  # the gradient is 0 at 0, and (0 + 4) / 2 of both
+    # The gradient is 0 at 0, and (0 + 4) / 2 of both.
+    np.testing.assert_array_equal(flow.get_weights()[0], [-2, -2])
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="other engines have one mean for all processes")
@@ -271,6 +270,6 @@ def test_means_of_an_epoch_that_is_not_over_are_kept_of_all_and_go_on_in_the_mai
     assert {name: float(array) for name, array in kept.items()} == {name: 2 * own[name] for name in own}
     for rank in (0, 1):
         monkeypatch.setattr(engine, "process_rank", lambda rank=rank: rank)
-        assign_metrics(kept, named)
+        assign_metrics("a.npz", kept, flow)
         expected = {name: 0 if rank else 2 * own[name] for name in own}
         assert {name: float(variable) for name, variable in named.items()} == expected

@@ -14,6 +14,7 @@ REACHED = {"glow/digits": 2.2832162, "glow/fashion-mnist": 3.5219081}
 
 
 @pytest.mark.every_engine
+@pytest.mark.wide
 @pytest.mark.parametrize("name", zoo.pretrained())
 def test_a_trained_flow_answers_as_it_did_when_it_was_saved(name):
     kept = np.load(presets.find_preset(name) / "check.npz")
