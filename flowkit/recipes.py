@@ -14,6 +14,7 @@
 from flowkit.app.experiment import (
     Experiment,
     build_flow,
+    build_optimizer,
     for_workers,
     hold_out,
     load_other_table,
@@ -24,9 +25,7 @@ from flowkit.app.experiment import load as load_data
 from flowkit.app.experiment import load as load_table
 from flowkit.app.failure import RecipeError
 from flowkit.app.find import available, find
-from flowkit.app.optimizer import build_optimizer
-from flowkit.app.read import Override, parse_recipe, read_recipe
-from flowkit.app.schema import Recipe, dumps
+from flowkit.app.recipe import Override, Recipe, dumps, parse_recipe, read_recipe
 
 __all__ = [
     "Experiment",

@@ -14,12 +14,8 @@ from flowkit.app.options import Backend, Data, Run
 def evaluate(
     run: Run,
     data: Data = None,
-    samples: Annotated[
-        int, typer.Option(min=1, help="Draws of dequantisation noise: more give a tighter bound.")
-    ] = 1,
-    levels: Annotated[
-        bool, typer.Option("--levels", help="Also what each level of the flow carries, as a table.")
-    ] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    levels: Annotated[bool, typer.Option("--levels", help="Also print the bits of each level.")] = False,
     backend: Backend = None,
 ):
     """Print bits per dimension on the test split, with the standard error over images; of a table, nats.

