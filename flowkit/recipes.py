@@ -25,11 +25,10 @@ from flowkit.app.experiment import load as load_data
 from flowkit.app.experiment import load as load_table
 from flowkit.app.failure import RecipeError
 from flowkit.app.find import available, find
-from flowkit.app.recipe import Override, Recipe, dumps, parse_recipe, read_recipe
+from flowkit.app.recipe import Recipe, dumps, parse_recipe, read_recipe
 
 __all__ = [
     "Experiment",
-    "Override",
     "Recipe",
     "RecipeError",
     "available",

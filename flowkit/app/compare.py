@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, new_file
@@ -53,8 +54,6 @@ def drawn(folders, names, kind):
     from matplotlib.ticker import MaxNLocator
     from PIL import Image
 
-    from flowkit import training
-
     pictures = [
         (name, picture)
         for name, folder in zip(names, folders, strict=True)
@@ -71,7 +70,7 @@ def drawn(folders, names, kind):
     grid = figure.add_gridspec(1 + down, across, height_ratios=[4, *[tall] * down])
     axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel=kind.ylabel)
     for name, folder in zip(names, folders, strict=True):
-        label, log = textwrap.fill(name, 4 * _TO_AN_INCH), training.read_log(folder.log)
+        label, log = textwrap.fill(name, 4 * _TO_AN_INCH), flowkit.training.read_log(folder.log)
         epochs, look = [row["epoch"] for row in log], {"marker": "." if len(log) < 30 else None}
         for key, suffix in ((kind.logged, ""), (f"val_{kind.logged}", ", validation")):
             values = [np.nan if row.get(key) is None else row[key] for row in log]

@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Data, Run
@@ -30,7 +31,6 @@ def diagnose(
 ):
     """Report whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
     use(backend)
-    from flowkit import diagnostics
     from flowkit.app.trained import data_of, kind_of_flow, trained
 
     folder = trained(run)
@@ -45,7 +45,7 @@ def diagnose(
         )
     x, context = _some(*test, rows, seed)
     strange, labels = (None, None) if outside is None else _some(*kind.outside(flow, outside), rows, seed)
-    found = diagnostics.report(
+    found = flowkit.diagnostics.report(
         flow,
         x,
         context,

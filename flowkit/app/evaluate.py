@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Data, Run
@@ -25,7 +26,6 @@ def evaluate(
     use(backend, shares=True)
     from rich.console import Console
 
-    from flowkit import distributed
     from flowkit.app.group import alike
     from flowkit.app.trained import trained_in_all
     from flowkit.distributed.failed import naming_the_lost
@@ -35,7 +35,7 @@ def evaluate(
         flow, kind, rows, test = alike(lambda: _rows(folder, run, data, samples, levels))
         mean, error = kind.mean_score(flow, rows, samples)
         table = _level_table(flow, *kind.given(flow, rows)) if levels else None
-    if not distributed.is_main():
+    if not flowkit.distributed.is_main():
         return
     if kind.rows == "images":
         draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
@@ -77,7 +77,6 @@ def _rows(folder, run, source, samples, levels):
 
 def _same_data(folder, flow, kind, recipe):
     """Return True if `recipe` names the rows that the flow was trained on, or may do so: older runs keep no sum."""
-    from flowkit import data
     from flowkit.app.experiment import load
 
     trained_on = folder.data_sha256()
@@ -94,7 +93,7 @@ def _same_data(folder, flow, kind, recipe):
         replace(table, values=x, names=table.names and (names or table.names))
         for table, x in zip(tables, values, strict=True)
     ]
-    return trained_on == data.content_hash(*ordered)
+    return trained_on == flowkit.data.content_hash(*ordered)
 
 
 def _level_table(flow, images, labels):

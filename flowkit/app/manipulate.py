@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.interpolate import classes_of, read_images, save_strip
@@ -29,7 +30,6 @@ def manipulate(
 ):
     """Move images from one class towards another, a row for each, a column for each amount."""
     use(backend)
-    from flowkit import latent
     from flowkit.app.images import Images
     from flowkit.app.trained import data_of, trained
 
@@ -45,9 +45,9 @@ def manipulate(
     if start == goal:
         raise CommandError(f"--to-class: expected another class than --from-class, received {to_class} twice")
     rows = np.concatenate([np.flatnonzero(dataset.labels == label)[:limit] for label in (start, goal)])
-    direction = latent.attribute_direction(flow, x[rows], dataset.labels[rows] == goal)
+    direction = flowkit.latent.attribute_direction(flow, x[rows], dataset.labels[rows] == goal)
     output = output or folder.path / "manipulated.png"
-    save_strip(output, latent.manipulate(flow, moved, direction, amounts), flow)
+    save_strip(output, flowkit.latent.manipulate(flow, moved, direction, amounts), flow)
     print(f"manipulation {output}  (direction of {len(rows)} images of {dataset.name})")
 
 

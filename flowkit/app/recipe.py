@@ -6,7 +6,6 @@ import re
 import tomllib
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import keras
@@ -193,31 +192,23 @@ def optimizers():
     return {**keras_own, "glow-adamax": training.GlowAdamax}
 
 
-@dataclass(frozen=True)
-class Override:
-    """A value that replaces a recipe's; `key` is table.key."""
-
-    key: str
-    value: Any
-
-    @classmethod
-    def parse(cls, text: str) -> "Override":
-        """Return the Override of `training.epochs=3`; a value that is not TOML is taken as a string."""
-        key, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or key.count(".") != 1:
-            raise RecipeError(f"--set {text[:80]}: expected table.key=value, such as model.steps=8")
-        try:
-            return cls(key, tomllib.loads(f"value = {value}")["value"])
-        except (ValueError, RecursionError):
-            if re.search(r"[\"'\[\]{}=\n]", value) or not value:
-                raise RecipeError(f"--set {text[:80]}: {shown(value)} is not a TOML value") from None
-            return cls(key, value)
+def _override(text):
+    """Return (key, value) of `training.epochs=3`; a value that is not TOML is taken as a string."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or key.count(".") != 1:
+        raise RecipeError(f"--set {text[:80]}: expected table.key=value, such as model.steps=8")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        if re.search(r"[\"'\[\]{}=\n]", value) or not value:
+            raise RecipeError(f"--set {text[:80]}: {shown(value)} is not a TOML value") from None
+        return key, value
 
 
-def read_recipe(name: str, overrides: Sequence[str | Override] = ()) -> Recipe:
+def read_recipe(name: str, overrides: Sequence[str | tuple[str, Any]] = ()) -> Recipe:
     """Read and validate a recipe, by file or name, with `overrides` in place of its values.
 
-    `overrides` are strings such as `"model.steps=8"`, or `Override`s. Raises a RecipeError that
+    `overrides` are strings such as `"model.steps=8"`, or pairs such as `("model.steps", 8)`. Raises a RecipeError that
     names the file and the key.
     """
     path = find(name)
@@ -228,19 +219,18 @@ def read_recipe(name: str, overrides: Sequence[str | Override] = ()) -> Recipe:
     return parse_recipe(text, overrides, where=str(path))
 
 
-def parse_recipe(text: str, overrides: Sequence[str | Override] = (), where: str = "recipe") -> Recipe:
+def parse_recipe(text: str, overrides: Sequence[str | tuple[str, Any]] = (), where: str = "recipe") -> Recipe:
     """Validate the text of a recipe, as `read_recipe` does."""
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{where}: not valid TOML: {error}") from None
     for override in overrides:
-        if isinstance(override, str):
-            override = Override.parse(override)
-        table, _, key = override.key.partition(".")
+        place, value = _override(override) if isinstance(override, str) else override
+        table, _, key = place.partition(".")
         if not isinstance(tables.setdefault(table, {}), dict):
             raise RecipeError(f"{where}: {table}: expected a table")
-        tables[table][key] = override.value
+        tables[table][key] = value
     try:
         return validated(Recipe, tables)
     except RecipeError as error:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Run, new_file, numbers
@@ -31,7 +32,6 @@ def sample(
     use(backend, shares=True)
     import numpy as np
 
-    from flowkit import distributed, training
     from flowkit.app.group import alike, on_main
     from flowkit.app.images import stored_levels
     from flowkit.app.tables import save_table
@@ -47,9 +47,9 @@ def sample(
             on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
         else:
             levels = stored_levels(flow)
-            grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
-            on_main(lambda: training.save_png(output, training.enlarged(grid, zoom)))
-    if distributed.is_main():
+            grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+            on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
+    if flowkit.distributed.is_main():
         print(f"samples {output}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import flowkit
 from flowkit.app import interrupt
 from flowkit.app.engine import note_missed_gpu, use
 from flowkit.app.failure import FAILED, CommandError, say
@@ -54,12 +55,14 @@ def train(
         require(one_of("--log", target, tuple(TARGETS)))
     own_name = Path(recipe).stem if Path(recipe).suffix == ".toml" else recipe.replace("/", "-")
     folder = RunFolder(out or Path("runs") / own_name)
-    read = read_recipe(recipe, _overrides(set_ or [], data, epochs, precision))
-    _train(for_workers(read, workers), folder, resume, log or [])
+    # The path is absolute, so that the run can go on from another folder.
+    source = data and flowkit.data.absolute(data)
+    given = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
+    overrides = [*(set_ or []), *((key, value) for key, value in given.items() if value is not None)]
+    _train(for_workers(read_recipe(recipe, overrides), workers), folder, resume, log or [])
 
 
 def _train(recipe, folder, resume, logs):
-    from flowkit import distributed, training
     from flowkit.app.experiment import prepare
     from flowkit.distributed.failed import naming_the_lost
     from flowkit.training.progress import Patience
@@ -71,11 +74,11 @@ def _train(recipe, folder, resume, logs):
             folder.check(recipe, resume)
 
         on_main(claim)
-        main, slow = distributed.is_main(), "reading the data and adapting the flow to them"
+        main, slow = flowkit.distributed.is_main(), "reading the data and adapting the flow to them"
         with Patience(lambda: main and print(slow, flush=True)):
             experiment = prepare(recipe)
         held_out = _validation(experiment)
-        checkpoint = training.Resume(
+        checkpoint = flowkit.training.Resume(
             folder.checkpoint,
             callbacks=[] if held_out is None else [held_out],
             data_seed=recipe.training.seed,
@@ -96,51 +99,34 @@ def _train(recipe, folder, resume, logs):
             if rows is not None
         }
         draw = functools.partial(kind.drawn, experiment)
-        if distributed.world() > 1:
+        if flowkit.distributed.world() > 1:
             flow = _kept(experiment)  # in all processes: it may be sharded over the group
             on_main(lambda: folder.save_flow(flow))  # now: a process that is lost while they draw ends all
             picture = draw()
             draw = lambda: picture  # noqa: E731
             del flow
-        distributed.stop()  # the rest is the work of one process, and no other waits for it
+        flowkit.distributed.stop()  # the rest is the work of one process, and no other waits for it
         if main:
             _finish(experiment, folder, progress, held_out, scores, draw)
 
 
-def _overrides(settings, source, epochs, precision):
-    """Return --set, --data, --epochs and --precision as overrides of a recipe."""
-    from flowkit import data
-    from flowkit.app.recipe import Override
-
-    overrides = [Override.parse(setting) for setting in settings]
-    if source is not None:
-        # Absolute, so that the run can go on from another folder.
-        overrides.append(Override("data.source", data.absolute(source)))
-    for key, value in {"epochs": epochs, "precision": precision}.items():
-        if value is not None:
-            overrides.append(Override(f"training.{key}", value))
-    return overrides
-
-
 def _validation(experiment):
     """Return the callback that scores what the recipe holds out, or None."""
-    from flowkit import training
 
     table, held_out = experiment.recipe.training, experiment.validation
     if held_out is None:
         return None
     x, _ = experiment.kind.given(experiment.flow, held_out)
     labels = experiment.context(held_out)
-    return training.Validation(
+    return flowkit.training.Validation(
         x, labels, early_stopping=table.early_stopping or None, keep_best=table.keep_best
     )
 
 
 def _fit(experiment, folder, checkpoint, resumed, logs):
     """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
-    from flowkit import distributed, training
 
-    recipe, kind, main = experiment.recipe, experiment.kind, distributed.is_main()
+    recipe, kind, main = experiment.recipe, experiment.kind, flowkit.distributed.is_main()
     done, step = checkpoint.epochs_done, experiment.batches.step
     if main and (done or step):
         place = f"step {step} of epoch {done + 1}" if step else f"epoch {done}"
@@ -148,15 +134,15 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
     elif main and resumed:
         say(f"note: {folder.path} holds no checkpoint yet: from the start")
     table = recipe.training
-    progress = training.ProgressBar(table.batch_size, of=kind.rows)
+    progress = flowkit.training.ProgressBar(table.batch_size, of=kind.rows)
     config = {f"{name}.{key}": value for name, keys in recipe.tables().items() for key, value in keys.items()}
     shown = {"batch_size": table.batch_size, "config": config, **kind.live(experiment)} if logs else {}
-    live = [training.Log(name, folder.logs / name, **shown) for name in dict.fromkeys(logs)]
+    live = [flowkit.training.Log(name, folder.logs / name, **shown) for name in dict.fromkeys(logs)]
     callbacks = [
-        training.StopWhenDiverged(table.patience),
+        flowkit.training.StopWhenDiverged(table.patience),
         *checkpoint.callbacks,
         *kind.pictures(experiment, folder),
-        training.CSVLog(folder.log),
+        flowkit.training.CSVLog(folder.log),
         progress,
         *live,
     ]
@@ -164,7 +150,7 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         with interrupt.between_steps():
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
-    except training.TrainingStopped as stopped:
+    except flowkit.training.TrainingStopped as stopped:
         share_signal()
         line = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
         ended = CommandError(line if main else "", interrupt.exit_code())
@@ -197,15 +183,14 @@ def _kept(experiment):
 
 def _finish(experiment, folder, progress, held_out, scores, draw):
     """Save the flow, its numbers and its pictures: last what `draw()` gives."""
-    from flowkit import training
 
-    kind, flow, log = experiment.kind, _kept(experiment), training.read_log(folder.log)
+    kind, flow, log = experiment.kind, _kept(experiment), flowkit.training.read_log(folder.log)
     folder.save_flow(flow)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     curves = {"train": kind.logged} | ({} if held_out is None else {"validation": f"val_{kind.logged}"})
     curves = {curve: [row.get(key) for row in log] for curve, key in curves.items()}
-    training.save_curves(folder.curves, [row["epoch"] for row in log], curves, ylabel=kind.ylabel)
+    flowkit.training.save_curves(folder.curves, [row["epoch"] for row in log], curves, ylabel=kind.ylabel)
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
@@ -220,7 +205,6 @@ def _finish(experiment, folder, progress, held_out, scores, draw):
 
 def _metrics(experiment, flow, log, progress, held_out, scores):
     """Return the content of metrics.json."""
-    from flowkit import data
     from flowkit.app.info import facts
 
     kind, training = experiment.kind, experiment.recipe.training
@@ -241,7 +225,7 @@ def _metrics(experiment, flow, log, progress, held_out, scores):
         f"train_{kind.score}": None if loss is None else kind.sign * loss,
         f"train_{kind.rows}": len(experiment.train),
         "data": experiment.test.name,
-        "data_sha256": data.content_hash(*experiment.splits),
+        "data_sha256": flowkit.data.content_hash(*experiment.splits),
         "skipped_steps": sum(row.get("skipped") or 0 for row in log),
         "parameters": sum(math.prod(weight.shape) for weight in flow.trainable_weights),
         "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),

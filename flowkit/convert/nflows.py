@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -67,34 +68,46 @@ def from_nflows(
             f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines "
             "of other kinds have as many parameters, so that one could be taken for another"
         )
-    weights = Weights(variables)
+    port = _Port(Weights(variables), activation, bound, bins)
+    weights = port.weights
     if "_distribution._log_z" in weights:
         weights.take("_distribution._log_z", ())
-    size = context = None
     parts: list = []
     fills = []
     for name in _layers(weights, "_transform"):
         if f"{name}._permutation" in weights:
-            (order,) = _indices(weights, size, f"{name}._permutation")
-            size = len(order)
+            (order,) = _indices(port, f"{name}._permutation")
             parts.append(Permute(order.tolist()))
             continue
         if weights.first(f"{name}.autoregressive_net."):
-            size, made, fill = _masked(weights, name, size, activation, bound, bins)
+            made, fill = _masked(port, name)
         elif f"{name}.identity_features" in weights or f"{name}.transform_features" in weights:
-            size, context, made, fill = _coupling(weights, name, size, context, (activation, bound, bins))
+            made, fill = _coupling(port, name)
         else:
-            size, made, fill = _matrix(weights, name, size)
+            made, fill = _matrix(port, name)
         parts += made
         fills.append(fill)
     weights.refuse_rest()
     if not fills:
         raise ValueError("expected matrices, couplings or masked autoregressive transforms, received none")
     flow = Flow(Chain(parts), base=Normal(), name="nflows")
-    flow.build((None, size) if context is None else {"x": (None, size), "context": (None, context)})
+    shape = (None, port.size)
+    flow.build(shape if port.context is None else {"x": shape, "context": (None, port.context)})
     for fill in fills:
         fill()
     return check_log_prob(flow, check)
+
+
+@dataclass
+class _Port:
+    """The weights, the arguments, and the numbers of entries and of the context once a layer tells them."""
+
+    weights: Weights
+    activation: str
+    bound: float | None
+    bins: int | None
+    size: int | None = None
+    context: int | None = None
 
 
 def _layers(weights, name):
@@ -106,11 +119,12 @@ def _layers(weights, name):
         yield name
 
 
-def _indices(weights, size, *names):
+def _indices(port, *names):
     """Return arrays of indices. Raise ValueError unless together they hold each entry once."""
-    arrays = [weights.take(name, (None,)) for name in names]
+    arrays = [port.weights.take(name, (None,)) for name in names]
     indices = np.concatenate(arrays).tolist()
-    if sorted(indices) != list(range(len(indices) if size is None else size)):
+    port.size = port.size or len(indices)
+    if sorted(indices) != list(range(port.size)):
         raise ValueError(f"{names[0]}: expected each entry once, received {indices}")
     return arrays
 
@@ -123,9 +137,9 @@ def _blocks(weights, name):
     return [f"{name}.blocks.{number}" for number in numbers]
 
 
-def _masked(weights, name, size, activation, bound, bins):
-    """Return the number of entries, an autoregressive layer, and a function that fills it."""
-    net = f"{name}.autoregressive_net"
+def _masked(port, name):
+    """Return an autoregressive layer, and a function that fills it."""
+    weights, net = port.weights, f"{name}.autoregressive_net"
     blocks = _blocks(weights, net)
     residual = weights.first(f"{blocks[0]}.linear_layers.") is not None
     inner = ("linear_layers.0", "linear_layers.1") if residual else ("linear",)
@@ -134,41 +148,40 @@ def _masked(weights, name, size, activation, bound, bins):
         *(f"{block}.{one}" for block in blocks for one in inner),
         f"{net}.final_layer",
     ]
-    kernels, biases, masks = weights.network(layers, size, size, "mask")
+    kernels, biases, masks = weights.network(layers, port.size, port.size, "mask")
     for layer, bias in zip(layers, biases, strict=True):
         if f"{layer}.degrees" in weights:  # which the masks repeat
             weights.take(f"{layer}.degrees", bias.shape)
-    size = kernels[0].shape[1]
+    size = port.size = kernels[0].shape[1]
     transform, places = ScaleShift("softplus"), [1, 0]  # there the scale comes first
     count = len(biases[-1]) // size
     if count != 2:
-        transform, places = _spline(name, count, bound, bins), None
+        transform, places = _spline(port, name, count), None
         raw = biases[-1].astype("float64").reshape(size, count)
         _shift_slopes(raw, transform)
         biases[-1] = raw.reshape(-1)
     network = Masked(kernels, biases, masks, residual)
-    layer, fill = masked_layer(name, network, np.arange(size), transform, activation, places)
-    return size, [layer], fill
+    layer, fill = masked_layer(name, network, np.arange(size), transform, port.activation, places)
+    return [layer], fill
 
 
-def _coupling(weights, name, size, context, options):
-    """Return the sizes of entries and context, the layers of a coupling, and a function that fills them."""
-    activation, bound, bins = options
-    kept, moved = _indices(weights, size, f"{name}.identity_features", f"{name}.transform_features")
-    size, net = len(kept) + len(moved), f"{name}.transform_net"
+def _coupling(port, name):
+    """Return the layers of a coupling, and a function that fills them."""
+    kept, moved = _indices(port, f"{name}.identity_features", f"{name}.transform_features")
+    weights, net = port.weights, f"{name}.transform_net"
     blocks = _blocks(weights, net)
     gates = [f"{block}.context_layer" for block in blocks if f"{blocks[0]}.context_layer.weight" in weights]
     if gates:
-        context = weights.take(f"{gates[0]}.weight", (None, context)).shape[1]
+        port.context = weights.take(f"{gates[0]}.weight", (None, port.context)).shape[1]
     inner = [f"{block}.linear_layers.{k}" for block in blocks for k in (0, 1)]
-    inputs = len(kept) + (context if gates else 0)
+    inputs = len(kept) + (port.context if gates else 0)
     layers = [f"{net}.initial_layer", *inner, f"{net}.final_layer"]
     kernels, biases = weights.network(layers, inputs, len(moved))
     width, count = len(biases[0]), len(biases[-1]) // len(moved)
-    gate_kernels = [weights.take(f"{gate}.weight", (width, context)) for gate in gates]
+    gate_kernels = [weights.take(f"{gate}.weight", (width, port.context)) for gate in gates]
     gate_biases = [weights.take(f"{gate}.bias", (width,)) for gate in gates]
     known = {1: Additive(), 2: ScaleShift("sigmoid")}
-    transform = known[count] if count in known else _spline(name, count, bound, bins)
+    transform = known[count] if count in known else _spline(port, name, count)
     last = [array.astype("float64") for array in (kernels[-1], biases[-1])]
     if count in known:  # first all shifts, then all scales
         last = [array.reshape(count, len(moved), -1).swapaxes(0, 1) for array in last]
@@ -181,7 +194,7 @@ def _coupling(weights, name, size, context, options):
     conditioner = ResidualMLP(
         width,
         blocks=len(blocks),
-        activation=activation,
+        activation=port.activation,
         context="required" if gates else "none",
         gated=bool(gates),
         activate_last=False,
@@ -195,10 +208,10 @@ def _coupling(weights, name, size, context, options):
             weights.take(f"{cdf}.unnormalized_{kind}", (len(kept), None)).astype("float64")
             for kind in ("widths", "heights", "derivatives")
         ]
-        splines = Pointwise(_spline(cdf, sum(array.shape[1] for array in raw), bound, bins))
+        splines = Pointwise(_spline(port, cdf, sum(array.shape[1] for array in raw)))
         raw_splines = np.concatenate(raw, axis=1)
         _shift_slopes(raw_splines, splines.transform)
-        parts.append(OnColumns(splines, np.isin(np.arange(size), kept).tolist()))
+        parts.append(OnColumns(splines, np.isin(np.arange(port.size), kept).tolist()))
 
     def fill():
         fill_network()
@@ -209,15 +222,16 @@ def _coupling(weights, name, size, context, options):
         if splines is not None:
             splines.raw.assign(raw_splines.T)
 
-    return size, context, parts, fill
+    return parts, fill
 
 
-def _spline(name, numbers, bound, bins):
+def _spline(port, name, numbers):
     """Return the spline of a layer with `numbers` parameters for each entry.
 
     Raises ValueError, with the name, if `bound` or `bins` is None, and for another number than a rational-quadratic
     spline with linear tails has: another kind of spline of as many bins, if they are 4 or more, has fewer or more.
     """
+    bound, bins = port.bound, port.bins
     if bound is None or bins is None:
         raise ValueError(
             f"{name}: expected 1 or 2 parameters for each entry, received {numbers}. For splines pass bound=, their "
@@ -238,20 +252,20 @@ def _shift_slopes(raw, transform):
     raw[:, 2 * transform.bins :] -= _SLOPE_OF_ONE
 
 
-def _matrix(weights, name, size):
-    """Return the number of entries, an `LULinear` with the matrix of nflows' LULinear, QRLinear or SVDLinear, and a
-    function that fills it.
+def _matrix(port, name):
+    """Return an `LULinear` with the matrix of nflows' LULinear, QRLinear or SVDLinear, and a function that fills it.
 
     Theirs multiplies columns, ours rows: it is theirs transposed, factored anew. Raises ValueError for a matrix that
     has a pivot below 1e-3, which ours cannot have.
     """
+    weights = port.weights
     kind = next((kind for kind in _DIAGONALS if f"{name}.{kind}" in weights), None)
     if kind is None:
         raise ValueError(
             f"{weights.first(f'{name}.') or name}: expected permutations, matrices, couplings or masked networks"
         )
-    bias = weights.take(f"{name}.bias", (size,))
-    size = len(bias)
+    bias = weights.take(f"{name}.bias", (port.size,))
+    size = port.size = len(bias)
 
     def take(key, shape=(size * (size - 1) // 2,)):
         return weights.take(f"{name}.{key}", shape).astype("float64")
@@ -296,4 +310,4 @@ def _matrix(weights, name, size):
         layer.sign.assign(np.sign(pivots))
         layer.bias.assign(bias)
 
-    return size, [layer], fill
+    return [layer], fill
