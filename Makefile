@@ -32,11 +32,11 @@ help:
 	@echo "make glow                  train Glow on the embedded images with JAX; writes $(RUN)/samples.png"
 	@echo "make glow BACKEND=torch    the same on PyTorch (or BACKEND=tensorflow)"
 	@echo "make glow RUN=runs/small ARGS='--epochs 5 --set model.steps=4'    with other values (RECIPE=... for another recipe)"
-	@echo "make test                  run lint, types, doctests, every test on PyTorch, backend-dependent tests on JAX, the core of"
-	@echo "                           these on TensorFlow, and the tests of Keras's internals on the oldest Keras"
+	@echo "make test                  run lint, types, doctests, every test that is not long on PyTorch, those that depend on the"
+	@echo "                           backend on JAX, the mathematics on TensorFlow, and what uses Keras's internals on its oldest"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    run one part: lint types doctest test-jax test-torch test-tensorflow test-keras"
 	@echo "make test-keras KERAS='--pre keras-nightly'      run that part with another Keras"
-	@echo "make check                 run the rest (an hour or more): every test on JAX and TensorFlow too; every clause of the"
+	@echo "make check                 run the rest (an hour or more): every test on every backend; every clause of the"
 	@echo "                           contract for each layer on JAX and PyTorch, where make test checks round trips and log-dets"
 	@echo "                           (PROFILE=full checks all clauses there too); ten kills of a process in a group, where"
 	@echo "                           make test kills once; slow exports. One part each: $(CHECKS)"
@@ -91,18 +91,19 @@ UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=
 doctest test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
   'import jax; jax.devices()' 2>/dev/null && echo '$(UNOPTIMIZED)')
 
-# PyTorch finds failures of any backend fastest; tests/engines_asked.py chooses the tests for the other two. Compile
-# training steps that must be equal bit for bit with XLA's optimizer.
-test-jax: EACH := -m 'jax and not optimized'
-test-tensorflow: EACH := -m tensorflow
+# PyTorch finds failures of any backend fastest; tests/engines_asked.py chooses the tests for the other two. `make check`
+# runs the tests marked `long`. Compile training steps that must be equal bit for bit with XLA's optimizer.
+test-torch test-keras: EACH := -m 'not long'
+test-jax: EACH := -m 'jax and not optimized and not long'
+test-tensorflow: EACH := -m 'tensorflow and not long'
 
 test-jax: .venv-test/.installed
 	rm -rf .jax_cache
 	KERAS_BACKEND=jax .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST)
-	KERAS_BACKEND=jax XLA_FLAGS= .venv-test/bin/pytest -m optimized tests/flows tests/transforms
+	KERAS_BACKEND=jax XLA_FLAGS= .venv-test/bin/pytest -m 'optimized and not long' tests/flows tests/transforms
 
 test-torch: .venv-test/.installed
-	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(PYTEST)
+	KERAS_BACKEND=torch .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST)
 
 test-tensorflow: .venv-test/.installed
 	KERAS_BACKEND=tensorflow .venv-test/bin/pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST)
@@ -119,12 +120,12 @@ test-keras: .venv-test/.installed
 	.venv-test/bin/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	  > `.venv-keras/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`/borrowed.pth
 	KERAS_BACKEND=torch .venv-keras/bin/python -c 'import keras; print("Keras", keras.__version__)'
-	KERAS_BACKEND=torch .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(ON_KERAS)
-	KERAS_BACKEND=jax .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(PYTEST) $(firstword $(ON_KERAS)) \
+	KERAS_BACKEND=torch .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST) $(ON_KERAS)
+	KERAS_BACKEND=jax .venv-keras/bin/python -m pytest --bijector-profile $(PROFILE) $(EACH) $(PYTEST) $(firstword $(ON_KERAS)) \
 	  tests/flows/test_failed_step.py
 
-# Run what `make test` leaves out: every test on JAX and TensorFlow, with XLA's optimizer; all clauses of the checker for
-# every layer, where `make test` uses the fast profile; ten kills at random moments in a group of two processes, where
+# Run what `make test` leaves out: every test on every backend, with XLA's optimizer; all clauses of the checker for every
+# layer, where `make test` uses the fast profile; ten kills at random moments in a group of two processes, where
 # `make test` kills once; and exports that take minutes. This takes more than an hour. `make --keep-going check` runs all
 # parts despite failures, and `make check-kills` runs one.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
@@ -132,7 +133,7 @@ check: $(CHECKS)
 
 check-tests: .venv-test/.installed
 	rm -rf .jax_cache
-	@failed=0; for engine in jax tensorflow; do echo; echo "Every test on $$engine"; \
+	@failed=0; for engine in torch jax tensorflow; do echo; echo "Every test on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile fast $(PYTEST) || failed=1; \
 	done; exit $$failed
 

@@ -1,24 +1,30 @@
-"""Which engines `make test` asks a test."""
+"""Which backends `make test` runs a test on."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# How many engines `make test` asks, by the mark that is nearest to a test: its own, its class's, its module's. PyTorch
-# is asked all. Where there is no mark JAX and TensorFlow are too, but for rooms that say nothing new on a third engine.
+# On how many backends `make test` runs a test, by the nearest mark: its own, its class's, its module's. PyTorch runs all
+# but those marked `long`. Without a mark the room counts: the mathematics runs on all backends, training on PyTorch and
+# JAX, and what only calls a flow through its public methods on PyTorch. `make check` runs every test on every backend.
 ASKED = {"one_engine": 1, "two_engines": 2, "every_engine": 3}
-ROOMS_OF_TWO = {
-    *("app", "convert", "data", "distributed", "objectives", "on_a_card", "play", "presets", "testing"),
+ROOMS = {
+    **dict.fromkeys(("bijectors", "conditioners", "contract", "engines", "transforms"), 3),
+    **dict.fromkeys(("flows", "training"), 2),
 }
 
 
+def count(room, marks):
+    """Return on how many backends a test runs, given its room and the names of its marks, the nearest first."""
+    return next((ASKED[name] for name in marks if name in ASKED), ROOMS.get(room, 1))
+
+
 def mark_engines(items):
-    """Mark a test `jax` and `tensorflow` if `make test` asks it there."""
+    """Mark a test `jax` and `tensorflow` if `make test` runs it there."""
     seen = set()
     for item in items:
         room = item.path.relative_to(ROOT).parts[1]
-        near = [mark.name for mark in item.iter_markers() if mark.name in ASKED]
-        engines = ASKED[near[0]] if near else 2 if room in ROOMS_OF_TWO else 3
+        engines = count(room, [mark.name for mark in item.iter_markers()])
         if wide := item.get_closest_marker("wide"):
             if (kind := _kind(item, wide.args)) in seen:
                 engines = 1
@@ -28,7 +34,7 @@ def mark_engines(items):
 
 
 def _kind(item, of):
-    """What the cases of a `wide` test differ in: `of` are names of parameters, or functions of them all."""
+    """Return what tells the cases of a `wide` test apart: parameters by name, or functions of all of them."""
     params = item.callspec.params
     values = [one(params) if callable(one) else params[one] for one in of]
     return item.nodeid.partition("[")[0], *(

@@ -44,6 +44,7 @@ def speed(tmp_path, *arguments, repeats=1):
     return done.stdout, json.loads(file.read_text())
 
 
+@pytest.mark.long
 def test_it_compares_flowkit_with_the_floor(tmp_path):
     printed, written = speed(tmp_path, "--preset", "small", "--contender", "floor", "--depths", "2")
     (comparison,) = written["comparisons"]
@@ -80,6 +81,7 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
 
 
 @on_torch
+@pytest.mark.long
 def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
     (tmp_path / "zuko.py").write_text("raise ModuleNotFoundError(\"No module named 'zuko'\")")
     (tmp_path / "nflows.py").write_text("import os\nos._exit(3)")  # as a crash would
@@ -93,6 +95,7 @@ def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
 
 
 @pytest.mark.skipif(engine.name != "jax", reason="both are there on JAX alone")
+@pytest.mark.two_engines
 def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
     asked = ["--contender", "twin", "flowkit 3 at once", "--at-once", "3"]
     printed, written = speed(tmp_path, "--preset", "small", "vectors", *asked)
@@ -109,6 +112,7 @@ def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_splines_and_a_maf_are_measured_too(tmp_path):
     _, written = speed(tmp_path, "--preset", "splines", "maf", "--contender", "floor")
     assert [comparison["preset"] for comparison in written["comparisons"]] == ["splines", "maf"]
@@ -121,6 +125,7 @@ def test_splines_and_a_maf_are_measured_too(tmp_path):
 
 
 @on_torch
+@pytest.mark.long
 def test_a_later_run_is_compared_with_the_one_that_was_kept(tmp_path):
     vectors = ["--preset", "vectors", "--contender", "floor"]
     printed, written = speed(tmp_path, *vectors, "--keep", repeats=3)

@@ -26,6 +26,7 @@ def names():
     del sys.modules["posteriors_page"]
 
 
+@pytest.mark.long
 def test_the_known_posterior_is_found(names):
     """1,000 pairs: what is lost against the exact density is small, beside the 1.8 nats that the prior would lose."""
     assert -0.05 < names["lost"].mean() < 0.5

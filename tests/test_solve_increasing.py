@@ -101,6 +101,7 @@ def test_gradients_reach_y_and_what_f_closes_over(case):
             assert np.max(error - noise / step - 1e-6 * np.abs(gradient)) <= 0
 
 
+@pytest.mark.long
 def test_compiled_it_gives_the_same():
     y, a = tensor(NOISE, "float32"), tensor(1.5, "float32")
 

@@ -35,15 +35,16 @@ def asked(*items):
 
 def test_the_nearest_mark_says_how_many_are_asked_and_else_the_room():
     one, two, every = pytest.mark.one_engine, pytest.mark.two_engines, pytest.mark.every_engine
-    assert asked(item(), item(two), item(one)) == [["jax", "tensorflow"], ["jax"], []]
+    assert asked(item(), item(two), item(one)) == [["jax"], ["jax"], []]
     assert asked(item(every, one), item(one, every)) == [["jax", "tensorflow"], []]
-    of_two = "app/test_a.py"
-    assert asked(item(file=of_two), item(every, file=of_two)) == [["jax"], ["jax", "tensorflow"]]
+    of_three, of_one = "bijectors/test_a.py", "app/test_a.py"
+    assert asked(item(file=of_three), item(file=of_one)) == [["jax", "tensorflow"], []]
+    assert asked(item(one, file=of_three), item(every, file=of_one)) == [[], ["jax", "tensorflow"]]
 
 
 def test_the_first_of_each_kind_is_asked_of_all():
     wide = pytest.mark.wide
-    assert asked(*(item(wide, n=n) for n in range(3))) == [["jax", "tensorflow"], [], []]
+    assert asked(*(item(wide, n=n) for n in range(3))) == [["jax"], [], []]
     kinds = [item(wide("of", "word"), of=of, word=word) for of in (1.5j, 2.5j, b"") for word in "ab"]
     assert [bool(given) for given in asked(*kinds)] == [True, True, False, False, True, True]
     odd = wide.with_args(lambda case: case["n"] % 2)
@@ -52,7 +53,7 @@ def test_the_first_of_each_kind_is_asked_of_all():
 
 
 def test_rooms_are_there():
-    assert [room for room in engines_asked.ROOMS_OF_TWO if not (ROOT / "tests" / room).is_dir()] == []
+    assert [room for room in engines_asked.ROOMS if not (ROOT / "tests" / room).is_dir()] == []
 
 
 def recipe(target):
@@ -60,12 +61,13 @@ def recipe(target):
     return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", text, flags=re.MULTILINE)[1]
 
 
-def test_one_engine_is_asked_all_and_make_check_asks_all_of_the_others():
+def test_make_test_runs_all_but_long_ones_on_one_engine_and_make_check_all_on_each():
     choice = r"EACH|--ignore|--deselect|-k |-m |tests/"
-    assert not re.search(choice, recipe("test-torch"))
-    others = re.search(r"for engine in (.*); do .*Every test.*\n((?:.*\\\n)*.*)", recipe("check-tests"))
-    assert set(others[1].split()) == {"jax", "tensorflow"}
-    assert not re.search(choice, others[2])
+    assert re.findall(choice, recipe("test-torch")) == ["EACH"]
+    assert "test-torch test-keras: EACH := -m 'not long'\n" in (ROOT / "Makefile").read_text("utf-8")
+    every = re.search(r"for engine in (.*); do .*Every test.*\n((?:.*\\\n)*.*)", recipe("check-tests"))
+    assert set(every[1].split()) == {"torch", "jax", "tensorflow"}
+    assert not re.search(choice, every[2])
 
 
 def texts(nodes, names):
@@ -135,7 +137,7 @@ def test_what_is_skipped_on_each_engine_that_is_asked_is_asked_of_another():
         room, found = path.relative_to(ROOT / "tests").parts[0], conditions(path)
         for name, marks in each_test(path):
             near = [word for mark in marks for word in engines_asked.ASKED if f"mark.{word}" in mark]
-            asked = engines_asked.ASKED[near[0]] if near else 2 if room in engines_asked.ROOMS_OF_TWO else 3
+            asked = engines_asked.count(room, near)
             engines = ("torch", "jax", "tensorflow")
             answer = [not any(skips(one, engine) for one in found[name]) for engine in engines]
             seen += not all(answer)
@@ -151,7 +153,7 @@ def test_what_one_engine_alone_can_answer_it_is_asked():
         room = path.relative_to(ROOT / "tests").parts[0]
         for name, marks in each_test(path):
             near = [word for mark in marks for word in engines_asked.ASKED if f"mark.{word}" in mark]
-            engines = engines_asked.ASKED[near[0]] if near else 2 if room in engines_asked.ROOMS_OF_TWO else 3
+            engines = engines_asked.count(room, near)
             for engine, least in (("jax", 2), ("tensorflow", 3)):
                 alone = rf"engine\.name != '{engine}'|engine_is\['{engine}'\]"
                 if any(re.search(alone, mark) for mark in marks):

@@ -809,6 +809,7 @@ def test_families_are_known_before_an_engine_is():
 
 
 @pytest.mark.two_engines
+@pytest.mark.long
 def test_backend_goes_before_the_environment():
     """In a session set to another engine, --backend decides."""
     other = next(name for name in ("jax", "torch", "tensorflow") if name != engine.name)

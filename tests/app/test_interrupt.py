@@ -189,6 +189,7 @@ def test_at_the_end_of_the_program_it_prints_nothing(moment):
     assert end_of(code) == (-signal.SIGINT, "")
 
 
+@pytest.mark.long
 def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
     """While the others of a group are told that all end."""
     code = (

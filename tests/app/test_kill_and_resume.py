@@ -77,6 +77,7 @@ def runs(tmp_path_factory):
     return whole, killed
 
 
+@pytest.mark.long
 def test_all_state_is_the_same_bit_for_bit(runs):
     whole, killed = (np.load(run / "checkpoint.npz") for run in runs)
     assert set(whole.files) == set(killed.files)

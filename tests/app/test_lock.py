@@ -43,6 +43,7 @@ def test_a_second_process_is_refused(tmp_path, holder):
     assert (tmp_path / "run" / ".lock").exists()  # the first one's, still
 
 
+@pytest.mark.long
 def test_one_that_was_killed_keeps_nobody_out(tmp_path, holder):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()

@@ -33,6 +33,7 @@ def codes(came_of, name):
     return [int(came_of(name, 2, rank)["code"]) for rank in (0, 1)]
 
 
+@pytest.mark.long
 def test_one_process_writes_and_talks(scenarios, came_of, words):
     assert codes(came_of, "trained") == [0, 0]
     said = words("trained", 0)

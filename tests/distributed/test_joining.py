@@ -95,6 +95,7 @@ def test_on_pytorch_each_process_of_a_host_takes_a_gpu_of_its_own(monkeypatch, l
 @pytest.mark.parametrize(
     ("local_rank", "shown", "devices"), [(None, "", None), (2, "", [2]), (2, "0,1,2", [2]), (2, "2", None)]
 )
+@pytest.mark.two_engines
 def test_on_jax_each_process_of_a_host_takes_a_gpu_unless_the_launcher_has_dealt_them_out(
     monkeypatch, local_rank, shown, devices
 ):

@@ -42,6 +42,7 @@ distributed.barrier()
 """
 
 
+@pytest.mark.long
 def test_a_stopped_process_ends_the_other(tmp_path, launch):
     program = PROGRAM_THAT_STOPS.format(quick=STOPPED[engine.name])
     group = launch(tmp_path, "-c", program, engine=engine.name, CUDA_VISIBLE_DEVICES="")

@@ -128,6 +128,7 @@ else:
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="JAX has no exchange of objects")
+@pytest.mark.long
 def test_no_pickle_of_another_process_is_read(tmp_path, launch):
     group = launch(tmp_path, "-c", PICKLES, engine="torch", CUDA_VISIBLE_DEVICES="")
     assert group.wait()[0] == 0, group.said(0)

@@ -17,6 +17,7 @@ from tests.distributed.launching import ROOT
 PROGRAM = Path(__file__).with_name("split_model.py")
 SPLIT = ["two", "four"]
 
+pytestmark = pytest.mark.long
 on_jax = pytest.mark.skipif(engine.name != "jax", reason="JAX alone splits weights; others refuse, see below")
 
 
@@ -34,6 +35,7 @@ def trained(tmp_path_factory):
 
 @on_jax
 @pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.two_engines
 def test_the_weights_are_those_of_one_device(trained, name):
     whole, split = (np.load(trained / f"{file}.npz") for file in ("whole", name))
     assert np.abs(whole["weights"] - split["weights"]).max() < 1e-6
@@ -43,6 +45,7 @@ def test_the_weights_are_those_of_one_device(trained, name):
 
 @on_jax
 @pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.two_engines
 def test_kernels_are_split_after_training_and_so_is_what_the_optimizer_keeps_of_them(trained, name):
     paths = np.load(trained / f"{name}.npz")["split"].tolist()
     # The 3 kernels of a Repeat; moment, norm and average of each.
@@ -52,6 +55,7 @@ def test_kernels_are_split_after_training_and_so_is_what_the_optimizer_keeps_of_
 
 @on_jax
 @pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.two_engines
 def test_its_file_is_whole(trained, name):
     flow = keras.saving.load_model(trained / f"{name}.keras")
     x = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
@@ -59,6 +63,7 @@ def test_its_file_is_whole(trained, name):
 
 
 @on_jax
+@pytest.mark.two_engines
 def test_a_width_that_does_not_divide_and_a_mesh_of_one_axis_are_refused(trained):
     width, mesh = (trained / "refused.txt").read_text().splitlines()
     assert "received 6. The next is 8." in width
@@ -66,6 +71,7 @@ def test_a_width_that_does_not_divide_and_a_mesh_of_one_axis_are_refused(trained
 
 
 @on_jax
+@pytest.mark.two_engines
 def test_a_layout_that_a_variable_was_given_stays():
     mesh = keras.distribution.DeviceMesh((1, 1), ("batch", "model"), keras.distribution.list_devices()[:1])
     split = distributed.model_parallel(mesh)

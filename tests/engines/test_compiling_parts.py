@@ -58,6 +58,7 @@ def counted(monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.long
 def test_depth_adds_no_graphs_and_nothing_breaks_one(counted, policy, precision):
     policy(precision)
     shallow, deep = counted(glow(2, 2)), counted(glow(2, 4))
@@ -73,6 +74,7 @@ def couplings(count):
 
 
 @pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.long
 def test_couplings_of_vectors_are_shared_as_well(counted, nested):
     vectors = IMAGES.reshape(-1, 6)[:8] / 255
     few, many = (
@@ -99,6 +101,7 @@ def test_it_trains_as_the_eager_one(perturb):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * way + 2**-22 * np.abs(start).max())
 
 
+@pytest.mark.long
 def test_a_lone_bijector_is_compiled_with_its_step(counted):
     flow = Flow(Coupling(MLP([4])))
     graphs, _ = counted(flow, IMAGES.reshape(-1, 6)[:8] / 255)

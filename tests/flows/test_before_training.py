@@ -54,6 +54,7 @@ def test_a_batch_that_does_not_divide_is_refused_and_the_flow_goes_on(run_python
 
 @engine_is["tensorflow"]
 @pytest.mark.parametrize("word", ["clipnorm", "clipvalue", "global_clipnorm"])
+@pytest.mark.every_engine
 def test_clipping_each_share_is_refused(run_python, word):
     code = f"""
         import numpy as np, tensorflow as tf
@@ -74,6 +75,7 @@ def test_clipping_each_share_is_refused(run_python, word):
 
 
 @engine_is["torch"]
+@pytest.mark.long
 def test_two_processes_do_not_train_apart(run_python, tmp_path):
     code = f"""
         import sys

@@ -148,6 +148,7 @@ def test_few_bits_really_quantise(perturb, images):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(run_python):
     """On torch an eager call keeps its graph; methods must not, nor turn gradients off for others."""
     source = """

@@ -142,6 +142,7 @@ def numbers(rng, batch, event):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_every_clause_takes_a_dict():
     report = check_bijector(
         lambda: Coupling(Reads(), Affine("tanh")), event_shapes=[(4,)], context=SHAPES, examples=2

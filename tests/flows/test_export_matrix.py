@@ -49,6 +49,7 @@ def test_what_the_page_leaves_out_is_refused_on_jax(perturb, tmp_path):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_a_spline_that_all_rows_share_is_written_by_each_of_pytorchs_ways(perturb, tmp_path):
     if engine.name != "torch":
         pytest.skip("PyTorch's ways")

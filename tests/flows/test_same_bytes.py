@@ -30,6 +30,7 @@ TRAIN = """
 """
 
 
+@pytest.mark.long
 def test_two_trainings_in_two_processes_come_to_the_same_file(run_python, tmp_path):
     first, second, other = (
         run_python(TRAIN, engine=engine.name, args=[tmp_path / name, seed]).splitlines()[-1]

@@ -60,7 +60,9 @@ def saved(perturb, images, labels, tmp_path_factory):
     return flow, folder
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "reader", [name if name == "jax" else pytest.param(name, marks=pytest.mark.long) for name in READERS]
+)
 def test_a_file_means_the_same_on_every_engine(saved, images, labels, run_python, reader):
     flow, folder = saved
     needed = "jax" if reader == "numpy" else reader  # numpy borrows JAX's convolutions

@@ -116,6 +116,7 @@ def test_sample_weights_weigh(x):
         np.testing.assert_allclose(one, other, atol=64 * np.finfo("float32").eps)
 
 
+@pytest.mark.long
 def test_compiled_training_is_that_of_eager_training(x):
     """jit_compile=True is XLA on jax and tensorflow and torch.compile on torch."""
 
@@ -174,6 +175,7 @@ def test_networks_in_float16_need_their_loss_scaled():
 
 
 @pytest.mark.skipif(engine.name != "tensorflow", reason="only TensorFlow adds up what replicas give")
+@pytest.mark.every_engine
 def test_two_replicas_step_as_one_does(run_python):
     code = """
         import numpy as np, tensorflow as tf

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from continuous import Continuous
 from keras import ops
 
@@ -28,6 +29,7 @@ def numpy(tensor):
     return ops.convert_to_numpy(ops.stop_gradient(tensor)).astype("float64")
 
 
+@pytest.mark.long
 def test_it_samples_a_known_density():
     """Both divergences between flow and density, from the two exact log-densities, are below 0.05 nats.
 

@@ -31,6 +31,7 @@ def test_every_block_runs(monkeypatch):
     assert names["history"].history.keys() == {"loss"}
 
 
+@pytest.mark.long
 def test_two_moons_are_both_found(monkeypatch):
     """Of a flow that has lost one of them the weights would not add up to the integral, but to half of it."""
     names = run(monkeypatch, lambda block: "two_moons" in block)

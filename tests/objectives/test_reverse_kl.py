@@ -16,6 +16,7 @@ def numpy(tensor):
     return ops.convert_to_numpy(ops.stop_gradient(tensor)).astype("float64")
 
 
+@pytest.mark.long
 def test_one_flow_learns_the_posterior_of_each_row_of_a_context():
     """p(x | c) is a normal around c of deviation 2, given up to a constant: what the flow can be exactly."""
 

@@ -21,6 +21,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="the card is a device of torch's")
+@pytest.mark.long
 def test_what_runs_inside():
     import pretend_card  # which imports torch
 

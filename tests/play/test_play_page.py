@@ -329,6 +329,7 @@ def given(opened, conditional, folder, tmp_path_factory):
     return opened(write_page(conditional, tmp_path_factory.mktemp("given") / "page", train=train, test=test))
 
 
+@pytest.mark.long
 def test_a_class_is_chosen_and_the_flow_is_given_it(given, conditional):
     test = data.load("digits", "test")
     assert given.problems == []

@@ -27,6 +27,7 @@ def app(tmp_path):
     return SimpleNamespace(outdir=str(tmp_path))
 
 
+@pytest.mark.long
 def test_the_site_has_all_that_the_page_asks_for(playable, app, tmp_path, monkeypatch):
     try:
         artifacts.require("onnx")

@@ -57,6 +57,7 @@ def answer(script, *arguments, **environment):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="it is the engine here")
+@pytest.mark.long
 def test_a_preset_goes_to_the_hub_and_comes_back_without_tensorflow(tmp_path):
     pytest.importorskip("huggingface_hub")
     folder, home = presets.find_preset("glow/digits"), str(tmp_path / "home")
@@ -78,6 +79,7 @@ def test_a_preset_goes_to_the_hub_and_comes_back_without_tensorflow(tmp_path):
     assert answer(script, HF_ENDPOINT=address, HF_HOME=home).startswith(home)
 
 
+@pytest.mark.long
 def test_without_a_network_one_sentence_says_so(tmp_path):
     pytest.importorskip("huggingface_hub")
     script = OFFLINE % str(presets.find_preset("glow/digits"))

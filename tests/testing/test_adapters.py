@@ -175,6 +175,7 @@ def test_modules_and_transforms_of_torch_libraries(library):
 
 @pytest.mark.skipif(engine.name != "jax", reason="these are JAX's")
 @pytest.mark.parametrize("library", ["flowjax", "distrax", "tensorflow_probability"])
+@pytest.mark.two_engines
 def test_bijectors_of_jax_libraries(library):
     module = pytest.importorskip(library)
     if library == "flowjax":

@@ -283,6 +283,7 @@ def test_a_refusal_is_one_sentence():
     assert ".." not in message.replace("check_bijector(..., ", "")
 
 
+@pytest.mark.long
 def test_engines_agree_at_an_event_that_the_spec_allows():
     engines = ("jax", "torch")
     answers = check_parity(things.coupling, engines)
@@ -324,19 +325,15 @@ def test_parity_says_what_another_process_cannot_find():
         check_parity(Scale())
 
 
+@pytest.mark.long
 def test_the_command_tells_what_is_kept_as_json(capsys):
     """What is broken: tests/app/test_commands.py."""
-    for target in ("tests.testing.things:Right", "tests/testing/things.py:Right"):
-        assert main(["check", target, "--backends", engine.name, "--examples", "3", "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["kept"] is True
+    target = "tests/testing/things.py:Right"
+    assert main(["check", target, "--backends", engine.name, "--examples", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"] is True
 
 
-def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys):
-    (tmp_path / "json.py").write_text("def Right(): ...")
-    assert main(["check", f"{tmp_path / 'json.py'}:Right", "--backends", engine.name]) == USAGE
-    assert "has the name of another module" in capsys.readouterr().err
-
-
+@pytest.mark.long
 def test_a_check_that_stops_says_where(tmp_path, capsys):
     file = tmp_path / "stopping.py"
     file.write_text("import math\n\nmath.gone\n")
@@ -347,48 +344,23 @@ def test_a_check_that_stops_says_where(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("target", "backend", "message"),
     [
-        ("tests/testing/things.py:Thing", None, "flowkit: 'tests/testing/things.py' has no 'Thing'"),
-        (
-            "tests.testing.things:Rihgt",
-            None,
-            "flowkit: 'tests.testing.things' has no 'Rihgt'; did you mean 'Right'?",
-        ),
-        (
-            "tests.testing.things:Closed",
-            None,
-            "flowkit: 'tests.testing.things:Closed': missing a required argument: 'shift'; expected what makes a",
-        ),
+        ("tests/testing/things.py:Thing", engine.name, "flowkit: 'tests/testing/things.py' has no 'Thing'"),
         ("a:b", "fortran", "flowkit: cannot check on 'fortran': expected one of jax"),
-        (
-            "os:system",
-            None,
-            "flowkit: 'os:system' is a builtin_function_or_method, expected a Bijector or Surjection",
-        ),
-        ("shutil:rmtree", None, "flowkit: 'shutil:rmtree' is a function, expected a Bijector or Surjection"),
-        (
-            "tests.testing.things:engine_of",
-            None,
-            "flowkit: 'tests.testing.things:engine_of' is a function, expected",
-        ),
-        (
-            "collections:Counter",
-            None,
-            "flowkit: 'collections:Counter' is the class Counter, expected a Bijector",
-        ),
-        (
-            "flowkit.distributions:Normal",
-            None,
-            "flowkit: 'flowkit.distributions:Normal' is the class Normal, expected a Bijector or Surjection, its class "
-            "or a function: flowkit.testing.check_distribution checks a distribution",
-        ),
     ],
 )
 def test_the_command_says_on_standard_error_how_it_is_misused(target, backend, message, capsys):
-    assert main(["check", target, "--backends", backend or engine.name]) == USAGE
+    assert main(["check", target, "--backends", backend]) == USAGE
     answer = capsys.readouterr()
     assert answer.err.startswith(message)
     assert answer.err.count("\n") == 1
     assert answer.out == ""
+
+
+def misused(target, capsys):
+    """Return what the process that `flowkit check` starts on each backend says about a target."""
+    report(target, "{}")
+    (line,) = capsys.readouterr().out.strip().splitlines()
+    return json.loads(line)["misused"]
 
 
 @pytest.mark.parametrize(
@@ -398,16 +370,30 @@ def test_the_command_says_on_standard_error_how_it_is_misused(target, backend, m
         ("nowhere.py:Thing", "no file 'nowhere.py'"),
         ("no.such:Thing", "cannot import 'no.such': No module named 'no'"),
         ("tests.testing.things:Thing", "'tests.testing.things' has no 'Thing'"),
-        ("x", "cannot read 'x': expected package.module:Name, or file.py:Name"),
-        (":", "cannot read ':': expected package.module:Name, or file.py:Name"),
-        ("nowhere.py:b", "no file 'nowhere.py'"),
-        ("nowhere.at.all:b", "cannot import 'nowhere.at.all': No module named 'nowhere'"),
+        ("tests.testing.things:Rihgt", "'tests.testing.things' has no 'Rihgt'; did you mean 'Right'?"),
+        (
+            "tests.testing.things:Closed",
+            "'tests.testing.things:Closed': missing a required argument: 'shift'; expected what makes a",
+        ),
+        ("os:system", "'os:system' is a builtin_function_or_method, expected a Bijector or Surjection"),
+        ("shutil:rmtree", "'shutil:rmtree' is a function, expected a Bijector or Surjection"),
+        ("tests.testing.things:engine_of", "'tests.testing.things:engine_of' is a function, expected"),
+        ("collections:Counter", "'collections:Counter' is the class Counter, expected a Bijector"),
+        (
+            "flowkit.distributions:Normal",
+            "'flowkit.distributions:Normal' is the class Normal, expected a Bijector or Surjection, its class "
+            "or a function: flowkit.testing.check_distribution checks a distribution",
+        ),
     ],
 )
-def test_an_engines_process_says_what_it_does_not_find(target, message, capsys):
-    report(target, "{}")
-    (line,) = capsys.readouterr().out.strip().splitlines()
-    assert json.loads(line)["misused"].startswith(message)
+def test_a_target_that_makes_no_bijector_is_refused(target, message, capsys):
+    assert misused(target, capsys).startswith(message)
+
+
+def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (tmp_path / "json.py").write_text("def Right(): ...")
+    assert "has the name of another module" in misused(f"{tmp_path / 'json.py'}:Right", capsys)
 
 
 def test_without_hypothesis_the_command_says_what_to_install():
@@ -437,7 +423,7 @@ import flowkit
 from flowkit import testing
 from tests.testing import things
 
-@testing.parametrize_bijectors({things}, clauses=["log-det"])
+@testing.parametrize_bijectors([things.Right, things.RightOnlyHere], clauses=["log-det"])
 def test_mine(bijector, check):
     check(bijector)
 
@@ -446,11 +432,11 @@ def test_of_something_else():
 """
 
 
-@pytest.mark.parametrize(("things", "code"), [("[things.Right]", 0), ("[things.RightOnlyHere]", 1)])
-def test_the_plugin_runs_contracts_on_other_engines(things, code, tmp_path):
+@pytest.mark.long
+def test_the_plugin_runs_contracts_on_other_engines(tmp_path):
     here, other = engine.name, "torch" if engine.name != "torch" else "jax"
     path = tmp_path / "test_mine.py"
-    path.write_text(_CONTRACTS.replace("{things}", things))
+    path.write_text(_CONTRACTS)
     pytest_ = [sys.executable, "-m", "pytest", "-p", "flowkit_pytest", "-p", "no:cacheprovider", "-q"]
     done = subprocess.run(
         [*pytest_, str(path), "--bijector-backends", f"{here},{other}", "--bijector-examples", "2"],
@@ -459,6 +445,6 @@ def test_the_plugin_runs_contracts_on_other_engines(things, code, tmp_path):
         env={**os.environ, "KERAS_BACKEND": here, "THINGS_HERE": here, "PYTHONPATH": str(ROOT)},
     )
     first, _, second = done.stdout.partition(f"bijector contracts on {other}")
-    assert "2 passed" in first
-    assert ("1 passed, 1 deselected" if code == 0 else "1 failed, 1 deselected") in second
-    assert done.returncode == code
+    assert "3 passed" in first
+    assert "1 failed, 1 passed, 1 deselected" in second
+    assert done.returncode == 1

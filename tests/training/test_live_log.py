@@ -172,6 +172,7 @@ print(json.dumps([code, "tensorflow" in sys.modules]))
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_the_command_logs_and_imports_no_tensorflow(tmp_path):
     more = ["--log", "tensorboard"] if _there("tensorboardX") else []
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
