@@ -4,9 +4,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# On how many backends `make test` runs a test, by the nearest mark: its own, its class's, its module's. PyTorch runs all
-# but those marked `long`. Without a mark the room counts: the mathematics runs on all backends, training on PyTorch and
-# JAX, and what only calls a flow through its public methods on PyTorch. `make check` runs every test on every backend.
+# On how many backends `make test` runs a test, by the nearest mark: its own, its class's, its module's. PyTorch runs
+# all but those marked `long`. Without a mark the room counts: the mathematics runs on all backends, training on PyTorch
+# and JAX, and what calls a flow by its public methods on PyTorch. Of a test with many cases JAX and TensorFlow run the
+# first, or the first of each kind (`wide`), or all if the test has a mark of its own. `make check` runs every case of
+# every test on every backend.
 ASKED = {"one_engine": 1, "two_engines": 2, "every_engine": 3}
 ROOMS = {
     **dict.fromkeys(("bijectors", "conditioners", "contract", "engines", "transforms"), 3),
@@ -25,8 +27,9 @@ def mark_engines(items):
     for item in items:
         room = item.path.relative_to(ROOT).parts[1]
         engines = count(room, [mark.name for mark in item.iter_markers()])
-        if wide := item.get_closest_marker("wide"):
-            if (kind := _kind(item, wide.args)) in seen:
+        wide = item.get_closest_marker("wide")
+        if hasattr(item, "callspec") and (wide or not any(mark.name in ASKED for mark in item.own_markers)):
+            if (kind := _kind(item, wide.args if wide else ())) in seen:
                 engines = 1
             seen.add(kind)
         for engine in ("jax", "tensorflow")[: engines - 1]:
@@ -34,7 +37,7 @@ def mark_engines(items):
 
 
 def _kind(item, of):
-    """Return what tells the cases of a `wide` test apart: parameters by name, or functions of all of them."""
+    """Return what tells the kinds of cases of a test apart: parameters by name, or functions of all of them."""
     params = item.callspec.params
     values = [one(params) if callable(one) else params[one] for one in of]
     return item.nodeid.partition("[")[0], *(

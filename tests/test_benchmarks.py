@@ -96,6 +96,7 @@ def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
 
 @pytest.mark.skipif(engine.name != "jax", reason="both are there on JAX alone")
 @pytest.mark.two_engines
+@pytest.mark.long
 def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
     asked = ["--contender", "twin", "flowkit 3 at once", "--at-once", "3"]
     printed, written = speed(tmp_path, "--preset", "small", "vectors", *asked)

@@ -178,7 +178,6 @@ def test_toml_writer_is_exact():
     assert repr(tomllib.loads(recipes.dumps({"a": {"t": True, "f": 1.0}}))["a"]) == ("{'t': True, 'f': 1.0}")
 
 
-@pytest.mark.two_engines
 def test_prepared_experiment_is_what_the_recipe_says():
     made = recipes.prepare(recipes.parse_recipe(GOOD))
     assert made.flow.built
@@ -243,7 +242,6 @@ def test_warm_up_in_epochs_is_by_step():
         optimizer("training.warmup_steps=0", "training.warmup_epochs=3.0")
 
 
-@pytest.mark.two_engines
 @pytest.mark.parametrize("ema", [0.75, 0])
 def test_what_fit_leaves_to_score_and_sample_are_the_averaged_weights_unless_turned_off(ema):
     made = recipes.prepare(
@@ -289,7 +287,6 @@ def test_data_that_are_not_there_are_asked_for():
         recipes.load_data(recipes.parse_recipe(GOOD, ["data.source=digit"]), "train")
 
 
-@pytest.mark.two_engines
 def test_precision_reaches_the_networks_and_nothing_else():
     made = recipes.prepare(recipes.parse_recipe(GOOD, ["training.precision=mixed_bfloat16"]))
     computed_in = {layer.compute_dtype for layer in made.flow._flatten_layers()}
@@ -298,7 +295,6 @@ def test_precision_reaches_the_networks_and_nothing_else():
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.two_engines
 def test_same_seed_same_start_and_another_seed_another():
     def weights(seed):
         made = recipes.prepare(recipes.parse_recipe(GOOD, [f"training.seed={seed}"]))

@@ -67,6 +67,7 @@ def glow_weights(given):
 
 @pytest.mark.parametrize("kind", ["images", "vectors"])
 @pytest.mark.two_engines
+@pytest.mark.long
 def test_its_densities_and_samples_are_those_of_the_flow(contenders, kind):
     flow, model, contender, _, x = contenders(kind)
     np.testing.assert_allclose(array(contender.log_prob()), flow.log_prob(x), rtol=1e-5, atol=1e-4)
@@ -80,6 +81,7 @@ def test_its_densities_and_samples_are_those_of_the_flow(contenders, kind):
 
 @pytest.mark.parametrize("kind", ["images", "vectors"])
 @pytest.mark.two_engines
+@pytest.mark.long
 def test_a_training_step_moves_its_weights_as_those_of_the_flow(contenders, kind):
     flow, _, contender, order, x = contenders(kind)
     flow.fit(x, batch_size=len(x), epochs=1, shuffle=False, verbose=0)

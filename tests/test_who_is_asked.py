@@ -14,13 +14,14 @@ pytestmark = pytest.mark.one_engine
 ROOT = Path(__file__).parents[1]
 
 
-def item(*marks, file="flows/test_a.py", name="test", **params):
+def item(*marks, file="flows/test_a.py", name="test", own=True, **params):
     """What pytest would collect, the nearest mark first."""
     marks = [getattr(mark, "mark", mark) for mark in marks]
     return SimpleNamespace(
         path=ROOT / "tests" / file,
         nodeid=f"{file}::{name}[{params}]",
         callspec=SimpleNamespace(params=params),
+        own_markers=marks if own else [],
         iter_markers=lambda: iter(marks),
         get_closest_marker=lambda name: next((mark for mark in marks if mark.name == name), None),
         add_marker=lambda name: given.append(name),
@@ -50,6 +51,13 @@ def test_the_first_of_each_kind_is_asked_of_all():
     odd = wide.with_args(lambda case: case["n"] % 2)
     assert [bool(given) for given in asked(*(item(odd, n=n) for n in range(4)))] == [True, True, False, False]
     assert asked(item(wide, n=0, name="test_a"), item(wide, n=0, name="test_b"))[1] != []
+
+
+def test_without_a_mark_of_its_own_the_first_case_is_asked_of_all():
+    two = pytest.mark.two_engines
+    assert asked(*(item(n=n) for n in range(2))) == [["jax"], []]
+    assert asked(*(item(two, own=False, n=n) for n in range(2))) == [["jax"], []]
+    assert asked(*(item(two, n=n) for n in range(2))) == [["jax"], ["jax"]]
 
 
 def test_rooms_are_there():

@@ -39,7 +39,9 @@ def check(
     known = [name for name in ENGINES if installed(name)]
     for engine in engines:
         if engine not in known:
-            raise CommandError(f"cannot check on {engine!r}: expected one of {', '.join(known)}, which are installed")
+            raise CommandError(
+                f"cannot check on {engine!r}: expected one of {', '.join(known)}, which are installed"
+            )
     for package in ("hypothesis", "pytest"):
         if not installed(package):
             raise CommandError(

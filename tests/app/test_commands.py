@@ -118,7 +118,6 @@ def test_the_last_grid_is_the_final_picture(trained):
     assert (pixels(trained / "samples" / "epoch-001.png") != pixels(trained / "samples.png")).any()
 
 
-@pytest.mark.two_engines
 def test_evaluate_repeats_the_number_of_training(trained, capsys):
     assert main(["evaluate", str(trained)]) == 0
     metrics = json.loads((trained / "metrics.json").read_text())
@@ -134,7 +133,6 @@ def test_standard_error_is_of_the_mean_over_images(trained):
     assert metrics["test_standard_error"] == pytest.approx(np.std(bits, ddof=1) / 8)
 
 
-@pytest.mark.two_engines
 def test_more_samples_tighten_the_bound(trained, capsys):
     def bits(samples):
         assert main(["evaluate", str(trained), "--samples", samples]) == 0
@@ -147,7 +145,6 @@ def test_the_saved_flow_carries_no_optimizer(trained):
     assert not RunFolder(trained).load_flow().compiled
 
 
-@pytest.mark.two_engines
 def test_a_file_is_sampled_without_its_recipe(trained, tmp_path, capsys):
     file, grid = shutil.copy(trained / "flow.keras", tmp_path / "mine.keras"), tmp_path / "grid.png"
     assert main(["sample", str(file), "-n", "4", "-o", str(grid)]) == 0
@@ -158,7 +155,6 @@ def test_a_file_is_sampled_without_its_recipe(trained, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("test bits/dim")
 
 
-@pytest.mark.two_engines
 def test_sample_repeats_with_its_seed(trained, tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         arguments = ["sample", str(trained), "-n", "6", "--temperature", "0.5", "--seed", seed]
@@ -265,7 +261,6 @@ def test_evaluate_shows_what_each_level_carries(trained, capsys):
     assert any("all" in line and whole in line for line in lines)
 
 
-@pytest.mark.two_engines
 def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp_path, capsys):
     assert shrunk(conditional / "samples.png", 6).shape == (10 * 8 + 9 * 2, 2 * 8 + 2)
     assert main(["evaluate", str(conditional)]) == 0
@@ -629,7 +624,6 @@ def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained
     assert "training.epochs is 1, but" in refused(capsys, *arguments, "--epochs", "1")
 
 
-@pytest.mark.two_engines
 def test_mixed_precision_trains_and_leaves_the_session_as_it_was(recipe, tmp_path):
     precision = "mixed_bfloat16"
     settings = ["--epochs", "1", "--precision", precision]
@@ -640,7 +634,6 @@ def test_mixed_precision_trains_and_leaves_the_session_as_it_was(recipe, tmp_pat
     assert metrics["test_bits_per_dim"] < 6
 
 
-@pytest.mark.two_engines
 def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):
     """Also of one that was killed while its files were written."""
     again = shutil.copytree(trained, tmp_path / "again")
@@ -663,7 +656,6 @@ def test_resume_of_a_run_whose_log_is_spoilt_leaves_its_numbers_out(recipe, trai
     assert metrics["test_bits_per_dim"] < 6
 
 
-@pytest.mark.two_engines
 def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys):
     longer = shutil.copytree(trained, tmp_path / "longer")
     assert main(["train", recipe, "--out", str(longer), "--resume", "--epochs", "3"]) == 0
@@ -682,7 +674,6 @@ def test_cosine_schedule_of_another_length_is_said(recipe, tmp_path, capsys):
     assert "note: the cosine schedule now ends at epoch 2 instead of 1" in capsys.readouterr().err
 
 
-@pytest.mark.two_engines
 def test_training_that_diverges_is_code_1_and_keeps_the_last_checkpoint(
     recipe, tmp_path, capsys, monkeypatch
 ):
@@ -711,7 +702,6 @@ def test_a_short_run_that_ends_in_nan_is_code_1(recipe, tmp_path, capsys):
     assert metrics["test_bits_per_dim"] is None
 
 
-@pytest.mark.two_engines
 def test_control_c_is_code_130(recipe, tmp_path, capsys, monkeypatch):
     def interrupt(self, batch, logs=None):
         raise KeyboardInterrupt
@@ -808,7 +798,6 @@ def test_families_are_known_before_an_engine_is():
     assert set(_shipped.FAMILIES) == set(zoo.ARCHITECTURES)
 
 
-@pytest.mark.two_engines
 @pytest.mark.long
 def test_backend_goes_before_the_environment():
     """In a session set to another engine, --backend decides."""
@@ -821,7 +810,6 @@ def test_backend_goes_before_the_environment():
     assert done.stdout.split() == [engine.name]
 
 
-@pytest.mark.two_engines
 def test_an_engine_that_is_not_there_is_one_line():
     code = (
         "import sys; import flowkit._engine as e; e.installed = lambda name: False; "
@@ -833,7 +821,6 @@ def test_an_engine_that_is_not_there_is_one_line():
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.two_engines
 def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "halves.py").write_text(

@@ -56,7 +56,6 @@ def train(folder, *more, data="table.csv", out="run"):
     )
 
 
-@pytest.mark.two_engines
 def test_a_run_leaves_pictures_and_numbers(trained):
     for name in ("loss.png", "pairs.png", "quantiles.png"):
         assert Image.open(trained / name).size > (100, 100)
@@ -68,7 +67,6 @@ def test_a_run_leaves_pictures_and_numbers(trained):
     assert metrics["test_log_prob"] > -3 * 1.5 - np.log(1e-3 * 2.0) - 3
 
 
-@pytest.mark.two_engines
 def test_it_goes_on_to_more_epochs(trained, capsys):
     assert train(trained.parent) != 0
     assert "--resume" in capsys.readouterr().err
@@ -92,7 +90,6 @@ def test_it_does_not_go_on_with_another_table(folder, tmp_path, capsys):
     assert "was written in training on other data" in capsys.readouterr().err
 
 
-@pytest.mark.two_engines
 def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
     assert main(["sample", str(trained), "-n", "7", "-o", str(tmp_path / "more.csv")]) == 0
     rows = list(csv.reader((tmp_path / "more.csv").open()))
@@ -104,7 +101,6 @@ def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):
     assert "--zoom: expected a flow of images" in capsys.readouterr().err
 
 
-@pytest.mark.two_engines
 def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
     assert main(["evaluate", str(trained)]) == 0
     assert "nats" in capsys.readouterr().out

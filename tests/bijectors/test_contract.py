@@ -6,6 +6,7 @@ from flowkit.testing import parametrize_bijectors
 from tests import cases
 
 
+@pytest.mark.every_engine
 @parametrize_bijectors(cases.ESSENTIAL)
 def test_contract(bijector, check):
     check(bijector)

@@ -88,6 +88,7 @@ def test_in_turn_it_is_what_all_passes_give(size, hidden, transform, options):
 
 
 @pytest.mark.parametrize("hidden", [[7, 5], 7])
+@pytest.mark.one_engine
 def test_in_turn_its_gradients_are_those_of_all_passes(hidden):
     layer, z, context = built(4, hidden, RationalQuadratic(2), context="required", order="reversed")
     weights = layer.trainable_weights

@@ -146,6 +146,7 @@ def test_the_mean_of_the_estimate_is_the_log_det(trace, terms, inverse, perturb)
     assert layer.series.bias <= 1e-3
 
 
+@pytest.mark.one_engine
 def test_the_neumann_gradient_has_the_mean_of_the_exact_one(perturb):
     """With respect to the input and to every weight, over all signs of the noise, in float64."""
     with engine.float64():
@@ -222,6 +223,7 @@ def test_gradients_go_through_the_inverse(perturb):
 
 @pytest.mark.wide
 @pytest.mark.parametrize("trace", ["exact", "hutchinson", "roulette"])
+@pytest.mark.one_engine
 def test_a_flow_of_residual_layers_trains_and_is_saved(trace, tmp_path):
     parts = [Residual(LipschitzMLP([32, 32], lipschitz=0.7), trace=trace) for _ in range(2)]
     flow = Flow(Chain(parts))

@@ -47,7 +47,6 @@ def test_latents_and_densities_are_those_of_the_specification(coupling, permutat
         np.testing.assert_allclose(flow.encode(x, labels), z, rtol=PARITY, atol=PARITY * np.abs(z).max())
 
 
-@pytest.mark.two_engines
 @pytest.mark.parametrize("n_bits", [5, 8])
 def test_images_are_dequantised_as_published(n_bits):
     variables, bins = random_checkpoint(), 2**n_bits

@@ -169,6 +169,7 @@ TWO_DEVICES = """
 
 
 @pytest.mark.skipif(engine.name != "jax", reason="only JAX makes two devices of one processor")
+@pytest.mark.long
 def test_gradients_of_two_devices_are_averaged_first(run_python):
     """Two halves of each batch, on two devices, come to the weights of the whole batch on one."""
     given = {"hidden": ["tensorflow"], "args": [Path(__file__).parent]}

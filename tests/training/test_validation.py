@@ -86,6 +86,7 @@ def test_it_stops_after_so_many_epochs_without_a_better_score(patience, epochs):
     assert len(history["loss"]) == epochs
 
 
+@pytest.mark.one_engine
 def test_rows_without_dequantisation_are_scored_in_nats():
     rows = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     flow = zoo.nsf(features=2, layers=1, hidden=[4])

@@ -129,9 +129,8 @@ def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
         np.testing.assert_allclose(np.sum(gradient * direction), difference / 2e-5, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.two_engines
-@pytest.mark.wide("transform")
 @every
+@pytest.mark.one_engine
 def test_it_increases(transform):
     with engine.float64():
         line = ops.convert_to_tensor(np.linspace(-12, 12, 1001)[:, None], dtype="float64")
@@ -145,9 +144,8 @@ def test_it_increases(transform):
         assert np.all(rise > 0)
 
 
-@pytest.mark.two_engines
-@pytest.mark.wide("transform")
 @every
+@pytest.mark.one_engine
 def test_raw_numbers_of_zero_are_the_identity_or_what_is_documented(transform):
     x = transform.domain.from_real(ops.convert_to_tensor(np.linspace(-7, 7, 29)[:, None], dtype="float32"))
     y, _ = transform.forward(x, *transform.prepare(ops.zeros((29, transform.parameters, 1))))

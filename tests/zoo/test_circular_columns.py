@@ -14,8 +14,6 @@ from flowkit.contract import ContractError
 from flowkit.distributions import Joint, Logistic, Normal, StudentT, Uniform
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.two_engines
-
 DOMAINS = ["real", "circular", ("circular", 0, 24)]
 FAMILIES = ["nsf", "nsf_autoregressive"]
 every = pytest.mark.parametrize("family", FAMILIES)
