@@ -32,7 +32,7 @@ print(json.dumps(told))
 """
 
 OFFLINE = """
-from flowkit import presets
+import flowkit.presets as presets
 for ask in (lambda: presets.find_preset("hf://me/digits"), lambda: presets.upload_preset("hf://me/digits", %r)):
     try:
         ask()
@@ -75,7 +75,7 @@ def test_a_preset_goes_to_the_hub_and_comes_back_without_tensorflow(tmp_path):
     assert told["sampled"] == 0
     assert "the hub has none" in told["missing"]
     # What was downloaded is there without a network.
-    script = "from flowkit import presets; print(presets.read_preset(presets.find_preset('hf://me/digits')).folder)"
+    script = "import flowkit.presets as presets; print(presets.read_preset(presets.find_preset('hf://me/digits')).folder)"
     assert answer(script, HF_ENDPOINT=address, HF_HOME=home).startswith(home)
 
 
