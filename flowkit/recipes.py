@@ -11,6 +11,7 @@
 (32, 3, 'adam')
 """
 
+from flowkit._shipped import recipe_files as available
 from flowkit.app.experiment import (
     Experiment,
     build_flow,
@@ -24,7 +25,7 @@ from flowkit.app.experiment import (
 from flowkit.app.experiment import load as load_data
 from flowkit.app.experiment import load as load_table
 from flowkit.app.failure import RecipeError
-from flowkit.app.find import available, find
+from flowkit.app.find import find
 from flowkit.app.recipe import Recipe, dumps, parse_recipe, read_recipe
 
 __all__ = [

@@ -27,11 +27,6 @@ def find(name: str) -> Path:
     raise RecipeError(f"there is no recipe {name!r}; {closest(name, known)}")
 
 
-def available() -> dict[str, Path]:
-    """Return name -> path of the recipes that come with flowkit."""
-    return recipe_files()
-
-
 def hint(path: Path) -> str:
     """Return what to do about `path`, which is no run: the end of a message."""
     name, presets = path.as_posix(), preset_folders()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowkit._shipped import closest
+from flowkit._shipped import closest, recipe_files
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError, printable
 from flowkit.app.options import Backend, recipe_names
@@ -63,7 +63,6 @@ def _show_lines(text):
 def _found(name):
     """Return (the family or None, facts, a function that makes the flow) of whatever `name` names."""
     from flowkit import zoo
-    from flowkit.app.find import available
     from flowkit.app.recipe import read_recipe
     from flowkit.app.trained import Alone, trained
 
@@ -74,7 +73,7 @@ def _found(name):
     if isinstance(found, Alone) or Path(name).is_dir():
         recipe, preset = found.recipe(), getattr(found, "preset", None)
         return recipe and recipe.model["name"], _about(preset) if preset else {}, found.load_flow
-    known = [*zoo.ARCHITECTURES, *available()]
+    known = [*zoo.ARCHITECTURES, *recipe_files()]
     if name not in known and not Path(name).is_file():
         raise CommandError(
             f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; "

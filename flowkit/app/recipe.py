@@ -167,17 +167,9 @@ def arguments_table(function):
     fields = {"name": (str, ...)}
     for key, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and key not in _DERIVED:
-            fields[key] = _field(hints.get(key), parameter.default)
+            required = parameter.default is parameter.empty
+            fields[key] = (hints.get(key, Any), ... if required else parameter.default)
     return create_model(function.__name__, __config__=_STRICT, **fields)
-
-
-def _field(hint, default):
-    if default is inspect.Parameter.empty:
-        return (hint or Any, ...)
-    if hint is None:
-        # Unannotated: the default says the type; None stands for a whole number that is not given.
-        hint = int | None if default is None else type(default)
-    return (hint, default)
 
 
 def optimizers():

@@ -73,18 +73,13 @@ def from_normflows(model: Any, *, n_bits: int | None = None, check: Any = None) 
 
 def _levels(model):
     """Return each level's (name, GlowBlock), the level next to the data first, in the order of data to latent."""
-    if type(model).__name__ != "MultiscaleFlow":
-        raise ValueError(f"expected a MultiscaleFlow of normflows, received a {type(model).__name__}")
+    _expect("model", "a MultiscaleFlow of normflows", type(model).__name__, "MultiscaleFlow")
     for i, merge in enumerate(model.merges):
-        if getattr(merge, "mode", None) != "channel":
-            raise ValueError(
-                f"merges.{i}: expected a Merge of mode 'channel', received {_shown(merge, 'mode')}"
-            )
+        _expect(f"merges.{i}", "a Merge of mode 'channel'", getattr(merge, "mode", merge), "channel")
     levels = []
     for i in reversed(range(len(model.q0))):
         *blocks, squeeze = model.flows[i]
-        if type(squeeze).__name__ != "Squeeze":
-            raise ValueError(f"flows.{i}: expected a Squeeze at the end, received a {type(squeeze).__name__}")
+        _expect(f"flows.{i}", "a Squeeze at the end", type(squeeze).__name__, "Squeeze")
         named = [(f"flows.{i}.{k}", block) for k, block in enumerate(blocks)]
         for name, block in named:
             _check_block(name, block)
@@ -93,20 +88,21 @@ def _levels(model):
 
 
 def _check_block(name, block):
-    if type(block).__name__ != "GlowBlock":
-        raise ValueError(f"{name}: expected a GlowBlock, received a {type(block).__name__}")
+    _expect(name, "a GlowBlock", type(block).__name__, "GlowBlock")
     split, coupling, _ = block.flows[0].flows
-    if split.mode != "channel":
-        raise ValueError(f"{name}: expected split_mode 'channel', received {split.mode!r}")
-    if coupling.scale and coupling.scale_map != "sigmoid":
-        raise ValueError(f"{name}: expected scale_map 'sigmoid', received {coupling.scale_map!r}")
-    slopes = [part.negative_slope for part in coupling.param_map.net if hasattr(part, "negative_slope")]
-    if any(slopes):
-        raise ValueError(f"{name}: expected ReLUs, leaky=0, received leaky={max(slopes)}")
-    norms = [norm for _, norm in _convs(name, block) if norm is not None]
-    for norm in (block.flows[2], *norms):
+    _expect(name, "split_mode 'channel'", split.mode, "channel")
+    if coupling.scale:
+        _expect(name, "scale_map 'sigmoid'", coupling.scale_map, "sigmoid")
+    for part in coupling.param_map.net:
+        _expect(name, "ReLUs, leaky=0", getattr(part, "negative_slope", 0), 0)
+    for norm in (block.flows[2], *(norm for _, norm in _convs(name, block) if norm is not None)):
         if not norm.data_dep_init_done:
             raise ValueError(f"{name}: an ActNorm has seen no data: compute log_prob of a batch first")
+
+
+def _expect(place, wanted, received, right):
+    if received != right:
+        raise ValueError(f"{place}: expected {wanted}, received {received!r}")
 
 
 def _convs(name, block):
@@ -117,8 +113,8 @@ def _convs(name, block):
             convs.append((part, None))
         elif hasattr(part, "actNorm"):
             convs[-1] = (convs[-1][0], part.actNorm)
-    if [conv.kernel_size[0] for conv, _ in convs] != [3, 1, 3]:
-        raise ValueError(f"{name}: expected a network of 3x3, 1x1 and 3x3 convolutions")
+    sizes = [conv.kernel_size[0] for conv, _ in convs]
+    _expect(name, "a network of convolutions of sizes 3, 1 and 3", sizes, [3, 1, 3])
     return convs
 
 
@@ -192,8 +188,7 @@ def _input_shape(bases):
 def _offset(transform):
     if transform is None:
         return 0
-    if type(transform).__name__ != "Shift":
-        raise ValueError(f"transform: expected none or a Shift, received a {type(transform).__name__}")
+    _expect("transform", "none or a Shift", type(transform).__name__, "Shift")
     return float(transform.shift)
 
 
@@ -211,7 +206,3 @@ def _array(tensor):
 
 def _flat(tensor):
     return _array(tensor).astype("float64").ravel()
-
-
-def _shown(part, attribute):
-    return f"a {type(part).__name__} of mode {getattr(part, attribute, None)!r}"

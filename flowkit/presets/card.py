@@ -42,7 +42,7 @@ def shown(measured: Mapping[str, Any]) -> dict[str, str]:
         if kind in ("bits_per_dim", "log_prob") and isinstance(value, float):
             texts[name] = f"{value:.4f}" + (f" +- {error:.4f}" if isinstance(error, float) else "")
         elif value is not None and kind != "standard_error":
-            texts[name] = f"{value:,.6g}" if isinstance(value, float) else _whole(value)
+            texts[name] = f"{value:,.6g}" if isinstance(value, float) else _text(value)
     return texts
 
 
@@ -53,7 +53,9 @@ def _measured(rows):
     return f"## Measured\n\n{table}\n\nStandard errors are over the rows of the split."
 
 
-def _whole(value):
+def _text(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image
 import flowkit
 from flowkit import _shipped, data, recipes, training, zoo
 from flowkit.app import main
+from flowkit.app.images import stored_levels
 from flowkit.app.run_folder import RunFolder
 from flowkit.engines import engine
 from flowkit.training import checkpoint
@@ -238,6 +240,11 @@ def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained
     moved = latent.manipulate(flow, train.images[:3], direction, [-1, 0, 1])
     expected = training.image_grid(np.swapaxes(moved, 0, 1).reshape(9, 8, 8, 1), columns=3, levels=17)
     np.testing.assert_array_equal(shrunk(strip, 19), expected)
+
+
+def test_a_dequantizer_of_ones_own_need_not_say_its_levels():
+    assert stored_levels(SimpleNamespace(dequantize=data.Dequantize(levels=17))) == 17
+    assert stored_levels(SimpleNamespace(dequantize=object())) == 256
 
 
 def test_classes_have_names():
