@@ -72,23 +72,22 @@ types: .venv-test/.installed
 	.venv-test/bin/basedpyright --level error --pythonpath .venv-test/bin/python tests/typing
 
 doctest: .venv-test/.installed
-	rm -rf .jax_cache
-	KERAS_BACKEND=jax .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit --ignore flowkit/engines
+	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST) --doctest-modules flowkit --ignore flowkit/engines
 
 # One thread per worker: on two cores, two workers with two PyTorch threads each mostly wait for each other.
 doctest test-jax test-torch test-tensorflow test-keras $(CHECKS): export OMP_NUM_THREADS ?= 1
 
 # Share one compilation cache between workers and the processes that tests start. The cache is deleted before each run,
 # because JAX never removes old entries.
-doctest test-jax $(CHECKS) docs: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
-doctest test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-doctest test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+test-jax $(CHECKS) docs: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 # Code that runs once spends nearly all its time in the compiler; without its optimizer XLA takes less than half as long.
 # `make check` keeps the optimizer, as users do. XLA aborts on unknown flags, and its flags change between versions, so
 # try them first.
 UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
-doctest test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
+test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
   'import jax; jax.devices()' 2>/dev/null && echo '$(UNOPTIMIZED)')
 
 # PyTorch finds failures of any backend fastest; tests/engines_asked.py chooses the tests for the other two. `make check`

@@ -182,10 +182,7 @@ def slerp(z0: Any, z1: Any, steps: int) -> np.ndarray:
     z(t) = |z(t)| (cos(t a) u + sin(t a) v), a the angle between z0 and z1, u the direction of z0, and v that
     of the part of z1 across it; the length |z(t)| goes linearly from one to the other. For unit vectors it is
     sin((1 - t) a) / sin(a) z0 + sin(t a) / sin(a) z1 (Shoemake, 1985), without its division by zero:
-
-    - parallel vectors, and a zero vector with any other, are joined by the straight line;
-    - between opposite ones all arcs are equally short: v is then the axis on which u is smallest, made
-      perpendicular to u. On a line (a single entry) there is none, and the path is straight.
+    parallel or opposite vectors, and a zero vector with any other, are joined by the straight line.
 
     >>> slerp(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]), 3).round(3).tolist()
     [[[1.0, 0.0]], [[1.061, 1.061]], [[0.0, 2.0]]]
@@ -197,15 +194,10 @@ def slerp(z0: Any, z1: Any, steps: int) -> np.ndarray:
     across = w - along * u
     # Of a part across that is smaller than this, rounding has taken half the digits.
     flat = _length(across) < np.sqrt(np.finfo("float64").eps)
-    opposite = flat & (along < 0) & (a.shape[1] > 1)
-    axis = np.zeros_like(u)
-    axis[np.arange(len(u)), np.abs(u).argmin(axis=1)] = 1
-    angle = np.where(opposite, np.pi, np.arctan2(_length(across), along))
-    v = _unit(np.where(opposite, axis - (axis * u).sum(axis=1, keepdims=True) * u, across))
+    angle, v = np.arctan2(_length(across), along), _unit(across)
     t = np.linspace(0, 1, steps).reshape(-1, 1, 1)
     arc = ((1 - t) * length_a + t * length_b) * (np.cos(t * angle) * u + np.sin(t * angle) * v)
-    straight = (length_a == 0) | (length_b == 0) | (flat & ~opposite)
-    z = np.where(straight, (1 - t) * a + t * b, arc).reshape(steps, *np.shape(z0))
+    z = np.where(flat | (length_a == 0), (1 - t) * a + t * b, arc).reshape(steps, *np.shape(z0))
     z = z.astype(np.asarray(z0).dtype)
     z[0], z[-1] = z0, z1
     return z

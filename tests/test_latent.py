@@ -103,30 +103,13 @@ def test_the_length_goes_linearly_and_the_ends_are_exact():
     np.testing.assert_allclose(lengths, np.linspace(lengths[0], lengths[-1], 6), rtol=8 * EPSILON)
 
 
-@pytest.mark.parametrize("scale", [3.0, 0.0])
-def test_parallel_and_zero_vectors_are_joined_by_the_line(scale):
+@pytest.mark.parametrize("scale", [3.0, 0.0, -1.0])
+def test_parallel_and_opposite_and_zero_vectors_are_joined_by_the_line(scale):
     z0 = np.random.default_rng(0).normal(size=(4, 9))
     t = np.linspace(0, 1, 5)[:, None, None]
     for a, b in ((z0, scale * z0), (scale * z0, z0)):
         expected = (1 - t) * a + t * b
         np.testing.assert_allclose(latent.slerp(a, b, 5), expected, atol=16 * np.finfo("float64").eps)
-
-
-@pytest.mark.parametrize("off", [0.0, 1e-12, 1e-6])
-def test_between_opposite_vectors_is_half_a_circle(off):
-    """Also where they are so nearly opposite that rounding decides which of the half circles it is."""
-    rng = np.random.default_rng(0)
-    z0 = rng.normal(size=(4, 3000))
-    path = latent.slerp(z0, -z0 + off * rng.normal(size=z0.shape), 9)
-    lengths = np.linalg.norm(path, axis=2)
-    np.testing.assert_allclose(lengths, np.broadcast_to(lengths[0], (9, 4)), rtol=max(off, 1e-12))
-    # Equal steps: chords of an eighth of the half circle.
-    chords = np.linalg.norm(np.diff(path, axis=0), axis=2) / lengths[0]
-    np.testing.assert_allclose(chords, 2 * math.sin(math.pi / 16), rtol=max(10 * off, 1e-8))
-
-
-def test_opposite_numbers_have_no_way_round():
-    np.testing.assert_array_equal(latent.slerp(np.array([[2.0]]), np.array([[-2.0]]), 3)[:, 0, 0], [2, 0, -2])
 
 
 # Along an attribute

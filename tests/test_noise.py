@@ -29,7 +29,7 @@ from flowkit.flow.noise import counted
 from flowkit.surjections import Augment, Slice
 from flowkit.transforms import Gaussian
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 
 def q():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 # Each training would be compiled anew for other engines, and its layers are asked there by tests of their own.
-pytestmark = pytest.mark.one_engine
+pytestmark = [pytest.mark.one_engine, pytest.mark.long]
 
 PAGE = Path(__file__).parents[1] / "docs" / "posteriors.md"
 
@@ -26,7 +26,6 @@ def names():
     del sys.modules["posteriors_page"]
 
 
-@pytest.mark.long
 def test_the_known_posterior_is_found(names):
     """1,000 pairs: what is lost against the exact density is small, beside the 1.8 nats that the prior would lose."""
     assert -0.05 < names["lost"].mean() < 0.5

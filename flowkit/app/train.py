@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from flowkit.app.failure import FAILED, CommandError, say
 from flowkit.app.find import find
 from flowkit.app.group import alike, on_main, share_signal
 from flowkit.app.options import Backend, Data, recipe_names
+
+_SLOW = 2.0  # seconds
 
 
 def train(
@@ -65,7 +68,6 @@ def train(
 def _train(recipe, folder, resume, logs):
     from flowkit.app.experiment import prepare
     from flowkit.distributed.failed import naming_the_lost
-    from flowkit.training.progress import Patience
 
     with contextlib.ExitStack() as held, naming_the_lost():
 
@@ -74,9 +76,15 @@ def _train(recipe, folder, resume, logs):
             folder.check(recipe, resume)
 
         on_main(claim)
-        main, slow = flowkit.distributed.is_main(), "reading the data and adapting the flow to them"
-        with Patience(lambda: main and print(slow, flush=True)):
+        main = flowkit.distributed.is_main()
+        line = "reading the data and adapting the flow to them"
+        timer = threading.Timer(_SLOW, functools.partial(print, line, flush=True))
+        if main:
+            timer.start()
+        try:
             experiment = prepare(recipe)
+        finally:
+            timer.cancel()
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
             folder.checkpoint,

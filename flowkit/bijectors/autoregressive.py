@@ -12,7 +12,7 @@ from flowkit.bijectors.weights import new_weight
 from flowkit.contract import Bijector, ContractError, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
-from flowkit.contract.frozen import derive_from
+from flowkit.contract.derived import derive_from
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.transforms import Affine, Transform

@@ -10,7 +10,7 @@ from flowkit.bijectors.folding import fold, run_units
 from flowkit.bijectors.replay import Backprop, Drift, refuse_backprop, refuse_unrepeatable, replay
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.arguments import listed
-from flowkit.contract.frozen import freezes
+from flowkit.contract.derived import freezes
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine

@@ -1,7 +1,6 @@
 """The parts of a chain as units: two parts cost less as one if a scale goes into the matrix that follows it."""
 
-from flowkit.contract.derived import goes_with
-from flowkit.contract.frozen import once
+from flowkit.contract.derived import goes_with, once
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 

@@ -10,9 +10,8 @@ import numpy as np
 from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.contract import Bijector, ContractError, Domain
 from flowkit.contract.arguments import shown
-from flowkit.contract.columns import ColumnError
+from flowkit.contract.columns import ColumnError, join, pick
 from flowkit.contract.flow_layer import Part
-from flowkit.contract.pick import join, pick
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -21,9 +21,9 @@ from flowkit.bijectors.replay import (
 )
 from flowkit.contract import Bijector, ContractError
 from flowkit.contract.arguments import whole
+from flowkit.contract.derived import apart, freezes, once
 from flowkit.contract.errors import label
 from flowkit.contract.flow_layer import Part
-from flowkit.contract.frozen import apart, freezes, once
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple

@@ -10,8 +10,7 @@ from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type
-from flowkit.contract.derived import as_keyword
-from flowkit.contract.frozen import derive_from
+from flowkit.contract.derived import as_keyword, derive_from
 from flowkit.engines import engine
 
 

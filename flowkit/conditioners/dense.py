@@ -8,7 +8,7 @@ from flowkit.conditioners.context import ContextBias
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type, deal
-from flowkit.contract.frozen import derive_from
+from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 
 

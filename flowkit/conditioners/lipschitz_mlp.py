@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.conditioners.context import ContextBias
 from flowkit.contract import Conditioner
 from flowkit.contract.arguments import Between0And1, ContextWord, Count, Widths, words
-from flowkit.contract.frozen import derive_from
+from flowkit.contract.derived import derive_from
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import matmul, norm, sin, softplus
 

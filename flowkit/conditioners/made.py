@@ -14,7 +14,7 @@ from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.conditioners.mlp import Places, check_places, without_seam
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
-from flowkit.contract.frozen import derive_from
+from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 
 

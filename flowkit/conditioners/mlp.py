@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.conditioners.dense import Activation, DenseNetwork, activate
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import Blocks, ContextWord, Count, Widths, whole_numbers
-from flowkit.contract.pick import pick
+from flowkit.contract.columns import pick
 from flowkit.numerics import cos, sin
 
 

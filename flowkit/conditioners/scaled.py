@@ -10,7 +10,7 @@ from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.arguments import Count, Positive
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
-from flowkit.contract.frozen import derive_from
+from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 from flowkit.numerics import matmul
 

@@ -62,10 +62,7 @@ def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
     >>> whole_numbers(range(3), "Permute's order")
     [0, 1, 2]
     """
-    try:
-        entries = None if isinstance(values, str) else list(values)
-    except TypeError:  # a single number, perhaps in an array
-        entries = None
+    entries = _entries(values)
     if entries is None:
         raise ValueError(f"{name}: expected a list of whole numbers, received {shown(values)}.")
     return [whole_number(number, f"{name}, an entry", least=least) for number in entries]
@@ -77,11 +74,16 @@ def whole_lists(values: Any, name: str) -> list[list[int]]:
     >>> whole_lists([(0, 2), [1]], "Joint's places")
     [[0, 2], [1]]
     """
+    lists = _entries(values)
+    return [whole_numbers(some, name) for some in ([values] if lists is None else lists)]
+
+
+def _entries(values):
+    """Return the entries of what can be listed; None for a word or a single number, perhaps in an array."""
     try:
-        lists = [values] if isinstance(values, str) else list(values)
-    except TypeError:  # a single number, perhaps in an array
-        lists = [values]
-    return [whole_numbers(some, name) for some in lists]
+        return None if isinstance(values, str) else list(values)
+    except TypeError:
+        return None
 
 
 def is_number(value: Any) -> bool:
@@ -100,17 +102,6 @@ def is_number(value: Any) -> bool:
         return math.isfinite(value)
     except (TypeError, ValueError):  # a time, or a symbolic tensor
         return False
-
-
-def positive(number: Any, name: str) -> float:
-    """Return `number` as a float. Raises ValueError unless it is finite and above 0.
-
-    >>> positive(3, "StudentT's df")
-    3.0
-    """
-    if not (is_number(number) and number > 0):
-        raise ValueError(f"{name}: expected a finite number above 0, received {shown(number)}.")
-    return float(number)
 
 
 def widths(hidden: Any, name: str) -> list[int]:
@@ -183,9 +174,9 @@ def listed(kind: type, what: str) -> Rule:
     """Return the rule of a list of instances of `kind`, or of None in their place if `kind` allows it."""
 
     def rule(values, name):
-        if isinstance(values, kind | str) or not isinstance(values, Iterable):
+        entries = None if isinstance(values, kind) else _entries(values)
+        if entries is None:
             raise TypeError(f"{name}: expected a list of {what}, received {shown(values)}.")
-        entries = list(values)
         for entry in entries:
             if not isinstance(entry, kind):
                 raise TypeError(f"{name}: expected a list of {what}, received {shown(entry)} in it.")
@@ -201,6 +192,7 @@ def truth(value: Any, name: str) -> bool:
     return bool(value)
 
 
+positive = real(0, math.inf, "a finite number above 0", "(]")
 Count = Annotated[int, whole(1)]
 Blocks = Annotated[int, whole(1, 1024)]
 Seed = Annotated[int, whole(0, None)]
@@ -242,10 +234,22 @@ def rule_of(annotation: Any) -> Rule | None:
 
 
 class Passed:
-    """The arguments of a call; no dict, which Keras would search for layers to save."""
+    """Hold the arguments that an object was made with, by name. Keras would search a dict for layers to save.
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self.arguments = arguments
+    `pinned` names those of its bases that its class passes by itself, and does not take.
+    """
+
+    def __init__(self) -> None:
+        self.arguments: dict[str, Any] = {}
+        self.pinned: set[str] = set()
+        self._known: set[str] = set()
+
+    def add(self, passed: dict[str, Any], names: Iterable[str]) -> None:
+        """Add those of the next `__init__`, from the outermost class to its bases; an outer one counts."""
+        if self._known:
+            self.pinned |= passed.keys() - self._known
+        self.arguments = passed | self.arguments
+        self._known |= {*names, *passed}
 
 
 def checked(function: Callable[P, R], *, keep: bool = False) -> Callable[P, R]:
@@ -264,6 +268,7 @@ def checked(function: Callable[P, R], *, keep: bool = False) -> Callable[P, R]:
     declared = [(name, rule_of(p.annotation), p.default) for name, p in signature.parameters.items()]
     rules = [(name, rule, default) for name, rule, default in declared if rule is not None]
     of_class = function.__name__ == "__init__"
+    more = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_KEYWORD), "")
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -276,10 +281,10 @@ def checked(function: Callable[P, R], *, keep: bool = False) -> Callable[P, R]:
         for name, rule, default in rules:
             bound.arguments[name] = rule(bound.arguments.get(name, default), f"{owner}'s {name}")
         if keep:
-            # The outermost class comes first, and its arguments count.
-            own = vars(args[0])  # beside Keras, which would track the layers among them
-            outer = own["_passed"].arguments if "_passed" in own else {}
-            own["_passed"] = Passed({name: bound.arguments[name] for name in passed} | outer)
+            given = {name: bound.arguments[name] for name in passed}
+            given |= given.pop(more, {})
+            # Beside Keras, which would track the layers among them.
+            vars(args[0]).setdefault("_passed", Passed()).add(given, signature.parameters)
         return function(*bound.args, **bound.kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]  # which Keras reads without unwrapping

@@ -1,4 +1,4 @@
-"""What a layer of a flow is given, and what its hooks answer: refused if it does not fit."""
+"""Checks of the inputs of a layer of a flow, and of the answers of its hooks."""
 
 from keras import ops
 
@@ -12,12 +12,9 @@ _FIRST_AXIS = (
 )
 
 
-def check_shape(bijector, shape, *, rank, multiple, built=None):
-    """Raise if a (batch, *event) `shape` is not one that `bijector` can take.
-
-    `rank` and `multiple` are the spec's; `built` is the shape that the weights were made for.
-    """
-    shape = as_tuple(shape)
+def check_shape(layer, shape, built):
+    """Raise if data of a (batch, *event) `shape` do not fit a layer's spec, or the shape that it was `built` for."""
+    shape, rank = as_tuple(shape), layer.spec.event_rank
     event = shape[1:]
     ranks = (rank,) if isinstance(rank, int) else rank
     allowed = len(event) >= 1 if ranks is None else len(event) in ranks
@@ -25,17 +22,17 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
         wanted = "at least 1" if ranks is None else " or ".join(map(str, ranks))
         raise ContractError(
             "event rank",
-            bijector,
+            layer,
             expected=f"(batch, *event) with an event of rank {wanted}",
             received=f"shape {shape}",
             hint=_without_channels(len(event), ranks) or _FIRST_AXIS[not event],
         )
-    for axis, (n, m) in enumerate(zip(event, multiple or (), strict=False), start=1):
+    for axis, (n, m) in enumerate(zip(event, layer.spec.event_multiple or (), strict=False), start=1):
         if n is not None and n % m:
             near = " or ".join(str(size) for size in (n - n % m, n - n % m + m) if size)
             raise ContractError(
                 "event shape",
-                bijector,
+                layer,
                 expected=f"axis {axis} to be a multiple of {m}",
                 received=f"{n} in shape {shape}",
                 hint=f"Crop, pad or resize that axis to {near}.",
@@ -47,7 +44,7 @@ def check_shape(bijector, shape, *, rank, multiple, built=None):
         if differ:
             raise ContractError(
                 "event shape",
-                bijector,
+                layer,
                 expected=f"an event of shape {built[1:]}, which its weights were made for",
                 received=f"shape {shape}",
                 hint=_without_channels(len(event), (len(built) - 1,))
@@ -98,7 +95,7 @@ def check_noise(layer, x, inverse, noise):
 
 
 def pair(answer):
-    """What a hook answers, if it is a pair: one tensor alone, of a batch of two, would come apart as if it were."""
+    """Return a hook's answer; raise TypeError unless it is a pair. A tensor of two rows would unpack silently."""
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise TypeError(
             f"expected a hook to return the pair (output, log_det), received {type(answer).__name__}: "
@@ -108,7 +105,7 @@ def pair(answer):
 
 
 def per_sample(layer, log_det, x):
-    """A hook's log-det as (batch,), in the layer's precision: a scalar holds for each sample. Raises otherwise."""
+    """Return a hook's log-det as (batch,) in the layer's precision; a scalar is that of each sample."""
     log_det = ops.cast(log_det, layer.compute_dtype)
     shape = tuple(log_det.shape)
     if shape == ():

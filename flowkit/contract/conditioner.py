@@ -1,4 +1,4 @@
-"""The networks that steer a bijector: their base class, and how they are built, asked and adapted."""
+"""Networks that return parameters of a bijector: their base class, and functions that build, call and adapt them."""
 
 from typing import Annotated, Any
 
@@ -8,9 +8,8 @@ from keras import ops
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import ContextWord, Count, shown
 from flowkit.contract.configured import Configured
-from flowkit.contract.derived import as_keyword, goes_with, takes_derived
+from flowkit.contract.derived import as_keyword, derive_from, goes_with, takes_derived
 from flowkit.contract.errors import ContractError
-from flowkit.contract.frozen import derive_from
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
 
@@ -170,7 +169,7 @@ def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None)
 
 
 def as_type(x: Any, dtype: str) -> Any:
-    """`x` in a type, by name; as it is if that is its own, since `keras.ops` takes longer to find that out."""
+    """Return `x` in a type, by name; as it is if that is its own, since `keras.ops` takes longer to find that out."""
     # By the words that the engine has for it: Keras's way to the name of a type takes ten times as long.
     return x if str(x.dtype).rpartition(".")[2] == dtype else ops.cast(x, dtype)
 

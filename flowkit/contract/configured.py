@@ -1,4 +1,4 @@
-"""Classes that are known by the arguments of their `__init__`: checked, shown and kept in files by them."""
+"""Base class of objects that are checked, shown and saved by the arguments of their `__init__`."""
 
 import types
 from typing import Any, Self
@@ -12,7 +12,8 @@ from flowkit.contract.one_line import arguments_of, one_line
 class Configured:
     """A class whose checks, `repr`, `get_config` and `from_config` follow from its signature.
 
-    Each argument is kept as an attribute of its name. The rules that its annotation declares, see
+    Each argument is kept as an attribute of its name; if the attribute changes, so does the config. An argument that a
+    subclass passes to its base by itself is left out. The rules that annotations declare, see
     `flowkit.contract.arguments`, are applied before `__init__` runs, so that this receives values of the right type.
 
     >>> from flowkit.contract.arguments import Positive
@@ -34,7 +35,7 @@ class Configured:
             cls.__init__ = checked(vars(cls)["__init__"], keep=True)  # type: ignore[method-assign]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments, as a file can hold them; of a Keras layer its own too."""
+        """Return the arguments as a file can hold them; for a layer, those of Keras too."""
         kept: dict[str, Any] = getattr(super(), "get_config", dict)()
         return {**kept, **{name: stored(value) for name, value in arguments_of(self)}}
 

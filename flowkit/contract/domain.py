@@ -56,7 +56,7 @@ class Domain:
 
     @classmethod
     def circle(cls, low: float, high: float) -> "Domain":
-        """The circle [low, high) for each entry, whose ends are one point; raises ValueError unless low < high."""
+        """Return the circle [low, high), whose ends are one point, for each entry."""
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"Domain.circle expects finite low < high, received ({low}, {high}).")
         return cls("circle", float(low), float(high))

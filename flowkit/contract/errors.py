@@ -5,7 +5,7 @@ from typing import Any
 
 
 class ContractError(ValueError):
-    """A broken promise: which clause, whose, what was expected, what came, and what to do.
+    """Error for a broken promise: the clause, the layer, what was expected and received, and what to do.
 
     `clause` is the promise's name ("shape", "context", "log-det", ...), `bijector` the layer (or its
     name). The message is one line; the parts are attributes.

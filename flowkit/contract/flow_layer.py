@@ -1,4 +1,4 @@
-"""What bijectors and surjections share: two directions, their checks, and how they are built, run and adapted."""
+"""Base class of Bijector and Surjection: two directions, their checks, and how they are built, run and adapted."""
 
 import contextlib
 from typing import Annotated, Any, ClassVar, Self
@@ -8,22 +8,18 @@ from keras import ops
 
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
-from flowkit.contract.building import build_for
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
-from flowkit.contract.derived import takes_derived
+from flowkit.contract.derived import derive_from, takes_derived
 from flowkit.contract.errors import ContractError, label
-from flowkit.contract.frozen import derive_from
 from flowkit.contract.hooks import Hooks, refuse_public_names
+from flowkit.contract.inside import build_for
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, context_shape
 
 
 class FlowLayer(Hooks):
-    """A layer of a flow: a `Bijector`, or a `Surjection`, of which one direction forgets something.
-
-    What its author may write is in `Hooks`.
-    """
+    """Base class of `Bijector` and `Surjection`. `Hooks` lists what authors may write."""
 
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
@@ -116,7 +112,7 @@ class FlowLayer(Hooks):
         return hook(x, **more) if self.spec.context == "none" else hook(x, context, **more)
 
     def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
-        """What numbers a direction needs for a sample of data of `x_shape`, one `Need` for each kind in turn."""
+        """Return the numbers that a direction needs for a sample of data of `x_shape`: one `Need` per kind, in turn."""
         if not self.spec.draws(inverse=inverse):
             return ()
         kind = one_of(f"{type(self).__name__}.noise_kind", self.noise_kind, KINDS)
@@ -207,8 +203,7 @@ class FlowLayer(Hooks):
 
     def _check_shape(self, x_shape):
         """Raise if data of `x_shape` do not fit the spec or the weights."""
-        spec, built = self.spec, self._fixed_shape()
-        check_shape(self, x_shape, rank=spec.event_rank, multiple=spec.event_multiple, built=built)
+        check_shape(self, x_shape, built=self._fixed_shape())
 
     def _fixed_shape(self):
         """Return the axes of the data that the weights were made for, None for a free one; None before that.
@@ -275,7 +270,7 @@ class Bijector(FlowLayer):
 
 
 class Surjection(FlowLayer):
-    """A map of which one direction forgets something, and the other draws it anew from its noise.
+    """A map with one direction that drops something, and another that draws it anew from noise.
 
     The spec says which: `noise="inverse"` (forward drops entries, the way back draws them; the likelihood is exact), or
     `noise="forward"` (the way back drops what forward had drawn; the likelihood is a bound). As for a `Bijector` both

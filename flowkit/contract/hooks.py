@@ -1,4 +1,4 @@
-"""What the author of a flow's layer writes, and what holds where nothing is written."""
+"""The hooks of a flow's layer that its author may write, and their defaults."""
 
 import difflib
 from typing import TYPE_CHECKING, Any

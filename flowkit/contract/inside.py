@@ -1,5 +1,6 @@
-"""The layers inside a layer."""
+"""The layers inside a layer, and building one for a context."""
 
+import inspect
 from collections.abc import Iterator
 
 import keras
@@ -29,3 +30,20 @@ def layers_inside(layer: keras.Layer) -> Iterator[keras.Layer]:
         block = getattr(inner, "repeated_block", None)
         if block is not None:
             yield from layers_inside(block)
+
+
+def build_for(layer, shape, context_shape=None):
+    """Build `layer` for inputs of `shape`, once; hands on the context's shape to a `build` that asks for it.
+
+    >>> import keras
+    >>> layer = keras.layers.Dense(2)
+    >>> build_for(layer, (None, 3))
+    >>> layer.built
+    True
+    """
+    if layer.built:
+        return
+    if "context_shape" in inspect.signature(layer.build).parameters:
+        layer.build(shape, context_shape)
+    else:
+        layer.build(shape)

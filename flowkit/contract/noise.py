@@ -1,4 +1,4 @@
-"""The random numbers that a layer is given: how many, of which kind, and who is given which.
+"""The random numbers of a layer: how many, of which kind, and which part of a flow receives which.
 
 A layer does not draw: it says how many numbers it needs for a sample, and its hooks receive them as one flat tensor
 (batch, k). So both directions stay functions, on every engine, and whoever calls decides where the numbers come from.
@@ -42,7 +42,7 @@ def deal(noise: Any, shares: list[Needs]) -> list[Any]:
 
 
 def drawn(needs: Needs, batch: Any, dtype: str, seed: Any) -> Any:
-    """The numbers for `batch` samples, (batch, k), from a `SeedGenerator` or a whole number; None for no needs."""
+    """Return numbers for `batch` samples, (batch, k), from a `SeedGenerator` or a whole number; None for no needs."""
     if not needs:
         return None
     if not isinstance(seed, keras.random.SeedGenerator):

@@ -1,4 +1,4 @@
-"""How an object is shown: as the call that would make it, in one line."""
+"""Show an object as the call that would make it, in one line."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -6,9 +6,12 @@ from typing import Any
 
 import keras
 
+from flowkit.contract.arguments import Passed
+
 _DEEP = 4  # calls within calls
 _FEW = 3  # layers of a list; of numbers twice as many
 _LEFT_OUT = {"self", "name", "dtype", "trainable"}
+_PLAIN = (bool, int, float, str)
 _NOTHING = object()
 _EMPTY = inspect.Parameter.empty
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -43,17 +46,18 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
 def arguments_of(thing: Any) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) of each argument that `thing` was made with, or would be made with again.
 
-    A number or a word is what was passed. Anything else is the attribute of its name, or of the name that the class's
-    `_kept_as` gives it, unless that is a weight; then it is what was passed too.
+    Each is the attribute of its name, or of the name that the class's `_kept_as` gives it. It is what was passed if
+    there is no such attribute, if that is a weight, or if a number or a word was passed and it is something else.
+    What a subclass passes to its base by itself is left out.
     """
-    passed = getattr(thing, "_passed", None)  # by `flowkit.contract.arguments.checked`
-    given = {} if passed is None else passed.arguments
+    passed = getattr(thing, "_passed", None) or Passed()  # by `flowkit.contract.arguments.checked`
     for name in (parameter.name for parameter in _parameters(type(thing))):
-        value = given.get(name, _NOTHING)
-        if type(value) not in (bool, int, float, str):
-            kept = _attribute(thing, getattr(type(thing), "_kept_as", {}).get(name, name))
-            value = value if kept is _NOTHING or isinstance(kept, keras.Variable) else kept
-        if value is not _NOTHING:
+        value = passed.arguments.get(name, _NOTHING)
+        kept = _attribute(thing, getattr(type(thing), "_kept_as", {}).get(name, name))
+        made = isinstance(value, _PLAIN) and not isinstance(kept, _PLAIN)
+        if not (kept is _NOTHING or made or isinstance(kept, keras.Variable)):
+            value = kept
+        if value is not _NOTHING and name not in passed.pinned:
             yield name, value
 
 

@@ -1,4 +1,4 @@
-"""What a saved file can hold, and keeping it free of the engine that wrote it."""
+"""Checks of what a saved file can hold, and configs that do not depend on the engine that wrote them."""
 
 import keras
 
@@ -41,7 +41,7 @@ def refuse_shared(layer):
 
 
 def built_late(layer):
-    """The names of layers inside `layer` that are not built although it is: a file's weights find no place in them."""
+    """Return the names of unbuilt layers inside the built `layer`: a file could not load weights into them."""
     return frozenset(
         inner.name
         for inner in keras_layers(layer, include_self=False)

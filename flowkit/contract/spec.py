@@ -99,17 +99,17 @@ class BijectorSpec:
 
     @property
     def solved(self) -> bool:
-        """Whether a direction is solved to a tolerance, which does not become finer with the precision it runs in."""
+        """Return True if a direction is solved to a tolerance, which does not depend on the precision it runs in."""
         return "iterative" in (self.forward, self.inverse)
 
     @property
     def allowed_round_trip(self) -> float:
-        """`round_trip`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
+        """Return `round_trip`; if that is None, SOLVED if a direction is solved to a tolerance, and 0 otherwise."""
         return self._allowed(self.round_trip)
 
     @property
     def allowed_log_det_error(self) -> float:
-        """`log_det_error`; if that is None, SOLVED for a direction that is solved to a tolerance, and 0 otherwise."""
+        """Return `log_det_error`; if that is None, SOLVED if a direction is solved to a tolerance, and 0 otherwise."""
         return self._allowed(self.log_det_error)
 
     def _allowed(self, declared):
@@ -193,6 +193,6 @@ def _added(specs, field):
 
 
 def weakest(specs, field):
-    """The weakest promise among `specs` for a field that has words, such as `log_det`: what they keep together."""
+    """Return the weakest promise among `specs` for a field with words, such as `log_det`: what they keep together."""
     words = _CHOICES[field]
     return max((getattr(spec, field) for spec in specs), key=words.index, default=words[0])

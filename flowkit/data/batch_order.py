@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
+from keras import tree
 
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
@@ -14,19 +15,15 @@ from flowkit.data.content_hash import fingerprint
 from flowkit.data.lazy_images import as_rows
 
 
-def batches(
-    x: Any,
-    context: Any = None,
-    *,
-    batch_size: int,
-    epoch_steps: int | None = None,
-    seed: int = 0,
-    augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
-) -> "Batches":
-    """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`.
+class Batches(keras.utils.PyDataset):
+    """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`. `batches` is the same class.
 
-    Give them to `fit` with `shuffle=False`: they are shuffled already, and Keras would reorder
-    them by Python's global `random`.
+    A `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` without a context. Batch `index` of epoch
+    `epoch` is a pure function of the two and the seed.
+
+    `Flow.fit` and `Resume.fit` take these batches as they are. Other Keras models need `fit(..., shuffle=False)`, since
+    Keras would reorder the batches by Python's global `random`, and the callback `for_fit()`, if the `fit` before was
+    interrupted or trained another model.
 
     Args:
         x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`. Rows of an `np.memmap`,
@@ -40,30 +37,6 @@ def batches(
         seed: a whole number from 0 up.
         augment: `f(batch_of_x, rng)`, such as `flowkit.data.augment.flip()`, or a list of them.
 
-    Returns:
-        `Batches`, a `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` if
-        there is no context.
-
-    Raises:
-        ValueError: if counts do not fit or a number is out of range.
-
-    Example:
-        >>> data = batches(np.arange(6), batch_size=3, seed=1)
-        >>> [batch.tolist() for (batch,) in data]
-        [[4, 0, 2], [1, 5, 3]]
-        >>> data.epoch = 1
-        >>> [batch.tolist() for (batch,) in data]
-        [[1, 4, 0], [3, 2, 5]]
-    """
-    return Batches(x, context, batch_size=batch_size, epoch_steps=epoch_steps, seed=seed, augment=augment)
-
-
-class Batches(keras.utils.PyDataset):
-    """Batch `index` of epoch `epoch` as a pure function of the two and the seed; see `batches`.
-
-    Pass the callback `for_fit()` to the `fit` of a Keras model that is not a `Flow`, if the `fit` before it was
-    interrupted or trained another model.
-
     Attributes:
         epoch: the epoch that indexing refers to. Each epoch of `fit` moves it on by one, and so
             does `evaluate`; set it to resume: to `k` when `k` epochs are done.
@@ -71,8 +44,14 @@ class Batches(keras.utils.PyDataset):
             again in the next epoch, so one `fit` goes to the end of this one (see `flowkit.training.Resume`).
         processes, rank: the number of processes that share a batch, and the place of this one among them.
 
-    >>> Batches(np.zeros((10, 3)), batch_size=4, seed=1)
-    Batches(<10x3 float64>, batch_size=4, seed=1)
+    Raises ValueError if counts do not fit or a number is out of range.
+
+    >>> data = batches(np.arange(6), batch_size=3, seed=1)
+    >>> [batch.tolist() for (batch,) in data]
+    [[4, 0, 2], [1, 5, 3]]
+    >>> data.epoch = 1
+    >>> [batch.tolist() for (batch,) in data]
+    [[1, 4, 0], [3, 2, 5]]
     """
 
     _kept_as: ClassVar = {"augment": "_shown_augment"}
@@ -92,11 +71,13 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.x = as_rows(x)
         count = len(self.x) if self.x.ndim else 0
-        self.context = _arrays(context)
-        for name, array in _named(self.context):
+        named = context if isinstance(context, dict) else {"": context}
+        arrays = {name: np.asarray(array) for name, array in named.items() if context is not None}
+        self.context = arrays if isinstance(context, dict) else arrays.get("")
+        for name, array in arrays.items():
             if array.ndim == 0 or len(array) != count:
                 raise ValueError(
-                    f"{name}: expected one per event, {count} in all, received shape "
+                    f"context{name and f'[{name!r}]'}: expected one per event, {count} in all, received shape "
                     f"{array.shape}. Check that x and context come from the same split."
                 )
         self.batch_size = whole_number(batch_size, "batch_size", least=1)
@@ -116,9 +97,7 @@ class Batches(keras.utils.PyDataset):
         if epoch_steps is not None:
             whole_number(epoch_steps, "epoch_steps", least=1)
         self.epoch_steps = epoch_steps
-        if augment is None:
-            augment = []
-        self.augment = list(augment) if isinstance(augment, list | tuple) else [augment]
+        self.augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
         for function in self.augment:
             if not callable(function):
                 raise ValueError(
@@ -126,13 +105,13 @@ class Batches(keras.utils.PyDataset):
                     f"{type(function).__name__}. Pass for example flowkit.data.augment.flip()."
                 )
         self.epoch = 0
-        self._fit = _EpochsOfFit()
         self._order = (None, None)
+        self._await_epoch(in_fit=False)
 
     @cached_property
     def fingerprint(self) -> str:
         """Some letters that are equal for the same events and contexts in the same order."""
-        return fingerprint(self.x, *(array for _, array in sorted(_named(self.context))))
+        return fingerprint(self.x, *([] if self.context is None else tree.flatten(self.context)))
 
     @property
     def epoch(self) -> int:
@@ -173,7 +152,7 @@ class Batches(keras.utils.PyDataset):
         index = whole_number(index, "index", least=0)
         if index >= self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
-        self._fit.note(index)
+        self._note(index)
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         share = self.batch_size // self.processes
@@ -188,9 +167,7 @@ class Batches(keras.utils.PyDataset):
                 x = function(x, rng)
         if self.context is None:
             return (x,)
-        if isinstance(self.context, dict):
-            return ({"x": x, "context": {k: v[rows] for k, v in self.context.items()}},)
-        return ({"x": x, "context": self.context[rows]},)
+        return ({"x": x, "context": tree.map_structure(lambda array: array[rows], self.context)},)
 
     def _permutation(self, round_):
         """Return the order of one pass over the data."""
@@ -201,23 +178,31 @@ class Batches(keras.utils.PyDataset):
             self._order = (round_, order)
         return order
 
-    @property
-    def workers(self) -> int:
-        return 1
-
-    @workers.setter
-    def workers(self, value: int) -> None:
-        raise ValueError(
-            f"workers: expected 1, received {value!r}. With more, Keras carries batches left in "
-            "its queue into the next epoch; here each is a cheap copy of rows."
-        )
+    # Keras's `fit` calls on_epoch_begin, reads a batch to build the model, calls on_epoch_end, and then begin and end
+    # for each epoch; for a model that is built the first call is on_epoch_end. A callback alone learns that training
+    # begins; without one, it begins after the first end.
 
     def on_epoch_begin(self) -> None:
-        self._fit.on_epoch_begin()
+        self._in_epoch, self._first = self._in_fit, True
 
     def on_epoch_end(self) -> None:
-        if self._fit.on_epoch_end():
+        if self._in_epoch:
             self.epoch += 1
+        self._await_epoch()
+
+    def _await_epoch(self, in_fit=True):
+        self._in_fit, self._in_epoch, self._first, self._next = in_fit, False, False, 0
+
+    def _note(self, index):
+        """Raise ValueError if an epoch begins with another batch than the first one."""
+        # A thread of TensorFlow's may read on behind the batch that has built the model.
+        if self._first and index not in (0, self._next):
+            raise ValueError(
+                "batches: expected fit(..., shuffle=False), received batches in the order of "
+                "Python's global `random`. Pass shuffle=False: they are shuffled already, "
+                "each epoch anew, by (seed, epoch)."
+            )
+        self._first, self._next = False, index + 1
 
     def for_fit(self) -> keras.callbacks.Callback:
         """Return a callback for one `fit`, which then begins where these batches are now. `Flow.fit` adds its own.
@@ -228,65 +213,9 @@ class Batches(keras.utils.PyDataset):
 
         def begin(logs):
             self.epoch, self.step = epoch, step
-            self._fit.begin()
+            self._await_epoch()
 
         return keras.callbacks.LambdaCallback(on_train_begin=begin)
 
 
-def _arrays(context):
-    if isinstance(context, dict):
-        return {name: np.asarray(array) for name, array in context.items()}
-    return None if context is None else np.asarray(context)
-
-
-def _named(context):
-    if isinstance(context, dict):
-        return [(f"context[{name!r}]", array) for name, array in context.items()]
-    return [] if context is None else [("context", context)]
-
-
-class _EpochsOfFit:
-    """Tell the epochs of Keras's `fit` from the batch that it may read first, to build the model.
-
-    `fit` calls on_epoch_begin, reads that batch, calls on_epoch_end to start afresh, and then begin and end for each
-    epoch. Only callbacks are called when training begins: without one, training begins after the first end.
-    """
-
-    def __init__(self) -> None:
-        self._fit_is_on = False
-        self._epoch_is_on = False
-        self._first_of_epoch = False
-        self._next_index = 0
-
-    def begin(self) -> None:
-        """Begin training: the next epoch is its first."""
-        self._fit_is_on = True
-        self._epoch_is_on = False
-        self._first_of_epoch = False
-        self._next_index = 0
-
-    def on_epoch_begin(self) -> None:
-        self._epoch_is_on = self._fit_is_on
-        self._first_of_epoch = True  # also before the batch that builds the model
-
-    def on_epoch_end(self) -> bool:
-        """Return True at the end of an epoch; otherwise begin training."""
-        ended = self._epoch_is_on
-        if ended:
-            self._epoch_is_on = False
-            self._first_of_epoch = False
-        else:
-            self.begin()
-        return ended
-
-    def note(self, index: int) -> None:
-        """Note that batch `index` is read. Raises ValueError if an epoch begins elsewhere than where it should."""
-        if self._first_of_epoch:
-            self._first_of_epoch = False
-            if index not in (0, self._next_index):
-                raise ValueError(
-                    "batches: expected fit(..., shuffle=False), received batches in the order of "
-                    "Python's global `random`. Pass shuffle=False: they are shuffled already, "
-                    "each epoch anew, by (seed, epoch)."
-                )
-        self._next_index = index + 1
+batches = Batches

@@ -7,8 +7,6 @@ from pathlib import Path
 
 MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far less
 _PER_IMAGE = 32  # bytes beside the pixels of each image: its label, and its place in a split
-_RATIO = 200  # of unpacked and packed size; images seldom pass 20, a bomb of zeros reaches 1,000
-_SMALL = 2**28  # bytes that any file may unpack to
 
 
 class FileError(ValueError):
@@ -42,12 +40,3 @@ def check_shape(shape: Iterable[int], itemsize: int, max_bytes: float, name: str
     sides = [int(side) for side in shape]
     rows = sides[0] if sides else 0
     check_bytes(max(math.prod(sides) * itemsize + _PER_IMAGE * rows, *sides, 0), max_bytes, name)
-
-
-def check_ratio(taken: int, packed: int, name: str) -> None:
-    """Raise FileError if `packed` bytes unpack to far more than images do."""
-    if taken > max(_SMALL, _RATIO * packed):
-        raise FileError(
-            f"{name}: expected numbers that unpack to less than {_RATIO} times their size, received {packed:,} "
-            f"bytes that declare {taken:,}. Store them unpacked if you trust the file."
-        )

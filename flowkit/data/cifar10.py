@@ -8,18 +8,7 @@ from flowkit.data.bounded import FileError, check_shape, regular_size
 from flowkit.data.dataset import Found
 from flowkit.data.validate import validate_labels
 
-CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 _RECORD = 1 + 32 * 32 * 3  # bytes: the label, then all reds, greens and blues

@@ -3,7 +3,6 @@
 import csv
 import itertools
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -11,7 +10,7 @@ from typing import TextIO
 import numpy as np
 
 from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
-from flowkit.data.frame import MOST_COLUMNS, check_names
+from flowkit.data.frame import check_names
 
 _PER_BYTE = 4  # bytes of memory for each byte of text: the shortest number takes 2 bytes, and 8 as a float64
 _LONGEST_LINE = 2**24  # characters
@@ -43,29 +42,16 @@ def _read(path, file):
     if not first:
         raise FileError(f"{path}: expected a table, received an empty file.")
     delimiter = max(",;\t", key=first.count)
-    if first.count(delimiter) >= MOST_COLUMNS:
-        raise FileError(
-            f"{path}: expected at most {MOST_COLUMNS:,} columns, received {first.count(delimiter) + 1:,}. Save the "
-            "table as .npy."
-        )
     names = _names(path, first, second, delimiter)
+    if names and not second:
+        raise FileError(f"{path}: expected rows of numbers below the names of columns, received none.")
+    rows = itertools.chain([second] if names else [first, second], lines)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-            values = np.loadtxt(
-                itertools.chain([second] if names else [first, second], lines),
-                "float64",
-                comments=None,
-                delimiter=delimiter,
-                ndmin=2,
-                quotechar='"',
-            )
+        values = np.loadtxt(rows, comments=None, delimiter=delimiter, ndmin=2, quotechar='"')
     except (FileError, UnicodeDecodeError):
         raise
     except ValueError:
-        raise _fault(path, delimiter, names, len(_fields(first, delimiter))) from None
-    if not values.size:
-        raise FileError(f"{path}: expected rows of numbers below the names of columns, received none.")
+        raise _fault(path, delimiter, names) from None
     if names and len(names) != values.shape[1]:
         raise FileError(
             f"{path}: expected a name for each of the {values.shape[1]} columns, received {len(names)} names in the "
@@ -135,12 +121,14 @@ def _is_number(text):
     return True
 
 
-def _fault(path, delimiter, names, width):
+def _fault(path, delimiter, names):
     """Return the FileError for the first line of another length, or entry that is no number."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
-        for row in reader:
-            if (names is not None and reader.line_num == 1) or not row:
+        width = len(names or ())
+        for row in filter(None, reader):
+            width = width or len(row)
+            if names and reader.line_num == 1:
                 continue
             if len(row) != width:
                 return FileError(

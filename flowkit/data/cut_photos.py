@@ -6,10 +6,11 @@ from photographs that no training square touches: those in sub-folders `train` a
 a hash of their names. Bits/dim depend on the photographs: compare only numbers of the same file.
 """
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from PIL import Image
 
 from flowkit.data.image_file import read_image
@@ -53,28 +54,23 @@ def averaged(path, side):
     return np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BOX))
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m flowkit.data.cut_photos", description=__doc__.split(":")[0]
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("-o", "--output", type=Path, default=Path("photos32.npz"))
-    parser.add_argument("--train", type=int, default=50_000, help="squares to train on")
-    parser.add_argument("--test", type=int, default=10_000, help="squares to test with")
-    parser.add_argument("--size", type=int, default=32, help="side of a square")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    counts = {"train": given.train, "test": given.test}
+def main(
+    folder: Path,
+    output: Annotated[Path, typer.Option("-o", "--output")] = Path("photos32.npz"),
+    train: Annotated[int, typer.Option(help="Squares to train on.")] = 50_000,
+    test: Annotated[int, typer.Option(help="Squares to test with.")] = 10_000,
+    size: Annotated[int, typer.Option(help="Side of a square.")] = 32,
+    seed: int = 0,
+) -> None:
+    """Cut a folder of photographs into small squares."""
+    counts = {"train": train, "test": test}
     try:
-        arrays = {
-            f"{split}_images": cut(given.folder, split, count, given.size, given.seed)
-            for split, count in counts.items()
-        }
+        arrays = {f"{split}_images": cut(folder, split, count, size, seed) for split, count in counts.items()}
     except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
-    np.savez(given.output, **arrays)
-    print(f"{given.output}: {given.train} + {given.test} squares of {given.size}x{given.size}")
+        raise typer.BadParameter(str(error)) from None
+    np.savez(output, **arrays)
+    print(f"{output}: {train} + {test} squares of {size}x{size}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -18,7 +18,7 @@ _TEST_FRACTION = 0.1
 class Found(NamedTuple):
     """Images as a reader returns them: an array, perhaps mapped from a file, and one label for each or None."""
 
-    images: np.ndarray
+    images: np.ndarray | LazyImages
     labels: np.ndarray | None
     name: str  # for errors
     whole: bool  # without a split of its own

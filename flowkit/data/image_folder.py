@@ -2,50 +2,42 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from flowkit import distributed
 from flowkit.data.bounded import FileError
-from flowkit.data.dataset import by_hash, split_names
-from flowkit.data.image_file import check_sides, read_image, stack_images
+from flowkit.data.dataset import Found, by_hash, split_names
+from flowkit.data.image_file import check_sides, stack_images
 from flowkit.data.lazy_images import LazyImages
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_OTHER_IMAGES = (".gif", ".tif", ".tiff", ".heic", ".avif", ".jp2", ".ppm", ".pgm", ".tga", ".ico")
-
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
 
 def load_image_folder(
     folder: Path,
     split: str,
-    size: tuple[int, int] | None,
-    channels: int | None,
+    read: Callable[[str], np.ndarray],
     limit: int | None,
     max_bytes: int,
     in_memory: bool,
-) -> tuple[np.ndarray | LazyImages, np.ndarray | None, tuple[str, ...] | None]:
+) -> Found:
     """Return the images under `folder`, in an order in which any prefix is a fair sample, their labels and classes.
 
-    Without `in_memory`, files are read when they are indexed. Each is also read once at the beginning, to find damaged
-    ones, in a group of processes by one of them.
+    `read(path)` returns one image. Without `in_memory`, files are read when they are indexed; each is also read once at
+    the beginning, to find damaged ones, in a group of processes by one of them.
     """
     root, chosen, classes = image_names(folder, split)
     chosen = chosen[:limit]
     paths = [str(root / name) for name in chosen]
-    if in_memory:
-        images: np.ndarray | LazyImages = stack_images(
-            (read_image(path, size, channels, max_bytes) for path in paths), paths, max_bytes
-        )
-    else:
-        images = _read_when_indexed(paths, size, channels, max_bytes)
-    labels = None
-    if classes:
-        number = {name: i for i, name in enumerate(classes)}
-        labels = np.array([number[name.split("/")[0]] for name in chosen], np.int64)
-    return images, labels, classes
+    images = (
+        stack_images(map(read, paths), paths, max_bytes) if in_memory else _read_when_indexed(paths, read)
+    )
+    labels = np.searchsorted(classes, [name.split("/")[0] for name in chosen]) if classes else None
+    return Found(images, labels, str(folder), whole=False, classes=classes)
 
 
 def image_names(folder: Path, split: str) -> tuple[Path, list[str], tuple[str, ...] | None]:
@@ -63,9 +55,11 @@ def image_names(folder: Path, split: str) -> tuple[Path, list[str], tuple[str, .
         classes = _classes(found)
         chosen = split_names(found, split, folder) if found else []
     if not chosen:
+        endings = [path.suffix.lower() or path.name for path in root.rglob("*") if path.is_file()]
+        common = " ".join(ending for ending, _ in Counter(endings).most_common(3))
         raise FileNotFoundError(
-            f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_found(root)}"
-            "Check the folder; sub-folders are searched too."
+            f"{root}: expected image files ({' '.join(SUFFIXES)}), found none among {len(endings)} files ({common}). "
+            "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). Sub-folders are searched too."
         )
     return root, chosen, classes
 
@@ -103,18 +97,6 @@ def _image_names(root):
     return sorted(names)
 
 
-def _found(root):
-    """Say what a folder without images holds, and what to do about images of a kind that is not read."""
-    endings = [path.suffix.lower() or path.name for path in root.rglob("*") if path.is_file()]
-    if not endings:
-        return "none. "
-    common = [ending for ending, _ in Counter(endings).most_common(3)]
-    advice = "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). "
-    return f"none among {len(endings)} files ({' '.join(common)}). " + advice * any(
-        ending in _OTHER_IMAGES for ending in endings
-    )
-
-
 def _classes(names):
     """Return the sub-folders' names, sorted, if every image lies in one; None otherwise."""
     if not names or not all("/" in name for name in names):
@@ -122,28 +104,28 @@ def _classes(names):
     return tuple(sorted({name.split("/")[0] for name in names}))
 
 
-def _read_when_indexed(paths, size, channels, max_bytes):
-    shapes = _shapes(paths, size, channels, max_bytes)
+def _read_when_indexed(paths, read):
+    shapes = _shapes(paths, read)
     for path, shape in zip(paths, shapes, strict=True):
         check_sides(shapes[0], paths[0], shape, path)
-    height, width, channels = shapes.max(axis=0).tolist()  # grey if all are grey
+    shape = shapes.max(axis=0).tolist()  # grey if all are grey
 
-    def read(rows):
-        images = np.empty((len(rows), height, width, channels), np.uint8)
+    def some(rows):
+        images = np.empty((len(rows), *shape), np.uint8)
         for image, row in zip(images, rows, strict=True):
-            image[...] = read_image(paths[row], size, channels, max_bytes)
+            image[...] = read(paths[row])
         return images
 
-    return LazyImages(read, (len(paths), height, width, channels))
+    return LazyImages(some, (len(paths), *shape))
 
 
-def _shapes(paths, size, channels, max_bytes):
+def _shapes(paths, read):
     """Return the shape of each image, `(n, 3)`; each process reads its part."""
     mine = distributed.mine(np.arange(len(paths)))
     shapes, wrong = np.zeros((len(mine), 3), np.int64), []
     for place, row in enumerate(mine):
         try:
-            shapes[place] = read_image(paths[row], size, channels, max_bytes).shape
+            shapes[place] = read(paths[row]).shape
         except ValueError as error:
             wrong.append(str(error))
             break

@@ -71,9 +71,9 @@ class LazyImages:
 
 
 def images_of(
-    array: np.ndarray, rows: np.ndarray | None, name: str, max_bytes: int, in_memory: bool
+    array: np.ndarray, rows: np.ndarray, name: str, max_bytes: int, in_memory: bool
 ) -> np.ndarray | LazyImages:
-    """Return some `rows` (or all) of an array as images: checked, uint8, in memory.
+    """Return the `rows` of an array as images: checked, uint8, in memory.
 
     Without `in_memory`, an array of uint8 that is mapped from a file stays there, as `LazyImages`.
     """
@@ -81,13 +81,11 @@ def images_of(
     if mapped and not in_memory and array.dtype == np.uint8:
         check_shape(array.shape[:1], 1, max_bytes, name)
         array = with_channels(array, name)
-        rows = np.arange(len(array)) if rows is None else rows
         return LazyImages(lambda some: np.asarray(array[rows[some]]), (len(rows), *array.shape[1:]))
     check_shape(array.shape, array.itemsize, max_bytes, name)
     if mapped:  # to memory, before its entries are looked at
-        return validate_images(np.array(array) if rows is None else array[rows], name=name)
-    images = validate_images(array, name=name)
-    return images if rows is None else images[rows]
+        return validate_images(array[rows], name=name)
+    return validate_images(array, name=name)[rows]
 
 
 def as_rows(x: Any) -> Any:

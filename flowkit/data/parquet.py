@@ -3,6 +3,7 @@
 import importlib
 import io
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from flowkit.data.bounded import FileError, check_bytes, check_shape, regular_size
 from flowkit.data.dataset import Found
 from flowkit.data.frame import Columns
-from flowkit.data.image_file import read_image, stack_images
+from flowkit.data.image_file import stack_images
 from flowkit.data.validate import validate_labels
 
 _PREFIXES = {"train": ("train",), "test": ("test", "validation")}  # of the files of a split
@@ -48,10 +49,11 @@ def find_parquet(folder: Path, split: str) -> list[Path]:
     return []
 
 
-def read_images(
-    paths: list[Path], size: tuple[int, int] | None, channels: int | None, max_bytes: int, *, whole: bool
-) -> Found:
-    """Return the images in a column of encoded files, and the labels in a column of that name or None."""
+def read_images(paths: list[Path], read: Callable[..., np.ndarray], max_bytes: int, *, whole: bool) -> Found:
+    """Return the images in a column of encoded files, and the labels in a column of that name or None.
+
+    `read(file, name=)` returns one image, which errors call `name`.
+    """
     check_bytes(sum(map(regular_size, paths)), max_bytes, f"{len(paths)} files such as {paths[0]}")
     encoded, names, labels = [], [], []
     for path in paths:
@@ -73,13 +75,9 @@ def read_images(
         names += [f"{path}, row {row}" for row in range(len(frame))]
         if label is not None:
             labels.append(validate_labels(frame[label].to_numpy(), len(frame), name=f"{path}[{label}]"))
+    files = zip(itertools.chain(*encoded), names, strict=True)
     images = stack_images(
-        (
-            read_image(io.BytesIO(file or b""), size, channels, max_bytes, name)
-            for file, name in zip(itertools.chain(*encoded), names, strict=True)
-        ),
-        names,
-        max_bytes,
+        (read(io.BytesIO(file or b""), name=name) for file, name in files), names, max_bytes
     )
     return Found(images, np.concatenate(labels) if labels else None, str(paths[0]), whole)
 

@@ -1,20 +1,23 @@
 """`load`: a name or path of images becomes a Dataset."""
 
 import difflib
+import functools
 import os
 import re
 from pathlib import Path
+
+import numpy as np
 
 from flowkit.contract.arguments import whole_number
 from flowkit.data import cifar10, parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
 from flowkit.data.dataset import Dataset, Found, check_split, split_rows
 from flowkit.data.idx import has_idx, looks_like_idx, read_idx_file, read_idx_folder
-from flowkit.data.image_file import bring, check_size
+from flowkit.data.image_file import bring, check_size, read_image
 from flowkit.data.image_folder import SUFFIXES, load_image_folder
 from flowkit.data.lazy_images import LazyImages, images_of
 from flowkit.data.named import NAMES
-from flowkit.data.numpy_file import read_npy, read_npz
+from flowkit.data.numpy_file import map_npy, read_npz
 
 
 def load(
@@ -44,9 +47,9 @@ def load(
         limit: load only the first images. Embedded data and folders are in an order in which the
             first ones are a fair sample; others keep the order they are stored in.
         max_bytes: the most that the images may take, as stored in the split's files and as returned; 4 GiB.
-            A file that declares more is not read, so that at most twice as much memory is taken. A packed
-            file may declare 256 MiB or 200 times its size; an image file as many pixels as Pillow takes for
-            safe, 89 million. Polars unpacks parquet files, whose rows, columns and images are bounded.
+            A file that declares more is not read, so that at most twice as much memory is taken. An image file
+            may declare as many pixels as Pillow takes for safe, 89 million. Polars unpacks parquet files, whose
+            rows, columns and images are bounded.
         in_memory: False leaves the images of a folder, or of an .npy, .npz or IDX file of uint8, on the disk, from
             which rows are read when they are indexed; `max_bytes` then bounds a single image. In a group of processes
             (`flowkit.distributed`) all call it. Other sources, and files that are packed (`np.savez_compressed`, .gz),
@@ -81,49 +84,51 @@ def load(
     if isinstance(source, str) and source in NAMES:
         load_split, levels, classes = NAMES[source]
         found = Found(*load_split(split), name, whole=False, classes=classes)
-    elif isinstance(source, str | os.PathLike):
+    elif not isinstance(source, str | os.PathLike):
+        raise ValueError(
+            f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
+            "flowkit.data.validate_images, or straight to Flow.fit."
+        )
+    else:
         path, key = existing_path(source)
+        read = functools.partial(read_image, size=size, channels=channels, max_bytes=max_bytes)
         if not path.is_dir():
-            found = _read_file(path, split, key, size, channels, max_bytes, in_memory)
+            found = _read_file(path, split, key, read, max_bytes, in_memory)
         elif place := cifar10.find_cifar10(path):
             found = cifar10.read_cifar10(place, split, max_bytes)
         elif has_idx(path):
             found = read_idx_folder(path, split, max_bytes)
         elif files := parquet.find_parquet(path, split):
-            found = parquet.read_images(files, size, channels, max_bytes, whole=False)
+            found = parquet.read_images(files, read, max_bytes, whole=False)
         else:
-            images, labels, classes = load_image_folder(
-                path, split, size, channels, limit, max_bytes, in_memory
-            )
-            return Dataset(images, labels, levels, name, classes)
-    else:
-        raise ValueError(
-            f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
-            "flowkit.data.validate_images, or straight to Flow.fit."
-        )
-    rows = split_rows(len(found.images), split, found.name) if found.whole else None
-    labels = found.labels if rows is None or found.labels is None else found.labels[rows]
-    labels = None if labels is None else labels[:limit]
-    images, classes = images_of(found.images, rows, found.name, max_bytes, in_memory), found.classes
+            found = load_image_folder(path, split, read, limit, max_bytes, in_memory)
+    if isinstance(found.images, LazyImages):  # of a folder, whose files are read as they should be
+        return Dataset(found.images, found.labels, levels, name, found.classes)
+    if found.images.ndim == 0:
+        raise FileError(f"{found.name}: expected an array of images, received a scalar.")
+    count = len(found.images)
+    rows = split_rows(count, split, found.name) if found.whole else np.arange(count)
+    rows = rows[:limit]
+    labels, classes = None if found.labels is None else found.labels[rows], found.classes
+    images = images_of(found.images, rows, found.name, max_bytes, in_memory)
     del found  # the whole, before as much again is taken
     if isinstance(images, LazyImages):
-        images = images.mapped(lambda some: bring(some, size, channels, name), limit)
+        images = images.mapped(lambda some: bring(some, size, channels, name))
     else:
-        images = images[:limit]
         shape = (len(images), *(size or images.shape[1:3]), channels or images.shape[3])
         check_shape(shape, 1, max_bytes, f"{name} as {shape}")
         images = bring(images, size, channels, name)
     return Dataset(images, labels, levels, name, classes)
 
 
-def _read_file(path, split, key, size, channels, max_bytes, in_memory):
+def _read_file(path, split, key, read, max_bytes, in_memory):
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return read_npy(path)
+        return Found(map_npy(path), None, str(path), whole=True)
     if suffix == ".npz":
         return read_npz(path, split, key, max_bytes, in_memory)
     if suffix == ".parquet":
-        return parquet.read_images([path], size, channels, max_bytes, whole=True)
+        return parquet.read_images([path], read, max_bytes, whole=True)
     if suffix in SUFFIXES:
         raise FileError(
             f"{path}: expected a folder of images, received a single image. Pass the folder it lies in."
@@ -154,8 +159,14 @@ def absolute(source: str | Path) -> str:
 
 def existing_path(source: str | os.PathLike) -> tuple[Path, str | None]:
     """Return the path of a folder or regular file, and the name of an array in it or None."""
-    path, key = _expanded(source), None
-    if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
+    try:
+        path, key = Path(source).expanduser(), None
+        there = path.exists()
+    except (RuntimeError, OSError) as error:  # ~nobody; a name that is too long for any file
+        raise FileNotFoundError(
+            f"{str(source)[:80]}: expected a file or folder, found none ({getattr(error, 'strerror', None) or error})."
+        ) from None
+    if not there and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
         path, key = Path(inside[1]), inside[2]
     if path.exists():
         if not path.is_dir():
@@ -169,15 +180,3 @@ def existing_path(source: str | os.PathLike) -> tuple[Path, str | None]:
     near = difflib.get_close_matches(source.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}")
-
-
-def _expanded(source):
-    """Return the path, with the user's folder for ~."""
-    try:
-        path = Path(source).expanduser()
-        path.exists()
-    except (RuntimeError, OSError) as error:  # ~nobody; a name that is too long for any file
-        raise FileNotFoundError(
-            f"{str(source)[:80]}: expected a file or folder, found none ({getattr(error, 'strerror', None) or error})."
-        ) from None
-    return path

@@ -103,7 +103,9 @@ def load_table(
     elif suffix == ".npy":
         values = map_npy(path, max_bytes)
     elif suffix == ".npz":
-        values, whole = _from_npz(path, split, key, max_bytes)
+        with NpzFile(path, max_bytes) as arrays:
+            chosen, whole = arrays.choose(_PAIRS, split, key)
+            values = arrays[chosen]
     else:
         raise FileError(f"{path}: expected {_READ}, received another kind of file. {_advice(suffix)}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
@@ -146,19 +148,3 @@ def _advice(suffix):
     if suffix in SUFFIXES:
         return "Images take a recipe of images, such as glow/fashion-mnist, and the folder that they lie in."
     return "Save the table as .csv, as spreadsheets and pandas' to_csv do."
-
-
-def _from_npz(path, split, key, max_bytes):
-    """Return the array of a split or of both, and whether it is that of both."""
-    with NpzFile(path, max_bytes) as arrays:
-        for pair in _PAIRS:
-            if key is None and all(name in arrays for name in pair):
-                return arrays[pair[split == "test"]], False
-        if key is None and len(arrays.files) == 1:
-            (key,) = arrays.files
-        if key is None or key not in arrays:
-            raise FileError(
-                f"{path}: expected {key or 'arrays named train and test, x_train and x_test, or one array'}, received "
-                f"{', '.join(arrays.files) or 'none'}. Choose one by name: {path}:NAME"
-            )
-        return arrays[key], True

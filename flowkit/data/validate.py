@@ -121,28 +121,18 @@ def with_channels(x, name):
 
 def _as_uint8(x, levels, name):
     wanted = f"{name}: expected whole numbers in 0..{levels - 1}"
-    if x.dtype.kind == "b":
-        raise ValueError(
-            f'{wanted}, received booleans. Pass x.astype("uint8") with levels=2, or x.astype("uint8") * 255.'
-        )
     if x.dtype.kind not in "iuf":
         raise ValueError(f"{wanted}, received dtype {x.dtype}. Convert them to uint8 first.")
-    if x.dtype.kind == "f":
-        bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in _parts(x))
-        if bad:
-            raise ValueError(
-                f"{wanted}, received {bad} NaN or infinite values. Remove those images or find "
-                "where the values arose."
-            )
-        for part in _parts(x):
-            fractions = part % 1 != 0
-            if fractions.any():
-                low, high = float(x.min()), float(x.max())
-                raise ValueError(
-                    f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between "
-                    f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
-                )
     low, high = x.min(), x.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"{wanted}, received NaN or infinite values. Remove those images.")
+    for part in _parts(x) if x.dtype.kind == "f" else ():
+        fractions = part % 1 != 0
+        if fractions.any():
+            raise ValueError(
+                f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between "
+                f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
+            )
     if low < 0 or high >= levels:
         raise ValueError(
             f"{wanted}, received values from {low:g} to {high:g}. Clip or rescale them, or state "

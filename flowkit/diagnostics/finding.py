@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#888888"
+from flowkit.training.pictures import new_figure
+
+GREY = "#888888"
 _WORDS = {True: "as expected", False: "not as expected", None: "to look at"}
 
 
@@ -23,8 +25,8 @@ class Finding:
     - `passed`: True if it is as for a right flow; None if there is nothing to expect.
     - `figure`: a matplotlib `Figure`, drawn at the first use.
 
-    >>> from flowkit.diagnostics.finding import blank
-    >>> found = Finding("two", "There are 2.", {"count": 2}, None, blank)
+    >>> from matplotlib.figure import Figure
+    >>> found = Finding("two", "There are 2.", {"count": 2}, None, Figure)
     >>> found
     Finding('two': There are 2.)
     >>> found.figure.get_axes()
@@ -77,22 +79,9 @@ def holm(p: Any) -> np.ndarray:
     return answer
 
 
-# Figures. They open no window, and leave matplotlib's settings alone.
-
-
-def blank(width: float = 5.0, height: float = 4.0) -> Any:
-    """Return an empty matplotlib `Figure` that pyplot does not know."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def plot(xlabel: str, ylabel: str) -> tuple[Any, Any]:
     """Return a figure and its axes, with a grid."""
-    figure = blank()
+    figure = new_figure(5, 4)
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     return figure, axes

@@ -6,10 +6,11 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank
+from flowkit.diagnostics.finding import GREY, Finding
 from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
+from flowkit.training.pictures import BLUE, ORANGE, new_figure
 
 _SHOWN = 8
 _DISTANCES = 2**24  # that are held at once
@@ -115,7 +116,7 @@ def _drawn(flow, samples, context, temperature, batch_size, seed):
 
 def _draw(of_samples, of_x, closest, beside):
     images = closest.ndim == 4 and closest.shape[-1] in (1, 3)
-    figure = blank(9 if images else 5, 4)
+    figure = new_figure(9 if images else 5, 4)
     grid = figure.add_gridspec(2, 2 * len(closest) if images else 1)
     axes = figure.add_subplot(grid[:, : len(closest)] if images else grid[:, :])
     high = np.quantile(np.concatenate([of_samples, of_x]), 0.995) or 1.0

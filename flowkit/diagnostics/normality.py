@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, blank, holm
+from flowkit.diagnostics.finding import GREY, Finding, holm
 from flowkit.distributions import Normal
 from flowkit.flow import scoring
 from flowkit.flow.flow import Flow
+from flowkit.training.pictures import BLUE, ORANGE, new_figure
 
 _LINES = 40  # of a QQ plot
 
@@ -117,7 +118,7 @@ def _squares(z):
 
 
 def _draw(z, expected):
-    figure = blank(9, 4)
+    figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2)
     count = min(200, len(z))
     levels = (np.arange(count) + 0.5) / count

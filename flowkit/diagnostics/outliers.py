@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from flowkit.diagnostics.finding import BLUE, ORANGE, Finding, blank
+from flowkit.diagnostics.finding import Finding
 from flowkit.flow.flow import Flow
+from flowkit.training.pictures import BLUE, ORANGE, new_figure
 
 _TITLES = {
     "log_prob": "-log p(x), which fails",
@@ -142,7 +143,7 @@ def _auroc(inside, outside):
 
 
 def _draw(scores, auroc):
-    figure = blank(4 * len(scores), 3.5)
+    figure = new_figure(4 * len(scores), 3.5)
     for axes, (name, both) in zip(
         figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True
     ):

@@ -30,8 +30,8 @@ class Report:
     - `numbers`, `figures`: name -> those of its finding.
     - `rows`: the number of rows of data, or None.
 
-    >>> from flowkit.diagnostics.finding import blank
-    >>> found = Finding("round_trip", "All rows come back.", {"worst": 1e-6}, True, blank)
+    >>> from matplotlib.figure import Figure
+    >>> found = Finding("round_trip", "All rows come back.", {"worst": 1e-6}, True, Figure)
     >>> Report({"round_trip": found}, {"levels": "the flow has no levels"}, rows=1000)
     Report(round_trip='as expected')
     """

@@ -29,7 +29,7 @@ class ProcessFailed(RuntimeError):
 
 
 def lost(error: BaseException) -> ProcessLost:
-    """Return the ProcessLost for an engine's error about another process."""
+    """Return the ProcessLost for a backend's error about another process."""
     reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
     return ProcessLost(
         f"the group of {engine.processes()} processes has broken, since one has ended or does not answer: {reason}. "
@@ -39,7 +39,7 @@ def lost(error: BaseException) -> ProcessLost:
 
 @contextlib.contextmanager
 def naming_the_lost() -> Iterator[None]:
-    """Raise ProcessLost instead of an engine's error about another process."""
+    """Raise ProcessLost instead of a backend's error about another process."""
     try:
         yield
     except Exception as error:

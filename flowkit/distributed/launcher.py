@@ -57,26 +57,24 @@ def _read(given):
     master = None
     if given.get("MASTER_ADDR") and given.get("MASTER_PORT"):
         master = f"{given['MASTER_ADDR']}:{given['MASTER_PORT']}"
+
+    def launch(launcher, count, rank, address, local_rank="LOCAL_RANK", alone=False):
+        local = None if alone else _number(given, local_rank, None)
+        return Launch(launcher, _number(given, count), _number(given, rank), local, address or None)
+
     if _are_there(given, "RANK", "WORLD_SIZE"):
-        local_rank = None if given.get("LOCAL_WORLD_SIZE") == "1" else _number(given, "LOCAL_RANK", None)
-        return Launch("torchrun", _number(given, "WORLD_SIZE"), _number(given, "RANK"), local_rank, master)
+        return launch("torchrun", "WORLD_SIZE", "RANK", master, alone=given.get("LOCAL_WORLD_SIZE") == "1")
     keras = "KERAS_DISTRIBUTION"
     if _are_there(given, f"{keras}_NUM_PROCESSES"):
-        count, rank = _number(given, f"{keras}_NUM_PROCESSES"), _number(given, f"{keras}_PROCESS_ID")
-        local_rank = _number(given, "LOCAL_RANK", None)
-        return Launch(
-            keras, count, rank, local_rank, given.get(f"{keras}_JOB_ADDRESSES", "").split(",")[0] or None
-        )
+        first = given.get(f"{keras}_JOB_ADDRESSES", "").split(",")[0]
+        return launch(keras, f"{keras}_NUM_PROCESSES", f"{keras}_PROCESS_ID", first)
     if _are_there(given, "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"):
-        count, rank = _number(given, "JAX_NUM_PROCESSES"), _number(given, "JAX_PROCESS_ID")
-        local_rank = _number(given, "LOCAL_RANK", None)
-        return Launch("JAX", count, rank, local_rank, given["JAX_COORDINATOR_ADDRESS"] or None)
+        return launch("JAX", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", given["JAX_COORDINATOR_ADDRESS"])
     # The step, which srun starts: the batch script itself is one process of a job with several tasks.
     if _are_there(given, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"):
-        one_each = re.fullmatch(r"1(\(x\d+\))?", given.get("SLURM_STEP_TASKS_PER_NODE", ""))
-        local_rank = None if one_each else _number(given, "SLURM_LOCALID", None)
-        count, rank = _number(given, "SLURM_STEP_NUM_TASKS"), _number(given, "SLURM_PROCID")
-        return Launch("SLURM", count, rank, local_rank, master or _slurm_address(given))
+        one_each = re.fullmatch(r"1(\(x\d+\))?", given.get("SLURM_STEP_TASKS_PER_NODE", "")) is not None
+        address = master or _slurm_address(given)
+        return launch("SLURM", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", address, "SLURM_LOCALID", one_each)
     return None
 
 

@@ -1,6 +1,6 @@
-"""Wait until all processes have reached process 0, before the engine connects them.
+"""Wait until all processes have reached process 0, before the backend connects them.
 
-An engine whose other processes never come aborts (JAX), or waits longer than it should (PyTorch, at a port where
+A backend whose other processes never come aborts (JAX), or waits longer than it should (PyTorch, at a port where
 something else listens).
 """
 
@@ -31,7 +31,7 @@ def _go(host, port, rank, end):
             with socket.create_connection((host, port), timeout=_left(end)) as peer:
                 peer.sendall(greeting(rank))
                 peer.settimeout(_left(end))
-                if _read(peer, len(_COME)) == _COME:
+                if peer.makefile("rb").read(len(_COME)) == _COME:
                     return
         except TimeoutError:
             raise reason from None
@@ -75,7 +75,7 @@ def _rank(peer):
     """Return the rank of a process that greets, or None."""
     peer.settimeout(_SOON)
     try:
-        message = _read(peer, _SIZE)
+        message = peer.makefile("rb").read(_SIZE)
     except OSError:
         return None
     rank = message.removeprefix(_HELLO).strip()
@@ -84,10 +84,3 @@ def _rank(peer):
 
 def _left(end):
     return max(0.01, end - time.monotonic())
-
-
-def _read(peer, size):
-    data = b""
-    while len(data) < size and (piece := peer.recv(size - len(data))):
-        data += piece
-    return data

@@ -21,7 +21,7 @@ def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution
     are their moments and averages in the optimizer. All other weights are whole on each device. Weights after training
     are those of one device to rounding, and `flow.save` writes them whole.
 
-    Raises NotImplementedError on other engines and in a group of processes, ValueError for a mesh of one axis, and,
+    Raises NotImplementedError on other backends and in a group of processes, ValueError for a mesh of one axis, and,
     when the flow is made, for a `width` that the devices cannot share.
 
     >>> devices = keras.distribution.list_devices()  # doctest: +SKIP
@@ -30,7 +30,7 @@ def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution
     """
     if engine.name != "jax":
         raise NotImplementedError(
-            f"model_parallel works on JAX, received the engine {engine.name}, where Keras splits no weights: set "
+            f"model_parallel works on JAX, received the backend {engine.name}, where Keras splits no weights: set "
             "KERAS_BACKEND=jax, or make activations small with backprop='reversible'."
         )
     if engine.processes() > 1:

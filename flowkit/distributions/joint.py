@@ -7,8 +7,8 @@ import keras
 
 from flowkit.contract import ContractError, Domain
 from flowkit.contract.arguments import WholeLists, listed
-from flowkit.contract.building import build_for
-from flowkit.contract.pick import join, pick
+from flowkit.contract.columns import join, pick
+from flowkit.contract.inside import build_for
 from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.distributions.distribution import Distribution
 

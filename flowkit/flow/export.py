@@ -13,7 +13,7 @@ from keras import ops, tree
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
-from flowkit.contract.frozen import frozen
+from flowkit.contract.derived import frozen
 from flowkit.contract.inside import layers_inside
 from flowkit.engines import engine
 from flowkit.flow.artifacts import FORMATS, check_name, require

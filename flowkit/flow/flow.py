@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from flowkit.contract import FlowLayer
-from flowkit.contract.building import build_for
+from flowkit.contract.inside import build_for
 from flowkit.contract.noise import given
 from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import full_precision, warn_of_other_precision

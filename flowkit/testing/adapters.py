@@ -5,6 +5,7 @@ Nothing here imports those libraries: an object shows by its class's module whos
 
 import copy
 import functools
+import gc
 import inspect
 import types
 from collections.abc import Callable, Sequence
@@ -112,15 +113,14 @@ class Adapted(Bijector):
 
     @functools.cached_property
     def _latent_event(self):
-        """Learnt by trying: the libraries have no one way of saying it."""
+        """Return the shape of an output event, found by a call: each library tells it in another way."""
         t = np.linspace(-0.5, 0.5, 2 * int(np.prod(self.event))).reshape(2, *self.event)
         x = self.spec.domain.from_real(ops.convert_to_tensor(t.astype(self.compute_dtype)))
         return tuple(self.convention.forward(self.held, x)[0].shape[1:])
 
-    def get_config(self):
+    def __repr__(self):
         kind = type(self.given)
-        own = {"of": f"{kind.__module__}.{kind.__qualname__}", "event_shape": self.event}
-        return {**super().get_config(), **own}
+        return f"adapt({kind.__module__}.{kind.__qualname__}, event_shape={self.event})"
 
 
 # A copy of another library's object with all numbers that it holds in another precision
@@ -144,7 +144,7 @@ def copied(obj, dtype):
 
 
 def _held(obj):
-    """All that `obj` holds at any depth, itself first."""
+    """Return all that `obj` holds at any depth, itself first."""
     seen, found, waiting = set(), [], [obj]
     while waiting:
         item = waiting.pop()
@@ -152,18 +152,8 @@ def _held(obj):
             continue
         seen.add(id(item))
         found.append(item)
-        if hasattr(item, "dtype") and hasattr(item, "shape"):
-            continue
-        if isinstance(item, dict):
-            waiting += item.values()
-        elif isinstance(item, (list, tuple, set)):
-            waiting += item
-        elif isinstance(item, functools.partial):
-            waiting += [item.func, item.args, item.keywords]
-        elif isinstance(item, types.MethodType):
-            waiting.append(item.__self__)
-        else:
-            waiting += getattr(item, "__dict__", {}).values()
+        if not (hasattr(item, "dtype") and hasattr(item, "shape")):
+            waiting += gc.get_referents(item)
     return found
 
 
@@ -184,7 +174,7 @@ def _cast(array, dtype):
 
 
 def _rebuilt(bijector, dtype):
-    """A TFP bijector made again from its parameters. It holds caches that refer to itself, so it cannot be copied."""
+    """Return a TFP bijector made again from its parameters: its caches refer to itself, so it cannot be copied."""
 
     def again(value):
         if hasattr(value, "parameters") and hasattr(value, "dtype"):  # a bijector or a linear operator
@@ -260,7 +250,7 @@ def _transform_inverse(obj, z):
 
 
 def _constraint(constraint):
-    """The domain that a torch.distributions constraint names."""
+    """Return the domain of a torch.distributions constraint."""
     while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
     name = type(constraint).__name__.removeprefix("_")

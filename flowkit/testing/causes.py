@@ -3,12 +3,11 @@
 import linecache
 import os
 import re
-import sys
 import sysconfig
 import traceback
 from dataclasses import dataclass, field
 
-from flowkit import numerics
+from flowkit import contract, numerics
 from flowkit.contract import ContractError, hooks
 from flowkit.testing.judging import Broken
 
@@ -17,14 +16,14 @@ COMPILE_HINT = (
     "Use ops.where, ops.cond or ops.while_loop in place of a Python `if` or `while` on a tensor, "
     "and keras.ops in place of numpy."
 )
-_LIBRARIES = {"keras", "jax", "jaxlib", "torch", "tensorflow", "numpy", "scipy", "einops", "optree"}
-_FLOWKITS = tuple(f"flowkit.{room}." for room in ("testing", "contract", "engines"))
 _HOOKS = ("_forward", "_inverse", "_adapt", "build", "get_config", "from_config", "__init__")
 _LONGEST = 400
 _CHECKER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_CONTRACT = os.path.dirname(os.path.abspath(contract.__file__)) + os.sep
 _PYTHON = sysconfig.get_path("stdlib") + os.sep
 _FOREIGN = re.compile(
-    r"[/\\](site|dist)-packages[/\\](keras|torch|jax|jaxlib|tensorflow|numpy)[/\\]|__autograph_generated|"
+    r"[/\\](site|dist)-packages[/\\](keras|torch|jax|jaxlib|tensorflow|numpy|scipy|einops|optree)[/\\]|"
+    r"__autograph_generated|"
     + re.escape(os.path.dirname(os.path.dirname(_CHECKER)))
     + r"[/\\](testing|contract|engines|numerics\.py)([/\\]|$)"
 )
@@ -67,21 +66,19 @@ class Raised(Broken):
 def cause_of(error):
     """Return the `Cause` of an error."""
     error = traced(error) or error
-    frames = traceback.extract_tb(error.__traceback__)
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [frame for frame, module in zip(frames, modules, strict=True) if _is_authors(module)]
-    kind = type(error).__name__
-    if own:
-        method = next((frame.name for frame in reversed(own) if frame.name in _HOOKS), "")
-        place = _place(own[-1])
-        return Cause(place, kind, method, place, f"{place}, in {own[-1].name}: `{own[-1].line}`")
+    kind, stack = type(error).__name__, _stack(error)
+    if own := _own_lines(error):
+        method = next((name for _, _, name in reversed(own) if name in _HOOKS), "")
+        file, line, name = own[-1]
+        place = _place(file, line)
+        return Cause(place, kind, method, place, f"{place}, in {name}: `{_code(file, line)}`")
     if isinstance(error, ContractError):
         return Cause(f"contract: {error.clause}", f"{kind} {error.clause!r}")
-    base = [f for f, module in zip(frames, modules, strict=True) if module.startswith("flowkit.contract.")]
+    base = [entry for entry in stack if entry[0].startswith(_CONTRACT)]
     line = ""
-    if base and base[-1].name in ("call", "pair", "per_sample"):
+    if base and base[-1][2] in ("call", "pair", "per_sample"):
         line = "what _forward and _inverse return, which is to be a pair (output, log_det)"
-    return Cause(_place((base or frames)[-1]), kind, line=line)
+    return Cause(_place(*(base or stack)[-1][:2]), kind, line=line)
 
 
 def said(error):
@@ -98,13 +95,12 @@ def said(error):
 
 def slip_of_the_checker(error):
     """Return True for a slip of the checker's own code, which must not pass for a catch."""
-    frames = traceback.extract_tb(error.__traceback__)
     slips = (AttributeError, ImportError, KeyError, NameError, UnboundLocalError)
-    return isinstance(error, slips) and frames[-1].filename.startswith(_CHECKER)
+    return isinstance(error, slips) and _stack(error)[-1][0].startswith(_CHECKER)
 
 
-def no_inverse(call):
-    """Return why there is no inverse, if `call()` of it says so; None if it answers, or fails in another way.
+def not_implemented(call):
+    """Return what an author says of a direction that is missing; None if `call()` of it answers, or fails otherwise.
 
     An author says it by NotImplementedError, as the base class does. An engine raises that too, for an operation that
     it lacks: a mistake to report.
@@ -112,25 +108,49 @@ def no_inverse(call):
     try:
         call()
     except NotImplementedError as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        module = frame.f_globals.get("__name__", "")
-        if _is_authors(module) or module == hooks.__name__:
+        file = _stack(error)[-1][0]
+        if _is_own(file) or file == hooks.__file__:
             return f"none ({said(error) or 'NotImplementedError'})"
     except Exception:  # the clauses will say what is wrong
         return None
     return None
 
 
-def _is_authors(module):
-    """Return True for a module of neither the checker, nor a library, nor Python."""
-    package = module.partition(".")[0]
-    known = package in _LIBRARIES or package in sys.stdlib_module_names
-    return bool(module) and not known and not module.startswith(_FLOWKITS)
+# Whose lines these are
 
 
-def _place(frame):
-    near = frame.filename.startswith(os.getcwd() + os.sep)
-    return f"{os.path.relpath(frame.filename) if near else frame.filename}:{frame.lineno}"
+def _stack(error):
+    """Return (file, line, function) of each frame of an error, innermost last."""
+    return [(frame.filename, frame.lineno, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def _own_lines(error):
+    """Return the entries of a stack that belong to the author, of an error's text, of itself, or of what it came of.
+
+    Compilers run other code than the author's, and write the author's lines into the text.
+    """
+    written = re.findall(r'File "([^"]+)", line (\d+)(?:, in (\w+))?', str(error))
+    for stack in ([(file, int(line), name) for file, line, name in written], *map(_stack, _chain(error))):
+        if own := [entry for entry in stack if _is_own(entry[0])]:
+            return own
+    return []
+
+
+def _is_own(file):
+    """Return True for a file, or a cell of a notebook, that is neither a library's, nor Python's, nor the checker's."""
+    if file.startswith("<"):
+        return file.startswith(("<stdin", "<ipython"))
+    pythons = file.startswith(_PYTHON) and "site-packages" not in file
+    return not pythons and not _FOREIGN.search(file)
+
+
+def _place(file, line):
+    near = file.startswith(os.getcwd() + os.sep)
+    return f"{os.path.relpath(file) if near else file}:{line}"
+
+
+def _code(file, line):
+    return linecache.getline(file, line).strip()
 
 
 # A compiler that stops
@@ -146,20 +166,10 @@ def traced(error):
 
 def place_of(error):
     """Return file:line and the code of the author's innermost line, or None."""
-    frames = [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(error))]
-    if not frames:
-        for link in _chain(error):
-            frames += [(frame.filename, frame.lineno) for frame in traceback.extract_tb(link.__traceback__)]
-    for file, line in reversed(frames):
-        if _is_own(file):
-            return f"{os.path.basename(file)}:{line}, `{linecache.getline(file, line).strip()}`"
+    if own := _own_lines(error):
+        file, line, _ = own[-1]
+        return f"{os.path.basename(file)}:{line}, `{_code(file, line)}`"
     return None
-
-
-def _is_own(file):
-    """Return True for a file of code that is neither a library's, nor Python's, nor the checker's."""
-    pythons = file.startswith(_PYTHON) and "site-packages" not in file
-    return os.path.isfile(file) and not pythons and not _FOREIGN.search(file)
 
 
 def _chain(error):
@@ -180,7 +190,7 @@ def narrow_places(steps):
         if inner:
             file, line, _ = stack[inner[-1]]
             names = [name for source, _, name in stack[inner[-1] + 1 :] if _OPERATION.search(source)]
-            called = f"ops.{names[0]}" if names else linecache.getline(file, line).strip()
+            called = f"ops.{names[0]}" if names else _code(file, line)
             found[f"`{called}`, {os.path.basename(file)}:{line}"] = kind
     return found
 

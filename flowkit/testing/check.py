@@ -1,4 +1,4 @@
-"""Checking a bijector, or bijectors that Hypothesis draws, against every clause."""
+"""Check a bijector, or bijectors that Hypothesis draws, against every clause."""
 
 import inspect
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def check_bijector(
 
 
 def _strategy(make):
-    """The strategy of what makes another bijector each time, a strategy or a function of `draw`; None otherwise."""
+    """Return the strategy of a strategy or a function of `draw`; None for what makes one bijector."""
     if isinstance(make, st.SearchStrategy):
         return make
     if not inspect.isfunction(make):
@@ -98,7 +98,7 @@ def _check_drawn(strategy, names, waived, options, *, raises):
 
 
 def _first_broken(strategy, name, count, options, causes, notes):
-    """The result of the simplest bijector that breaks the clause; without one, what those drawn say together.
+    """Return the result of the simplest bijector that breaks the clause; without one, the common result of those drawn.
 
     What their reports would note is added to the dict `notes`.
     """

@@ -1,17 +1,19 @@
 """One bijector and everything tried on it, clause by clause."""
 
 import functools
+import itertools
 import time
 import warnings
 from dataclasses import dataclass, replace
 
 from flowkit.contract import ContractError
+from flowkit.contract.arguments import one_of
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import Raised, cause_of, narrow_notes, slip_of_the_checker
 from flowkit.testing.clauses import CLAUSES
 from flowkit.testing.examples import Example, drawn_from, failing, standard
-from flowkit.testing.judging import Broken, Imprecise, Negligible, Undecided
+from flowkit.testing.judging import SIDES, Broken, Imprecise, Negligible, Undecided
 from flowkit.testing.report import BrokenPromise, Result
 from flowkit.testing.strategies import examples as some_examples
 from flowkit.testing.subject import Subject
@@ -47,12 +49,8 @@ PROFILES = {
 
 
 def profile_of(name):
-    """Return the `Profile` of that name; "quick" is an older name of "full". Raises ValueError for another."""
-    name = "full" if name == "quick" else name
-    if name not in PROFILES:
-        known = ", ".join(map(repr, PROFILES))
-        raise ValueError(f"profile= expects one of {known}, received {name!r}.")
-    return PROFILES[name]
+    """Return the `Profile` of that name. Raises ValueError for another."""
+    return PROFILES[one_of("profile=", name, tuple(PROFILES))]
 
 
 class Check:
@@ -66,11 +64,15 @@ class Check:
     ):
         self.profile, self.seed = profile_of(profile), seed
         self.subject = Subject(
-            given, event_shapes=event_shapes, context=context, most_events=self.profile.events
+            given,
+            event_shapes=event_shapes,
+            context=context,
+            most_events=self.profile.events,
+            thorough=self.profile.thorough,
         )
         self.examples = self.profile.examples if examples is None else examples
         self._replay_options = {"context": context, "profile": profile, "drawn": drawn}
-        self.trial = functools.cache(lambda example: Trial(self.subject, example, self.profile.thorough))
+        self.trial = functools.cache(functools.partial(Trial, self.subject))
 
     def run(self, name, replay=None, causes=None):
         """Return the `Result` of one clause. `causes` {cause: clause} are errors that were reported before."""
@@ -112,14 +114,13 @@ class Check:
 
     @property
     def notes(self):
-        """What the report says beside the verdicts."""
-        notes, subject = narrow_notes(self.subject.functions.narrow), self.subject
-        if subject.no_inverse is not None:
-            left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_inverse)
-            notes.append(f"inverse: {subject.no_inverse}: clauses {left_out} not asked")
-        if not subject.has(False):
-            left_out = ", ".join(repr(name) for name, clause in CLAUSES.items() if clause.needs_forward)
-            notes.append(f'forward: none, as the spec says (forward="none"): clauses {left_out} not asked')
+        """Return the lines of a report beside the verdicts."""
+        notes = narrow_notes(self.subject.functions.narrow)
+        for inverse in (True, False):
+            if not self.subject.has(inverse):
+                names = ", ".join(repr(name) for name, clause in CLAUSES.items() if inverse in clause.needs)
+                why = self.subject.missing(inverse)
+                notes.append(f"{SIDES[inverse]}: {why}: clauses {names} not asked")
         return notes
 
     def _not_asked(self, clause):
@@ -128,11 +129,8 @@ class Check:
         if clause.name in getattr(model, "not_asked", ()):
             return model.not_applicable
         try:
-            if clause.needs_inverse and self.subject.no_inverse is not None:
-                return "no inverse"
-            if clause.needs_forward and not self.subject.has(False):
-                return "no forward"
-            return clause.applies(self.subject)
+            missing = [inverse for inverse in clause.needs if not self.subject.has(inverse)]
+            return f"no {SIDES[missing[0]]}" if missing else clause.applies(self.subject)
         except Exception:  # the layer does not even build, as the clause itself will say
             return None
 
@@ -182,7 +180,7 @@ class Check:
             return False
         for draw in range(1, 1 + _LOOKS):
             try:
-                clause.check(Trial(self.subject, example, self.profile.thorough, draw))
+                clause.check(Trial(self.subject, example, draw))
             except Broken:
                 continue
             except Undecided:
@@ -226,7 +224,7 @@ class Check:
             measured=found.measured,
             allowed=found.allowed,
             conditioning=self._conditioning(example, found.sample),
-            config=self.subject.config_text,
+            config=repr(self.subject.model),
             example=example,
             replay=replay_line(clause.name, example, **self._replay_options),
         )
@@ -256,7 +254,7 @@ class Check:
 def _other_shape(trial):
     """Return the hint for a forward that gives another shape than compute_output_shape says."""
     try:
-        found, expected = trial.call32(trial.x, trial.context)[0].shape[1:], trial.latent_event
+        found, expected = trial.run32(inverse=False)[0].shape[1:], trial.latent_event
     except Exception:  # the layer is broken, and how is what the error says
         return ""
     if found == expected:
@@ -269,14 +267,9 @@ def _other_shape(trial):
 
 def _plainly_raises(trial, cause):
     """Return True if a mere call of the layer, in one precision or the other, meets the same error."""
-    for call in (
-        lambda: trial.call32(trial.x, trial.context),
-        lambda: trial.call32(trial.z, trial.context, inverse=True),
-        lambda: trial.run64(trial.x),
-        lambda: trial.run64(trial.z, inverse=True),
-    ):
+    for run, inverse in itertools.product((trial.run32, trial.run64), (False, True)):
         try:
-            call()
+            run(inverse)
         except Exception as error:  # whatever the author's code raises
             if cause_of(error) == cause:
                 return True

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import adapted_flags, mark_adapted
@@ -107,7 +106,7 @@ class Copies:
         return layer
 
     def _start_values(self, event):
-        """All weights as they are before they move."""
+        """Return all weights as they are before they move."""
         layer = self.layer(event, "float64")
         with engine.float64():
             return _stored(layer)
@@ -117,10 +116,8 @@ class Copies:
         hooks = ("_adapt", "run_adapt")
         if not flags and all(getattr(type(layer), h) is getattr(FlowLayer, h) for h in hooks):
             return
-        subject, x = self._subject, self._subject.adapt_batch(event)
         with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
-            named = subject.named(layer, x.shape, subject.context(event, 0, len(x)))
-            layer.adapt(ops.convert_to_tensor(x), **named)
+            adapt(layer, self._subject.batch(layer, event))
         mark_adapted(layer)
 
     def weighted(self, example, dtype="float32"):
@@ -149,7 +146,7 @@ class Copies:
         with engine.float64():
             _assign(layer, values)
             for _ in range(STEPS):
-                refresh(self._subject, layer, event)
+                refresh(layer, self._subject.batch(layer, event))
             return _stored(layer)
 
     def forget(self, event, dtype="float32"):
@@ -157,12 +154,17 @@ class Copies:
         self._now.pop((event, dtype), None)
 
 
-def refresh(subject, layer, event):
-    """Refresh `layer` as one training step does, for the batch that the checker adapts to."""
-    x = subject.adapt_batch(event)
-    named = {"context": None, **subject.named(layer, x.shape, subject.context(event, 0, len(x)))}
+def adapt(layer, given):
+    """Adapt `layer` to a batch of `Inputs`."""
+    x, context, noise = given.tensors(layer.compute_dtype)
+    layer.adapt(x, context, noise=noise)
+
+
+def refresh(layer, given):
+    """Refresh `layer` as one training step does."""
+    x, context, noise = given.tensors(layer.compute_dtype)
     with engine.no_grad():
-        layer.run_refresh(ops.convert_to_tensor(x, dtype=layer.compute_dtype), **named)
+        layer.run_refresh(x, context, noise=noise)
 
 
 def _assign(layer, values):
@@ -171,6 +173,6 @@ def _assign(layer, values):
 
 
 def _stored(layer):
-    """All weights of a layer; float64 ones as float32 numbers."""
+    """Return all weights of a layer; float64 ones as float32 numbers."""
     values = [v.numpy() for v in layer.weights]
     return [v.astype("float32") if v.dtype == "float64" else v for v in values]

@@ -1,6 +1,7 @@
 """The check of a base density: its draws and its density agree, and both follow their seeds, rows and weights."""
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -8,23 +9,19 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import ContractError
-from flowkit.contract.building import build_for
+from flowkit.contract.inside import build_for
 from flowkit.engines import engine
-from flowkit.testing import inputs
 from flowkit.testing.causes import said
-from flowkit.testing.clause import clause
-from flowkit.testing.clauses.gradients import agree
+from flowkit.testing.clauses.gradients import Sum
 from flowkit.testing.clauses.weights import same_attributes
 from flowkit.testing.copies import SCALE, randomize
-from flowkit.testing.judging import Broken, Undecided, point, require
+from flowkit.testing.inputs import each, floating, replaced, tensor
+from flowkit.testing.judging import Broken, Undecided, clause, point, require
 from flowkit.testing.mass import ERRORS, SLACK, uncertain
 from flowkit.testing.points import inside, points_of, within
 
 ROWS = 8
-_SCALES = (
-    SCALE,
-    1.0,
-)  # where weights have moved by little, two maps of them may differ by less than draws show
+_SCALES = (SCALE, 1.0)  # weights that moved by little may hide a difference between two maps of them
 _QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 _FAR = (1.0, 10.0, 100.0, 1000.0)
 _COLD = 2.0**-6
@@ -112,13 +109,14 @@ class Density:
         return ContractError(name, self.distribution, **parts)
 
     def built(self, distribution):
-        context = inputs.each(lambda c: (None, *np.shape(c)), self.context)
+        """Return a distribution, built for the event and the context."""
+        context = each(lambda c: (None, *np.shape(c)), self.context)
         build_for(distribution, (None, *self.event), context)
         return distribution
 
     def same(self, count):
         """Return the context `count` times."""
-        return inputs.each(lambda c: np.tile(c, (count, *(1,) * np.ndim(c))), self.context)
+        return each(lambda c: np.tile(c, (count, *(1,) * np.ndim(c))), self.context)
 
     def varied(self, count):
         """Return the context, and others: `count` in turn. Labels are turned on, if it is known how many there are."""
@@ -134,15 +132,13 @@ class Density:
             moved[0] = rows[0]
             return moved.astype(rows.dtype)
 
-        return inputs.each(vary, self.same(count))
+        return each(vary, self.same(count))
 
     def draw(self, count, seed, contexts=None, **options):
         """Return `count` draws."""
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
-        context, shape = (
-            inputs.tensor(self.same(count) if contexts is None else contexts),
-            (count, *self.event),
-        )
+        context = tensor(self.same(count) if contexts is None else contexts)
+        shape = (count, *self.event)
         with engine.no_grad():
             z = ops.convert_to_numpy(self.distribution.sample(shape, seed=seed, context=context, **options))
         bad = (~np.isfinite(z)).sum()
@@ -154,24 +150,26 @@ class Density:
     def log_prob(self, z, distribution=None, contexts=None):
         """Return the log-density of each row."""
         distribution = self.distribution if distribution is None else distribution
-        context = inputs.tensor(self.same(len(z)) if contexts is None else contexts)
+        context = tensor(self.same(len(z)) if contexts is None else contexts)
         with engine.no_grad():
             found = distribution.log_prob(ops.convert_to_tensor(z, dtype="float32"), context=context)
         found = ops.convert_to_numpy(found).astype("float64")
         if found.shape != (len(z),):
-            hint = "Sum over all axes but the first."
-            raise self._error(
-                "mass", Broken(f"a density of shape ({len(z)},)", f"shape {found.shape}", hint=hint)
+            broken = Broken(
+                f"a density of shape ({len(z)},)",
+                f"shape {found.shape}",
+                hint="Sum over all axes but the first.",
             )
+            raise self._error("mass", broken)
         return found
 
     @functools.cached_property
     def weighted(self):
-        """Points of a Cauchy density that reaches as far as the draws, and p / q at each; p is 0 outside its domain.
+        """Return points of a Cauchy density as wide as the draws, and p / q at each; p is 0 outside its domain.
 
         Raises Undecided if no mass can be judged.
         """
-        flat = self.flat(self.z).astype("float64")
+        flat = _flat(self.z).astype("float64")
         low, middle, high = np.quantile(flat, [0.25, 0.5, 0.75], axis=0)
         scale = (high - low) / 2
         if not scale.all():
@@ -180,43 +178,57 @@ class Density:
             hint = "Draw for each of the shape[0] rows."
             raise self._error("draws", Broken("draws that differ from row to row", received, hint=hint))
         domain = self.distribution.domain
-        if {"simplex", "whole"}.intersection(
-            domain.kind if isinstance(domain.kind, tuple) else [domain.kind]
-        ):
+        if {"simplex", "whole"} & {column.kind for column in domain.columns or [domain]}:
             raise Undecided(f"not asked: {domain} has no volume for a mass to be of")
         eps = np.random.default_rng([self.seed, 0]).standard_cauchy(size=flat.shape)
         points = (middle + scale * eps).astype("float32")
         log_q = -np.log(np.pi * scale * (1 + eps**2)).sum(-1)
         rows = points.reshape(-1, *self.event)
         known = inside(domain, rows.astype("float64")).reshape(len(rows), -1).all(axis=1)
-        return points, np.where(known, np.exp(self.log_prob(rows) - log_q), 0.0)
+        weights = np.where(known, np.exp(self.log_prob(rows) - log_q), 0.0)
+        if reason := uncertain(weights):
+            raise Undecided(f"not asked: {reason}")
+        return points, weights
 
-    @staticmethod
-    def flat(z):
-        """Return draws as rows of numbers."""
-        return z.reshape(len(z), -1)
-
-    def directions(self):
-        """Return directions, as vectors with a text for each, along which draws are counted."""
-        size = int(np.prod(self.event))
+    def compare_shares(self, points, weights, by):
+        """Compare the share of draws in half-spaces in several directions with the mass of weighted `points` there."""
+        flat, size = _flat(self.z), math.prod(self.event)
         drawn = np.random.default_rng([self.seed, 1]).normal(size=(4 if size > 1 else 0, size))
-        return [(direction, np.round(direction, 2).tolist()) for direction in (*np.eye(size), *drawn)]
+        for direction in (*np.eye(size), *drawn):
+            along, reference = flat @ direction, points @ direction
+            for quantile in _QUANTILES:
+                end = np.quantile(along, quantile)
+                share, below = (along < end).mean(), weights * (reference < end)
+                expected, deviation = below.mean(), below.std() / np.sqrt(len(below))
+                error = np.hypot(deviation, np.sqrt(quantile * (1 - quantile) / len(along)))
+                where = f"below {end:.4g} along {np.round(direction, 2).tolist()}"
+                require(
+                    abs(share - expected) < ERRORS * error + SLACK,
+                    f"a share of {expected:.4f} of the draws {where}, {by}",
+                    f"{share:.4f}, to within {error:.1g}",
+                )
+
+
+def _flat(z):
+    return z.reshape(len(z), -1)
 
 
 def _copied(distribution):
-    """Another one of the same config."""
+    """Return another one of the same config."""
     return type(distribution).from_config(distribution.get_config())
 
 
-@clause(
-    "batch",
-    "the density of a row is its own, and that of its context",
-    hint="A sum, a mean or a reshape runs over the batch axis, or a row takes another's context.",
-)
+@clause("batch")
 def batch(density):
+    """Require that the density of a row is its own, and that of its context.
+
+    Hint: A sum, a mean or a reshape runs over the batch axis, or a row takes another's context.
+    """
     z, several = density.z[:ROWS], density.varied(ROWS)
     together = density.log_prob(z, contexts=several)
-    alone = [density.log_prob(z[i : i + 1], contexts=inputs.rows(several, [i])) for i in range(ROWS)]
+    alone = [
+        density.log_prob(z[i : i + 1], contexts=each(lambda c, i=i: c[[i]], several)) for i in range(ROWS)
+    ]
     alone = np.concatenate(alone)
     gap = np.abs(together - alone) / np.maximum(1, np.abs(alone))
     row = int(np.argmax(gap))
@@ -224,12 +236,12 @@ def batch(density):
     require(gap.max() < 1e-5, expected, f"{together[row]:.6g} among others")
 
 
-@clause(
-    "seeds",
-    "draws follow from the seed",
-    hint="Hand seed= on to everything that is drawn, as it is: a generator gives other numbers each time.",
-)
+@clause("seeds")
 def seeds(density):
+    """Require that draws follow from the seed.
+
+    Hint: Hand seed= on to everything that is drawn, as it is: a generator gives other numbers each time.
+    """
     generator = keras.random.SeedGenerator(density.seed)
     first, second = density.draw(ROWS, generator), density.draw(ROWS, generator)
     same = np.array_equal(first, density.draw(ROWS, density.seed))
@@ -239,81 +251,54 @@ def seeds(density):
         require(not same, "other draws for another seed, and at the next call", "the same")
 
 
-@clause(
-    "mass",
-    "it adds up to 1",
-    hint="A constant or a log-scale may be missing, or counted once for all entries.",
-)
+@clause("mass")
 def mass(density):
+    """Require a density that adds up to 1.
+
+    Hint: A constant or a log-scale may be missing, or counted once for all entries.
+    """
     _, weights = density.weighted
-    if reason := uncertain(weights):
-        raise Undecided(f"not asked: {reason}")
-    total, error, size = weights.mean(), weights.std() / np.sqrt(len(weights)), int(np.prod(density.event))
-    hint = mass.hint
-    if size > 1 and total > 0:
-        hint += f" It is {total ** (1 / size):.4g} for each of {size} entries."
+    total, error, size = weights.mean(), weights.std() / np.sqrt(len(weights)), math.prod(density.event)
+    each_entry = (
+        f" It is {total ** (1 / size):.4g} for each of {size} entries." if size > 1 and total > 0 else ""
+    )
     require(
         abs(total - 1) < ERRORS * error + SLACK,
         "a density that adds up to 1",
         f"{total:.4f}, to within {error:.1g}",
-        hint=hint,
+        hint=mass.hint + each_entry,
     )
 
 
-@clause(
-    "draws",
-    "shares of the draws are masses",
-    hint="sample and log_prob may differ in a scale, a mean, an order of entries or in what they make of a context.",
-)
+@clause("draws")
 def draws(density):
-    points, weights = density.weighted
-    if reason := uncertain(weights):
-        raise Undecided(f"not asked: {reason}")
-    flat = density.flat(density.z)
-    for direction, text in density.directions():
-        along, reference = flat @ direction, points @ direction
-        for quantile in _QUANTILES:
-            end = np.quantile(along, quantile)
-            share, below = (along < end).mean(), weights * (reference < end)
-            expected, deviation = below.mean(), below.std() / np.sqrt(len(below))
-            error = np.hypot(deviation, np.sqrt(quantile * (1 - quantile) / len(along)))
-            require(
-                abs(share - expected) < ERRORS * error + SLACK,
-                f"a share of {expected:.4f} of the draws below {end:.4g} along {text}, by the density",
-                f"{share:.4f}, to within {error:.1g}",
-            )
+    """Require that shares of the draws are masses.
+
+    Hint: sample and log_prob may differ in a scale, a mean, an order of entries or in what they make of a context.
+    """
+    density.compare_shares(*density.weighted, "by the density")
 
 
-@clause(
-    "rows",
-    "draws for a context are what they are, whatever the contexts of the rows beside them",
-    hint="Each row is drawn for its own context: do not take the first one, or a mean, for all.",
-)
+@clause("rows")
 def rows(density):
+    """Require that draws for a context are the same whatever the contexts of the rows beside them are.
+
+    Hint: Each row is drawn for its own context: do not take the first one, or a mean, for all.
+    """
     if density.context is None:
         raise Undecided("not asked: no context")
     # The other one first and last, where a slip may look.
     turns = np.resize([1, 0], 2 * (len(density.z) // 8) + 1)
-    drawn = density.draw(len(turns), density.seed + 2, inputs.rows(density.varied(2), turns))
-    beside, usual = density.flat(drawn[1::2]), density.flat(density.z)
-    for direction, text in density.directions():
-        ends = np.quantile(usual @ direction, _QUANTILES)
-        for quantile, end in zip(_QUANTILES, ends, strict=True):
-            share = (beside @ direction < end).mean()
-            error = np.sqrt(quantile * (1 - quantile) * (1 / len(beside) + 1 / len(usual)))
-            require(
-                abs(share - quantile) < ERRORS * error + SLACK,
-                f"a share of {quantile:.4f} of the draws for a context along {text}, as without others",
-                f"{share:.4f} where every other row has another context",
-            )
+    drawn = density.draw(len(turns), density.seed + 2, each(lambda c: c[turns], density.varied(2)))
+    density.compare_shares(_flat(drawn[1::2]), 1.0, "as where every other row has another context")
 
 
-@clause(
-    "temperature",
-    "it multiplies the scale, or is refused",
-    hint="It multiplies the scale, not the variance; where it means nothing, raise ValueError for any but 1.",
-)
+@clause("temperature")
 def temperature(density):
+    """Require that the temperature multiplies the scale, or is refused.
+
+    Hint: It multiplies the scale, not the variance; where it means nothing, raise ValueError for any but 1.
+    """
     try:
         colder = density.draw(len(density.z) // 10, density.seed, temperature=0.5)
     except ValueError as refusal:
@@ -333,12 +318,12 @@ def temperature(density):
     )
 
 
-@clause(
-    "finite",
-    "the log-density of a point of its domain is a number, however far out that lies, if float32 can hold it",
-    hint="Add logarithms in place of taking that of a product or an exponential; or declare a smaller domain.",
-)
+@clause("finite")
 def finite(density):
+    """Require a finite log-density far out in the domain, unless float32 cannot hold it.
+
+    Hint: Add logarithms in place of taking that of a product or an exponential; or declare a smaller domain.
+    """
     rng = np.random.default_rng([density.seed, 3])
     rays = np.stack([np.ones(density.event), -np.ones(density.event), rng.normal(size=density.event)])
     t = np.concatenate([size * rays for size in _FAR])
@@ -352,7 +337,7 @@ def finite(density):
 
 
 def _last_finite(density, t):
-    """The log-density where it ends to be finite, on the way from 0 to `t`; 0 if it is not even beside 0."""
+    """Return the log-density where it ends to be finite, on the way from 0 to `t`; 0 if it is not even beside 0."""
     low, high, last = 0.0, 1.0, 0.0
     for _ in range(30):
         middle = (low + high) / 2
@@ -365,15 +350,15 @@ def _last_finite(density, t):
     return last
 
 
-@clause(
-    "gradient",
-    "what is learned by the density, and by draws that say they carry gradients, is what differences show",
-    hint="A stop_gradient, a detached value or numpy is in the way.",
-)
+@clause("gradient")
 def gradient(density):
-    base, several = density.distribution, density.varied(ROWS)
-    weights = {v.path: v.numpy() for v in base.trainable_variables}
-    read, given = inputs.floating(several), inputs.tensor(several)
+    """Require that gradients of the density, and of draws that say they carry them, are what differences show.
+
+    Hint: A stop_gradient, a detached value or numpy is in the way.
+    """
+    base, several, z = density.distribution, density.varied(ROWS), density.z[:ROWS]
+    weights = [(v.path, v.numpy()) for v in base.trainable_variables]
+    read, given = floating(several), tensor(several)
 
     def with_weights(values):
         mapping = list(zip(base.trainable_variables, values, strict=True))
@@ -381,12 +366,12 @@ def gradient(density):
 
     def density_of(values, cotangent):
         z, *moved = values
-        context = inputs.replaced(given, iter(moved[len(weights) :])) if read else given
+        context = replaced(given, iter(moved[len(weights) :])) if read else given
         with with_weights(moved[: len(weights)]):
             return ops.sum(base.log_prob(z, context=context) * cotangent)
 
-    z = density.z[:ROWS].astype("float32")
-    _compare(density, density_of, {"z": z, **weights, **read}, (ROWS,), "the log-density")
+    start = [("z", z), *weights, *read.items()]
+    _differences(density, density_of, start, (ROWS,), "the log-density")
     if not base.reparameterized or not weights:
         return
     generator = keras.random.SeedGenerator(density.seed)
@@ -396,53 +381,41 @@ def gradient(density):
             return ops.sum(base.sample(z.shape, seed=generator, context=given) * cotangent)
 
     hint = "reparameterized = False declares draws that do not carry gradients to all weights."
-    _compare(density, draws_of, weights, z.shape, "draws", hint)
+    _differences(density, draws_of, weights, z.shape, "draws", hint)
 
 
-def _compare(density, function, start, shape, what, hint=None):
-    """Hold the gradient of a weighed sum for each of the values `start` against differences."""
+def _differences(density, function, start, shape, what, hint=None):
+    """Compare the gradient of a weighed sum for each of the arrays `start` with differences."""
     rng = np.random.default_rng([density.seed, 4])
     weigh = ops.convert_to_tensor(rng.normal(size=shape), dtype="float32")
-    run, values = engine.compile_gradients(function), [v.astype("float32") for v in start.values()]
-
-    def at(i=0, move=0.0):
-        moved = [(v + move if j == i else v).astype("float32") for j, v in enumerate(values)]
-        value, grads = run([ops.convert_to_tensor(v) for v in moved], weigh)
-        return float(ops.convert_to_numpy(value)), [ops.convert_to_numpy(g).astype("float64") for g in grads]
-
     try:
-        here, grads = at()
+        total = Sum(engine.compile_gradients(function), start, "float32", weigh)
     except Exception as error:  # whatever an author's code raises
         received = f"{type(error).__name__}: {said(error)}"
         raise Broken(f"a gradient of {what}", received, hint=hint) from error
-
-    def agrees(i, name, grad, step):
-        """Raise Broken if a difference in one direction is not what the gradient says."""
-        step = step * np.maximum(1, np.abs(values[i]))
-        if name == "z":
-            move = within(density.distribution.domain, values[i].astype("float64"), step, rng)
-        else:
-            move = step * rng.choice([-1.0, 1.0], size=step.shape)
-        around = [at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
-        rounding = _ROUNDINGS * max(map(abs, [here, *around, float(np.prod(shape))]))
-        agree(here, around, grad * move, rounding, f"d/d {name} of {what}")
-
-    for i, (name, grad) in enumerate(zip(start, grads, strict=True)):
+    rounding = _ROUNDINGS * math.prod(shape)
+    for i, (name, value) in enumerate(zip(total.names, total.values, strict=True)):
         for step in _STEPS:
+            step = step * np.maximum(1, np.abs(value))
+            if name == "z":
+                move = within(density.distribution.domain, value.astype("float64"), step, rng)
+            else:
+                move = step * rng.choice([-1.0, 1.0], size=step.shape)
             try:
-                agrees(i, name, grad, step)
+                total.agrees(i, move, f"d/d {name} of {what}", rounding=rounding, relative=_ROUNDINGS)
                 break
             except Broken as found:
-                if step == _STEPS[-1]:
-                    raise Broken(found.expected, found.received, hint=hint) from None
+                wrong = Broken(found.expected, found.received, hint=hint)
+        else:
+            raise wrong
 
 
-@clause(
-    "saving",
-    "a copy from the config has the same density",
-    hint="get_config must name every argument of __init__.",
-)
+@clause("saving")
 def saving(density):
+    """Require that a copy from the config has the same density.
+
+    Hint: get_config must name every argument of __init__.
+    """
     if density.given is not None:  # what is checked has come from its config already
         same_attributes(density.given, _copied(density.given))
     again = density.built(_copied(density.distribution))

@@ -1,15 +1,15 @@
 """Both directions of the float64 copies as compiled functions of tensors, with derivatives and precision."""
 
 import functools
+import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing import inputs
 from flowkit.testing.causes import mixed, narrow_places, narrowed
+from flowkit.testing.inputs import direction, replaced
 
 
 class Functions:
@@ -24,46 +24,46 @@ class Functions:
         for name in ("value", "jacobian", "gradient"):
             setattr(self, name, functools.cache(getattr(self, f"_{name}")))
 
-    def _value(self, event, inverse, with_context):
-        """(x, context, noise) -> (value, log_det), compiled if the engine can; of what the direction is given."""
+    def _value(self, event, inverse):
+        """Return (x, context, noise) -> (value, log_det), compiled if the engine can."""
         layer = self._layer(event)
         return engine.compile_inference(direction(layer, inverse), layer)
 
-    def _jacobian(self, event, inverse, x_event, joint, with_context):
-        """(x, context, noise) -> d value / dx for each sample, x flat: (batch, n).
+    def _jacobian(self, event, inverse, x_event, joint):
+        """Return (rows, context, noise) -> d value / d row for each sample, rows flat: (batch, n).
 
-        `joint`: (x and noise, context) -> d value / d (x, noise), both in one row: (batch, n + k).
+        `joint`: a row holds x, then its noise: (batch, n + k).
         """
-        layer, size = self._layer(event), int(np.prod(x_event))
+        layer, size = self._layer(event), math.prod(x_event)
         run = direction(layer, inverse)
 
-        def value(row, *more):
+        def value(row, context, noise):
             if joint:
-                row, more = row[:, :size], (*more, row[:, size:])
-            return run(ops.reshape(row, (-1, *x_event)), *more)[0]
+                row, noise = row[:, :size], row[:, size:]
+            return run(ops.reshape(row, (-1, *x_event)), context, noise)[0]
 
         return engine.compile_jacobian(value, layer)
 
-    def _gradient(self, event, inverse, of, with_context):
-        """([x, *weights], cotangent, *context, *noise) -> sum(cotangent * output `of`), and its gradients.
+    def _gradient(self, event, inverse, of):
+        """Return ([x, *weights], cotangent, context, noise) -> sum(cotangent * output `of`), its gradients.
 
         Values after the weights take the place of the floating-point arrays of the context, in turn.
         """
         layer = self._layer(event)
         run, trained = direction(layer, inverse), layer.trainable_variables
 
-        def weighed(values, cotangent, *given):
+        def weighed(values, cotangent, context, noise):
             weights, moved = values[1 : 1 + len(trained)], values[1 + len(trained) :]
             if moved:
-                given = (inputs.replaced(given[0], iter(moved)), *given[1:])
+                context = replaced(context, iter(moved))
             with keras.StatelessScope(state_mapping=list(zip(trained, weights, strict=True))):
-                answer = run(values[0], *given)[of]
+                answer = run(values[0], context, noise)[of]
             return ops.sum(ops.cast(answer, "float64") * cotangent)
 
         return engine.compile_gradients(weighed)
 
-    def eps(self, event, inverse, *given):
-        """Return the rounding unit of what the float64 copy really computes in, in a direction of x, context, noise.
+    def eps(self, event, inverse, given):
+        """Return the rounding unit of what the float64 copy really computes in, in a direction with these inputs.
 
         Raises `Broken` if that is less precise than what the layer declares.
         """
@@ -71,7 +71,7 @@ class Functions:
         if (event, inverse) not in self._precisions:
             steps = []
             try:
-                lowest = engine.lowest_float(direction(layer, inverse), *tensors(*given), steps=steps)
+                lowest = engine.lowest_float(direction(layer, inverse), *given.tensors(), steps=steps)
             except Exception as error:  # whatever an author's code raises
                 if broken := mixed(error, steps):
                     raise broken from error
@@ -85,24 +85,20 @@ class Functions:
         return max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
 
 
-def direction(layer, inverse):
-    """Return one direction of `layer` as a function of x, then of its context and its noise, if it receives them."""
+def gradients(layer, inverse, given, variables, values=None):
+    """Return the gradients of a function of both outputs for the points and some variables, perhaps at other `values`.
 
-    def run(x, *given):
-        named = {}
-        if layer.spec.draws(inverse=inverse):
-            *given, named["noise"] = given
-        if given:
-            (named["context"],) = given
-        return layer(x, inverse=inverse, **named)
+    `given` holds tensors.
+    """
+    x, context, noise = given
+    run = direction(layer, inverse)
 
-    return run
+    def loss(values):
+        x, *rest = values
+        with keras.StatelessScope(state_mapping=list(zip(variables, rest, strict=True))):
+            value, log_det = run(x, context, noise)
+        return ops.sum(ops.sin(value)) + ops.sum(log_det)
 
-
-def tensors(x, context=None, noise=None):
-    """Return the arguments of a direction as tensors of the current default precision."""
-    x, noise = (
-        None if given is None else ops.convert_to_tensor(given, dtype=keras.config.floatx())
-        for given in (x, noise)
-    )
-    return tuple(given for given in (x, inputs.tensor(context), noise) if given is not None)
+    values = [x, *variables] if values is None else values
+    _, found = engine.gradients(loss, [ops.convert_to_tensor(value) for value in values])
+    return [ops.convert_to_numpy(gradient) for gradient in found]

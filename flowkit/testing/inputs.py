@@ -1,6 +1,7 @@
-"""What a direction receives beside its points: a context, one array or a dict of several, and noise, from seeds."""
+"""What a direction receives, a context and noise beside its points: arrays from seeds, and tensors of them."""
 
 import math
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,6 +11,55 @@ from flowkit.testing.examples import ROWS
 
 EDGE = 1 / 8
 """How far the uniform numbers of an example stay from 0 and 1, where rounding takes some layers a whole step on."""
+
+
+class Inputs(NamedTuple):
+    """Points, a context (an array or a dict of arrays) and noise: numpy arrays, rows first, or None."""
+
+    x: Any
+    context: Any = None
+    noise: Any = None
+
+    def rows(self, places):
+        """Return the rows that `places` names: a slice or a list."""
+        return each(lambda array: array[places], self)
+
+    def tiled(self):
+        """Return the inputs with context and noise repeated for points that consist of several batches."""
+        count = len(self.x)
+        return each(lambda array: np.tile(array, (count // len(array), *(1,) * (array.ndim - 1))), self)
+
+    def tensors(self, dtype=None):
+        """Return tensors, of arrays that nothing else holds; points and noise in a type, by default Keras's."""
+        dtype = dtype or keras.config.floatx()
+        x, noise = (
+            each(lambda a: ops.convert_to_tensor(np.array(a), dtype=dtype), a) for a in (self.x, self.noise)
+        )
+        return Inputs(x, tensor(self.context), noise)
+
+
+def each(function, nest):
+    """Return `function` of each array of a nest; None stays None."""
+    return tree.map_structure(lambda array: None if array is None else function(array), nest)
+
+
+def tensor(context):
+    """Return a context as tensors, of arrays that nothing else holds."""
+    return each(lambda array: ops.convert_to_tensor(np.array(array)), context)
+
+
+def direction(layer, inverse):
+    """Return one direction of `layer` as a function of points, context and noise."""
+
+    def run(x, context=None, noise=None):
+        named = {"context": context, "noise": noise}
+        call = layer.inverse if inverse else layer
+        return call(x, **{name: value for name, value in named.items() if value is not None})
+
+    return run
+
+
+# Contexts
 
 
 def described(context):
@@ -37,26 +87,6 @@ def context_for(description, rng, batch, event):
     if isinstance(description, dict):
         return {key: context_for(shape, rng, batch, event) for key, shape in description.items()}
     return rng.normal(size=(batch, *description)).astype("float32")
-
-
-def each(function, context):
-    """Return `function` of the array, or of each array of a dict; None stays None."""
-    return None if context is None else tree.map_structure(function, context)
-
-
-def rows(context, places):
-    """Return the rows of a context that `places` names: a slice or a list."""
-    return each(lambda c: c[places], context)
-
-
-def tiled(context, count):
-    """Return a context repeated for a batch of `count` rows that was put together of pieces of its own rows."""
-    return each(lambda c: np.tile(c, (count // len(c), *(1,) * (c.ndim - 1))), context)
-
-
-def tensor(context):
-    """Return a context as tensors, of arrays that nothing else holds."""
-    return each(lambda c: ops.convert_to_tensor(np.array(c)), context)
 
 
 def floating(context, name="context"):

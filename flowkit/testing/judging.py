@@ -1,5 +1,7 @@
-"""What a clause finds: a broken promise, or an example that cannot be judged."""
+"""A clause, and what it finds: a broken promise, or an example that cannot be judged."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,35 @@ LEAST = 2.0**-23
 
 SIDES = "forward", "inverse"
 """The names of the directions, by the value of `inverse`."""
+
+
+@dataclass(frozen=True)
+class Clause:
+    """`check(trial)` raises `Broken`; `per` says for what it is called: each "example", each "event", or "once".
+
+    `applies(subject)` returns None, or why the clause is not asked. `needs` lists the directions, by the value of
+    `inverse`, without which a layer is not asked either.
+    """
+
+    name: str
+    hint: str
+    per: str
+    check: Callable
+    applies: Callable
+    needs: tuple[bool, ...]
+
+    def __str__(self):
+        return self.name
+
+
+def clause(name, *, per="example", applies=lambda subject: None, needs=()):
+    """Make a function of a trial the `Clause` of that name; its docstring states the promise and ends with a hint."""
+
+    def made(check):
+        _, _, hint = (inspect.getdoc(check) or "").partition("Hint: ")
+        return Clause(name, " ".join(hint.split()), per, check, applies, needs)
+
+    return made
 
 
 class Broken(Exception):
@@ -96,7 +127,7 @@ def require_same(expected, received, where, what):
 
 
 def unlike(expected, received, where):
-    """Say how far two answers that should be the same are apart, and at which of the inputs `where`."""
+    """Return a text: how far two answers that should be the same are apart, and at which of the inputs `where`."""
     if expected.shape != received.shape:
         return f"shape {received.shape} in place of {expected.shape}"
     with np.errstate(invalid="ignore"):
@@ -107,9 +138,13 @@ def unlike(expected, received, where):
     return f"a difference of {gap[row].max():.3g} at {point(where[row])}"
 
 
-def change(before, after):
-    """Return the largest change of a weight."""
-    return np.max(np.abs(1.0 * after - before))
+def require_unchanged(before, variables, what):
+    """Raise `Broken` unless the variables have the values `before`, bit for bit; `what` holds {} for one of them."""
+    for old, variable in zip(before, variables, strict=True):
+        new = variable.numpy()
+        if not np.array_equal(old, new):
+            gap = np.max(np.abs(1.0 * new - old))
+            raise Broken(what.format(f"weight '{variable.path}'"), f"a change of {gap:.3g}")
 
 
 def point(row):

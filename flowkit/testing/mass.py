@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from flowkit.testing import inputs
 from flowkit.testing.examples import ROWS
+from flowkit.testing.inputs import Inputs, needs_of, noise_of
 from flowkit.testing.judging import Broken, Imprecise, Undecided
 
 DRAWS = 4096
@@ -33,13 +33,13 @@ def mass_is_one(trial):
     if "simplex" in (spec.domain.kind, spec.codomain.kind):
         raise Undecided(f"{_INNER}, and {_simplex(spec)} has no volume for a mass to be of")
     rng = np.random.default_rng([trial.seed, 13, trial.draw])
-    context = inputs.rows(trial.context, [0] * rows)
+    context = trial.first(rows)
 
     def run(flat, inverse):
         event = trial.events(inverse)[0]
-        needs = inputs.needs_of(trial.layer64, (None, *event), inverse)
-        noise = inputs.noise_of(needs, rows, rng) if needs else None
-        value, log_det = trial.run64(flat.reshape(rows, *event), inverse, context, noise)
+        needs = needs_of(trial.layer64, (None, *event), inverse)
+        noise = noise_of(needs, rows, rng) if needs else None
+        value, log_det = trial.run64(inverse, Inputs(flat.reshape(rows, *event), context, noise))
         return value.reshape(rows, -1), log_det
 
     base = [_Entry(domain) for domain in _of_entries(spec.codomain, trial.latent_event)]
@@ -106,7 +106,7 @@ class _Entry:
             self.scale = max((high - low) / 2, 1e-6 * max(1, abs(self.middle)))
 
     def _coordinate(self, x):
-        """(t, log|dt/dx|); NaN where x lies outside the domain."""
+        """Return (t, log|dt/dx|); NaN where x lies outside the domain."""
         if np.isinf(self.low) and np.isinf(self.high):
             return x, 0.0
         with np.errstate(all="ignore"):

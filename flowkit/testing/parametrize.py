@@ -136,14 +136,9 @@ def asked(items):
 
 
 def _name(given):
-    if not isinstance(given, FlowLayer):
-        return getattr(given, "name", None) or getattr(given, "__name__", repr(given))
-    arguments = [
-        f"{key}={value}"
-        for key, value in given.get_config().items()
-        if isinstance(value, (bool, int, float, str)) and key not in ("name", "dtype", "trainable")
-    ]
-    return f"{type(given).__name__}({', '.join(arguments)})" if arguments else type(given).__name__
+    if isinstance(given, FlowLayer):
+        return repr(given)
+    return getattr(given, "name", None) or getattr(given, "__name__", repr(given))
 
 
 def _case(name, given, waived):

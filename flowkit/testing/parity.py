@@ -1,6 +1,5 @@
 """The same weights and inputs give the same answers on every engine."""
 
-import inspect
 import json
 import os
 import sys
@@ -8,15 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from flowkit._engine import run_on
 from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
-from flowkit.engines import engine
 from flowkit.testing.examples import Example
+from flowkit.testing.functions import gradients
 from flowkit.testing.judging import SIDES
 from flowkit.testing.subject import Subject
 from flowkit.testing.target import found, name_of
@@ -46,49 +43,36 @@ def check_parity(
     of one context, or a dict of shapes. Returns {engine: {name: array}}.
     """
     name = name_of(make)
-    place = os.getcwd() if isinstance(make, str) else _root(make)
     first = backends[0]
     with tempfile.TemporaryDirectory() as folder:
         files = {engine: os.path.join(folder, f"{engine}.npz") for engine in backends}
         for engine in backends:
             options = {
                 "event": _sizes("event_shape", event_shape),
-                "context": _context_sizes(context),
+                "context": _sizes("context", context),
                 "seed": seed,
                 "start": None if engine == first else files[first],
             }
-            _run(engine, [name, json.dumps(options), files[engine]], place)
+            _run(engine, [name, json.dumps(options), files[engine]])
         answers = {engine: dict(np.load(path)) for engine, path in files.items()}
     for engine in backends[1:]:
-        _compare(name, first, answers[first], engine, answers[engine])
+        compare(name, first, answers[first], engine, answers[engine])
     return answers
 
 
-def _root(make):
-    """The folder from which the module that defines `make` is imported."""
-    file = os.path.abspath(inspect.getfile(make))
-    if os.path.basename(file) == "__init__.py":
-        file = os.path.dirname(file)
-    for _ in make.__module__.split("."):
-        file = os.path.dirname(file)
-    return file
-
-
 def _sizes(what, shape):
+    """Return a shape, or a dict of shapes, as JSON holds it."""
     if shape is None:
         return None
+    if isinstance(shape, dict):
+        return {key: _sizes(what, part) for key, part in shape.items()}
     if isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in shape):
         return list(map(int, shape))
     raise TypeError(f"check_parity expects {what}= as a shape of whole numbers, as (3,); received {shape!r}.")
 
 
-def _context_sizes(shape):
-    if isinstance(shape, dict):
-        return {key: _sizes("context", part) for key, part in shape.items()}
-    return _sizes("context", shape)
-
-
-def _compare(name, first, expected, engine, received):
+def compare(name, first, expected, engine, received):
+    """Raise `ContractError` if the answers of an engine differ from those of the first one by more than rounding."""
     for key in [k for k in expected if k.endswith(" error")]:
         what = key.removesuffix(" error")
         gap = np.abs(expected[what] - received[what])
@@ -105,9 +89,9 @@ def _compare(name, first, expected, engine, received):
         )
 
 
-def _run(engine, arguments, place):
+def _run(engine, arguments):
     # Last, since in a folder of the author's any file may have the name of one of Python's modules.
-    done = run_on(engine, _WORKER, arguments, [*filter(None, sys.path), place])
+    done = run_on(engine, _WORKER, arguments, [*filter(None, sys.path), os.getcwd()])
     if done.returncode:
         raise RuntimeError(f"check_parity could not run on {engine}:\n{done.stderr[-3000:]}")
 
@@ -129,28 +113,28 @@ def answer(name, options, path):
         layer.set_weights([start[f"weight {i}"] for i in range(len(layer.weights))])
     result = {"event": np.array(event)}
     result |= {f"weight {i}": v.numpy() for i, v in enumerate(layer.weights)}
-    for inverse, points in trial.directions:
+    for inverse, _ in trial.directions:
         side = SIDES[inverse]
-        value, log_det = trial.call32(points, trial.context, inverse)
+        value, log_det = trial.run32(inverse)
         result |= {f"{side} output": value, f"{side} log-det": log_det}
-        for i, gradient in enumerate(_gradients(trial, points, inverse)):
+        for i, gradient in enumerate(_gradients(trial, inverse)):
             result[f"gradient {i} of {side}"] = gradient
     np.savez(path, **result, **({} if start else _errors(trial)))
 
 
 def _errors(trial):
-    """What rounding in float32 may have done to each answer."""
+    """Return the error that rounding in float32 may have made in each answer."""
     errors, unit = {}, rounding_unit("float32")
-    for inverse, points in trial.directions:
+    for inverse, _ in trial.directions:
         side = SIDES[inverse]
         value, log_det = (ROUNDINGS * error for error in trial.float32_errors(inverse))
         if inverse:  # one that iterates stops where its spec says, and takes its log-det there
-            value = value + trial.declared(trial.back.value)
-            log_det = log_det + trial.back_and_there.log_det_spread
+            value = value + trial.declared(trial.measured_in(True).value)
+            log_det = log_det + trial.measured_after(True).log_det_spread
         errors |= {f"{side} output error": value, f"{side} log-det error": log_det}
         # A gradient is a sum over samples and places: its rounding is that of its largest entries.
-        here = _gradients(trial, points, inverse)
-        moved = [_gradients(trial, points, inverse, draw) for draw in range(1, 1 + DIRECTIONS)]
+        here = _gradients(trial, inverse)
+        moved = [_gradients(trial, inverse, draw) for draw in range(1, 1 + DIRECTIONS)]
         for i, (gradient, *others) in enumerate(zip(here, *moved, strict=True)):
             steps = [np.max(np.abs(other - gradient), initial=0.0) for other in others]
             noise = max(steps) + unit * np.max(np.abs(gradient), initial=1.0)
@@ -158,26 +142,17 @@ def _errors(trial):
     return errors
 
 
-def _gradients(trial, points, inverse, draw=None):
-    """The gradients of a scalar of both answers with respect to the input and each weight.
+def _gradients(trial, inverse, draw=None):
+    """Return the gradients of a scalar of both answers with respect to the input and each weight.
 
     A `draw` moves all of these by one rounding each. A solver's gradients are not promised.
     """
     if trial.solved(inverse):
         return []
-    layer = trial.layer32
-
-    def loss(values):
-        mapping = list(zip(layer.trainable_variables, values[1:], strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
-            named = trial.subject.named(layer, points.shape, trial.context, inverse, seed=trial.seed)
-            value, log_det = layer(values[0], inverse=inverse, **named)
-        return ops.sum(ops.sin(value)) + ops.sum(log_det)
-
-    values = [points.astype("float32"), *(v.numpy() for v in layer.trainable_variables)]
+    layer, given = trial.layer32, trial.inputs(inverse)
+    values = [given.x.astype("float32"), *(v.numpy() for v in layer.trainable_variables)]
     if draw is not None:
         rng = np.random.default_rng([draw, 8])
         step = np.float32(rounding_unit("float32"))
         values = [v * (1 + step * rng.choice([-1, 1], size=v.shape)).astype("float32") for v in values]
-    _, grads = engine.gradients(loss, [ops.convert_to_tensor(v) for v in values])
-    return [ops.convert_to_numpy(grad) for grad in grads]
+    return gradients(layer, inverse, given.tensors("float32"), layer.trainable_variables, values)

@@ -9,7 +9,7 @@ from flowkit.contract import Domain
 
 
 def _by_column(function):
-    """`function(domain, x, ...)`, of each column for itself where a domain has intervals and circles side by side."""
+    """Apply `function(domain, x, ...)` to each column of a domain with intervals and circles side by side."""
 
     @functools.wraps(function)
     def over_columns(domain, *arrays):
@@ -26,7 +26,7 @@ def _by_column(function):
 
 @_by_column
 def points_of(domain, t):
-    """Points of `domain` for an array of real numbers of the same shape, strictly inside.
+    """Return points of `domain` for an array of real numbers of the same shape, strictly inside.
 
     They are float32 numbers held in float64 (save on the simplex, whose sum would suffer), so that
     both precisions are asked about the same point.
@@ -49,7 +49,7 @@ def points_of(domain, t):
 
 @_by_column
 def room(domain, x):
-    """How far each entry of `x` is from the edge of an interval; infinity without one, 0 among whole numbers."""
+    """Return how far each entry of `x` is from the edge of an interval; infinity without one, 0 for whole numbers."""
     if domain.kind == "whole":
         return np.zeros(x.shape)
     if domain.kind != "interval":
@@ -59,7 +59,7 @@ def room(domain, x):
 
 
 def within(domain, x, step, rng):
-    """A move of each entry of `x` by about `step`, in random directions, such that 4 such moves stay in the domain."""
+    """Return a move of each entry of `x` by about `step`, in random directions; 4 such moves stay in the domain."""
     signs = rng.choice([-1.0, 1.0], size=x.shape)
     if domain.kind != "simplex":
         return np.minimum(step, room(domain, x) / 4) * signs
@@ -71,7 +71,7 @@ def within(domain, x, step, rng):
 
 @_by_column
 def inside(domain, x, slack=0.0):
-    """For each entry of `x`: whether it lies in the domain, up to `slack`."""
+    """Return for each entry of `x` if it lies in the domain, up to `slack`."""
     with np.errstate(invalid="ignore"):
         if domain.kind == "simplex":
             total = np.abs(x.sum(axis=-1, keepdims=True) - 1) <= np.sum(
@@ -88,7 +88,7 @@ def inside(domain, x, slack=0.0):
 
 @_by_column
 def difference(domain, one, other):
-    """|one - other|, on the circle the short way round."""
+    """Return |one - other|, on the circle the short way round."""
     gap = np.abs(one - other)
     if domain.kind == "circle":
         turn = domain.high - domain.low

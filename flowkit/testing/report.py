@@ -94,12 +94,12 @@ class Report:
 
     @property
     def broken(self) -> list[Result]:
-        """The results of the clauses that do not hold."""
+        """Return the results of the clauses that do not hold."""
         return [result for result in self.results if result.verdict == "broken"]
 
     @property
     def unverified(self) -> list[Result]:
-        """The results of round trips and log-dets that could not be judged at any example, for lack of precision."""
+        """Return the results of round trips and log-dets that no example could judge, for lack of precision."""
         return [
             result for result in self.results if result.verdict == "not asked" and result.error is not None
         ]
@@ -122,11 +122,11 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """How long the whole check took."""
+        """Return the time that the whole check took."""
         return sum(result.seconds for result in self.results)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain data, for JSON."""
+        """Return the report as plain data, for JSON."""
         rows = []
         for result in self.results:
             row = {name: getattr(result, name) for name in ("clause", "verdict", "examples", "reason")}

@@ -16,7 +16,7 @@ _FAR = st.sampled_from([0.0, 1e-6, -1e-3, 30.0, -30.0, 100.0, -1000.0])
 
 
 def examples(events):
-    """An `Example` for one of the `events`; shrinks to the first event, few whole values, no noise, scales of 1."""
+    """Draw an `Example` for one of `events`; shrinks to the first event, few whole values, no noise, scales of 1."""
     return st.builds(
         Example,
         event=st.sampled_from(list(events)),
@@ -28,12 +28,12 @@ def examples(events):
 
 
 def event_shapes(spec):
-    """An event shape that a spec allows; shrinks to the smallest."""
+    """Draw an event shape that a spec allows; shrinks to the smallest."""
     return st.sampled_from(candidates(spec))
 
 
 def points(domain, shape):
-    """A float32 array (batch, *event) of points strictly inside `domain`; shrinks to the image of zeros.
+    """Draw a float32 array (batch, *event) of points strictly inside `domain`; shrinks to the image of zeros.
 
     Its numbers are drawn one by one up to 6 of them and repeated, so that they can shrink.
     """
@@ -46,7 +46,7 @@ def points(domain, shape):
 
 
 def bijectors(*, vectors=True):
-    """An unbuilt bijector of flowkit from the real line onto itself, for events of 2 channels or more.
+    """Draw an unbuilt bijector of flowkit from the real line onto itself, for events of 2 channels or more.
 
     `vectors=False` leaves out those that only take vectors. Shrinks to a shift by 0.
     """
@@ -66,5 +66,5 @@ def bijectors(*, vectors=True):
 
 
 def chains(max_parts=4, **options):
-    """A `Chain` of up to `max_parts` random bijectors; shrinks to the empty one."""
+    """Draw a `Chain` of up to `max_parts` random bijectors; shrinks to the empty one."""
     return st.lists(bijectors(**options), max_size=max_parts).map(fb.Chain)

@@ -5,18 +5,17 @@ import inspect
 
 import keras
 import numpy as np
-from keras import ops
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.one_line import argument
 from flowkit.contract.precision import rounding_unit
-from flowkit.testing import inputs
-from flowkit.testing.causes import no_inverse, said
+from flowkit.testing.causes import not_implemented, said
 from flowkit.testing.copies import Copies, recreate
 from flowkit.testing.examples import evenly, event_shapes
 from flowkit.testing.functions import Functions
+from flowkit.testing.inputs import Inputs, context_for, described, direction, each, noise_for
+from flowkit.testing.judging import SIDES
 from flowkit.testing.points import points_of
 
 CONTEXT_SIZE = 3
@@ -27,19 +26,21 @@ class Subject:
 
     `given` is a bijector, which is made again through its config, or a function (or class) without
     arguments that makes one. `context` says what a context looks like if the layer itself does
-    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays.
+    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays. `thorough`
+    takes an engine's compiler through all its stages.
     """
 
-    def __init__(self, given, *, event_shapes=None, context=None, most_events=3):
+    def __init__(self, given, *, event_shapes=None, context=None, most_events=3, thorough=False):
         if (isinstance(given, keras.Layer) and not isinstance(given, FlowLayer)) or not callable(given):
             raise _not_a_layer(given)
         self.given = given if isinstance(given, FlowLayer) else None
         self._make = given if self.given is None else functools.partial(recreate, given)
-        self._context = inputs.described(context)
+        self._context, self.thorough = described(context), thorough
         self.model = self._first()  # unbuilt: answers questions about the spec
         if not isinstance(self.model, FlowLayer):
             raise _not_a_layer(self.model)
         self.spec = self.model.spec
+        self.missing = functools.cache(self._missing)
         copies = Copies(self)
         self.layer, self.weighted, self.forget = copies.layer, copies.weighted, copies.forget
         self.functions = Functions(lambda event: self.layer(event, "float64"), self._declared)
@@ -48,44 +49,32 @@ class Subject:
     def __str__(self):
         return label(self.model)
 
-    @property
-    def config_text(self):
-        """The layer as it would be written, with the arguments of its config."""
-        try:
-            config = self.model.get_config()
-        except Exception as error:  # an author's own code may raise anything; a clause of its own judges it
-            return f"(get_config raised {type(error).__name__})"
-        config = {k: v for k, v in config.items() if k not in ("name", "dtype", "trainable")}
-        # What is stored as a dict is an object: as it would be written, too.
-        values = {k: getattr(self.model, k, v) if isinstance(v, dict) else v for k, v in config.items()}
-        return f"{type(self.model).__name__}({', '.join(f'{k}={argument(v)}' for k, v in values.items())})"
-
-    @functools.cached_property
-    def no_inverse(self):
-        """Why the layer has no inverse, or None."""
-        if self.spec.inverse == "none":
-            return 'none, as the spec says (inverse="none")'
+    def _missing(self, inverse):
+        """Return why the layer has no forward, or no inverse; None if it has one."""
+        word = self.spec.inverse if inverse else self.spec.forward
+        if word == "none" or not inverse:
+            return f'none, as the spec says ({SIDES[inverse]}="none")' if word == "none" else None
         event = self.events[0]
 
         def call():
             layer = self.layer(event)
             latent = tuple(layer.compute_output_shape((None, *event)))[1:]
-            z = points_of(self.spec.codomain, np.zeros((1, *latent))).astype("float32")
-            named = self.named(layer, z.shape, self.context(event, 0, 1), inverse=True)
-            layer.inverse(ops.convert_to_tensor(z), **named)
+            z = points_of(self.spec.codomain, np.zeros((1, *latent)))
+            noise = noise_for(layer, z.shape, True, seed=0)
+            direction(layer, True)(*Inputs(z, self.context(event, 0, 1), noise).tensors(layer.compute_dtype))
 
-        return no_inverse(call)
+        return not_implemented(call)
 
     def has(self, inverse):
-        """Return True if the layer has that direction: forward, unless its spec says "none"."""
-        return self.no_inverse is None if inverse else self.spec.forward != "none"
+        """Return True if the layer has that direction."""
+        return self.missing(inverse) is None
 
     def forgets(self, *, inverse):
         """Return True if that direction forgets something."""
         return self.model.forgets(inverse=inverse)
 
     def _declared(self, event):
-        """The least precise type in which the layer, or a part of its float64 copy, declares to compute."""
+        """Return the least precise type in which the layer, or a part of its float64 copy, declares to compute."""
         layers = [self.layer(event), *layers_inside(self.layer(event, "float64"))]
         kinds = {layer.compute_dtype for layer in layers if "float" in str(layer.compute_dtype)}
         return max(kinds, key=rounding_unit)
@@ -140,15 +129,16 @@ class Subject:
     def build(self, layer, event):
         """Build `layer` for `event` (and a context, if it reads one); return it."""
         if not layer.built:
-            context = inputs.each(lambda c: (None, *c.shape[1:]), self.context(event, 0))
+            context = each(lambda c: (None, *c.shape[1:]), self.context(event, 0))
             layer.build_for((None, *event), context)
             layer.built = True
         return layer
 
-    def adapt_batch(self, event, seed=0):
-        """Return a batch with another mean and deviation for each entry than 0 and 1."""
+    def batch(self, layer, event, seed=0):
+        """Return `Inputs` to adapt `layer` to: each entry has another mean and deviation than 0 and 1."""
         t = np.random.default_rng([seed, 2]).normal(0.4, 0.7, (16, *event))
-        return points_of(self.spec.domain, t)
+        x = points_of(self.spec.domain, t)
+        return Inputs(x, self.context(event, seed, len(x)), noise_for(layer, x.shape, False, seed=0))
 
     def built(self, event):
         """Return a new float32 layer for `event`, as its `build` left it."""
@@ -174,19 +164,10 @@ class Subject:
             return None
         rng = np.random.default_rng([seed, 3])
         if self._context is not None:
-            return inputs.context_for(self._context, rng, batch, event)
+            return context_for(self._context, rng, batch, event)
         if self.model.num_classes:
             return rng.integers(0, self.model.num_classes, batch).astype("int32")
-        return inputs.context_for((CONTEXT_SIZE,), rng, batch, event)
-
-    @staticmethod
-    def named(layer, shape, context, inverse=False, noise=None, seed=0):
-        """Return the context, and the noise of a direction for inputs of `shape`, as keywords of a call, if any."""
-        noise = inputs.noise_for(layer, shape, inverse, seed) if noise is None else noise
-        named = {} if context is None else {"context": inputs.tensor(context)}
-        if noise is not None:
-            named["noise"] = ops.convert_to_tensor(np.array(noise), dtype=layer.compute_dtype)
-        return named
+        return context_for((CONTEXT_SIZE,), rng, batch, event)
 
 
 def _not_a_layer(received):

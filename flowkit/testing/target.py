@@ -1,4 +1,4 @@
-"""What makes a bijector, by name: "package.module:Name", or "folder/file.py:Name"."""
+"""Find what makes a bijector by its name: "package.module:Name", or "folder/file.py:Name"."""
 
 import difflib
 import importlib
@@ -16,7 +16,7 @@ from flowkit.testing.checker import profile_of
 
 
 def found(name):
-    """What "package.module:Name" or "folder/file.py:Name" names; a ValueError says what is not there."""
+    """Return what "package.module:Name" or "folder/file.py:Name" names. Raises ValueError for what is not there."""
     module, colon, attribute = name.rpartition(":")
     if not (module and colon and attribute):
         raise ValueError(f"cannot read {name!r}: expected package.module:Name, or file.py:Name")
@@ -46,8 +46,7 @@ def report(name, options):
 def checkable(thing, name):
     """Return `thing` if it is, or makes, a bijector; raise ValueError otherwise. Call nothing.
 
-    A function must be of the module's own package, outside the standard library, and have no parameter, or one named
-    `draw`.
+    A function must be written in Python and have no parameter, or one named `draw`.
     """
     if inspect.isclass(thing) and issubclass(thing, FlowLayer):
         try:
@@ -58,7 +57,9 @@ def checkable(thing, name):
                 f"def one(): return {thing.__name__}(...)"
             ) from None
         return thing
-    if isinstance(thing, (FlowLayer, SearchStrategy)) or _makes_one(thing, name):
+    if isinstance(thing, (FlowLayer, SearchStrategy)):
+        return thing
+    if inspect.isfunction(thing) and list(inspect.signature(thing).parameters) in ([], ["draw"]):
         return thing
     if isinstance(thing, Distribution) or (inspect.isclass(thing) and issubclass(thing, Distribution)):
         hint = "flowkit.testing.check_distribution checks a distribution"
@@ -72,17 +73,6 @@ def checkable(thing, name):
     )
 
 
-def _makes_one(thing, name):
-    if not inspect.isfunction(thing):
-        return False
-    module = name.rpartition(":")[0]
-    own = Path(module).stem if module.endswith(".py") else module
-    packages = {own.partition(".")[0], thing.__module__.partition(".")[0]}
-    if len(packages) > 1 or packages & sys.stdlib_module_names:
-        return False
-    return list(inspect.signature(thing).parameters) in ([], ["draw"])
-
-
 def _imported(module):
     try:
         return importlib.import_module(module)
@@ -91,7 +81,7 @@ def _imported(module):
 
 
 def _of_file(path):
-    """The module in a file, as a program beside it would import it."""
+    """Return the module in a file, as a program beside it would import it."""
     if not path.is_file():
         raise ValueError(f"no file {str(path)!r}")
     sys.path.insert(0, str(path.resolve().parent))
@@ -105,7 +95,7 @@ def _of_file(path):
 
 
 def name_of(make):
-    """The name by which another process finds a function or class."""
+    """Return the name by which another process finds a function or class."""
     if isinstance(make, str):
         return make
     module, name = getattr(make, "__module__", None), getattr(make, "__qualname__", None)

@@ -42,13 +42,14 @@ class Measured:
     log_det_spread: np.ndarray
 
 
-def measure(function, x, noise=None, *, eps, domain, input_error=None, weight_moves=(), seed=0):
-    """`function(x, noise) -> (value, log_det)` on numpy arrays, with its rounding errors measured.
+def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), seed=0):
+    """Return `function(inputs) -> (value, log_det)` at the `Inputs` given, with its rounding errors measured.
 
     All rows go through in one batch of a fixed size, so an engine that compiles does so once.
     `weight_moves` are functions like `function` whose weights are moved by a relative step, given as
     pairs (function, step).
     """
+    x, noise = given.x, given.noise
     rng = np.random.default_rng([seed, x.size])
     rows = len(x)
 
@@ -69,9 +70,10 @@ def measure(function, x, noise=None, *, eps, domain, input_error=None, weight_mo
     if domain.kind == "simplex":
         stacked[rows:] /= stacked[rows:].sum(axis=-1, keepdims=True)
     beside = None if noise is None else _beside(noise, eps, np.random.default_rng([seed, x.size, 1]))
-    answers = [split(part, rows) for part in function(stacked, beside)]
+    stacked = given._replace(x=stacked, noise=beside)
+    answers = [split(part, rows) for part in function(stacked)]
     moved_weights = [
-        ([split(part, rows)[0] for part in other(stacked, beside)], eps / relative)
+        ([split(part, rows)[0] for part in other(stacked)], eps / relative)
         for other, relative in weight_moves
     ]
     with np.errstate(all="ignore"):
@@ -100,7 +102,7 @@ def _farthest(base, others):
 
 
 def _beside(noise, eps, rng):
-    """The noise beside each piece of points: moved where they are moved by a step, as it was where by their error."""
+    """Return the noise beside each piece of points: moved if they are moved by a step, unchanged if by their error."""
 
     def move():
         return np.sqrt(eps) * noise * rng.choice([-1.0, 1.0], size=noise.shape)
@@ -113,7 +115,7 @@ def _beside(noise, eps, rng):
 
 
 def tame(again, start):
-    """For each sample: whether what has come back moves by less than its size when rounding moves what it came from.
+    """Return for each sample if what came back moves by less than its size when rounding moves what it came from.
 
     A map that throws a rounding error farther than that is nowhere near straight, and its slope at the rounded point
     tells nothing of the point that was meant: the one may be flat where the other is steep.
@@ -123,7 +125,7 @@ def tame(again, start):
 
 
 def split(stacked, rows):
-    """The pieces of `rows` rows each that `stacked` was put together from."""
+    """Return the pieces of `rows` rows each that `stacked` was put together from."""
     return [stacked[i : i + rows] for i in range(0, len(stacked), rows)]
 
 
@@ -164,12 +166,12 @@ def _log_abs_det(matrix, wobble, eps):
 
 
 def smallest(eps):
-    """The smallest number that a type of rounding unit `eps` holds in full; XLA makes 0 of what is smaller."""
+    """Return the smallest number that a type of rounding unit `eps` holds in full; XLA makes 0 of what is smaller."""
     return float(np.finfo(_kind(eps)).tiny)
 
 
 def large(eps):
-    """The size from which a product of two numbers overflows a type of rounding unit `eps`.
+    """Return the size from which a product of two numbers overflows a type of rounding unit `eps`.
 
     Gradients are made of such products; and where answers are as large, a rounding error is too large for a
     measurement nearby to tell what it does.

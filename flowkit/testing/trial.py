@@ -9,9 +9,8 @@ from keras import ops
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing import inputs
 from flowkit.testing.examples import ROWS
-from flowkit.testing.functions import tensors
+from flowkit.testing.inputs import Inputs, direction, each, noise_for
 from flowkit.testing.judging import judge
 from flowkit.testing.points import inside, points_of, room
 from flowkit.testing.tolerances import PAIRS, ROUNDINGS, large, measure, smallest
@@ -26,17 +25,17 @@ class Trial:
     measured by: another one is a second look.
     """
 
-    def __init__(self, subject, example, thorough=False, draw=0):
-        self.thorough, self.draw = thorough, draw
-        self.subject, self.example, self.event = subject, example, tuple(example.event)
+    def __init__(self, subject, example, draw=0):
+        self.subject, self.example, self.draw, self.event = subject, example, draw, tuple(example.event)
         self.spec, self.seed = subject.spec, example.seed
         silent = self.spec.context == "optional" and example.seed % 2 == 0
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
-        self.noise = functools.cache(self._noise)
+        for name in ("inputs", "measured_in", "measured_after"):
+            setattr(self, name, functools.cache(getattr(self, f"_{name}")))
 
     def again(self, **given):
         """Return this trial with another `context`, or at other points `x` or `z` in place of the example's."""
-        other = Trial(self.subject, self.example, self.thorough, self.draw)
+        other = Trial(self.subject, self.example, self.draw)
         vars(other).update({"context": self.context, **given})
         return other
 
@@ -44,17 +43,17 @@ class Trial:
 
     @functools.cached_property
     def x(self):
-        """Points of the domain, (ROWS, *event)."""
+        """Return points of the domain, (ROWS, *event)."""
         return points_of(self.spec.domain, self.example.real(self.event))
 
     @functools.cached_property
     def latent_event(self):
-        """The shape of a latent event."""
+        """Return the shape of a latent event."""
         return tuple(self.layer32.compute_output_shape((None, *self.event)))[1:]
 
     @functools.cached_property
     def z(self):
-        """Points of the codomain, (ROWS, *latent event)."""
+        """Return points of the codomain, (ROWS, *latent event)."""
         return points_of(self.spec.codomain, self.example.real(self.latent_event))
 
     def rays(self, event):
@@ -64,12 +63,21 @@ class Trial:
 
     @property
     def directions(self):
-        """(inverse, points) for each direction that the layer has."""
-        return [(inverse, self.points(inverse)) for inverse in (False, True) if self.subject.has(inverse)]
+        """Return (inverse, `Inputs`) for each direction that the layer has."""
+        return [(inverse, self.inputs(inverse)) for inverse in (False, True) if self.subject.has(inverse)]
 
     def points(self, inverse):
         """Return the points of a direction: `z` for the inverse, otherwise `x`."""
         return self.z if inverse else self.x
+
+    def _inputs(self, inverse):
+        shape = (ROWS, *self.events(inverse)[0])
+        noise = noise_for(self.layer32, shape, inverse, self.seed)
+        return Inputs(self.points(inverse), self.context, noise)
+
+    def first(self, count):
+        """Return the context of the first sample for each of `count` samples."""
+        return each(lambda array: array[[0] * count], self.context)
 
     def events(self, inverse):
         """Return the shapes of (an event, what a direction makes of it)."""
@@ -83,31 +91,27 @@ class Trial:
         """Return True if that direction is solved to a tolerance."""
         return (self.spec.inverse if inverse else self.spec.forward) == "iterative"
 
-    def _noise(self, inverse):
-        """What a direction draws from, (ROWS, k), or None. Each has its own."""
-        return inputs.noise_for(self.layer32, (ROWS, *self.events(inverse)[0]), inverse, self.seed)
-
     # The float32 copy, as users call it
 
     @property
     def layer32(self):
         return self.subject.weighted(self.example)
 
-    def call32(self, x, context=None, inverse=False, layer=None, noise=None):
+    def run32(self, inverse, given=None, layer=None):
         """Return one direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det).
 
-        Without `noise` it receives that of the first samples, over and over, if it draws.
+        By default it runs on the inputs of this trial. If others lack noise, they receive that of the first samples,
+        over and over.
         """
-        layer = layer or self.layer32
-        named = self.subject.named(layer, np.shape(x), context, inverse, noise, seed=self.seed)
-        return self.call(x, inverse, named, layer)
+        layer, given = layer or self.layer32, given or self.inputs(inverse)
+        if given.noise is None:
+            given = given._replace(noise=noise_for(layer, given.x.shape, inverse, self.seed))
+        return self.answers(direction(layer, inverse), given, layer)
 
-    def call(self, x, inverse, named, layer=None):
-        """Return one direction of the float32 copy, with the keywords `named`."""
-        layer = layer or self.layer32
-        call = layer.inverse if inverse else layer
-        value, log_det = call(ops.convert_to_tensor(np.array(x, dtype="float32")), **named)
-        return ops.convert_to_numpy(value), ops.convert_to_numpy(log_det)
+    @staticmethod
+    def answers(run, given, layer):
+        """Return `run`, a function like a direction of `layer`, of these inputs: numpy arrays (value, log_det)."""
+        return tuple(map(ops.convert_to_numpy, run(*given.tensors(layer.compute_dtype))))
 
     # The float64 copy
 
@@ -115,21 +119,21 @@ class Trial:
     def layer64(self):
         return self.subject.weighted(self.example, "float64")
 
-    def run64(self, x, inverse=False, context="own", noise=None):
-        """Return one direction of the float64 copy on numpy arrays of any multiple of ROWS rows."""
-        context = self.context if isinstance(context, str) else context
+    def run64(self, inverse, given=None):
+        """Return one direction of the float64 copy: numpy arrays. Points may be those of several batches."""
         self.layer64  # noqa: B018  (sets the weights)
-        return self._run64(x, inverse, context, noise)
+        return self._run64(inverse, given or self.inputs(inverse))
 
-    def _run64(self, x, inverse, context, noise):
-        noise = inputs.tiled(self.noise(inverse), len(x)) if noise is None else noise
-        function = self.subject.functions.value(self.event, inverse, context is not None)
+    def _run64(self, inverse, given):
+        if given.noise is None:
+            given = given._replace(noise=self.inputs(inverse).noise)
+        run = self.subject.functions.value(self.event, inverse)
         with engine.float64():
-            pair = function(*tensors(x, inputs.tiled(context, len(x)), noise))
-            return tuple(np.asarray(ops.convert_to_numpy(part)).astype("float64") for part in pair)
+            answers = run(*given.tiled().tensors())
+            return tuple(np.asarray(ops.convert_to_numpy(part), "float64") for part in answers)
 
     def _with_moved_weights(self, inverse, draw):
-        def run(x, noise):
+        def run(given):
             layer = self.layer64
             rng = np.random.default_rng([draw, 4])
             with engine.float64():
@@ -139,7 +143,7 @@ class Trial:
                         sign = rng.choice([-1.0, 1.0], size=value.shape)
                         variable.assign(value * (1 + WEIGHT_STEP * sign))
             try:
-                return self._run64(x, inverse, self.context, noise)
+                return self._run64(inverse, given)
             finally:
                 self.subject.forget(self.event, "float64")
 
@@ -147,14 +151,13 @@ class Trial:
 
     def unit_of(self, inverse):
         """Return the rounding unit of what the float64 copy really computes in, in that direction."""
-        self.layer32  # noqa: B018  (which must not be made in the scope of float64)
+        given = self.inputs(inverse)  # the float32 copy must not be made in the scope of float64
         with engine.float64():
-            given = self.points(inverse), self.context, self.noise(inverse)
-            return self.subject.functions.eps(self.event, inverse, *given)
+            return self.subject.functions.eps(self.event, inverse, given)
 
     @property
     def eps(self):
-        """The largest rounding unit of the directions."""
+        """Return the largest rounding unit of the directions."""
         return max(self.unit_of(inverse) for inverse, _ in self.directions)
 
     def measured(self, x, inverse, input_error=None):
@@ -164,9 +167,8 @@ class Trial:
         if any("float" in str(v.dtype) for v in layer.weights):
             moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
         return measure(
-            lambda rows, noise: self.run64(rows, inverse, noise=noise),
-            x,
-            self.noise(inverse),
+            functools.partial(self.run64, inverse),
+            self.inputs(inverse)._replace(x=x),
             eps=eps,
             domain=self.domain(inverse),
             input_error=input_error,
@@ -174,33 +176,14 @@ class Trial:
             seed=self.draw,
         )
 
-    @functools.cached_property
-    def there(self):
-        """Forward at `x`."""
-        return self.measured(self.x, inverse=False)
+    def _measured_in(self, inverse):
+        """Return one direction at its points."""
+        return self.measured(self.points(inverse), inverse)
 
-    @functools.cached_property
-    def there_and_back(self):
-        """Inverse at forward(x), with how far off forward(x) may be."""
-        return self.measured(self.there.value, inverse=True, input_error=self.answer_error(inverse=False))
-
-    @functools.cached_property
-    def back(self):
-        """Inverse at `z`."""
-        return self.measured(self.z, inverse=True)
-
-    @functools.cached_property
-    def back_and_there(self):
-        """Forward at inverse(z), with how far off inverse(z) may be."""
-        return self.measured(self.back.value, inverse=False, input_error=self.answer_error(inverse=True))
-
-    def measured_in(self, inverse):
-        """Return inverse at `z`, or forward at `x`."""
-        return self.back if inverse else self.there
-
-    def measured_after(self, inverse):
-        """Return the other direction, after `measured_in(inverse)`."""
-        return self.back_and_there if inverse else self.there_and_back
+    def _measured_after(self, inverse):
+        """Return the other direction at what `measured_in(inverse)` gives, with how far off that may be."""
+        there = self.measured_in(inverse).value
+        return self.measured(there, not inverse, input_error=self.answer_error(inverse))
 
     # The errors that the spec declares
 
@@ -269,13 +252,13 @@ class Trial:
 
     @functools.cached_property
     def jacobians(self):
-        """(J, its rounding noise) of the leading direction at its points: (ROWS, outputs, inputs) each.
+        """Return (J, its rounding noise) of the leading direction at its points: (ROWS, outputs, inputs) each.
 
         By automatic differentiation, with respect to its input; if `joint` to its input and its noise, or to its noise
         alone if the inputs are whole numbers.
         """
         inverse, joint = leading(self.subject)
-        points, noise, domain = self.points(inverse), self.noise(inverse), self.domain(inverse)
+        (points, _, noise), domain = self.inputs(inverse), self.domain(inverse)
         rng = np.random.default_rng([self.seed, 5, self.draw])
         eps, size = self.unit_of(inverse), math.prod(points.shape[1:])
         x, free = points.reshape(ROWS, -1), room(domain, points).reshape(ROWS, -1)
@@ -292,7 +275,7 @@ class Trial:
         # differs on both sides. (One that is wrong at the zero alone agrees on both.)
         aside = np.where(x == 0, np.sqrt(eps) / 1024, 0.0)
         pieces += [x + aside, x - aside] if domain.kind == "interval" or domain.columns else [x, x]
-        jac = self._jacobian64(inverse, joint, np.concatenate(pieces), points.shape[1:])
+        jac = self._jacobian64(inverse, joint, np.concatenate(pieces))
         base, *others, right, left = [jac[i : i + ROWS] for i in range(0, len(jac), ROWS)]
         with np.errstate(all="ignore"):
             # Its own rounding, and how far it moves when x is off by a rounding of its own.
@@ -307,13 +290,14 @@ class Trial:
         columns = slice(size, None) if joint and domain.kind == "whole" else slice(None)
         return base[..., columns], error[..., columns]
 
-    def _jacobian64(self, inverse, joint, rows, event):
-        context = inputs.tiled(self.context, len(rows))
-        noise = None if joint else inputs.tiled(self.noise(inverse), len(rows))
-        function = self.subject.functions.jacobian(self.event, inverse, event, joint, context is not None)
+    def _jacobian64(self, inverse, joint, rows):
+        given = self.inputs(inverse)._replace(x=rows)
+        if joint:  # the noise is a part of each row
+            given = given._replace(noise=None)
+        run = self.subject.functions.jacobian(self.event, inverse, self.events(inverse)[0], joint)
         self.layer64  # noqa: B018  (sets the weights)
         with engine.float64():
-            found = function(*tensors(rows, context, noise))
+            found = run(*given.tiled().tensors())
             return np.asarray(ops.convert_to_numpy(found)).astype("float64")
 
 
@@ -338,7 +322,7 @@ def leading(subject):
     if spec.likelihood == "bound":
         return "the spec promises a bound alone"
     solved = spec.forward in ("iterative", "none") and spec.inverse in ("analytic", "sequential")
-    return Leading(solved and subject.no_inverse is None, joint=False)
+    return Leading(solved and subject.has(True), joint=False)
 
 
 def tied(subject):

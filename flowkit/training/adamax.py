@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import is_number, positive
+from flowkit.contract.arguments import Between0And1, Fraction, Positive, checked
 from flowkit.contract.one_line import one_line
 
 
@@ -35,22 +35,17 @@ class GlowAdamax(keras.optimizers.Adamax):
     _kept_as: ClassVar = {"learning_rate": "_shown_rate"}
     __repr__ = one_line
 
+    @checked
     def __init__(
         self,
         learning_rate: Any = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        beta_1: Fraction = 0.9,
+        beta_2: Between0And1 = 0.999,
+        epsilon: Positive = 1e-8,
         **kwargs: Any,
     ) -> None:
-        if not (is_number(beta_1) and 0 <= beta_1 < 1):
-            raise ValueError(f"beta_1: expected a number from 0 up to 1, received {beta_1!r}.")
-        epsilon = positive(epsilon, "epsilon")
-        if not (is_number(beta_2) and 0 < beta_2 < 1):
-            raise ValueError(f"beta_2: expected a number between 0 and 1, received {beta_2!r}.")
         kwargs.setdefault("name", "glow_adamax")
-        betas = {"beta_1": float(beta_1), "beta_2": float(beta_2)}
-        super().__init__(learning_rate, **betas, epsilon=epsilon, **kwargs)
+        super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)
         self._schedule = learning_rate if callable(learning_rate) else None
 
     @property

@@ -5,7 +5,7 @@ import errno
 import glob
 import os
 import stat
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -27,14 +27,10 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    temporary = None
+    temporary = path.with_name(f"{_prefix(path.name)}{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path.name), suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600: others may read a result
         _sync(temporary)
         if keep is not None and path.exists():
             os.replace(path, keep)
@@ -46,8 +42,8 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
@@ -99,12 +95,6 @@ def _concerns(path, named):
 
 def _prefix(name):
     return f".{name}.partial-"
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync(path):

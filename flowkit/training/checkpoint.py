@@ -1,7 +1,6 @@
-"""A checkpoint: all that a training knows, as named arrays and a description, in one .npz file with a checksum."""
+"""A checkpoint: all that a training knows, as named arrays and a description, in one .npz file."""
 
 import functools
-import hashlib
 import json
 import re
 import warnings
@@ -16,16 +15,7 @@ from keras import ops
 from flowkit.engines import engine
 from flowkit.training.atomic import atomic_path
 
-FORMAT = 1
-_KEYS = {
-    "format": int,
-    "engine": str,
-    "engine_version": str,
-    "keras_version": str,
-    "epoch": int,
-    "data_seed": int | None,
-    "callbacks": list,
-}
+FORMAT = 2
 # What callbacks remember between epochs. A list of names, since other attributes are not state: the sign of
 # `min_delta`, for one, is flipped once in each process.
 _MEMORY = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
@@ -38,7 +28,7 @@ Callbacks = list[keras.callbacks.Callback]
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: damaged, or of another model or engine."""
+    """A checkpoint that cannot be used: damaged, or of another model or backend."""
 
 
 def place(epochs: int, step: int) -> str:
@@ -60,46 +50,25 @@ def previous(path: Path) -> Path:
 
 def write(path: Path, arrays: Arrays, meta: Meta, *, keep: Path | None) -> None:
     """Write named arrays and a description in a single step; rename the file before to `keep`."""
-    text = json.dumps(meta)
     with atomic_path(path, keep=keep) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays, meta=np.array(text), checksum=np.array(_checksum(arrays, text)))
+        np.savez(file, **arrays, meta=np.array(json.dumps(meta)))
 
 
 def read(path: Path) -> tuple[Arrays, Meta]:
-    """Return the arrays and the description. Raises ValueError with one line if the file is not as it was written."""
+    """Return the arrays, each of which has its sum in the file, and the description.
+
+    Raises ValueError with one line if the file is not as it was written.
+    """
     try:
-        return _read(path)
+        if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and print how to open that
+            raise ValueError("it is not a whole .npz file")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        return arrays, json.loads(str(arrays.pop("meta")))
     except Exception as error:
         # zipfile, zlib and NumPy, which parses a header as Python, each fail in ways of their own.
         lines = (getattr(error, "strerror", None) or str(error)).splitlines() or [type(error).__name__]
         raise ValueError(lines[0]) from error
-
-
-def _read(path):
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):  # np.load would take it for a pickle, and print how to open that
-            raise ValueError("it is not a whole .npz file")
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
-    missing = [key for key in ("meta", "checksum") if key not in arrays]
-    if missing:
-        raise ValueError(f"it has no {' and no '.join(missing)}")
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise ValueError("it holds what is no array")
-    text, checksum = str(arrays.pop("meta")), str(arrays.pop("checksum"))
-    if _checksum(arrays, text) != checksum:
-        raise ValueError("its checksum does not match its contents")
-    meta = json.loads(text)
-    _check_complete(meta)
-    return arrays, meta
-
-
-def _checksum(arrays, text):
-    digest = hashlib.sha256(text.encode())
-    for key in sorted(arrays):
-        digest.update(f"{key} {arrays[key].dtype} {arrays[key].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[key]))
-    return digest.hexdigest()
 
 
 def newest_whole(path: Path) -> tuple[Arrays, Meta] | None:
@@ -135,15 +104,13 @@ def describe(epochs: int, step: int, data_seed: int | None, data: str | None, ca
     return {
         "format": FORMAT,
         "engine": engine.name,
-        "engine_version": engine.version(),
-        "keras_version": keras.__version__,
+        "versions": f"keras {keras.__version__}, {engine.name} {engine.version()}",
         "epoch": epochs,
         "step": step,
         "data_seed": data_seed,
         "data": data,
-        "callbacks": [
-            {"class": type(callback).__name__, "values": _memory(callback)} for callback in callbacks
-        ],
+        "callbacks": [type(callback).__name__ for callback in callbacks],
+        "memory": [_memory(callback) for callback in callbacks],
     }
 
 
@@ -152,55 +119,32 @@ def _memory(callback):
     return {key: value.item() if hasattr(value, "item") else value for key, value in state.items()}
 
 
-def _check_complete(meta):
-    if not isinstance(meta, dict):
-        raise ValueError("its meta is not a table")
-    for key, kind in _KEYS.items():
-        if not isinstance(meta.get(key, ...), kind):
-            raise ValueError(
-                f"its meta has the {key} {meta[key]!r}" if key in meta else f"its meta has no {key}"
-            )
-    step = meta.get("step", 0)
-    memories = all(isinstance(one, dict) and {"class", "values"} <= one.keys() for one in meta["callbacks"])
-    if not isinstance(step, int) or (step and not isinstance(meta.get("within"), dict)) or not memories:
-        raise ValueError("its meta is incomplete")
-
-
-def check_origin(
-    name: str, meta: Meta, data_seed: int | None, data: str | None, callbacks: Callbacks
-) -> None:
-    """Raise CheckpointError if training cannot go on from file `name`, and warn if not bit for bit."""
-    if meta["format"] != FORMAT:
-        raise CheckpointError(f"{name} has format {meta['format']}: expected {FORMAT}")
-    if meta["engine"] != engine.name:
-        raise CheckpointError(
-            f"{name} was written by {meta['engine']}, this session runs {engine.name}: an exact continuation needs "
-            f"KERAS_BACKEND={meta['engine']}"
-        )
-    if meta["data_seed"] != data_seed:
-        raise CheckpointError(f"{name} was written with data seed {meta['data_seed']}: received {data_seed}")
-    if None not in (meta.get("data"), data) and meta["data"] != data:
-        raise CheckpointError(
-            f"{name} was written in training on other data: expected the same rows in the same order. Bring them back, "
-            "or train anew in another folder"
-        )
-    expected = [type(callback).__name__ for callback in callbacks]
-    received = [memory["class"] for memory in meta["callbacks"]]
-    if received != expected:
-        raise CheckpointError(f"{name} holds the state of the callbacks {received}: expected {expected}")
-    then = f"keras {meta['keras_version']}, {meta['engine']} {meta['engine_version']}"
-    now = f"keras {keras.__version__}, {engine.name} {engine.version()}"
-    if then != now:
+def check_origin(name: str, meta: Meta, here: Meta) -> None:
+    """Raise CheckpointError if training `here` cannot go on from file `name`, and warn if not bit for bit."""
+    cures = {
+        "format": "Begin a new run.",
+        "engine": f"Set KERAS_BACKEND={meta.get('engine')}.",
+        "data_seed": "Take the same seed.",
+        "data": "Bring back the same rows in the same order, or train anew in another folder.",
+        "callbacks": "Pass callbacks of the same classes.",
+    }
+    for key, cure in cures.items():
+        then, now = meta.get(key), here[key]
+        if then != now and not (key == "data" and None in (then, now)):
+            what = {"engine": "backend", "data": "rows with fingerprint"}.get(key, key.replace("_", " "))
+            raise CheckpointError(f"{name}: got {what} {then}, expected {now}. {cure}")
+    if meta["versions"] != here["versions"]:
         warnings.warn(
-            f"{name} was written with {then}, this session has {now}: training goes on, but perhaps not bit for bit",
+            f"{name} was written with {meta['versions']}, this session has {here['versions']}: training goes on, but "
+            "perhaps not bit for bit",
             stacklevel=4,
         )
 
 
 def remind(callbacks: Callbacks, meta: Meta) -> None:
     """Set what each of `callbacks` remembered."""
-    for callback, memory in zip(callbacks, meta["callbacks"], strict=True):
-        vars(callback).update(memory["values"])
+    for callback, memory in zip(callbacks, meta["memory"], strict=True):
+        vars(callback).update({key: memory[key] for key in _MEMORY if key in memory})
 
 
 # The arrays
@@ -251,21 +195,33 @@ def best_state(callbacks: Callbacks) -> Arrays:
     }
 
 
-def split_off(arrays: Arrays, owner: str) -> tuple[Arrays, Arrays]:
-    """Return (other arrays, those of `owner`: "metric" or "best")."""
-    its_own = {key: array for key, array in arrays.items() if key.startswith(f"{owner}/")}
-    return {key: array for key, array in arrays.items() if key not in its_own}, its_own
+def assign(name: str, arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
+    """Assign each variable its array of file `name`, bit for bit; other owners' arrays are left out.
 
-
-def assign(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
-    """Assign each variable its array, bit for bit. Call `check_match` before."""
+    Raises CheckpointError with what differs, before anything is assigned.
+    """
+    owners = {key.partition("/")[0] for key in variables}
+    own = {key: array for key, array in arrays.items() if key.partition("/")[0] in owners}
+    received = {key: f"{array.dtype} {array.shape}" for key, array in own.items()}
+    expected = {
+        key: f"{_plain(_kept(variable.dtype))} {tuple(variable.shape)}" for key, variable in variables.items()
+    }
+    differing = [key for key in sorted(expected | received) if expected.get(key) != received.get(key)]
+    if differing:
+        shown = "; ".join(
+            f"{key}: expected {expected.get(key, 'nothing')}, received {received.get(key, 'nothing')}"
+            for key in differing[:3]
+        )
+        more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
+        raise CheckpointError(f"{name} belongs to another model or optimizer: {shown}{more}")
     for key, variable in variables.items():
-        variable.assign(arrays[key].view(_kept(variable.dtype)))
+        variable.assign(own[key].view(_kept(variable.dtype)))
 
 
-def assign_metrics(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
+def assign_metrics(name: str, arrays: Arrays, model: keras.Model) -> None:
     """Assign the running means of `metrics_state`; in a group the main process keeps them for all."""
-    assign(arrays, variables)
+    variables = named_metrics(model)
+    assign(name, arrays, variables)
     engine.left_to_main(variables.values())
 
 
@@ -277,23 +233,6 @@ def assign_best(arrays: Arrays, callbacks: Callbacks, model: keras.Model) -> Non
         if hasattr(callback, "best_weights"):
             held = [arrays[key].view(dtype) for key, dtype in zip(keys, dtypes, strict=False)]
             callback.best_weights = held or None
-
-
-def check_match(name: str, arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
-    """Raise CheckpointError with what differs between the arrays of file `name` and the variables."""
-    received = {key: f"{array.dtype} {array.shape}" for key, array in arrays.items()}
-    expected = {
-        key: f"{_plain(_kept(variable.dtype))} {tuple(variable.shape)}" for key, variable in variables.items()
-    }
-    differing = [key for key in sorted(expected | received) if expected.get(key) != received.get(key)]
-    if not differing:
-        return
-    shown = "; ".join(
-        f"{key}: expected {expected.get(key, 'nothing')}, received {received.get(key, 'nothing')}"
-        for key in differing[:3]
-    )
-    more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
-    raise CheckpointError(f"{name} belongs to another model or optimizer: {shown}{more}")
 
 
 def _storable(array):
@@ -308,7 +247,7 @@ def _plain(dtype):
 
 @functools.cache
 def _kept(dtype):
-    """Return the NumPy dtype that the engine keeps for a dtype's name.
+    """Return the NumPy dtype that the backend keeps for a dtype's name.
 
     JAX keeps an int32 for "int64", PyTorch an int64 for "uint32". The value of a variable may be lost: it is not read.
     """

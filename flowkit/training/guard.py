@@ -63,10 +63,10 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
                 f"GuardedOptimizer expects one replica, received {engine.replicas()} of tf.distribute: compile "
                 f"with the {type(self.inner_optimizer).__name__} itself there, or train on JAX."
             )
-        self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
-        self.skipped_in_a_row = self.add_variable(shape=(), dtype="int32", name="skipped_in_a_row")
         self.inner_optimizer.build(variables)
         super().build(variables)
+        self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
+        self.skipped_in_a_row = self.add_variable(shape=(), dtype="int32", name="skipped_in_a_row")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if not self.built:
@@ -93,26 +93,17 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         # passes variables in place of values.
         optimizer_variables = [ops.convert_to_tensor(v) for v in optimizer_variables]
         own = len(super().variables)
-        mine, inner = optimizer_variables[:own], optimizer_variables[own:]
-        total, row = self._position(self.skipped), self._position(self.skipped_in_a_row)
+        inner = optimizer_variables[own:]
+        *others, total, row = optimizer_variables[:own]  # the counts, which `build` adds last
 
         def step():
             weights, state = self.inner_optimizer.stateless_apply(inner, grads, trainable_variables)
-            counts = list(mine)
-            counts[row] = ops.zeros_like(counts[row])
-            return list(weights), counts + list(state)
+            return list(weights), [*others, total, ops.zeros_like(row), *state]
 
         def skip():
-            counts = list(mine)
-            counts[total] = counts[total] + 1
-            counts[row] = counts[row] + 1
-            return list(trainable_variables), counts + list(inner)
+            return list(trainable_variables), [*others, total + 1, row + 1, *inner]
 
         return ops.cond(_finite(grads), step, skip)
-
-    def _position(self, variable):
-        own = super().variables
-        return next(i for i, candidate in enumerate(own) if candidate is variable)
 
     @property
     def variables(self) -> list[Any]:

@@ -1,7 +1,6 @@
 """A training's numbers and pictures in the programs that show them: TensorBoard, W&B, MLflow."""
 
 import importlib
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -103,9 +102,8 @@ class Log(keras.callbacks.Callback):
             if self._latents is not None:
                 z = np.asarray(self.model.encode(self._latents, self._context), "float32")
                 z = z[np.isfinite(z)]
-                values["latents_mean"] = float(z.mean()) if z.size else math.nan
-                values["latents_deviation"] = float(z.std()) if z.size else math.nan
                 if z.size:
+                    values |= {"latents_mean": float(z.mean()), "latents_deviation": float(z.std())}
                     self._target.histogram(step, "latents", z)
         self._target.scalars(step, values)
 

@@ -1,10 +1,9 @@
 """log.csv: one row for each epoch, also when a run was stopped and resumed."""
 
 import csv
-import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,15 @@ from keras import ops
 
 from flowkit import distributed
 from flowkit.contract.one_line import one_line
-from flowkit.training.atomic import atomic_path, open_own
+from flowkit.training.atomic import atomic_path
 
 
 class CSVLog(keras.callbacks.Callback):
     """One row for each epoch: its number from 1, what was logged, learning rate and seconds.
 
-    A row is on the disk before the epoch's checkpoint is written, if this callback is before `Resume` in the list; in a
-    group of processes (`flowkit.distributed`) the main one writes. When training goes on from a checkpoint, rows of
-    later epochs and an incomplete row are removed: the log is then that of a run that was never stopped.
+    The file is replaced as a whole, before the epoch's checkpoint is written if this callback is before `Resume` in
+    the list; in a group of processes (`flowkit.distributed`) the main one writes. When training goes on from a
+    checkpoint, rows of later epochs are removed: the log is then that of a run that was never stopped.
 
     >>> import tempfile, flowkit, numpy as np
     >>> path = tempfile.mkdtemp() + "/log.csv"
@@ -39,26 +38,19 @@ class CSVLog(keras.callbacks.Callback):
         self.path = Path(path)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._columns: list[str] | None = None
+        self._rows: list[Mapping[str, Any]] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._columns is None and distributed.is_main():
-            self._rewrite([row for row in read_log(self.path) if row["epoch"] <= epoch])
+        if self._rows is None:
+            self._rows = [row for row in read_log(self.path) if row["epoch"] <= epoch]
         self._clock = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if not distributed.is_main():
-            return
         row = {"epoch": epoch + 1, **(logs or {})}
         row.setdefault("learning_rate", learning_rate(self.model))
-        row["seconds"] = round(self._seconds(), 3)
-        if row.keys() - set(self._columns or ()):
-            self._rewrite([*read_log(self.path), row])
-            return
-        with open_own(self.path, "a") as file:
-            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
+        self._rows.append(row | {"seconds": round(self._seconds(), 3)})
+        if distributed.is_main():
+            write_rows(self.path, self._rows)
 
     def so_far(self) -> dict[str, Any]:
         """Return what it knows of an epoch that is not over, for `Resume`."""
@@ -71,26 +63,19 @@ class CSVLog(keras.callbacks.Callback):
     def _seconds(self):
         return time.monotonic() - self._clock
 
-    def _rewrite(self, rows):
-        self._columns = write_rows(self.path, rows)
-
 
 def learning_rate(model: keras.Model) -> float:
     """Return the current learning rate of a model's optimizer."""
     return float(ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Write rows to a log in a single step, remove the file if there are none, and return the columns."""
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows to a log in a single step."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    if not columns:
-        path.unlink(missing_ok=True)
-        return []
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return columns
 
 
 def read_log(path: str | Path) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from flowkit import distributed
-from flowkit.contract.arguments import whole_number, whole_or_none
+from flowkit.contract.arguments import is_number, whole_number, whole_or_none
 from flowkit.contract.one_line import one_line
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
@@ -48,15 +48,15 @@ def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels
             f"{images.min()}..{images.max()}."
         )
     images = (images.astype("int64") * 255 // (levels - 1)).astype("uint8")
-    count, height, width = images.shape[:3]
+    count = len(images)
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    down, across = height + padding, width + padding
-    grid = np.full((rows * down - padding, columns * across - padding, *images.shape[3:]), 255)
-    for position, image in enumerate(images):
-        top, left = position // columns * down, position % columns * across
-        grid[top : top + height, left : left + width] = image
-    return grid.astype("uint8")
+    white = [(0, rows * columns - count), (0, padding), (0, padding), *[(0, 0)] * colour]
+    images = np.pad(images, white, constant_values=255)
+    down, across, *channels = images.shape[1:]
+    grid = images.reshape(rows, columns, down, across, *channels).swapaxes(1, 2)
+    grid = grid.reshape(rows * down, columns * across, *channels)
+    return grid[: rows * down - padding, : columns * across - padding]
 
 
 def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:
@@ -198,12 +198,9 @@ def check_look(classes, temperature, levels):
     """Raise ValueError for arguments of `sample_grid` that are out of range."""
     whole_or_none(classes, "classes", least=1)
     whole_number(levels, "levels", least=2)
-    try:
-        with np.errstate(over="ignore"):
-            spread = np.asarray(np.nan if isinstance(temperature, bool) else temperature, "float32")
-    except (TypeError, ValueError):
-        spread = np.asarray(np.nan)
-    if not (spread.size and np.isfinite(spread).all() and (spread >= 0).all()):
+    largest = float(np.finfo("float32").max)
+    given = np.ravel(np.asarray(temperature, object)).tolist()
+    if not given or not all(is_number(one) and 0 <= one <= largest for one in given):
         raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
 
 

@@ -1,11 +1,9 @@
 """Progress of a training, for a reader at a terminal and for a log file."""
 
-import contextlib
 import importlib.util
 import math
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -18,7 +16,6 @@ from flowkit.contract.one_line import one_line
 from flowkit.engines import engine
 
 _QUIET = 60  # seconds without a line, if there is no bar
-_COMPILING = "compiling the training step; this happens once"
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -26,8 +23,8 @@ class ProgressBar(keras.callbacks.Callback):
 
     On a terminal, and in a notebook with ipywidgets, a bar moves with each step, and a line stays for each epoch;
     elsewhere there are the lines only, and one for each minute of a longer epoch. The first step includes compilation,
-    and is timed by itself: it counts neither in images per second nor in the time left. If it takes more than 2 s on an
-    engine that compiles it, a line says so meanwhile; `close` a bar whose `fit` has raised.
+    and is timed by itself: it counts neither in images per second nor in the time left. A line announces it on a
+    backend that compiles it. `close` a bar whose `fit` has raised.
 
     On JAX it waits for a step's numbers in other threads, so that training does not: a step whose numbers come after
     those of a later one is counted and not shown.
@@ -56,7 +53,6 @@ class ProgressBar(keras.callbacks.Callback):
         self.first_step = None
         self.images_per_second = math.nan
         self._bar: Progress | None = None
-        self._compiling: Patience | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
@@ -74,8 +70,10 @@ class ProgressBar(keras.callbacks.Callback):
         self._timed_after, self._latest = 0, -1
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
-        if self.first_step is None and not self.console.quiet and _compiles(self.model):
-            self._compiling = Patience(lambda: self._print(_COMPILING))
+        # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
+        compiles = self.model.jit_compile or engine.name == "tensorflow"
+        if self.first_step is None and compiles and not self.model.run_eagerly:
+            self._print("compiling the training step; this happens once")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         with self._turn:
@@ -88,7 +86,6 @@ class ProgressBar(keras.callbacks.Callback):
         late, self._latest = batch < self._latest, max(batch, self._latest)
         if self.first_step is None:
             self.first_step = now - self._epoch_began
-            self._compiled()
             self._timed_from, self._timed_after = now, batch + 1
             return
         timed = self._latest + 1 - self._timed_after
@@ -126,15 +123,9 @@ class ProgressBar(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Take the bar off the terminal, also if training ended with an error."""
-        self._compiled()
         if self._bar:
             self._bar.stop()
             self._bar = None
-
-    def _compiled(self):
-        if self._compiling:
-            self._compiling.over()
-            self._compiling = None
 
     def _print(self, line):
         self.console.print(line, highlight=False, soft_wrap=True)
@@ -151,42 +142,6 @@ class ProgressBar(keras.callbacks.Callback):
         held_out = f"  validation {logs['val_' + name]:.4f}" if f"val_{name}" in logs else ""
         speed = f"  {self.images_per_second:.0f} {self.of}/s" if math.isfinite(self.images_per_second) else ""
         return f"{shown} {value}{held_out}{speed}"
-
-
-class Patience(threading.Timer):
-    """Call `say()` once, from its own thread, if `over()` is not called within `seconds`.
-
-    >>> with Patience(lambda: print("still at it"), seconds=60):
-    ...     print("done")
-    done
-    """
-
-    def __init__(self, say: Callable[[], Any], seconds: float = 2.0) -> None:
-        super().__init__(seconds, self._say, [say])
-        self.daemon = True
-        self.start()
-
-    @staticmethod
-    def _say(say):
-        with contextlib.suppress(OSError):  # standard output is closed
-            say()
-
-    def over(self) -> None:
-        """End the thread, after a line that it is printing."""
-        self.cancel()
-        self.join()
-
-    def __enter__(self) -> "Patience":
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.over()
-
-
-def _compiles(model):
-    """Return True if the first step takes its time for a program that the others only run."""
-    # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-    return not model.run_eagerly and (model.jit_compile or engine.name == "tensorflow")
 
 
 def _clock(seconds):

@@ -40,8 +40,8 @@ class Resume(keras.callbacks.Callback):
     of the epoch are part of the file. Train by `load`, then `fit`.
 
     Without `batches`, put it last in the list of callbacks, since others forget their state when training begins, and
-    feed data whose order depends on the seed and the epoch alone, with `shuffle=False`. Same engine, machine and number
-    of threads: same bits.
+    feed data whose order depends on the seed and the epoch alone, with `shuffle=False`. Same backend, machine and
+    number of threads: same bits.
 
     Args:
         path: the .npz file.
@@ -53,7 +53,7 @@ class Resume(keras.callbacks.Callback):
         stop: a function, called after each step, that returns True to end training with `TrainingStopped`.
 
     Raises:
-        CheckpointError: from `load`, one line, if the checkpoint belongs to another model, optimizer, engine or data
+        CheckpointError: from `load`, one line, if the checkpoint belongs to another model, optimizer, backend or data
             seed, to other data (of `batches`), or neither it nor the previous one can be read. The model is then
             unchanged.
 
@@ -104,7 +104,8 @@ class Resume(keras.callbacks.Callback):
         self.stop = stop
         self.epochs_done = 0
         self._others: list[keras.callbacks.Callback] = []
-        self._loaded: tuple[checkpoint.Arrays, checkpoint.Arrays, checkpoint.Meta] | None = None
+        self._until: int | None = None
+        self._loaded: tuple[checkpoint.Arrays, checkpoint.Meta] | None = None
 
     @property
     def previous_path(self) -> Path:
@@ -119,19 +120,22 @@ class Resume(keras.callbacks.Callback):
         self._loaded = None
         distributed.barrier()  # the main process may still be writing
         found = checkpoint.newest_whole(self.path)
-        if found is None:
-            self._begin_at(0, 0)
-            return 0
-        arrays, meta = found
-        checkpoint.check_origin(self.path.name, meta, self.data_seed, self._data(), self.callbacks)
-        arrays, metrics = checkpoint.split_off(arrays, "metric")
-        arrays, best = checkpoint.split_off(arrays, "best")
-        variables = checkpoint.named_variables(model)
-        checkpoint.check_match(self.path.name, arrays, variables)
-        self._begin_at(meta["epoch"], meta.get("step", 0))
-        checkpoint.assign(arrays, variables)
-        self._loaded = metrics, best, meta
-        return self.epochs_done
+        epochs = step = 0
+        if found is not None:
+            arrays, meta = found
+            name, epochs, step = self.path.name, meta["epoch"], meta["step"]
+            checkpoint.check_origin(name, meta, self._described(epochs, step))
+            if step and self.batches is None:
+                raise CheckpointError(
+                    f"{name} was written {place(epochs, step)}: going on from there needs "
+                    "Resume(..., batches=flowkit.data.batches(...))"
+                )
+            checkpoint.assign(name, arrays, checkpoint.named_variables(model))
+            self._loaded = {k: a for k, a in arrays.items() if k.startswith(("metric/", "best/"))}, meta
+        if self.batches is not None:
+            self.batches.epoch, self.batches.step = epochs, step
+        self.epochs_done = epochs
+        return epochs
 
     def fit(
         self, model: keras.Model, epochs: int, callbacks: Sequence[keras.callbacks.Callback] = ()
@@ -147,54 +151,42 @@ class Resume(keras.callbacks.Callback):
             raise ValueError(
                 "Resume.fit expects Resume(..., batches=flowkit.data.batches(...)), received none."
             )
-        self._others = list(callbacks)
+        self._others, self._until = list(callbacks), epochs
         if self.batches.step:
             # To Keras all epochs have one length: the rest of one is a `fit` of its own, and the next goes on
             # from its checkpoint.
-            self._fit(model, self.epochs_done + 1, epochs)
+            self._fit(model, self.epochs_done + 1)
             self.load(model)
-        self._fit(model, self.epochs_done if self._over() else epochs, epochs)
+        memories = self._loaded[1]["memory"] if self._loaded else []
+        over = any(memory.get("stopped_epoch") for memory in memories)
+        self._fit(model, self.epochs_done if over else epochs)
 
-    def _fit(self, model, until, epochs):
+    def _fit(self, model, until):
         model.fit(
             self.batches,
             epochs=until,
             initial_epoch=self.epochs_done,
             shuffle=False,
             verbose=0,
-            callbacks=[self.batches.for_fit(), EpochsInAll(epochs), *self._others, self],
+            callbacks=[self.batches.for_fit(), *self._others, self],
         )
-
-    def _over(self):
-        """Return True if a callback had ended training when the checkpoint was written."""
-        memories = self._loaded[2]["callbacks"] if self._loaded else []
-        return any(memory["values"].get("stopped_epoch") for memory in memories)
-
-    def _begin_at(self, epochs, step):
-        if self.batches is not None:
-            self.batches.epoch, self.batches.step = epochs, step
-        elif step:
-            raise CheckpointError(
-                f"{self.path.name} was written {place(epochs, step)}: going on from there needs "
-                "Resume(..., batches=flowkit.data.batches(...))"
-            )
-        self.epochs_done = epochs
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._written = time.monotonic()
+        if self._until is not None:  # this `fit` may be a part of the training; all callbacks share the dict
+            self.params["epochs"] = self._until
         if self._loaded is not None:
-            self._remind(*self._loaded[1:])
+            arrays, meta = self._loaded
+            checkpoint.remind(self.callbacks, meta)
+            checkpoint.assign_best(arrays, self.callbacks, self.model)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         loaded, self._loaded = self._loaded, None
-        if loaded is None or not loaded[2].get("step"):
+        if loaded is None or not loaded[1]["step"]:
             return
-        metrics, best, meta = loaded
-        variables = checkpoint.named_metrics(self.model)
-        checkpoint.check_match(self.path.name, metrics, variables)
-        checkpoint.assign_metrics(metrics, variables)
-        self._remind(best, meta)
+        arrays, meta = loaded
+        checkpoint.assign_metrics(self.path.name, arrays, self.model)
         for name, callback in self._counting().items():
             if name in meta["within"]:  # not one that was added since
                 callback.go_on(meta["within"][name])
@@ -230,32 +222,17 @@ class Resume(keras.callbacks.Callback):
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         return (stopping, due) if alone else distributed.gather(np.array([[stopping, due]])).any(axis=0)
 
-    def _remind(self, best, meta):
-        checkpoint.remind(self.callbacks, meta)
-        checkpoint.assign_best(best, self.callbacks, self.model)
-
     def _write(self, epochs, step, metrics=None, **more):
         if self.writer:
             arrays = checkpoint.state(self.model) | checkpoint.best_state(self.callbacks) | (metrics or {})
-            meta = checkpoint.describe(epochs, step, self.data_seed, self._data(), self.callbacks)
             remove_leftovers(self.path.parent, self.path.name)
-            checkpoint.write(self.path, arrays, meta | more, keep=self.previous_path)
+            meta = self._described(epochs, step) | more
+            checkpoint.write(self.path, arrays, meta, keep=self.previous_path)
         self._written = time.monotonic()
 
-    def _data(self):
-        """Return the fingerprint of the training data, None if it is not known."""
-        return None if self.batches is None else self.batches.fingerprint
+    def _described(self, epochs, step):
+        data = None if self.batches is None else self.batches.fingerprint
+        return checkpoint.describe(epochs, step, self.data_seed, data, self.callbacks)
 
     def _counting(self):
         return {type(callback).__name__: callback for callback in self._others if hasattr(callback, "so_far")}
-
-
-class EpochsInAll(keras.callbacks.Callback):
-    """Set the number of all epochs for the callbacks after it, if a `fit` is for some of them."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self.epochs = epochs
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.params["epochs"] = self.epochs

@@ -1,13 +1,15 @@
 """Learning rates that start small: a flow's first steps decide whether it survives."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import is_number, whole_number
+from flowkit.contract.arguments import Positive, checked, real, whole
 from flowkit.contract.one_line import one_line
+
+Steps = Annotated[int, whole(0, None)]
 
 
 @keras.saving.register_keras_serializable(package="flowkit")
@@ -26,13 +28,10 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     __repr__ = one_line
 
-    def __init__(self, peak: float, *, warmup_steps: int = 0, name: str = "warm_up") -> None:
+    @checked
+    def __init__(self, peak: Positive, *, warmup_steps: Steps = 0, name: str = "warm_up") -> None:
         super().__init__()
-        if not (is_number(peak) and peak > 0):
-            raise ValueError(f"peak: expected a positive learning rate, received {peak!r}.")
-        self.peak = float(peak)
-        self.warmup_steps = whole_number(warmup_steps, "warmup_steps", least=0)
-        self.name = name
+        self.peak, self.warmup_steps, self.name = peak, warmup_steps, name
 
     def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")
@@ -58,25 +57,23 @@ class WarmUpCosine(WarmUp):
     [0.1, 1.0, 1.0, 0.5, 0.0, 0.0]
     """
 
+    @checked
     def __init__(
         self,
-        peak: float,
+        peak: Positive,
         *,
-        total_steps: int,
-        warmup_steps: int = 0,
-        floor: float = 0.0,
+        total_steps: Steps,
+        warmup_steps: Steps = 0,
+        floor: Annotated[float, real(0, 1, "a share of the peak, 0..1")] = 0.0,
         name: str = "warm_up_cosine",
     ) -> None:
         super().__init__(peak, warmup_steps=warmup_steps, name=name)
-        self.total_steps = whole_number(total_steps, "total_steps", least=1)
-        if not self.total_steps > self.warmup_steps:
+        if not total_steps > warmup_steps:
             raise ValueError(
                 f"total_steps: expected more than the {warmup_steps} steps of the warm-up, "
                 f"received {total_steps}."
             )
-        if not (is_number(floor) and 0 <= floor <= 1):
-            raise ValueError(f"floor: expected a share of the peak, 0..1, received {floor!r}.")
-        self.floor = float(floor)
+        self.total_steps, self.floor = total_steps, floor
 
     def __call__(self, step: Any) -> Any:
         rate = super().__call__(step)
@@ -86,8 +83,4 @@ class WarmUpCosine(WarmUp):
         return rate * (self.floor + (1 - self.floor) * cosine)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "total_steps": self.total_steps,
-            "floor": self.floor,
-        }
+        return {**super().get_config(), "total_steps": self.total_steps, "floor": self.floor}

@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit.contract import ContractError, Domain
 from flowkit.contract.arguments import listed
-from flowkit.contract.pick import join, pick
+from flowkit.contract.columns import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.transforms.transform import Transform
 

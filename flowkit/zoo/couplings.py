@@ -54,7 +54,7 @@ def realnvp(
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
     - `scale`: "tanh", in (e^-b, e^b) with b = min(2, 8 / layers), so that deep flows can be undone far out as well; or
       "sigmoid", in (0.1, 1).
-    - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
+    - `linear`: "lu", a learned matrix before each layer; "permutation", a fixed one before each two; or "none".
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for one feature,
     and for a number or a word out of range. Dinh, Sohl-Dickstein & Bengio, Real NVP (2017).
@@ -88,7 +88,7 @@ def nsf(
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`: splines on
       [-bound, bound], "linear" (the identity) or "affine" outside, for data with heavy tails.
-    - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
+    - `linear`: "lu", a learned matrix before each layer; "permutation", a fixed one before each two; or "none".
     - `marginals`: whether a spline of each feature alone comes first, the same for all rows, so that networks need not
       say what a column looks like by itself.
     - `domains`: beside those of `table_front` also "circular", an angle in [-pi, pi), and ("circular", low, high), a

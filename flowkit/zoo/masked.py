@@ -35,7 +35,7 @@ def maf(
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `residual`: whether each of `hidden`, which are then all the same, is a block of two layers that is added to what
       came before it, as in the networks of Neural Spline Flows (2019).
-    - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
+    - `linear`: "none", as published, "lu", a learned matrix before each layer, or "permutation", a fixed one before each
       two.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
@@ -96,7 +96,7 @@ def nsf_autoregressive(
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
-    - `linear`: "lu", a learned matrix between layers; "permutation", a fixed one before each two; or "none".
+    - `linear`: "lu", a learned matrix before each layer; "permutation", a fixed one before each two; or "none".
     - `domains`: as for `nsf`, circular columns among them; then samples take passes of the networks until nothing
       changes, at most as many as there are features. What `linear` permutes is then the order in which layers take
       the columns, and its matrix mixes real columns alone.
@@ -132,7 +132,7 @@ def naf(
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `units`: sigmoids for each feature, as in `flowkit.transforms.SigmoidMixture`.
-    - `linear`: "none", as published, "lu", a learned matrix between layers, or "permutation", a fixed one before each
+    - `linear`: "none", as published, "lu", a learned matrix before each layer, or "permutation", a fixed one before each
       two.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
@@ -164,7 +164,7 @@ def umnn(
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of the MADEs that steer g, each at least as wide as there are features.
     - `units`, `nodes`, `bound`: those of g, as in `flowkit.transforms.UnconstrainedMonotone`.
-    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+    - `linear`: "none", "lu", a learned matrix before each layer, or "permutation", a fixed one before each two.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
     word out of range, ContractError for networks that are too narrow. Wehenkel & Louppe, Unconstrained Monotonic
@@ -193,7 +193,7 @@ def bernstein(
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `degree`, `bound`: polynomials of that degree on [-bound, bound], straight lines outside.
-    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+    - `linear`: "none", "lu", a learned matrix before each layer, or "permutation", a fixed one before each two.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
     word out of range, ContractError for networks that are too narrow. Ramasinghe, Fernando, Khan & Barnes, Robust
@@ -224,7 +224,7 @@ def sos(
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `terms`, `degree`, `bound`: so many squares of polynomials of that degree on [-bound, bound], straight lines
       outside.
-    - `linear`: "none", "lu", a learned matrix between layers, or "permutation", a fixed one before each two.
+    - `linear`: "none", "lu", a learned matrix before each layer, or "permutation", a fixed one before each two.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
     word out of range, ContractError for networks that are too narrow. Jaini, Selby & Yu, Sum-of-Squares Polynomial

@@ -13,6 +13,8 @@ from flowkit import training
 from flowkit.app import main
 from flowkit.engines import engine
 
+pytestmark = pytest.mark.long
+
 RECIPE = """\
 [model]
 name = "glow"
@@ -77,7 +79,6 @@ def runs(tmp_path_factory):
     return whole, killed
 
 
-@pytest.mark.long
 def test_all_state_is_the_same_bit_for_bit(runs):
     whole, killed = (np.load(run / "checkpoint.npz") for run in runs)
     assert set(whole.files) == set(killed.files)

@@ -87,7 +87,7 @@ def test_it_does_not_go_on_with_another_table(folder, tmp_path, capsys):
     assert main(["train", *arguments, "1"]) == 0
     table.write_text("".join([*lines[:-1], "10001.0,0.001,2.0\n"]))
     assert main(["train", *arguments, "2", "--resume"]) != 0
-    assert "was written in training on other data" in capsys.readouterr().err
+    assert "got rows with fingerprint" in capsys.readouterr().err
 
 
 def test_samples_are_a_table_of_the_same_columns(trained, tmp_path, capsys):

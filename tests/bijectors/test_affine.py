@@ -7,7 +7,7 @@ from arrays import f64
 from flowkit.bijectors import Scale, Shift
 from flowkit.contract import ContractError
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON = np.finfo("float32").eps
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")

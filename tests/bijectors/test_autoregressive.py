@@ -12,7 +12,7 @@ from flowkit.contract import ContractError, Domain
 from flowkit.engines import engine
 from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture, Transform
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
 
@@ -227,6 +227,7 @@ def test_a_residual_network_starts_at_zero_and_hears_its_context(perturb):
         ResidualMLP(8, blocks=0)
 
 
+@pytest.mark.two_engines
 def test_gradients_go_through_the_sequential_inverse(perturb):
     layer = built(Autoregressive(MADE([8], activation="tanh"), Affine("tanh")), perturb, (None, 3))
     z = ops.convert_to_tensor(X[:2, :3])

@@ -12,7 +12,7 @@ from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON, DOUBLE = np.finfo("float32").eps, np.finfo("float64").eps
 X = np.random.default_rng(0).normal(size=(40, 4)) * 3

@@ -9,7 +9,7 @@ from flowkit.bijectors import BlockAutoregressive, Planar
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 
 def test_it_starts_near_to_the_identity():

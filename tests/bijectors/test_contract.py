@@ -14,5 +14,6 @@ def test_contract(bijector, check):
 
 @pytest.mark.one_engine
 @parametrize_bijectors(cases.FURTHER)
+@pytest.mark.long
 def test_contract_of_the_further_cases(bijector, check):
     check(bijector)

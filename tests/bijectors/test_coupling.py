@@ -12,7 +12,7 @@ from flowkit.conditioners import MLP, ConvNet
 from flowkit.contract import ContractError
 from flowkit.transforms import Affine, RationalQuadratic, SigmoidMixture
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON = np.finfo("float32").eps
 

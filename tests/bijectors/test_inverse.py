@@ -7,7 +7,7 @@ from arrays import f64
 from flowkit.bijectors import ActNorm, Chain, Exp, Inverse, Logit, Scale, Shift, Sigmoid, Squeeze
 from flowkit.contract import Bijector, ContractError, Domain
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 
 def test_the_directions_change_places():

@@ -21,7 +21,7 @@ from flowkit.bijectors.rotations import reflected
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON = np.finfo("float32").eps
 DOUBLE = np.finfo("float64").eps

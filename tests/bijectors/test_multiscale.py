@@ -9,7 +9,7 @@ from flowkit.bijectors import Chain, MultiScale, Scale, Squeeze
 from flowkit.conditioners import ScaledConv, TopPrior
 from flowkit.contract import ContractError
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON = np.finfo("float32").eps
 

@@ -11,7 +11,7 @@ from flowkit.contract import ContractError, Domain
 from flowkit.surjections import Augment
 from flowkit.transforms import Affine, ByColumn, CircularRationalQuadratic, RationalQuadratic
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 
 def test_other_columns_stay_bit_for_bit_and_the_log_det_is_that_of_the_part():

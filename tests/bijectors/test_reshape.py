@@ -7,7 +7,7 @@ from arrays import array
 from flowkit.bijectors import Flatten, Reshape
 from flowkit.contract import ContractError
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 X = np.arange(24, dtype="float32").reshape(2, 3, 4)
 

@@ -14,7 +14,7 @@ from flowkit.conditioners.lipschitz_mlp import spectral_bound
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON, DOUBLE = np.finfo("float32").eps, np.finfo("float64").eps
 X = np.random.default_rng(0).normal(size=(6, 3)) * 2
@@ -86,6 +86,7 @@ def test_a_network_within_its_bound_is_left_as_it_is():
 
 @pytest.mark.wide
 @pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.two_engines
 def test_the_exact_log_det_is_that_of_the_jacobian(size, perturb):
     with engine.float64():
         layer = built(perturb, size)
@@ -222,7 +223,9 @@ def test_gradients_go_through_the_inverse(perturb):
 
 
 @pytest.mark.wide
-@pytest.mark.parametrize("trace", ["exact", "hutchinson", "roulette"])
+@pytest.mark.parametrize(
+    "trace", ["exact", *(pytest.param(name, marks=pytest.mark.long) for name in ("hutchinson", "roulette"))]
+)
 @pytest.mark.one_engine
 def test_a_flow_of_residual_layers_trains_and_is_saved(trace, tmp_path):
     parts = [Residual(LipschitzMLP([32, 32], lipschitz=0.7), trace=trace) for _ in range(2)]

@@ -6,7 +6,7 @@ from arrays import f64
 
 from flowkit.bijectors import Exp, Logit, Sigmoid, Softplus, Tanh
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 EPSILON = np.finfo("float32").eps
 

@@ -7,7 +7,7 @@ from keras import ops
 from flowkit.bijectors import Squeeze
 from flowkit.contract import ContractError
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

@@ -7,7 +7,7 @@ from keras import ops
 from flowkit.bijectors import Standardize
 from flowkit.contract import ContractError
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 ROWS = 400
 

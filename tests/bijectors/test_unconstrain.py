@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.bijectors import Chain, Permute, Unconstrain
 from flowkit.contract import ContractError, Domain
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 
 def numbers(tensor):

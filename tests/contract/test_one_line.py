@@ -79,3 +79,26 @@ def test_weights_are_shown_by_what_they_were_made_of():
     learned.build((None, 3))
     assert repr(learned) == "Shift()"
     assert repr(RationalQuadratic()) == "RationalQuadratic()"
+
+
+def test_a_config_follows_a_changed_attribute():
+    layer = Coupling(MLP([8]), split="alternating")
+    layer.swap = True
+    assert layer.get_config()["swap"] is True
+    assert repr(layer) == "Coupling(MLP([8]), split='alternating', swap=True)"
+
+
+class Halving(Scale):
+    """Passes an argument of its base by itself."""
+
+    def __init__(self, learn=True, **kwargs):
+        super().__init__(log_scale=-0.5, **kwargs)
+        self.learn = learn
+
+
+def test_what_a_subclass_passes_to_its_base_is_no_argument_of_its_own():
+    layer = Halving(learn=False, name="half")
+    assert repr(layer) == "Halving(False)"
+    config = layer.get_config()
+    assert "log_scale" not in config
+    assert Halving.from_config(config).get_config() == config

@@ -140,12 +140,10 @@ def test_bad_arguments(arguments, message):
         batches(EVENTS, **arguments)
 
 
-def test_bad_epoch_and_workers():
+def test_bad_epoch():
     data = batches(EVENTS, batch_size=4)
     with pytest.raises(ValueError, match="epoch: expected"):
         data.epoch = -1
-    with pytest.raises(ValueError, match="workers: expected 1, received 4"):
-        data.workers = 4
 
 
 # ------------------------------------------------------------------ under fit

@@ -74,13 +74,6 @@ def test_a_header_that_asks_for_too_much_is_not_obeyed(tmp_path, count, match):
     refused(npz(tmp_path / "a.npz", (count, 1000, 1000), 100), "at most 50,000,000", max_bytes=50 * MB)
 
 
-def test_what_unpacks_to_a_thousand_times_its_size_is_no_set_of_images(tmp_path):
-    match = "that unpack to less than 200 times their size"
-    refused(npz(tmp_path / "a.npz", (300, 1000, 1000), 300), match)
-    header = b"\0\0\x08\x03" + struct.pack(">3I", 300, 1000, 1000)
-    refused(zeros(tmp_path / "a-ubyte.gz", header, 300), match)
-
-
 def test_a_member_that_hides_behind_the_name_of_an_array_is_not_read(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.full((20, 4, 4), 7, "uint8"))
     with (
@@ -132,7 +125,7 @@ def test_an_image_of_more_pixels_than_are_safe_is_an_error(tmp_path):
         Image.new("1", (13_000, 13_000)).save(tmp_path / split / "a.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        refused(tmp_path, "at most 89,478,485 pixels", size=8)
+        refused(tmp_path, "exceeds limit of 89478485 pixels", size=8)
 
 
 def test_an_image_is_measured_before_it_is_decoded(tmp_path):
@@ -164,7 +157,7 @@ def test_folders_and_results_count_too(tmp_path, save_image):
 
 @pytest.mark.parametrize("dtype", ["u1", "<f4", "<i8"])
 def test_no_more_than_twice_the_limit_is_taken(tmp_path, rng, dtype):
-    images = rng.integers(0, 256, (16 * MB // 3072 // np.dtype(dtype).itemsize, 32, 32, 3)).astype(dtype)
+    images = rng.integers(0, 256, (4 * MB // 3072 // np.dtype(dtype).itemsize, 32, 32, 3)).astype(dtype)
     limit = images.nbytes + 32 * len(images)
     np.savez(tmp_path / "a.npz", images=images, labels=np.arange(len(images)))
     np.save(tmp_path / "a.npy", images)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from flowkit import data
@@ -24,7 +25,7 @@ def photographs(tmp_path):
 
 def test_squares_of_the_splits_come_from_their_own_photographs(photographs, tmp_path, capsys):
     out = tmp_path / "squares.npz"
-    cut_photos.main([str(photographs), "-o", str(out), "--train", "40", "--test", "8", "--size", "16"])
+    cut_photos.main(photographs, out, train=40, test=8, size=16)
     assert "40 + 8 squares of 16x16" in capsys.readouterr().out
     train, test = data.load(out, "train").images, data.load(out, "test").images
     assert (train.shape, test.shape) == ((40, 16, 16, 3), (8, 16, 16, 3))
@@ -46,8 +47,7 @@ def test_squares_are_parts_of_the_averaged_photograph_and_follow_from_the_seed(t
     assert cut_photos.averaged(tmp_path / "train" / "a.png", 20).shape == (20, 25, 3)
 
 
-def test_what_is_too_small_is_said_in_one_line(photographs, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        cut_photos.main([str(photographs), "-o", str(tmp_path / "a.npz"), "--size", "400"])
-    assert "expected photographs of 400x400 or more, one has 600x300" in capsys.readouterr().err
+def test_what_is_too_small_is_said_in_one_line(photographs, tmp_path):
+    with pytest.raises(typer.BadParameter, match="expected photographs of 400x400 or more, one has 600x300"):
+        cut_photos.main(photographs, tmp_path / "a.npz", size=400)
     assert not (tmp_path / "a.npz").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flowkit import data, distributed, recipes
-from flowkit.data import LazyImages, batches, content_hash, image_folder, load
+from flowkit.data import LazyImages, batches, content_hash, load, source
 from flowkit.data.content_hash import fingerprint
 
 pytestmark = pytest.mark.one_engine
@@ -65,13 +65,13 @@ ARRAYS = ["array_file", "npz_file", "npz_of_splits", "idx_file", "idx_folder"]
 @pytest.fixture
 def opened(monkeypatch):
     """The names of the files that are read, in order."""
-    names, read = [], image_folder.read_image
+    names, read = [], source.read_image
 
-    def noted(path, *arguments):
+    def noted(path, **arguments):
         names.append(Path(path).name)
-        return read(path, *arguments)
+        return read(path, **arguments)
 
-    monkeypatch.setattr(image_folder, "read_image", noted)
+    monkeypatch.setattr(source, "read_image", noted)
     return names
 
 

@@ -128,7 +128,7 @@ def test_npz_with_several_arrays_asks_for_a_name(tmp_path, images):
     np.savez(
         path, images=images, labels=np.arange(50), x_train=images[:40], x_test=images[40:], more=images[:20]
     )
-    with pytest.raises(ValueError, match=r"received x_train and x_test and images\. Choose.*a\.npz:images"):
+    with pytest.raises(ValueError, match=r"received images, labels, x_train.*\. Choose.*a\.npz:images"):
         load(path)
     assert len(load(f"{path}:images")) == 45
     labels = [load(f"{path}:images", split).labels for split in ("train", "test")]
@@ -137,13 +137,10 @@ def test_npz_with_several_arrays_asks_for_a_name(tmp_path, images):
     more = load(f"{path}:more")
     assert len(more) == 18
     assert more.labels is None
-    with pytest.raises(
-        ValueError, match=r"a\.npz: expected an array named none, received images, labels, x_"
-    ):
+    with pytest.raises(ValueError, match=r"a\.npz: expected none, received images, labels, x_"):
         load(f"{path}:none")
     np.savez(path, pictures=images)
-    with pytest.raises(ValueError, match=r"received pictures\. .* give the name: .*a\.npz:pictures"):
-        load(path)
+    assert len(load(path)) == 45
 
 
 def test_absolute_keeps_names_and_what_is_chosen_in_a_file(tmp_path, images, monkeypatch):
@@ -175,14 +172,16 @@ def test_pickled_arrays_are_never_loaded(tmp_path):
     np.savez(tmp_path / "a.npz", images=evil)
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Payload()))
     for name in ("a.npy", "a.npz", "b.npy"):
-        with pytest.raises(ValueError, match="does not load since unpickling can run any code"):
+        with pytest.raises(
+            ValueError, match=r"received dtype object|reads no pickles, which could run any code"
+        ):
             load(tmp_path / name)
 
 
 def test_bad_npz(tmp_path, images):
     path = tmp_path / "a.npz"
-    np.savez(path, pictures=images)
-    with pytest.raises(ValueError, match="received pictures"):
+    np.savez(path, pictures=images, more=images)
+    with pytest.raises(ValueError, match="received pictures, more"):
         load(path)
     np.savez(path, train_images=images)
     assert len(load(path)) == 50
@@ -296,8 +295,6 @@ def test_other_files(tmp_path):
         ValueError, match=r"received something else\. .* recipes of tables, such as nsf/magic"
     ):
         load(tmp_path / "table.csv")
-    with pytest.raises(FileNotFoundError, match="expected an IDX file"):
-        read_idx(tmp_path / "none")
 
 
 # ------------------------------------------------------------------ CIFAR-10

@@ -241,7 +241,7 @@ def test_a_long_field_is_told_in_one_line(tmp_path, text, filling):
 
 def test_columns_are_bounded_and_their_names_compared_at_once(tmp_path):
     names = ",".join(f"c{i}" for i in range(10**6))
-    with pytest.raises(ValueError, match="at most 65,536 columns, received 1,000,000"):
+    with pytest.raises(ValueError, match="1 to 65,536 columns, received 1,000,000"):
         load_table(csv(tmp_path / "a.csv", names + "\n"))
     with pytest.raises(ValueError, match="lines of less than 16,777,216 characters"):
         load_table(csv(tmp_path / "b.csv", "1.5\n" + "1," * 2**23))

@@ -9,21 +9,15 @@ import numpy as np
 import pytest
 
 from flowkit.engines import engine
-from tests.distributed.launching import SCENARIOS, Group
+from tests.distributed.launching import SCENARIOS, Launcher
 
 
 @pytest.fixture(scope="session")
 def launch():
     """Start `count` processes of `python ARGUMENTS` in a folder: a `Group`."""
-    groups = []
-
-    def start(folder, *arguments, count=2, engine, **environment):
-        groups.append(Group(folder, arguments, count, engine, environment))
-        return groups[-1]
-
-    yield start
-    for group in groups:
-        group.kill()
+    launcher = Launcher(engine.name)
+    yield launcher.start
+    launcher.end()
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +30,7 @@ def scenarios(tmp_path_factory, launch):
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = place.parent
     folders = {1: place / "scenarios-by-1", "dead": place / "dead", 2: place / "scenarios-by-2"}
-    own = {"CUDA_VISIBLE_DEVICES": "", "GIVEN": str(folders[1]), "DEAD": str(folders["dead"])}
+    own = {"GIVEN": str(folders[1]), "DEAD": str(folders["dead"])}
     with open(place / "scenarios.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for key, folder in folders.items():
@@ -45,9 +39,7 @@ def scenarios(tmp_path_factory, launch):
                 folder.mkdir()
                 die = {"DIE": "7"} if killed else {}  # in the second epoch
                 names = ["again"] if killed else []
-                group = launch(
-                    folder, SCENARIOS, folder, *names, count=count, engine=engine.name, **own, **die
-                )
+                group = launch(folder, SCENARIOS, folder, *names, count=count, **own, **die)
                 (folder / "codes.txt").write_text(str(group.wait()))
             said = "\n".join((folder / f"said-{rank}.txt").read_text()[-3000:] for rank in range(count))
             expected = [1, -signal.SIGKILL] if killed else [0] * count

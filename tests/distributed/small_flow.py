@@ -15,7 +15,7 @@ LABELS = np.arange(32) % 3
 def flow(*, scaled=False, **arguments):
     """A small Glow at its start. Two of the same arguments are one, put back there: JAX compiles its step once."""
     made, start = _made(tuple(sorted(arguments.items())), scaled)
-    assign(start, named_variables(made))
+    assign("start", start, named_variables(made))
     return made
 
 

@@ -8,7 +8,10 @@ import pytest
 from flowkit.engines import engine
 from flowkit.training import read_log
 
-pytestmark = pytest.mark.skipif(engine.name not in ("torch", "jax"), reason="one process on this engine")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(engine.name not in ("torch", "jax"), reason="one process on this engine"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,6 @@ def codes(came_of, name):
     return [int(came_of(name, 2, rank)["code"]) for rank in (0, 1)]
 
 
-@pytest.mark.long
 def test_one_process_writes_and_talks(scenarios, came_of, words):
     assert codes(came_of, "trained") == [0, 0]
     said = words("trained", 0)

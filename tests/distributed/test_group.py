@@ -116,7 +116,7 @@ OF_ONE = {
     "play": ["run"],
     "convert": ["run", "-o", "weights.npz"],
     "preset": ["run", "made"],
-    "check": ["mypkg:Twist"],
+    "check": ["flowkit.bijectors:ActNorm"],
     "info": [],
 }
 
@@ -269,6 +269,6 @@ def test_means_of_an_epoch_that_is_not_over_are_kept_of_all_and_go_on_in_the_mai
     assert {name: float(array) for name, array in kept.items()} == {name: 2 * own[name] for name in own}
     for rank in (0, 1):
         monkeypatch.setattr(torch_group, "process_rank", lambda rank=rank: rank)
-        assign_metrics(kept, named)
+        assign_metrics("a.npz", kept, flow)
         expected = {name: 0 if rank else 2 * own[name] for name in own}
         assert {name: float(variable) for name, variable in named.items()} == expected

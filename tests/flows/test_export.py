@@ -12,7 +12,7 @@ from flowkit import Flow, zoo
 from flowkit.bijectors import Scale
 from flowkit.bijectors.folding import derived_of
 from flowkit.contract import ContractError
-from flowkit.contract.frozen import derive_from, freezes, frozen
+from flowkit.contract.derived import derive_from, freezes, frozen
 from flowkit.engines import engine
 from flowkit.flow import artifacts
 from flowkit.flow.artifacts import FORMATS, Format

@@ -31,6 +31,7 @@ def test_the_page_has_each_family_and_known_functions():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.long
 def test_what_the_page_says_of_a_family_is_written(family, perturb, tmp_path):
     skip_without("onnx")
     flow, named = small(family, perturb), written(family, slow=False)

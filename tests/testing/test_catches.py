@@ -2,13 +2,14 @@
 
 import pytest
 
-from flowkit.testing import BrokenPromise, check_bijector
+from flowkit.testing import BrokenPromise, check_bijector, checker
 from tests.testing.wrong_bijectors import WRONG
 
 
 @pytest.mark.wide.with_args(lambda case: case["mistake"].clause)
 @pytest.mark.parametrize("mistake", WRONG, ids=str)
-def test_caught_by_the_clause_meant_for_it(mistake):
+def test_caught_by_the_clause_meant_for_it(mistake, monkeypatch):
+    monkeypatch.setattr(checker, "_SHRINKS", 8)  # smaller examples: test_entry_points.py
     case = mistake.case
     with pytest.raises(BrokenPromise) as caught:
         check_bijector(

@@ -52,6 +52,7 @@ def test_no_alarm(bijector, check):
 
 @pytest.mark.one_engine
 @parametrize_bijectors([case for case in AWKWARD if case.name not in ON_EACH_ENGINE], profile="full")
+@pytest.mark.long
 def test_no_alarm_at_others(bijector, check):
     judged_and_kept(bijector, check.clause, "full")
 

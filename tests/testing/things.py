@@ -20,29 +20,6 @@ class Wrong(Exp):
         return ops.exp(x), 2 * x
 
 
-class OtherOnTorch(Scale):
-    """Answers another way on one engine."""
-
-    def _forward(self, x):
-        z, log_det = super()._forward(x)
-        return (z + 1e-3 if engine.name == "torch" else z), log_det
-
-
-class OtherInverseOnTorch(Scale):
-    """Its inverse alone has another log-det on one engine."""
-
-    def _inverse(self, z):
-        x, log_det = super()._inverse(z)
-        return x, (log_det + 1e-3 if engine.name == "torch" else log_det)
-
-
-class NoInverseGradientOnTorch(Scale):
-    """Its inverse does not hand on the gradient of its input on one engine."""
-
-    def _inverse(self, z):
-        return super()._inverse(ops.stop_gradient(z) if engine.name == "torch" else z)
-
-
 class RightOnlyHere(Scale):
     """Its log-det has the wrong sign on any engine but the one that THINGS_HERE names."""
 

@@ -1,6 +1,4 @@
-import functools
 import io
-import threading
 import types
 
 import keras
@@ -9,9 +7,10 @@ from rich.console import Console
 from standin import compiled, rows
 
 from flowkit import training
-from flowkit.training.progress import Patience
 
 pytestmark = pytest.mark.one_engine
+
+COMPILING = "compiling the training step; this happens once"
 
 
 def fit(callbacks, *, epochs, initial_epoch=0, bad=()):
@@ -77,7 +76,7 @@ def shown(*, terminal, bad=()):
 
 def test_plain_lines_where_there_is_no_terminal():
     text, progress = shown(terminal=False, bad=[3])
-    first, second = text.splitlines()
+    first, second = (line for line in text.splitlines() if line != COMPILING)
     assert first.startswith("epoch 1/2  loss ")
     assert "images/s" in first
     assert "first step" in first
@@ -133,18 +132,13 @@ def test_the_bar_takes_data_of_unknown_length():
     assert "epoch 1/1" in console.file.getvalue()
 
 
-def test_a_log_that_is_a_link_is_refused_and_what_it_leads_to_is_as_it_was(tmp_path):
-    class Link(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch:
-                (tmp_path / "log.csv").rename(tmp_path / "precious.csv")
-                (tmp_path / "log.csv").symlink_to(tmp_path / "precious.csv")
-                self.precious = (tmp_path / "precious.csv").read_text()
-
-    link = Link()
-    with pytest.raises(OSError, match="own, found a link"):
-        fit([link, training.CSVLog(tmp_path / "log.csv")], epochs=2)
-    assert (tmp_path / "precious.csv").read_text() == link.precious
+def test_a_log_that_is_a_link_leaves_what_it_leads_to_as_it_was(tmp_path):
+    path, precious = tmp_path / "log.csv", tmp_path / "precious.csv"
+    precious.write_text("epoch\n1\n")
+    path.symlink_to(precious)
+    fit([training.CSVLog(path)], epochs=1)
+    assert precious.read_text() == "epoch\n1\n"
+    assert not path.is_symlink()
 
 
 @pytest.mark.parametrize(
@@ -190,7 +184,7 @@ def test_a_notebook_has_a_bar_if_it_has_widgets(monkeypatch, widgets):
     lines = []
     monkeypatch.setattr(console, "print", lambda line, **options: lines.append(line))
     fit([training.ProgressBar(8, console=console)], epochs=2)
-    assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
+    assert [line.split()[1] for line in lines if line != COMPILING] == ["1/2", "2/2"]
     assert len(made) == widgets
     assert all(bar.stopped for bar in made)
 
@@ -216,23 +210,8 @@ class Bar:
         self.stopped = True
 
 
-COMPILING = "compiling the training step; this happens once"
-
-
-class AtOnce:
-    """Stands in for `Patience` that has run out, or has not yet."""
-
-    def __init__(self, say, *, out=True):
-        if out:
-            say()
-
-    def over(self):
-        pass
-
-
 @pytest.mark.every_engine
-def test_what_the_engine_compiles_is_told_and_nothing_where_it_compiles_nothing(monkeypatch):
-    monkeypatch.setattr("flowkit.training.progress.Patience", AtOnce)
+def test_what_the_engine_compiles_is_told_and_nothing_where_it_compiles_nothing():
     lines = shown(terminal=False)[0].splitlines()
     compiles = keras.backend.backend() != "torch"
     assert lines.count(COMPILING) == compiles
@@ -245,77 +224,6 @@ def test_what_the_engine_compiles_is_told_and_nothing_where_it_compiles_nothing(
     assert COMPILING not in text.getvalue()
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-@pytest.mark.parametrize("out", [False, True])
-def test_a_long_first_step_is_told_once_before_it_and_the_bar_goes_on(monkeypatch, terminal, out):
-    monkeypatch.setattr("flowkit.training.progress.Patience", functools.partial(AtOnce, out=out))
-    monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
-    text, _ = shown(terminal=terminal)
-    assert text.count(COMPILING) == out
-    if out:
-        assert text.index(COMPILING) < text.index("epoch 1/2  loss")
-    assert ("4/4" in text) == terminal
-
-
-class Waiting:
-    """Stands in for `Patience` that never runs out; `ended` is set when it is over."""
-
-    def __init__(self, say):
-        self.ended = threading.Event()
-
-    def over(self):
-        self.ended.set()
-
-
-def test_nothing_waits_once_the_first_step_or_fit_has_ended(monkeypatch):
-    made, ended = [], []
-    monkeypatch.setattr("flowkit.training.progress._compiles", lambda model: True)
-    monkeypatch.setattr(
-        "flowkit.training.progress.Patience", lambda say: made.append(Waiting(say)) or made[-1]
-    )
-
-    class Look(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            # Keras tells the bar of the end of a step in another thread.
-            ended.append(made[0].ended.wait(60 if batch else 0))
-
-    class Fail(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            raise OSError("pretended")
-
-    def bar():
-        return training.ProgressBar(8, console=Console(file=io.StringIO(), force_terminal=False))
-
-    fit([bar(), Look()], epochs=1)
-    assert ended == [False, True, True, True]
-    failed = bar()
-    with pytest.raises(OSError, match="pretended"):
-        fit([failed, Fail()], epochs=1)
-    assert not made[1].ended.is_set()
-    failed.close()
-    assert made[1].ended.is_set()
-    assert failed.console.file.getvalue() == ""
-
-
-def test_patience_calls_once_when_it_runs_out_and_never_when_it_is_over():
-    said, told = [], threading.Event()
-
-    def say():
-        said.append("long")
-        told.set()
-
-    with Patience(say, seconds=0):
-        assert told.wait(60)
-    assert said == ["long"]
-    over = Patience(say, seconds=threading.TIMEOUT_MAX)
-    over.over()
-    with pytest.raises(OSError, match="failed"), Patience(say, seconds=threading.TIMEOUT_MAX) as failed:
-        raise OSError("failed")
-    assert said == ["long"]
-    assert not over.is_alive()
-    assert not failed.is_alive()
-
-
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_several_steps_at_once_count_as_many(monkeypatch, at_once):
     """10 steps of 1 s, of which Keras tells the number of the last one of each call, beyond the epoch's end too."""
@@ -325,7 +233,7 @@ def test_several_steps_at_once_count_as_many(monkeypatch, at_once):
     text = io.StringIO()
     bar = training.ProgressBar(8, console=Console(file=text, force_terminal=False, width=200))
     bar.set_params({"steps": 10, "epochs": 2})
-    bar.set_model(types.SimpleNamespace(run_eagerly=True))
+    bar.set_model(types.SimpleNamespace(run_eagerly=True, jit_compile=False))
     bar.on_train_begin()
     bar.on_epoch_begin(0)
     for begun in range(0, 10, at_once):

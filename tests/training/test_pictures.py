@@ -89,6 +89,7 @@ def test_epochs_are_whole_numbers(tmp_path, monkeypatch, count):
         (axes,) = figure.axes
         low, high = axes.get_xlim()
         ticks.extend(tick for tick in axes.get_xticks() if low <= tick <= high)
+        path.touch()
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
     epochs = list(range(1, count + 1))

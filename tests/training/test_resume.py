@@ -63,8 +63,27 @@ def train(path, epochs=EPOCHS, *, width=8, optimizer=None, extra=(), data_seed=7
     return values([*model.variables, *model.optimizer.variables])
 
 
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path):
-    whole = train(tmp_path / "whole.npz")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The state after all epochs, in one go."""
+    return train(tmp_path_factory.mktemp("whole") / "a.npz")
+
+
+@pytest.fixture(scope="module")
+def of_three_epochs(tmp_path_factory):
+    """A folder with the checkpoint of three epochs, and the one before."""
+    folder = tmp_path_factory.mktemp("begun")
+    train(folder / "a.npz", 3)
+    return folder
+
+
+@pytest.fixture
+def begun(of_three_epochs, tmp_path):
+    """The checkpoint of three epochs, in a folder of the test's own."""
+    return shutil.copytree(of_three_epochs, tmp_path / "begun") / "a.npz"
+
+
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, whole):
     for epochs in (1, 3, EPOCHS):
         parts = train(tmp_path / "parts.npz", epochs)
     assert identical(whole, parts)
@@ -72,20 +91,18 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path):
 
 @pytest.mark.parametrize("lost", ["seed", "callbacks", "average", "iteration"])
 @pytest.mark.one_engine
-def test_each_kind_of_state_matters(tmp_path, monkeypatch, lost):
+def test_each_kind_of_state_matters(begun, whole, lost):
     """The equality above would notice if one kind of state were left out."""
-    whole = train(tmp_path / "whole.npz")
-    train(tmp_path / "parts.npz", 3)
-    arrays, meta = checkpoint.read(tmp_path / "parts.npz")
+    arrays, meta = checkpoint.read(begun)
     if lost == "callbacks":
-        meta["callbacks"][0]["values"] = {}
+        meta["memory"] = [{}]
     else:
         keys = [key for key in arrays if lost in key]
         assert keys
         for key in keys:
             arrays[key] = np.zeros_like(arrays[key])
-    checkpoint.write(tmp_path / "parts.npz", arrays, meta, keep=None)
-    assert not identical(whole, train(tmp_path / "parts.npz"))
+    checkpoint.write(begun, arrays, meta, keep=None)
+    assert not identical(whole, train(begun))
 
 
 KILLED_IN_EPOCH_4 = """
@@ -105,22 +122,20 @@ train(sys.argv[1], extra=[Kill()])
 """
 
 
-def test_killed_in_the_middle_of_an_epoch_then_resumed_equals_uninterrupted(tmp_path):
+def test_killed_in_the_middle_of_an_epoch_then_resumed_equals_uninterrupted(tmp_path, whole):
     path = tmp_path / "killed.npz"
     script = [sys.executable, "-c", KILLED_IN_EPOCH_4, str(path), str(Path(__file__).parent)]
     environment = os.environ | {"KERAS_BACKEND": engine.name}
     done = subprocess.run(script, check=False, env=environment)
     assert done.returncode == -signal.SIGKILL
     assert json.loads(str(np.load(path)["meta"]))["epoch"] == 3
-    assert identical(train(tmp_path / "whole.npz"), train(path))
+    assert identical(whole, train(path))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "header", "no description", "empty", "missing"])
 @pytest.mark.one_engine
-def test_falls_back_to_the_previous_file(tmp_path, damage):
-    whole = train(tmp_path / "whole.npz")
-    path = tmp_path / "a.npz"
-    train(path, 4)
+def test_falls_back_to_the_previous_file(begun, whole, damage):
+    path = begun
     contents = bytearray(path.read_bytes())
     if damage == "missing":  # killed between the two renames
         path.unlink()
@@ -134,28 +149,19 @@ def test_falls_back_to_the_previous_file(tmp_path, damage):
     else:
         contents = b""
     path.write_bytes(contents)
+    if damage == "no description":
+        np.savez(path, a=np.arange(3))
+    elif damage == "header":  # of an array so large that zipfile sees its sum only later
+        checkpoint.write(path, {"a": np.arange(10_000)}, {}, keep=None)
+        path.write_bytes(path.read_bytes().replace(b"(10000,)", b"(10000,(", 1))
     with pytest.warns(UserWarning, match=r"a\.npz: .* damaged, going on from a\.previous\.npz"):
         resumed = train(path)
     assert identical(whole, resumed)
 
 
 @pytest.mark.one_engine
-def test_checksum_catches_what_zip_does_not(tmp_path):
-    path = tmp_path / "a.npz"
-    train(path, 1)
-    with np.load(path) as file:
-        arrays = {key: file[key] for key in file.files}
-    key = next(key for key in arrays if "kernel" in key)
-    arrays[key] = arrays[key] + 1
-    np.savez(path, **arrays)
-    with pytest.raises(training.CheckpointError, match="checksum does not match"):
-        train(path)
-
-
-@pytest.mark.one_engine
 def test_both_damaged_is_one_line(tmp_path):
     path = tmp_path / "a.npz"
-    train(path, 2)
     path.write_bytes(b"x")
     (tmp_path / "a.previous.npz").write_bytes(b"")
     with pytest.raises(training.CheckpointError, match=r"no checkpoint can be read \(a\.npz") as e:
@@ -171,48 +177,48 @@ def test_pickles_are_not_opened(tmp_path):
         train(path)
 
 
-def test_refuses_another_architecture_and_names_what_differs(tmp_path):
-    path = tmp_path / "a.npz"
-    train(path, 1)
+def test_refuses_another_architecture_and_optimizer_and_names_what_differs(begun):
     with pytest.raises(
         training.CheckpointError,
         match=r"another model.*hidden/kernel: expected float32 \(4, 9\), received float32 \(4, 8\)",
     ) as error:
-        train(path, width=9)
+        train(begun, width=9)
     assert "\n" not in str(error.value)
-
-
-def test_refuses_another_optimizer(tmp_path):
-    path = tmp_path / "a.npz"
-    train(path, 1)
     with pytest.raises(training.CheckpointError, match="another model or optimizer: optimizer/"):
-        train(path, optimizer=keras.optimizers.SGD(0.1))
+        train(begun, optimizer=keras.optimizers.SGD(0.1))
 
 
-def test_refuses_another_engine_data_seed_and_callbacks(tmp_path):
-    path = tmp_path / "a.npz"
-    train(path, 1)
-    with pytest.raises(training.CheckpointError, match="data seed 7: received 8"):
-        train(path, data_seed=8)
-    arrays, meta = checkpoint.read(path)
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data_seed": 8}, "got data seed 8, expected 7"),
+        ({"engine": "abacus"}, r"got backend abacus, expected .*KERAS_BACKEND=abacus"),
+        ({"callbacks": []}, r"got callbacks \[\], expected \['ReduceLROnPlateau'\]"),
+        ({"format": 1}, "got format 1, expected 2"),
+    ],
+)
+def test_refuses_another_origin(begun, changed, message):
+    arrays, meta = checkpoint.read(begun)
+    checkpoint.write(begun, arrays, meta | changed, keep=None)
+    with pytest.raises(training.CheckpointError, match=message):
+        train(begun)
 
-    other = shutil.copy(path, tmp_path / "b.npz")
-    checkpoint.write(Path(other), arrays, meta | {"engine": "abacus"}, keep=None)
-    with pytest.raises(training.CheckpointError, match=r"written by abacus.*KERAS_BACKEND=abacus"):
-        train(other)
 
-    checkpoint.write(path, arrays, meta | {"callbacks": []}, keep=None)
-    with pytest.raises(training.CheckpointError, match="callbacks"):
-        train(path)
-
-
-def test_another_version_is_said_and_goes_on(tmp_path):
-    path = tmp_path / "a.npz"
-    train(path, 1)
-    arrays, meta = checkpoint.read(path)
-    checkpoint.write(path, arrays, meta | {"keras_version": "3.0.0"}, keep=None)
+def test_another_version_is_said_and_goes_on(begun):
+    arrays, meta = checkpoint.read(begun)
+    checkpoint.write(begun, arrays, meta | {"versions": "keras 3.0.0"}, keep=None)
     with pytest.warns(UserWarning, match=r"written with keras 3\.0\.0.*perhaps not bit for bit"):
-        train(path, 2)
+        train(begun, 3)
+
+
+@pytest.mark.one_engine
+def test_a_file_sets_what_callbacks_remember_and_no_other_attribute():
+    meta = {"memory": [{"wait": 3, "min_lr": 5.0, "on_epoch_end": None}]}
+    plateau = keras.callbacks.ReduceLROnPlateau("loss")
+    checkpoint.remind([plateau], meta)
+    assert plateau.wait == 3
+    assert plateau.min_lr == 0
+    assert "on_epoch_end" not in vars(plateau)
 
 
 def test_bfloat16_travels_as_bits(tmp_path):
@@ -309,30 +315,36 @@ def train_on_batches(path, crash=None, log=None, minutes=1e-9, x=None):
     return values([*model.variables, *model.optimizer.variables])
 
 
+@pytest.fixture(scope="module")
+def whole_of_batches(tmp_path_factory):
+    """The state after all epochs on batches, in one go, and the log."""
+    path = tmp_path_factory.mktemp("batches") / "whole.npz"
+    return train_on_batches(path, minutes=None), logged(path)
+
+
 def logged(path):
     table = training.read_log(path.with_suffix(".csv"))
     return [{key: value for key, value in row.items() if key != "seconds"} for row in table]
 
 
-def test_a_checkpoint_after_each_step_of_an_epoch_is_exact(tmp_path):
-    whole = train_on_batches(tmp_path / "whole.npz", minutes=None)
+def test_a_checkpoint_after_each_step_of_an_epoch_is_exact(tmp_path, whole_of_batches):
     path = tmp_path / "parts.npz"
     for epoch, step in ((0, 2), (1, 1), (1, 4), (2, 3)):
         with pytest.raises(InterruptedError):
             train_on_batches(path, crash=(epoch, step))
         _, meta = checkpoint.read(path)
         assert (meta["epoch"], meta["step"]) == (epoch, step)
+    whole, log = whole_of_batches
     assert identical(whole, train_on_batches(path))
-    assert logged(path) == logged(tmp_path / "whole.npz")
+    assert logged(path) == log
     assert [row["epoch"] for row in logged(path)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("lost", ["step", "metric", "within"])
 @pytest.mark.one_engine
-def test_each_kind_of_state_within_an_epoch_matters(tmp_path, lost):
+def test_each_kind_of_state_within_an_epoch_matters(tmp_path, whole_of_batches, lost):
     """The equality above would notice if one kind of state were left out."""
     path = tmp_path / "parts.npz"
-    whole = train_on_batches(tmp_path / "whole.npz", minutes=None)
     with pytest.raises(InterruptedError):
         train_on_batches(path, crash=(1, 3))
     arrays, meta = checkpoint.read(path)
@@ -343,8 +355,8 @@ def test_each_kind_of_state_within_an_epoch_matters(tmp_path, lost):
     else:
         arrays = {key: np.zeros_like(array) if "metric" in key else array for key, array in arrays.items()}
     checkpoint.write(path, arrays, meta, keep=None)
-    same = identical(whole, train_on_batches(path)) and logged(path) == logged(tmp_path / "whole.npz")
-    assert not same
+    whole, log = whole_of_batches
+    assert not (identical(whole, train_on_batches(path)) and logged(path) == log)
 
 
 @pytest.mark.one_engine
@@ -355,13 +367,8 @@ def test_other_data_are_refused(tmp_path):
     other = rows(40)
     other[17, 0] += 1e-6
     for x in (other, rows(40)[::-1]):
-        with pytest.raises(training.CheckpointError, match=r"a\.npz was written in training on other data"):
+        with pytest.raises(training.CheckpointError, match=r"a\.npz: got rows with fingerprint"):
             train_on_batches(path, x=x)
-    arrays, meta = checkpoint.read(path)
-    del meta["data"]  # as in files of versions that did not look
-    checkpoint.write(path, arrays, meta, keep=None)
-    with pytest.raises(InterruptedError):
-        train_on_batches(path, crash=(0, 3), x=other)
 
 
 def test_within_an_epoch_there_is_no_checkpoint_before_the_time_has_passed(tmp_path):
@@ -379,39 +386,6 @@ def test_going_on_within_an_epoch_needs_its_batches(tmp_path):
         training.Resume(path, callbacks=[plateau], data_seed=7).load(
             compiled(training.GuardedOptimizer(keras.optimizers.Adam(0.05, use_ema=True)))
         )
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"epoch": None},
-        {"callbacks": "none"},
-        {"callbacks": [3]},
-        {"step": 2},
-        {"engine": 3},
-        "epoch",
-        "meta",
-        "header",
-    ],
-)
-@pytest.mark.one_engine
-def test_a_checkpoint_without_one_of_its_keys_is_damaged(tmp_path, damage):
-    whole = train(tmp_path / "whole.npz")
-    path = tmp_path / "a.npz"
-    train(path, 4)
-    arrays, meta = checkpoint.read(path)
-    if damage == "meta":
-        np.savez(path, **arrays)
-    elif damage == "header":  # of an array so large that zipfile sees its own sum only later
-        checkpoint.write(path, {"a": np.arange(10_000)}, meta, keep=None)
-        path.write_bytes(path.read_bytes().replace(b"(10000,)", b"(10000,(", 1))
-    elif isinstance(damage, str):
-        del meta[damage]
-        checkpoint.write(path, arrays, meta, keep=None)
-    else:
-        checkpoint.write(path, arrays, meta | damage, keep=None)
-    with pytest.warns(UserWarning, match=r"a\.npz: .+: the checkpoint is damaged, going on from"):
-        assert identical(whole, train(path))
 
 
 @pytest.mark.one_engine

@@ -48,7 +48,7 @@ def test_config_round_trip(schedule):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: training.WarmUp(0.0), "peak: expected a positive"),
+        (lambda: training.WarmUp(0.0), "peak: expected a finite number above 0"),
         (lambda: training.WarmUp(0.1, warmup_steps=-1), "warmup_steps: expected a whole number from 0 up"),
         (
             lambda: training.WarmUpCosine(0.1, warmup_steps=9, total_steps=9),

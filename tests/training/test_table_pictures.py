@@ -14,8 +14,9 @@ def shades(path):
     return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))
 
 
-@pytest.mark.parametrize("columns", [1, 3, 12])
-def test_tables_of_any_width(tmp_path, columns):
+@pytest.mark.parametrize("columns", [1, 5])
+def test_tables_of_any_width(tmp_path, monkeypatch, columns):
+    monkeypatch.setattr("flowkit.training.table_pictures._MOST_COLUMNS", 3)
     rng = np.random.default_rng(0)
     x, samples = rng.normal(size=(50, columns)), rng.normal(size=(30, columns))
     x[:, 0] = 1.0  # of a constant there is an axis as well

@@ -9,7 +9,7 @@ from tolerance import PARITY
 from flowkit import data, distributed, training, zoo
 from flowkit.training import Validation, checkpoint
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (40, 4, 4, 1), dtype="uint8")
 TRAIN, HELD_OUT = IMAGES[:32], IMAGES[32:]

@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.engines import engine
 from flowkit.transforms import MixtureOfLogistics, SigmoidMixture
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 BOTH = pytest.mark.parametrize("mixture", [SigmoidMixture(8), MixtureOfLogistics(8)], ids=repr)
 

@@ -6,7 +6,7 @@ from arrays import array, f64, precision, tensor
 
 from flowkit.transforms import Bernstein, Solved, StraightTails, SumOfSquares
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 BOTH = pytest.mark.parametrize("transform", [Bernstein(9), SumOfSquares(3, 3), SumOfSquares(2, 32)], ids=repr)
 

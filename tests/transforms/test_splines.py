@@ -19,7 +19,7 @@ from flowkit.transforms import (
 )
 from flowkit.transforms.knots import bin_of
 
-pytestmark = pytest.mark.two_engines
+pytestmark = pytest.mark.one_engine
 
 AFFINE_TAILS = [
     RationalQuadratic(4, tails="affine"),

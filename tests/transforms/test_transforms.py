@@ -84,6 +84,7 @@ def slopes(f, x):
 @pytest.mark.wide("transform")
 @every
 @pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.one_engine
 def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
     with engine.float64():
         x, h = drawn(transform, scale)
@@ -96,6 +97,7 @@ def test_the_slope_is_that_of_automatic_differentiation(transform, scale):
 @pytest.mark.wide("transform", "dtype")
 @every
 @pytest.mark.parametrize(("dtype", "scale", "tolerance"), [("float64", 2.0, 1e-9), ("float32", 1.0, 2e-3)])
+@pytest.mark.one_engine
 def test_the_inverse_comes_back_and_its_slope_is_the_reciprocal(transform, dtype, scale, tolerance):
     with engine.float64():
         x, h = drawn(transform, scale, dtype=dtype)

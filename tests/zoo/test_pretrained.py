@@ -9,13 +9,12 @@ from flowkit import Flow, data, presets, recipes, zoo
 from flowkit.app import main
 from flowkit.presets.folder import read_preset
 
-pytestmark = pytest.mark.two_engines
-
 # Test bits/dim over the first 100 images of the embedded test split, as each came from its training.
 REACHED = {"glow/digits": 2.2832162, "glow/fashion-mnist": 3.5219081}
 
 
 @pytest.mark.every_engine
+@pytest.mark.wide
 @pytest.mark.parametrize("name", zoo.pretrained())
 def test_a_trained_flow_answers_as_it_did_when_it_was_saved(name):
     kept = np.load(presets.find_preset(name) / "check.npz")

@@ -145,7 +145,6 @@ def test_words_and_numbers_of_their_own(call, says):
         call()
 
 
-@pytest.mark.two_engines
 def test_a_base_and_an_embedding_are_handed_on():
     flow = small("realnvp", context=5, base=StudentT(), embedding=keras.layers.Dense(2))
     flow.adapt(rows("realnvp"), contexts(size=5))
@@ -155,7 +154,6 @@ def test_a_base_and_an_embedding_are_handed_on():
     assert labels.num_classes == 4
 
 
-@pytest.mark.two_engines
 def test_contexts_far_from_0_are_read_as_others_are(perturb):
     far = 1e4 + 1e3 * contexts()
     flow = small("nsf", context=2).adapt(rows("nsf"), far)
@@ -214,7 +212,6 @@ def test_the_cheap_direction_can_be_that_of_samples():
     assert (spec.forward, spec.inverse) == ("iterative", "analytic")
 
 
-@pytest.mark.two_engines
 def test_gaussianization_is_fitted_by_adapt_alone():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * np.pi, 4000)
@@ -232,7 +229,6 @@ def test_gaussianization_is_fitted_by_adapt_alone():
     assert flow.log_prob(test).mean() > gaussian.mean() + 0.3
 
 
-@pytest.mark.two_engines
 def test_a_mixture_fitted_to_normal_rows_is_near_to_the_identity():
     """Tails too: a layer that stretched them would, with others, carry outliers away."""
     x = np.random.default_rng(0).normal(size=(2000, 1))

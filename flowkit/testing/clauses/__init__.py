@@ -1,6 +1,5 @@
 """The promises of a bijector, one function each, in the order in which they are checked and reported."""
 
-from flowkit.testing.clause import Clause
 from flowkit.testing.clauses import (
     calls,
     engines,
@@ -12,6 +11,7 @@ from flowkit.testing.clauses import (
     shapes,
     weights,
 )
+from flowkit.testing.judging import Clause
 
 CLAUSES = {
     clause.name: clause

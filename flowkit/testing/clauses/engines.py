@@ -2,42 +2,36 @@
 
 import keras
 import numpy as np
-from keras import ops
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import ASKS, COMPILE_HINT, place_of, traced
-from flowkit.testing.clause import clause
-from flowkit.testing.functions import direction
-from flowkit.testing.judging import SIDES, Broken, Undecided, judge, require
+from flowkit.testing.inputs import direction
+from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, require
 from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import tied
 
 
-@clause(
-    "compiled",
-    "compiled by the engine (jax.jit, torch.compile, tf.function with XLA), both directions answer as they do eagerly",
-    hint="A Python `if` on a tensor's value, numpy on a tensor, or an op that XLA lacks is in the way.",
-    per="once",
-)
+@clause("compiled", per="once")
 def compiled(trial):
+    """Require that directions answer as eagerly when compiled (jax.jit, torch.compile, tf.function with XLA).
+
+    Hint: A Python `if` on a tensor's value, numpy on a tensor, or an op that XLA lacks is in the way.
+    """
     judged = False
-    for inverse, points in trial.directions:
-        eager = trial.call32(points, trial.context, inverse)
-        answer = _compiled(trial, points, inverse, SIDES[inverse])
+    for inverse, _ in trial.directions:
+        eager, answer = trial.run32(inverse), _compiled(trial, inverse)
         judged |= trial.agree32(inverse, eager, answer, f"eager {{}} of {SIDES[inverse]}")
     if not judged:
         raise Undecided("no answer is finite")
 
 
-def _compiled(trial, points, inverse, side):
-    layer = trial.layer32
-    run = engine.compile_fully(direction(layer, inverse), layer, thorough=trial.thorough)
-    named = trial.subject.named(layer, points.shape, trial.context, inverse, seed=trial.seed)
-    args = [ops.convert_to_tensor(points.astype("float32")), *named.values()]
+def _compiled(trial, inverse):
+    layer, side = trial.layer32, SIDES[inverse]
+    run = engine.compile_fully(direction(layer, inverse), layer, thorough=trial.subject.thorough)
     try:
         with engine.no_grad():
-            return [ops.convert_to_numpy(part) for part in run(*args)]
+            return trial.answers(run, trial.inputs(inverse), layer)
     except Exception as error:  # eagerly it answered, so whatever this is, compiling is what it cannot do
         place = place_of(error)
         where = f"a stop at {place}" if place else "a stop"
@@ -48,23 +42,20 @@ def _compiled(trial, points, inverse, side):
         raise Broken(f"{side} to compile", f"{where}, {text}") from error
 
 
-@clause(
-    "mixed precision",
-    'under "mixed_bfloat16" the log-det and the maths stay in float32, and the round trip holds',
-    hint="Leave dtype to the base class; cast what a low-precision network answers to self.compute_dtype.",
-    per="once",
-)
+@clause("mixed precision", per="once")
 def mixed_precision(trial):
+    """Require float32 log-dets and maths under "mixed_bfloat16", and that the round trip holds.
+
+    Hint: Leave dtype to the base class; cast what a low-precision network answers to self.compute_dtype.
+    """
     subject, before = trial.subject, keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         layer = subject.build(subject.make("mixed_bfloat16"), trial.event)
         layer.set_weights([v.numpy() for v in trial.layer32.weights])
-        for inverse, points in trial.directions:
-            answers = trial.call32(points, trial.context, inverse, layer=layer)
-            for name, answer in zip(
-                ("x", "inverse log_det") if inverse else ("z", "log_det"), answers, strict=True
-            ):
+        for inverse, _ in trial.directions:
+            names = ("x", "inverse log_det") if inverse else ("z", "log_det")
+            for name, answer in zip(names, trial.run32(inverse, layer=layer), strict=True):
                 found = answer.dtype.name
                 full = found in ("float32", "float64")
                 require(full, f"{name} of at least float32 under mixed_bfloat16", found)
@@ -79,8 +70,9 @@ def mixed_precision(trial):
 def _comes_back(trial, inverse, layer):
     """Compare the points with what has come back, and the log-dets of the way with those of the way back."""
     points, name = trial.points(inverse), "z" if inverse else "x"
-    value, log_det = trial.call32(points, trial.context, inverse, layer=layer)
-    back, log_det_back = trial.call32(value, trial.context, not inverse, layer=layer)
+    value, log_det = trial.run32(inverse, layer=layer)
+    there_again = trial.inputs(not inverse)._replace(x=value)
+    back, log_det_back = trial.run32(not inverse, there_again, layer=layer)
     there, again = trial.measured_in(inverse), trial.measured_after(inverse)
     grow = ROUNDINGS * rounding_unit("float32") / trial.eps
     allowed = grow * (again.value_error + again.value_spread) + trial.declared(points)

@@ -5,10 +5,8 @@ from keras import ops
 
 from flowkit.contract import Domain
 from flowkit.engines import engine
-from flowkit.testing import inputs
-from flowkit.testing.clause import clause
-from flowkit.testing.functions import tensors
-from flowkit.testing.judging import SIDES, Broken, Undecided, judge, point, require
+from flowkit.testing.inputs import Inputs, floating
+from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, point, require
 from flowkit.testing.points import points_of, within
 from flowkit.testing.tolerances import ROUNDINGS, large
 
@@ -20,18 +18,15 @@ CLOSER = 3
 SIZES = tuple(2.0 ** (k / 16) for k in range(-48, 209))
 """From 1/8 to 8192 in steps small enough that an exponential comes near the limit before it passes it."""
 
-_FINITE = "exp of a large number, log of a rounded zero, or 0 * inf: rewrite with log1p, expm1 or a maximum."
-_SOLVER = "solver_gradients=False in the spec declares that what is solved has none."
 _TOO_LARGE = "all outputs are too large"
 
 
-@clause(
-    "finite",
-    "outputs and log-dets are finite in float32, unless the true ones are too large for it",
-    hint=_FINITE,
-    per="event",
-)
+@clause("finite", per="event")
 def finite(trial):
+    """Require that outputs and log-dets are finite in float32, unless the true ones are too large for it.
+
+    Hint: exp of a large number, log of a rounded zero, or 0 * inf: rewrite with log1p, expm1 or a maximum.
+    """
     for inverse, _ in trial.directions:
         for ray in trial.rays(trial.events(inverse)[0]):
             _follow(trial, trial.domain(inverse), ray, inverse)
@@ -42,8 +37,7 @@ def _follow(trial, domain, ray, inverse):
     sizes = np.asarray(SIZES)
     for _ in range(CLOSER):
         rows = points_of(domain, sizes.reshape(-1, *(1,) * (ray.ndim - 1)) * ray)
-        context = inputs.rows(trial.context, [0] * len(rows))
-        value, log_det = trial.call32(rows, context, inverse)
+        value, log_det = trial.run32(inverse, Inputs(rows, trial.first(len(rows))))
         good = np.isfinite(log_det) & np.isfinite(value).reshape(len(rows), -1).all(axis=1)
         if good.all():
             return
@@ -63,7 +57,7 @@ def _follow(trial, domain, ray, inverse):
         f"a finite output and log-det from {SIDES[inverse]}",
         f"{point(value[first])} with log-det {log_det[first]:.6g} at {point(rows[first])}{before}",
         sample=0,
-        hint=None if domain != Domain.REAL else f"{_FINITE} {declare}",
+        hint=None if domain != Domain.REAL else f"{finite.hint} {declare}",
     )
 
 
@@ -76,31 +70,27 @@ def _at_the_limit(value, log_det):
     return bool(np.max(np.abs(value)) > LIMIT**0.4 or np.abs(log_det) > np.log(LIMIT) * 0.4)
 
 
-@clause(
-    "finite gradient",
-    "the gradient of output and log-det is finite wherever they are, also in an analytic inverse",
-    hint="where() does not stop a gradient of the branch not taken: make its argument harmless as well.",
-)
+@clause("finite gradient")
 def finite_gradient(trial):
+    """Require finite gradients of output and log-det wherever these are finite, also in an analytic inverse.
+
+    Hint: where() does not stop a gradient of the branch not taken: make its argument harmless as well.
+    """
     _each_direction(trial, _TOO_LARGE, _finite_gradient)
 
 
 def _finite_gradient(trial, inverse):
-    x, context, noise, _ = _that_fit(trial, inverse)
-    layer, measured = trial.layer64, trial.measured_in(inverse)
-    names = ["x", *(v.path for v in layer.trainable_variables)]
-    with engine.float64():
-        values = [x, *(v.numpy().astype("float64") for v in layer.trainable_variables)]
-        for of, answer in ((0, measured.value), (1, measured.log_det)):
-            run = trial.subject.functions.gradient(trial.event, inverse, of, context is not None)
-            given = tensors(np.ones_like(answer), context, noise)
-            _, grads = run([tensors(value)[0] for value in values], *given)
-            for name, grad in zip(names, map(ops.convert_to_numpy, grads), strict=True):
-                require(
-                    np.isfinite(grad).all(),
-                    f"a finite gradient of {SIDES[inverse]}'s {('output', 'log-det')[of]} for {name}",
-                    f"{point(grad.ravel())} at {point(x)}",
-                )
+    given, _ = _that_fit(trial, inverse)
+    measured = trial.measured_in(inverse)
+    for of, answer in ((0, measured.value), (1, measured.log_det)):
+        with engine.float64():
+            total = _sum(trial, inverse, of, given, np.ones_like(answer))
+        for name, grad in zip(total.names, total.grads, strict=True):
+            require(
+                np.isfinite(grad).all(),
+                f"a finite gradient of {SIDES[inverse]}'s {('output', 'log-det')[of]} for {name}",
+                f"{point(grad.ravel())} at {point(given.x)}",
+            )
     return True
 
 
@@ -119,7 +109,7 @@ def _each_direction(trial, undecided, compare):
 
 
 def _that_fit(trial, inverse):
-    """Return (x, context, noise, rows) of the samples whose answers are finite, and so small that gradients can be.
+    """Return (inputs, rows) of the samples whose answers are finite, and so small that gradients can be.
 
     One that fits stands in for the others.
     """
@@ -131,31 +121,35 @@ def _that_fit(trial, inverse):
     if not good.any():
         raise Undecided(_TOO_LARGE)
     rows = np.where(good, np.arange(len(good)), np.argmax(good))
-    given = trial.points(inverse), trial.context, trial.noise(inverse)
-    return *(inputs.rows(part, rows) for part in given), rows
+    return trial.inputs(inverse).rows(rows), rows
 
 
-@clause(
-    "output gradient",
-    "the gradient of the output for the input, the context and every weight equals finite differences, also in an "
-    "analytic inverse",
-    hint="A stop_gradient, a detached or rounded value, a custom gradient or a solver's loop may be in the way. "
-    + _SOLVER,
-    per="event",
-)
+def _sum(trial, inverse, of, given, cotangent):
+    """Return the `Sum` of a direction's outputs (0) or log-dets (1) times `cotangent`; call it in float64."""
+    start = [("x", given.x), *((v.path, v.numpy()) for v in trial.layer64.trainable_variables)]
+    start += floating(given.context).items()  # an embedding learns by its gradients
+    run = trial.subject.functions.gradient(trial.event, inverse, of)
+    _, *more = given.tensors()
+    return Sum(run, start, "float64", ops.convert_to_tensor(cotangent), *more)
+
+
+@clause("output gradient", per="event")
 def output_gradient(trial):
+    """Require that gradients of the output for input, context and weights equal finite differences, both ways.
+
+    Hint: A stop_gradient, a detached or rounded value, a custom gradient or a solver's loop may be in the way.
+    solver_gradients=False in the spec declares that what is solved has none.
+    """
     _differences(trial, of=0)
 
 
-@clause(
-    "log-det gradient",
-    "the gradient of the log-det for the input, the context and every weight equals finite differences, also in an "
-    "analytic inverse",
-    hint="A stop_gradient, a detached or rounded value, numpy or a solver's loop in the log-det may be in the way. "
-    + _SOLVER,
-    per="event",
-)
+@clause("log-det gradient", per="event")
 def log_det_gradient(trial):
+    """Require that gradients of the log-det for input, context and weights equal finite differences, both ways.
+
+    Hint: A stop_gradient, a detached or rounded value, numpy or a solver's loop in the log-det may be in the way.
+    solver_gradients=False in the spec declares that what is solved has none.
+    """
     _differences(trial, of=1)
 
 
@@ -166,8 +160,8 @@ def _differences(trial, of):
 
 def _compare(trial, inverse, of):
     """Return how many of the gradients of one direction could be judged."""
-    x, context, noise, rows = _that_fit(trial, inverse)
-    measured, layer, eps = trial.measured_in(inverse), trial.layer64, trial.unit_of(inverse)
+    given, rows = _that_fit(trial, inverse)
+    measured, eps = trial.measured_in(inverse), trial.unit_of(inverse)
     answer, error = (
         (measured.log_det, measured.log_det_error) if of else (measured.value, measured.value_error)
     )
@@ -180,48 +174,58 @@ def _compare(trial, inverse, of):
         stops = trial.declared_log_det(answer, inverse) if of else trial.declared(answer)
         rounding += 2 * float(np.sum(np.abs(cotangent) * stops))
         eps = max(eps, float(np.max(stops / np.maximum(1, np.abs(answer)))))
-    read = inputs.floating(context)  # an embedding learns by its gradients
-    names = ["x", *(v.path for v in layer.trainable_variables), *read]
+    judged = 0
     with engine.float64():
-        run = trial.subject.functions.gradient(trial.event, inverse, of, context is not None)
-        start = [x, *(v.numpy() for v in layer.trainable_variables), *read.values()]
-        start = [value.astype("float64") for value in start]
-        constants = tensors(cotangent, context, noise)
-
-        def at(i=0, step=0.0):
-            values = [v + step if j == i else v for j, v in enumerate(start)]
-            value, grads = run([ops.convert_to_tensor(v, dtype="float64") for v in values], *constants)
-            return float(ops.convert_to_numpy(value)), grads
-
-        here, grads = at()
-        judged = 0
-        for i, (name, grad) in enumerate(zip(names, grads, strict=True)):
+        total = _sum(trial, inverse, of, given, cotangent)
+        for i, (name, value) in enumerate(zip(total.names, total.values, strict=True)):
             # The cube root of the unit balances rounding and curvature.
-            h = np.cbrt(eps) * np.maximum(1e-2, np.abs(start[i]))
-            move = (
-                h * rng.choice([-1.0, 1.0], size=h.shape) if i else within(trial.domain(inverse), x, h, rng)
+            step = np.cbrt(eps) * np.maximum(1e-2, np.abs(value))
+            if i == 0:
+                move = within(trial.domain(inverse), value, step, rng)
+            else:
+                move = step * rng.choice([-1.0, 1.0], size=step.shape)
+            judged += total.agrees(
+                i, move, f"d/d {name} of the {SIDES[inverse]} direction", rounding=rounding
             )
-            values = [at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
-            share = np.asarray(ops.convert_to_numpy(grad), "float64") * move
-            what = f"d/d {name} of the {SIDES[inverse]} direction"
-            judged += agree(here, values, share, rounding, what)
     return judged
 
 
-def agree(here, values, share, rounding, what):
-    """Compare one directional derivative, times the step, with differences at the step and at half of it.
+class Sum:
+    """A weighed sum of answers as a function of some arrays: its value, its gradients and differences.
 
-    Return False if they cannot tell.
+    `run(tensors, *constants)` is compiled by `engine.compile_gradients`; `start` has (name, array) pairs.
     """
-    plus, minus, half_plus, half_minus = values
-    coarse, fine = (plus - minus) / 2, half_plus - half_minus
-    expected = (4 * fine - coarse) / 3  # Richardson: the error is of fourth order
-    # Two steps disagree where a third derivative matters, two sides where there is a kink.
-    kink = abs(abs(plus - 2 * here + minus) - 4 * abs(half_plus - 2 * here + half_minus))
-    allowed = abs(expected - coarse) + kink + rounding
-    size = max(abs(expected), float(np.abs(share).sum()), 1e-300)  # what the step could have changed
-    if size <= 16 * allowed and np.isfinite(share).all():
-        return False  # too flat, or too bent
-    expected, received, allowed = expected / size, share.sum() / size, allowed / size
-    judge(np.array([expected]), np.array([received]), np.array([allowed]), what=f"{what}, relative")
-    return True
+
+    def __init__(self, run, start, dtype, *constants):
+        self._run, self._dtype, self._constants = run, dtype, constants
+        self.names, self.values = zip(*((name, value.astype(dtype)) for name, value in start), strict=True)
+        self.value, self.grads = self._at()
+
+    def _at(self, i=0, move=0.0):
+        """Return (value, gradients) where the i-th array has moved."""
+        values = [value + move if j == i else value for j, value in enumerate(self.values)]
+        values = [ops.convert_to_tensor(value, dtype=self._dtype) for value in values]
+        value, grads = self._run(values, *self._constants)
+        grads = [np.asarray(ops.convert_to_numpy(grad), "float64") for grad in grads]
+        return float(ops.convert_to_numpy(value)), grads
+
+    def agrees(self, i, move, what, *, rounding, relative=0.0):
+        """Compare the derivative along a move of the i-th array with differences at the move and at half of it.
+
+        `rounding` is the error of a value, or `relative` in units of the values if that is more. Raises `Broken` if
+        they differ; returns False if they cannot tell.
+        """
+        here, share = self.value, self.grads[i] * move
+        around = [self._at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
+        plus, minus, half_plus, half_minus = around
+        coarse, fine = (plus - minus) / 2, half_plus - half_minus
+        expected = (4 * fine - coarse) / 3  # Richardson: the error is of fourth order
+        # Two steps disagree where a third derivative matters, two sides where there is a kink.
+        kink = abs(abs(plus - 2 * here + minus) - 4 * abs(half_plus - 2 * here + half_minus))
+        allowed = abs(expected - coarse) + kink + max(rounding, relative * max(map(abs, [here, *around])))
+        size = max(abs(expected), float(np.abs(share).sum()), 1e-300)  # what the step could have changed
+        if size <= 16 * allowed and np.isfinite(share).all():
+            return False  # too flat, or too bent
+        expected, received, allowed = expected / size, share.sum() / size, allowed / size
+        judge(np.array([expected]), np.array([received]), np.array([allowed]), what=f"{what}, relative")
+        return True

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from flowkit.testing import inputs
-from flowkit.testing.clause import clause
 from flowkit.testing.examples import ROWS
-from flowkit.testing.judging import SIDES, Broken, judge, point, require
+from flowkit.testing.inputs import Inputs, needs_of, noise_log_density, noise_of
+from flowkit.testing.judging import SIDES, Broken, clause, judge, point, require
 from flowkit.testing.mass import DRAWS, ERRORS, mass_is_one
 from flowkit.testing.tolerances import ROUNDINGS, log_abs_det, tame
 from flowkit.testing.trial import leading, tied
@@ -15,18 +14,18 @@ def _unless_reason(found):
     return lambda subject: reason if isinstance(reason := found(subject), str) else None
 
 
-@clause(
-    "log-det",
-    "log_det is log|det d output / d input|, by automatic differentiation in float64; of an estimate the mean is; what "
-    "draws part of its output gives log|det d output / d (input, noise)| - log density of the noise, or a density with "
-    "a mass of 1 if its noise is discrete",
-    hint="A sign, a sum over the event, or the number of places (height * width) may be missing.",
-    applies=_unless_reason(leading),
-)
+@clause("log-det", applies=_unless_reason(leading))
 def log_det(trial):
+    """Require that log_det, or its mean if it is estimated, is log|det d output / d input|.
+
+    That is found by automatic differentiation in float64. A direction that draws a part of its output returns
+    log|det d output / d (input, noise)| - log density of the noise, or a density of mass 1 if its noise is discrete.
+
+    Hint: A sign, a sum over the event, or the number of places (height * width) may be missing.
+    """
     inverse, joint = leading(trial.subject)
     full, wobble = trial.jacobians
-    eps, points = trial.unit_of(inverse), trial.points(inverse)
+    eps, given = trial.unit_of(inverse), trial.inputs(inverse)
     jac, noise = full, wobble + eps * np.abs(full)
     what = "log|det dx/dz|" if inverse else "log|det dz/dx|"
     if joint:
@@ -41,8 +40,8 @@ def log_det(trial):
     require(jac.shape[1] == jac.shape[2], f"as many outputs as inputs ({jac.shape[2]})", f"{jac.shape[1]}")
     oracle, error, _ = log_abs_det(jac, noise, eps)
     if joint:
-        needs = inputs.needs_of(trial.layer32, points.shape, inverse)
-        oracle = oracle - inputs.noise_log_density(needs, trial.noise(inverse))
+        needs = needs_of(trial.layer32, given.x.shape, inverse)
+        oracle = oracle - noise_log_density(needs, given.noise)
     _agrees(trial, inverse, oracle, error, what)
 
 
@@ -64,16 +63,14 @@ def _agrees(trial, inverse, oracle, error, what):
     judge(oracle, received, allowed + ERRORS * deviation, what=what, where=where)
 
 
-@clause(
-    "inverse log-det",
-    "log_det of inverse(z) is minus that of forward at the point it returns, or the mean of the one minus that of the "
-    "other; of what draws, and what drops that, likewise",
-    hint="The inverse's log-det is that of its own direction: minus forward's, at x = inverse(z).",
-    applies=_unless_reason(tied),
-    needs_inverse=True,
-    needs_forward=True,
-)
+@clause("inverse log-det", applies=_unless_reason(tied), needs=(True, False))
 def inverse_log_det(trial):
+    """Require that log_det of inverse(z), or its mean, is minus that of forward at the point that it returns.
+
+    Likewise for a direction that draws and the one that drops what it draws.
+
+    Hint: The inverse's log-det is that of its own direction: minus forward's, at x = inverse(z).
+    """
     inverse = tied(trial.subject)
     here, there, points = trial.measured_in(inverse), trial.measured_after(inverse), trial.points(inverse)
     allowed = ROUNDINGS * (here.log_det_error + there.log_det_error + there.log_det_spread)
@@ -92,13 +89,14 @@ def inverse_log_det(trial):
 
 def mean_log_det(trial, inverse, x):
     """Return (mean, standard error) of one direction's log-det over its noise, for each of ROWS samples of `x`."""
-    needs = inputs.needs_of(trial.layer64, (None, *x.shape[1:]), inverse)
+    needs = needs_of(trial.layer64, (None, *x.shape[1:]), inverse)
+    given = trial.inputs(inverse)._replace(x=x)
     if not needs:
-        return trial.run64(x, inverse)[1], np.zeros(ROWS)
+        return trial.run64(inverse, given)[1], np.zeros(ROWS)
     rng = np.random.default_rng([trial.seed, 10, inverse, trial.draw])
     rows = np.tile(x, (DRAWS, *(1,) * (x.ndim - 1)))
-    noise = inputs.noise_of(needs, len(rows), rng)
-    log_dets = trial.run64(rows, inverse, noise=noise)[1].reshape(DRAWS, ROWS)
+    given = given._replace(x=rows, noise=noise_of(needs, len(rows), rng))
+    log_dets = trial.run64(inverse, given)[1].reshape(DRAWS, ROWS)
     with np.errstate(invalid="ignore"):
         return log_dets.mean(axis=0), log_dets.std(axis=0, ddof=1) / np.sqrt(DRAWS)
 
@@ -109,21 +107,20 @@ def _kind_not_asked(subject):
     return "an estimate varies" if subject.spec.likelihood == "estimated" else None
 
 
-@clause(
-    "log-det kind",
-    "the log-det is zero, or the same for all x, if the spec says so",
-    hint='Declare log_det="varying" (or "constant") in the spec.',
-    applies=_kind_not_asked,
-)
+@clause("log-det kind", applies=_kind_not_asked)
 def kind(trial):
-    for inverse, where in trial.directions:
+    """Require that the log-det is zero, or the same for all x, if the spec says so.
+
+    Hint: Declare log_det="varying" (or "constant") in the spec.
+    """
+    for inverse, (where, *_) in trial.directions:
         measured = trial.measured_in(inverse)
         given, error = measured.log_det, ROUNDINGS * measured.log_det_error
         if trial.spec.log_det == "zero":
             expected = np.zeros_like(given)
         else:
             if trial.context is not None:  # which may decide: the same one for all x
-                given = trial.run64(where, inverse, inputs.rows(trial.context, [0] * len(where)))[1]
+                given = trial.run64(inverse, Inputs(where, trial.first(len(where))))[1]
             expected, error = np.full_like(given, given[0]), error + error[0]
         judge(expected, given, error, what="log_det", where=where)
 

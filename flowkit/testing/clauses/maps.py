@@ -3,10 +3,9 @@
 import numpy as np
 
 from flowkit.contract import Domain
-from flowkit.testing import inputs
-from flowkit.testing.clause import clause
 from flowkit.testing.examples import ROWS
-from flowkit.testing.judging import SIDES, Broken, Imprecise, Undecided, judge, point, require
+from flowkit.testing.inputs import Inputs
+from flowkit.testing.judging import SIDES, Broken, Imprecise, Undecided, clause, judge, point, require
 from flowkit.testing.points import difference, inside, points_of
 from flowkit.testing.tolerances import ROUNDINGS, split, tame
 from flowkit.testing.trial import leading
@@ -20,30 +19,30 @@ PARTS, PLACES = 1025, 2
 STEEP = np.log(np.finfo("float64").max)
 """The log-det of a map so steep that overflow is no surprise."""
 
-_GAPS = "A last knot, a bound or a floor of the bins may be off: where two pieces meet, both must give the same number."
-
 
 @clause(
     "round trip",
-    "inverse(forward(x)) is x, for every x of the domain and any noise",
-    hint="The inverse undoes another map, or in another order, or stops too early.",
     applies=lambda subject: "forward forgets" if subject.forgets(inverse=False) else None,
-    needs_inverse=True,
-    needs_forward=True,
+    needs=(True, False),
 )
 def round_trip(trial):
+    """Require that inverse(forward(x)) is x, for every x of the domain and any noise.
+
+    Hint: The inverse undoes another map, or in another order, or stops too early.
+    """
     _comes_back(trial, False, trial.declared(trial.x))
 
 
 @clause(
     "inverse round trip",
-    "forward(inverse(z)) is z, for every z of the codomain and any noise",
-    hint="The codomain may be smaller than declared, or the inverse may answer from memory.",
     applies=lambda subject: "inverse forgets" if subject.forgets(inverse=True) else None,
-    needs_inverse=True,
-    needs_forward=True,
+    needs=(True, False),
 )
 def inverse_round_trip(trial):
+    """Require that forward(inverse(z)) is z, for every z of the codomain and any noise.
+
+    Hint: The codomain may be smaller than declared, or the inverse may answer from memory.
+    """
     _comes_back(trial, True, trial.declared(trial.z) if trial.solved(False) else 0.0)
 
 
@@ -65,18 +64,14 @@ def _has_gaps(subject):
     return "whole numbers have no beside" if subject.spec.domain.kind == "whole" else None
 
 
-@clause(
-    "gaps",
-    "the round trips hold beside the places where a direction jumps most along a line, and for what lies between",
-    hint=_GAPS,
-    per="event",
-    applies=_has_gaps,
-    needs_inverse=True,
-    needs_forward=True,
-)
+@clause("gaps", per="event", applies=_has_gaps, needs=(True, False))
 def gaps(trial):
+    """Require the round trips beside the places where a direction jumps most along a line, and in between.
+
+    Hint: A last knot, a bound or a floor of the bins may be off: where two pieces meet, both must give the same number.
+    """
     inverse, _ = leading(trial.subject)
-    trial = trial.again(context=inputs.rows(trial.context, [0] * ROWS))  # one map along all of the line
+    trial = trial.again(context=trial.first(ROWS))  # one map along all of the line
     promises, judged = (round_trip, inverse_round_trip), False
     for beside, between in _jumps(trial, inverse):
         ends = trial.again(**{"z" if inverse else "x": beside})
@@ -90,7 +85,7 @@ def gaps(trial):
             except Broken as found:
                 found.hint = (
                     f"There {SIDES[inverse]} jumps, by {np.max(np.abs(between[-1] - between[0])):.3g}, between "
-                    f"{point(beside[0])} and {point(beside[1])}. {_GAPS}"
+                    f"{point(beside[0])} and {point(beside[1])}. {gaps.hint}"
                 )
                 raise
     if not judged:
@@ -105,10 +100,10 @@ def _jumps(trial, inverse):
         return points_of(trial.domain(inverse), np.repeat(t, np.prod(event)).reshape(-1, *event))
 
     def along(t):
-        return trial.run64(line(t), inverse, inputs.rows(trial.context, [0] * len(t)))[0]
+        return trial.run64(inverse, Inputs(line(t), trial.first(len(t))))[0]
 
     def jumps(value):
-        """How far each step goes beyond those beside it: where a slope changes, one of the two goes as far."""
+        """Return how far each step goes beyond those beside it: where a slope changes, one of the two goes as far."""
         with np.errstate(invalid="ignore"):
             steps = difference(image, value[1:], value[:-1]).reshape(len(value) - 1, -1)
             aside = np.minimum(np.abs(steps[1:-1] - steps[:-2]), np.abs(steps[1:-1] - steps[2:]))
@@ -125,31 +120,29 @@ def _jumps(trial, inverse):
         yield beside, np.stack([value[i] + share * (value[i + 1] - value[i]) for share in (0.25, 0.5, 0.75)])
 
 
-@clause(
-    "codomain",
-    "forward(x) lies in the declared codomain",
-    hint="Declare the codomain in the spec, or map onto the one declared.",
-    needs_forward=True,
-)
+@clause("codomain", needs=(False,))
 def codomain(trial):
-    _lands(trial.there, trial.spec.codomain, trial.x, "forward(x)")
+    """Require that forward(x) lies in the declared codomain.
+
+    Hint: Declare the codomain in the spec, or map onto the one declared.
+    """
+    _lands(trial.measured_in(False), trial.spec.codomain, trial.x, "forward(x)")
 
 
-@clause(
-    "domain",
-    "inverse(z) lies in the declared domain, and forward is finite on all of that",
-    hint="The declared domain is larger or smaller than the one on which the map works.",
-    needs_inverse=True,
-)
+@clause("domain", needs=(True,))
 def domain(trial):
-    _lands(trial.back, trial.spec.domain, trial.z, "inverse(z)")
+    """Require that inverse(z) lies in the declared domain, and that forward is finite on all of that.
+
+    Hint: The declared domain is larger or smaller than the one on which the map works.
+    """
+    _lands(trial.measured_in(True), trial.spec.domain, trial.z, "inverse(z)")
     # On all of the real line overflow may be right: clause "finite".
     if trial.spec.domain != Domain.REAL and trial.subject.has(False):
-        _finite(trial.there, trial.x)
+        _finite(trial.measured_in(False), trial.x)
 
 
 def _lands(measured, domain, where, what):
-    """On the edge is allowed: an open set's edge is where rounding puts the points beside it."""
+    """Require that outputs lie in a domain, or on its edge, where rounding puts the points beside it."""
     value = measured.value
     # Overflow towards an open end is for the clause "finite" to judge; NaN is nowhere.
     slack = np.nan_to_num(ROUNDINGS * measured.value_error, nan=0.0)
@@ -174,14 +167,16 @@ def _finite(measured, where):
 
 @clause(
     "rearranges",
-    "both directions give the very numbers that they were given, in other places, if the spec says that it rearranges",
-    hint="rearranges=True lets any domain through a Chain: take it out of the spec of a map that changes values.",
     per="event",
     applies=lambda subject: None if subject.spec.rearranges else "the spec does not say that it rearranges",
 )
 def rearranges(trial):
-    for inverse, points in trial.directions:
-        value = trial.run64(points, inverse)[0]
+    """Require that both directions return the numbers of their input in other places, if the spec says so.
+
+    Hint: rearranges=True lets any domain through a Chain: take it out of the spec of a map that changes values.
+    """
+    for inverse, (points, *_) in trial.directions:
+        value = trial.run64(inverse)[0]
         given, found = (np.sort(rows.reshape(len(points), -1), axis=1) for rows in (points, value))
         fits = given.shape == found.shape
         row = int(np.argmin((given == found).all(axis=1))) if fits else 0

@@ -3,20 +3,20 @@
 import numpy as np
 
 from flowkit.testing.causes import said
-from flowkit.testing.clause import clause
 from flowkit.testing.examples import Example
-from flowkit.testing.judging import SIDES, Broken, Undecided, require, require_same
+from flowkit.testing.inputs import Inputs
+from flowkit.testing.judging import SIDES, Broken, Undecided, clause, require, require_same
 from flowkit.testing.trial import Trial
 
 
 @clause(
-    "wrong rank",
-    "an event, or a latent, of a rank that the spec does not allow raises a ValueError that names the shape",
-    hint="Leave the check to the base class: do not override call, and set spec.event_rank.",
-    per="once",
-    applies=lambda subject: "any rank" if subject.spec.event_rank is None else None,
+    "wrong rank", per="once", applies=lambda subject: "any rank" if subject.spec.event_rank is None else None
 )
 def wrong_rank(trial):
+    """Require a ValueError that names the shape for an event, or a latent, of a rank that the spec does not allow.
+
+    Hint: Leave the check to the base class: do not override call, and set spec.event_rank.
+    """
     allowed = trial.spec.event_rank
     ranks = {allowed} if isinstance(allowed, int) else set(allowed)
     latents = {trial.layer32.latent_rank(rank) for rank in ranks}
@@ -29,13 +29,12 @@ def wrong_rank(trial):
             _refuses(trial, wrong, inverse, f"a ValueError for {SIDES[inverse]}'s events of rank {rank}")
 
 
-@clause(
-    "wrong size",
-    "an event, or a latent, that weights or spec do not fit raises a ValueError that names the shape",
-    hint="Set spec.event_multiple, and leave the checks to the base class; do not slice or broadcast by accident.",
-    per="once",
-)
+@clause("wrong size", per="once")
 def wrong_size(trial):
+    """Require a ValueError that names the shape for an event, or a latent, that weights or spec do not fit.
+
+    Hint: Set spec.event_multiple, and leave the checks to the base class; do not slice or broadcast by accident.
+    """
     layer, event, latent = trial.layer32, trial.event, trial.latent_event
     multiples = (*(trial.spec.event_multiple or ()), *(1,) * len(event))
     refused = 0
@@ -47,12 +46,11 @@ def wrong_size(trial):
             what = f"{size} channels" if channels else f"an axis of {size}"
             _refuses(trial, wrong, False, f"a ValueError for {what} from weights made for {event[axis]}")
         else:
-            refused += _refuses_or_fits(trial, wrong, layer.compute_output_shape, inverse=False)
+            refused += _refuses_or_fits(trial, wrong, inverse=False)
             continue
         refused += 1
     for axis in range(len(latent) if trial.subject.has(True) else 0):
-        wrong = _larger(latent, axis)
-        refused += _refuses_or_fits(trial, wrong, layer.compute_inverse_shape, inverse=True)
+        refused += _refuses_or_fits(trial, _larger(latent, axis), inverse=True)
     if not refused:
         raise Undecided("it fits events of any size")
 
@@ -61,60 +59,62 @@ def _larger(event, axis):
     return tuple(n + (i == axis) for i, n in enumerate(event))
 
 
-def _refuses_or_fits(trial, event, shape, inverse):
-    """Return True for a proper refusal, False for an answer of the shape that `shape` returns; neither is broken.
+def _refuses_or_fits(trial, event, inverse):
+    """Return True for a proper refusal, False for an answer of the shape that the layer tells; neither is broken.
 
     Weights belong to the channels of the data, or to all their axes: an answer of other ones than theirs is none that
     fits.
     """
     fixed = slice(None) if trial.spec.fixed_axes == "all" else slice(-1, None)
     expected = f"a ValueError for {SIDES[inverse]}'s events of shape {event}"
-    other = _other_side(shape, event)
+    other = _other_side(trial, event, inverse)
     if other is None or (inverse and trial.layer32.weights and other[fixed] != trial.event[fixed]):
         _refuses(trial, event, inverse, expected)
         return True
-    try:
-        value, _ = _call(trial, event, inverse, other if inverse else event)
-    except ValueError as error:
-        _names(error, event, expected)
+    value = _answer(
+        trial, event, inverse, f"{expected}, or an answer", context_of=other if inverse else event
+    )
+    if value is None:
         return True
-    except Exception as error:
-        raise Broken(f"{expected}, or an answer", f"{type(error).__name__}: {said(error)}") from error
     found = value.shape[1:]
     require(found == other, f"{expected}, or an answer of shape {other}, as is told", f"shape {found}")
     return False
 
 
 def _refuses(trial, event, inverse, expected):
+    # A layer that runs another one backwards names the event on the other side.
+    other = _other_side(trial, event, inverse) or ()
+    require(_answer(trial, event, inverse, expected, other) is None, expected, "an answer")
+
+
+def _other_side(trial, event, inverse):
+    """Return the event that a direction makes of `event`, or None if the layer refuses to tell."""
     layer = trial.layer32
     try:
-        _call(trial, event, inverse)
-    except ValueError as error:
-        # A layer that runs another one backwards names the event on the other side.
-        shape = layer.compute_inverse_shape if inverse else layer.compute_output_shape
-        _names(error, event, expected, _other_side(shape, event) or ())
-        return
-    except Exception as error:
-        raise Broken(expected, f"{type(error).__name__}: {said(error)}") from error
-    raise Broken(expected, "an answer")
-
-
-def _other_side(shape, event):
-    try:
-        return tuple(shape((2, *event)))[1:]
+        return tuple((layer.compute_inverse_shape if inverse else layer.compute_output_shape)((2, *event)))[
+            1:
+        ]
     except ValueError:
         return None
 
 
-def _call(trial, event, inverse, data=None):
-    """An answer for an event; `data` is the event on the data's side, which a context may be made for."""
-    context = None if trial.context is None else trial.subject.context(data or trial.event, trial.seed, 2)
-    return trial.call32(np.full((2, *event), 0.5), context, inverse)
+def _answer(trial, event, inverse, expected, other=(), context_of=None):
+    """Return the output for an event, or None for a ValueError that names it, or the event `other`.
 
-
-def _names(error, event, expected, other=()):
-    if not any(str(n) in str(error) for n in (*event, *other)):
-        raise Broken(f"{expected}, with the shape in its message", f"the message {said(error)!r}") from error
+    `context_of` is the event on the data's side, which a context may be made for. Raises `Broken` for another error.
+    """
+    context = trial.context
+    if context is not None:
+        context = trial.subject.context(context_of or trial.event, trial.seed, 2)
+    try:
+        return trial.run32(inverse, Inputs(np.full((2, *event), 0.5), context))[0]
+    except ValueError as error:
+        if not any(str(n) in str(error) for n in (*event, *other)):
+            found = f"the message {said(error)!r}"
+            raise Broken(f"{expected}, with the shape in its message", found) from error
+        return None
+    except Exception as error:
+        raise Broken(expected, f"{type(error).__name__}: {said(error)}") from error
 
 
 def _places_are_fixed(subject):
@@ -123,14 +123,12 @@ def _places_are_fixed(subject):
     return None if any(len(event) > 1 for event in subject.events) else "vectors have channels alone"
 
 
-@clause(
-    "other places",
-    "a layer that takes events of more places than it was built for answers as one that was built for them",
-    hint="The number of places, height * width, is that of x.shape in _forward and z.shape in _inverse, not of build.",
-    per="once",
-    applies=_places_are_fixed,
-)
+@clause("other places", per="once", applies=_places_are_fixed)
 def other_places(trial):
+    """Require that a layer called with events of more places than it was built for answers as if built for them.
+
+    Hint: The number of places, height * width, is that of x.shape in _forward and z.shape in _inverse, not of build.
+    """
     subject = trial.subject
     event = [event for event in subject.events if len(event) > 1][-1]
     multiple = (*(subject.spec.event_multiple or ()), *(1,) * len(event))
@@ -144,15 +142,15 @@ def other_places(trial):
         raise Undecided("its weights are made for the places: clause 'wrong size'")
     layer.set_weights([v.numpy() for v in meant.weights])
     judged = False
-    for inverse, points in there.directions:
-        expected = there.call32(points, there.context, inverse)
+    for inverse, given in there.directions:
+        expected = there.run32(inverse)
         try:
-            received = there.call32(points, there.context, inverse, layer=layer)
+            received = there.run32(inverse, layer=layer)
         except ValueError:  # which is a proper way to refuse them
             continue
         judged = True
         side = SIDES[inverse]
         what = f"the same {{}} of {side} for events of shape {larger}, built for them or for {event}"
-        require_same(expected, received, points, what)
+        require_same(expected, received, given.x, what)
     if not judged:
         raise Undecided("it refuses other places than it was built for")

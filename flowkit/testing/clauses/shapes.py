@@ -2,25 +2,21 @@
 
 import keras
 
-from flowkit.testing import inputs
-from flowkit.testing.clause import clause
-from flowkit.testing.judging import SIDES, require
+from flowkit.testing.inputs import placeholder
+from flowkit.testing.judging import SIDES, clause, require
 
 
-@clause(
-    "log-det shape",
-    "log_det has shape (batch,) and at least float32; the output has the layer's dtype, in which both "
-    "directions compute",
-    hint="Sum over the event, not over the batch; return ops.zeros of shape (batch,), or a scalar.",
-    per="event",
-)
+@clause("log-det shape", per="event")
 def log_det_shape(trial):
+    """Require log-dets (batch,) of at least float32, and outputs of the layer's dtype, in which directions compute.
+
+    Hint: Sum over the event, not over the batch; return ops.zeros of shape (batch,), or a scalar.
+    """
     dtype = trial.layer32.compute_dtype
-    for inverse, points in trial.directions:
+    for inverse, given in trial.directions:
         side = SIDES[inverse]
-        for rows in (len(points), 1):
-            context = inputs.rows(trial.context, slice(rows))
-            value, log_det = trial.call32(points[:rows], context, inverse)
+        for rows in (len(given.x), 1):
+            value, log_det = trial.run32(inverse, given.rows(slice(rows)))
             require(
                 log_det.shape == (rows,),
                 f"a log_det of shape ({rows},) from {side}",
@@ -33,25 +29,24 @@ def log_det_shape(trial):
         trial.unit_of(inverse)  # raises Broken for a cast below that dtype
 
 
-@clause(
-    "shape inference",
-    "compute_output_shape, compute_inverse_shape and a symbolic call tell the shapes that come out",
-    hint="Write compute_output_shape and compute_inverse_shape for a map that changes shapes.",
-    per="event",
-)
+@clause("shape inference", per="event")
 def shape_inference(trial):
+    """Require that compute_output_shape, compute_inverse_shape and a symbolic call give the shapes that come out.
+
+    Hint: Write compute_output_shape and compute_inverse_shape for a map that changes shapes.
+    """
     layer = trial.layer32
     for batch in (None, len(trial.x)):
         if trial.subject.has(False):
             shape = layer.compute_output_shape((batch, *trial.event))
-            _same("compute_output_shape", shape, batch, trial.there.value)
+            _same("compute_output_shape", shape, batch, trial.measured_in(False).value)
         if trial.subject.has(True):
             shape = layer.compute_inverse_shape((batch, *trial.latent_event))
             _same("compute_inverse_shape", shape, batch, trial.x)
-    if trial.subject.no_inverse is None:
-        found = trial.call32(trial.z, trial.context, inverse=True)[0].shape[1:]
+    if trial.subject.has(True):
+        found = trial.run32(inverse=True)[0].shape[1:]
         require(found == trial.event, f"inverse to return events of shape {trial.event}", f"{found}")
-    context = inputs.placeholder(trial.context)
+    context = placeholder(trial.context)
     for inverse, _ in trial.directions:
         event, other = trial.events(inverse)
         value, log_det = layer(keras.Input(event), context=context, inverse=inverse)

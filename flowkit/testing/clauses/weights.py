@@ -14,10 +14,18 @@ from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
-from flowkit.testing import inputs
-from flowkit.testing.clause import clause
-from flowkit.testing.copies import STEPS, recreate, refresh
-from flowkit.testing.judging import SIDES, Broken, Undecided, change, point, require, require_same
+from flowkit.testing.copies import STEPS, adapt, recreate, refresh
+from flowkit.testing.inputs import Inputs, needs_of, placeholder
+from flowkit.testing.judging import (
+    SIDES,
+    Broken,
+    Undecided,
+    clause,
+    point,
+    require,
+    require_same,
+    require_unchanged,
+)
 from flowkit.testing.points import points_of
 
 STEP = 2.0**-6
@@ -35,61 +43,52 @@ def _flagged(layer):
     return bool(adapted_flags(layer))
 
 
-@clause(
-    "adaptation",
-    "adapt sets the weights the same each time, is asked for before use, saved, and never done by a call",
-    hint="Set statistics in _adapt alone. Remember it in a weight, which is saved with the layer: with adapted_flag of "
-    "flowkit.contract.adaptation, self.flag = adapted_flag(self) in build and self.flag.assign(True) in _adapt.",
-    per="once",
-    applies=depends_on_data,
-)
+@clause("adaptation", per="once", applies=depends_on_data)
 def adaptation(trial):
-    subject, event = trial.subject, trial.event
-    fresh, x = subject.built(event), subject.adapt_batch(event, seed=1)
-    context = subject.context(event, 1, len(x))
+    """Require that adapt sets the weights the same each time, before use, is saved, and is no part of a call.
+
+    Hint: Set statistics in _adapt alone. Remember it in a weight, which is saved with the layer: with adapted_flag of
+    flowkit.contract.adaptation, self.flag = adapted_flag(self) in build and self.flag.assign(True) in _adapt.
+    """
+    fresh = trial.subject.built(trial.event)
+    batch = trial.subject.batch(fresh, trial.event, seed=1)
     require(_flagged(fresh), "a saved, non-trainable weight named 'adapted'", "none")
     for inverse, _ in trial.directions:
-        points = np.zeros((len(x), *trial.latent_event)) if inverse else x
+        points = np.zeros((len(batch.x), *trial.latent_event)) if inverse else batch.x
         try:
-            trial.call32(points, context, inverse, layer=fresh)
+            trial.run32(inverse, Inputs(points, batch.context), layer=fresh)
         except ValueError:  # ContractError is one
             continue
         raise Broken(f"{SIDES[inverse]} to refuse before adapt", "an answer")
     try:
-        adapt(trial, fresh, x, context)
+        adapt(fresh, batch)
     except NotImplementedError:  # as an inverse says
         raise Undecided("it can not be adapted from this side, and says so") from None
     once = [v.numpy() for v in fresh.weights]
     require(fresh.adapted, "adapt to set the flag 'adapted'", "a flag that is still False")
-    adapt(trial, fresh, x, context)
-    _unchanged(once, fresh, "a second adapt on the same batch")
-    _stands_constants(trial, x, context)
-    for inverse, points in trial.directions:
-        t = np.random.default_rng(11).normal(size=(len(x), *points.shape[1:]))
-        trial.call32(points_of(trial.domain(inverse), t), context, inverse, layer=fresh)
-    _unchanged(once, fresh, "a call on other data")
-    again = _restored(fresh, event, context)
+    adapt(fresh, batch)
+    require_unchanged(once, fresh.weights, "{} unchanged by a second adapt on the same batch")
+    _stands_constants(trial, batch)
+    for inverse, given in trial.directions:
+        t = np.random.default_rng(11).normal(size=(len(batch.x), *given.x.shape[1:]))
+        trial.run32(inverse, Inputs(points_of(trial.domain(inverse), t), batch.context), layer=fresh)
+    require_unchanged(once, fresh.weights, "{} unchanged by a call on other data")
+    again = _restored(fresh, trial.event, batch.context)
     require(again.adapted, "a layer that is still adapted after .keras saving", "one that asks for adapt")
-    _unchanged(once, again, "saving and loading")
+    require_unchanged(once, again.weights, "{} unchanged by saving and loading")
 
 
-def adapt(trial, layer, x, context):
-    """Adapt a layer to a batch."""
-    named = trial.subject.named(layer, x.shape, context)
-    layer.adapt(ops.convert_to_tensor(x, dtype="float32"), **named)
-
-
-def _stands_constants(trial, x, context):
-    """A column that does not vary, as the dark corner of an image: refused by a ValueError, or finite weights."""
-    layer, constant = trial.subject.built(trial.event), np.array(x)
+def _stands_constants(trial, batch):
+    """Require a ValueError, or finite weights, for a column that does not vary, as the dark corner of an image."""
+    layer, constant = trial.subject.built(trial.event), np.array(batch.x)
     # On the real line that is 0, whose mean is exact: of another number its rounding may pass for a deviation.
-    constant[..., 0] = points_of(trial.spec.domain, np.zeros(x.shape))[..., 0]
+    constant[..., 0] = points_of(trial.spec.domain, np.zeros(constant.shape))[..., 0]
     if trial.spec.domain.kind == "simplex":
-        constant[:] = x[:1]
+        constant[:] = batch.x[:1]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it may warn of it
-            adapt(trial, layer, constant, context)
+            adapt(layer, batch._replace(x=constant))
     except ValueError:  # ContractError is one
         return
     for variable in layer.weights:
@@ -101,43 +100,39 @@ def _stands_constants(trial, x, context):
         )
 
 
-def _unchanged(once, layer, what):
-    for old, variable in zip(once, layer.weights, strict=True):
-        if not np.array_equal(old, variable.numpy()):
-            gap = change(old, variable.numpy())
-            raise Broken(f"weight '{variable.path}' unchanged by {what}", f"a change of {gap:.3g}")
-
-
 @clause(
     "refresh",
-    "refresh changes weights that are not trained, and no others, and leaves them finite",
-    hint="Assign in _refresh to weights made with trainable=False; what is trained is the optimizer's.",
     per="once",
     applies=lambda subject: None if subject.layer(subject.events[0]).refreshes else "nothing is refreshed",
 )
 def refresh_alone(trial):
+    """Require that refresh changes weights that are not trained, and no others, and leaves them finite.
+
+    Hint: Assign in _refresh to weights made with trainable=False; what is trained is the optimizer's.
+    """
     layer = trial.subject.twin(trial.example)
-    trained = {id(v) for v in layer.trainable_variables}
-    before, changed = [v.numpy() for v in layer.variables], False
+    batch = trial.subject.batch(layer, trial.event)
+    trained = [v.numpy() for v in layer.trainable_variables]
+    before = [v.numpy() for v in layer.variables]
+    changed = False
     for _ in range(STEPS):
-        refresh(trial.subject, layer, trial.event)
-        for old, variable in zip(before, layer.variables, strict=True):
-            new, path = variable.numpy(), variable.path
-            same = np.array_equal(old, new)
-            if id(variable) in trained and not same:
-                raise Broken(
-                    f"refresh to leave the trained weight '{path}' as it was",
-                    f"a change of {change(old, new):.3g}",
-                )
+        refresh(layer, batch)
+        require_unchanged(trained, layer.trainable_variables, "refresh to leave the trained {} as it was")
+        for variable in layer.variables:
+            new = variable.numpy()
             finite = new.dtype.kind != "f" or np.isfinite(new).all()
-            require(finite, f"finite numbers in weight '{path}' after refresh", f"{new.ravel()[:4]}")
-            changed |= not same
+            require(finite, f"finite numbers in weight '{variable.path}' after refresh", f"{new.ravel()[:4]}")
+        changed |= _differ(before, layer.variables)
     if not changed:
-        built = trial.subject.built(trial.event)
-        start = [v.numpy() for v in built.variables]
-        refresh(trial.subject, built, trial.event)
-        changed = any(not np.array_equal(a, v.numpy()) for a, v in zip(start, built.variables, strict=True))
+        layer = trial.subject.built(trial.event)
+        before = [v.numpy() for v in layer.variables]
+        refresh(layer, batch)
+        changed = _differ(before, layer.variables)
     require(changed, "refresh to change a weight", "none that changes")
+
+
+def _differ(before, variables):
+    return any(not np.array_equal(old, v.numpy()) for old, v in zip(before, variables, strict=True))
 
 
 def _unless_derives(subject):
@@ -147,16 +142,13 @@ def _unless_derives(subject):
     return None if any(hasattr(layer, "_derive") for layer in layers) else "nothing in it defines _derive"
 
 
-@clause(
-    "derived",
-    "handed what it derives from its weights, alone or together with one that is alike, a layer answers as by itself, "
-    "and when its weights have changed, as those say",
-    hint="_derive(x_shape, inverse) may read weights and shapes alone, works for weights with leading axes (write it "
-    "with negative axes), and nothing of it may be kept in the layer.",
-    per="event",
-    applies=_unless_derives,
-)
+@clause("derived", per="event", applies=_unless_derives)
 def derived(trial):
+    """Require that a layer answers the same with what it derives, alone or with another, and follows its weights.
+
+    Hint: _derive(x_shape, inverse) may read weights and shapes alone, works for weights with leading axes (write it
+    with negative axes), and nothing of it may be kept in the layer.
+    """
     layer, other = (trial.subject.twin(trial.example) for _ in range(2))
     other.set_weights(_moved(other, seed=1))
 
@@ -166,25 +158,23 @@ def derived(trial):
 
     for move in (None, assign, lambda: layer.set_weights(_moved(layer, seed=3))):
         if move is not None:
-            for inverse, points in trial.directions:  # which it may not remember
-                trial.call32(points, trial.context, inverse, layer=layer)
+            for inverse, _ in trial.directions:  # which it may not remember
+                trial.run32(inverse, layer=layer)
             move()
         plain = trial.subject.twin(trial.example)
         plain.set_weights([v.numpy() for v in layer.weights])
-        for inverse, points in trial.directions:
-            expected = trial.call32(points, trial.context, inverse, layer=plain)
-            received = trial.call32(points, trial.context, inverse, layer=layer)
+        for inverse, given in trial.directions:
+            expected, received = (trial.run32(inverse, layer=used) for used in (plain, layer))
             trial.agree32(inverse, expected, received, f"{{}} of {SIDES[inverse]}")
             if hasattr(layer, "_derive"):
-                received = _handed(layer, other, points, trial.context, inverse)
+                received = _handed(layer, other, given, inverse)
                 what = f"{{}} of {SIDES[inverse]}, handed what it derives"
                 trial.agree32(inverse, expected, received, what)
 
 
-def _handed(layer, other, points, context, inverse):
+def _handed(layer, other, given, inverse):
     """Return the outputs of `layer` if it receives what it derives together with `other`, from the weights of both."""
-    x = ops.convert_to_tensor(np.asarray(points, "float32"))
-    context = None if context is None else inputs.tensor(context)
+    x, context, _ = given.tensors("float32")
     both = zip(layer.variables, other.variables, strict=True)
     stacks = [ops.stack([engine.tensor(one), engine.tensor(two)]) for one, two in both]
     with Rows(layer.variables, stacks):
@@ -197,7 +187,7 @@ def _handed(layer, other, points, context, inverse):
     options = {} if own is None else {"derived": own}
     with engine.no_grad():
         y, log_det = layer.run(x, context, inverse=inverse, **options)
-    return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(points),))
+    return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(given.x),))
 
 
 def _moved(layer, seed):
@@ -208,13 +198,12 @@ def _moved(layer, seed):
     return new
 
 
-@clause(
-    "config",
-    "a layer made from get_config() does the same as the one that gave it",
-    hint="get_config must name every argument of __init__, and sub-layers through serialize_keras_object.",
-    per="once",
-)
+@clause("config", per="once")
 def config(trial):
+    """Require that a layer made from get_config() does the same as the original.
+
+    Hint: get_config must name every argument of __init__, and sub-layers through serialize_keras_object.
+    """
     given = trial.subject.given
     original = trial.subject.make()
     if given is not None:  # `original` has come from its config already, and so has all that clauses look at
@@ -230,21 +219,17 @@ def config(trial):
     _same_answers(trial, original, clone, "a layer made from the config")
 
 
-@clause(
-    "saving",
-    "a .keras file brings back every weight, bit for bit, and the same answers",
-    hint="Make weights in build with add_weight, sub-layers as attributes built in build, and register the class.",
-    per="once",
-)
+@clause("saving", per="once")
 def saving(trial):
+    """Require that a .keras file brings back every weight, bit for bit, and the same answers.
+
+    Hint: Make weights in build with add_weight, sub-layers as attributes built in build, and register the class.
+    """
     layer = trial.layer32
     again = _restored(layer, trial.event, trial.context)
     expected, received = len(layer.weights), len(again.weights)
     require(expected == received, f"{expected} weights from the file", f"{received}")
-    for old, new in zip(layer.weights, again.weights, strict=True):
-        if not np.array_equal(old.numpy(), new.numpy()):
-            gap = change(old.numpy(), 1.0 * new.numpy())
-            raise Broken(f"weight '{old.path}' from the file, bit for bit", f"a difference of {gap:.3g}")
+    require_unchanged([v.numpy() for v in layer.weights], again.weights, "{} from the file, bit for bit")
     _same_answers(trial, layer, again, "the loaded layer")
 
 
@@ -256,8 +241,8 @@ def _restored(layer, event, context):
     """
     given = {"x": keras.Input(event, name="x")}
     if context is not None:
-        given["context"] = inputs.placeholder(context)
-    if needs := inputs.needs_of(layer, (None, *event), inverse=False):
+        given["context"] = placeholder(context)
+    if needs := needs_of(layer, (None, *event), inverse=False):
         given["noise"] = keras.Input((count(needs),), name="noise")
     model = keras.Model(given, layer(**given))
     with tempfile.TemporaryDirectory() as folder:
@@ -269,11 +254,9 @@ def _restored(layer, event, context):
 
 
 def _same_answers(trial, one, other, what):
-    for inverse, points in trial.directions:
-        expected, received = (
-            trial.call32(points, trial.context, inverse, layer=layer) for layer in (one, other)
-        )
-        require_same(expected, received, points, f"the same {{}} of {SIDES[inverse]} from {what}")
+    for inverse, given in trial.directions:
+        expected, received = (trial.run32(inverse, layer=layer) for layer in (one, other))
+        require_same(expected, received, given.x, f"the same {{}} of {SIDES[inverse]} from {what}")
 
 
 def same_attributes(one, other):
