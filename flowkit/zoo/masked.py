@@ -35,8 +35,8 @@ def maf(
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `residual`: whether each of `hidden`, which are then all the same, is a block of two layers that is added to what
       came before it, as in the networks of Neural Spline Flows (2019).
-    - `linear`: "none", as published, "lu", a learned matrix before each layer, or "permutation", a fixed one before each
-      two.
+    - `linear`: "none", as published, "lu", a learned matrix before each layer, or "permutation", a fixed one before
+      each two.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
     word out of range, ContractError for networks that are too narrow. Papamakarios, Pavlakou & Murray, Masked
@@ -132,8 +132,8 @@ def naf(
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `units`: sigmoids for each feature, as in `flowkit.transforms.SigmoidMixture`.
-    - `linear`: "none", as published, "lu", a learned matrix before each layer, or "permutation", a fixed one before each
-      two.
+    - `linear`: "none", as published, "lu", a learned matrix before each layer, or "permutation", a fixed one before
+      each two.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
     word out of range, ContractError for networks that are too narrow. Huang, Krueger, Lacoste & Courville, Neural
