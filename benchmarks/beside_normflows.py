@@ -42,7 +42,7 @@ def main():
         "training.epochs": options.epochs,
         "training.learning_rate": options.learning_rate,
     }
-    changes = [recipes.Override(key, value) for key, value in given.items() if value is not None]
+    changes = [(key, value) for key, value in given.items() if value is not None]
     recipe = recipes.read_recipe(options.recipe, changes)
     refuse_what_is_not_done_here(recipe, parser)
     options.out.mkdir(parents=True)

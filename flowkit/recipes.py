@@ -11,9 +11,11 @@
 (32, 3, 'adam')
 """
 
+from flowkit._shipped import recipe_files as available
 from flowkit.app.experiment import (
     Experiment,
     build_flow,
+    build_optimizer,
     for_workers,
     hold_out,
     load_other_table,
@@ -23,14 +25,11 @@ from flowkit.app.experiment import (
 from flowkit.app.experiment import load as load_data
 from flowkit.app.experiment import load as load_table
 from flowkit.app.failure import RecipeError
-from flowkit.app.find import available, find
-from flowkit.app.optimizer import build_optimizer
-from flowkit.app.read import Override, parse_recipe, read_recipe
-from flowkit.app.schema import Recipe, dumps
+from flowkit.app.find import find
+from flowkit.app.recipe import Recipe, dumps, parse_recipe, read_recipe
 
 __all__ = [
     "Experiment",
-    "Override",
     "Recipe",
     "RecipeError",
     "available",

@@ -1,13 +1,13 @@
 """`flowkit compare`: several runs side by side, their curves, their samples and their numbers."""
 
-import json
-import re
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, new_file
@@ -22,9 +22,7 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
     ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The PNG file to write.", callback=new_file(".png"))
-    ] = Path("compare.png"),
+    output: Annotated[Path, new_file("The PNG file to write.", ".png")] = Path("compare.png"),
     backend: Backend = None,
 ):
     """Compare curves, samples and numbers of several runs side by side."""
@@ -45,16 +43,8 @@ def compare(
     names = [str(folder.path) for folder in folders]
     with atomic_path(output) as temporary:
         drawn(folders, names, kind).savefig(temporary, format="png")
-    Console().print(_table(names, map(_metrics, folders), kind))
+    Console().print(_table(names, [folder.measured() for folder in folders], kind))
     print(f"comparison {output}")
-
-
-def _metrics(folder):
-    """Return a run's numbers; none for a run that goes on, or whose file cannot be read."""
-    try:
-        return json.loads(folder.metrics.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def drawn(folders, names, kind):
@@ -63,8 +53,6 @@ def drawn(folders, names, kind):
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     from PIL import Image
-
-    from flowkit import training
 
     pictures = [
         (name, picture)
@@ -75,14 +63,14 @@ def drawn(folders, names, kind):
     most, inches = _ACROSS[kind.rows]
     across = min(most, max(1, len(pictures)))
     down = -(-len(pictures) // across)
-    titles = [wrapped(name, int(_TO_AN_INCH * inches)) for name, _ in pictures]
+    titles = [textwrap.fill(name, int(_TO_AN_INCH * inches)) for name, _ in pictures]
     tall = inches + _LINE * max((1 + title.count("\n") for title in titles), default=1)
     figure = Figure(figsize=(max(7, inches * across), 4 + tall * down), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1 + down, across, height_ratios=[4, *[tall] * down])
     axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel=kind.ylabel)
     for name, folder in zip(names, folders, strict=True):
-        label, log = wrapped(name, 4 * _TO_AN_INCH), training.read_log(folder.log)
+        label, log = textwrap.fill(name, 4 * _TO_AN_INCH), flowkit.training.read_log(folder.log)
         epochs, look = [row["epoch"] for row in log], {"marker": "." if len(log) < 30 else None}
         for key, suffix in ((kind.logged, ""), (f"val_{kind.logged}", ", validation")):
             values = [np.nan if row.get(key) is None else row[key] for row in log]
@@ -102,49 +90,14 @@ def drawn(folders, names, kind):
     return figure
 
 
-def wrapped(name: str, letters: int) -> str:
-    """Return a name in lines of at most `letters` letters, cut after /, -, _, a dot or a blank if possible.
-
-    >>> print(wrapped("runs/glow-of-digits-by-a-small-rate/seed0123456789", 16))
-    runs/glow-of-
-    digits-by-a-
-    small-rate/
-    seed0123456789
-    >>> print(wrapped("seed0123456789", 10))
-    seed012345
-    6789
-    """
-    lines = [""]
-    for piece in re.findall(r"[^-/_. ]*[-/_. ]?", name):
-        if len(lines[-1]) + len(piece) > letters:
-            lines.append("")
-        for start in range(0, len(piece), letters):  # one, unless the piece alone is too long
-            if start:
-                lines.append("")
-            lines[-1] += piece[start : start + letters]
-    return "\n".join(filter(None, lines))
-
-
 def _table(names, metrics, kind):
     from rich.table import Column, Table
 
-    table = Table(
-        Column("run", overflow="fold"),  # whose end tells runs apart
-        f"test {'bits/dim' if kind.rows == 'images' else 'log p(x), nats'}",
-        "epochs",
-        "parameters",
-        "minutes",
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, found in zip(names, metrics, strict=True):
-        value, error = found.get(f"test_{kind.score}"), found.get("test_standard_error")
-        seconds = found.get("seconds")
-        table.add_row(
-            name,
-            "not there yet" if value is None else f"{value:.4f}" + (f" +- {error:.4f}" if error else ""),
-            str(found.get("epochs", "?")),
-            f"{found['parameters']:,}" if "parameters" in found else "?",
-            "?" if seconds is None else f"{seconds / 60:.1f}",
-        )
+    from flowkit.presets.card import shown
+
+    keys = (f"test_{kind.score}", "epochs", "parameters", "seconds")
+    columns = (Column(key.replace("_", " "), justify="right") for key in keys)
+    table = Table(Column("run", overflow="fold"), *columns)  # whose end tells runs apart
+    for name, found in zip(names, map(shown, metrics), strict=True):
+        table.add_row(name, *(found.get(key, "?") for key in keys))
     return table

@@ -15,34 +15,21 @@ from flowkit.app.options import Backend, new_file
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="flow.keras or a RUN; or foreign weights: an .npz, a TensorFlow checkpoint, a .pt."
-        ),
+        typer.Argument(help="A flow.keras or a RUN; or weights: an .npz, a TensorFlow checkpoint, a .pt."),
     ],
     output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="A .keras file for foreign weights, an .npz for a flow.",
-            callback=new_file(),
-        ),
+        Path, new_file("A .keras file for foreign weights, an .npz for a flow.", ".keras", ".npz")
     ],
     n_bits: Annotated[
-        int | None,
-        typer.Option(min=1, max=8, help="Bits of the images that foreign weights were trained on."),
+        int | None, typer.Option(min=1, max=8, help="Bits of the images that the weights were trained on.")
     ] = None,
     input_shape: Annotated[
-        str | None,
-        typer.Option(metavar="H,W,C", help="The images' size. Default: that of the first data."),
+        str | None, typer.Option(metavar="H,W,C", help="The images' size. Default: that of the first data.")
     ] = None,
     check: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.NPZ",
-            exists=True,
-            dir_okay=False,
-            help="rows (channels last, in [-0.5, 0.5]) and the original's log_prob of them, to compare with.",
+            metavar="FILE.NPZ", exists=True, dir_okay=False, help="The original's rows and their log_prob."
         ),
     ] = None,
     backend: Backend = None,
@@ -54,7 +41,11 @@ def convert(
     run = RunFolder(source)
     if run.flow_path.exists() or run.recipe_path.exists():
         source = run.flow_path
-    if source.suffix != ".keras":
+    exports = source.suffix == ".keras"
+    wanted = ".npz" if exports else ".keras"
+    if output.suffix != wanted:
+        raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
+    if not exports:
         _import(source, output, n_bits, input_shape, check)
     elif n_bits is None and input_shape is None and check is None:
         _export(source, output)
@@ -69,8 +60,6 @@ def _export(source, output):
     from flowkit.convert import to_openai
     from flowkit.training import atomic_path
 
-    if output.suffix != ".npz":
-        raise CommandError(f"--output: a flow is written to an .npz file, received {output}")
     variables = to_openai(read_flow(source))
     with atomic_path(output) as temporary:
         np.savez(temporary, **variables)
@@ -81,8 +70,6 @@ def _import(source, output, n_bits, input_shape, check):
     from flowkit.convert import from_openai, from_rosinality, read_variables
     from flowkit.training import atomic_path
 
-    if output.suffix != ".keras":
-        raise CommandError(f"--output: a flow is written to a .keras file, received {output}")
     shape = None if input_shape is None else _shape(input_shape)
     variables = read_variables(source)
     names = [name.removeprefix("module.") for name in variables]

@@ -1,4 +1,4 @@
-"""--backend, before Keras is imported; notes about an engine that will be slow."""
+"""--backend, before Keras is imported; a note if training misses a GPU."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ _HIDE_GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVIC
 
 
 def use(backend, *, trains=False, shares=False):
-    """Choose the engine: Keras reads the choice when it is first imported.
+    """Choose the backend: Keras reads the choice when it is first imported.
 
     A command that `trains`, or `shares` its work, joins the other processes that a launcher has started, before the
     engine does anything. Any other command goes on in the main process alone.
@@ -24,10 +24,10 @@ def use(backend, *, trains=False, shares=False):
         if backend not in ENGINES:
             raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
         if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
-            raise CommandError(f"--backend {backend}: Keras already runs on another engine in this process")
+            raise CommandError(f"--backend {backend}: Keras already runs on another backend in this process")
         os.environ["KERAS_BACKEND"] = backend
     if os.environ.get("KERAS_BACKEND") != "tensorflow":
-        # `convert` imports TensorFlow for its checkpoints, and TensorFlow talks about oneDNN.
+        # `convert` imports TensorFlow for its checkpoints, and TensorFlow prints lines about oneDNN.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     require_engine()
@@ -57,21 +57,13 @@ def keep_freed_memory():
         mallopt(_MMAP_THRESHOLD, 2**30) or mallopt(_MMAP_THRESHOLD, 2**25)  # older versions allow less
 
 
-def note_slow_engine():
-    """Print a note if training is on CPU by mistake, or beside other work that PyTorch's threads would wait for."""
+def note_missed_gpu():
+    """Print a note if a backend that was built for GPUs trains on CPU."""
     engine = importlib.import_module("flowkit.engines").engine
-    if not all(device.startswith("cpu") for device in engine.devices()):
-        return
     build = engine.gpu_build()
-    if build is not None and not any(os.environ.get(name) in ("", "-1") for name in _HIDE_GPUS):
+    hidden = any(os.environ.get(name) in ("", "-1") for name in _HIDE_GPUS)
+    if build is not None and not hidden and all(device.startswith("cpu") for device in engine.devices()):
         say(
             f"note: training is on CPU: {engine.name} {engine.version()} is built for {build}, and finds no "
-            "card; CUDA_VISIBLE_DEVICES= in the environment says that none is wanted"
-        )
-    busy, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0, os.cpu_count() or 1
-    one_thread = engine.name != "torch" or "OMP_NUM_THREADS" in os.environ
-    if not one_thread and cores > 1 and busy > cores / 2:
-        say(
-            f"note: other work keeps {busy:.1f} of {cores} cores busy. Should PyTorch be slow, its threads wait for "
-            "each other: OMP_NUM_THREADS=1 in the environment gives it one"
+            "GPU; CUDA_VISIBLE_DEVICES= in the environment says that none is wanted"
         )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Data, Run
@@ -14,12 +15,8 @@ from flowkit.app.options import Backend, Data, Run
 def evaluate(
     run: Run,
     data: Data = None,
-    samples: Annotated[
-        int, typer.Option(min=1, help="Draws of dequantisation noise: more give a tighter bound.")
-    ] = 1,
-    levels: Annotated[
-        bool, typer.Option("--levels", help="Also what each level of the flow carries, as a table.")
-    ] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    levels: Annotated[bool, typer.Option("--levels", help="Also print the bits of each level.")] = False,
     backend: Backend = None,
 ):
     """Print bits per dimension on the test split, with the standard error over images; of a table, nats.
@@ -29,7 +26,6 @@ def evaluate(
     use(backend, shares=True)
     from rich.console import Console
 
-    from flowkit import distributed
     from flowkit.app.group import alike
     from flowkit.app.trained import trained_in_all
     from flowkit.distributed.failed import naming_the_lost
@@ -39,7 +35,7 @@ def evaluate(
         flow, kind, rows, test = alike(lambda: _rows(folder, run, data, samples, levels))
         mean, error = kind.mean_score(flow, rows, samples)
         table = _level_table(flow, *kind.given(flow, rows)) if levels else None
-    if not distributed.is_main():
+    if not flowkit.distributed.is_main():
         return
     if kind.rows == "images":
         draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
@@ -81,7 +77,6 @@ def _rows(folder, run, source, samples, levels):
 
 def _same_data(folder, flow, kind, recipe):
     """Return True if `recipe` names the rows that the flow was trained on, or may do so: older runs keep no sum."""
-    from flowkit import data
     from flowkit.app.experiment import load
 
     trained_on = folder.data_sha256()
@@ -98,7 +93,7 @@ def _same_data(folder, flow, kind, recipe):
         replace(table, values=x, names=table.names and (names or table.names))
         for table, x in zip(tables, values, strict=True)
     ]
-    return trained_on == data.content_hash(*ordered)
+    return trained_on == flowkit.data.content_hash(*ordered)
 
 
 def _level_table(flow, images, labels):

@@ -1,5 +1,6 @@
 """From a validated recipe to a flow that is ready for `fit`, and its data."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import data, zoo
+from flowkit import data, training, zoo
 from flowkit.app.failure import RecipeError
 from flowkit.app.images import Images
-from flowkit.app.optimizer import build_optimizer
-from flowkit.app.schema import Recipe
+from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.failed import failing_together
@@ -59,11 +59,11 @@ def of_tables(recipe: Recipe) -> bool:
     return Tables.takes(recipe)
 
 
-def build_flow(recipe: Recipe, dataset: Split) -> Any:
+def build_flow(recipe: Recipe, dataset: Split | None) -> Any:
     """Return the recipe's flow for the data of `dataset`, neither compiled nor adapted.
 
     `input_shape` and, if an image does not have 256 values, `data_levels` come from the data; from a table `features`
-    and the names of the columns. Raises a RecipeError if the model cannot be made for that data.
+    and the names of the columns. Without data their size is assumed. Raises a RecipeError if the model cannot be made.
     """
     given = {key: value for key, value in recipe.model.items() if value is not None}
     family = zoo.ARCHITECTURES[given.pop("name")]
@@ -73,7 +73,9 @@ def build_flow(recipe: Recipe, dataset: Split) -> Any:
     try:
         flow = family(**arguments)
     except ValueError as error:
-        raise RecipeError(f"[model] does not fit {dataset.name}: {error}") from error
+        raise RecipeError(
+            f"[model] does not fit {getattr(dataset, 'name', 'the recipe')}: {error}"
+        ) from error
     finally:
         keras.config.set_dtype_policy(before)
     flow.columns = getattr(dataset, "columns", None)
@@ -89,7 +91,7 @@ def prepare(recipe: Recipe) -> Experiment:
     table, kind = recipe.training, kind_of(recipe)
     keras.utils.set_random_seed(table.seed)
     with failing_together():  # a process may not see the files
-        train, held_out = hold_out(recipe, kind.load(recipe, "train"))
+        train, held_out = hold_out(recipe, _whole(recipe, "train"))
         test = load(recipe, "test")
     if table.batch_size > len(train):
         raise RecipeError(
@@ -105,6 +107,60 @@ def prepare(recipe: Recipe) -> Experiment:
     return Experiment(recipe, flow, train, test, batches, recipe.model.get("num_classes"), held_out)
 
 
+def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOptimizer:
+    """Return the recipe's optimizer: schedule, clipping and averaging, guarded against bad steps."""
+    table = recipe.training
+    decay = _polyak_decay(table, steps_per_epoch)
+    ema = decay if table.ema is None else table.ema
+    _note_long_averages(ema, table.epochs * steps_per_epoch)
+    arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
+    if table.optimizer == "glow-adamax" and decay:
+        arguments["beta_2"] = decay
+    rate = _schedule(table, steps_per_epoch)
+    return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
+
+
+def _schedule(table, steps_per_epoch):
+    total = table.epochs * steps_per_epoch
+    warmup = table.warmup_steps or round(table.warmup_epochs * steps_per_epoch)
+    if table.schedule == "constant":
+        return training.WarmUp(table.learning_rate, warmup_steps=warmup)
+    if total <= warmup:  # a folder of few images
+        key = "warmup_steps" if table.warmup_steps else "warmup_epochs"
+        warnings.warn(
+            f"training.{key} = {getattr(table, key)} is {warmup} steps, but the whole run has {total}: the "
+            f"warm-up takes {total // 10} instead",
+            stacklevel=2,
+        )
+        warmup = total // 10
+    return training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
+
+
+def _note_long_averages(ema, total):
+    """Warn if averaged weights, which are scored and sampled, would hold much of the first ones."""
+    reach = 1 / (1 - ema)
+    if ema and reach > total / 5:
+        warnings.warn(
+            f"averaged weights, which are scored and sampled, reach back {reach:.0f} steps, more than a fifth of the "
+            f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes. "
+            "More --epochs or a smaller training.batch_size make more steps",
+            stacklevel=2,
+        )
+
+
+def _polyak_decay(table, steps_per_epoch):
+    """Return 1 - 1 / (the steps in `polyak_epochs` epochs), or 0 without them."""
+    if table.polyak_epochs is None:
+        return 0.0
+    steps = steps_per_epoch * table.polyak_epochs
+    if not 1 < steps < 2**24:
+        raise RecipeError(
+            f"training.polyak_epochs = {table.polyak_epochs}, which is {steps:g} steps: expected more than one, and "
+            "fewer than float32 can tell from a decay of 1"
+        )
+    return 1 - 1 / steps
+
+
 def load(recipe: Recipe, split: str) -> Any:
     """Return the recipe's "train", "validation" or "test" as the model takes it; the first is without the second.
 
@@ -115,11 +171,22 @@ def load(recipe: Recipe, split: str) -> Any:
     kind = kind_of(recipe)
     if split == "validation" and not recipe.data.validation:
         raise RecipeError("data.validation = 0: the recipe holds no rows out to validate on")
-    whole = kind.load(recipe, "test" if split == "test" else "train")
+    whole = _whole(recipe, "test" if split == "test" else "train")
     if split != "test":
         train, held = hold_out(recipe, whole)
         whole = held if split == "validation" else train
     return kind.trimmed(recipe, whole)
+
+
+def _whole(recipe, split):
+    """Return "train" or "test", "train" with what is held out of it."""
+    try:
+        return kind_of(recipe).load(recipe, split)
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"data.source: {error} --data PATH gives your copy; the first lines of flowkit's recipes say what it must "
+            "hold."
+        ) from None
 
 
 def load_other_table(recipe: Recipe) -> data.Table:

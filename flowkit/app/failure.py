@@ -1,6 +1,5 @@
 """Errors become one line on standard error and an exit code; text of others is escaped before it is printed."""
 
-import errno
 import os
 import sys
 import traceback
@@ -15,24 +14,9 @@ told_to_all = False  # True if all processes of the group end, for the same reas
 # Refusals of input; ContractError, RecipeError, CheckpointError are ValueErrors.
 _REFUSALS = (ValueError, OSError, ImportError)
 
-# The system's numbers, in the words of the other messages.
-_REASONS = {
-    errno.ENOENT: "expected a file or folder, found none",
-    errno.EISDIR: "expected a file, found a folder",
-    errno.ENOTDIR: "expected a folder, found a file",
-    errno.EEXIST: "expected a folder, found a file",
-    errno.EACCES: "no permission: choose another place, or change its permissions",
-    errno.EPERM: "no permission: choose another place, or change its permissions",
-    errno.EROFS: "can be read only: choose another place",
-    errno.ENOSPC: "no space is left on the disk",
-    errno.EDQUOT: "your share of the disk is used up",
-    errno.ENAMETOOLONG: "the name is too long",
-    errno.ELOOP: "expected a file of its own, found a link: remove it",
-}
-
 
 class CommandError(Exception):
-    """A command that cannot go on: one line for the user, and an exit code. "" if another process says it."""
+    """A command that cannot go on: one line for the user, and an exit code. "" if another process prints the line."""
 
     def __init__(self, message, code=BAD_INPUT):
         super().__init__(message)
@@ -40,17 +24,19 @@ class CommandError(Exception):
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used: one line with the place, what was expected and what came."""
+    """A recipe that cannot be used: one line with the place, what was expected and what was received."""
+
+
+def debugging():
+    """Return True if FLOWKIT_DEBUG=1 asks for tracebacks."""
+    return os.environ.get("FLOWKIT_DEBUG", "0") not in ("", "0")
 
 
 def report(error):
-    """Print `error` in one line on standard error and return the exit code.
-
-    With FLOWKIT_DEBUG=1 the traceback comes first.
-    """
+    """Print `error` in one line on standard error, with FLOWKIT_DEBUG=1 after its traceback; return the exit code."""
     global told_to_all
     told_to_all = getattr(error, "told_to_all", False)
-    if os.environ.get("FLOWKIT_DEBUG") not in (None, "", "0"):
+    if debugging():
         traceback.print_exception(error)
     message, code = words(error)
     if message and not (process and getattr(error, "told_by_main", False)):
@@ -62,16 +48,15 @@ def words(error):
     """Return (the line to print for `error`, the exit code)."""
     if isinstance(error, CommandError):
         return str(error), error.code
-    if isinstance(error, OSError) and error.errno in _REASONS:
-        place, reason = error.filename2 or error.filename, _REASONS[error.errno]
-        return f"{place}: {reason}" if place else reason, BAD_INPUT
+    if isinstance(error, OSError) and error.strerror:
+        place = error.filename2 or error.filename
+        return f"{place}: {error.strerror}" if place else error.strerror, BAD_INPUT
     if isinstance(error, _REFUSALS):
         return str(error) or type(error).__name__, BAD_INPUT
     if hasattr(error, "exit_code"):
         return str(error), error.exit_code
     if isinstance(error, MemoryError):
-        reason = error or "the system gave no more"
-        return f"not enough memory ({reason}): a smaller batch, model or data set takes less", FAILED
+        return f"not enough memory ({error}): a smaller batch, model or data set takes less", FAILED
     return f"{type(error).__name__}: {error} (FLOWKIT_DEBUG=1 shows where)", FAILED
 
 

@@ -1,8 +1,9 @@
-"""Recipes by name: files, and those that come with flowkit. Imports neither Keras nor an engine."""
+"""Recipes and runs by name. Imports neither Keras nor an engine."""
 
+import difflib
 from pathlib import Path
 
-from flowkit._shipped import FAMILIES, closest, recipe_files
+from flowkit._shipped import FAMILIES, closest, preset_folders, recipe_files
 from flowkit.app.failure import RecipeError
 
 
@@ -16,20 +17,22 @@ def find(name: str) -> Path:
         return path
     if name in known:
         return known[name]
-    if path.is_dir():
-        raise RecipeError(f"{name or 'RECIPE'}: expected a recipe file, found a folder")
     if path.suffix == ".toml" or path.exists():
-        raise RecipeError(f"{name}: expected a recipe file, found none there")
+        raise RecipeError(f"{name}: expected a recipe file, found {'a folder' if path.is_dir() else 'none'}")
     if name in FAMILIES:
-        of_it = [other for other in known if other.startswith(f"{name}/")]
-        expected = f"{', '.join(of_it)}, or a recipe of yours" if of_it else "a recipe of yours"
         raise RecipeError(
-            f"{name} is a family, and no recipe: expected {expected}, a TOML file whose [model] has "
-            f'name = "{name}"'
+            f'{name} is a family, not a recipe: expected a TOML file whose [model] has name = "{name}"; flowkit\'s '
+            f"recipes of it are {', '.join(other for other in known if other.startswith(f'{name}/')) or 'none'}"
         )
     raise RecipeError(f"there is no recipe {name!r}; {closest(name, known)}")
 
 
-def available() -> dict[str, Path]:
-    """Return name -> path of the recipes that come with flowkit."""
-    return recipe_files()
+def hint(path: Path) -> str:
+    """Return what to do about `path`, which is no run: the end of a message."""
+    name, presets = path.as_posix(), preset_folders()
+    runs = [recipe.parent.as_posix() for recipe in path.parent.glob("*/recipe.toml")]
+    if near := difflib.get_close_matches(name, [*runs, *presets], n=1, cutoff=0.7):
+        return f"did you mean {near[0]}?"
+    if name in recipe_files():
+        return f"{name} is a recipe: `flowkit train {name}` makes a run of it"
+    return f"`flowkit train` makes one; trained flows are {', '.join(presets)}"

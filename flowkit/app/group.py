@@ -4,6 +4,7 @@ import contextlib
 import os
 import warnings
 
+import flowkit
 from flowkit.app import failure, interrupt
 
 
@@ -16,15 +17,14 @@ def launched_others():
 
 def join():
     """Join the other processes that a launcher has started; alone, train on all devices that the engine sees."""
-    from flowkit import distributed  # once the engine is chosen
 
     try:
-        distributed.start()
+        flowkit.distributed.start()
     except NotImplementedError as error:  # an engine of one process
         raise failure.CommandError(str(error)) from error
-    if distributed.world() > 1:
-        failure.process = distributed.rank()
-        if not distributed.is_main():
+    if flowkit.distributed.world() > 1:
+        failure.process = flowkit.distributed.rank()
+        if not flowkit.distributed.is_main():
             warnings.simplefilter("ignore")  # the main process prints the same
 
 
@@ -46,7 +46,6 @@ def main_alone():
 
 def alike(function):
     """Call `function()` in all processes, which may gather. An error in one ends all, and the main one prints it."""
-    from flowkit import distributed
     from flowkit.distributed import ProcessLost
     from flowkit.distributed.failed import failing_together
 
@@ -56,7 +55,7 @@ def alike(function):
     except ProcessLost:
         raise
     except Exception as error:
-        if distributed.is_main():
+        if flowkit.distributed.is_main():
             raise
         silent = failure.CommandError("", failure.words(error)[1])
         silent.told_to_all = True
@@ -65,17 +64,15 @@ def alike(function):
 
 def on_main(function):
     """Call `function()` in the main process alone. Its error ends the other processes silently."""
-    from flowkit import distributed
 
-    alike(lambda: function() if distributed.is_main() else None)
+    alike(lambda: function() if flowkit.distributed.is_main() else None)
 
 
 def share_signal():
     """Hand a signal that ends the command to the processes that it has not reached, or not yet."""
-    from flowkit import distributed
     from flowkit.distributed import ProcessLost
 
-    if distributed.world() > 1:
+    if flowkit.distributed.world() > 1:
         with contextlib.suppress(ProcessLost):  # which changes nothing any more
-            heard = distributed.gather([interrupt.number() or 0]).max()
+            heard = flowkit.distributed.gather([interrupt.number() or 0]).max()
             interrupt.hear_of(int(heard) or None)

@@ -2,20 +2,15 @@
 
 import inspect
 import math
-import warnings
 from dataclasses import replace
 
 import numpy as np
 
 from flowkit import data, distributed, training, zoo
-from flowkit.app import interrupt
-from flowkit.app.failure import CommandError, RecipeError, say, words
-from flowkit.distributed import ProcessLost
+from flowkit.app.failure import CommandError, RecipeError, say
 from flowkit.flow import scoring
 from flowkit.flow.context import context_kind
 
-_MOST_PIXELS = 2**26  # of a picture: a larger one takes gigabytes while it is put together
-_LISTED = 4  # classes in a message
 _LATENTS = 256  # images whose latents a --log shows
 
 
@@ -33,13 +28,6 @@ class Images:
         """Return "train" or "test" as whole images, "train" with what is held out of it."""
         table = recipe.data
         size = tuple(table.size) if isinstance(table.size, list) else table.size
-        try:
-            data.absolute(table.source)
-        except (FileNotFoundError, ValueError) as error:
-            raise RecipeError(
-                f"data.source: {error} --data PATH gives your copy; the first lines of flowkit's recipes say what "
-                "it must hold."
-            ) from None
         dataset = data.load(
             table.source,
             split,
@@ -82,20 +70,18 @@ class Images:
         )
 
     def arguments(self, recipe, dataset, given):
-        """Return the arguments of the zoo function: those given in [model], and what the data say."""
-        takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
-        if "data_levels" in takes and dataset.levels != 256:
-            given = {"data_levels": dataset.levels, **given}
-        _check_labels(dataset, given.get("num_classes"))
-        height, width, channels = dataset.images.shape[1:]
-        side = recipe.data.crop
-        return {**given, "input_shape": (side or height, side or width, channels)}
-
-    def assumed(self, recipe, given):
-        """Return the arguments of the zoo function if the data are not here."""
-        side = recipe.data.crop or recipe.data.size or 32
-        height, width = side if isinstance(side, list) else (side, side)
-        return {**given, "input_shape": (height, width, recipe.data.channels or 3)}
+        """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
+        table = recipe.data
+        if dataset is None:
+            size, channels = table.size or 32, table.channels or 3
+            height, width = size if isinstance(size, list) else (size, size)
+        else:
+            takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+            if "data_levels" in takes and dataset.levels != 256:
+                given = {"data_levels": dataset.levels, **given}
+            _check_labels(dataset, given.get("num_classes"))
+            height, width, channels = dataset.images.shape[1:]
+        return {**given, "input_shape": (table.crop or height, table.crop or width, channels)}
 
     # [training]
 
@@ -106,8 +92,12 @@ class Images:
         classes = recipe.model.get("num_classes")
         _check_labels(test, classes)
         if classes is not None and distributed.is_main():
-            splits = [split for split in (train, held_out, test) if split is not None]
-            _note_unseen_classes(recipe, classes, splits)
+            found = 1 + int(max(train.labels.max(), test.labels.max()))
+            if found < classes:
+                say(
+                    f"note: model.num_classes = {classes}, but {train.name} has labels up to {found - 1}: "
+                    f"--set model.num_classes={found} if there are no more"
+                )
 
     def batches(self, recipe, flow, train):
         """Return batches of augmented images, with the labels of a class-conditional model."""
@@ -149,21 +139,10 @@ class Images:
         }
 
     def drawn(self, experiment):
-        """Return the grid of samples at the end, of which each process decodes its part, or None.
-
-        If it fails there is a note and no picture: a training of days does not depend on it.
-        """
+        """Return the grid of samples at the end, of which each process decodes its part, or None."""
         if not experiment.recipe.sampling.count:
             return None
-        try:
-            return training.sample_grid(experiment.flow, **_picture(experiment), spread=True)
-        except ProcessLost:
-            raise
-        except Exception as error:
-            interrupt.check()  # an engine may make another error of Ctrl-C
-            if distributed.is_main():
-                say(f"note: there is no picture of samples: {words(error)[0]}")
-            return None
+        return training.sample_grid(experiment.flow, **_picture(experiment), spread=True)
 
     def draw(self, experiment, folder, flow, drawn):
         """Save the picture of samples at the end of a run."""
@@ -192,8 +171,12 @@ class Images:
 
     def given(self, flow, dataset):
         """Return (images, labels or None) as the flow takes them; raise a RecipeError for images of another kind."""
-        stored = None if flow.dequantize is None else flow.dequantize.stored_levels
-        if stored not in (None, dataset.levels):
+        if flow.dequantize is None or (context_kind(flow) == "required" and flow.num_classes is None):
+            raise RecipeError(
+                "the flow takes continuous values, or a context that is no class; files hold neither: pass arrays in "
+                "Python, flow.log_prob(x, context) or flowkit.diagnostics.report(flow, x, context)"
+            )
+        if (stored := stored_levels(flow)) != dataset.levels:
             raise RecipeError(
                 f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored} (model.data_levels), so "
                 f"bits/dim would mean something else: give images of {stored} levels, or train another flow on these, "
@@ -216,7 +199,7 @@ class Images:
     def outside(self, flow, source):
         """Return (images, labels or None) of another kind, brought to the size and the levels of the flow's own."""
         dataset = self.of_source(flow, source, "test")
-        top = flow.dequantize.stored_levels - 1
+        top = stored_levels(flow) - 1
         images = np.round(dataset.images.astype("float64") * top / (dataset.levels - 1)).astype("uint8")
         if context_kind(flow) != "required":
             return images, None
@@ -229,6 +212,11 @@ class Images:
         if loss == "nll":  # in nats for each image
             bits = bits / (math.prod(flow.event_shape) * math.log(2))
         return mean_and_error(bits)
+
+
+def stored_levels(flow):
+    """Return the number of values of an entry of the flow's images; a dequantizer of one's own may not say it."""
+    return getattr(flow.dequantize, "stored_levels", 256)
 
 
 def mean_and_error(scores):
@@ -268,53 +256,10 @@ def _check_labels(dataset, classes):
 
 
 def _check_picture(recipe, train, event):
-    count, classes = recipe.sampling.count, recipe.model.get("num_classes")
-    if not count:
-        return
-    height, width, channels = event
-    if channels not in (1, 3):
+    channels = event[-1]
+    if recipe.sampling.count and channels not in (1, 3):
         raise RecipeError(
-            f"sampling.count = {count}: expected images of 1 or 3 channels to draw samples as, and those of "
-            f"{train.name} have {channels}; data.channels = 1 or 3 brings them there, sampling.count = 0 draws none"
+            f"sampling.count = {recipe.sampling.count}: expected images of 1 or 3 channels to draw samples as, and "
+            f"those of {train.name} have {channels}; data.channels = 1 or 3 brings them there, sampling.count = 0 "
+            "draws none"
         )
-    images = count if classes is None else classes * max(1, count // classes)
-    if images * height * width > _MOST_PIXELS:
-        more = "" if classes is None else f", at least one for each of {classes} classes,"
-        raise RecipeError(
-            f"sampling.count = {count}: expected at most {_MOST_PIXELS // (height * width)} samples{more} "
-            f"of {width}x{height} in one picture, received {images} (--set sampling.count=0 draws none)"
-        )
-
-
-def _note_unseen_classes(recipe, classes, splits):
-    """Warn if no split has an image of some classes: a slip of the pen, or few data.
-
-    A source that names its classes has as many as names, whatever few images were read of it; from one without names a
-    `limit` may leave some out, and there is no warning.
-    """
-    first = splits[0]
-    if first.classes is not None:
-        count = len(first.classes)
-        missing, found = classes - count, f"has images of {count}, {_listed(first.classes)}"
-    elif recipe.data.limit is None:
-        seen = np.unique(np.concatenate([split.labels for split in splits]))
-        unseen = np.setdiff1d(np.arange(classes), seen)
-        count, missing = int(seen.max()) + 1, len(unseen)
-        found = f"has no image of label {_listed(unseen, 'or')}" if missing else ""
-    else:
-        return
-    if missing > 0:
-        plural = "class" if missing == 1 else "classes"
-        fewer = f"If there are no more, --set model.num_classes={count}" if count < classes else ""
-        warnings.warn(
-            f"model.num_classes = {classes}, but {first.name} {found}: nothing is learned of {missing} {plural}. "
-            f"{fewer or 'Labels count from 0'}",
-            stacklevel=2,
-        )
-
-
-def _listed(names, word="and"):
-    names = [str(name) for name in names]
-    if len(names) > _LISTED:
-        names = [*names[: _LISTED - 1], f"{len(names) - _LISTED + 1} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowkit._shipped import closest
+from flowkit._shipped import closest, recipe_files
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError, printable
 from flowkit.app.options import Backend, recipe_names
@@ -29,15 +29,13 @@ def info(
     cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,
     backend: Backend = None,
 ):
-    """Print versions, engine, devices and precision, for a bug report; of NAME, what is in it and its paper."""
+    """Print versions, backend, devices and precision, for a bug report; of NAME, what is in it and its paper."""
     use(backend)
     from flowkit.zoo.papers import PAPERS
 
     if name is None:
         if cite:
-            raise CommandError(
-                f"--cite: expected a NAME whose paper to cite, such as one of {', '.join(PAPERS)}"
-            )
+            raise CommandError(f"--cite: expected a NAME whose paper to cite, such as {', '.join(PAPERS)}")
         _show(facts())
         return
     family, about, make = _found(name)
@@ -65,8 +63,7 @@ def _show_lines(text):
 def _found(name):
     """Return (the family or None, facts, a function that makes the flow) of whatever `name` names."""
     from flowkit import zoo
-    from flowkit.app.find import available
-    from flowkit.app.read import read_recipe
+    from flowkit.app.recipe import read_recipe
     from flowkit.app.trained import Alone, trained
 
     if name in zoo.ARCHITECTURES:
@@ -74,9 +71,9 @@ def _found(name):
         return name, {}, lambda: zoo.ARCHITECTURES[name](**size)
     found = trained(name)
     if isinstance(found, Alone) or Path(name).is_dir():
-        recipe, preset = found.recipe(), isinstance(found, Alone) and found.preset()
+        recipe, preset = found.recipe(), getattr(found, "preset", None)
         return recipe and recipe.model["name"], _about(preset) if preset else {}, found.load_flow
-    known = [*zoo.ARCHITECTURES, *available()]
+    known = [*zoo.ARCHITECTURES, *recipe_files()]
     if name not in known and not Path(name).is_file():
         raise CommandError(
             f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; "
@@ -87,58 +84,26 @@ def _found(name):
 
 
 def _untrained(recipe):
-    """Return the recipe's flow for its data, or for those that it would have if they are not here."""
-    from flowkit import zoo
-    from flowkit.app.experiment import build_flow, kind_of, load
+    """Return the recipe's flow for its data, or for data of an assumed size if they are not here."""
+    from flowkit.app.experiment import build_flow, load
 
     try:
         train = load(recipe, "train")
     except (OSError, ValueError):
-        given = {key: value for key, value in recipe.model.items() if value is not None}
-        family = zoo.ARCHITECTURES[given.pop("name")]
-        return family(**kind_of(recipe).assumed(recipe, given))
+        train = None
     return build_flow(recipe, train)
 
 
 def _about(preset):
-    """Return what metadata.json says of a preset, in the order of the file."""
-    known = preset.metadata
-    data = known.get("data") or {}
-    versions = known.get("versions") or {}
-    return {
-        "preset": preset.folder,
-        "event": " x ".join(map(str, known.get("event_shape") or ())),
-        **({"classes": known["num_classes"]} if known.get("num_classes") else {}),
-        "parameters": _number(known.get("parameters") or 0),
-        "data": f"{data.get('name') or 'not told'} {data.get('sha256') or ''}".strip(),
-        **_measured(preset.measured),
-        "written by": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "license": known.get("license") or "not told",
-    }
+    """Return what metadata.json says of a preset, and where it lies."""
+    from flowkit.presets.card import shown
 
-
-def _measured(numbers):
-    """Return what a run has measured, a score with its standard error in one line."""
-    shown = {
-        name: _number(value) for name, value in numbers.items() if value is not None and name != "parameters"
-    }
-    for split in ("test", "validation"):
-        error = shown.pop(f"{split}_standard_error", None)
-        score = next((name for name in shown if name in (f"{split}_bits_per_dim", f"{split}_log_prob")), None)
-        if error is not None and score is not None:
-            shown[score] = f"{numbers[score]:.4f} +- {numbers[f'{split}_standard_error']:.4f}"
-    return shown
-
-
-def _number(value):
-    """Return a number with as many digits as one reads."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    own = {key: value for key, value in preset.metadata.items() if key not in ("files", "measured", "preset")}
+    return {"preset": preset.folder, **shown(own), **shown(preset.measured)}
 
 
 def facts():
-    """Return versions, engine, devices and precision, as text."""
+    """Return versions, backend, devices and precision, as text."""
     import keras
     import numpy as np
 
@@ -147,7 +112,7 @@ def facts():
 
     return {
         "flowkit": flowkit.__version__,
-        "engine": f"{engine.name} {engine.version()}",
+        "backend": f"{engine.name} {engine.version()}",
         "devices": ", ".join(engine.devices()),
         "precision": keras.config.dtype_policy().name,
         "keras": keras.__version__,

@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError, say
 from flowkit.app.options import Backend, Output, Run
@@ -23,7 +24,6 @@ def interpolate(
 ):
     """Draw the way between two images in the space of latents, as one picture."""
     use(backend)
-    from flowkit import latent
     from flowkit.app.trained import trained
 
     folder = trained(run)
@@ -39,7 +39,7 @@ def interpolate(
     x0, x1 = (read_images([name], flow) for name in (first, second))
     context = None if classes is None else np.array([label])
     output = output or folder.path / "strip.png"
-    save_strip(output, latent.interpolate(flow, x0, x1, steps, context=context, path=path), flow)
+    save_strip(output, flowkit.latent.interpolate(flow, x0, x1, steps, context=context, path=path), flow)
     print(f"interpolation {output}")
 
 
@@ -52,14 +52,15 @@ def classes_of(flow):
 
 def read_images(paths, flow):
     """Return the files as (n, height, width, channels) of the flow's images, whole values 0..levels-1."""
+    from flowkit.app.images import stored_levels
+
     if len(flow.event_shape or ()) != 3:
         raise CommandError("the flow is one of tables: expected one of images")
     height, width, channels = flow.event_shape
     if channels not in (1, 3):
         raise CommandError(f"the flow's images have {channels} channels: expected 1 or 3")
     pixels = np.stack([_read(path, (height, width), channels) for path in paths])
-    levels = flow.dequantize.stored_levels
-    return np.round(pixels.astype("float64") * (levels - 1) / 255).astype("uint8")
+    return np.round(pixels.astype("float64") * (stored_levels(flow) - 1) / 255).astype("uint8")
 
 
 def _read(path, size, channels):
@@ -77,8 +78,8 @@ def _read(path, size, channels):
 
 def save_strip(path, images, flow):
     """Save `images` (positions, n, height, width, channels) as a picture, one row for each of the n, enlarged."""
-    from flowkit import training
+    from flowkit.app.images import stored_levels
 
     rows = np.swapaxes(images, 0, 1).reshape(-1, *images.shape[2:])
-    grid = training.image_grid(rows, columns=len(images), levels=flow.dequantize.stored_levels)
-    training.save_png(path, training.enlarged(grid))
+    grid = flowkit.training.image_grid(rows, columns=len(images), levels=stored_levels(flow))
+    flowkit.training.save_png(path, flowkit.training.enlarged(grid))

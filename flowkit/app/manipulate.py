@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.interpolate import classes_of, read_images, save_strip
@@ -22,23 +23,20 @@ def manipulate(
     ] = "0,0.5,1,1.5",
     output: Output = None,
     limit: Annotated[
-        int, typer.Option(min=1, help="Images of each class that the direction is learned from.")
+        int, typer.Option(min=1, help="Images of each class to learn the direction from.")
     ] = 500,
     data: Data = None,
     backend: Backend = None,
 ):
     """Move images from one class towards another, a row for each, a column for each amount."""
     use(backend)
-    from flowkit import latent
     from flowkit.app.images import Images
     from flowkit.app.trained import data_of, trained
 
     folder = trained(run)
     flow = folder.load_flow()
     if classes_of(flow) is not None:
-        raise CommandError(
-            "the flow is class-conditional: the class is given to it, not found in its latents"
-        )
+        raise CommandError("the flow is class-conditional: its latents do not hold the class")
     moved = read_images(images, flow)
     dataset = data_of(folder, flow, "train", data)
     x, _ = Images().given(flow, dataset)
@@ -47,9 +45,9 @@ def manipulate(
     if start == goal:
         raise CommandError(f"--to-class: expected another class than --from-class, received {to_class} twice")
     rows = np.concatenate([np.flatnonzero(dataset.labels == label)[:limit] for label in (start, goal)])
-    direction = latent.attribute_direction(flow, x[rows], dataset.labels[rows] == goal)
+    direction = flowkit.latent.attribute_direction(flow, x[rows], dataset.labels[rows] == goal)
     output = output or folder.path / "manipulated.png"
-    save_strip(output, latent.manipulate(flow, moved, direction, amounts), flow)
+    save_strip(output, flowkit.latent.manipulate(flow, moved, direction, amounts), flow)
     print(f"manipulation {output}  (direction of {len(rows)} images of {dataset.name})")
 
 

@@ -1,6 +1,5 @@
-"""Options and arguments that several commands have; results' paths are checked before the work begins."""
+"""Options and arguments that several commands have."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,32 +17,15 @@ def complete(names):
 recipe_names = complete(recipe_files)
 
 
-def new_file(*suffixes: str):
-    """Return the callback of an option for a file to write; raises typer.BadParameter if it cannot be written."""
+def new_file(help, *suffixes: str):
+    """Return the option -o for a file to write; its callback refuses other suffixes."""
 
     def check(path: Path | None):
-        if path is not None:
-            if path.is_dir():
-                raise typer.BadParameter(f"expected a file, found the folder {path}")
-            if suffixes and path.suffix.lower() not in suffixes:
-                raise typer.BadParameter(
-                    f"expected a name that ends in {' or '.join(suffixes)}, received {path}"
-                )
-            new_folder(path.parent)
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise typer.BadParameter(f"expected a name that ends in {' or '.join(suffixes)}, received {path}")
         return path
 
-    return check
-
-
-def new_folder(path: Path | None):
-    """Return the path of an option for a folder; raises typer.BadParameter if it cannot be made or written to."""
-    if path is not None:
-        there = next((place for place in (path, *path.absolute().parents) if place.exists()), Path("/"))
-        if not there.is_dir():
-            raise typer.BadParameter(f"expected a folder, found the file {there}")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise typer.BadParameter(f"no permission to write to {there}: choose another place")
-    return path
+    return typer.Option("-o", "--output", help=help, dir_okay=False, callback=check)
 
 
 def numbers(text):
@@ -57,7 +39,7 @@ def numbers(text):
 Backend = Annotated[
     str | None,
     typer.Option(
-        help=f"The engine: {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed.",
+        help=f"One of {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed.",
         autocompletion=complete(lambda: ENGINES),
     ),
 ]
@@ -70,9 +52,7 @@ Run = Annotated[
         autocompletion=complete(preset_folders),
     ),
 ]
-Output = Annotated[
-    Path | None, typer.Option("-o", "--output", help="The PNG file to write.", callback=new_file(".png"))
-]
+Output = Annotated[Path | None, new_file("The PNG file to write.", ".png")]
 Data = Annotated[
     str | None,
     typer.Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE"),

@@ -12,7 +12,7 @@ import typer
 
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Data, Run, new_folder
+from flowkit.app.options import Backend, Data, Run
 
 _HOSTS = ("localhost", "127.0.0.1")
 
@@ -21,10 +21,7 @@ def play(
     run: Run,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="A folder to write, for any server. Default: serve it at once.",
-            callback=new_folder,
-        ),
+        typer.Option(help="A folder to write, for any server. Default: serve it at once.", file_okay=False),
     ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Where to serve it; 0 takes a free one.")
@@ -32,10 +29,7 @@ def play(
     ort: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="npm's onnxruntime-web/dist. Default: downloaded once.",
+            metavar="DIR", exists=True, file_okay=False, help="onnxruntime-web/dist. Default: download."
         ),
     ] = None,
     data: Data = None,
@@ -50,11 +44,10 @@ def play(
     folder = trained(run)
     flow, recipe = folder.load_flow(), folder.recipe()
     if flow.dequantize is None:
-        raise CommandError(
-            f"{run}: expected a flow of images, received one of tables or of continuous values"
-        )
+        raise CommandError(f"{run}: expected a flow of stored images, got one of tables or continuous values")
     train, test = (data_of(folder, flow, split, data) for split in ("train", "test"))
-    Images().given(flow, test)  # raises for images of another kind
+    for dataset in (train, test):
+        Images().given(flow, dataset)  # raises for images of another kind
     temperature = 0.7 if recipe is None else recipe.sampling.temperature
     # Not with the folders of this machine: others may see the page.
     name = Path(run).name if Path(run).is_absolute() else run
@@ -77,7 +70,7 @@ def serving(folder, port):
     try:
         return Server(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
     except OSError as error:
-        raise CommandError(f"--port: {port} cannot be had ({error.strerror}): 0 takes a free one") from error
+        raise CommandError(f"--port: {port} is not free ({error.strerror}): 0 takes a free one") from error
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -93,12 +86,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     """Files of a folder, with types that browsers insist on, for pages of this machine alone."""
 
     timeout = 30  # seconds without a byte, then the connection is closed
-
-    extensions_map: ClassVar = {
-        **http.server.SimpleHTTPRequestHandler.extensions_map,
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-    }
+    extensions_map: ClassVar = {".html": "text/html", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
     def send_head(self):
         """Answer 403 to a request by another host name: a foreign name may be pointed at this machine."""
@@ -106,11 +94,6 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_error(http.HTTPStatus.FORBIDDEN, "expected localhost or 127.0.0.1 as the host")
             return None
         return super().send_head()
-
-    def end_headers(self):
-        """Forbid caching: another page may be served at the same address next time."""
-        self.send_header("Cache-Control", "no-cache")
-        super().end_headers()
 
     def log_message(self, *_):
         """Print nothing: the terminal is for the address."""

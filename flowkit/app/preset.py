@@ -1,6 +1,5 @@
 """`flowkit preset RUN FOLDER`: a finished run becomes a preset, with the run's own numbers."""
 
-import json
 from pathlib import Path, PurePath
 from typing import Annotated
 
@@ -9,27 +8,27 @@ import typer
 
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, new_folder
+from flowkit.app.options import Backend
 
 _ROWS = 16  # kept with what log_prob says of them
-_PLACES = {"platform", "python", "numpy"}  # of metrics.json, what describes the machine and not the flow
+_PLACES = {"platform", "python", "numpy"}
 
 
 def preset(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that has come to its end.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The preset, a new folder.", callback=new_folder)
+        Path, typer.Argument(metavar="FOLDER", help="The preset, a new folder.", file_okay=False)
     ],
     license_: Annotated[
-        str | None, typer.Option("--license", help="Under which the weights may be used, such as apache-2.0.")
+        str | None, typer.Option("--license", help="License of the weights, such as apache-2.0.")
     ] = None,
-    description: Annotated[str | None, typer.Option(help="What the README says first.")] = None,
+    description: Annotated[str | None, typer.Option(help="The first lines of the README.")] = None,
     backend: Backend = None,
 ):
     """Make a preset of a run: a folder with flow, recipe, numbers and a model card, to be shared."""
     use(backend)
+    from flowkit.app.recipe import dumps
     from flowkit.app.run_folder import RunFolder
-    from flowkit.app.schema import dumps
 
     source = RunFolder(run)
     recipe, flow = source.recipe(), source.load_flow()
@@ -51,18 +50,13 @@ def preset(
 
 
 def _measured(run):
-    if not run.metrics.is_file():
+    """Return the run's metrics, without what describes the machine and not the flow."""
+    measured = {name: value for name, value in run.measured().items() if name not in _PLACES}
+    if "data" not in measured:
         raise CommandError(
-            f"{run.path} holds no metrics.json: training has not come to its end; `flowkit train` goes on with --resume"
+            f"{run.path} holds no metrics.json of `flowkit train`: training has not come to its end; `flowkit train` "
+            "goes on with --resume"
         )
-    try:
-        measured = json.loads(run.metrics.read_text(encoding="utf-8"))
-        measured = {name: value for name, value in measured.items() if name not in _PLACES}
-        measured["data"]  # every run has it
-    except (ValueError, AttributeError, KeyError) as error:
-        raise CommandError(
-            f"{run.metrics}: expected what `flowkit train` writes, received something else"
-        ) from error
     return measured
 
 

@@ -1,21 +1,23 @@
 """RUN: the folder that holds all of one training run."""
 
+import contextlib
 import json
 import math
 import os
 from pathlib import Path
 
-from flowkit.app import lock
 from flowkit.app.experiment import with_source
 from flowkit.app.failure import CommandError, say
+from flowkit.app.find import hint
 from flowkit.app.flow_file import check_file, read_flow
-from flowkit.app.nearby import hint, meant_by, runs_beside
-from flowkit.app.read import read_recipe
-from flowkit.app.schema import dumps
-from flowkit.distributed.launcher import starts_again
+from flowkit.app.recipe import dumps, read_recipe
 from flowkit.training import atomic_path
-from flowkit.training.atomic import remove_leftovers
-from flowkit.training.checkpoint import previous
+from flowkit.training.atomic import open_own, remove_leftovers
+
+try:
+    import fcntl
+except ImportError:  # Windows: there nothing stops a second process
+    fcntl = None
 
 _FREE = {"training.checkpoint_minutes"}  # what may differ when a run is resumed: it changes no number
 
@@ -42,35 +44,22 @@ class RunFolder:
         self.metrics = self.path / "metrics.json"
         self.logs = self.path / "logs"
 
-    def check_resumable(self):
-        """Raise a CommandError if there is no folder to go on in, and another run has nearly its name.
-
-        If the runs beside it have other names, a note lists them. A launcher passes --resume whether it starts a run or
-        starts it again: there a similar name is a note, and other names are not mentioned.
-        """
-        if self.path.exists():
-            return
-        if not (meant := meant_by(self.path)):
-            beside = runs_beside(self.path)
-            if beside and not starts_again(os.environ):
-                say(
-                    f"note: --resume: {self.path} is not there, so a new run begins; the newest of those beside it "
-                    f"are {', '.join(map(str, beside))}"
-                )
-            return
-        if starts_again(os.environ):
-            say(f"note: {self.path} is a new run; the one in {meant} is another")
-            return
-        raise CommandError(
-            f"--resume: {self.path}: expected the folder of a run, found none; did you mean {meant}? Without "
-            "--resume a new run begins"
-        )
-
+    @contextlib.contextmanager
     def held(self):
-        """Return a scope in which no other process trains into this folder, which is made if it is missing."""
-        if self.path.exists() and not self.path.is_dir():
-            raise CommandError(f"--out {self.path}: expected a folder, found a file")
-        return lock.held(self.path)
+        """Lock the folder, made if it is missing, for this process.
+
+        Raises a CommandError if another process holds it, an OSError if a link has the lock's name. The system releases
+        the lock when a process ends, however it ends. Folders that were made and are still empty then are removed.
+        """
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with _locked(self.path / ".lock") if fcntl else contextlib.nullcontext():
+                yield
+        finally:
+            with contextlib.suppress(OSError):
+                for path in made:
+                    path.rmdir()
 
     def check(self, recipe, resume):
         """Raise a CommandError if the folder is taken: by other files, by a run if `resume` is
@@ -83,7 +72,6 @@ class RunFolder:
                     "folder with --out"
                 )
             self._check_same(recipe)
-            self._check_places()
         elif any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
@@ -97,39 +85,22 @@ class RunFolder:
         with atomic_path(self.recipe_path) as temporary:
             temporary.write_text(dumps(recipe), encoding="utf-8")
 
-    def _check_places(self):
-        """Raise a CommandError if a file that an epoch writes is a folder, or the other way round."""
-        checkpoints = (self.checkpoint, previous(self.checkpoint))
-        pictures = (self.curves, self.samples, self.pairs, self.quantiles)
-        for path in (self.log, *checkpoints, *pictures, self.flow_path, self.metrics):
-            if path.is_dir():
-                raise CommandError(f"{path}: expected a file, found a folder: move it away")
-        folder = self.samples_folder
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            found = "a link" if folder.is_symlink() else "a file"
-            raise CommandError(f"{folder}: expected a folder of the run's own, found {found}: move it away")
-
     def _check_same(self, recipe):
         then, now = _flat(read_recipe(str(self.recipe_path))), _flat(recipe)
-        longer = now["training.epochs"] > then["training.epochs"]
-        differing = [
-            key
-            for key in sorted(then.keys() | now.keys())
-            if then.get(key) != now.get(key)
-            and not (longer and key == "training.epochs")
-            and key not in _FREE
-        ]
+        epochs = (then["training.epochs"], now["training.epochs"])
+        free = _FREE | ({"training.epochs"} if epochs[1] >= epochs[0] else set())
+        differing = [key for key in sorted({*then, *now} - free) if then.get(key) != now.get(key)]
         if differing:
             key = differing[0]
             more = f" (and {', '.join(differing[1:])})" if differing[1:] else ""
             raise CommandError(
-                f"{key} is {_shown(now.get(key))}, but {self.path} was trained with "
-                f"{_shown(then.get(key))}{more}: the same recipe goes on, another needs another --out"
+                f"{key} is {now.get(key)!r}, but {self.path} was trained with {then.get(key)!r}{more}: the same recipe "
+                "goes on, another needs another --out"
             )
-        if longer and now["training.schedule"] == "cosine":
+        if epochs[1] > epochs[0] and now["training.schedule"] == "cosine":
             say(
-                f"note: the cosine schedule now ends at epoch {now['training.epochs']} instead of "
-                f"{then['training.epochs']}: the learning rate is another than in one run of that length"
+                f"note: the cosine schedule now ends at epoch {epochs[1]} instead of {epochs[0]}: the learning rate is "
+                "another than in one run of that length"
             )
 
     def recipe(self, source=None):
@@ -157,18 +128,25 @@ class RunFolder:
         self.check_flow()
         return read_flow(self.flow_path)
 
+    def measured(self):
+        """Return the content of `metrics.json`; {} if there is none, or it cannot be read."""
+        try:
+            return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
     def data_sha256(self):
         """Return the sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
-        try:
-            return json.loads(self.metrics.read_text(encoding="utf-8")).get("data_sha256")
-        except (OSError, ValueError, AttributeError):
-            return None
+        return self.measured().get("data_sha256")
 
     def save_metrics(self, metrics):
         """Write `metrics.json` in a single step. A number that is not finite becomes null: JSON has no NaN."""
-        metrics = {name: None if _is_lost(value) else value for name, value in metrics.items()}
+        lost = [
+            key for key, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)
+        ]
         with atomic_path(self.metrics) as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            text = json.dumps(metrics | dict.fromkeys(lost), indent=2, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
 
     def _exists(self):
         if not self.recipe_path.exists():
@@ -185,9 +163,27 @@ def _flat(recipe):
     }
 
 
-def _is_lost(value):
-    return isinstance(value, float) and not math.isfinite(value)
+@contextlib.contextmanager
+def _locked(path):
+    with open_own(path, "a+") as file:
+        if not _lock(file, path):
+            raise CommandError(
+                f"{path.parent}: another process is training into this folder: wait for its end, or choose another "
+                "folder with --out"
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def _shown(value):
-    return "not set" if value is None else repr(value)
+def _lock(file, path):
+    """Take the lock; return False if another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    # One that has just ended may have removed the file between its opening here and the lock.
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

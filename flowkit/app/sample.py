@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+import flowkit
 from flowkit.app.engine import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Run, new_file, numbers
@@ -12,35 +13,16 @@ from flowkit.app.options import Backend, Run, new_file, numbers
 
 def sample(
     run: Run,
-    count: Annotated[
-        int, typer.Option("-n", "--count", min=1, help="How many images, or rows of a table.")
-    ] = 64,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Images, or rows of a table.")] = 64,
     temperature: Annotated[
         Any,
-        typer.Option(
-            parser=numbers,
-            metavar="T",
-            help="Spread of the latents, or one for each level as 0.7,1. Default: the recipe's.",
-        ),
+        typer.Option(parser=numbers, metavar="T", help="Spread of the latents, or of each level as 0.7,1."),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="The PNG file to write; of a table, a .csv file.",
-            callback=new_file(".png", ".csv"),
-        ),
+        Path | None, new_file("The .png file to write; of a table, .csv.", ".png", ".csv")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
-    zoom: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Each pixel of an image becomes a square of so many. Default: as many as bring the picture to 512.",
-        ),
-    ] = None,
+    zoom: Annotated[int | None, typer.Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
 ):
     """Draw samples of a trained flow, as one picture; of a table, as one more table.
@@ -50,8 +32,8 @@ def sample(
     use(backend, shares=True)
     import numpy as np
 
-    from flowkit import distributed, training
     from flowkit.app.group import alike, on_main
+    from flowkit.app.images import stored_levels
     from flowkit.app.tables import save_table
     from flowkit.app.trained import trained_in_all
     from flowkit.distributed.failed import naming_the_lost
@@ -64,25 +46,22 @@ def sample(
             rows = np.asarray(flow.sample(count, **how))
             on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
         else:
-            levels = flow.dequantize.stored_levels
-            grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
-            on_main(lambda: training.save_png(output, training.enlarged(grid, zoom)))
-    if distributed.is_main():
+            levels = stored_levels(flow)
+            grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+            on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
+    if flowkit.distributed.is_main():
         print(f"samples {output}")
 
 
 def _checked(folder, run, temperature, output, zoom):
     """Return (the flow, where its samples go, their temperature); raise a CommandError for options that do not fit."""
-    from flowkit.app.experiment import kind_of
     from flowkit.app.trained import kind_of_flow
 
-    recipe = folder.recipe()
-    flow = folder.load_flow() if recipe is None else None
-    kind = kind_of(recipe) if recipe else kind_of_flow(flow, run)
-    if kind.rows == "images" and flow is not None and flow.dequantize is None:
-        shape = "x".join(map(str, flow.event_shape))
+    recipe, flow = folder.recipe(), folder.load_flow()
+    kind = kind_of_flow(flow, run)
+    if kind.rows == "images" and flow.dequantize is None:
         raise CommandError(
-            f"{run}: expected a flow of stored images or of tables, received one of events {shape}"
+            f"{run}: expected a flow of stored images or of tables, got one of continuous values"
         )
     output = output or folder.path / ("grid.png" if kind.rows == "images" else "samples.csv")
     wanted = ".png" if kind.rows == "images" else ".csv"
@@ -94,4 +73,4 @@ def _checked(folder, run, temperature, output, zoom):
         temperature = 1.0 if recipe is None else recipe.sampling.temperature
     elif len(temperature) == 1:
         temperature = temperature[0]
-    return flow or folder.load_flow(), output, temperature
+    return flow, output, temperature

@@ -3,7 +3,6 @@
 import csv
 import inspect
 import json
-import re
 from dataclasses import replace
 
 import keras
@@ -54,13 +53,7 @@ class Tables:
                 f"data.source = {table.source!r}: expected a table for {model}, received images. --data PATH gives a "
                 ".csv, .tsv, .parquet, .npy or .npz file."
             )
-        try:
-            return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
-        except FileNotFoundError as error:
-            raise RecipeError(
-                f"data.source: {error} --data PATH gives your table; the first lines of flowkit's recipes say what it "
-                "must hold."
-            ) from None
+        return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
 
     def trimmed(self, recipe, table):
         """Return the table as it is."""
@@ -72,17 +65,15 @@ class Tables:
         return replace(table, values=table.values[rows])
 
     def arguments(self, recipe, table, given):
-        """Return the arguments of the zoo function: those given in [model], and what the data say."""
-        if "domains" in given:
-            given = {**given, "domains": by_place(given["domains"], table.names)}
-        return {**given, "features": table.values.shape[1]}
-
-    def assumed(self, recipe, given):
-        """Return the arguments of the zoo function if the data are not here."""
+        """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
         domains = given.get("domains")
-        columns = len(domains) if isinstance(domains, list) else _COLUMNS
-        given = {key: value for key, value in given.items() if key != "domains" or isinstance(value, list)}
-        return {**given, "features": columns}
+        if table is None:
+            if isinstance(domains, dict):  # by name of columns that are not here
+                given = {key: value for key, value in given.items() if key != "domains"}
+            return {**given, "features": len(domains) if isinstance(domains, list) else _COLUMNS}
+        if domains is not None:
+            given = {**given, "domains": by_place(domains, table.names)}
+        return {**given, "features": table.values.shape[1]}
 
     # [training]
 
@@ -176,10 +167,9 @@ class Tables:
 
 
 def by_place(domains, names):
-    """Return `domains` with each column's name as its place; anything but a dict as it is.
+    """Return `domains` with each column's place in place of its name; anything but a dict as it is.
 
-    A number that is no name is a place, also in a table of names. Raises a RecipeError for a column that is not there,
-    and for a number that is the name of one column and the place of another.
+    A number that is no name is a place. Raises a RecipeError for a column that is not there.
 
     >>> by_place({"age": "positive", "2": [0, 1]}, ("name", "age", "share"))
     {1: 'positive', 2: [0, 1]}
@@ -190,20 +180,10 @@ def by_place(domains, names):
     found = {}
     for key, domain in domains.items():
         text = str(key)
-        if not text.isdecimal() and text not in places:
-            known = f"columns among {', '.join(map(repr, places))}"
-            if not places:
-                known = "places of columns, from 0, since the table has no names"
+        if text not in places and not text.isdecimal():
+            known = f"columns among {', '.join(map(repr, places))}" if places else "places of columns, from 0"
             raise RecipeError(f"model.domains: expected {known}, received {text!r}")
-        place = places[text] if text in places else int(text)
-        if text.isdecimal() and int(text) != place and int(text) < len(places):
-            raise RecipeError(
-                f"model.domains: expected one column, received {text!r}, which is the name of column {place} and the "
-                "place of another; a list has a domain for each column"
-            )
-        if place in found:
-            raise RecipeError(f"model.domains: expected each column once, received column {place} twice")
-        found[place] = domain
+        found[places[text] if text in places else int(text)] = domain
     return found
 
 
@@ -215,29 +195,18 @@ def positive_columns(recipe, rows, samples, names):
     if "domains" not in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters:
         return None
     domains = by_place(recipe.model.get("domains"), names) or {}
-    pairs = domains.items() if isinstance(domains, dict) else enumerate(domains)
-    given = {int(place): domain for place, domain in pairs if domain != "real"}
-    below = (np.asarray(samples) <= 0).sum(axis=0)
-    places = map(int, np.flatnonzero((rows.min(axis=0) > 0) & (below > 0)))
-    columns = [place for place in places if place not in given]
-    if not columns:
+    given = dict(enumerate(domains)) if isinstance(domains, list) else domains
+    below = (rows.min(axis=0) > 0) & (np.asarray(samples) <= 0).any(axis=0)
+    places = [int(place) for place in np.flatnonzero(below) if given.get(int(place), "real") == "real"]
+    if not places:
         return None
-    shown = [repr(names[place]) if names is not None else str(place) for place in columns[:3]]
-    more = f" and {len(columns) - 3} more" if columns[3:] else ""
-    domains = sorted((given | dict.fromkeys(columns, "positive")).items())
-    listed = ", ".join(f"{_key(place, names)} = {json.dumps(domain)}" for place, domain in domains)
-    where = f"column {shown[0]}" if len(columns) == 1 else f"columns {', '.join(shown)}{more}"
-    return (
-        f"note: all data are above 0 in {where}, and {below[columns].max()} of {len(samples)} samples are not: "
-        f"--set 'model.domains={{{listed}}}' keeps them there; for what comes round, such as hours, say "
-        '["circular", 0, 24]'
+    columns = [place if names is None else names[place] for place in places]
+    listed = ", ".join(f'{json.dumps(str(column))} = "positive"' for column in columns)
+    cure = (
+        f"add {listed} to model.domains" if given else f"--set 'model.domains={{{listed}}}' keeps them there"
     )
-
-
-def _key(place, names):
-    """Return the name of a column, if it may stand in TOML and in a shell as it is, or else its place."""
-    name = str(place if names is None else names[place])
-    return name if re.fullmatch(r"\w*[a-zA-Z]\w*", name, re.ASCII) else str(place)
+    shown = ", ".join(map(repr, columns[:_NAMES]))
+    return f"note: all data are above 0 in column {shown}, and some samples are not: {cure}"
 
 
 def save_table(path, rows, names):
@@ -246,5 +215,4 @@ def save_table(path, rows, names):
         writer = csv.writer(file, lineterminator="\n")
         if names is not None:
             writer.writerow(names)
-        digits = 9 if rows.dtype == "float32" else 17  # as many as tell its numbers apart
-        writer.writerows([f"{number:.{digits}g}" for number in row] for row in rows)
+        writer.writerows(rows.astype(str))  # with as many digits as the numbers differ in

@@ -9,53 +9,37 @@ from typing import Annotated
 
 import typer
 
+import flowkit
 from flowkit.app import interrupt
-from flowkit.app.engine import note_slow_engine, use
+from flowkit.app.engine import note_missed_gpu, use
 from flowkit.app.failure import FAILED, CommandError, say
 from flowkit.app.find import find
 from flowkit.app.group import alike, on_main, share_signal
-from flowkit.app.options import Backend, Data, new_folder, recipe_names
+from flowkit.app.options import Backend, Data, recipe_names
 
 _SLOW = 2.0  # seconds
 
 
 def train(
     recipe: Annotated[
-        str,
-        typer.Argument(
-            help="A recipe file, or one of flowkit's: glow/fashion-mnist, glow/emoji32 for small images in colour, "
-            "nsf/magic for tables, and others.",
-            autocompletion=recipe_names,
-        ),
+        str, typer.Argument(help="A recipe file, or one of flowkit's by name.", autocompletion=recipe_names)
     ],
     data: Data = None,
     backend: Backend = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of the recipe's.")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Of the networks: float32, or mixed_bfloat16 in place of the recipe's.")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Of the networks: float32 or mixed_bfloat16.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder to write. Default: runs/ and the recipe's name.", callback=new_folder),
+        typer.Option(help="The folder to write. Default: runs/ and the recipe's name.", file_okay=False),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Workers whose batches make one step: the recipe states that of one.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Workers whose batches make one step.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Any value of the recipe, as model.steps=8; recipe.toml in a run has all.",
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe: model.steps=8."),
     ] = None,
     log: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Numbers and pictures of each epoch for tensorboard, wandb, mlflow or csv, too.",
-        ),
+        list[str] | None, typer.Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
     ] = None,
 ):
     """Train a flow from a recipe, evaluate it on the test split, and draw samples.
@@ -65,34 +49,44 @@ def train(
     find(recipe)  # a mistyped name is refused before the engine is loaded
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers
-    from flowkit.app.read import read_recipe
+    from flowkit.app.recipe import read_recipe
     from flowkit.app.run_folder import RunFolder
+    from flowkit.contract.arguments import one_of
+    from flowkit.training.live_log import TARGETS, require
 
-    _check_logs(log or [])
+    for target in log or []:
+        require(one_of("--log", target, tuple(TARGETS)))
     own_name = Path(recipe).stem if Path(recipe).suffix == ".toml" else recipe.replace("/", "-")
     folder = RunFolder(out or Path("runs") / own_name)
-    read = read_recipe(recipe, _overrides(set_ or [], data, epochs, precision))
-    _train(for_workers(read, workers), folder, resume, log or [])
+    # The path is absolute, so that the run can go on from another folder.
+    source = data and flowkit.data.absolute(data)
+    given = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
+    overrides = [*(set_ or []), *((key, value) for key, value in given.items() if value is not None)]
+    _train(for_workers(read_recipe(recipe, overrides), workers), folder, resume, log or [])
 
 
 def _train(recipe, folder, resume, logs):
-    from flowkit import distributed, training
     from flowkit.app.experiment import prepare
     from flowkit.distributed.failed import naming_the_lost
 
     with contextlib.ExitStack() as held, naming_the_lost():
 
         def claim():
-            if resume:
-                folder.check_resumable()
             held.enter_context(folder.held())
             folder.check(recipe, resume)
 
         on_main(claim)
-        with _printed_if_slow("reading the data and adapting the flow to them"):
+        main = flowkit.distributed.is_main()
+        line = "reading the data and adapting the flow to them"
+        timer = threading.Timer(_SLOW, functools.partial(print, line, flush=True))
+        if main:
+            timer.start()
+        try:
             experiment = prepare(recipe)
+        finally:
+            timer.cancel()
         held_out = _validation(experiment)
-        checkpoint = training.Resume(
+        checkpoint = flowkit.training.Resume(
             folder.checkpoint,
             callbacks=[] if held_out is None else [held_out],
             data_seed=recipe.training.seed,
@@ -103,8 +97,8 @@ def _train(recipe, folder, resume, logs):
         alike(lambda: checkpoint.load(experiment.flow))
         # Nothing in the folder has changed so far, since each of these may raise.
         on_main(lambda: folder.begin(recipe))
-        if distributed.is_main():
-            note_slow_engine()
+        if main:
+            note_missed_gpu()
         progress = _fit(experiment, folder, checkpoint, resume, logs)
         kind, splits = experiment.kind, {"test": experiment.test, "validation": experiment.validation}
         scores = {
@@ -113,76 +107,34 @@ def _train(recipe, folder, resume, logs):
             if rows is not None
         }
         draw = functools.partial(kind.drawn, experiment)
-        if distributed.world() > 1:
+        if flowkit.distributed.world() > 1:
             flow = _kept(experiment)  # in all processes: it may be sharded over the group
             on_main(lambda: folder.save_flow(flow))  # now: a process that is lost while they draw ends all
             picture = draw()
             draw = lambda: picture  # noqa: E731
             del flow
-        main = distributed.is_main()
-        distributed.stop()  # the rest is the work of one process, and no other waits for it
+        flowkit.distributed.stop()  # the rest is the work of one process, and no other waits for it
         if main:
             _finish(experiment, folder, progress, held_out, scores, draw)
 
 
-@contextlib.contextmanager
-def _printed_if_slow(line):
-    """Print a line in the main process if the block takes longer than 2 seconds."""
-    from flowkit import distributed
-
-    timer = threading.Timer(_SLOW, functools.partial(print, line, flush=True))
-    if distributed.is_main():
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _overrides(settings, source, epochs, precision):
-    """Return --set, --data, --epochs and --precision as overrides of a recipe."""
-    from flowkit import data
-    from flowkit.app.read import Override
-
-    overrides = [Override.parse(setting) for setting in settings]
-    if source is not None:
-        # Absolute, so that the run can go on from another folder.
-        overrides.append(Override("data.source", data.absolute(source), label="--data"))
-    for key, value in {"epochs": epochs, "precision": precision}.items():
-        if value is not None:
-            overrides.append(Override(f"training.{key}", value, label=f"--{key}"))
-    return overrides
-
-
-def _check_logs(names):
-    """Raise a CommandError for an unknown --log, and ImportError if its package is missing."""
-    from flowkit.training.live_log import TARGETS, require
-
-    for name in names:
-        if name not in TARGETS:
-            raise CommandError(f"--log: expected one of {', '.join(TARGETS)}, received {name!r}")
-        require(name)
-
-
 def _validation(experiment):
     """Return the callback that scores what the recipe holds out, or None."""
-    from flowkit import training
 
     table, held_out = experiment.recipe.training, experiment.validation
     if held_out is None:
         return None
     x, _ = experiment.kind.given(experiment.flow, held_out)
-    labels = None if experiment.classes is None else held_out.labels
-    return training.Validation(
+    labels = experiment.context(held_out)
+    return flowkit.training.Validation(
         x, labels, early_stopping=table.early_stopping or None, keep_best=table.keep_best
     )
 
 
 def _fit(experiment, folder, checkpoint, resumed, logs):
     """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
-    from flowkit import distributed, training
 
-    recipe, kind, main = experiment.recipe, experiment.kind, distributed.is_main()
+    recipe, kind, main = experiment.recipe, experiment.kind, flowkit.distributed.is_main()
     done, step = checkpoint.epochs_done, experiment.batches.step
     if main and (done or step):
         place = f"step {step} of epoch {done + 1}" if step else f"epoch {done}"
@@ -190,15 +142,15 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
     elif main and resumed:
         say(f"note: {folder.path} holds no checkpoint yet: from the start")
     table = recipe.training
-    progress = training.ProgressBar(table.batch_size, of=kind.rows)
+    progress = flowkit.training.ProgressBar(table.batch_size, of=kind.rows)
     config = {f"{name}.{key}": value for name, keys in recipe.tables().items() for key, value in keys.items()}
     shown = {"batch_size": table.batch_size, "config": config, **kind.live(experiment)} if logs else {}
-    live = [training.Log(name, folder.logs / name, **shown) for name in dict.fromkeys(logs)]
+    live = [flowkit.training.Log(name, folder.logs / name, **shown) for name in dict.fromkeys(logs)]
     callbacks = [
-        training.StopWhenDiverged(table.patience),
+        flowkit.training.StopWhenDiverged(table.patience),
         *checkpoint.callbacks,
         *kind.pictures(experiment, folder),
-        training.CSVLog(folder.log),
+        flowkit.training.CSVLog(folder.log),
         progress,
         *live,
     ]
@@ -206,7 +158,7 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         with interrupt.between_steps():
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
-    except training.TrainingStopped as stopped:
+    except flowkit.training.TrainingStopped as stopped:
         share_signal()
         line = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
         ended = CommandError(line if main else "", interrupt.exit_code())
@@ -239,15 +191,14 @@ def _kept(experiment):
 
 def _finish(experiment, folder, progress, held_out, scores, draw):
     """Save the flow, its numbers and its pictures: last what `draw()` gives."""
-    from flowkit import training
 
-    kind, flow, log = experiment.kind, _kept(experiment), training.read_log(folder.log)
+    kind, flow, log = experiment.kind, _kept(experiment), flowkit.training.read_log(folder.log)
     folder.save_flow(flow)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     curves = {"train": kind.logged} | ({} if held_out is None else {"validation": f"val_{kind.logged}"})
     curves = {curve: [row.get(key) for row in log] for curve, key in curves.items()}
-    training.save_curves(folder.curves, [row["epoch"] for row in log], curves, ylabel=kind.ylabel)
+    flowkit.training.save_curves(folder.curves, [row["epoch"] for row in log], curves, ylabel=kind.ylabel)
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
@@ -262,7 +213,6 @@ def _finish(experiment, folder, progress, held_out, scores, draw):
 
 def _metrics(experiment, flow, log, progress, held_out, scores):
     """Return the content of metrics.json."""
-    from flowkit import data
     from flowkit.app.info import facts
 
     kind, training = experiment.kind, experiment.recipe.training
@@ -283,7 +233,7 @@ def _metrics(experiment, flow, log, progress, held_out, scores):
         f"train_{kind.score}": None if loss is None else kind.sign * loss,
         f"train_{kind.rows}": len(experiment.train),
         "data": experiment.test.name,
-        "data_sha256": data.content_hash(*experiment.splits),
+        "data_sha256": flowkit.data.content_hash(*experiment.splits),
         "skipped_steps": sum(row.get("skipped") or 0 for row in log),
         "parameters": sum(math.prod(weight.shape) for weight in flow.trainable_weights),
         "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),

@@ -9,7 +9,7 @@ from flowkit.app.failure import CommandError
 from flowkit.app.flow_file import check_file, read_flow
 from flowkit.app.group import alike
 from flowkit.app.images import Images
-from flowkit.app.read import read_recipe
+from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
 from flowkit.flow import Flow
@@ -23,34 +23,27 @@ class Alone:
     """A preset or a .keras file, with a `RunFolder`'s methods for trained flows. Pictures go to the working folder."""
 
     name: str
-    preset_folder: Path | None
+    preset: presets.Preset | None
     path = Path()
-
-    def preset(self):
-        """Return the preset, after its files were checked; None for a .keras file."""
-        return None if self.preset_folder is None else presets.read_preset(self.preset_folder)
 
     def recipe(self, source=None):
         """Return the recipe that the flow was trained by, with data from `source` if that is given, or None."""
-        preset = self.preset()
-        if preset is None or preset.recipe is None:
+        if self.preset is None or self.preset.recipe is None:
             return None
-        return with_source(read_recipe(str(preset.recipe)), source)
+        return with_source(read_recipe(str(self.preset.recipe)), source)
 
     def data_sha256(self):
         """Return the sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
-        return (self.preset().metadata.get("data") or {}).get("sha256")
+        return self.preset and (self.preset.metadata.get("data") or {}).get("sha256")
 
     def check_flow(self):
         """Raise a CommandError if there is no such .keras file."""
-        if self.preset_folder is None:
+        if self.preset is None:
             check_file(Path(self.name))
 
     def load_flow(self):
         """Return the flow; raise a CommandError or PresetError if one of its files is damaged."""
-        return (
-            read_flow(Path(self.name)) if self.preset_folder is None else Flow.from_preset(self.preset_folder)
-        )
+        return read_flow(Path(self.name)) if self.preset is None else Flow.from_preset(self.preset.folder)
 
 
 def trained(run):
@@ -61,7 +54,7 @@ def trained(run):
     path = Path(run)
     shipped = not (path / "recipe.toml").is_file() and shipped_preset(run) is not None
     if run.startswith(SCHEME) or is_preset(path) or shipped:
-        return Alone(run, presets.find_preset(run))  # which may download it, once
+        return Alone(run, presets.read_preset(presets.find_preset(run)))  # which may download it, once
     if path.suffix == ".keras" and not path.is_dir():
         return Alone(run, None)
     return RunFolder(path)
@@ -79,7 +72,7 @@ def trained_in_all(run):
 
 
 def kind_of_flow(flow, name):
-    """Return what a flow is of: `Images()` or `Tables()`; raise a CommandError for a flow of unknown size."""
+    """Return the kind of a flow, `Images()` or `Tables()`; raise a CommandError for a flow of unknown size."""
     if flow.event_shape is None:
         raise CommandError(
             f"{name}: expected a flow of known size, got one that was not built: build it, then save it"

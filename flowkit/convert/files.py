@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.convert.inventory import as_arrays
 from flowkit.data import MAX_BYTES
 from flowkit.data.bounded import FileError, regular_size
 from flowkit.data.numpy_file import NpzFile
-from flowkit.engines import read_tensorflow_checkpoint, read_torch_state
+from flowkit.engines import plain_array, read_tensorflow_checkpoint, read_torch_state
 from flowkit.flow.flow import Flow
 
 _ATOL, _RTOL = 1e-3, 1e-4  # of log-densities in float32: those of a Glow have five digits before the point
@@ -43,6 +42,17 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
     return _read_npz(path, max_bytes)
 
 
+def arrays_of(variables: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
+    """Return names -> numpy arrays of a file, or of a mapping of names to arrays or tensors of any backend."""
+    if isinstance(variables, str | Path):
+        return read_variables(variables)
+    if not isinstance(variables, Mapping):
+        raise TypeError(
+            f"expected names and their arrays, such as model.state_dict(), received a {type(variables).__name__}"
+        )
+    return {str(name): plain_array(value, str(name)) for name, value in variables.items()}
+
+
 def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> Flow:
     """Return `flow`, after its log-densities were compared with those in `check`, if it is not None.
 
@@ -52,7 +62,7 @@ def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> 
     """
     if check is None:
         return flow
-    given = as_arrays(read_variables(check) if isinstance(check, str | Path) else check)
+    given = arrays_of(check)
     if missing := {"rows", "log_prob"} - set(given):
         raise ValueError(
             f"check: expected rows and their log_prob, got no {' and no '.join(sorted(missing))}."

@@ -1,37 +1,28 @@
 """Autoregressive flows and couplings of nflows."""
 
-import re
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowkit.bijectors import Chain, Permute
-from flowkit.convert.files import check_log_prob, read_variables
-from flowkit.convert.inventory import (
-    as_arrays,
-    check_inventory,
-    check_none_is_left_out,
-    linear_shapes,
-    most_common,
-)
-from flowkit.convert.masked import Masked, masked_layer
-from flowkit.convert.nflows_parts import SLOPE_OF_ONE, Own, blocks_of, coupling_layer, linear_layer, spline
+from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
+from flowkit.bijectors.conv1x1 import plu
+from flowkit.bijectors.weights import FLOOR, raw_scale
+from flowkit.conditioners import ResidualMLP
+from flowkit.convert.files import check_log_prob
+from flowkit.convert.networks import Masked, coupling_layer, masked_layer
+from flowkit.convert.weights import Weights
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
-from flowkit.transforms import ScaleShift
+from flowkit.transforms import Additive, RationalQuadratic, ScaleShift
 
 _LEAST_BINS = 4  # of 2 a quadratic spline, of 3 a cubic one has as many numbers as a rational-quadratic one
-Place = tuple[int, ...]
-_MATRICES = {  # what each has beside its bias, and the lengths of its vectors: one for each entry, or each pair
-    "lu": {"unconstrained_upper_diag": 1, "lower_entries": 2, "upper_entries": 2},
-    "qr": {"log_upper_diag": 1, "upper_entries": 2, "orthogonal.q_vectors": 0},
-    "svd": {"unconstrained_diagonal": 1, "orthogonal_1.q_vectors": 0, "orthogonal_2.q_vectors": 0},
-}
-_OTHERS = "expected permutations, matrices, couplings or masked networks"
-_CDF = "unconditional_transform.unnormalized_"
+_SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))  # flowkit adds it to raw slopes, nflows does not
+_DIAGONALS = ("unconstrained_upper_diag", "log_upper_diag", "unconstrained_diagonal")  # of LU, QR and SVD
 
 
 def from_nflows(
@@ -77,232 +68,246 @@ def from_nflows(
             f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines "
             "of other kinds have as many parameters, so that one could be taken for another"
         )
-    arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
-    groups: dict[Place, Own] = {}
-    others: Own = {}
-    for name, array in arrays.items():
-        found = re.fullmatch(r"_transform((?:\._transforms\.\d+)*)\.(.+)", name)
-        if found is not None:
-            groups.setdefault(tuple(map(int, re.findall(r"\d+", found[1]))), {})[found[2]] = array
-        elif name == "_distribution._log_z":
-            others[name] = array
-        else:
-            raise ValueError(f"{name}: expected a CompositeTransform and a StandardNormal")
-    check_groups(groups, others)
-    parts, fills = [], []
-    size = context = None
-    for place in sorted(groups):
-        name, own = name_of(place), groups[place]
-        kind = kind_of(own)
-        if kind == "permutation":
-            parts.append(Permute(own["_permutation"].tolist()))
+    port = _Port(Weights(variables), activation, bound, bins)
+    weights = port.weights
+    if "_distribution._log_z" in weights:
+        weights.take("_distribution._log_z", ())
+    parts: list = []
+    fills = []
+    for name in _layers(weights, "_transform"):
+        if f"{name}._permutation" in weights:
+            (order,) = _indices(port, f"{name}._permutation")
+            parts.append(Permute(order.tolist()))
             continue
-        if kind == "coupling":
-            size = len(own["identity_features"]) + len(own["transform_features"])
-            gate = own.get("transform_net.blocks.0.context_layer.weight")
-            context = context if gate is None else gate.shape[1]
-            made, fill = coupling_layer(name, own, activation, bound, bins)
-        elif kind == "masked":
-            network = _network(own)
-            size = network.kernels[0].shape[1]
-            layer, fill = _layer(name, network, size, activation, bound, bins)
-            made = [layer]
+        if weights.first(f"{name}.autoregressive_net."):
+            made, fill = _masked(port, name)
+        elif f"{name}.identity_features" in weights or f"{name}.transform_features" in weights:
+            made, fill = _coupling(port, name)
         else:
-            size = len(own["bias"])
-            made, fill = linear_layer(name, own)
+            made, fill = _matrix(port, name)
         parts += made
         fills.append(fill)
-    if size is None:
+    weights.refuse_rest()
+    if not fills:
         raise ValueError("expected matrices, couplings or masked autoregressive transforms, received none")
     flow = Flow(Chain(parts), base=Normal(), name="nflows")
-    flow.build((None, size) if context is None else {"x": (None, size), "context": (None, context)})
+    shape = (None, port.size)
+    flow.build(shape if port.context is None else {"x": shape, "context": (None, port.context)})
     for fill in fills:
         fill()
     return check_log_prob(flow, check)
 
 
-def _network(own):
-    """Return the masked network of a layer, of plain layers or of residual blocks."""
-    kinds = ("weight", "bias", "mask")
-    layers = ([own[f"{layer}.{kind}"] for layer in masked_layers(own)] for kind in kinds)
-    return Masked(*layers, blocks=is_residual(own))
+@dataclass
+class _Port:
+    """The weights, the arguments, and the numbers of entries and of the context once a layer tells them."""
+
+    weights: Weights
+    activation: str
+    bound: float | None
+    bins: int | None
+    size: int | None = None
+    context: int | None = None
 
 
-def _layer(name, network, size, activation, bound, bins):
-    order, parameters = np.arange(size), len(network.biases[-1]) // size
-    if parameters == 2:  # there the scale comes first
-        return masked_layer(name, network, order, ScaleShift("softplus"), activation, places=[1, 0])
-    transform = spline(name, parameters, bound, bins)
-    biases = network.biases[-1].astype("float64").reshape(size, parameters)
-    biases[:, 2 * transform.bins :] -= SLOPE_OF_ONE
-    all_biases = [*network.biases[:-1], biases.reshape(-1)]
-    network = Masked(network.kernels, all_biases, network.masks, network.blocks)
-    return masked_layer(name, network, order, transform, activation)
+def _layers(weights, name):
+    """Yield the names of the layers of a transform, in order, also of those in a composite one."""
+    numbers = weights.numbers(f"{name}._transforms.")
+    for number in numbers:
+        yield from _layers(weights, f"{name}._transforms.{number}")
+    if not numbers:
+        yield name
 
 
-def name_of(place: Place) -> str:
-    """Return the name of the layer at a place, as the state dict has it.
-
-    >>> name_of((2, 0))
-    '_transform._transforms.2._transforms.0'
-    """
-    return "._transforms.".join(["_transform", *map(str, place)])
-
-
-def kind_of(own: Own) -> str:
-    """Return what a layer is: "permutation", "lu", "qr", "svd", "coupling", "masked", or "" for another one."""
-    if "_permutation" in own:
-        return "permutation"
-    if any(key.startswith("autoregressive_net.") for key in own):
-        return "masked"
-    if any(key.startswith(("transform_net.", "identity_features", "transform_features")) for key in own):
-        return "coupling"
-    for kind, vectors in _MATRICES.items():
-        if set(own) & (set(vectors) - {"upper_entries"}):
-            return kind
-    return ""
+def _indices(port, *names):
+    """Return arrays of indices. Raise ValueError unless together they hold each entry once."""
+    arrays = [port.weights.take(name, (None,)) for name in names]
+    indices = np.concatenate(arrays).tolist()
+    port.size = port.size or len(indices)
+    if sorted(indices) != list(range(port.size)):
+        raise ValueError(f"{names[0]}: expected each entry once, received {indices}")
+    return arrays
 
 
-def masked_layers(own: Own) -> list[str]:
-    """Return the names of the linear layers of a masked network, in order."""
-    net, blocks = "autoregressive_net", blocks_of(own, "autoregressive_net")
-    each = ("linear_layers.0", "linear_layers.1") if is_residual(own) else ("linear",)
-    inner = [f"{net}.blocks.{j}.{one}" for j in range(blocks) for one in each]
-    return [f"{net}.initial_layer", *inner, f"{net}.final_layer"]
+def _blocks(weights, name):
+    """Return the names of the blocks of a network. Raise ValueError for none."""
+    numbers = weights.numbers(f"{name}.blocks.")
+    if not numbers:  # it depends on the kind of the blocks if an activation follows the first layer
+        raise ValueError(f"{name}: expected a network with blocks, received one of no blocks")
+    return [f"{name}.blocks.{number}" for number in numbers]
 
 
-def is_residual(own: Own) -> bool:
-    """Return True for a masked network of residual blocks."""
-    return any(".linear_layers." in key for key in own)
-
-
-def check_groups(groups: dict[Place, Own], others: Own) -> None:
-    """Raise ValueError that names what is missing, mis-shaped, too much or not finite.
-
-    `groups` holds what each layer has, by its place; `others` is what belongs to none.
-    """
-    for place, own in groups.items():
-        if not kind_of(own):
-            raise ValueError(f"{name_of(place)}.{next(iter(own))}: {_OTHERS}")
-    size = most_common(
-        [n for own in groups.values() for n in _sizes(own)], "layers that tell the number of features"
-    )
-    gates = [
-        array for own in groups.values() for key, array in own.items() if key.endswith("context_layer.weight")
+def _masked(port, name):
+    """Return an autoregressive layer, and a function that fills it."""
+    weights, net = port.weights, f"{name}.autoregressive_net"
+    blocks = _blocks(weights, net)
+    residual = weights.first(f"{blocks[0]}.linear_layers.") is not None
+    inner = ("linear_layers.0", "linear_layers.1") if residual else ("linear",)
+    layers = [
+        f"{net}.initial_layer",
+        *(f"{block}.{one}" for block in blocks for one in inner),
+        f"{net}.final_layer",
     ]
-    widths = [array.shape[1] for array in gates if array.ndim == 2]
-    context = most_common(widths, "a context_layer.weight, a matrix") if gates else 0
-    arrays, expected = dict(others), dict.fromkeys(others, ())
-    for place, own in groups.items():
-        name = name_of(place)
-        arrays |= {f"{name}.{key}": array for key, array in own.items()}
-        expected |= {f"{name}.{key}": shape for key, shape in _expected(name, own, size, context).items()}
-    check_inventory(arrays, expected)
-    for parent in {place[:-1] for place in groups if place}:
-        children = {
-            place[len(parent)] for place in groups if place[: len(parent)] == parent and place != parent
-        }
-        check_none_is_left_out(children, f"{name_of(parent)}._transforms.")
-    for place, own in groups.items():
-        _check_indices(name_of(place), own)
+    kernels, biases, masks = weights.network(layers, port.size, port.size, "mask")
+    for layer, bias in zip(layers, biases, strict=True):
+        if f"{layer}.degrees" in weights:  # which the masks repeat
+            weights.take(f"{layer}.degrees", bias.shape)
+    size = port.size = kernels[0].shape[1]
+    transform, places = ScaleShift("softplus"), [1, 0]  # there the scale comes first
+    count = len(biases[-1]) // size
+    if count != 2:
+        transform, places = _spline(port, name, count), None
+        raw = biases[-1].astype("float64").reshape(size, count)
+        _shift_slopes(raw, transform)
+        biases[-1] = raw.reshape(-1)
+    network = Masked(kernels, biases, masks, residual)
+    layer, fill = masked_layer(name, network, np.arange(size), transform, port.activation, places)
+    return [layer], fill
 
 
-def _sizes(own):
-    """Return what the weights of a layer say of the number of features."""
-    vectors = {"permutation": ["_permutation"], "masked": []}.get(kind := kind_of(own), ["bias"])
-    if kind == "coupling":
-        parts = [own[key].shape for key in ("identity_features", "transform_features") if key in own]
-        return [sum(shape[0] for shape in parts)] if [len(shape) for shape in parts] == [1, 1] else []
-    first = [own.get(f"autoregressive_net.initial_layer.{kind}") for kind in ("weight", "mask")]
-    return [
-        *(own[key].shape[0] for key in vectors if key in own and own[key].ndim == 1),
-        *(array.shape[1] for array in first if array is not None and array.ndim == 2),
-    ]
-
-
-def _expected(name, own, size, context):
-    """Return name -> shape of the weights of a layer."""
-    kind = kind_of(own)
-    if kind == "permutation":
-        return {"_permutation": (size,)}
-    if kind in _MATRICES:
-        lengths = {1: (size,), 2: (size * (size - 1) // 2,)}
-        reflections = {
-            key: (len(own[key]) if key in own and own[key].ndim else size, size) for key in _MATRICES[kind]
-        }
-        return {"bias": (size,)} | {
-            key: lengths.get(power, reflections[key]) for key, power in _MATRICES[kind].items()
-        }
-    if kind == "coupling":
-        return _coupling(name, own, size, context)
-    return _masked(name, own, size)
-
-
-def _masked(name, own, size):
-    layers = masked_layers(own)
-    kinds = ("weight", "bias", "mask")
-    known = {f"{layer}.{kind}" for layer in layers for kind in (*kinds, "degrees")}
-    odd = sorted(set(own) - known)
-    if odd and ("batch_norm" in odd[0] or "context_layer" in odd[0]):
-        raise ValueError(f"{name}.{odd[0]}: expected masked networks without batch norm and context")
-    if odd:
-        raise ValueError(f"{name}.{odd[0]}: {_OTHERS}")
-    if len(layers) == 2:  # nflows activates the first layer of plain blocks, and not that of residual ones
-        raise ValueError(
-            f"{name}: expected a masked network with blocks, received one of no blocks: its weights do not tell "
-            "whether an activation follows its first layer"
-        )
-    shapes = linear_shapes(own, layers, kinds, inputs=size, outputs_of=size)
-    # Degrees, which the masks repeat, may be left out.
-    return shapes | {key: shapes[f"{layer}.bias"] for layer in layers if (key := f"{layer}.degrees") in own}
-
-
-def _coupling(name, own, size, context):
-    net, blocks = "transform_net", blocks_of(own, "transform_net")
-    gated = any("context_layer" in key for key in own)
-    layers = [f"{net}.blocks.{j}.linear_layers.{k}" for j in range(blocks) for k in (0, 1)]
-    gates = [f"{net}.blocks.{j}.context_layer" for j in range(blocks)] if gated else []
-    known = {
-        f"{layer}.{kind}"
-        for layer in (f"{net}.initial_layer", *layers, *gates, f"{net}.final_layer")
-        for kind in ("weight", "bias")
-    }
-    splines = {f"{_CDF}{kind}" for kind in ("widths", "heights", "derivatives")}
-    odd = sorted(set(own) - known - splines - {"identity_features", "transform_features"})
-    if odd or not blocks:
-        received = f"{name}.{odd[0]}" if odd else "one of no blocks"
-        raise ValueError(
-            f"{name}: expected a coupling by a ResidualNet without batch norm, received {received}"
-        )
-    moved = size // 2
-    if "transform_features" in own:
-        moved = own["transform_features"].size
-    elif "identity_features" in own:
-        moved = size - own["identity_features"].size
-    moved = max(1, min(size - 1, moved))
-    kept = size - moved
-    shapes = {"identity_features": (kept,), "transform_features": (moved,)}
-    shapes |= linear_shapes(
-        own,
-        [f"{net}.initial_layer", *layers, f"{net}.final_layer"],
-        inputs=kept + (context if gated else 0),
-        outputs_of=moved,
+def _coupling(port, name):
+    """Return the layers of a coupling, and a function that fills them."""
+    kept, moved = _indices(port, f"{name}.identity_features", f"{name}.transform_features")
+    weights, net = port.weights, f"{name}.transform_net"
+    blocks = _blocks(weights, net)
+    gates = [f"{block}.context_layer" for block in blocks if f"{blocks[0]}.context_layer.weight" in weights]
+    if gates:
+        port.context = weights.take(f"{gates[0]}.weight", (None, port.context)).shape[1]
+    inner = [f"{block}.linear_layers.{k}" for block in blocks for k in (0, 1)]
+    inputs = len(kept) + (port.context if gates else 0)
+    layers = [f"{net}.initial_layer", *inner, f"{net}.final_layer"]
+    kernels, biases = weights.network(layers, inputs, len(moved))
+    width, count = len(biases[0]), len(biases[-1]) // len(moved)
+    gate_kernels = [weights.take(f"{gate}.weight", (width, port.context)) for gate in gates]
+    gate_biases = [weights.take(f"{gate}.bias", (width,)) for gate in gates]
+    known = {1: Additive(), 2: ScaleShift("sigmoid")}
+    transform = known[count] if count in known else _spline(port, name, count)
+    last = [array.astype("float64") for array in (kernels[-1], biases[-1])]
+    if count in known:  # first all shifts, then all scales
+        last = [array.reshape(count, len(moved), -1).swapaxes(0, 1) for array in last]
+    else:
+        last = [array.reshape(len(moved), count, -1) for array in last]
+        for raw in last:  # there softmaxes are of the network's outputs, divided by the root of its width
+            raw[:, : 2 * transform.bins] /= math.sqrt(width)
+        _shift_slopes(last[1], transform)
+    kernels[-1], biases[-1] = last[0].reshape(-1, width), last[1].reshape(-1)
+    conditioner = ResidualMLP(
+        width,
+        blocks=len(blocks),
+        activation=port.activation,
+        context="required" if gates else "none",
+        gated=bool(gates),
+        activate_last=False,
     )
-    width = shapes[f"{net}.initial_layer.bias"][0]
-    for gate in gates:
-        shapes |= {f"{gate}.weight": (width, context), f"{gate}.bias": (width,)}
-    if splines & set(own):
-        fewer = {key: int(key.endswith("derivatives")) for key in splines}  # of the slopes, those inside
-        bins = most_common(
-            [own[key].shape[-1] + fewer[key] for key in splines if key in own and own[key].ndim], "bins"
+    layer, fill_network = coupling_layer(conditioner, transform, kept, moved, kernels, biases)
+    parts = [layer]
+    splines = None
+    cdf = f"{name}.unconditional_transform"
+    if weights.first(f"{cdf}."):
+        raw = [
+            weights.take(f"{cdf}.unnormalized_{kind}", (len(kept), None)).astype("float64")
+            for kind in ("widths", "heights", "derivatives")
+        ]
+        splines = Pointwise(_spline(port, cdf, sum(array.shape[1] for array in raw)))
+        raw_splines = np.concatenate(raw, axis=1)
+        _shift_slopes(raw_splines, splines.transform)
+        parts.append(OnColumns(splines, np.isin(np.arange(port.size), kept).tolist()))
+
+    def fill():
+        fill_network()
+        for gate, kernel in zip(conditioner.gates, gate_kernels, strict=True):
+            gate.kernel.assign(kernel.T)
+        for own, bias in zip(conditioner.gate_biases, gate_biases, strict=True):
+            own.assign(bias)
+        if splines is not None:
+            splines.raw.assign(raw_splines.T)
+
+    return parts, fill
+
+
+def _spline(port, name, numbers):
+    """Return the spline of a layer with `numbers` parameters for each entry.
+
+    Raises ValueError, with the name, if `bound` or `bins` is None, and for another number than a rational-quadratic
+    spline with linear tails has: another kind of spline of as many bins, if they are 4 or more, has fewer or more.
+    """
+    bound, bins = port.bound, port.bins
+    if bound is None or bins is None:
+        raise ValueError(
+            f"{name}: expected 1 or 2 parameters for each entry, received {numbers}. For splines pass bound=, their "
+            "tail_bound, and bins=, their num_bins, which the weights do not tell: 11 parameters are those of a "
+            "rational-quadratic spline of 4 bins, and of a quadratic one of 6"
         )
-        shapes |= {key: (kept, bins - fewer[key]) for key in splines}
-    return shapes
+    if numbers != 3 * bins - 1:
+        raise ValueError(
+            f"{name}: expected rational-quadratic splines with linear tails, of {bins} bins and so {3 * bins - 1} "
+            f"parameters for each entry, received {numbers}. Splines of another kind do not convert; if these are of "
+            "that kind, pass their num_bins as bins="
+        )
+    return RationalQuadratic(bins, bound=bound)
 
 
-def _check_indices(name, own):
-    for keys in (("_permutation",), ("identity_features", "transform_features")):
-        if set(keys) <= set(own):
-            indices = np.concatenate([own[key] for key in keys]).tolist()
-            if sorted(indices) != list(range(len(indices))):
-                raise ValueError(f"{name}.{keys[0]}: expected each entry once, received {indices}")
+def _shift_slopes(raw, transform):
+    """Subtract from the raw slopes of (entries, parameters, ...) what flowkit adds to them."""
+    raw[:, 2 * transform.bins :] -= _SLOPE_OF_ONE
+
+
+def _matrix(port, name):
+    """Return an `LULinear` with the matrix of nflows' LULinear, QRLinear or SVDLinear, and a function that fills it.
+
+    Theirs multiplies columns, ours rows: it is theirs transposed, factored anew. Raises ValueError for a matrix that
+    has a pivot below 1e-3, which ours cannot have.
+    """
+    weights = port.weights
+    kind = next((kind for kind in _DIAGONALS if f"{name}.{kind}" in weights), None)
+    if kind is None:
+        raise ValueError(
+            f"{weights.first(f'{name}.') or name}: expected permutations, matrices, couplings or masked networks"
+        )
+    bias = weights.take(f"{name}.bias", (port.size,))
+    size = port.size = len(bias)
+
+    def take(key, shape=(size * (size - 1) // 2,)):
+        return weights.take(f"{name}.{key}", shape).astype("float64")
+
+    def reflections(key):
+        """Return the matrix of reflections one after another, the first vector's first."""
+        matrix = np.eye(size)
+        for v in take(key, (None, size)):
+            matrix = matrix - np.outer(v, v @ matrix) * (2 / (v @ v))
+        return matrix
+
+    diagonal = take(kind, (size,))
+    diagonal = np.exp(diagonal) if kind == "log_upper_diag" else np.logaddexp(0, diagonal) + 1e-3
+    triangle = np.zeros((size, size))
+    if kind != "unconstrained_diagonal":
+        triangle[np.triu_indices(size, 1)] = take("upper_entries")
+    permutation = np.eye(size)
+    if kind == "unconstrained_upper_diag":
+        # (L U)^T = (U^T D^-1) (D L^T), with D the diagonal of U: no pivot is smaller than theirs.
+        lower, theirs = (triangle / diagonal[:, None]).T, np.eye(size)
+        theirs[np.tril_indices(size, -1)] = take("lower_entries")
+        upper = diagonal[:, None] * theirs.T
+    elif kind == "log_upper_diag":
+        permutation, lower, upper = plu(
+            (reflections("orthogonal.q_vectors") @ (triangle + np.diag(diagonal))).T
+        )
+    else:
+        first, second = (reflections(f"orthogonal_{which}.q_vectors") for which in (1, 2))
+        permutation, lower, upper = plu((first @ np.diag(diagonal) @ second).T)
+    pivots = np.diag(upper)
+    if np.abs(pivots).min() <= FLOOR:
+        raise ValueError(
+            f"{name}: expected a matrix with pivots above {FLOOR}, received one with {np.abs(pivots).min():g}"
+        )
+    layer = LULinear(bias=True)
+
+    def fill():
+        layer.lower.assign(np.tril(lower, -1))
+        layer.upper.assign(np.triu(upper, 1))
+        layer.raw.assign(raw_scale(np.abs(pivots)))
+        layer.permutation.assign(permutation)
+        layer.sign.assign(np.sign(pivots))
+        layer.bias.assign(bias)
+
+    return [layer], fill

@@ -8,7 +8,6 @@ from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
 from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.files import check_log_prob
-from flowkit.convert.inventory import as_array
 from flowkit.convert.openai import fill
 from flowkit.convert.published import (
     conv,
@@ -19,6 +18,7 @@ from flowkit.convert.published import (
     step_slots,
     zero_padded,
 )
+from flowkit.engines import plain_array
 from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
@@ -73,18 +73,13 @@ def from_normflows(model: Any, *, n_bits: int | None = None, check: Any = None) 
 
 def _levels(model):
     """Return each level's (name, GlowBlock), the level next to the data first, in the order of data to latent."""
-    if type(model).__name__ != "MultiscaleFlow":
-        raise ValueError(f"expected a MultiscaleFlow of normflows, received a {type(model).__name__}")
+    _expect("model", "a MultiscaleFlow of normflows", type(model).__name__, "MultiscaleFlow")
     for i, merge in enumerate(model.merges):
-        if getattr(merge, "mode", None) != "channel":
-            raise ValueError(
-                f"merges.{i}: expected a Merge of mode 'channel', received {_shown(merge, 'mode')}"
-            )
+        _expect(f"merges.{i}", "a Merge of mode 'channel'", getattr(merge, "mode", merge), "channel")
     levels = []
     for i in reversed(range(len(model.q0))):
         *blocks, squeeze = model.flows[i]
-        if type(squeeze).__name__ != "Squeeze":
-            raise ValueError(f"flows.{i}: expected a Squeeze at the end, received a {type(squeeze).__name__}")
+        _expect(f"flows.{i}", "a Squeeze at the end", type(squeeze).__name__, "Squeeze")
         named = [(f"flows.{i}.{k}", block) for k, block in enumerate(blocks)]
         for name, block in named:
             _check_block(name, block)
@@ -93,20 +88,21 @@ def _levels(model):
 
 
 def _check_block(name, block):
-    if type(block).__name__ != "GlowBlock":
-        raise ValueError(f"{name}: expected a GlowBlock, received a {type(block).__name__}")
+    _expect(name, "a GlowBlock", type(block).__name__, "GlowBlock")
     split, coupling, _ = block.flows[0].flows
-    if split.mode != "channel":
-        raise ValueError(f"{name}: expected split_mode 'channel', received {split.mode!r}")
-    if coupling.scale and coupling.scale_map != "sigmoid":
-        raise ValueError(f"{name}: expected scale_map 'sigmoid', received {coupling.scale_map!r}")
-    slopes = [part.negative_slope for part in coupling.param_map.net if hasattr(part, "negative_slope")]
-    if any(slopes):
-        raise ValueError(f"{name}: expected ReLUs, leaky=0, received leaky={max(slopes)}")
-    norms = [norm for _, norm in _convs(name, block) if norm is not None]
-    for norm in (block.flows[2], *norms):
+    _expect(name, "split_mode 'channel'", split.mode, "channel")
+    if coupling.scale:
+        _expect(name, "scale_map 'sigmoid'", coupling.scale_map, "sigmoid")
+    for part in coupling.param_map.net:
+        _expect(name, "ReLUs, leaky=0", getattr(part, "negative_slope", 0), 0)
+    for norm in (block.flows[2], *(norm for _, norm in _convs(name, block) if norm is not None)):
         if not norm.data_dep_init_done:
             raise ValueError(f"{name}: an ActNorm has seen no data: compute log_prob of a batch first")
+
+
+def _expect(place, wanted, received, right):
+    if received != right:
+        raise ValueError(f"{place}: expected {wanted}, received {received!r}")
 
 
 def _convs(name, block):
@@ -117,8 +113,8 @@ def _convs(name, block):
             convs.append((part, None))
         elif hasattr(part, "actNorm"):
             convs[-1] = (convs[-1][0], part.actNorm)
-    if [conv.kernel_size[0] for conv, _ in convs] != [3, 1, 3]:
-        raise ValueError(f"{name}: expected a network of 3x3, 1x1 and 3x3 convolutions")
+    sizes = [conv.kernel_size[0] for conv, _ in convs]
+    _expect(name, "a network of convolutions of sizes 3, 1 and 3", sizes, [3, 1, 3])
     return convs
 
 
@@ -131,11 +127,11 @@ def _step(name, source, block, offset):
     # There data are (z exp(s) + t); here latents are (x + shift) exp(3 logs).
     shift, logs = offset - _flat(norm.t), -_flat(norm.s) / 3
     if mix.use_lu:
-        matrix = plu_matrix(*(as_array(getattr(mix, key)) for key in ("P", "L", "U", "sign_S", "log_S")))
+        matrix = plu_matrix(*(_array(getattr(mix, key)) for key in ("P", "L", "U", "sign_S", "log_S")))
     else:
-        matrix = as_array(mix.W).astype("float64")
+        matrix = _array(mix.W).astype("float64")
     (first, second, (last, _)) = _convs(source, block)
-    weight, bias = zero_padded(kernel(as_array(last.weight))), _flat(last.bias)
+    weight, bias = zero_padded(kernel(_array(last.weight))), _flat(last.bias)
     # There the shift is taken away from the data, here it is added.
     sign = np.ones(len(bias))
     sign[slice(0, None, 2) if block.flows[0].flows[1].scale else slice(None)] = -1
@@ -150,7 +146,7 @@ def _step(name, source, block, offset):
 
 
 def _hidden(name, layer, norm, pad):
-    weight = pad(kernel(as_array(layer.weight)))
+    weight = pad(kernel(_array(layer.weight)))
     if norm is None:
         return conv(name, weight, _flat(layer.bias))
     scale, shift = _flat(norm.s), _flat(norm.t)  # h exp(s) + t
@@ -170,13 +166,13 @@ def _prior(name, base):
 
 def _fill_prior(prior, base):
     """Set (mean, logs), halves of the channels."""
-    loc, logs = as_array(base.loc).astype("float64"), as_array(base.log_scale).astype("float64")
+    loc, logs = _array(base.loc).astype("float64"), _array(base.log_scale).astype("float64")
     if isinstance(prior, TopPrior):
-        loc = loc * np.exp(base.logscale_factor * as_array(base.loc_logs))
-        logs = logs * np.exp(base.logscale_factor * as_array(base.log_scale_logs))
+        loc = loc * np.exp(base.logscale_factor * _array(base.loc_logs))
+        logs = logs * np.exp(base.logscale_factor * _array(base.log_scale_logs))
         prior.conv.bias.assign(np.concatenate([loc.ravel(), logs.ravel()]))
         if prior.num_classes is not None:
-            tables = [as_array(base.loc_cc), as_array(base.log_scale_cc)]
+            tables = [_array(base.loc_cc), _array(base.log_scale_cc)]
             prior.embedding.W.assign(np.concatenate(tables, axis=-1))
         return
     axes = (0, 2, 3, 1) if prior.num_classes is None else (3, 1, 2, 0)  # (1, c, h, w), or (c, h, w, classes)
@@ -192,8 +188,7 @@ def _input_shape(bases):
 def _offset(transform):
     if transform is None:
         return 0
-    if type(transform).__name__ != "Shift":
-        raise ValueError(f"transform: expected none or a Shift, received a {type(transform).__name__}")
+    _expect("transform", "none or a Shift", type(transform).__name__, "Shift")
     return float(transform.shift)
 
 
@@ -205,9 +200,9 @@ def _one(what, values):
     return values[0]
 
 
+def _array(tensor):
+    return plain_array(tensor, "a weight")
+
+
 def _flat(tensor):
-    return as_array(tensor).astype("float64").ravel()
-
-
-def _shown(part, attribute):
-    return f"a {type(part).__name__} of mode {getattr(part, attribute, None)!r}"
+    return _array(tensor).astype("float64").ravel()

@@ -9,9 +9,9 @@ from keras import ops
 
 from flowkit.bijectors import Conv1x1
 from flowkit.contract.adaptation import mark_adapted
-from flowkit.convert.files import check_log_prob
-from flowkit.convert.inventory import as_arrays, check_inventory, most_common
+from flowkit.convert.files import arrays_of, check_log_prob
 from flowkit.convert.published import check_published, separate_steps, slots
+from flowkit.convert.weights import Weights
 from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
@@ -47,10 +47,7 @@ def from_openai(
     >>> bool(np.allclose(ported.log_prob(images), flow.log_prob(images), rtol=1e-4))
     True
     """
-    arrays = {name: array for name, array in as_arrays(variables).items() if not _IGNORED.match(name)}
-    if not any(map(_STEP.match, arrays)):
-        shown = ", ".join(list(variables)[:3]) or "none"
-        raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
+    arrays = {name: array for name, array in arrays_of(variables).items() if not _IGNORED.match(name)}
     options = _infer(arrays)
     return check_log_prob(make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False), check)
 
@@ -68,12 +65,26 @@ def to_openai(flow: Flow) -> dict[str, np.ndarray]:
     >>> variables["model/0/0/invconv/W"].shape, variables["model/0/0/f1/l_1/W"].shape
     ((12, 12), (3, 3, 7, 8))
     """
-    check_published(flow)
+    check_published(flow.bijector)
     with separate_steps(flow.bijector.scales) as steps:
-        return {  # copies: on torch the arrays would be the weights themselves
+        variables = {  # copies: on torch the arrays would be the weights themselves
             name: np.array(ops.convert_to_numpy(_value(target))).reshape(shape)
             for name, target, shape in slots(flow.bijector, steps)
         }
+    if flow.event_shape is not None:  # one of no size is a port, which has seen no data
+        _check_densities(flow, variables)
+    return variables
+
+
+def _check_densities(flow, variables):
+    """Raise ValueError unless a port of the variables has the densities of the flow."""
+    rows = np.random.default_rng(0).uniform(-0.5, 0.5, (2, *flow.event_shape)).astype("float32")
+    context = {} if flow.bijector.num_classes is None else {"context": np.zeros(2, "int32")}
+    expected = Flow(flow.bijector, base=flow.base).log_prob(rows, context.get("context"))
+    try:
+        from_openai(variables, n_bits=None, check={"rows": rows, "log_prob": expected, **context})
+    except ValueError as error:
+        raise ValueError(f"to_openai expects a Glow that the published code can express. {error}") from None
 
 
 def make(options, arrays, *, n_bits, input_shape, lu):
@@ -98,23 +109,22 @@ def make(options, arrays, *, n_bits, input_shape, lu):
 
 def fill(targets, arrays):
     """Set the weights of `targets`, as `slots` gives them, from arrays under the published names."""
-    targets = list(targets)
-    check_inventory(arrays, {name: shape for name, _, shape in targets})
-    _check_invertible(arrays)
-    for name, target, _ in targets:
-        shape = arrays[name].shape if isinstance(target, Conv1x1) else target.shape
-        # A copy: JAX may keep the very memory it is given.
-        target.assign(np.array(arrays[name]).reshape(shape))
+    weights = Weights(arrays)
+    for name, target, shape in targets:
+        array = weights.take(name, shape)
+        _check_invertible(name, array, arrays)
+        # A copy: JAX may keep the very memory that is passed.
+        target.assign(np.array(array).reshape(shape if isinstance(target, Conv1x1) else target.shape))
+    weights.refuse_rest()
 
 
-def _check_invertible(arrays):
-    for name, array in arrays.items():
-        if name.endswith("/invconv/W") and not np.isfinite(np.linalg.slogdet(array.astype("float64"))[1]):
-            raise ValueError(f"{name} is singular: expected an invertible matrix")
-        if name.endswith("/shuffle/indices"):
-            order, back = np.arange(len(array)), arrays[f"{name}_inverse"]
-            if not np.array_equal(np.sort(array), order) or not np.array_equal(np.argsort(array), back):
-                raise ValueError(f"{name} and {name}_inverse: expected a permutation and its inverse")
+def _check_invertible(name, array, arrays):
+    if name.endswith("/invconv/W") and not np.isfinite(np.linalg.slogdet(array.astype("float64"))[1]):
+        raise ValueError(f"{name} is singular: expected an invertible matrix")
+    if name.endswith("/shuffle/indices"):
+        order, back = np.arange(len(array)), arrays.get(f"{name}_inverse", array)
+        if not np.array_equal(np.sort(array), order) or not np.array_equal(np.argsort(array), back):
+            raise ValueError(f"{name} and {name}_inverse: expected a permutation and its inverse")
 
 
 def _value(target):
@@ -123,44 +133,23 @@ def _value(target):
 
 def _infer(arrays):
     """Return the options of `glow`, and the channels of the images."""
-    steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
-    channels, widths, couplings = [], [], []
-    for level, step, rest in steps:
-        shape = arrays[f"model/{level}/{step}/{rest}"].shape
-        size, share = shape[-1] if shape else 0, 4 * 2 ** int(level)
-        if rest in ("actnorm_center/b", "actnorm_scale/logs", "invconv/W") and size and size % share == 0:
-            channels.append(size // share)
-        elif rest.startswith(("f1/l_1/", "f1/l_2/")):
-            widths.append(size)
-        elif rest.startswith("f1/l_last/"):
-            couplings.append((int(level), size))
-    channels = most_common(channels, "model/*/*/actnorm_center/b, whose size tells the channels")
-    kinds = {True: "affine", False: "additive"}
-    permutations = {"invconv": "conv1x1", "shuffle": "shuffle"}
-    mixes = [permutations[part] for *_, rest in steps if (part := rest.split("/")[0]) in permutations]
+    steps = [match for match in map(_STEP.match, arrays) if match]
+    if not steps:
+        shown = next(iter(arrays), "none")
+        raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
+    weights, first = Weights(arrays), "model/0/0"
+    size = weights.take(f"{first}/actnorm_center/b", (1, 1, 1, None)).size
+    outputs = weights.take(f"{first}/f1/l_last/W", (3, 3, None, None)).shape[-1]
+    parts = {match[3].split("/")[0] for match in steps}
+    classes = any(name.startswith("model/prior/y_emb/") for name in arrays)
     return {
-        "channels": channels,
-        "levels": 1 + max(int(level) for level, *_ in steps),
-        "steps": 1 + max(int(step) for _, step, _ in steps),
-        "width": most_common(widths, "model/*/*/f1/l_1/W, whose size tells the width"),
-        "coupling": most_common(
-            (kinds[size == channels * 4 * 2**level] for level, size in couplings),
-            "model/*/*/f1/l_last/W, whose size tells the coupling",
-        ),
+        "channels": size // 4,
+        "levels": 1 + max(int(match[1]) for match in steps),
+        "steps": 1 + max(int(match[2]) for match in steps),
+        "width": weights.take(f"{first}/f1/l_1/W", (3, 3, None, None)).shape[-1],
+        "coupling": "affine" if outputs == size else "additive",
         # What neither convolves nor shuffles reverses, and keeps nothing.
-        "permutation": most_common(mixes or ["reverse"], "a permutation"),
+        "permutation": "conv1x1" if "invconv" in parts else "shuffle" if "shuffle" in parts else "reverse",
         "learn_top": any(name.startswith("model/prior/p/") for name in arrays),
-        "num_classes": _classes(arrays),
+        "num_classes": len(weights.take("model/prior/y_emb/W", (None, None))) if classes else None,
     }
-
-
-def _classes(arrays):
-    if not any(name.startswith("model/prior/y_emb/") for name in arrays):
-        return None
-    table = arrays.get("model/prior/y_emb/W", np.zeros(()))
-    if table.ndim != 2 or not len(table):
-        received = f"shape {table.shape}" if "model/prior/y_emb/W" in arrays else "none"
-        raise ValueError(
-            f"expected model/prior/y_emb/W of shape (classes, 2 x channels), received {received}"
-        )
-    return len(table)

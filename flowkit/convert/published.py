@@ -11,10 +11,8 @@ import contextlib
 
 import numpy as np
 
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat, Squeeze
+from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
-from flowkit.distributions import Normal
-from flowkit.transforms import Additive, Affine
 
 _STEPS = {(ActNorm, Conv1x1, Coupling), (ActNorm, Permute, Coupling)}
 
@@ -27,7 +25,7 @@ def separate_steps(scales):
     """
     repeats = [part for scale in scales for part in scale.parts if isinstance(part, Repeat)]
     copies = {id(repeat): repeat.copies() for repeat in repeats}
-    yield [_triples(scale, lambda repeat: copies[id(repeat)]) for scale in scales]
+    yield [_steps_of(scale, copies) for scale in scales]
     for repeat in repeats:
         repeat.assign(copies[id(repeat)])
 
@@ -69,19 +67,16 @@ def step_slots(steps):
             yield from _zeros(f"{name}/f1/l_last", net.last)
 
 
-def _triples(scale, copies_of):
-    """Return the (actnorm, permutation, coupling) of a scale: what follows its squeeze."""
+def _steps_of(scale, copies=None):
+    """Return the (actnorm, permutation, coupling) of a scale: what follows its squeeze; with the copies of a Repeat."""
     parts = []
     for part in scale.parts[1:]:
-        blocks = copies_of(part) if isinstance(part, Repeat) else [part]
+        blocks = [part]
+        if isinstance(part, Repeat):
+            blocks = [part.block] if copies is None else copies[id(part)]
         for block in blocks:
             parts += block.parts if isinstance(block, Chain) else [block]
     return [tuple(parts[i : i + 3]) for i in range(0, len(parts), 3)]
-
-
-def _count(scale):
-    """The number of steps of a scale."""
-    return len(_triples(scale, lambda repeat: [repeat.block] * repeat.n))
 
 
 def _actnorm(name, shift, logs):
@@ -95,76 +90,22 @@ def _zeros(name, conv):
     yield f"{name}/logs", conv.logs, (1, *conv.logs.shape)
 
 
-def check_published(flow):
-    """Raise ValueError, with what differs, for a flow that the published code cannot express."""
-    found = next(_differences(flow), None)
-    if found is not None:
-        raise ValueError(
-            f"to_openai expects a Glow that the published code can express, received one with {found}"
-        )
-
-
-def _differences(flow):
-    bijector = flow.bijector
-    if type(flow.base) is not Normal:
-        yield f"the base density {type(flow.base).__name__}"
-    if type(bijector) is not MultiScale:
-        yield f"a {type(bijector).__name__} in place of a MultiScale"
-        return
-    if bijector.min_scale:
-        yield f"min_scale = {bijector.min_scale:g}, a bound that the published code has not"
-    if bijector.prior_layout != "interleaved" or not all(map(_published_conv, bijector.priors)):
-        yield "priors of the split latents other than ScaledConv(zeros=True) with interleaved answers"
-    top = bijector.top_prior
-    if top is not None and not (type(top) is TopPrior and top.edge_bias):
-        yield f"the top prior {type(top).__name__} in place of a TopPrior with edge_bias"
-    kinds = set()
-    for level, scale in enumerate(bijector.scales):
-        where = f"scale {level + 1}"
-        if type(scale) is not Chain or not scale.parts or not _is_squeeze(scale.parts[0]):
-            yield f"a {where} that is no Chain of a Squeeze and steps"
-            return
-        for triple in _triples(scale, lambda repeat: [repeat.block]):
-            if tuple(map(type, triple)) not in _STEPS:
-                yield f"a {where} that is not made of steps of ActNorm, Conv1x1 or Permute, and Coupling"
-                return
-            kinds.add(_kind(*triple))
-    if any(None in kind for kind in kinds):
-        yield "a coupling, network or factor that is not the published one"
-    elif len(kinds) > 1 or len(set(map(_count, bijector.scales))) > 1:
-        yield "steps that are not alike at every scale"
-    elif not all(scale.built for scale in bijector.scales):
-        yield "no weights yet: adapt or fit it first"
-    elif not bijector.adapted:
-        yield "actnorms that have seen no data: adapt or fit it first"
-
-
-def _is_squeeze(part):
-    return type(part) is Squeeze and part.factor == 2
-
-
-def _kind(actnorm, mix, coupling):
-    """Return what must be the same at every step; None marks what the published code does not have."""
-    net = coupling.conditioner
+def check_published(bijector):
+    """Raise ValueError for a bijector that is not made of the published code's layers, or has no weights yet."""
     published = (
-        actnorm.factor == 3
-        and isinstance(coupling.split, str)
-        and (coupling.split, coupling.swap, coupling.layout) == ("channels", False, "interleaved")
-        and coupling.transform in (Affine(), Additive())
-        and type(net) is ConvNet
-        and net.edge_bias
-        and net.context == "none"
+        type(bijector) is MultiScale
+        and all(type(prior) is ScaledConv for prior in bijector.priors)
+        and type(bijector.top_prior) in (TopPrior, type(None))
+        and all(type(scale) is Chain and all(map(_is_step, _steps_of(scale))) for scale in bijector.scales)
     )
     if not published:
-        return (None,)
-    permutation = "conv1x1" if type(mix) is Conv1x1 else "reverse" if mix.order == "reverse" else "shuffle"
-    return permutation, type(coupling.transform), net.width
+        raise ValueError("to_openai expects a Glow as flowkit.zoo.glow makes it, received other layers")
+    if not all(scale.built for scale in bijector.scales) or not bijector.adapted:
+        raise ValueError("to_openai expects a Glow that has seen data: adapt or fit it first")
 
 
-def _published_conv(conv):
-    if type(conv) is not ScaledConv:
-        return False
-    return (conv.zeros, conv.kernel_size, conv.edge_bias, conv.factor) == (True, 3, True, 3)
+def _is_step(triple):
+    return tuple(map(type, triple)) in _STEPS and type(triple[-1].conditioner) is ConvNet
 
 
 def kernel(weight):

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.convert.files import check_log_prob
-from flowkit.convert.inventory import as_arrays, check_inventory, most_common
+from flowkit.convert.files import arrays_of, check_log_prob
 from flowkit.convert.openai import make
 from flowkit.convert.published import (
     conv,
@@ -18,11 +17,12 @@ from flowkit.convert.published import (
     plu_matrix,
     zero_padded,
 )
+from flowkit.convert.weights import Weights
 from flowkit.flow.flow import Flow
 
 _STEP = re.compile(r"blocks\.(\d+)\.flows\.(\d+)\.(.+)")
-_FACTORS = ("w_p", "u_mask", "l_mask", "l_eye", "w_l", "w_u")  # matrices; and vectors:
-_DIAGONAL = ("s_sign", "w_s")
+_FACTORS = ("w_p", "w_l", "w_u")
+_CONSTANTS = ("u_mask", "l_mask", "l_eye")
 
 
 def from_rosinality(
@@ -44,128 +44,87 @@ def from_rosinality(
     Raises ValueError that names what is missing, mis-shaped or too much, with the expected shape, and
     an actnorm that has seen no data or whose scale is 0.
     """
-    arrays = {name.removeprefix("module."): array for name, array in as_arrays(state_dict).items()}
-    options, factored = _infer(arrays)
-    check_inventory(arrays, _expected(options, factored))
-    variables = {}
+    weights = Weights({name.removeprefix("module."): array for name, array in arrays_of(state_dict).items()})
+    steps = [match for match in map(_STEP.match, weights) if match]
+    if not steps:
+        shown = weights.first() or "none"
+        raise ValueError(f"expected variables such as blocks.0.flows.0.actnorm.loc, received {shown}")
+    first = "blocks.0.flows.0"
+    size = weights.take(f"{first}.actnorm.loc", (1, None, 1, 1)).size
+    outputs = len(weights.take(f"{first}.coupling.net.4.conv.bias", (None,)))
+    options = {
+        "channels": size // 4,
+        "levels": 1 + max(int(match[1]) for match in steps),
+        "steps": 1 + max(int(match[2]) for match in steps),
+        "width": len(weights.take(f"{first}.coupling.net.0.bias", (None,))),
+        "coupling": "affine" if outputs == size else "additive",
+        "learn_top": True,
+        "num_classes": None,
+    }
+    variables, top = {}, options["levels"] - 1
     for level in range(options["levels"]):
+        channels = options["channels"] * 4 * 2**level
         for step in range(options["steps"]):
-            name = f"blocks.{level}.flows.{step}."
-            parts = {key.removeprefix(name): array for key, array in arrays.items() if key.startswith(name)}
-            variables |= _step(f"model/{level}/{step}", parts, name, options["coupling"])
-        variables |= _prior(arrays, level, top=level == options["levels"] - 1)
-    flow = make(options, variables, n_bits=n_bits, input_shape=input_shape, lu=bool(factored))
+            source = f"blocks.{level}.flows.{step}."
+            variables |= _step(f"model/{level}/{step}", weights, source, channels, options)
+        variables |= _prior(weights, level, channels, top=level == top)
+    weights.refuse_rest()
+    factored = any(match[3].startswith("invconv.w_") for match in steps)
+    flow = make(options, variables, n_bits=n_bits, input_shape=input_shape, lu=factored)
     return check_log_prob(flow, check)
 
 
-def _step(name, parts, source, coupling):
-    if not parts["actnorm.initialized"]:
+def _step(name, weights, source, c, options):
+    width, affine = options["width"], options["coupling"] == "affine"
+
+    def take(key, *shape):
+        return weights.take(f"{source}{key}", shape)
+
+    if not take("actnorm.initialized"):
         raise ValueError(f"{source}actnorm has seen no data: run the model on a batch before it is saved")
-    scale = parts["actnorm.scale"].astype("float64").ravel()
+    loc, scale = take("actnorm.loc", 1, c, 1, 1), take("actnorm.scale", 1, c, 1, 1).astype("float64").ravel()
     if not scale.all():
         raise ValueError(f"{source}actnorm.scale is 0 for channel {np.argmin(np.abs(scale))}: not invertible")
-    # z = W (scale (x + loc)): what is negative in scale goes into the columns of W.
-    if "invconv.weight" in parts:
-        matrix = parts["invconv.weight"][:, :, 0, 0].astype("float64")
+    # With `--no_lu` that code still factors the convolutions of the last block.
+    if f"{source}invconv.weight" in weights:
+        matrix = take("invconv.weight", c, c, 1, 1)[:, :, 0, 0].astype("float64")
     else:
-        keys = ("w_p", "w_l", "w_u", "s_sign", "w_s")
-        matrix = plu_matrix(*(parts[f"invconv.{key}"] for key in keys))
-    last = one_padded(kernel(parts["coupling.net.4.conv.weight"]))
-    bias, logs = parts["coupling.net.4.conv.bias"], parts["coupling.net.4.scale"].ravel()
-    if coupling == "affine":  # first all scales, then all shifts
-        half = len(bias) // 2
-        order = interleaving(np.arange(half, 2 * half), np.arange(half))
+        p, lower, upper, *_ = (take(f"invconv.{key}", c, c) for key in (*_FACTORS, *_CONSTANTS))
+        matrix = plu_matrix(p, lower, upper, take("invconv.s_sign", c), take("invconv.w_s", c))
+    kernels = [
+        kernel(take("coupling.net.0.weight", width, c // 2, 3, 3)),
+        kernel(take("coupling.net.2.weight", width, width, 1, 1)),
+    ]
+    biases = [take(f"coupling.net.{layer}.bias", width) for layer in (0, 2)]
+    last, bias, logs = _zero_conv(weights, f"{source}coupling.net.4.", width, c if affine else c // 2)
+    if affine:  # first all scales, then all shifts
+        order = interleaving(np.arange(c // 2, c), np.arange(c // 2))
         last, bias, logs = last[..., order], bias[order], logs[order]
     return {
-        f"{name}/actnorm_center/b": parts["actnorm.loc"].reshape(1, 1, 1, -1),
+        f"{name}/actnorm_center/b": loc.reshape(1, 1, 1, -1),
         f"{name}/actnorm_scale/logs": (np.log(np.abs(scale)) / 3).reshape(1, 1, 1, -1),
-        f"{name}/invconv/W": (matrix * np.sign(scale)).T,  # that code multiplies from the left
-        **conv(
-            f"{name}/f1/l_1",
-            zero_padded(kernel(parts["coupling.net.0.weight"])),
-            parts["coupling.net.0.bias"],
-        ),
-        **conv(f"{name}/f1/l_2", kernel(parts["coupling.net.2.weight"]), parts["coupling.net.2.bias"]),
+        # z = W (scale (x + loc)): what is negative in scale goes into the columns of W. That code multiplies from the
+        # left.
+        f"{name}/invconv/W": (matrix * np.sign(scale)).T,
+        **conv(f"{name}/f1/l_1", zero_padded(kernels[0]), biases[0]),
+        **conv(f"{name}/f1/l_2", kernels[1], biases[1]),
         **conv_zeros(f"{name}/f1/l_last", last, bias, logs),
     }
 
 
-def _prior(arrays, level, top):
-    weight, bias, logs = (
-        arrays[f"blocks.{level}.prior.{key}"] for key in ("conv.weight", "conv.bias", "scale")
-    )
-    weight, logs = one_padded(kernel(weight)), logs.ravel()
+def _prior(weights, level, c, top):
+    inputs, outputs = (c, 2 * c) if top else (c // 2, c)
+    weight, bias, logs = _zero_conv(weights, f"blocks.{level}.prior.", inputs, outputs)
     if top:  # reads zeros, of which the published code has twice as many: only the edge counts
         edge = weight[:, :, -1:]
-        weight = np.concatenate([np.zeros_like(edge).repeat(edge.shape[-1], axis=2), edge], axis=2)
+        weight = np.concatenate([np.zeros_like(edge).repeat(outputs, axis=2), edge], axis=2)
         return conv_zeros("model/prior/p", weight, bias, logs)
-    half = len(bias) // 2  # first all means, then all log-deviations
-    order = interleaving(np.arange(half), np.arange(half, 2 * half))
+    order = interleaving(np.arange(c // 2), np.arange(c // 2, c))  # first all means, then all log-deviations
     return conv_zeros(f"model/pool{level}/conv", weight[..., order], bias[order], logs[order])
 
 
-def _infer(arrays):
-    """Return the options of `glow` with the channels, and the (level, step) whose convolution is factored."""
-    steps = [match.groups() for name in arrays if (match := _STEP.match(name))]
-    if not steps:
-        shown = ", ".join(list(arrays)[:3]) or "none"
-        raise ValueError(f"expected variables such as blocks.0.flows.0.actnorm.loc, received {shown}")
-    channels, widths, outputs = [], [], []
-    for level, step, rest in steps:
-        shape, share = arrays[f"blocks.{level}.flows.{step}.{rest}"].shape, 4 * 2 ** int(level)
-        if (
-            rest in ("actnorm.loc", "actnorm.scale")
-            and len(shape) == 4
-            and shape[1]
-            and shape[1] % share == 0
-        ):
-            channels.append(shape[1] // share)
-        elif rest.startswith(("coupling.net.0.", "coupling.net.2.")) and shape:
-            widths.append(shape[0])
-        elif rest.startswith("coupling.net.4.conv.") and shape:
-            outputs.append((share, shape[0]))
-    channels = most_common(channels, "blocks.*.flows.*.actnorm.loc, whose size tells the channels")
-    whole = [size == channels * share for share, size in outputs]
-    options = {
-        "channels": channels,
-        "levels": 1 + max(int(level) for level, *_ in steps),
-        "steps": 1 + max(int(step) for _, step, _ in steps),
-        "width": most_common(widths, "blocks.*.flows.*.coupling.net.0.weight, whose size tells the width"),
-        "coupling": "affine"
-        if most_common(whole, "blocks.*.flows.*.coupling.net.4.conv.weight")
-        else "additive",
-        "learn_top": True,
-        "num_classes": None,
-    }
-    # With `--no_lu` that code still factors the convolutions of the last block.
-    return options, {(int(i), int(k)) for i, k, rest in steps if rest == "invconv.w_l"}
-
-
-def _expected(options, factored):
-    """Return name -> shape of everything in the state dict of such a model."""
-    shapes, width = {}, options["width"]
-    for level in range(options["levels"]):
-        c = options["channels"] * 4 * 2**level
-        out = c if options["coupling"] == "affine" else c // 2
-        for step in range(options["steps"]):
-            own = {"actnorm.loc": (1, c, 1, 1), "actnorm.scale": (1, c, 1, 1), "actnorm.initialized": ()}
-            if (level, step) in factored:
-                own |= {f"invconv.{key}": (c, c) for key in _FACTORS}
-                own |= {f"invconv.{key}": (c,) for key in _DIAGONAL}
-            else:
-                own["invconv.weight"] = (c, c, 1, 1)
-            own |= {
-                "coupling.net.0.weight": (width, c // 2, 3, 3),
-                "coupling.net.0.bias": (width,),
-                "coupling.net.2.weight": (width, width, 1, 1),
-                "coupling.net.2.bias": (width,),
-                "coupling.net.4.conv.weight": (out, width, 3, 3),
-                "coupling.net.4.conv.bias": (out,),
-                "coupling.net.4.scale": (1, out, 1, 1),
-            }
-            shapes |= {f"blocks.{level}.flows.{step}.{key}": shape for key, shape in own.items()}
-        inputs, outputs = (c, 2 * c) if level == options["levels"] - 1 else (c // 2, c)
-        prior = f"blocks.{level}.prior."
-        shapes |= {f"{prior}conv.weight": (outputs, inputs, 3, 3), f"{prior}conv.bias": (outputs,)}
-        shapes[f"{prior}scale"] = (1, outputs, 1, 1)
-    return shapes
+def _zero_conv(weights, source, inputs, outputs):
+    """Return the published kernel of a convolution that starts at zero, its bias and its logarithms of scales."""
+    weight = weights.take(f"{source}conv.weight", (outputs, inputs, 3, 3))
+    bias = weights.take(f"{source}conv.bias", (outputs,))
+    return one_padded(kernel(weight)), bias, weights.take(f"{source}scale", (1, outputs, 1, 1)).ravel()

@@ -1,6 +1,5 @@
 """Autoregressive flows and couplings of zuko."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,10 @@ from typing import Any
 import numpy as np
 
 from flowkit.bijectors import Chain
-from flowkit.convert.files import check_log_prob, read_variables
-from flowkit.convert.inventory import (
-    as_arrays,
-    check_inventory,
-    check_none_is_left_out,
-    linear_shapes,
-    most_common,
-)
-from flowkit.convert.masked import Masked, coupling_layer, masked_layer
+from flowkit.conditioners import MLP
+from flowkit.convert.files import check_log_prob
+from flowkit.convert.networks import Masked, coupling_layer, masked_layer
+from flowkit.convert.weights import Weights
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
 from flowkit.transforms import ScaleShift, SoftClippedSpline
@@ -54,33 +48,63 @@ def from_zuko(
     ValueError: transform.transforms.0: expected its order, as of a MAF or NSF of zuko, or its mask, as of a NICE or \
 RealNVP, received neither
     """
-    arrays = as_arrays(read_variables(variables) if isinstance(variables, str | Path) else variables)
-    names = layer_names(arrays)
-    parts = [_layer(name, arrays, activation, bound, least) for name in names]
+    weights = Weights(variables)
+    numbers = weights.numbers(_LAYER)
+    if not numbers:
+        raise ValueError(
+            f"expected variables such as {_LAYER}0.hyper.0.weight, received {weights.first() or 'none'}"
+        )
+    size = context = None
+    parts = []
+    for name in (f"{_LAYER}{number}" for number in numbers):
+        size, context, part = _layer(weights, name, size, context, (activation, bound, least))
+        parts.append(part)
+    for loc, scale in (pair for pair in _BASES if set(pair) & set(weights)):
+        if np.any(weights.take(loc, (size,)) != 0) or np.any(weights.take(scale, (size,)) != 1):
+            raise ValueError(f"{loc}: expected the standard normal, received another mean or deviation")
+    weights.refuse_rest()
     flow = Flow(Chain([layer for layer, _ in parts]), base=Normal(), name="zuko")
-    first = "transform.transforms.0."
-    order, mask = arrays.get(f"{first}order"), arrays.get(f"{first}mask")
-    size, seen = (len(order), len(order)) if mask is None else (len(mask), np.sum(mask))
-    context = int(arrays[f"{first}hyper.0.weight"].shape[1] - seen)
     flow.build({"x": (None, size), "context": (None, context)} if context else (None, size))
     for _, fill in parts:
         fill()
     return check_log_prob(flow, check)
 
 
-def _layer(name, arrays, activation, bound, least):
-    """Return a layer, and the function that fills it."""
-    coupling = f"{name}.mask" in arrays
-    kinds = ("weight", "bias") if coupling else ("weight", "bias", "mask")
-    places = linear_places(name, arrays)
-    layers = [[arrays[f"{name}.hyper.{place}.{kind}"] for place in places] for kind in kinds]
-    mask = arrays[f"{name}.mask"].astype(bool) if coupling else None
-    changed = np.sum(~mask) if coupling else len(arrays[f"{name}.order"])
-    transform = _transform(name, len(layers[1][-1]) // changed, bound, least)
-    if coupling:
-        return coupling_layer(*layers, mask, transform, activation)
-    rank = arrays[f"{name}.order"]
-    return masked_layer(name, Masked(*layers), np.argsort(rank), transform, activation)
+def _layer(weights, name, size, context, options):
+    """Return the number of entries, the size of the context, and the layer with the function that fills it."""
+    activation, bound, least = options
+    kind = next((kind for kind in ("mask", "order") if f"{name}.{kind}" in weights), None)
+    if kind is None:
+        raise ValueError(
+            f"{name}: expected its order, as of a MAF or NSF of zuko, or its mask, as of a NICE or RealNVP, "
+            "received neither"
+        )
+    entries = weights.take(f"{name}.{kind}", (size,))
+    size = len(entries)
+    kept, moved = np.flatnonzero(entries), np.flatnonzero(entries == 0)
+    if kind == "order":
+        kept = moved = np.arange(size)
+        if sorted(entries.tolist()) != list(range(size)):
+            raise ValueError(
+                f"{name}.order: expected a permutation, as without `passes`, received {entries.tolist()}"
+            )
+    elif not (len(kept) and len(moved)):
+        raise ValueError(f"{name}.mask: expected entries that are kept and entries that are moved")
+    layers = [f"{name}.hyper.{place}" for place in weights.numbers(f"{name}.hyper.", gaps=True)]
+    if len(layers) < 2:
+        raise ValueError(
+            f"{name}.hyper.0: expected a network with hidden layers, received {'a linear map' if layers else 'none'}"
+        )
+    inputs = None if context is None else len(kept) + context
+    network = weights.network(layers, inputs, len(moved), *(["mask"] if kind == "order" else []))
+    context = network[0][0].shape[1] - len(kept)
+    transform = _transform(name, len(network[1][-1]) // len(moved), bound, least)
+    if kind == "order":
+        part = masked_layer(name, Masked(*network), np.argsort(entries), transform, activation)
+        return size, context, part
+    widths = [len(bias) for bias in network[1][:-1]]
+    mlp = MLP(widths, activation=activation, context="required" if context else "none")
+    return size, context, coupling_layer(mlp, transform, kept, moved, *network)
 
 
 def _transform(name, parameters, bound, least):
@@ -92,103 +116,3 @@ def _transform(name, parameters, bound, least):
         "2 parameters for each entry (for a NSF pass bound=5.0)" if bound is None else "3 K - 1 for K bins"
     )
     raise ValueError(f"{name}: expected {expected}, received {parameters}")
-
-
-def layer_names(arrays: dict[str, np.ndarray]) -> list[str]:
-    """Return the names of the layers, in order, of a MAF, NSF, NICE or RealNVP.
-
-    Raises ValueError that names what is missing, mis-shaped, too much or not finite.
-    """
-    numbers = {int(found[1]) for name in arrays if (found := re.match(re.escape(_LAYER) + r"(\d+)\.", name))}
-    if not numbers:
-        shown = ", ".join(list(arrays)[:3]) or "none"
-        raise ValueError(f"expected variables such as {_LAYER}0.hyper.0.weight, received {shown}")
-    names = [f"{_LAYER}{number}" for number in sorted(numbers)]
-    check_inventory(arrays, _expected(arrays, names))
-    check_none_is_left_out(numbers, _LAYER)
-    for name in names:
-        _check_entries(name, arrays)
-    for loc, scale in _BASES:
-        if loc in arrays and (np.any(arrays[loc] != 0) or np.any(arrays[scale] != 1)):
-            raise ValueError(f"{loc}: expected the standard normal, received another mean or deviation")
-    return names
-
-
-def linear_places(name: str, arrays: dict[str, np.ndarray]) -> list[int]:
-    """Return the numbers of the linear layers of a network; between them there are activations."""
-    prefix = f"{name}.hyper."
-    kinds = "weight|bias" if f"{name}.mask" in arrays else "weight|bias|mask"
-    found = {
-        key: re.fullmatch(rf"(\d+)\.({kinds})", key.removeprefix(prefix))
-        for key in arrays
-        if key.startswith(prefix)
-    }
-    odd = [key for key, match in found.items() if match is None]
-    if odd:
-        raise ValueError(
-            f"{odd[0]}: expected networks of linear layers, without residual blocks or normalisation"
-        )
-    places = sorted({int(match[1]) for match in found.values() if match})
-    if not places:
-        raise ValueError(f"{prefix}0.weight: missing, expected a network of linear layers")
-    if len(places) == 1:
-        raise ValueError(
-            f"{prefix}{places[0]}: expected a network with hidden layers, received a linear map alone"
-        )
-    return places
-
-
-def _expected(arrays, names):
-    """Return name -> shape of everything in the state dict."""
-    kinds = {}
-    for name in names:
-        kinds[name] = "mask" if f"{name}.mask" in arrays else "order"
-        if f"{name}.{kinds[name]}" not in arrays:
-            raise ValueError(
-                f"{name}: expected its order, as of a MAF or NSF of zuko, or its mask, as of a NICE or RealNVP, "
-                "received neither"
-            )
-    base = [key for pair in _BASES if set(pair) & set(arrays) for key in pair]
-    given = [
-        arrays[key].shape
-        for key in (*(f"{name}.{kind}" for name, kind in kinds.items()), *base)
-        if key in arrays
-    ]
-    size = most_common([shape[0] for shape in given if len(shape) == 1], f"{names[0]}.order, a vector")
-    shapes = dict.fromkeys(base, (size,))
-    seen = {name: _seen(arrays[f"{name}.{kind}"], kind, size) for name, kind in kinds.items()}
-    widths = [
-        arrays[first].shape[1] - seen[name]
-        for name in names
-        for kind in ("weight", "mask")
-        if (first := f"{name}.hyper.{linear_places(name, arrays)[0]}.{kind}") in arrays
-        and arrays[first].ndim == 2
-    ]
-    context = max(0, most_common(widths, f"{names[0]}.hyper.0.weight, a matrix"))
-    for name, kind in kinds.items():
-        shapes[f"{name}.{kind}"] = (size,)
-        shapes |= linear_shapes(
-            arrays,
-            [f"{name}.hyper.{place}" for place in linear_places(name, arrays)],
-            ("weight", "bias") if kind == "mask" else ("weight", "bias", "mask"),
-            inputs=seen[name] + context,
-            outputs_of=max(1, size - seen[name]) if kind == "mask" else size,
-        )
-    return shapes
-
-
-def _seen(array, kind, size):
-    """Return how many entries the network sees."""
-    return int(np.sum(array.astype(bool))) if kind == "mask" and array.dtype.kind in "biuf" else size
-
-
-def _check_entries(name, arrays):
-    if f"{name}.mask" in arrays:
-        if len(set(arrays[f"{name}.mask"].astype(bool).tolist())) < 2:
-            raise ValueError(f"{name}.mask: expected entries that are kept and entries that are moved")
-        return
-    rank = arrays[f"{name}.order"]
-    if sorted(rank.tolist()) != list(range(len(rank))):
-        raise ValueError(
-            f"{name}.order: expected a permutation, as without `passes`, received {rank.tolist()}"
-        )

@@ -52,15 +52,6 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
     return launch
 
 
-def starts_again(environment: Mapping[str, str]) -> bool:
-    """Return True if a launcher may start this process again with the same arguments.
-
-    >>> starts_again({"RANK": "0", "WORLD_SIZE": "1"}), starts_again({})
-    (True, False)
-    """
-    return _are_there(environment, "RANK", "WORLD_SIZE") or launched(environment) is not None
-
-
 def _read(given):
     """Return the Launch of the first launcher whose variables are set."""
     master = None

@@ -5,7 +5,6 @@ import io
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 import warnings
@@ -21,7 +20,7 @@ import flowkit
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
-from flowkit.presets.errors import PresetError, import_first, unregistered
+from flowkit.presets.errors import PresetError, reason, unregistered
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
 
@@ -146,14 +145,10 @@ def _uncompiled(flow):
 
 
 def _reason(error, preset):
-    """Return the first sentence of the innermost of Keras's errors, which holds each outer config, and the versions."""
-    told = str(error).split("Exception encountered: ")[-1]
-    first = re.split(r"\.\s|\n", told.strip(), maxsplit=1)[0].rstrip(".")[:200] or type(error).__name__
-    if (unknown := unregistered(error)) is not None:
-        first = import_first(*unknown)
+    """Return why Keras could not load a preset, and the versions."""
     versions = preset.metadata.get("versions")
     by = " and ".join(f"{name} {version}" for name, version in versions.items()) if versions else "unknown"
-    return f"{first}; written by {by}, here are flowkit {flowkit.__version__} and keras {keras.__version__}"
+    return f"{reason(error)}; written by {by}, here are flowkit {flowkit.__version__} and keras {keras.__version__}"
 
 
 # Configs

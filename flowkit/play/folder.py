@@ -35,19 +35,17 @@ def write_page(
 ) -> Path:
     """Write a page that runs `flow` in the browser, for any static server; return the folder.
 
-    - `train`, `test`: `flowkit.data.Dataset`s. Of the first the directions are learned, one for each class and one
-      for brightness; of the second are the images to pick from, and those whose log p that on screen is compared with.
-      A class-conditional flow is asked about each given its label, and the page lets a class be chosen; its latents
-      hold no class, so brightness is its one direction.
-    - `temperature`: at which the page draws new images.
-    - `ort`: the folder dist of npm's onnxruntime-web; None downloads the version that is known, once (33 MB).
+    - `train`, `test`: `flowkit.data.Dataset`s. The page learns a direction for each class and one for brightness from
+      the first. It shows images of the second, and compares log p on screen with theirs. The page of a
+      class-conditional flow has a choice of classes; its latents hold no class, so brightness is its one direction.
+    - `temperature`: of new images.
+    - `ort`: the folder dist of npm's onnxruntime-web; None downloads a fixed version once (33 MB).
 
-    The page asks nothing of any other host. Raises ValueError for a flow that is not one of stored images, of 1 or 3
+    The page requests nothing from other hosts. Raises ValueError for a flow that is not one of stored images, of 1 or 3
     channels, or that needs a context other than a class, and for images without labels if it needs those;
     ContractError if a graph differs from the flow. Nothing is written then.
     """
     _refuse_others(flow)
-    _refuse_unlabelled(flow, train, test)
     folder = Path(folder)
     if folder.is_dir() and not _is_page({path.name for path in folder.iterdir()}):
         raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
@@ -117,32 +115,26 @@ def _is_page(names):
 
 def _refuse_others(flow):
     event = flow.event_shape
-    if flow.dequantize is None or event is None or len(event) != 3 or event[-1] not in (1, 3):
-        shape = "unknown shape" if event is None else "shape " + "x".join(map(str, event))
-        stored = "stored" if flow.dequantize is not None else "continuous"
+    stored = getattr(flow.dequantize, "stored_levels", None) is not None
+    if not stored or event is None or len(event) != 3 or event[-1] not in (1, 3):
         raise ValueError(
-            f"the page expects a flow of stored images of 1 or 3 channels, received one of {stored} events of {shape}."
+            "the page expects a flow of images of 1 or 3 channels with a flowkit.data.Dequantize, received one of "
+            f"events {event} with {flow.dequantize}."
         )
     if context_kind(flow) == "required" and flow.num_classes is None:
-        raise ValueError(
-            "the page expects a flow that is given images alone, or with their class, received one that needs another "
-            "context."
-        )
-
-
-def _refuse_unlabelled(flow, *datasets):
-    for dataset in datasets if context_kind(flow) == "required" else ():
-        if dataset.labels is None or dataset.labels.max() >= flow.num_classes:
-            received = "no labels" if dataset.labels is None else f"labels up to {dataset.labels.max()}"
-            raise ValueError(
-                f"the page expects images with one of the {flow.num_classes} classes that the flow knows, received "
-                f"{dataset.name} with {received}."
-            )
+        raise ValueError("the page expects a flow that reads no context other than a class.")
 
 
 def _labels(flow, dataset, some):
     """Return the classes of some images for a class-conditional flow, None for another flow."""
-    return dataset.labels[some].astype("int32") if context_kind(flow) == "required" else None
+    if context_kind(flow) != "required":
+        return None
+    if dataset.labels is None:
+        raise ValueError(
+            f"the page expects images with one of the flow's {flow.num_classes} classes, received {dataset.name} with "
+            "no labels."
+        )
+    return dataset.labels[some].astype("int32")
 
 
 def _some(dataset, count):

@@ -1,67 +1,73 @@
-"""README.md of a preset: a model card in the form of Hugging Face's hub, every number of which is in metadata.json."""
+"""README.md of a preset: a model card in the form of Hugging Face's hub, made from metadata.json alone."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-# What is measured -> how the card calls it, and how many digits it has there.
-NUMBERS = {
-    "test_bits_per_dim": ("test bits/dim", 4),
-    "test_log_prob": ("test log-likelihood, nats", 4),
-    "test_label_error": ("share of test labels missed", 4),
-    "validation_bits_per_dim": ("validation bits/dim", 4),
-    "validation_log_prob": ("validation log-likelihood, nats", 4),
-    "train_bits_per_dim": ("train bits/dim", 4),
-    "train_log_prob": ("train log-likelihood, nats", 4),
-    "test_images": ("test images", 0),
-    "validation_images": ("validation images", 0),
-    "train_images": ("train images", 0),
-    "test_rows": ("test rows", 0),
-    "validation_rows": ("validation rows", 0),
-    "train_rows": ("train rows", 0),
-    "epochs": ("epochs", 0),
-    "kept_epoch": ("epoch that is kept, the best on the validation split", 0),
-    "seconds": ("seconds of training", 0),
-    "images_per_second": ("images per second", 1),
-    "rows_per_second": ("rows per second", 1),
-}
-_TESTED = {"test_bits_per_dim": "bits_per_dim", "test_log_prob": "log_likelihood"}
+_SCORES = {"test_bits_per_dim": "bits_per_dim", "test_log_prob": "log_likelihood"}
 
 
 def card(metadata: Mapping[str, Any]) -> str:
-    """Return the text of README.md, from the content of metadata.json alone.
+    """Return the text of README.md, from the content of metadata.json.
 
     >>> text = card({"name": "digits", "files": {}, "versions": {"flowkit": "0.1.0", "keras": "3.15.1"}})
     >>> text.splitlines()[1]
     'library_name: "flowkit"'
     """
-    measured = metadata.get("measured") or {}
-    parts = [f"---\n{_header(metadata, measured)}---", f"# {metadata['name']}"]
-    if metadata.get("description"):
-        parts.append(metadata["description"])
-    parts.append(_made_of(metadata))
-    if "samples.png" in metadata["files"]:
-        parts.append("![Samples](samples.png)")
-    parts.append(_usage(metadata))
-    if rows := _rows(measured):
-        parts.append("## Measured\n\n| | |\n|---|---|\n" + "\n".join(rows) + _where(measured))
-    parts.append(_origin(metadata))
+    measured = shown(metadata.get("measured") or {})
+    rows = [f"| {name.replace('_', ' ')} | {text} |" for name, text in measured.items()]
+    parts = [
+        f"---\n{_header(metadata)}---",
+        f"# {metadata['name']}",
+        metadata.get("description"),
+        _made_of(metadata),
+        "samples.png" in metadata["files"] and "![Samples](samples.png)",
+        _usage(metadata),
+        _measured(rows),
+        _origin(metadata),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _header(metadata, measured):
+def shown(measured: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> text of what a run has measured: a score with its standard error, numbers in readable digits.
+
+    >>> shown({"test_log_prob": -2.8125, "test_standard_error": 0.25, "test_rows": 6400, "seconds": None})
+    {'test_log_prob': '-2.8125 +- 0.2500', 'test_rows': '6,400'}
+    """
+    texts = {}
+    for name, value in measured.items():
+        split, _, kind = name.partition("_")
+        error = measured.get(f"{split}_standard_error")
+        if kind in ("bits_per_dim", "log_prob") and isinstance(value, float):
+            texts[name] = f"{value:.4f}" + (f" +- {error:.4f}" if isinstance(error, float) else "")
+        elif value is not None and kind != "standard_error":
+            texts[name] = f"{value:,.6g}" if isinstance(value, float) else _text(value)
+    return texts
+
+
+def _measured(rows):
+    if not rows:
+        return ""
+    table = "\n".join(["| | |", "|---|---|", *rows])
+    return f"## Measured\n\n{table}\n\nStandard errors are over the rows of the split."
+
+
+def _text(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _header(metadata):
     """Return the header in YAML, which includes JSON: a line for each key."""
-    keys: dict[str, Any] = {
-        "library_name": "flowkit",
-        "tags": ["normalizing-flow", "density-estimation", "keras"],
-    }
-    if metadata.get("license"):
-        keys = {"license": metadata["license"], **keys}
-    data = (metadata.get("data") or {}).get("name")
+    measured, data = metadata.get("measured") or {}, (metadata.get("data") or {}).get("name")
+    keys: dict[str, Any] = {"license": metadata["license"]} if metadata.get("license") else {}
+    keys |= {"library_name": "flowkit", "tags": ["normalizing-flow", "density-estimation", "keras"]}
     results = [
-        {"type": kind, "name": NUMBERS[key][0], "value": round(measured[key], NUMBERS[key][1])}
-        for key, kind in _TESTED.items()
-        if measured.get(key) is not None
+        {"type": kind, "name": name.replace("_", " "), "value": round(measured[name], 4)}
+        for name, kind in _SCORES.items()
+        if measured.get(name) is not None
     ]
     if results and data:
         task = "unconditional-image-generation" if "test_bits_per_dim" in measured else "other"
@@ -75,54 +81,38 @@ def _header(metadata, measured):
 
 
 def _made_of(metadata):
-    said = f"A normalizing flow of {' x '.join(map(str, metadata.get('event_shape', ())))} entries"
-    if metadata.get("num_classes"):
-        said += f", given one of {metadata['num_classes']} classes"
-    return f"{said}: {metadata['parameters']:,} parameters." if "parameters" in metadata else ""
+    if "parameters" not in metadata:
+        return ""
+    given = (
+        f", conditioned on one of {metadata['num_classes']} classes" if metadata.get("num_classes") else ""
+    )
+    event = " x ".join(map(str, metadata.get("event_shape", ())))
+    return (
+        f"A normalizing flow for events of shape {event}{given}, with {metadata['parameters']:,} parameters."
+    )
 
 
 def _usage(metadata):
     context = ", context" if metadata.get("num_classes") else ""
     return f"""```python
-import flowkit  # KERAS_BACKEND is jax, torch or tensorflow
+import flowkit  # the backend, KERAS_BACKEND, is jax, torch or tensorflow
 
 flow = flowkit.Flow.from_preset("path/of/this/folder")  # or hf://user/name
 flow.sample(16{context}, seed=0)
 flow.log_prob(x{context})  # nats
 ```
 
-No file here runs code. `metadata.json` has the SHA-256 of each, which `from_preset` compares."""
-
-
-def _rows(measured):
-    rows = []
-    for key, (name, digits) in NUMBERS.items():
-        value = measured.get(key)
-        if value is not None:
-            shown = f"{value:,.{digits}f}"
-            if key in _TESTED and measured.get("test_standard_error") is not None:
-                shown += f" +- {measured['test_standard_error']:.4f}"
-            rows.append(f"| {name} | {shown} |")
-    return rows
-
-
-def _where(measured):
-    said = [measured.get("engine"), measured.get("devices"), measured.get("precision")]
-    return (
-        f"\n\nBy {', '.join(filter(None, said))}; standard errors are over the test data."
-        if any(said)
-        else ""
-    )
+Loading runs no code. `from_preset` compares each file with its SHA-256 in `metadata.json`."""
 
 
 def _origin(metadata):
-    versions = ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
-    lines = [f"Written by {versions}."]
     data = metadata.get("data") or {}
-    if data.get("name"):
-        lines.insert(0, f"Data: {data['name']}.")
-    if data.get("sha256"):
-        lines.insert(1, f"SHA-256 of what it was trained on and tested with: `{data['sha256']}`.")
-    if "recipe.toml" in metadata["files"]:
-        lines.append("[recipe.toml](recipe.toml) trains it anew: `flowkit train recipe.toml`.")
-    return "## Where it comes from\n\n" + "\n".join(lines)
+    versions = ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+    lines = [
+        data.get("name") and f"Data: {data['name']}.",
+        data.get("sha256") and f"SHA-256 of the training and test data: `{data['sha256']}`.",
+        f"Written by {versions}.",
+        "recipe.toml" in metadata["files"]
+        and "`flowkit train recipe.toml` trains it again by its [recipe](recipe.toml).",
+    ]
+    return "## Origin\n\n" + "\n".join(line for line in lines if line)

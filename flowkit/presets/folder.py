@@ -1,67 +1,31 @@
 """The files of a preset, written as a whole, and compared with their sums before they are read."""
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import Any
 
 import flowkit
-from flowkit.presets.card import NUMBERS, card
+from flowkit.presets.card import card
 from flowkit.presets.errors import PresetError
-from flowkit.presets.untrusted import MOST_JSON, check_config, check_weights
+from flowkit.presets.untrusted import check_config
 
 FORMAT = 1
-_STRICT = ConfigDict(strict=True, frozen=True)
 _NEEDED = ("config.json", "model.weights.h5")
-_UNSUMMED = ("metadata.json", "README.md")  # people go on with a README
+_UNSUMMED = ("metadata.json", "README.md")  # people may edit a README
 _FURTHER = ("check.npz", "recipe.toml")
-FILES = [
-    *_NEEDED,
-    *_UNSUMMED,
-    *_FURTHER,
-    "*.png",
-    "assets/*",
-]  # all that goes to the hub and back
-
-
-class _Data(BaseModel):
-    model_config = _STRICT
-    name: str | None = None
-    sha256: str | None = None
-
-
-class _Metadata(BaseModel):
-    """The entries of metadata.json that flowkit reads, and their types; others may be anything."""
-
-    model_config = _STRICT
-    preset: int
-    files: dict[str, str]
-    name: str = ""
-    event_shape: list[Annotated[int, Field(ge=0)] | None] | None = None
-    num_classes: int | None = None
-    parameters: int | None = None
-    versions: dict[str, str] | None = None
-    data: _Data | None = None
-    measured: dict[str, Any] | None = None
-    license: str | None = None
-    description: str | None = None
-
-    @field_validator("measured")
-    @classmethod
-    def _scores_are_numbers(cls, measured):
-        for name, value in (measured or {}).items():
-            scored = name in NUMBERS or name.endswith("_standard_error")
-            if scored and (isinstance(value, bool) or not isinstance(value, int | float | None)):
-                raise ValueError(f"{name} should be a number")
-        return measured
+FILES = [*_NEEDED, *_UNSUMMED, *_FURTHER, "*.png", "assets/*"]  # all that goes to the hub and back
+_TYPES = {
+    "preset": int,
+    "files": dict,
+    "versions": dict,
+    "data": dict,
+    "measured": dict,
+}  # of entries that are read
 
 
 @dataclass(frozen=True)
@@ -117,28 +81,36 @@ def write_preset(
             raise PresetError(
                 f"expected {', '.join(_FURTHER)} or NAME.png as further files, received {name!r}."
             )
-    with atomic_folder(folder) as temporary:
-        save(temporary)
+    path = Path(os.path.abspath(folder))
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        found = "one with files in it" if path.is_dir() else "a file"
+        raise PresetError(f"{path}: expected a new folder, found {found}: remove it, or choose another.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
+        made = Path(place, path.name)
+        made.mkdir()
+        save(made)
         for name, content in (extra or {}).items():
-            (temporary / name).write_bytes(content)
-        empty = temporary / "assets"  # Keras makes it for layers that have some
-        if empty.is_dir() and not any(empty.iterdir()):
-            empty.rmdir()
-        path = temporary / "metadata.json"
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        metadata = {"preset": FORMAT, "name": Path(os.path.abspath(folder)).name, **metadata, **about}
-        metadata["files"] = {
-            name: _sum(temporary / name) for name in _names(temporary) if name not in _UNSUMMED
-        }
-        try:
-            _Metadata.model_validate(metadata)
-        except ValidationError as error:
-            fault = _fault(error)
-            raise PresetError(
-                f"about: expected values that metadata.json can hold, got others{fault}."
-            ) from None
-        path.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        (temporary / "README.md").write_text(card(metadata), encoding="utf-8")
+            (made / name).write_bytes(content)
+        _describe(made, about)
+        path.mkdir(exist_ok=True)
+        for part in made.iterdir():
+            if part.is_file() or any(part.iterdir()):  # Keras makes a folder of assets, mostly an empty one
+                part.rename(path / part.name)
+
+
+def _describe(folder, about):
+    """Write metadata.json and README.md of a preset whose other files are there."""
+    path = folder / "metadata.json"
+    metadata = {
+        "preset": FORMAT,
+        "name": folder.name,
+        **json.loads(path.read_text(encoding="utf-8")),
+        **about,
+    }
+    metadata["files"] = {name: _sum(folder / name) for name in _names(folder) if name not in _UNSUMMED}
+    path.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card(metadata), encoding="utf-8")
 
 
 def read_preset(folder: str | os.PathLike[str]) -> Preset:
@@ -148,22 +120,16 @@ def read_preset(folder: str | os.PathLike[str]) -> Preset:
     """
     folder = Path(folder)
     metadata = _metadata(folder / "metadata.json")
-    for name in _NEEDED:
-        if name not in metadata["files"]:
-            raise PresetError(
-                f"{folder}: metadata.json has no SHA-256 of {name}: it is damaged, or no preset."
-            )
-    for name, expected in metadata["files"].items():
+    for name in {*_NEEDED, *metadata["files"]}:
         if name not in _names(folder):
             raise PresetError(f"{folder}: {name} is missing: download or copy the preset again.")
-        received = _sum(folder / name)
+        expected, received = metadata["files"].get(name), _sum(folder / name)
         if received != expected:
             raise PresetError(
                 f"{folder / name}: expected SHA-256 {expected}, received {received}: the file is damaged or another; "
                 "download or copy the preset again."
             )
     check_config(folder / "config.json")
-    check_weights(folder / "model.weights.h5")
     return Preset(folder, metadata)
 
 
@@ -175,14 +141,14 @@ def _metadata(path):
             f"{f' `flowkit preset {path.parent} NAME` makes a preset of it.' * run}"
         )
     try:
-        if path.stat().st_size > MOST_JSON:
-            raise ValueError
         metadata = json.loads(path.read_text(encoding="utf-8"))
-        _Metadata.model_validate(metadata)
-    except (ValueError, RecursionError) as error:
+        wrong = [key for key, kind in _TYPES.items() if not isinstance(metadata.get(key) or kind(), kind)]
+        if wrong or not metadata["preset"] or not metadata["files"]:
+            raise ValueError
+    except (ValueError, RecursionError, AttributeError, KeyError):
         raise PresetError(
-            f"{path}: expected the metadata of a preset, got a file that is damaged or something else"
-            f"{_fault(error)}. Download or copy the preset again."
+            f"{path}: expected the metadata of a preset, got a file that is damaged or something else. Download or "
+            "copy the preset again."
         ) from None
     if metadata["preset"] > FORMAT:
         by = (metadata.get("versions") or {}).get("flowkit", "a newer one")
@@ -193,15 +159,6 @@ def _metadata(path):
     return metadata
 
 
-def _fault(error):
-    """Return which entry of metadata.json is wrong, in parentheses; "" if none can be named."""
-    if not isinstance(error, ValidationError):
-        return ""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f" ({place}: {first['msg']})" if place else ""
-
-
 def _names(folder):
     """Return the files in a folder, at any depth, as metadata.json names them."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -210,36 +167,3 @@ def _names(folder):
 def _sum(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that becomes `path` when the block ends without an error.
-
-    Its files are on the disk before it is renamed, in a single step. Raises PresetError before anything is written if
-    there is something at `path` already, other than an empty folder.
-    """
-    path = Path(os.path.abspath(path))
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        found = "one with files in it" if path.is_dir() else "a file"
-        raise PresetError(f"{path}: expected a new folder, found {found}: remove it, or choose another.")
-    if path == Path.cwd():  # renaming another into its place would leave the caller in a folder that is gone
-        raise PresetError(
-            f"{path}: expected a new folder, received the one that you are in: name one inside it."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
-    try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with open(file, "rb+") as handle:
-                    os.fsync(handle.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)  # mkdtemp gives 0700
-        if path.exists():
-            path.rmdir()  # Windows renames to what is not there
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

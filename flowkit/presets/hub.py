@@ -1,6 +1,5 @@
 """Presets on Hugging Face's hub, by their package: `pip install huggingface_hub`."""
 
-import errno
 import importlib
 import os
 import re
@@ -12,7 +11,6 @@ from flowkit.presets.errors import PresetError
 from flowkit.presets.folder import FILES, read_preset
 
 SCHEME = "hf://"
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # and not of the network
 
 
 def download(uri: str) -> Path:
@@ -25,13 +23,13 @@ def download(uri: str) -> Path:
     try:
         return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=FILES))
     except Exception as error:
-        raise _told(error, uri, "downloaded") from error
+        raise _failed(error, uri, "downloaded") from error
 
 
 def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:
     """Upload the preset in `folder` to "hf://user/name", made if it is missing; return the address of its page.
 
-    `hf auth login`, or the variable HF_TOKEN, says who you are. Raises PresetError for a folder that is no preset or
+    `hf auth login`, or the variable HF_TOKEN, logs you in. Raises PresetError for a folder that is no preset or
     has been changed, and if the hub refuses or cannot be reached.
     """
     repository, revision = _parsed(uri)
@@ -48,7 +46,7 @@ def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:
             commit_message="Preset of flowkit",
         )
     except Exception as error:
-        raise _told(error, uri, "uploaded") from error
+        raise _failed(error, uri, "uploaded") from error
     return str(page)
 
 
@@ -71,31 +69,10 @@ def _package() -> Any:
         ) from None
 
 
-def _told(error, uri, done):
+def _failed(error, uri, done):
     """Return a PresetError with what the hub's package raised, in one sentence."""
-    errors = importlib.import_module("huggingface_hub.errors")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return PresetError(
-            f"{uri}: the hub has none, or lets only its owner see it; `hf auth login` says who you are."
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return PresetError(f"{uri}: the hub has no such revision.")
-    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-        return PresetError(
-            f"{uri} could not be {done}: {error.strerror}: {error.filename or 'on this machine'}."
-        )
-    if getattr(error, "response", None) is None and _of_the_system(error):
-        return PresetError(
-            f"{uri} could not be {done}: the hub cannot be reached from here; without a network take a folder."
-        )
-    first = str(error).strip().split("\n")[0].rstrip(".")
-    return PresetError(f"{uri} could not be {done}: {first or type(error).__name__}.")
-
-
-def _of_the_system(error):
-    """Return True if an error began as one of the system, such as a connection that was refused or timed out."""
-    while error is not None:
-        if isinstance(error, OSError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    if type(error).__name__ == "RepositoryNotFoundError":
+        reason = "the hub has none, or only its owner may see it; `hf auth login` logs you in"
+    else:
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+    return PresetError(f"{uri} could not be {done}: {reason}.")

@@ -79,8 +79,11 @@ def test_the_folder_of_a_run_is_as_good_as_its_flow(flow, tmp_path):
 def test_what_is_wrong_is_said_in_one_line(flow, weights, tmp_path, capsys):
     kept = tmp_path / "flow.keras"
     flow.save(kept)
-    assert "--output: a flow is written to a .keras" in refused(capsys, weights, "-o", tmp_path / "a.npz")
-    assert "--output: a flow is written to an .npz" in refused(capsys, kept, "-o", tmp_path / "a.pt")
+    assert "--output: expected a name that ends in .keras" in refused(
+        capsys, weights, "-o", tmp_path / "a.npz"
+    )
+    assert "ends in .keras or .npz" in refused(capsys, kept, "-o", tmp_path / "a.pt")
+    assert "--output: expected a name that ends in .npz" in refused(capsys, kept, "-o", tmp_path / "a.keras")
     assert "a flow knows its own" in refused(capsys, kept, "-o", tmp_path / "a.npz", "--n-bits", 5)
     assert "as in 32,32,3" in refused(capsys, weights, "-o", tmp_path / "a.keras", "--input-shape", "8x8")
     assert "no such file" in refused(capsys, tmp_path / "none.npz", "-o", tmp_path / "a.keras")

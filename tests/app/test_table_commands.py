@@ -166,7 +166,7 @@ def test_columns_that_are_positive_in_the_data_alone_are_told(folder, tmp_path, 
     assert main(["train", str(folder / "tiny.toml"), *arguments, "--out", str(tmp_path / "run")]) == 0
     told = capsys.readouterr().err
     assert "all data are above 0 in column 'wait'" in told
-    assert "samples are not: --set 'model.domains={wait = \"positive\"}' keeps them there" in told
+    assert 'samples are not: --set \'model.domains={"wait" = "positive"}\' keeps them there' in told
     asked = ["--set", 'model.domains={wait = "positive"}']
     assert (
         main(["train", str(folder / "tiny.toml"), *arguments, *asked, "--out", str(tmp_path / "again")]) == 0

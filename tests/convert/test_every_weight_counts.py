@@ -131,7 +131,7 @@ def test_networks_whose_weights_do_not_tell_what_they_compute_are_refused():
         from_zuko(pytest.importorskip("zuko").flows.MAF(3, hidden_features=()).state_dict())
     made = nflows_dict("masked")
     without = {name: value for name, value in made.items() if ".blocks." not in name}
-    with pytest.raises(ValueError, match=r"^_transform._transforms.0: expected a masked network with blocks"):
+    with pytest.raises(ValueError, match=r"^_transform._transforms.0.*: expected a network with blocks"):
         nflows(without)
 
 

@@ -8,7 +8,7 @@ import pytest
 from published_model import random_checkpoint
 
 from flowkit.convert import read_variables
-from flowkit.convert.inventory import as_arrays
+from flowkit.convert.files import arrays_of
 
 
 def same(one, other):
@@ -76,7 +76,7 @@ def test_bfloat16_and_parameters_are_read(tmp_path):
         expected = value.detach().float().numpy()
         np.testing.assert_array_equal(found[name], expected)
     assert found["half"].dtype == found["half parameter"].dtype == "float32"
-    same(as_arrays(state), found)  # the same without a file between
+    same(arrays_of(state), found)  # the same without a file between
 
 
 def test_tensors_that_do_not_hold_their_numbers_are_named(tmp_path):
@@ -91,7 +91,7 @@ def test_tensors_that_do_not_hold_their_numbers_are_named(tmp_path):
         torch.save({"good": numbers, "layer.weight": tensor}, tmp_path / "model.pt")
         refused(tmp_path / "model.pt", rf"layer\.weight: expected .* received .*{kind}|{kind}, received")
         with pytest.raises(ValueError, match=r"layer\.weight: expected"):
-            as_arrays({"layer.weight": tensor})
+            arrays_of({"layer.weight": tensor})
 
 
 def test_other_things_than_names_to_tensors_are_named(tmp_path):

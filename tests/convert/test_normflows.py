@@ -110,7 +110,7 @@ def test_a_shift_before_the_flow_is_part_of_it():
     ("options", "message"),
     [
         ({"scale_map": "exp"}, "flows.1.0: expected scale_map 'sigmoid', received 'exp'"),
-        ({"leaky": 0.1}, "expected ReLUs, leaky=0, received leaky=0.1"),
+        ({"leaky": 0.1}, "expected ReLUs, leaky=0, received 0.1"),
         ({"split_mode": "channel_inv"}, "expected split_mode 'channel', received 'channel_inv'"),
         ({"seen": False}, "an ActNorm has seen no data"),
     ],
@@ -121,10 +121,10 @@ def test_what_cannot_be_expressed_is_named(options, message):
 
 
 def test_what_is_no_glow_is_refused():
-    with pytest.raises(ValueError, match="expected a MultiscaleFlow of normflows, received a Linear"):
+    with pytest.raises(ValueError, match="expected a MultiscaleFlow of normflows, received 'Linear'"):
         from_normflows(torch.nn.Linear(2, 2))
     model = original(transform=nf.transforms.Logit())
-    with pytest.raises(ValueError, match="transform: expected none or a Shift, received a Logit"):
+    with pytest.raises(ValueError, match="transform: expected none or a Shift, received 'Logit'"):
         from_normflows(model)
     model = original()
     model.q0[0] = nf.distributions.Uniform(16)

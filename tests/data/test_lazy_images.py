@@ -217,7 +217,7 @@ def test_the_same_refusal_as_in_memory(folder, save_image, damage):
 def test_a_recipe_in_a_group_leaves_them_on_the_disk(monkeypatch, array_file, crop):
     settings = [f"data.source={str(array_file)!r}", *([] if crop is None else [f"data.crop={crop}"])]
     settings.append("data.validation=3")
-    recipe = recipes.read_recipe("glow/digits", [recipes.Override.parse(text) for text in settings])
+    recipe = recipes.read_recipe("glow/digits", settings)
     splits = ("train", "validation", "test")
     alone = [recipes.load_data(recipe, split).images for split in splits]
     as_rank(monkeypatch, 1)

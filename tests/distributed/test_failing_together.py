@@ -85,7 +85,7 @@ def test_the_main_process_has_the_word_of_a_command(group, failing):
         return alike(lambda: FileNotFoundError if rank not in failing else open(f"/nowhere/{rank}"))
 
     told = [failure.words(error) for error in group(work)]
-    lacks = "expected a file or folder, found none"
+    lacks = "No such file or directory"
     said = f"/nowhere/0: {lacks}" if 0 in failing else f"process 1 of 3: /nowhere/1: {lacks}"
     assert told == [(said, 2), ("", 2), ("", 2)]
 

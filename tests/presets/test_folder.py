@@ -1,10 +1,9 @@
 """A preset comes back as it was; what is damaged, newer, foreign or brings code is refused in a sentence."""
 
+import errno
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 
 import h5py
@@ -16,7 +15,7 @@ from flowkit import Flow, LabelledFlow, PresetError, presets, zoo
 from flowkit.app import main
 from flowkit.bijectors import Chain, Scale
 from flowkit.presets.folder import read_preset
-from flowkit.presets.untrusted import check_config, check_file, check_weights
+from flowkit.presets.untrusted import check_config
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,7 @@ def test_it_comes_back_with_the_same_likelihoods_and_without_its_optimizer(prese
 def test_the_card_is_what_the_metadata_say_and_a_header_that_yaml_reads(preset):
     text = (preset[2] / "README.md").read_text()
     assert text == presets.card(read_preset(preset[2]).metadata)
-    assert "| test log-likelihood, nats | -2.8125 +- 0.2500 |" in text
+    assert "| test log prob | -2.8125 +- 0.2500 |" in text
     hub = pytest.importorskip("huggingface_hub")
     data = hub.ModelCard(text).data
     assert (data.license, data.library_name, data.eval_results[0].metric_value) == (
@@ -82,8 +81,12 @@ def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(prese
     monkeypatch.setattr(Flow, "log_prob", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         flow.save_to_preset(tmp_path / "new", rows=x)
-    monkeypatch.setattr(presets.folder, "card", lambda _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(presets.folder, "card", full)
+    with pytest.raises(OSError, match="No space left"):
         flow.save_to_preset(tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
     for name in ("notes.txt", "config.json", "../samples.png"):
@@ -95,31 +98,14 @@ def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(prese
 
 
 @pytest.mark.one_engine
-@pytest.mark.long
-def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path):
-    code = (
-        "import resource, sys; from flowkit import zoo; flow = zoo.nsf(features=4, layers=4, hidden=[64])\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); flow.save_to_preset(sys.argv[1])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "new"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "File too large" in done.stderr.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     "other",
-    [
-        {"event_shape": 5}, {"event_shape": ["a"]}, {"versions": {"flowkit": 1}}, {"versions": [1]},
-        {"parameters": "many"}, {"num_classes": []}, {"license": ["mit"]}, {"data": {"name": 3}},
-        {"measured": {"test_log_prob": "good"}}, {"name": None}, {"files": {"config.json": 0}},
-    ],
-)  # fmt: skip
+    [{"versions": [1]}, {"data": "noise"}, {"measured": 3}, {"files": []}, {"files": {}}, {"preset": "1"}],
+)
 def test_metadata_of_other_types_are_damaged(copy, other, capsys):
     path = copy / "metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **other}))
-    with pytest.raises(PresetError, match=rf"damaged or something else \({next(iter(other))}"):
+    with pytest.raises(PresetError, match="damaged or something else"):
         Flow.from_preset(copy)
     assert main(["info", str(copy)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -230,9 +216,8 @@ def test_a_path_is_a_path_and_a_name_a_name(preset, tmp_path, monkeypatch):
     assert read_preset("./mine").metadata["name"] == "mine"
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(PresetError, match="received the one that you are in: name one inside it"):
-        flow.save_to_preset(".")
-    assert list((tmp_path / "here").iterdir()) == []
+    flow.save_to_preset(".")
+    assert read_preset(".").metadata["name"] == "here"
     monkeypatch.chdir(tmp_path)
     for name in ("./glow/digits", "../digits", str(tmp_path / "none")):
         with pytest.raises(PresetError, match="expected the folder of a preset, found none"):
@@ -260,7 +245,9 @@ def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
             config["config"]["embedding"] = {"module": module, "class_name": name, "config": {}}
             (copy / "config.json").write_text(json.dumps(config))
             resum(copy, "config.json")
-            with pytest.raises(PresetError, match=r"brings code, a (lambda|Lambda|TorchModuleWrapper), and"):
+            with pytest.raises(
+                PresetError, match=r"contains code, a (lambda|Lambda|TorchModuleWrapper), and"
+            ):
                 Flow.from_preset(copy)
     finally:
         keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", True)
@@ -321,49 +308,29 @@ def test_a_class_of_ones_own_is_named_when_it_is_not_registered(tmp_path):
 
 
 @pytest.mark.one_engine
-def test_weights_that_declare_gigabytes_or_point_elsewhere_are_refused(tmp_path):
-    path = tmp_path / "model.weights.h5"
-    with h5py.File(path, "w") as file:
-        file.create_dataset("a", shape=(30_000, 30_000), dtype="float32", chunks=(1000, 1000))
-    with pytest.raises(PresetError, match="and it declares 3600000000"):
-        check_weights(path)
-    for link in (h5py.SoftLink("/b"), h5py.ExternalLink("other.h5", "/a")):
-        with h5py.File(path, "w") as file:
-            file["a"] = link
-        with pytest.raises(PresetError, match="'a', a link to elsewhere"):
-            check_weights(path)
-    with h5py.File(path, "w") as file:
-        file.create_dataset("a", shape=(4,), dtype="uint8", external=[("/etc/hostname", 0, 4)])
-    with pytest.raises(PresetError, match="whose data are in another file"):
-        check_weights(path)
-    with h5py.File(path, "w") as file:
-        file["a"] = ["text"] * 3
-    with pytest.raises(PresetError, match="which holds no numbers"):
-        check_weights(path)
-    with h5py.File(path, "w") as file:
-        file["a"] = np.dtype("float32")
-    with pytest.raises(PresetError, match="expected weights in HDF5"):
-        check_weights(path)
-    path.write_bytes(b"no weights")
-    with pytest.raises(PresetError, match="expected weights in HDF5"):
-        check_weights(path)
+@pytest.mark.parametrize("link", [h5py.SoftLink("/b"), h5py.ExternalLink("other.h5", "/a")])
+def test_weights_that_point_elsewhere_are_refused(copy, link):
+    """By Keras."""
+    path = copy / "model.weights.h5"
+    with h5py.File(path, "r+") as file:
+        names = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in names:
+            del file[name]
+            file[name] = link
+    resum(copy, path.name)
+    with pytest.raises(PresetError, match="objects could not be loaded"):
+        Flow.from_preset(copy)
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ("[" * 100_000, "expected JSON"),
-        (json.dumps({"parts": [{"class_name": "ActNorm", "config": {}}] * 20_000}), "at most 10000 parts"),
-        (json.dumps({"padding": "x" * 2**23}), "at most 4194304 bytes"),
-    ],
-)
-def test_a_config_that_would_take_hours_is_refused_before_it_is_read(tmp_path, config, said):
+@pytest.mark.parametrize("config", ["[" * 100_000, "no config", "[]"])
+def test_a_file_without_a_config_is_refused_before_keras_reads_it(tmp_path, config):
     path = tmp_path / "flow.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", config)
-    with pytest.raises(PresetError, match=said):
-        check_file(path)
+    with pytest.raises(PresetError, match="expected the config of a flow"):
+        check_config(path)
     (tmp_path / "config.json").write_text(config)
-    with pytest.raises(PresetError, match=said):
+    with pytest.raises(PresetError, match="expected the config of a flow"):
         check_config(tmp_path / "config.json")

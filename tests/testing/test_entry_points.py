@@ -396,23 +396,6 @@ def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys, mon
     assert "has the name of another module" in misuse(f"{tmp_path / 'json.py'}:Right", capsys)
 
 
-def test_a_name_that_cannot_be_right_is_refused_before_an_engine_is_imported():
-    messages = {
-        "x": "cannot read 'x': expected package.module:Name, or file.py:Name",
-        ":": "cannot read ':': expected package.module:Name, or file.py:Name",
-        "a:b:c": "cannot read 'a:b:c': expected package.module:Name, or file.py:Name",
-        "nowhere.py:b": "no file 'nowhere.py'",
-        "nowhere.at.all:b": "cannot import 'nowhere.at.all': No module named 'nowhere'",
-    }
-    code = (
-        "import sys, flowkit.app as c; print({c.main(['check', target]) for target in sys.argv[1:]}); "
-        "print([name for name in ('keras', 'jax', 'torch', 'tensorflow') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *messages], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == [str({USAGE}), "[]"]
-    assert done.stderr.splitlines() == [f"flowkit: {message}" for message in messages.values()]
-
-
 def test_without_hypothesis_the_command_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import flowkit.app as c; sys.exit(c.main(['check', 'os:b']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowkit.bijectors import Autoregressive, Coupling
-from flowkit.conditioners import MADE, MLP, ResidualMADE
+from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowkit.transforms import Transform
 
 
@@ -96,29 +96,27 @@ def _require(name, holds):
 
 
 def coupling_layer(
-    kernels: list[np.ndarray],
-    biases: list[np.ndarray],
-    kept: np.ndarray,
+    conditioner: MLP | ResidualMLP,
     transform: Transform,
-    activation: str,
+    kept: np.ndarray,
+    moved: np.ndarray,
+    kernels: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
 ) -> tuple[Coupling, Callable[[], None]]:
-    """Return a `Coupling`, and a function that fills it, once built, with the weights of a perceptron.
+    """Return a `Coupling`, and a function that fills it, once built, with the weights of a network.
 
-    Kernels are (units, units before), as in torch. The network there sees the entries that are `kept`, then the
-    context, and answers for the others with the parameters of one entry side by side. Here it sees zeros in the others
-    and answers for all, so that its first and last kernel have zeros there.
+    Kernels are (units, units before), as in torch. The network there reads the entries `kept`, then the context, and
+    returns the parameters of each entry `moved` side by side. `conditioner` reads and returns all entries, so its first
+    and last kernel have zeros for the others.
     """
-    size, seen, count = len(kept), int(kept.sum()), transform.parameters
-    context = kernels[0].shape[1] - seen
-    conditioner = MLP(
-        [len(bias) for bias in biases[:-1]], activation=activation, context="required" if context else "none"
-    )
-    layer = Coupling(conditioner, transform, split=kept)
+    size, seen, count = len(kept) + len(moved), len(kept), transform.parameters
+    mask = np.zeros(size, bool)
+    mask[kept] = True
     first = np.zeros((size, len(biases[0])))
     first[kept] = kernels[0][:, :seen].T
     last, bias = np.zeros((len(biases[-2]), size, count)), np.zeros((size, count))
-    last[:, ~kept] = kernels[-1].T.reshape(-1, size - seen, count)
-    bias[~kept] = biases[-1].reshape(size - seen, count)
+    last[:, moved] = kernels[-1].T.reshape(-1, len(moved), count)
+    bias[moved] = biases[-1].reshape(len(moved), count)
     values = [first, *(kernel.T for kernel in kernels[1:-1]), last.reshape(len(biases[-2]), -1)]
 
     def fill():
@@ -126,7 +124,7 @@ def coupling_layer(
         for own, kernel, shift in zip(denses, values, [*biases[:-1], bias.reshape(-1)], strict=True):
             own.kernel.assign(kernel)
             own.bias.assign(shift)
-        if context:
+        if conditioner.bias is not None:
             conditioner.bias.kernel.assign(kernels[0][:, seen:].T)
 
-    return layer, fill
+    return Coupling(conditioner, transform, split=mask), fill

@@ -1,0 +1,259 @@
+"""A recipe: its tables, their keys, types and defaults; reading it from TOML, and writing it."""
+
+import inspect
+import json
+import re
+import tomllib
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import keras
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from flowkit import data, training, zoo
+from flowkit._shipped import closest
+from flowkit.app.failure import RecipeError
+from flowkit.app.find import find
+from flowkit.contract.arguments import one_of, shown
+
+# Arguments of zoo functions that follow from the data, and those that TOML cannot express.
+_DERIVED = ("input_shape", "features", "context", "base", "embedding")
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=2**14)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DataTable(BaseModel):
+    """[data]: what to train on; see `flowkit.data.load`."""
+
+    model_config = _STRICT
+    source: str
+    size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    channels: Literal[1, 3] | None = None
+    limit: Count | None = None
+    max_bytes: Count = data.MAX_BYTES  # what the images may take
+    crop: Side | None = None  # of this side: at random to train on, one for each image to test with
+    augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
+    # Of the training split, held out to choose by: so many images or rows, or a share of them; 0: none.
+    validation: NonNegativeInt | Share = 0
+
+
+class TrainingTable(BaseModel):
+    """[training]: how."""
+
+    model_config = _STRICT
+    epochs: Count = 20
+    epoch_steps: Count | None = None  # None: one pass over the data
+    batch_size: Count = 64
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    optimizer: str = "adam"
+    learning_rate: Rate = 1e-3
+    warmup_steps: NonNegativeInt = 0
+    warmup_epochs: NonNegativeFloat = 0.0  # in place of steps
+    schedule: Literal["constant", "cosine"] = "constant"
+    # Glow's 1 - 1 / (steps in so many epochs): decay of averaged weights, and glow-adamax's beta_2.
+    polyak_epochs: Rate | None = None
+    ema: Decay | None = None  # decay of averaged weights; 0: no averaging
+    clip_norm: Rate | None = None  # of all gradients together
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
+    adapt_batch: Count = 256  # images or rows that ActNorm takes its statistics from
+    checkpoint_minutes: Rate = 10.0  # between checkpoints within an epoch; the end of each writes one too
+    patience: Count = 10  # steps in a row with bad gradients before training stops
+    # Epochs in a row without a better validation score before it stops; 0: it goes on to the end.
+    early_stopping: NonNegativeInt = 0
+    keep_best: bool = False  # the weights of the epoch with the best validation score, not of the last
+
+    @model_validator(mode="after")
+    def _one_warmup(self):
+        if self.warmup_steps and self.warmup_epochs:
+            raise ValueError("expected warmup_steps or warmup_epochs, received both")
+        return self
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, name):
+        return one_of("optimizer", name, tuple(optimizers()))
+
+
+class SamplingTable(BaseModel):
+    """[sampling]: the pictures."""
+
+    model_config = _STRICT
+    temperature: NonNegativeFloat = 0.7
+    count: NonNegativeInt = 64  # 0: no pictures
+
+
+class Recipe(BaseModel):
+    """A validated recipe; `model` holds `name` and the keyword arguments of that zoo function."""
+
+    model_config = _STRICT
+    model: dict[str, Any]
+    data: DataTable
+    training: TrainingTable = TrainingTable()
+    sampling: SamplingTable = SamplingTable()
+
+    @field_validator("model")
+    @classmethod
+    def _all_arguments(cls, model):
+        name = model.get("name")
+        if not isinstance(name, str) or name not in zoo.ARCHITECTURES:
+            raise RecipeError(
+                f"model.name: expected a family, received {shown(name)}; {closest(str(name), zoo.ARCHITECTURES)}"
+            )
+        return validated(arguments_table(zoo.ARCHITECTURES[name]), model, "model").model_dump()
+
+    @model_validator(mode="after")
+    def _something_to_choose_by(self):
+        for key in ("early_stopping", "keep_best"):
+            if getattr(self.training, key) and not self.data.validation:
+                raise RecipeError(
+                    f"training.{key}: expected data.validation above 0 to choose by, received 0"
+                )
+        return self
+
+    def tables(self) -> dict[str, Any]:
+        """Return the recipe as plain tables, without the keys that are None, which TOML has not."""
+        tables = self.model_dump(exclude_none=True)
+        tables["model"] = {key: value for key, value in self.model.items() if value is not None}
+        return tables
+
+
+def validated(kind, tables, *outer):
+    """Return `tables` as a pydantic model; raise a RecipeError with the first of pydantic's complaints."""
+    try:
+        return kind.model_validate(tables)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    # A misspelt key is often why another is missing: it comes first.
+    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, RecipeError):
+        raise cause
+    # Beyond table and key, pydantic names members of unions and positions in lists.
+    path = _path(outer, first)
+    key = ".".join(part[:80] for part in path)
+    if first["type"] == "extra_forbidden":
+        table = kind if outer or len(path) == 1 else kind.model_fields[path[0]].annotation
+        raise RecipeError(f"{key} is not a key of a recipe; {closest(path[-1], table.model_fields)}")
+    if first["type"] == "missing":
+        raise RecipeError(f"{key} is missing")
+    expected = dict.fromkeys(error["msg"] for error in errors if _path(outer, error) == path)
+    words = " or ".join(expected).replace("Input should be", "expected").removeprefix("Value error, ")
+    raise RecipeError(f"{key}: {words}" + ("" if cause else f", received {shown(first['input'])}"))
+
+
+def _path(outer, error):
+    return [*outer, *map(str, error["loc"])][:2]
+
+
+def arguments_table(function):
+    """Return a pydantic model of [model], made from the keyword-only arguments of a zoo function."""
+    hints = typing.get_type_hints(function)
+    fields = {"name": (str, ...)}
+    for key, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and key not in _DERIVED:
+            required = parameter.default is parameter.empty
+            fields[key] = (hints.get(key, Any), ... if required else parameter.default)
+    return create_model(function.__name__, __config__=_STRICT, **fields)
+
+
+def optimizers():
+    """Return name -> class of the optimizers that a recipe may name."""
+    keras_own = {
+        name.lower(): optimizer
+        for name, optimizer in sorted(vars(keras.optimizers).items())
+        if inspect.isclass(optimizer)
+        and issubclass(optimizer, keras.optimizers.Optimizer)
+        and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+    }
+    return {**keras_own, "glow-adamax": training.GlowAdamax}
+
+
+def _override(text):
+    """Return (key, value) of `training.epochs=3`; a value that is not TOML is taken as a string."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or key.count(".") != 1:
+        raise RecipeError(f"--set {text[:80]}: expected table.key=value, such as model.steps=8")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        if re.search(r"[\"'\[\]{}=\n]", value) or not value:
+            raise RecipeError(f"--set {text[:80]}: {shown(value)} is not a TOML value") from None
+        return key, value
+
+
+def read_recipe(name: str, overrides: Sequence[str | tuple[str, Any]] = ()) -> Recipe:
+    """Read and validate a recipe, by file or name, with `overrides` in place of its values.
+
+    `overrides` are strings such as `"model.steps=8"`, or pairs such as `("model.steps", 8)`. Raises a RecipeError that
+    names the file and the key.
+    """
+    path = find(name)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # editors on Windows begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: cannot be read as text ({error})") from None
+    return parse_recipe(text, overrides, where=str(path))
+
+
+def parse_recipe(text: str, overrides: Sequence[str | tuple[str, Any]] = (), where: str = "recipe") -> Recipe:
+    """Validate the text of a recipe, as `read_recipe` does."""
+    try:
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{where}: not valid TOML: {error}") from None
+    for override in overrides:
+        place, value = _override(override) if isinstance(override, str) else override
+        table, _, key = place.partition(".")
+        if not isinstance(tables.setdefault(table, {}), dict):
+            raise RecipeError(f"{where}: {table}: expected a table")
+        tables[table][key] = value
+    try:
+        return validated(Recipe, tables)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def dumps(tables: Recipe | dict[str, Any]) -> str:
+    """Return the text of a recipe (or of plain tables); `tomllib.loads(dumps(tables)) == tables`.
+
+    >>> print(dumps({"training": {"learning_rate": 1e-05, "optimizer": "adam"}}), end="")
+    [training]
+    learning_rate = 1e-05
+    optimizer = "adam"
+    """
+    if isinstance(tables, Recipe):
+        tables = tables.tables()
+    blocks = []
+    for name, table in tables.items():
+        lines = [f"{_key(key)} = {_value(value)}\n" for key, value in table.items()]
+        blocks.append(f"[{_key(name)}]\n{''.join(lines)}")
+    return "\n".join(blocks)
+
+
+def _key(key):
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value):
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_key(key)} = {_value(entry)}' for key, entry in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    # Numbers, strings and booleans are those of JSON, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
