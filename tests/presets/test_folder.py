@@ -324,13 +324,28 @@ def test_weights_that_point_elsewhere_are_refused(copy, link):
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize("config", ["[" * 100_000, "no config", "[]"])
-def test_a_file_without_a_config_is_refused_before_keras_reads_it(tmp_path, config):
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("[" * 100_000, "expected the config of a flow"),
+        ("no config", "expected the config of a flow"),
+        ("[]", "expected the config of a flow"),
+        (json.dumps({"parts": [{"class_name": "ActNorm", "config": {}}] * 20_000}), "at most 10000 parts"),
+        (
+            json.dumps({"class_name": "Repeat", "block": {"class_name": "ActNorm"}, "n": 10**9}),
+            "at most 10000 parts",
+        ),
+        (json.dumps({"padding": "x" * 2**23}), "at most 4194304 bytes"),
+    ],
+)
+def test_a_config_that_is_none_or_would_take_hours_is_refused_before_keras_reads_it(
+    tmp_path, config, message
+):
     path = tmp_path / "flow.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", config)
-    with pytest.raises(PresetError, match="expected the config of a flow"):
+    with pytest.raises(PresetError, match=message):
         check_config(path)
     (tmp_path / "config.json").write_text(config)
-    with pytest.raises(PresetError, match="expected the config of a flow"):
+    with pytest.raises(PresetError, match=message):
         check_config(tmp_path / "config.json")
