@@ -18,7 +18,7 @@ from flowkit.data.frame import Columns
 from flowkit.engines import ENGINES, engine
 from flowkit.flow import adapting, prepare, saving, without_data
 from flowkit.flow.context import check_context
-from flowkit.flow.group import check_devices, check_same_work, together
+from flowkit.flow.group import check_clipping, check_devices, check_same_work, together
 from flowkit.flow.noise import refuse_varying
 from flowkit.objectives import MaximumLikelihood, Objective
 
@@ -102,6 +102,7 @@ class FlowModel(keras.Model):
             )
         self.objective.check(self)
         check_devices()
+        check_clipping(self)
         # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
         policies = {layer.dtype_policy.name for layer in layers_inside(self)}
         scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
