@@ -411,8 +411,8 @@ class FlowModel(keras.Model):
         One row stands for alike blocks, `8 x`, unless `expand_nested`. `print_fn` receives the text; `line_length` is
         in characters.
 
-        >>> from flowkit.bijectors import Scale
-        >>> flow = Flow(Scale(0.5))
+        >>> import flowkit
+        >>> flow = flowkit.Flow(flowkit.bijectors.Scale(0.5))
         >>> flow.build((None, 2))
         >>> flow.summary(print_fn=lambda text: print(text.splitlines()[-1].strip()))
         log_prob is exact
