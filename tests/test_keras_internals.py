@@ -1,6 +1,7 @@
 """What flowkit uses of Keras that is not public: all of it is on a page, and does what is assumed of it."""
 
 import ast
+import collections
 import importlib
 import inspect
 import re
@@ -25,6 +26,7 @@ PAGE = (ROOT / "docs/keras-internals.md").read_text(encoding="utf-8")
 KERAS, ENGINES = PAGE.split("## Private names of the engines")
 ROWS = [line.split("|")[1:-1] for line in KERAS.splitlines() if line.startswith("| `")]
 NAMES = {name for row in ROWS for name in re.findall(r"`([^`]+)`", row[0])}
+PYTHONS = set(dir(collections.namedtuple("Named", ())))  # public names of Python, such as _replace
 FILES = [*sorted((ROOT / "flowkit").rglob("*.py")), ROOT / "flowkit_pytest.py"]
 PRIVATE = re.compile(r"_[a-z]\w*")
 
@@ -83,7 +85,7 @@ def used():
     for path in FILES:
         ours = own[room(path)] | own["flowkit", "contract"]
         for word in words(path):
-            private = PRIVATE.fullmatch(word) and word in known
+            private = PRIVATE.fullmatch(word) and word in known - PYTHONS
             if word.startswith(("keras.src", "_keras_")) or (private and word not in ours):
                 found.setdefault(word, set()).add(path.relative_to(ROOT).as_posix())
     return found

@@ -47,6 +47,7 @@ def test_a_batch_that_does_not_divide_is_refused_and_the_flow_goes_on(call, flow
 
 
 def test_two_processes_do_not_train_apart(flow, x, monkeypatch):
+    monkeypatch.setattr(group, "started", lambda: False)
     monkeypatch.setattr(engine, "processes", lambda: 2)
     monkeypatch.setattr(engine, "trains_apart", lambda: True)
     with pytest.raises(RuntimeError, match="received a group of 2"):
