@@ -89,6 +89,7 @@ def assert_same(stored, saving, tolerance):
 
 @trains
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+@pytest.mark.one_engine
 def test_through_16_steps_with_context(inverse, perturb):
     x, context = draw(64, 6), draw(64, 3, seed=1)
     chain = Chain(steps(16, context="required"))

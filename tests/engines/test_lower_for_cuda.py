@@ -35,6 +35,7 @@ def program(monkeypatch, steps, backprop):
 
 
 @pytest.mark.parametrize("backprop", ["stored", "recompute"])
+@pytest.mark.long
 def test_depth_adds_no_networks_to_the_program(monkeypatch, backprop):
     few, many = (program(monkeypatch, steps, backprop) for steps in (2, 4))
     assert few.count("stablehlo.while") == many.count("stablehlo.while") == 4  # both ways through two levels

@@ -114,6 +114,7 @@ def test_the_inverse_comes_back_and_its_slope_is_the_reciprocal(transform, dtype
 
 @pytest.mark.wide("transform")
 @every
+@pytest.mark.one_engine
 def test_gradients_of_the_inverse_reach_the_raw_numbers(transform):
     with engine.float64():
         y, h = drawn(transform, 1.0, shape=(8, 2))

@@ -60,8 +60,6 @@ def test_arguments_go_by_name(family):
 
 @pytest.mark.parametrize("family", zoo.VECTORS)
 class TestEveryFamily:
-    @pytest.mark.two_engines
-    @pytest.mark.wide
     def test_scores_draws_and_is_saved_given_a_context(self, family, perturb, tmp_path):
         x, c = rows(family)[:8], contexts(8)
         flow = small(family, context=2)
