@@ -93,7 +93,7 @@ def test_other_engines_refuse_instead_of_training_on_one_device_without_a_word()
     own = keras.distribution.ModelParallel(layout_map=keras.distribution.LayoutMap(mesh))
     keras.distribution.set_distribution(own)
     try:
-        with pytest.raises(NotImplementedError, match="got ModelParallel of keras.distribution"):
+        with pytest.raises(NotImplementedError, match=r"got ModelParallel of keras\.distribution"):
             flow.fit(np.ones((4, 2), "float32"), verbose=0)
     finally:
         keras.distribution.set_distribution(None)
