@@ -49,7 +49,7 @@ class DataTable(BaseModel):
     max_bytes: Count = data.MAX_BYTES  # what the images may take
     crop: Side | None = None  # of this side: at random to train on, one for each image to test with
     augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
-    # Of the training split, held out to choose by: so many images or rows, or a share of them; 0: none.
+    # Hold out so many images or rows of the training split, or a share of them, to choose weights by; 0 holds out none.
     validation: NonNegativeInt | Share = 0
 
 

@@ -11,7 +11,7 @@ from keras import ops
 from flowkit.contract.shapes import as_tuple
 
 _FROZEN: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar("frozen", default=None)
-# How many scopes there are, in all threads. `torch.compile` reads a number, and stops at a context variable.
+# Count the open scopes of all threads. `torch.compile` reads a number, and stops at a context variable.
 _SCOPES = 0
 _COUNTING = threading.Lock()
 

@@ -17,7 +17,7 @@ _PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
 
 class JaxGroup(Engine):
-    """What `Engine` says of groups, on JAX: one program for all processes, over all of their devices."""
+    """Groups of processes on JAX, which run one program over the devices of all."""
 
     def join(self, address, count, rank, local_rank, seconds):
         shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -23,7 +23,7 @@ _heart = None  # the thread that exchanges heartbeats
 
 
 class TorchGroup(Engine):
-    """What `Engine` says of groups, by `torch.distributed`: one process for each device."""
+    """Groups of processes on PyTorch, by `torch.distributed`: one process per device."""
 
     def join(self, address, count, rank, local_rank, seconds):
         global _heart

@@ -117,7 +117,7 @@ class Flow(FlowModel):
         In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
         """
         training = training and _IN_OBJECTIVE.get() is not self  # which may call the flow for log_prob
-        x, context = _parts_of(inputs)
+        x, context = prepare.unpack(inputs)
         if training and not is_likelihood(self.objective):
             return self._objective_losses(x, context)
         context = self.embed(context)
@@ -176,7 +176,7 @@ class Flow(FlowModel):
         counts, weight = what_counts(self, y_pred, sample_weight)
         nats = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nats, weight)
-        self.bits.update_state(nats / (event_size(_parts_of(x)[0].shape) * math.log(2)), weight)
+        self.bits.update_state(nats / (event_size(prepare.unpack(x)[0].shape) * math.log(2)), weight)
         return self.get_metrics_result()
 
     def stateless_call(
@@ -208,7 +208,7 @@ class Flow(FlowModel):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return (batch,), the shape of log_prob."""
-        return (_parts_of(input_shape)[0][0],)
+        return (prepare.unpack(input_shape)[0][0],)
 
     def compute_output_spec(self, *given: Any, **more: Any) -> Any:
         """Keras's. The last moment, before another model that holds the flow is traced, to see if it is adapted."""
@@ -472,8 +472,3 @@ class Flow(FlowModel):
         """
         x, context = prepare.seen(self, x, context, batch_size)
         return relative_error(self, x, context, batch_size)
-
-
-def _parts_of(inputs):
-    """Return (x, context) of what Keras passes to the model."""
-    return (inputs["x"], inputs.get("context")) if isinstance(inputs, dict) else (inputs, None)

@@ -255,7 +255,7 @@ class FlowModel(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Keras's, of the rows of all processes that train the model."""
-        # Those of Keras 3.16's own way of training in a group are of all rows already.
+        # Keras 3.16's own training in a group counts the rows of all processes already.
         if engine.processes() == 1 or getattr(self, "ddp_model", None) is not None:
             return super().get_metrics_result()
         variables = self.metrics_variables
@@ -273,7 +273,7 @@ class FlowModel(keras.Model):
             with self.lock:
                 engine.settle(self)
 
-    # What the functions of this room share
+    # State that the functions of this room share
 
     def _event(self):
         """Return the shape of an event. Raises ContractError for a flow that is not built."""
