@@ -20,6 +20,8 @@ _PUBLIC = {
     "Domain": "flowkit.contract",
     "Surjection": "flowkit.contract",
     "Flow": "flowkit.flow",
+    "TableFlow": "flowkit.flow",
+    "fit_table": "flowkit.tables",
     "LabelledFlow": "flowkit.flow",
     "PresetError": "flowkit.presets",
     "upload_preset": "flowkit.presets",

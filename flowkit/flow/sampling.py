@@ -71,7 +71,14 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
         return run(flow, flow._invert_and_score, *piece, noise)
 
     x, log_prob = run_in_batches(score, (z, context), len(z), batch_size_of(flow, batch_size))
-    return x, np.isfinite(x).all(axis=tuple(range(1, x.ndim))), log_prob
+    return x, _finite_rows(flow, x), log_prob
+
+
+def _finite_rows(flow, x):
+    """Return which rows are finite, but for entries that may be missing."""
+    finite, missing = np.isfinite(x), prepare.may_be_missing(flow)
+    finite[:, missing] |= np.isnan(x[:, missing])
+    return finite.all(axis=tuple(range(1, x.ndim)))
 
 
 def _draws(flow, n, context, temperature, seed, batch_size, check, spread=False):
@@ -99,7 +106,7 @@ def decoded(
     def backward(start, stop, piece):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
         y = ops.convert_to_numpy(run(flow, flow._backward, *piece, noise))
-        finite = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))
+        finite = _finite_rows(flow, y)
         return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), finite
 
     return run_in_batches(backward, (z, context), len(z), batch_size_of(flow, batch_size))
@@ -207,7 +214,7 @@ def _mixed(numbers, block):
 
 def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
     """Return x = f^-1(z) for draws z of the base, and log q(x), as tensors: see `Flow.draw`."""
-    if flow.dequantize is not None or flow.bijector.spec.domain.kind == "whole":
+    if flow.dequantize is not None or "whole" in flow.bijector.spec.domain.kind:
         raise ValueError(
             "draw expects a flow of continuous data, received one with dequantize: whole values carry no gradients. "
             "Use sample_and_log_prob."

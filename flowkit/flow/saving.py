@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import flowkit
-from flowkit.data.frame import Columns
+from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.presets.errors import PresetError, reason, unregistered
@@ -161,7 +161,7 @@ def config_of(flow: Any) -> dict[str, Any]:
     store = keras.saving.serialize_keras_object
     return {
         **{name: None if part is None else store(part) for name, part in parts.items()},
-        **{name: found and [list(found.names), found.library] for name, found in columns.items()},
+        **{name: found and found.stored() for name, found in columns.items()},
     }
 
 
@@ -175,7 +175,7 @@ def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any
     columns = {name: config.pop(name, None) for name in _COLUMNS}
     flow = cls(**config)
     for name, stored in columns.items():
-        setattr(flow, name, stored and Columns(tuple(stored[0]), stored[1]))
+        setattr(flow, name, restored_columns(stored))
     return flow
 
 

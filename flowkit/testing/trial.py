@@ -273,7 +273,7 @@ class Trial:
             pieces += [x + move, x - move]
         # At an exact zero there may be a kink, where a slope is a matter of taste: it shows in one that
         # differs on both sides. (One that is wrong at the zero alone agrees on both.)
-        aside = np.where(x == 0, np.sqrt(eps) / 1024, 0.0)
+        aside = np.where((x == 0) & (free > 0), np.sqrt(eps) / 1024, 0.0)
         pieces += [x + aside, x - aside] if domain.kind == "interval" or domain.columns else [x, x]
         jac = self._jacobian64(inverse, joint, np.concatenate(pieces))
         base, *others, right, left = [jac[i : i + ROWS] for i in range(0, len(jac), ROWS)]
@@ -287,7 +287,11 @@ class Trial:
             input_sizes = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
             floor = eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
             error = np.max(wobble, axis=0) + floor + np.abs(right - left) + smallest(eps)
-        columns = slice(size, None) if joint and domain.kind == "whole" else slice(None)
+        if not joint:
+            return base, error
+        # Whole numbers do not vary: the output depends on the other columns and on the noise.
+        whole = np.resize([column.kind == "whole" for column in domain.columns or [domain]], size)
+        columns = np.flatnonzero(np.concatenate([~whole, np.ones(noise.shape[1], bool)]))
         return base[..., columns], error[..., columns]
 
     def _jacobian64(self, inverse, joint, rows):
