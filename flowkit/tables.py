@@ -100,7 +100,9 @@ def fit_table(
             print(f"dropped {len(frame) - len(complete):,} of {len(frame):,} rows with missing entries")
         frame = complete
     if len(frame) < 2:
-        raise ValueError(f"fit_table: got a table of {len(frame)} rows, expected at least 2.")
+        raise ValueError(
+            f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
+        )
     types = dict(types or {})
     inferred = TypedColumns.infer(frame.to_native(), types)
     columns, context = inferred.some(names), inferred.some(given, ContextColumns)
@@ -142,5 +144,6 @@ def _train(flow, frame, names, given, epochs, batch_size, learning_rate, validat
     )
     if verbose and len(held):
         scores = flow.log_prob(x[held], data["validation_data"][1])
+        mean, error = scores.mean(), scores.std() / len(held) ** 0.5
         what = "log p" if flow.exact == "exact" else "log p, at least"
-        print(f"{what}: {scores.mean():.3f} +- {scores.std() / len(held) ** 0.5:.3f} nats on {len(held):,} rows held out")
+        print(f"{what}: {mean:.3f} +- {error:.3f} nats on {len(held):,} rows held out")

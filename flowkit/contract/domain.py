@@ -63,7 +63,7 @@ class Domain:
 
     @classmethod
     def each(cls, *columns: "Domain") -> "Domain":
-        """Return the interval, circle or whole numbers of each entry of the last axis, as `intervals` if all are intervals.
+        """Return the set of each entry of the last axis, as `intervals` if all are intervals.
 
         >>> print(Domain.each(Domain.REAL, Domain.circle(0, 24)))
         Domain.each(Domain.REAL, Domain.circle(0, 24))

@@ -5,7 +5,6 @@ A code is a real number, a whole number from 0 up, or NaN for a missing entry: w
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -81,7 +80,9 @@ class Number:
             return found.cast(getattr(nw, self.dtype)())
         if library == "pandas":  # whose whole numbers are never missing
             return found
-        return nw.new_series("", found.to_list(), backend=library).fill_nan(None).cast(getattr(nw, self.dtype)())
+        return (
+            nw.new_series("", found.to_list(), backend=library).fill_nan(None).cast(getattr(nw, self.dtype)())
+        )
 
     def features(self, codes: np.ndarray) -> list[np.ndarray]:
         """Return what networks see of codes that are a context: numbers, angles as cosine and sine, an indicator."""
@@ -143,7 +144,10 @@ class Number:
 
 @dataclass(frozen=True)
 class Date(Number):
-    """Dates and times as numbers of a `unit`, "D", "h", "m" or "s", since `origin`; in real days if they are too many."""
+    """Dates and times as numbers of a `unit`, "D", "h", "m" or "s", since `origin`.
+
+    Those of more than `MOST_LEVELS` units are real numbers of days.
+    """
 
     unit: str = "D"
     origin: str = "1970-01-01"

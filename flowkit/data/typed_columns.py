@@ -91,8 +91,8 @@ class TypedColumns(Columns):
             if wrong is not None:
                 row, received, expected = wrong
                 raise ValueError(
-                    f"got {received} in column {name!r} of row {row}, counted from 0, expected {expected}. Leave the row "
-                    f"out, or fit with another type, types={{{name!r}: ...}}."
+                    f"got {received} in column {name!r} of row {row}, counted from 0, expected {expected}. Leave the "
+                    f"row out, or fit with another type, types={{{name!r}: ...}}."
                 )
             codes.append(column)
         return np.stack(codes, axis=1)
@@ -120,7 +120,9 @@ class TypedColumns(Columns):
         for name, kind in zip(self.names, self.types, strict=True):
             rows.append((str(name), kind.word, kind.span, "may be" if kind.missing else ""))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        ]
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -135,7 +137,7 @@ class ContextColumns(TypedColumns):
     @property
     def size(self) -> int:
         """Return how many numbers networks see of a row."""
-        return sum(len(kind.features(np.zeros(1))) for kind in self.types)
+        return sum(len(kind.features(np.ones(1))) for kind in self.types)
 
     def values(self, frame: Any, *, gaps: bool = False) -> np.ndarray:
         codes = super().values(frame, gaps=gaps)
@@ -154,7 +156,9 @@ def restored_columns(stored: Any) -> Columns | None:
     return kind(tuple(stored["names"]), stored["library"], types)
 
 
-def split_names(names: Sequence[Any], given: Iterable[Any], drop: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+def split_names(
+    names: Sequence[Any], given: Iterable[Any], drop: Iterable[Any]
+) -> tuple[list[Any], list[Any]]:
     """Return (the columns to model, those they are conditioned on); the others of a table are dropped.
 
     Raises ValueError for names that are no columns, for one that is dropped and given, and if none is left.
@@ -167,5 +171,7 @@ def split_names(names: Sequence[Any], given: Iterable[Any], drop: Iterable[Any])
         raise ValueError(f"got column {both[0]!r} in given= and in drop=, expected it in one of them.")
     left = [name for name in names if name not in given and name not in drop]
     if not left:
-        raise ValueError(f"got all columns in given= or drop=, expected at least one of {list(names)} to model.")
+        raise ValueError(
+            f"got all columns in given= or drop=, expected at least one of {list(names)} to model."
+        )
     return left, given

@@ -14,7 +14,7 @@ from flowkit.flow.flow import Flow
 
 @keras.saving.register_keras_serializable("flowkit")
 class TableFlow(Flow):
-    """A `Flow` whose data are frames of a mixed table, and whose `columns` know the types: `flowkit.fit_table` makes it.
+    """A `Flow` of the rows of frames, whose `columns` know their types: what `flowkit.fit_table` returns.
 
     Methods take the table's frames; those of a conditional table, with `given=`, also hold the columns that it is
     conditioned on, unless these come as `context=`. `log_prob` is log p(row) in nats: the probability of its

@@ -61,7 +61,12 @@ class DequantizeColumns(Surjection):
     rows_to_adapt = 10_000
 
     def __init__(
-        self, columns: Iterable[Any], *, missing: Sequence[int] = (), conditioner: Network = None, **kwargs: Any
+        self,
+        columns: Iterable[Any],
+        *,
+        missing: Sequence[int] = (),
+        conditioner: Network = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.columns, self.conditioner = list(columns), conditioner
@@ -204,7 +209,9 @@ class DequantizeColumns(Surjection):
         in_use = ops.ones_like(log_slope)
         if self._fills:
             gone, mean, std = self._of_fills(x)
-            drawn, slope = self._fill._inverse(mean + std * ops.where(gone, e[..., self._cells :], 0.0 * mean))
+            drawn, slope = self._fill._inverse(
+                mean + std * ops.where(gone, e[..., self._cells :], 0.0 * mean)
+            )
             log_slope = ops.concatenate([log_slope, slope + ops.log(std)], axis=-1)
             in_use = ops.concatenate([in_use, ops.cast(gone, x.dtype)], axis=-1)
             others = [place for place in self._real if place not in self._fills]
@@ -307,7 +314,9 @@ def _shorts(bits):
 
 def _weights(bits):
     """Return the matrix that makes one number of the bits of each category."""
-    return np.array([[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits])
+    return np.array(
+        [[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits]
+    )
 
 
 def _nan():
