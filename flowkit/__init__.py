@@ -40,6 +40,7 @@ _PUBLIC = {
     "play": None,
     "presets": None,
     "surjections": None,
+    "tables": None,
     "testing": None,
     "training": None,
     "transforms": None,

@@ -16,6 +16,8 @@ from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.flow.table import TableFlow
 from flowkit.surjections import DequantizeColumns
 
+__all__ = ["fit_table", "table_flow"]
+
 _STEPS = 4000  # of training, if `epochs` does not say
 _EPOCHS = 200  # at most
 

@@ -109,7 +109,8 @@ def test_times_with_zones_and_hours():
     columns = TypedColumns.infer(pd.DataFrame({"at": times}))
     back = columns.frame(columns.values(pd.DataFrame({"at": times})))["at"]
     assert columns.types[0].word == "dates, hours"
-    assert (back.dropna().to_numpy() == times.dropna().to_numpy()).all() and back.isna().tolist() == [
+    assert (back.dropna().to_numpy() == times.dropna().to_numpy()).all()
+    assert back.isna().tolist() == [
         False,
         False,
         True,
@@ -121,8 +122,10 @@ def test_times_with_zones_and_hours():
 
 def test_log_prob_is_a_series_that_says_it_is_a_bound(flow, frame):
     scores = flow.log_prob(frame.tail(5))
-    assert scores.name == "log_prob_bound" and flow.exact == "bound"
-    assert scores.index.equals(frame.tail(5).index) and np.isfinite(scores).all()
+    assert scores.name == "log_prob_bound"
+    assert flow.exact == "bound"
+    assert scores.index.equals(frame.tail(5).index)
+    assert np.isfinite(scores).all()
     tighter = flow.log_prob(frame, samples=8).mean()
     assert tighter > flow.log_prob(frame).mean()
 
@@ -131,22 +134,23 @@ def test_log_prob_of_real_columns_is_exact():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(80, 2)), columns=["x", "y"])
     flow = flowkit.fit_table(frame, layers=2, hidden=[8], epochs=1, verbose=0)
-    assert flow.exact == "exact" and flow.log_prob(frame).name == "log_prob"
+    assert flow.exact == "exact"
+    assert flow.log_prob(frame).name == "log_prob"
 
 
 def test_samples_have_types_categories_and_ranges(flow, frame):
     drawn = flow.sample(300, seed=0)
     assert drawn.dtypes.equals(frame.dtypes)
-    assert set(drawn.kind.dropna()) <= {"a", "b", "c"} and drawn.kind.isna().any()
+    assert set(drawn.kind.dropna()) <= {"a", "b", "c"}
+    assert drawn.kind.isna().any()
     assert drawn.grade.cat.categories.tolist() == ["lo", "mid", "hi"]
     assert drawn["size"].between(frame["size"].min(), frame["size"].max()).all()
-    assert (
-        drawn.hour.between(0, 23).all()
-        and drawn.share.between(0, 1).all()
-        and (drawn.income.dropna() > 0).all()
-    )
+    assert drawn.hour.between(0, 23).all()
+    assert drawn.share.between(0, 1).all()
+    assert (drawn.income.dropna() > 0).all()
     assert np.allclose(drawn.carat.dropna() * 10, np.round(drawn.carat.dropna() * 10))
-    assert drawn.day.between(frame.day.min(), frame.day.max()).all() and (drawn.unit == 7).all()
+    assert drawn.day.between(frame.day.min(), frame.day.max()).all()
+    assert (drawn.unit == 7).all()
 
 
 def test_probabilities_of_all_values_sum_to_one():
@@ -177,7 +181,8 @@ def test_a_conditional_table_takes_whole_frames(conditional, frame):
     apart = conditional.log_prob(frame.head().drop(columns=names), frame.head()[names])
     pd.testing.assert_series_equal(both, apart)
     drawn = conditional.sample(2, context=frame[names].head(3), seed=0)
-    assert len(drawn) == 6 and drawn.hour.tolist() == frame.hour.head(3).tolist() * 2
+    assert len(drawn) == 6
+    assert drawn.hour.tolist() == frame.hour.head(3).tolist() * 2
     assert set(drawn.columns) == set(frame.columns)
 
 
@@ -187,7 +192,8 @@ def test_a_conditional_table_takes_whole_frames(conditional, frame):
 def test_imputation_fills_what_is_missing_alone(flow, frame):
     some = frame[frame[["kind", "income", "carat", "grade"]].isna().any(axis=1)].head(6)
     filled = flow.impute(some, sweeps=2, candidates=4, seed=0)
-    assert not filled.isna().any().any() and filled.index.equals(some.index)
+    assert not filled.isna().any().any()
+    assert filled.index.equals(some.index)
     assert filled.dtypes.equals(some.dtypes)
     assert ((filled == some) | some.isna()).all().all()
     assert not filled.equals(flow.impute(some, sweeps=2, candidates=4, seed=1))
@@ -241,7 +247,8 @@ def test_all_columns_that_need_a_decision_are_named_at_once():
     frame = pd.DataFrame({"id": names, "gone": [None] * 100, "n": range(100), "z": [1j] * 100})
     with pytest.raises(ValueError, match="got 3 columns without a type") as error:
         flowkit.fit_table(frame)
-    assert "drop=['id', 'gone', 'z']" in str(error.value) and "all entries are missing" in str(error.value)
+    assert "drop=['id', 'gone', 'z']" in str(error.value)
+    assert "all entries are missing" in str(error.value)
 
 
 @pytest.mark.parametrize(
