@@ -90,7 +90,7 @@ class PosteriorOfTheWrongRow(MixedColumns):
     def _inverse(self, y):
         x = self._recorded(y)
         e = self._drawn_as(x, y)
-        mean, log_scale = self._posterior(x[::-1])
+        mean, log_scale = self._posterior(ops.flip(x, axis=0))
         _, log_slope, in_use = self._draw(x, e)
         log_q = -0.5 * ((e - mean) * ops.exp(-log_scale)) ** 2 - 0.5 * math.log(2 * math.pi) - log_scale
         return x, ops.sum(in_use * (log_q - log_slope), axis=-1)
