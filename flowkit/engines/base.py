@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.engines.rows import Rows
+from flowkit.engines.steps import Rows
 
 _ANSWERING = contextvars.ContextVar("answering", default=False)
 
@@ -66,6 +66,26 @@ class Engine:
         `steps`, a list, receives (type, stack) for each step that maps float64, or no floats, to a narrower type. A
         stack is a list of (file, line, function), innermost last. It is filled even if the function raises.
         """
+        found = {"float64"}
+
+        def hear(given, made, stack, *, casts=False):
+            narrowest = min(map(_size, given), default=0)
+            for name in made:
+                if casts and narrowest <= _size(name):
+                    continue
+                found.add(name)
+                if steps is not None and narrowest in (0, 8) and _size(name) < 8:
+                    steps.append((name, stack()))
+
+        self.listen(hear, function, *args)
+        return min(found, key=_size)
+
+    def listen(self, hear, function, *args):
+        """Run or trace `function(*args)`, and call `hear(given, made, stack, casts=)` for each of its operations.
+
+        `given` and `made` are the names of the floating-point types of its inputs and outputs, `stack()` is where it is
+        called from, `casts` is True for a change of type. Operations that compute nothing are left out.
+        """
         raise NotImplementedError(
             f"{self.name} keeps no record of its operations: use jax, torch or tensorflow"
         )
@@ -114,22 +134,13 @@ class Engine:
         """Join tensors on the last axis."""
         return ops.concatenate(tensors, axis=-1)
 
-    def cut(self, x, at):
-        """Return (x[..., :at], x[..., at:])."""
-        return x[..., :at], x[..., at:]
+    def split(self, x, sizes, axis=-1):
+        """Cut `x` along an axis, into parts of these sizes."""
+        return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=axis)
 
-    def cut_rows(self, x, sizes):
-        """Cut `x` along the axis before the last, into parts of these sizes."""
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return tuple(x[..., start : start + size, :] for start, size in zip(starts, sizes, strict=True))
-
-    def unbind(self, h):
-        """Return the tensors h[..., i, :] for each i."""
-        return tuple(h[..., i, :] for i in range(h.shape[-2]))
-
-    def unstack(self, x):
-        """Return the rows of `x` along its first axis."""
-        return ops.unstack(x)
+    def unstack(self, x, axis=0):
+        """Return the slices of `x` along an axis, without that axis."""
+        return ops.unstack(x, axis=axis)
 
     def reshape(self, x, shape):
         """Return `x` in another shape."""
@@ -154,12 +165,6 @@ class Engine:
     def log_sigmoid_and_sigmoid(self, x):
         """Return (log sigmoid x, sigmoid x), each computed from x."""
         return ops.log_sigmoid(x), ops.sigmoid(x)
-
-    def bounded_and_exp(self, x, bound):
-        """Return (b tanh(x / b), its exponential)."""
-        # Of the sigmoid, since it is exact in float64 on JAX too.
-        bounded = 2 * bound * ops.sigmoid(2 / bound * x) - bound
-        return bounded, ops.exp(bounded)
 
     def tensor(self, variable):
         """Return the value of a Keras variable as a tensor of the engine."""
@@ -433,3 +438,8 @@ class Engine:
     def read_graph(self, path, format):
         """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""
         raise NotImplementedError(f"{self.name} reads no {format}")
+
+
+def _size(name):
+    """Return the bytes of a floating-point type, by name."""
+    return {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}.get(name, 1)

@@ -5,7 +5,7 @@ import numpy as np
 import scipy.special  # comes with JAX, whose convolutions this engine borrows
 
 from flowkit.engines.base import Engine
-from flowkit.engines.stretch import one_by_one
+from flowkit.engines.steps import one_by_one
 
 
 class NumpyEngine(Engine):

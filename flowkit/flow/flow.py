@@ -11,9 +11,9 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import FlowLayer
+from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for
 from flowkit.contract.noise import drawn, given
-from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.saving import refuse_late
 from flowkit.contract.shapes import as_tuple, event_size

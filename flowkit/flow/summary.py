@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flowkit.bijectors import MultiScale, Repeat
+from flowkit.contract.configured import in_call
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.one_line import argument
 from flowkit.contract.shapes import as_tuple
 
 _KINDS = {"exact": "exact", "estimated": "estimate", "bound": "bound", "estimated bound": "bound, estimated"}
@@ -45,12 +45,12 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
     shape = (None, *flow.event_shape)
     found: list[Row] = []
     if flow.embedding is not None:
-        found.append(Row("", argument(flow.embedding, 2), 1, None, _count(flow.embedding)))
+        found.append(Row("", in_call(flow.embedding, 2), 1, None, _count(flow.embedding)))
     if flow.dequantize is not None:
         found.append(_row("", flow.dequantize, shape))
     found += _of(flow.bijector, shape, "", expand_nested)
     latents = as_tuple(flow.bijector.compute_output_shape(shape))[1:]
-    found.append(Row("", argument(flow.base, 2), 1, latents, _count(flow.base)))
+    found.append(Row("", in_call(flow.base, 2), 1, latents, _count(flow.base)))
     return found if expand_nested else _together(found)
 
 
@@ -73,7 +73,7 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
             title=f'Flow "{flow.name}"', caption="Not built: flow.build((None, ...)) makes its weights."
         )
         made.add_column("part")
-        made.add_row(argument(flow))
+        made.add_row(in_call(flow))
         return made
     made = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}', caption=_caption(flow))
     found = rows(flow, expand_nested)
@@ -140,7 +140,7 @@ def _levels(multiscale, shape, expand):
     for number, (scale, prior, event) in enumerate(levels):
         found += _of(scale, shape, str(number), expand)
         shape = as_tuple(scale.compute_output_shape(shape))
-        name = "no prior" if prior is None else f"prior {argument(prior, 1)}"
+        name = "no prior" if prior is None else f"prior {in_call(prior, 1)}"
         leaving = f"{name}: {math.prod(event)} latents leave"
         kind = "" if prior is None else "exact"
         found.append(Row(str(number), leaving, 1, tuple(event), _count(prior), kind))
@@ -152,7 +152,7 @@ def _row(level, part, shape):
     spec = part.spec
     log_det = ", ".join(filter(None, [_KINDS[spec.likelihood], _LOG_DETS[spec.log_det]]))
     gives = as_tuple(part.compute_output_shape(shape))[1:]
-    return Row(level, argument(part, 3), 1, gives, _count(part), log_det, spec.inverse)
+    return Row(level, in_call(part, 3), 1, gives, _count(part), log_det, spec.inverse)
 
 
 def _caption(flow):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.contract.saving import engine_neutral
 from flowkit.engines import engine
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.engines import engine
 
 _QUIET = 60  # seconds without a line, if there is no bar
