@@ -13,7 +13,7 @@ _DEEP = 4  # calls within calls
 _FEW = 3  # layers of a list; of numbers twice as many
 _OF_KERAS = {"name", "dtype", "trainable"}  # arguments that Keras's own config has
 _PLAIN = (bool, int, float, str)
-_NOTHING = object()
+NOTHING = object()
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -54,7 +54,8 @@ class Configured:
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as a file can hold them; for a layer, those of Keras too."""
         kept: dict[str, Any] = getattr(super(), "get_config", dict)()
-        return {**kept, **{name: stored(found.value) for name, found in arguments_of(self)}}
+        known = {name: found.value for name, found in arguments_of(self) if found.value is not NOTHING}
+        return {**kept, **{name: stored(value) for name, value in known.items()}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -83,6 +84,22 @@ def restored(value: Any) -> Any:
     return value
 
 
+def engine_neutral(config):
+    """Return `config` with every class of an engine's own optimizers by its public name, at any depth.
+
+    On torch Keras makes `keras.optimizers.Adam` an instance of a class that only exists if torch is
+    installed, and stores that class: such a file would load nowhere else.
+    """
+    if isinstance(config, list):
+        return [engine_neutral(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: engine_neutral(value) for key, value in config.items()}
+    if str(config.get("module", "")).startswith("keras.src.backend."):
+        config |= {"module": "keras.optimizers", "registered_name": None}
+    return config
+
+
 # What an object was made with
 
 
@@ -97,13 +114,13 @@ def _keep(thing: Any, signature: inspect.Signature, passed: dict[str, Any]) -> N
     made = vars(thing).setdefault("_made_with", types.SimpleNamespace(arguments={}, hands_on=True))
     known, parameters = made.arguments, _named(signature)
     for name, parameter in parameters.items():
-        handed_on = name in known and known[name].default is _NOTHING
+        handed_on = name in known and known[name].default is NOTHING
         if own or handed_on or (made.hands_on and name not in known and name not in passed):
             value = known[name].value if handed_on else passed.get(name, parameter.default)
             known[name] = Argument(value, parameter.default, parameter.kind is _NAMED[0])
     if own:
         for name in passed.keys() - known.keys():  # those of a base, unless they are Keras's
-            known[name] = Argument(passed[name], _NOTHING, False)
+            known[name] = Argument(passed[name], NOTHING, False)
     made.hands_on &= any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
 
 
@@ -116,29 +133,28 @@ def _named(signature):
 
 
 def arguments_of(thing: Any) -> Iterator[tuple[str, Argument]]:
-    """Yield (name, `Argument`) of each argument that `thing` was made with, or would be made with again.
+    """Yield (name, `Argument`) of each argument that `thing` was made with; its value is `NOTHING` if it is not known.
 
     The value is the attribute of its name, or of the name that the class's `_kept_as` gives it. It is what was passed
     if there is no such attribute, if that is a weight, or if a number or a word was passed and it is something else.
     """
     if (made := vars(thing).get("_made_with")) is not None:
-        known = {name: found for name, found in made.arguments.items() if found.default is not _NOTHING}
+        known = {name: found for name, found in made.arguments.items() if found.default is not NOTHING}
     else:
         parameters = _named(inspect.signature(type(thing).__init__))
         known = {
-            name: Argument(_NOTHING, parameter.default, parameter.kind is _NAMED[0])
+            name: Argument(NOTHING, parameter.default, parameter.kind is _NAMED[0])
             for name, parameter in parameters.items()
         }
     for name, found in known.items():
         try:
-            kept = getattr(thing, getattr(type(thing), "_kept_as", {}).get(name, name), _NOTHING)
+            kept = getattr(thing, getattr(type(thing), "_kept_as", {}).get(name, name), NOTHING)
         except Exception:  # a property of a layer that is not made yet
-            kept = _NOTHING
+            kept = NOTHING
         made_of = isinstance(found.value, _PLAIN) and not isinstance(kept, _PLAIN)
-        if not (kept is _NOTHING or made_of or isinstance(kept, keras.Variable)):
+        if not (kept is NOTHING or made_of or isinstance(kept, keras.Variable)):
             found = found._replace(value=kept)
-        if found.value is not _NOTHING:
-            yield name, found
+        yield name, found
 
 
 # An object in one line
@@ -159,7 +175,7 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
         return f"{name}(...)"
     shown, bare = [], True
     for argument, (value, default, positional) in arguments_of(thing):
-        if _is_default(value, default):
+        if value is NOTHING or _is_default(value, default):
             bare = False
             continue
         bare = bare and positional

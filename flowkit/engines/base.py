@@ -18,7 +18,6 @@ class Engine:
 
     name: str  # Keras's name of it
     supports_training = True
-    compiles_parts = False  # `jit_compile=True` compiles each kind of part of a chain, and no whole step
     Rows = Rows
 
     # The engine itself
@@ -219,7 +218,7 @@ class Engine:
         """Return max(x, 0); it may overwrite `x`, which nothing else may read."""
         return ops.relu(x)
 
-    # Loops and parts
+    # Loops
 
     def iterate(self, step, times, state, alive=None):
         """Apply `step`, a function of `state`, so many times; fewer if `alive(state)` becomes false.
@@ -237,17 +236,6 @@ class Engine:
     def map_rows(self, function, x):
         """Map `function`, from a row to a tuple of tensors, over the rows of `x`: tuples of stacked tensors."""
         raise NotImplementedError
-
-    def compiling_parts(self, when):
-        """Enter a scope in which `run_part` compiles, if `when` is true and the engine compiles parts."""
-        return contextlib.nullcontext()
-
-    def run_part(self, part, x, context, inverse, derived=None):
-        """Return `part.run(x, context, inverse=inverse)`, with `derived=` if it is not None.
-
-        What is compiled once serves all parts that are alike, however deep the chain is.
-        """
-        return part.run(x, context, inverse=inverse, **({} if derived is None else {"derived": derived}))
 
     def scans(self):
         """Return True if `scan` compiles one copy for all of them."""

@@ -1,8 +1,6 @@
 """PyTorch, which runs eagerly: one call of its own where `keras.ops` would take several."""
 
 import contextlib
-import contextvars
-import functools
 import itertools
 import os
 import sys
@@ -19,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from flowkit.engines import torch_backprop, torch_export
 from flowkit.engines.torch_group import TorchGroup
 
-_COMPILES_PARTS = contextvars.ContextVar("compiles_parts", default=False)
 _LIBRARIES = tuple(os.path.dirname(module.__file__) + os.sep for module in (keras, torch))
 _FLOATS = (torch.float32, torch.float64)
 _FEW = 32  # entries that are summed one after another
@@ -91,7 +88,6 @@ class TorchEngine(TorchGroup):
     """PyTorch."""
 
     name = "torch"
-    compiles_parts = True
     Rows = Rows
     backprop = staticmethod(torch_backprop.backprop)
     ways_to_write = staticmethod(torch_export.ways_to_write)
@@ -249,7 +245,7 @@ class TorchEngine(TorchGroup):
         # In place saves a third of the time of Glow's networks on CPU, most of it page faults.
         return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
 
-    # Loops and parts
+    # Loops
 
     def iterate(self, step, times, state, alive=None):
         # A graph made of what these rows need would stop too early for others.
@@ -262,21 +258,6 @@ class TorchEngine(TorchGroup):
 
     def map_rows(self, function, x):
         return torch.func.vmap(function)(x)
-
-    def compiling_parts(self, when):
-        if not when or torch.compiler.is_compiling():
-            return contextlib.nullcontext()
-        return _compiling_parts()
-
-    def run_part(self, part, x, context, inverse, derived=None):
-        given = {} if derived is None else {"derived": derived}
-        if (
-            not torch.compiler.is_compiling()
-            and _COMPILES_PARTS.get()
-            and not getattr(part, "composite", False)
-        ):
-            return _compiled_run()(part, x, context, inverse, given)
-        return part.run(x, context, inverse=inverse, **given)
 
     # Gradients
 
@@ -388,25 +369,3 @@ def _keep(function, args, dtype, device):
         setattr(_KEPT, name, made)
         _NAMES[key] = name
     return _NAMES[key]
-
-
-@contextlib.contextmanager
-def _compiling_parts():
-    from torch import _dynamo  # seconds, which eager training need not pay
-
-    token = _COMPILES_PARTS.set(True)
-    try:
-        # One for each kind of part and each shape, with and without gradients: soon more than torch's limit of 8,
-        # from which on it would run eagerly.
-        with _dynamo.config.patch(recompile_limit=4096, accumulated_recompile_limit=4096):
-            yield
-    finally:
-        _COMPILES_PARTS.reset(token)
-
-
-@functools.cache
-def _compiled_run():
-    # Weights are looked up at each call, as inputs of what was compiled.
-    return torch.compile(
-        lambda part, x, context, inverse, given: part.run(x, context, inverse=inverse, **given), dynamic=False
-    )

@@ -12,10 +12,9 @@ from keras import ops
 
 from flowkit.contract import FlowLayer
 from flowkit.contract.configured import one_line
-from flowkit.contract.inside import build_for
+from flowkit.contract.inside import build_for, refuse_late
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
-from flowkit.contract.saving import refuse_late
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributed.failed import failing_together
@@ -125,8 +124,7 @@ class Flow(FlowModel):
         noise = self._noise_for(y)
         if training and self.bijector.refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
-        with engine.compiling_parts(when=self.compiles_parts):
-            return self._scores(y, context, noise, volume)
+        return self._scores(y, context, noise, volume)
 
     def _scores(self, y, context, noise, volume):
         """Return the result of a call for continuous values; `volume` is the dequantizer's part, if it varies."""
@@ -143,8 +141,7 @@ class Flow(FlowModel):
             self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))
         token = _IN_OBJECTIVE.set(self)
         try:
-            with engine.compiling_parts(when=self.compiles_parts):
-                losses = self.objective(self, x, context)
+            losses = self.objective(self, x, context)
         finally:
             _IN_OBJECTIVE.reset(token)
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))

@@ -12,8 +12,8 @@ import keras
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.saving import engine_neutral
 from flowkit.data.frame import Columns
 from flowkit.engines import ENGINES, engine
 from flowkit.flow import adapting, prepare, saving, without_data
@@ -56,23 +56,19 @@ class FlowModel(keras.Model):
         self.event_shape: tuple[int, ...] | None = None
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.calls = 0  # whose round trip could be checked, since the weights changed
-        self.compiles_parts = False
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
 
-        On PyTorch `jit_compile=True` compiles each kind of part of a chain once. Raises ValueError for other losses and
-        for metrics, and what the objective raises for a flow that it cannot train.
+        Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
+        train.
         """
         self._refuse_targets(loss, options)
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
         if objective.needs_data and not is_likelihood(objective):
             refuse_varying(self.dequantize, type(objective).__name__)
-        # Keras would compile a whole step, which takes longer with each step of the flow.
-        compiles = options.get("jit_compile") is True and not options.get("run_eagerly")
-        self.compiles_parts = compiles and engine.compiles_parts
-        super().compile(optimizer, **options | ({"jit_compile": False} if self.compiles_parts else {}))
+        super().compile(optimizer, **options)
         self.objective = objective
         if engine.processes() > 1 and self.optimizer is not None:
             engine.average_gradients(self.optimizer)
@@ -435,8 +431,7 @@ class FlowModel(keras.Model):
             config = super().get_compile_config()
         if not config:
             return config
-        compiles = {"jit_compile": True} if self.compiles_parts else {}
-        return engine_neutral(config) | compiles | saving.stored_objective(self.objective)
+        return engine_neutral(config) | saving.stored_objective(self.objective)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""

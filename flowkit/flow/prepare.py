@@ -15,8 +15,7 @@ from flowkit.contract import Domain, FlowLayer
 from flowkit.contract.adaptation import refuse_unadapted
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import ColumnError, column_name
-from flowkit.contract.inside import layers_inside
-from flowkit.contract.saving import refuse_shared
+from flowkit.contract.inside import layers_inside, refuse_shared
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame

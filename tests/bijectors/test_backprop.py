@@ -181,7 +181,7 @@ def test_integer_labels_have_no_gradient(mode, perturb):
 @trains
 @pytest.mark.parametrize("compiled", {"jax": [True], "tensorflow": [False, True]}.get(engine.name, [False]))
 def test_training_is_the_same(compiled, images):
-    """As Keras trains. (On torch the compiler leaves the chain out, and is slow about the rest.)"""
+    """As Keras trains. (On PyTorch the compiler is slow.)"""
     histories = {}
     for mode in ("stored", *MODES):
         keras.utils.set_random_seed(1)
