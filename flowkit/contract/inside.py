@@ -49,22 +49,22 @@ def build_for(layer, shape, context_shape=None):
         layer.build(shape)
 
 
-def refuse_shared(layer):
-    """Raise ValueError if two layers inside `layer` hold one and the same layer.
+def refuse_shared(parts: list[keras.Layer]) -> None:
+    """Raise ValueError if two of a flow's parts, or two layers inside them, hold one and the same layer.
 
     A file would hold it once and be read as if it held two.
     """
-    owners: dict[int, keras.Layer] = {}
-    waiting = [layer]
+    owners = {id(part): "the flow" for part in parts}
+    waiting = list(parts)
     while waiting:
         owner = waiting.pop()
         for inner in keras_layers(owner, include_self=False, recursive=False):
             if id(inner) in owners:
                 raise ValueError(
-                    f"'{inner.name}' is part of '{owners[id(inner)].name}' and of '{owner.name}': expected a "
-                    "layer of its own in each, since a saved flow could not be loaded."
+                    f"'{inner.name}' is part of {owners[id(inner)]} and of '{owner.name}': expected a layer of its own "
+                    "in each, since a saved flow could not be loaded."
                 )
-            owners[id(inner)] = owner
+            owners[id(inner)] = f"'{owner.name}'"
             waiting.append(inner)
 
 

@@ -31,7 +31,6 @@ _CLASSES = {
     "torch": "TorchEngine",
     "jax": "JaxEngine",
     "tensorflow": "TensorFlowEngine",
-    "numpy": "NumpyEngine",
 }
 
 

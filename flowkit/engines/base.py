@@ -17,7 +17,6 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
-    supports_training = True
     Rows = Rows
 
     # The engine itself
@@ -85,9 +84,7 @@ class Engine:
         `given` and `made` are the names of the floating-point types of its inputs and outputs, `stack()` is where it is
         called from, `casts` is True for a change of type. Operations that compute nothing are left out.
         """
-        raise NotImplementedError(
-            f"{self.name} keeps no record of its operations: use jax, torch or tensorflow"
-        )
+        raise NotImplementedError
 
     # Functions with full precision: engines override those that `keras.ops` rounds to float32
 
@@ -243,7 +240,7 @@ class Engine:
 
     def scan(self, step, x, stacked, reverse):
         """Apply `step(x, row)`, which returns (x, log-det), to each row of a nest of tensors: (x, sum of log-dets)."""
-        raise NotImplementedError(f"{self.name} runs one copy after another")
+        raise NotImplementedError
 
     # Gradients
 
@@ -266,9 +263,7 @@ class Engine:
 
     def gradients(self, function, tensors):
         """Return the scalar `function(tensors)` and its gradient with respect to each tensor of the list."""
-        raise NotImplementedError(
-            f"{self.name} has no automatic differentiation: use jax, torch or tensorflow"
-        )
+        raise NotImplementedError
 
     def compile_gradients(self, function):
         """Return a function (tensors, *rest) -> the scalar `function(tensors, *rest)`, its gradients by `tensors`.
@@ -282,9 +277,7 @@ class Engine:
 
         It reads `layer`'s weights as they are at each call, and compiles once for each shape if the engine can.
         """
-        raise NotImplementedError(
-            f"{self.name} has no automatic differentiation: use jax, torch or tensorflow"
-        )
+        raise NotImplementedError
 
     def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
         """Run bijectors one after another, with a backward pass that runs each of them once more: (y, log_det).
@@ -321,7 +314,7 @@ class Engine:
 
         `thorough` runs all stages; the first ones alone are much quicker.
         """
-        raise NotImplementedError(f"{self.name} has no compiler: use jax, torch or tensorflow")
+        raise NotImplementedError
 
     # Training
 
@@ -425,7 +418,7 @@ class Engine:
 
     def read_graph(self, path, format):
         """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""
-        raise NotImplementedError(f"{self.name} reads no {format}")
+        raise NotImplementedError
 
 
 def _size(name):

@@ -10,7 +10,6 @@ from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Scale, Shift
 from flowkit.conditioners import ConvNet
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.derived import goes_with
-from flowkit.engines import engine
 
 pytestmark = pytest.mark.two_engines
 
@@ -145,7 +144,6 @@ def swapped_averages(flow, other, folder):
     flow.optimizer.finalize_variable_values(flow.trainable_variables)
 
 
-@pytest.mark.skipif(not engine.supports_training, reason="no training on this engine")
 @pytest.mark.parametrize("change", ROADS.values(), ids=ROADS)
 def test_nothing_outlives_a_change_of_weights(change, tmp_path, perturb):
     x = data(8, 4, 4, 3)
