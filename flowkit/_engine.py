@@ -35,7 +35,7 @@ def require_engine():
         )
     if engine not in ENGINES:
         raise ImportError(
-            f"got KERAS_BACKEND={engine!r}, expected one of {', '.join(ENGINES)}.{_did_you_mean(engine)}"
+            f"got KERAS_BACKEND={engine!r}, expected one of {', '.join(ENGINES)}. Set it to one of them."
         )
     if not installed(engine):
         found = [name for name in ENGINES if installed(name)]
@@ -55,10 +55,3 @@ def run_on(engine, source, arguments, path):
     source = f"from flowkit import engines; engines.spare_tensorflow(); {source}"
     command = [sys.executable, "-c", source, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def _did_you_mean(engine):
-    import difflib  # for this message alone: `import flowkit` is to take no time
-
-    near = difflib.get_close_matches(engine.lower().removeprefix("py"), ENGINES, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -154,11 +154,7 @@ class FlowModel(keras.Model):
         self._check_training()
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with prepare.learned_columns(self, x, y if context is None else context):
-            if self.objective.needs_data:
-                data, options = prepare.to_train(self, x, y, context, sample_weight, options)
-            else:
-                prepare.refuse_data(self, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
-                data, options = prepare.to_train_without_data(self, context, options)
+            data, options = prepare.to_train(self, x, y, context, sample_weight, options)
             if engine.processes() > 1:
                 check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):

@@ -383,6 +383,9 @@ def to_train(
     flow: Any, x: Any, y: Any, context: Any, sample_weight: Any, options: dict[str, Any]
 ) -> tuple[Packed, dict[str, Any]]:
     """Return (the data of `fit`, the other `options` of Keras's `fit`)."""
+    if not flow.objective.needs_data:
+        refuse_data(flow, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
+        return _without_data(flow, context, options)
     if isinstance(x, Batches):
         check_batches(x)
         callbacks = options.get("callbacks")
@@ -426,7 +429,7 @@ def refuse_data(flow: Any, method: str, passed: dict[str, Any]) -> None:
             )
 
 
-def to_train_without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
+def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
     """Return batches that hold no data, only rows of a context or nothing, as `to_train`.
 
     Raises ValueError if the length of an epoch is not known.

@@ -42,13 +42,8 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any
     if check is None or not len(x) or (check == "warn" and (forgets or not _is_due(flow))):
         return
     if forgets:
-        raise ContractError(
-            "round trip",
-            flow,
-            expected="a flow that keeps all of x, for check='raise'",
-            received="one with a surjection, which draws a part of x anew on the way back",
-            hint="Use check=None.",
-        )
+        received = "a flow with a surjection, which draws a part of x anew on the way back"
+        raise _error(flow, received, "Use check=None.")
     sizes = _sizes(flow, x)
     rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
     if check == "warn":
@@ -148,11 +143,6 @@ def _some(sizes):
     return np.concatenate([order[len(sizes) - count // 2 :], others[spread]])
 
 
-def _error(flow, received):
-    return ContractError(
-        "round trip",
-        flow,
-        expected=f"f^-1(f(x)) to be x, to {TOLERANCE:g} of its size",
-        received=received,
-        hint=_CURE,
-    )
+def _error(flow, received, hint=_CURE):
+    expected = f"f^-1(f(x)) to be x, to {TOLERANCE:g} of its size"
+    return ContractError("round trip", flow, expected=expected, received=received, hint=hint)
