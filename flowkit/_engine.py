@@ -7,9 +7,6 @@ import sys
 
 ENGINES = ("jax", "torch", "tensorflow")  # in the order of preference
 
-# Keras's numpy engine borrows its convolutions from JAX.
-_NEEDS = {"jax": "jax", "torch": "torch", "tensorflow": "tensorflow", "numpy": "jax"}
-
 
 def installed(package):
     """True if `package` can be imported; does not import it."""
@@ -36,18 +33,16 @@ def require_engine():
             "flowkit found no engine to run on: expected one of jax, torch or tensorflow. "
             "Install one with `pip install jax`, `pip install torch` or `pip install tensorflow`."
         )
-    package = _NEEDS.get(engine)
-    if package is None:
+    if engine not in ENGINES:
         raise ImportError(
-            f"KERAS_BACKEND={engine!r} is not an engine that flowkit knows: expected one of "
-            f"{', '.join(_NEEDS)}.{_did_you_mean(engine)}"
+            f"got KERAS_BACKEND={engine!r}, expected one of {', '.join(ENGINES)}. Set it to one of them."
         )
-    if not installed(package):
+    if not installed(engine):
         found = [name for name in ENGINES if installed(name)]
         instead = f"or set KERAS_BACKEND to {' or '.join(found)}" if found else "or choose another engine"
         raise ImportError(
-            f"KERAS_BACKEND={engine!r}, but {package} is not installed. Install it with "
-            f"`pip install {package}`, {instead}."
+            f"KERAS_BACKEND={engine!r}, but {engine} is not installed. Install it with "
+            f"`pip install {engine}`, {instead}."
         )
 
 
@@ -60,10 +55,3 @@ def run_on(engine, source, arguments, path):
     source = f"from flowkit import engines; engines.spare_tensorflow(); {source}"
     command = [sys.executable, "-c", source, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def _did_you_mean(engine):
-    import difflib  # for this message alone: `import flowkit` is to take no time
-
-    near = difflib.get_close_matches(engine.lower().removeprefix("py"), _NEEDS, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -10,7 +10,7 @@ from keras import tree
 
 from flowkit import distributed
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.data.content_hash import fingerprint
 from flowkit.data.lazy_images import as_rows
 

@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.arguments import whole_number
-from flowkit.contract.one_line import one_line
-from flowkit.contract.saving import engine_neutral
+from flowkit.contract.configured import engine_neutral, one_line
 from flowkit.engines import engine
 
 

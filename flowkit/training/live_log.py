@@ -12,7 +12,7 @@ import numpy as np
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.log import learning_rate, read_log, write_rows
 from flowkit.training.pictures import check_look, histogram_picture, sample_grid

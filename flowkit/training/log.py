@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from flowkit import distributed
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.training.atomic import atomic_path
 
 

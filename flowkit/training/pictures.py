@@ -12,7 +12,7 @@ from PIL import Image
 
 from flowkit import distributed
 from flowkit.contract.arguments import is_number, whole_number, whole_or_none
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from flowkit import distributed
 from flowkit.contract.arguments import one_of, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.engines import engine
 
 _QUIET = 60  # seconds without a line, if there is no bar
@@ -71,11 +71,7 @@ class ProgressBar(keras.callbacks.Callback):
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
         # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-        compiles = (
-            self.model.jit_compile
-            or getattr(self.model, "compiles_parts", False)
-            or engine.name == "tensorflow"
-        )
+        compiles = self.model.jit_compile or engine.name == "tensorflow"
         if self.first_step is None and compiles and not self.model.run_eagerly:
             self._print("compiling the training step; this happens once")
 

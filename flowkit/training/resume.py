@@ -10,7 +10,7 @@ import numpy as np
 
 from flowkit import distributed
 from flowkit.contract.arguments import is_number, whole_or_none
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.data import Batches
 from flowkit.engines import engine
 from flowkit.training import checkpoint

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.flow.scoring import score_in_a_group
 from flowkit.training.averaging import averaged_weights
 
