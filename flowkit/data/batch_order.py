@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
 from flowkit import distributed
-from flowkit.contract.arguments import Count, Seed, checked, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count, Seed, whole_number
+from flowkit.contract.configured import Configured
 from flowkit.data.content_hash import fingerprint
 from flowkit.data.lazy_images import as_rows
 
 
-class Batches(keras.utils.PyDataset):
+class Batches(Configured, keras.utils.PyDataset):
     """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`. `batches` is the same class.
 
     A `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` without a context. Batch `index` of epoch
@@ -53,10 +53,6 @@ class Batches(keras.utils.PyDataset):
     [[1, 4, 0], [3, 2, 5]]
     """
 
-    _kept_as: ClassVar = {"augment": "_shown_augment"}
-    __repr__ = one_line
-
-    @checked
     def __init__(
         self,
         x: Any,
@@ -71,9 +67,10 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.x = as_rows(x)
         count = len(self.x) if self.x.ndim else 0
-        self.context = None if context is None else tree.map_structure(np.asarray, context)
-        arrays = self.context if isinstance(context, dict) else {"": self.context}
-        for name, array in arrays.items() if context is not None else ():
+        named = context if isinstance(context, dict) else {"": context}
+        arrays = {name: np.asarray(array) for name, array in named.items() if array is not None}
+        self.context = arrays if isinstance(context, dict) else arrays.get("")
+        for name, array in arrays.items():
             if array.ndim == 0 or len(array) != count:
                 raise ValueError(
                     f"context{name and f'[{name!r}]'}: expected one per event, {count} in all, received shape "
@@ -92,8 +89,8 @@ class Batches(keras.utils.PyDataset):
                 f"{batch_size}. Lower it: a batch that is not full is left out."
             )
         self._pass_steps = count // self.batch_size
-        self.augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
-        for function in self.augment:
+        self._augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
+        for function in self._augment:
             if not callable(function):
                 raise ValueError(
                     "augment: expected functions of (batch, rng), received "
@@ -136,10 +133,6 @@ class Batches(keras.utils.PyDataset):
     def num_batches(self) -> int:
         return self._whole_epoch - self.step
 
-    @property
-    def _shown_augment(self):
-        return self.augment or None
-
     def __len__(self) -> int:
         return self.num_batches
 
@@ -153,11 +146,11 @@ class Batches(keras.utils.PyDataset):
         first = step * self.batch_size + self.rank * share
         rows = self._permutation(round_)[first : first + share]
         x = self.x[rows]
-        if self.augment:
+        if self._augment:
             # + 1, since NumPy seeds (seed, epoch, 0) and (seed, epoch), the permutation's, alike.
             own = (self.rank,) if self.rank else ()  # or the first rows of all processes would be moved alike
             rng = np.random.default_rng((self.seed, epoch, index + 1, *own))
-            for function in self.augment:
+            for function in self._augment:
                 x = function(x, rng)
         if self.context is None:
             return (x,)
