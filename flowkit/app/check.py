@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from flowkit._engine import ENGINES, installed, run_on
-from flowkit.app import group
+from flowkit.app.backend import main_alone
 from flowkit.app.failure import CommandError, debugging
 
 _KEPT, _BROKEN = 0, 1
@@ -51,7 +51,7 @@ def check(
                 f"flowkit.testing needs {package}, which is not installed: pip install hypothesis pytest"
             )
     _check_name(target)
-    group.main_alone()
+    main_alone()
     options = {
         "examples": examples,
         "event_shapes": None if event_shapes is None else _shapes(event_shapes),

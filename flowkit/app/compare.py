@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 import flowkit
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, new_file
 

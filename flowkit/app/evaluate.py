@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 import flowkit
-from flowkit.app.engine import use
-from flowkit.app.failure import CommandError
+from flowkit.app.backend import use
+from flowkit.app.failure import CommandError, together
 from flowkit.app.options import Backend, Data, Run
 
 
@@ -26,15 +26,13 @@ def evaluate(
     use(backend, shares=True)
     from rich.console import Console
 
-    from flowkit.app.group import alike
     from flowkit.app.trained import trained_in_all
-    from flowkit.distributed.failed import naming_the_lost
 
-    with naming_the_lost():
-        folder = trained_in_all(run)
-        flow, kind, rows, test = alike(lambda: _rows(folder, run, data, samples, levels))
-        mean, error = kind.mean_score(flow, rows, samples)
-        table = _level_table(flow, *kind.given(flow, rows)) if levels else None
+    folder = trained_in_all(run)
+    with together():
+        flow, kind, rows, test = _rows(folder, run, data, samples, levels)
+    mean, error = kind.mean_score(flow, rows, samples)
+    table = _level_table(flow, *kind.given(flow, rows)) if levels else None
     if not flowkit.distributed.is_main():
         return
     if kind.rows == "images":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flowkit._shipped import closest, recipe_files
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, printable
 from flowkit.app.options import Backend, recipe_names
 

@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 import flowkit
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
 from flowkit.app.interpolate import classes_of, read_images, save_strip
 from flowkit.app.options import Backend, Data, Output, Run, numbers

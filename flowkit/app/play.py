@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Data, Run
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 import flowkit
-from flowkit.app.engine import use
-from flowkit.app.failure import CommandError
+from flowkit.app.backend import use
+from flowkit.app.failure import CommandError, on_main, together
 from flowkit.app.options import Backend, Run, new_file, numbers
 
 
@@ -32,23 +32,21 @@ def sample(
     use(backend, shares=True)
     import numpy as np
 
-    from flowkit.app.group import alike, on_main
     from flowkit.app.images import stored_levels
     from flowkit.app.tables import save_table
     from flowkit.app.trained import trained_in_all
-    from flowkit.distributed.failed import naming_the_lost
 
-    with naming_the_lost():
-        folder = trained_in_all(run)
-        flow, output, temperature = alike(lambda: _checked(folder, run, temperature, output, zoom))
-        how = {"temperature": temperature, "seed": seed, "spread": True}
-        if flow.dequantize is None:
-            rows = np.asarray(flow.sample(count, **how))
-            on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
-        else:
-            levels = stored_levels(flow)
-            grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
-            on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
+    folder = trained_in_all(run)
+    with together():
+        flow, output, temperature = _checked(folder, run, temperature, output, zoom)
+    how = {"temperature": temperature, "seed": seed, "spread": True}
+    if flow.dequantize is None:
+        rows = np.asarray(flow.sample(count, **how))
+        on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
+    else:
+        levels = stored_levels(flow)
+        grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+        on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
     if flowkit.distributed.is_main():
         print(f"samples {output}")
 

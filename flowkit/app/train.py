@@ -11,10 +11,9 @@ import typer
 
 import flowkit
 from flowkit.app import interrupt
-from flowkit.app.engine import note_missed_gpu, use
-from flowkit.app.failure import FAILED, CommandError, say
+from flowkit.app.backend import note_missed_gpu, use
+from flowkit.app.failure import FAILED, CommandError, on_main, say, together
 from flowkit.app.find import find
-from flowkit.app.group import alike, on_main, share_signal
 from flowkit.app.options import Backend, Data, recipe_names
 
 _SLOW = 2.0  # seconds
@@ -66,17 +65,16 @@ def train(
 
 
 def _train(recipe, folder, resume, logs):
-    from flowkit.app.experiment import prepare
-    from flowkit.distributed.failed import naming_the_lost
+    from flowkit.app.experiment import build_flow, prepare
 
-    with contextlib.ExitStack() as held, naming_the_lost():
+    main = flowkit.distributed.is_main()
+    with contextlib.ExitStack() as held:
 
         def claim():
             held.enter_context(folder.held())
             folder.check(recipe, resume)
 
         on_main(claim)
-        main = flowkit.distributed.is_main()
         line = "reading the data and adapting the flow to them"
         timer = threading.Timer(_SLOW, functools.partial(print, line, flush=True))
         if main:
@@ -94,7 +92,8 @@ def _train(recipe, folder, resume, logs):
             minutes=recipe.training.checkpoint_minutes,
             stop=interrupt.heard,
         )
-        alike(lambda: checkpoint.load(experiment.flow))
+        with together():
+            checkpoint.load(experiment.flow)
         # Nothing in the folder has changed so far, since each of these may raise.
         on_main(lambda: folder.begin(recipe))
         if main:
@@ -106,16 +105,15 @@ def _train(recipe, folder, resume, logs):
             for split, rows in splits.items()
             if rows is not None
         }
-        draw = functools.partial(kind.drawn, experiment)
-        if flowkit.distributed.world() > 1:
-            flow = _kept(experiment)  # in all processes: it may be sharded over the group
-            on_main(lambda: folder.save_flow(flow))  # now: a process that is lost while they draw ends all
-            picture = draw()
-            draw = lambda: picture  # noqa: E731
-            del flow
-        flowkit.distributed.stop()  # the rest is the work of one process, and no other waits for it
+        # A flow that was not compiled: the optimizer's moments would make the file three times the size.
+        flow = build_flow(recipe, experiment.train)
+        flow.set_weights(experiment.flow.get_weights())
+        on_main(lambda: _save(experiment, folder, flow, progress, held_out, scores))
+        drawn = kind.drawn(experiment)  # last, since it may take more memory than there is
+        flowkit.distributed.stop()
         if main:
-            _finish(experiment, folder, progress, held_out, scores, draw)
+            kind.draw(experiment, folder, flow, drawn)
+            _refuse_diverged(kind, folder, *scores["test"])
 
 
 def _validation(experiment):
@@ -159,9 +157,9 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
     except flowkit.training.TrainingStopped as stopped:
-        share_signal()
+        _share_signal()
         line = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
-        ended = CommandError(line if main else "", interrupt.exit_code())
+        ended = CommandError(line, interrupt.exit_code())
         ended.told_to_all = True
         raise ended from None
     except KeyboardInterrupt:
@@ -180,19 +178,20 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
     return progress
 
 
-def _kept(experiment):
-    """Return a copy of the flow that was not compiled: the optimizer's moments would make it three times the size."""
-    from flowkit.app.experiment import build_flow
+def _share_signal():
+    """Tell all processes of the group of the signal that ends the command: it may not have reached each."""
+    from flowkit.distributed import ProcessLost
 
-    flow = build_flow(experiment.recipe, experiment.train)
-    flow.set_weights(experiment.flow.get_weights())
-    return flow
+    if flowkit.distributed.world() > 1:
+        with contextlib.suppress(ProcessLost):  # which changes nothing any more
+            heard = flowkit.distributed.gather([interrupt.number() or 0]).max()
+            interrupt.hear_of(int(heard) or None)
 
 
-def _finish(experiment, folder, progress, held_out, scores, draw):
-    """Save the flow, its numbers and its pictures: last what `draw()` gives."""
+def _save(experiment, folder, flow, progress, held_out, scores):
+    """Save the flow, its curves and its numbers, and print its test score."""
 
-    kind, flow, log = experiment.kind, _kept(experiment), flowkit.training.read_log(folder.log)
+    kind, log = experiment.kind, flowkit.training.read_log(folder.log)
     folder.save_flow(flow)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
@@ -202,7 +201,9 @@ def _finish(experiment, folder, progress, held_out, scores, draw):
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
-    kind.draw(experiment, folder, flow, draw())
+
+
+def _refuse_diverged(kind, folder, mean, error):
     if not math.isfinite(mean):
         raise CommandError(
             f"{folder.path} has diverged: its test {kind.in_print} is {mean}; train anew with a smaller learning rate, "

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from flowkit import presets
 from flowkit.app.experiment import load, with_source
-from flowkit.app.failure import CommandError
+from flowkit.app.failure import CommandError, together
 from flowkit.app.flow_file import check_file, read_flow
-from flowkit.app.group import alike
 from flowkit.app.images import Images
 from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
@@ -62,13 +61,10 @@ def trained(run):
 
 def trained_in_all(run):
     """Return `trained(run)` in all processes, once each sees the flow there: JAX's need each other to load it."""
-
-    def there():
+    with together():
         found = trained(run)
         found.check_flow()
-        return found
-
-    return alike(there)
+    return found
 
 
 def kind_of_flow(flow, name):

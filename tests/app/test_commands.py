@@ -810,7 +810,7 @@ def test_backend_goes_before_the_environment():
     """In a session set to another engine, --backend decides."""
     other = next(name for name in ("jax", "torch", "tensorflow") if name != engine.name)
     code = (
-        "import sys; from flowkit.app.engine import use; "
+        "import sys; from flowkit.app.backend import use; "
         f"use({engine.name!r}); import keras; print(keras.backend.backend())"
     )
     done = run_python(code, KERAS_BACKEND=other)
