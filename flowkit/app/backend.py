@@ -32,6 +32,8 @@ def use(backend, *, trains=False, shares=False):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     require_engine()
+    if "keras" not in sys.modules and os.environ.get("RANK", "0") in ("0", ""):  # which takes some seconds
+        say(f"starting {os.environ['KERAS_BACKEND']}")
     keep_freed_memory()
     with interrupt.later():
         engines = importlib.import_module("flowkit.engines")

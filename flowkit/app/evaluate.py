@@ -9,7 +9,7 @@ import typer
 import flowkit
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, together
-from flowkit.app.options import Backend, Data, Run
+from flowkit.app.options import Backend, Data, Json, Run
 
 
 def evaluate(
@@ -17,6 +17,7 @@ def evaluate(
     data: Data = None,
     samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
     levels: Annotated[bool, typer.Option("--levels", help="Also print the bits of each level.")] = False,
+    json_: Json = False,
     backend: Backend = None,
 ):
     """Print bits per dimension on the test split, with the standard error over images; of a table, nats.
@@ -27,23 +28,28 @@ def evaluate(
     from rich.console import Console
 
     from flowkit.app.trained import trained_in_all
+    from flowkit.training.atomic import json_text
 
     folder = trained_in_all(run)
     with together():
         flow, kind, rows, test = _rows(folder, run, data, samples, levels)
     mean, error = kind.mean_score(flow, rows, samples)
-    table = _level_table(flow, *kind.given(flow, rows)) if levels else None
+    each = _levels(flow, *kind.given(flow, rows)) if levels else []
     if not flowkit.distributed.is_main():
         return
-    if kind.rows == "images":
+    if json_:
+        found = {"test": test, "data": rows.name, kind.rows: len(rows), kind.score: mean}
+        found |= {"standard_error": error, "samples": samples}
+        print(json_text(found | {"levels": each} if levels else found))
+    elif kind.rows == "images":
         draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
         print(f"test bits/dim {mean:.4f} +- {error:.4f}  ({rows.name}, {len(rows)} images, {draws} each)")
     else:
         print(
             f"{'test ' * test}log-likelihood {mean:.4f} +- {error:.4f} nats  ({rows.name}, {len(rows)} rows)"
         )
-    if table is not None:
-        Console().print(table)
+    if levels and not json_:
+        Console().print(_level_table(each))
 
 
 def _rows(folder, run, source, samples, levels):
@@ -94,29 +100,43 @@ def _same_data(folder, flow, kind, recipe):
     return trained_on == flowkit.data.content_hash(*ordered)
 
 
-def _level_table(flow, images, labels):
-    """Return a table of what each level carries of the bits/dim of one draw of noise; the rows add up to the last.
+def _levels(flow, images, labels):
+    """Return what each level carries of the bits/dim of one draw of noise, and at the end all: a dict of each.
 
     Each process scores its part of the images.
     """
-    from rich.table import Table
-
     from flowkit.app.images import mean_and_error
     from flowkit.bijectors.levels import find_levels
     from flowkit.evaluation.levels import level_bits_in_a_group
 
     events = find_levels(flow.bijector, "--levels")[1].latent_events
     bits = level_bits_in_a_group(flow, images, labels)
-    size = math.prod(flow.event_shape)
+    columns = [*zip(range(len(events)), events, bits.T, strict=True)]
+    found = []
+    for level, event, column in [*columns, ("all", [math.prod(flow.event_shape)], bits.sum(axis=1))]:
+        mean, error = mean_and_error(column)
+        share = math.prod(event) / math.prod(flow.event_shape)
+        numbers = {"latents": list(event), "share": share, "bits_per_dim": mean, "standard_error": error}
+        found.append({"level": level, **numbers, "bits_per_latent": mean / share})
+    return found
+
+
+def _level_table(rows):
+    from rich.table import Table
+
     table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
     for column in table.columns[1:]:
         column.justify = "right"
-    for level, (event, column) in enumerate(zip(events, bits.T, strict=True)):
-        mean, error = mean_and_error(column)
-        share = math.prod(event) / size
-        shape = " x ".join(map(str, event))
-        table.add_row(str(level), shape, f"{share:.1%}", f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
-    table.add_section()
-    mean, error = mean_and_error(bits.sum(axis=1))
-    table.add_row("all", f"{size}", "100.0%", f"{mean:.4f} +- {error:.4f}", f"{mean:.3f}")
+    for row in rows:
+        latents = " x ".join(map(str, row["latents"]))
+        bits = f"{row['bits_per_dim']:.4f} +- {row['standard_error']:.4f}"
+        last = row is rows[-2]
+        table.add_row(
+            str(row["level"]),
+            latents,
+            f"{row['share']:.1%}",
+            bits,
+            f"{row['bits_per_latent']:.3f}",
+            end_section=last,
+        )
     return table

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from flowkit.app.failure import CommandError, say
 from flowkit.app.find import hint
 from flowkit.app.flow_file import check_file, read_flow
 from flowkit.app.recipe import dumps, read_recipe
-from flowkit.training import atomic_path
-from flowkit.training.atomic import open_own, remove_leftovers
+from flowkit.training.atomic import atomic_path, json_text, open_own, remove_leftovers
 
 try:
     import fcntl
@@ -135,18 +133,16 @@ class RunFolder:
         except (OSError, ValueError, TypeError):
             return {}
 
+    about = measured  # a preset has more to say of itself
+
     def data_sha256(self):
         """Return the sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
         return self.measured().get("data_sha256")
 
     def save_metrics(self, metrics):
-        """Write `metrics.json` in a single step. A number that is not finite becomes null: JSON has no NaN."""
-        lost = [
-            key for key, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)
-        ]
+        """Write `metrics.json` in a single step."""
         with atomic_path(self.metrics) as temporary:
-            text = json.dumps(metrics | dict.fromkeys(lost), indent=2, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+            temporary.write_text(json_text(metrics) + "\n", encoding="utf-8")
 
     def _exists(self):
         if not self.recipe_path.exists():

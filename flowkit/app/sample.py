@@ -8,7 +8,7 @@ import typer
 import flowkit
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, on_main, together
-from flowkit.app.options import Backend, Run, new_file, numbers
+from flowkit.app.options import Backend, Label, Run, new_file, numbers
 
 
 def sample(
@@ -21,6 +21,7 @@ def sample(
     output: Annotated[
         Path | None, new_file("The .png file to write; of a table, .csv.", ".png", ".csv")
     ] = None,
+    label: Label = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     zoom: Annotated[int | None, typer.Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
@@ -34,18 +35,23 @@ def sample(
 
     from flowkit.app.images import stored_levels
     from flowkit.app.tables import save_table
-    from flowkit.app.trained import trained_in_all
+    from flowkit.app.trained import given_label, trained_in_all
 
     folder = trained_in_all(run)
     with together():
         flow, output, temperature = _checked(folder, run, temperature, output, zoom)
+        context = None if label is None else given_label(flow, label)
     how = {"temperature": temperature, "seed": seed, "spread": True}
     if flow.dequantize is None:
         rows = np.asarray(flow.sample(count, **how))
         on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
     else:
         levels = stored_levels(flow)
-        grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+        if context is None:
+            grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+        else:
+            images = flow.sample(count, context, **how)[:, 0]
+            grid = flowkit.training.image_grid(images, levels=levels)
         on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
     if flowkit.distributed.is_main():
         print(f"samples {output}")

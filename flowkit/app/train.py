@@ -37,6 +37,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe: model.steps=8."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the recipe with each value that --set may change, and stop."),
+    ] = False,
     log: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
     ] = None,
@@ -48,7 +52,8 @@ def train(
     find(recipe)  # a mistyped name is refused before the engine is loaded
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers
-    from flowkit.app.recipe import read_recipe
+    from flowkit.app.own import inferred
+    from flowkit.app.recipe import dumps, read_recipe
     from flowkit.app.run_folder import RunFolder
     from flowkit.contract.arguments import one_of
     from flowkit.training.live_log import TARGETS, require
@@ -60,8 +65,17 @@ def train(
     # The path is absolute, so that the run can go on from another folder.
     source = data and flowkit.data.absolute(data)
     given = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
-    overrides = [*(set_ or []), *((key, value) for key, value in given.items() if value is not None)]
-    _train(for_workers(read_recipe(recipe, overrides), workers), folder, resume, log or [])
+    given = [(key, value) for key, value in given.items() if value is not None]
+    own = inferred(recipe, data)
+    chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *given]), workers)
+    if dry_run:
+        print(dumps(chosen), end="")
+        return
+    if own and flowkit.distributed.is_main():
+        tables = chosen.tables()
+        values = [f"{key} = {tables[key.split('.')[0]].get(key.split('.')[1])}" for key in own]
+        print(f"chosen by the data: {', '.join(values)}; --set changes them", flush=True)
+    _train(chosen, folder, resume, log or [])
 
 
 def _train(recipe, folder, resume, logs):

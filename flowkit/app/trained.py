@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from flowkit import presets
 from flowkit.app.experiment import load, with_source
 from flowkit.app.failure import CommandError, together
@@ -12,6 +14,7 @@ from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
 from flowkit.flow import Flow
+from flowkit.flow.context import context_kind
 from flowkit.presets.find import shipped_preset
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME
@@ -34,6 +37,14 @@ class Alone:
     def data_sha256(self):
         """Return the sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
         return self.preset and (self.preset.metadata.get("data") or {}).get("sha256")
+
+    def about(self):
+        """Return what metadata.json contains: where the flow comes from, and its measured numbers."""
+        if self.preset is None:
+            return {}
+        hidden = ("files", "measured", "preset")
+        own = {key: value for key, value in self.preset.metadata.items() if key not in hidden}
+        return {"preset": str(self.preset.folder), **own, **self.preset.measured}
 
     def check_flow(self):
         """Raise a CommandError if there is no such .keras file."""
@@ -74,6 +85,24 @@ def kind_of_flow(flow, name):
             f"{name}: expected a flow of known size, got one that was not built: build it, then save it"
         )
     return Tables() if flow.dequantize is None and len(flow.event_shape) == 1 else Images()
+
+
+def classes_of(flow):
+    """Return how many classes a class-conditional flow knows, None for another flow."""
+    return flow.num_classes if context_kind(flow) == "required" else None
+
+
+def given_label(flow, label):
+    """Return the context for --label, None for a flow without classes; raise a CommandError if it does not fit."""
+    classes = classes_of(flow)
+    if classes is None and label is not None:
+        raise CommandError(f"--label: the flow knows no classes, expected none, received {label}")
+    if classes is not None and not (label is not None and 0 <= label < classes):
+        received = "none" if label is None else label
+        raise CommandError(
+            f"--label: the flow is class-conditional, expected 0..{classes - 1}, received {received}"
+        )
+    return None if label is None else np.array([label])
 
 
 def data_of(folder, flow, split, source):
