@@ -1,6 +1,6 @@
 """`flowkit check mypkg.twist:Twist`: every clause on every backend, as a table or as JSON.
 
-Each backend runs in a process of its own, so this module imports neither Keras nor an engine: a name that cannot be
+Each backend runs in a process of its own, so this module imports neither Keras nor a backend: a name that cannot be
 right is refused at once.
 """
 
@@ -38,12 +38,12 @@ def check(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
-    engines = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
+    chosen = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
     known = [name for name in ENGINES if installed(name)]
-    for engine in engines:
-        if engine not in known:
+    for backend in chosen:
+        if backend not in known:
             raise CommandError(
-                f"cannot check on {engine!r}: expected one of {', '.join(known)}, which are installed"
+                f"cannot check on {backend!r}: expected one of {', '.join(known)}, which are installed"
             )
     for package in ("hypothesis", "pytest"):
         if not installed(package):
@@ -57,7 +57,7 @@ def check(
         "event_shapes": None if event_shapes is None else _shapes(event_shapes),
         "profile": profile,
     }
-    reports = [_report(engine, target, options) for engine in engines]
+    reports = [_report(backend, target, options) for backend in chosen]
     kept = all(report["kept"] for report in reports)
     if json_:
         print(json.dumps({"target": target, "kept": kept, "reports": reports}, indent=2))
@@ -89,20 +89,20 @@ def _shapes(text):
 
 
 def _table(reports):
-    """Return the clauses by engine, then the message of each broken one."""
+    """Return the clauses by backend, then the message of each broken one."""
     names = [row["clause"] for row in reports[0]["clauses"]]
     width = max(map(len, names))
-    lines = [" " * width + "".join(f"  {report['engine']:<11}" for report in reports)]
+    lines = [" " * width + "".join(f"  {report['backend']:<11}" for report in reports)]
     broken = []
     for i, name in enumerate(names):
         rows = [report["clauses"][i] for report in reports]
         lines.append(f"{name:<{width}}" + "".join(f"  {_sign(row):<11}" for row in rows))
         broken += [
-            f"{r['engine']}: {row['message']}"
+            f"{r['backend']}: {row['message']}"
             for r, row in zip(reports, rows, strict=True)
             if "message" in row
         ]
-    notes = [f"{report['engine']}: note: {note}" for report in reports for note in report["notes"]]
+    notes = [f"{report['backend']}: note: {note}" for report in reports for note in report["notes"]]
     return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken + notes)])
 
 
@@ -110,16 +110,16 @@ def _sign(row):
     return "UNVERIFIED" if row["verdict"] == "not asked" and "message" in row else _SIGNS[row["verdict"]]
 
 
-def _report(engine, target, options):
-    """Return the report of one engine, from a process of its own."""
+def _report(backend, target, options):
+    """Return the report of one backend, from a process of its own."""
     path = [os.getcwd(), *filter(None, sys.path)]
-    done = run_on(engine, _WORKER, [target, json.dumps(options)], path)
+    done = run_on(backend, _WORKER, [target, json.dumps(options)], path)
     answer = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
     if answer is not None and "misused" not in answer:
         return answer
     if debugging():
         print(done.stderr, file=sys.stderr)
-    message = answer["misused"] if answer else f"the check on {engine} stopped: {_end(done.stderr)}"
+    message = answer["misused"] if answer else f"the check on {backend} stopped: {_end(done.stderr)}"
     raise CommandError(message)
 
 

@@ -97,7 +97,7 @@ class FlowModel(keras.Model):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
         if not engine.supports_training:
             raise NotImplementedError(
-                f"Keras's {engine.name} engine computes no gradients and cannot fit: set KERAS_BACKEND "
+                f"Keras's {engine.name} backend computes no gradients and cannot fit: set KERAS_BACKEND "
                 f"to one of {', '.join(ENGINES)}."
             )
         self.objective.check(self)

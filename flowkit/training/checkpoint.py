@@ -103,7 +103,7 @@ def describe(epochs: int, step: int, data_seed: int | None, data: str | None, ca
     """Describe a checkpoint that is written here and now, as JSON takes it."""
     return {
         "format": FORMAT,
-        "engine": engine.name,
+        "backend": engine.name,
         "versions": f"keras {keras.__version__}, {engine.name} {engine.version()}",
         "epoch": epochs,
         "step": step,
@@ -123,7 +123,7 @@ def check_origin(name: str, meta: Meta, here: Meta) -> None:
     """Raise CheckpointError if training `here` cannot go on from file `name`, and warn if not bit for bit."""
     cures = {
         "format": "Begin a new run.",
-        "engine": f"Set KERAS_BACKEND={meta.get('engine')}.",
+        "backend": f"Set KERAS_BACKEND={meta.get('backend')}.",
         "data_seed": "Take the same seed.",
         "data": "Bring back the same rows in the same order, or train anew in another folder.",
         "callbacks": "Pass callbacks of the same classes.",
@@ -131,7 +131,7 @@ def check_origin(name: str, meta: Meta, here: Meta) -> None:
     for key, cure in cures.items():
         then, now = meta.get(key), here[key]
         if then != now and not (key == "data" and None in (then, now)):
-            what = {"engine": "backend", "data": "rows with fingerprint"}.get(key, key.replace("_", " "))
+            what = {"data": "rows with fingerprint"}.get(key, key.replace("_", " "))
             raise CheckpointError(f"{name}: got {what} {then}, expected {now}. {cure}")
     if meta["versions"] != here["versions"]:
         warnings.warn(

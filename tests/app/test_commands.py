@@ -723,7 +723,7 @@ def test_a_refused_resume_changes_nothing(recipe, trained, tmp_path, capsys):
     """On another engine, say, with more epochs: the run's own --resume would then be refused too."""
     run = shutil.copytree(trained, tmp_path / "run")
     arrays, meta = checkpoint.read(run / "checkpoint.npz")
-    checkpoint.write(run / "checkpoint.npz", arrays, meta | {"engine": "abacus"}, keep=None)
+    checkpoint.write(run / "checkpoint.npz", arrays, meta | {"backend": "abacus"}, keep=None)
     (run / "samples" / ".epoch-003.png.partial-abc.png").touch()
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for settings in (["--epochs", "12"], ["--set", "sampling.temperature=0.1"]):
