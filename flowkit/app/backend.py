@@ -24,8 +24,6 @@ def use(backend, *, trains=False, shares=False):
     if backend is not None:
         if backend not in ENGINES:
             raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
-        if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
-            raise CommandError(f"--backend {backend}: Keras already runs on another backend in this process")
         os.environ["KERAS_BACKEND"] = backend
     if os.environ.get("KERAS_BACKEND") != "tensorflow":
         # `convert` imports TensorFlow for its checkpoints, and TensorFlow prints lines about oneDNN.
@@ -57,10 +55,7 @@ def _join():
     """Join the other processes that a launcher has started; alone, train on all devices that the backend sees."""
     from flowkit import distributed
 
-    try:
-        distributed.start()
-    except NotImplementedError as error:  # a backend of one process
-        raise CommandError(str(error)) from error
+    distributed.start()
     if distributed.world() > 1:
         failure.process = distributed.rank()
         if failure.process:

@@ -58,11 +58,8 @@ def diagnose(
         seed=seed,
     )
     place = found.save(output or folder.path / "diagnostics")
-    print(
-        (place / "diagnostics.json").read_text(encoding="utf-8").rstrip()
-        if json_
-        else f"{found}\ndiagnostics {place}"
-    )
+    text = (place / "diagnostics.json").read_text(encoding="utf-8").rstrip()
+    print(text if json_ else f"{found}\ndiagnostics {place}")
 
 
 def _some(x, context, rows, seed):

@@ -27,29 +27,27 @@ def evaluate(
     use(backend, shares=True)
     from rich.console import Console
 
-    from flowkit.app.trained import trained_in_all
+    from flowkit.app.trained import trained
     from flowkit.training.atomic import json_text
 
-    folder = trained_in_all(run)
+    with together():  # JAX's processes need each other to load it, so first each looks if it is there
+        folder = trained(run)
     with together():
         flow, kind, rows, test = _rows(folder, run, data, samples, levels)
     mean, error = kind.mean_score(flow, rows, samples)
-    each = _levels(flow, *kind.given(flow, rows)) if levels else []
+    found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
+    if levels:
+        found["levels"] = _levels(flow, *kind.given(flow, rows))
     if not flowkit.distributed.is_main():
         return
     if json_:
-        found = {"test": test, "data": rows.name, kind.rows: len(rows), kind.score: mean}
-        found |= {"standard_error": error, "samples": samples}
-        print(json_text(found | {"levels": each} if levels else found))
-    elif kind.rows == "images":
-        draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
-        print(f"test bits/dim {mean:.4f} +- {error:.4f}  ({rows.name}, {len(rows)} images, {draws} each)")
-    else:
-        print(
-            f"{'test ' * test}log-likelihood {mean:.4f} +- {error:.4f} nats  ({rows.name}, {len(rows)} rows)"
-        )
-    if levels and not json_:
-        Console().print(_level_table(each))
+        print(json_text(found))
+        return
+    draws = f", {samples} draw{'s' * (samples > 1)} of noise each" * (kind.rows == "images")
+    about = f"{rows.name}, {len(rows)} {kind.rows}{draws}"
+    print(f"{'test ' * test}{kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}  ({about})")
+    if levels:
+        Console().print(_level_table(math.prod(flow.event_shape), found["levels"]))
 
 
 def _rows(folder, run, source, samples, levels):
@@ -83,7 +81,7 @@ def _same_data(folder, flow, kind, recipe):
     """Return True if `recipe` names the rows that the flow was trained on, or may do so: older runs keep no sum."""
     from flowkit.app.experiment import load
 
-    trained_on = folder.data_sha256()
+    trained_on = folder.data_sha256
     if trained_on is None:
         return True
     splits = ["train", *(["validation"] if recipe.data.validation else []), "test"]
@@ -101,7 +99,7 @@ def _same_data(folder, flow, kind, recipe):
 
 
 def _levels(flow, images, labels):
-    """Return what each level carries of the bits/dim of one draw of noise, and at the end all: a dict of each.
+    """Return what each level carries of the bits/dim of one draw of noise, and at the end the sum of all.
 
     Each process scores its part of the images.
     """
@@ -111,32 +109,21 @@ def _levels(flow, images, labels):
 
     events = find_levels(flow.bijector, "--levels")[1].latent_events
     bits = level_bits_in_a_group(flow, images, labels)
-    columns = [*zip(range(len(events)), events, bits.T, strict=True)]
-    found = []
-    for level, event, column in [*columns, ("all", [math.prod(flow.event_shape)], bits.sum(axis=1))]:
-        mean, error = mean_and_error(column)
-        share = math.prod(event) / math.prod(flow.event_shape)
-        numbers = {"latents": list(event), "share": share, "bits_per_dim": mean, "standard_error": error}
-        found.append({"level": level, **numbers, "bits_per_latent": mean / share})
-    return found
+    means, errors = zip(*map(mean_and_error, [*bits.T, bits.sum(axis=1)]), strict=True)
+    latents = [*map(list, events), [math.prod(flow.event_shape)]]
+    return {"latents": latents, "bits_per_dim": means, "standard_error": errors}
 
 
-def _level_table(rows):
+def _level_table(size, levels):
     from rich.table import Table
 
     table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in rows:
-        latents = " x ".join(map(str, row["latents"]))
-        bits = f"{row['bits_per_dim']:.4f} +- {row['standard_error']:.4f}"
-        last = row is rows[-2]
-        table.add_row(
-            str(row["level"]),
-            latents,
-            f"{row['share']:.1%}",
-            bits,
-            f"{row['bits_per_latent']:.3f}",
-            end_section=last,
-        )
+    names = [*map(str, range(len(levels["latents"]) - 1)), "all"]
+    for name, event, mean, error in zip(names, *levels.values(), strict=True):
+        share = math.prod(event) / size
+        shape = " x ".join(map(str, event))
+        bits = (f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
+        table.add_row(name, shape, f"{share:.1%}", *bits, end_section=name == names[-2])
     return table

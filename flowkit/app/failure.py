@@ -12,7 +12,7 @@ process = None  # the number of this process in a group
 told_to_all = False  # True if all processes of the group end for the same reason
 
 # Refusals of input; ContractError, RecipeError, CheckpointError are ValueErrors.
-_REFUSALS = (ValueError, OSError, ImportError)
+_REFUSALS = (ValueError, OSError, ImportError, NotImplementedError)
 
 
 class CommandError(Exception):

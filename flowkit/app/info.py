@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flowkit._shipped import closest, recipe_files
+from flowkit._shipped import closest, preset_folders, recipe_files
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, printable
 from flowkit.app.find import hint
@@ -74,18 +74,20 @@ def _found(name):
     """Return (the family or None, facts, a function that makes the flow) of whatever `name` names."""
     from flowkit import zoo
     from flowkit.app.recipe import read_recipe
-    from flowkit.app.trained import Alone, trained
+    from flowkit.app.trained import trained
+    from flowkit.presets.hub import SCHEME
 
     if name in zoo.ARCHITECTURES:
         size = {"input_shape": (32, 32, 3)} if name == "glow" else {"features": _COLUMNS}
         return name, {}, lambda: zoo.ARCHITECTURES[name](**size)
-    found = trained(name)
-    if isinstance(found, Alone) or Path(name).is_dir():
+    path, shipped = Path(name), name.rstrip("/") in preset_folders()
+    if path.is_dir() or path.suffix == ".keras" or shipped or name.startswith(SCHEME):
+        found = trained(name)
         recipe = found.recipe()
-        return recipe and recipe.model["name"], found.about(), found.load_flow
+        return recipe and recipe.model["name"], found.about, found.load_flow
     known = [*zoo.ARCHITECTURES, *recipe_files()]
-    if name not in known and not Path(name).is_file():
-        near = hint(Path(name)) if "/" in name else closest(name, known)
+    if name not in known and not path.is_file():
+        near = hint(path) if "/" in name else closest(name, known)
         raise CommandError(
             f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; {near}"
         )

@@ -16,14 +16,13 @@ def list(json_: Json = False):
     if json_:
         print(json.dumps(found, indent=2))
         return
-    titles = {
-        "recipes": "Recipes: flowkit train NAME",
-        "trained": "Trained flows: flowkit sample NAME, flowkit play NAME, and other commands with RUN",
-    }
     width = max(map(len, found["recipes"]))
-    for kind, lines in found.items():
-        print(titles[kind])
-        for name, line in lines.items():
+    for kind, use in {
+        "recipes": "flowkit train NAME",
+        "trained": "flowkit sample NAME, and other commands",
+    }.items():
+        print(f"{kind}: {use}")
+        for name, line in found[kind].items():
             print(f"  {name:{width}}  {line}")
 
 
@@ -41,7 +40,10 @@ def _purpose(recipe):
 def _reached(preset):
     """Return the data and the test score of a trained flow."""
     metadata = json.loads((preset / "metadata.json").read_text(encoding="utf-8"))
-    size = "x".join(map(str, metadata["event_shape"]))
-    scores = {"test_bits_per_dim": "bits/dim", "test_log_prob": "nats"}
-    reached = [f"{text} {scores[key]}" for key, text in shown(metadata["measured"]).items() if key in scores]
-    return f"{metadata['data']['name']}, {size}: {', '.join(reached)} on test data"
+    size, texts = "x".join(map(str, metadata["event_shape"])), shown(metadata["measured"])
+    score = (
+        f"{texts['test_log_prob']} nats"
+        if "test_log_prob" in texts
+        else f"{texts['test_bits_per_dim']} bits/dim"
+    )
+    return f"{metadata['data']['name']}, {size}: {score} on test data"

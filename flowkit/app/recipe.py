@@ -132,6 +132,14 @@ class Recipe(BaseModel):
         tables["model"] = {key: value for key, value in self.model.items() if value is not None}
         return tables
 
+    def flat(self) -> dict[str, Any]:
+        """Return {"model.levels": 3, ...}, also of keys that are None."""
+        return {
+            f"{table}.{key}": value
+            for table, keys in self.model_dump().items()
+            for key, value in keys.items()
+        }
+
 
 def validated(kind, tables, *outer):
     """Return `tables` as a pydantic model; raise a RecipeError with the first of pydantic's complaints."""

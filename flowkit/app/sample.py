@@ -1,5 +1,6 @@
 """`flowkit sample`: a picture of what a flow has learned; for a table, more rows of it."""
 
+import csv
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,17 +35,17 @@ def sample(
     import numpy as np
 
     from flowkit.app.images import stored_levels
-    from flowkit.app.tables import save_table
-    from flowkit.app.trained import given_label, trained_in_all
+    from flowkit.app.trained import given_label, trained
 
-    folder = trained_in_all(run)
+    with together():  # JAX's processes need each other to load it, so first each looks if it is there
+        folder = trained(run)
     with together():
         flow, output, temperature = _checked(folder, run, temperature, output, zoom)
         context = None if label is None else given_label(flow, label)
     how = {"temperature": temperature, "seed": seed, "spread": True}
     if flow.dequantize is None:
         rows = np.asarray(flow.sample(count, **how))
-        on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
+        on_main(lambda: _save_table(output, rows, flow.columns and flow.columns.names))
     else:
         levels = stored_levels(flow)
         if context is None:
@@ -67,8 +68,7 @@ def _checked(folder, run, temperature, output, zoom):
         raise CommandError(
             f"{run}: expected a flow of stored images or of tables, got one of continuous values"
         )
-    output = output or folder.path / ("grid.png" if kind.rows == "images" else "samples.csv")
-    wanted = ".png" if kind.rows == "images" else ".csv"
+    output, wanted = output or folder.path / kind.samples, Path(kind.samples).suffix
     if output.suffix.lower() != wanted:
         raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
     if kind.rows != "images" and zoom is not None:
@@ -78,3 +78,13 @@ def _checked(folder, run, temperature, output, zoom):
     elif len(temperature) == 1:
         temperature = temperature[0]
     return flow, output, temperature
+
+
+def _save_table(path, rows, names):
+    """Write rows as .csv, their names in the first line, in a single step."""
+    from flowkit.training import atomic_path
+
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([] if names is None else [names])
+        writer.writerows(rows.astype(str))  # with as many digits as the numbers differ in

@@ -1,9 +1,7 @@
 """`flowkit train`: from a recipe to a folder with everything that came of it."""
 
 import contextlib
-import functools
 import math
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +13,6 @@ from flowkit.app.backend import note_missed_gpu, use
 from flowkit.app.failure import FAILED, CommandError, on_main, say, together
 from flowkit.app.find import find
 from flowkit.app.options import Backend, Data, recipe_names
-
-_SLOW = 2.0  # seconds
 
 
 def train(
@@ -72,9 +68,8 @@ def train(
         print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():
-        tables = chosen.tables()
-        values = [f"{key} = {tables[key.split('.')[0]].get(key.split('.')[1])}" for key in own]
-        print(f"chosen by the data: {', '.join(values)}; --set changes them", flush=True)
+        values = ", ".join(f"{key} = {chosen.flat()[key]}" for key in own)
+        print(f"chosen by the data: {values}; --set changes them", flush=True)
     _train(chosen, folder, resume, log or [])
 
 
@@ -83,23 +78,16 @@ def _train(recipe, folder, resume, logs):
 
     main = flowkit.distributed.is_main()
     with contextlib.ExitStack() as held:
-
-        def claim():
-            held.enter_context(folder.held())
-            folder.check(recipe, resume)
-
-        on_main(claim)
-        line = "reading the data and adapting the flow to them"
-        timer = threading.Timer(_SLOW, functools.partial(print, line, flush=True))
+        with together():
+            if main:
+                held.enter_context(folder.held())
+                folder.check(recipe, resume)
         if main:
-            timer.start()
-        try:
-            experiment = prepare(recipe)
-        finally:
-            timer.cancel()
+            print("reading the data and adapting the flow to them", flush=True)
+        experiment = prepare(recipe)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
-            folder.checkpoint,
+            folder.path / "checkpoint.npz",
             callbacks=[] if held_out is None else [held_out],
             data_seed=recipe.training.seed,
             batches=experiment.batches,
@@ -113,12 +101,8 @@ def _train(recipe, folder, resume, logs):
         if main:
             note_missed_gpu()
         progress = _fit(experiment, folder, checkpoint, resume, logs)
-        kind, splits = experiment.kind, {"test": experiment.test, "validation": experiment.validation}
-        scores = {
-            split: kind.mean_score(experiment.flow, rows)
-            for split, rows in splits.items()
-            if rows is not None
-        }
+        kind, splits = experiment.kind, experiment.scored
+        scores = {split: kind.mean_score(experiment.flow, rows) for split, rows in splits.items()}
         # A flow that was not compiled: the optimizer's moments would make the file three times the size.
         flow = build_flow(recipe, experiment.train)
         flow.set_weights(experiment.flow.get_weights())
@@ -155,9 +139,8 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         say(f"note: {folder.path} holds no checkpoint yet: from the start")
     table = recipe.training
     progress = flowkit.training.ProgressBar(table.batch_size, of=kind.rows)
-    config = {f"{name}.{key}": value for name, keys in recipe.tables().items() for key, value in keys.items()}
-    shown = {"batch_size": table.batch_size, "config": config, **kind.live(experiment)} if logs else {}
-    live = [flowkit.training.Log(name, folder.logs / name, **shown) for name in dict.fromkeys(logs)]
+    shown = {"batch_size": table.batch_size, "config": recipe.flat(), **kind.live(experiment)} if logs else {}
+    live = [flowkit.training.Log(name, folder.path / "logs" / name, **shown) for name in dict.fromkeys(logs)]
     callbacks = [
         flowkit.training.StopWhenDiverged(table.patience),
         *checkpoint.callbacks,
@@ -211,7 +194,9 @@ def _save(experiment, folder, flow, progress, held_out, scores):
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     curves = {"train": kind.logged} | ({} if held_out is None else {"validation": f"val_{kind.logged}"})
     curves = {curve: [row.get(key) for row in log] for curve, key in curves.items()}
-    flowkit.training.save_curves(folder.curves, [row["epoch"] for row in log], curves, ylabel=kind.ylabel)
+    flowkit.training.save_curves(
+        folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=kind.ylabel
+    )
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
@@ -235,11 +220,10 @@ def _metrics(experiment, flow, log, progress, held_out, scores):
     kept_epoch = held_out.best_epoch + 1 if chosen else None
     kept = next((row for row in reversed(log) if kept_epoch in (None, row["epoch"])), {})
     loss = kept.get(kind.logged)
-    splits = {"test": experiment.test, "validation": experiment.validation}
     metrics = {}
     for split, (mean, error) in scores.items():
         metrics |= {f"{split}_{kind.score}": mean, f"{split}_standard_error": error}
-        metrics[f"{split}_{kind.rows}"] = len(splits[split])
+        metrics[f"{split}_{kind.rows}"] = len(experiment.scored[split])
     return {
         **metrics,
         "epochs": log[-1]["epoch"] if log else training.epochs,
