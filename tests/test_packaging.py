@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 ENGINES = ("jax", "torch", "tensorflow")
-RECIPES = sorted(path.relative_to(ROOT / "zoo").as_posix() for path in (ROOT / "zoo").glob("*/*.toml"))
+RECIPES = sorted(path.relative_to(ROOT / "zoo").as_posix() for path in (ROOT / "zoo").glob("**/[!r]*.toml"))
 
 
 def requirements(engine, kind):

@@ -340,8 +340,8 @@ class Engine:
         if this process has all devices of the host.
         """
         raise NotImplementedError(
-            f"several processes train one model on PyTorch and JAX, received a group of {count} on another engine: set "
-            "KERAS_BACKEND to torch or jax, or start one process."
+            f"several processes train one model on PyTorch and JAX, received a group of {count} on another "
+            "backend: set KERAS_BACKEND to torch or jax, or start one process."
         )
 
     def leave(self):
