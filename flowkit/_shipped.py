@@ -66,7 +66,7 @@ def cache_folder() -> Path:
 
 
 def download(url: str, path: Path, sha256: str) -> None:
-    """Write the file at `url` to `path`, unless it is there. Raises ConnectionError if it is another or out of reach."""
+    """Write the file at `url` to `path`, once. Raises ConnectionError if it is another or out of reach."""
     if path.is_file() and _sum(path.read_bytes()) == sha256:
         return
     from urllib.request import urlopen  # imported late: it takes longer than all of this module

@@ -378,7 +378,7 @@ def test_other_weights_than_the_metadata_names_are_refused(installed, monkeypatc
     wrong.parent.mkdir(parents=True)
     wrong.write_bytes(b"others")
     monkeypatch.setattr(_shipped, "ADDRESS", (installed / "wrong").as_uri())
-    with pytest.raises(ConnectionError, match="got a file with SHA-256 .*, expected .*Put the file at"):
+    with pytest.raises(ConnectionError, match=r"got a file with SHA-256 .*, expected .*Put the file at"):
         presets.find_preset("glow/digits")
     assert main(["info", "glow/digits"]) == 2
     assert not list((installed / "cache").rglob("*.h5*"))
