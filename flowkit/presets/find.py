@@ -35,4 +35,3 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
         f"there is no preset {name!r}: expected a folder, hf://user/name, or a name that comes with flowkit; "
         f"{closest(name, preset_folders())}."
     )
-
