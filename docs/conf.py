@@ -36,6 +36,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "cards",
+    "commands",
     "cells",
     "docstrings",
     "playable",
