@@ -1,6 +1,6 @@
 """Replace `{room} flowkit.bijectors` on a page by a table of the room's names, each of which gets a page of its own.
 
-The names come from the room's `__all__`, so all public names have a page; `{room} flowkit.flow Flow` takes only the names
+The names come from the room's `__all__`, so all public names have a page; `{room} flowkit.flow Flow` takes only those
 that it lists. The pages lie in api/names/, written before Sphinx reads its sources.
 """
 

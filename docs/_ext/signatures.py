@@ -1,7 +1,7 @@
 """Show signatures as users read them.
 
-Layers show that of `__init__`, which Keras's `__new__(*args, **kwargs)` hides. Arguments that take tensors are annotated
-`Any` in the code, because a tensor is another class on each backend; the pages call them `Tensor`.
+Layers show that of `__init__`, which Keras's `__new__(*args, **kwargs)` hides. Arguments that take tensors are `Any`
+in the code, because a tensor is another class on each backend; the pages call them `Tensor`.
 """
 
 import re
