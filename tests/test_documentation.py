@@ -91,3 +91,13 @@ def test_the_lines_of_home_run(capsys):
     (lines,) = re.findall(r"```python\n(.*?)```", (DOCS / "index.md").read_text("utf-8"), flags=re.DOTALL)
     exec(lines, {})  # the page's own code
     assert "back exactly: True" in capsys.readouterr().out
+
+
+def test_code_on_pages_fits_a_narrow_window():
+    wide = {}
+    for path in [DOCS.parent / "README.md", *DOCS.glob("*.md"), *DOCS.glob("[!_]*/*.md")]:
+        code = r"^```(?:python|py|bash|toml|\{code-cell\} python)\n(.*?)^```"
+        for block in re.findall(code, path.read_text("utf-8"), re.DOTALL | re.MULTILINE):
+            if lines := [line for line in block.splitlines() if len(line) > 88]:
+                wide[path.name] = lines
+    assert wide == {}
