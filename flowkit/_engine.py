@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 
 ENGINES = ("jax", "torch", "tensorflow")  # in the order of preference
@@ -51,6 +50,8 @@ def run_on(backend, source, arguments, path):
 
     A process can have one backend only. `path` lists the folders in which it looks for modules.
     """
+    import subprocess  # takes longer than all of `import flowkit`
+
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
     source = f"from flowkit import engines; engines.spare_tensorflow(); {source}"
     command = [sys.executable, "-c", source, *arguments]

@@ -408,6 +408,27 @@ class FlowModel(keras.Model):
 
         show(self, line_length, print_fn, expand_nested)
 
+    def plot(self, x: Any = None, context: Any = None, *, samples: int = 1000, seed: int = 0) -> Any:
+        """Return a matplotlib figure: the density of one or two columns, pairs of samples of more, or sampled images.
+
+        `x` are rows to draw beside the flow; `context` is the one condition to draw for a conditional flow. Draws the
+        first 6 columns, from `samples` samples. Raises ValueError for other events, and for a flow that is not built.
+
+        >>> import flowkit
+        >>> flow = flowkit.Flow(flowkit.bijectors.Scale(0.5))
+        >>> flow.build((None, 2))
+        >>> [axes.get_ylabel() for axes in flow.plot().axes]
+        ['column 1', 'density']
+        """
+        from flowkit.flow.plotting import draw
+
+        return draw(self, x, context, samples, seed)
+
+    def _repr_html_(self) -> str:
+        from flowkit.flow.plotting import as_html
+
+        return as_html(self)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **saving.config_of(self)}
 
