@@ -8,7 +8,18 @@ import typer
 import flowkit
 
 COMMANDS = (
-    *("list", "train", "sample", "play", "evaluate", "diagnose", "compare", "interpolate", "manipulate"),
+    *(
+        "list",
+        "train",
+        "sample",
+        "play",
+        "evaluate",
+        "score",
+        "diagnose",
+        "compare",
+        "interpolate",
+        "manipulate",
+    ),
     *("export", "convert", "preset", "check", "info"),
 )
 
