@@ -12,9 +12,8 @@ from flowkit.data.csv_file import read_csv
 from flowkit.data.dataset import check_split, split_rows
 from flowkit.data.frame import Columns
 from flowkit.data.image_folder import SUFFIXES
-from flowkit.data.named import NAMES
 from flowkit.data.numpy_file import NpzFile, map_npy
-from flowkit.data.source import existing_path
+from flowkit.data.source import NAMES, existing_path
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
 _READ = "a table, .csv, .tsv, .parquet, .npy or .npz"
