@@ -6,9 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.arguments import Count
-from flowkit.contract.configured import Configured
-from flowkit.contract.one_line import one_line
-from flowkit.contract.saving import engine_neutral
+from flowkit.contract.configured import Configured, engine_neutral, one_line
 from flowkit.engines import engine
 
 
@@ -164,7 +162,7 @@ class TrainingDiverged(RuntimeError):
     """The gradients of several steps in a row were not finite."""
 
     exit_code = 1  # of a command that ends with it
-    told_by_main = told_to_all = True  # the processes of a group have skipped the same steps
+    told_to_all = True  # the processes of a group have skipped the same steps
 
 
 class StopWhenDiverged(Configured, keras.callbacks.Callback):

@@ -72,11 +72,7 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
         # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-        compiles = (
-            self.model.jit_compile
-            or getattr(self.model, "compiles_parts", False)
-            or engine.name == "tensorflow"
-        )
+        compiles = self.model.jit_compile or engine.name == "tensorflow"
         if self.first_step is None and compiles and not self.model.run_eagerly:
             self._print("compiling the training step; this happens once")
 
