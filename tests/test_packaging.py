@@ -261,7 +261,7 @@ def packages(advice):
 def test_advice_to_install_names_what_is_to_be_had():
     """flowkit itself is on no index, so that none of its extras can be asked of one."""
     from flowkit.flow.export import FORMATS
-    from flowkit.training.live_log import TARGETS
+    from flowkit.training.log import TARGETS
 
     known = {canonicalize_name(Requirement(line).name) for extra in EXTRAS.values() for line in extra}
     known = known - {"keras-flowkit"} | {"tensorflow", "mlflow"}

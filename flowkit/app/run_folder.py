@@ -12,7 +12,7 @@ from flowkit.app.find import hint
 from flowkit.app.flow_file import check_file, read_flow
 from flowkit.app.recipe import dumps, read_recipe
 from flowkit.training import atomic_path
-from flowkit.training.atomic import open_own, remove_leftovers
+from flowkit.training.atomic import remove_leftovers
 
 try:
     import fcntl
@@ -48,8 +48,8 @@ class RunFolder:
     def held(self):
         """Lock the folder, made if it is missing, for this process.
 
-        Raises a CommandError if another process holds it, an OSError if a link has the lock's name. The system releases
-        the lock when a process ends, however it ends. Folders that were made and are still empty then are removed.
+        Raises a CommandError if another process holds it. The system releases the lock when a process ends, however it
+        ends. Folders that were made and are still empty then are removed.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
@@ -165,7 +165,7 @@ def _flat(recipe):
 
 @contextlib.contextmanager
 def _locked(path):
-    with open_own(path, "a+") as file:
+    with open(path, "a+") as file:
         if not _lock(file, path):
             raise CommandError(
                 f"{path.parent}: another process is training into this folder: wait for its end, or choose another "

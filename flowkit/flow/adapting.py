@@ -82,7 +82,7 @@ def _batches(data):
     """Return the batches of a data set that can be read again, those with numbers in an order drawn by a fixed seed."""
     if not isinstance(data, keras.utils.PyDataset):
         return iter(data)
-    # The first stays first: `Batches` refuses to begin with another.
+    # The first stays first, as the flow is built on it.
     later = np.random.default_rng(0).permutation(np.arange(1, data.num_batches or 1))
     return (data[int(i)] for i in (0, *later))
 
