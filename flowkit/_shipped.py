@@ -4,24 +4,6 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-# The names in flowkit.zoo.ARCHITECTURES, for messages of a program that has not imported an engine.
-FAMILIES = (
-    *(
-        "glow",
-        "nsf",
-        "nsf_autoregressive",
-        "realnvp",
-        "nice",
-        "maf",
-        "iaf",
-        "naf",
-        "bnaf",
-        "umnn",
-        "bernstein",
-    ),
-    *("sos", "gaussianization", "residual", "planar", "radial", "sylvester", "circular_nsf"),
-)
-
 
 def recipe_files() -> dict[str, Path]:
     """Name such as "glow/digits" -> path of the recipe."""
