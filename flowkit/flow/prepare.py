@@ -41,10 +41,12 @@ _DRAWS = 256  # rows of context that are adapted to without data, as many as Glo
 def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
     """Raise TypeError or ValueError for parts of which no flow can be made."""
     if not isinstance(bijector, FlowLayer):
-        several = (
-            " Make one of several: flowkit.bijectors.Chain([...])." if isinstance(bijector, list) else ""
-        )
-        raise TypeError(f"Flow expects a bijector, received {bijector!r}.{several}")
+        cure = ""
+        if isinstance(bijector, list | tuple):
+            cure = " Make one of several: flowkit.bijectors.Chain([...])."
+        elif isinstance(bijector, type):
+            cure = f" Call the class: {bijector.__name__}(...)."
+        raise TypeError(f"Flow expects a bijector, received {bijector!r}.{cure}")
     if base is not None and not isinstance(base, keras.Layer):
         raise TypeError(
             f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
