@@ -17,6 +17,7 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
+    supports_training = True
     Rows = Rows
 
     # The engine itself
@@ -340,8 +341,8 @@ class Engine:
         if this process has all devices of the host.
         """
         raise NotImplementedError(
-            f"several processes train one model on PyTorch and JAX, received a group of {count} on another engine: set "
-            "KERAS_BACKEND to torch or jax, or start one process."
+            f"several processes train one model on PyTorch and JAX, received a group of {count} on another "
+            "backend: set KERAS_BACKEND to torch or jax, or start one process."
         )
 
     def leave(self):

@@ -81,7 +81,7 @@ def _written(flow, format, model, path, few, inputs, known):
 
 
 def _refused(flow, expected, received):
-    hint = "Nothing was written. Another format or engine may do: a .keras file loads on each."
+    hint = "Nothing was written. Another format or backend may do: a .keras file loads on each."
     return ContractError("export", flow, expected=expected, received=received, hint=hint)
 
 

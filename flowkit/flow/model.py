@@ -92,6 +92,11 @@ class FlowModel(keras.Model):
 
     def _check_training(self):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
+        if not engine.supports_training:
+            raise NotImplementedError(
+                f"Keras's {engine.name} backend computes no gradients and cannot fit: "
+                "set KERAS_BACKEND to jax, torch or tensorflow."
+            )
         self.objective.check(self)
         check_devices()
         # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
@@ -407,6 +412,27 @@ class FlowModel(keras.Model):
         from flowkit.flow.summary import show  # for the few calls that need it: it takes a moment
 
         show(self, line_length, print_fn, expand_nested)
+
+    def plot(self, x: Any = None, context: Any = None, *, samples: int = 1000, seed: int = 0) -> Any:
+        """Return a matplotlib figure: the density of one or two columns, pairs of samples of more, or sampled images.
+
+        `x` are rows to draw beside the flow; `context` is the one condition to draw for a conditional flow. Draws the
+        first 6 columns, from `samples` samples. Raises ValueError for other events, and for a flow that is not built.
+
+        >>> import flowkit
+        >>> flow = flowkit.Flow(flowkit.bijectors.Scale(0.5))
+        >>> flow.build((None, 2))
+        >>> [axes.get_ylabel() for axes in flow.plot().axes]
+        ['column 1', 'density']
+        """
+        from flowkit.flow.plotting import draw
+
+        return draw(self, x, context, samples, seed)
+
+    def _repr_html_(self) -> str:
+        from flowkit.flow.plotting import as_html
+
+        return as_html(self)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **saving.config_of(self)}

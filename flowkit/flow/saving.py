@@ -24,6 +24,7 @@ from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.presets.errors import PresetError, reason, unregistered
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
+from flowkit.presets.untrusted import check_config
 
 _PARTS = ("bijector", "base", "embedding", "dequantize")
 _COLUMNS = ("columns", "context_columns")
@@ -85,6 +86,30 @@ def _renumbered(item, numbers):
     if "shared_object_id" in item:
         item["shared_object_id"] = numbers.setdefault(item["shared_object_id"], len(numbers) + 1)
     return item
+
+
+def check_file(path: Path) -> None:
+    """Raise PresetError if there is no .keras file at `path`."""
+    if not path.is_file():
+        raise PresetError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
+    if not zipfile.is_zipfile(path):
+        raise PresetError(f"{path}: expected a .keras file, received one that is damaged or something else")
+
+
+def load_file(path: Path) -> Any:
+    """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
+    check_file(path)
+    check_config(path)
+    try:
+        flow = keras.saving.load_model(path)
+    except Exception as error:  # a damaged or foreign file leads Keras to any
+        raise PresetError(
+            f"{path} cannot be loaded ({reason(error)}): it is damaged, or from another version than flowkit "
+            f"{flowkit.__version__} and keras {keras.__version__}"
+        ) from error
+    if not isinstance(flow, flowkit.Flow):
+        raise PresetError(f"{path}: expected a Flow, found a {type(flow).__name__}")
+    return flow
 
 
 # Presets

@@ -208,7 +208,7 @@ def mixed(error, steps):
     what, kind = next(iter(found.items()))
     return Broken(
         "answers in float64 from what is given in float64, in which the checker judges",
-        f"{kind} from {what}, which the engine does not mix with float64",
+        f"{kind} from {what}, which the backend does not mix with float64",
         hint=_instead(what).strip(" ()") or "Cast it back to the type of its input.",
         cause=cause_of(error),
     )

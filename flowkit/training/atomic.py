@@ -2,6 +2,8 @@
 
 import contextlib
 import glob
+import json
+import math
 import os
 import uuid
 from collections.abc import Iterator
@@ -42,6 +44,28 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def json_text(content: Any) -> str:
+    """Return `content` as JSON. A number that is not finite becomes null: JSON has no NaN.
+
+    >>> print(json_text({"loss": [1.5, float("nan")]}))
+    {
+      "loss": [
+        1.5,
+        null
+      ]
+    }
+    """
+
+    def finite(value):
+        if isinstance(value, dict):
+            return {key: finite(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(content), indent=2, allow_nan=False)
 
 
 def remove_leftovers(folder: str | Path, name: str | None = None) -> None:

@@ -162,7 +162,7 @@ class TrainingDiverged(RuntimeError):
     """The gradients of several steps in a row were not finite."""
 
     exit_code = 1  # of a command that ends with it
-    told_by_main = told_to_all = True  # the processes of a group have skipped the same steps
+    told_to_all = True  # the processes of a group have skipped the same steps
 
 
 class StopWhenDiverged(Configured, keras.callbacks.Callback):
