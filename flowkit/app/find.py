@@ -24,7 +24,10 @@ def find(name: str) -> Path:
             f'{name} is a family, not a recipe: expected a TOML file whose [model] has name = "{name}"; flowkit\'s '
             f"recipes of it are {', '.join(of_family)}"
         )
-    raise RecipeError(f"there is no recipe {name!r}; {closest(name, known)}")
+    raise RecipeError(
+        f"there is no recipe {name!r}; {closest(name, known)}. For a family of flows write a TOML file whose [model] "
+        f'has name = "{name}".'
+    )
 
 
 def hint(path: Path) -> str:
