@@ -359,8 +359,6 @@ def test_an_engine_that_the_command_does_not_know_is_named(capsys):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("nothing", "cannot read 'nothing': expected package.module:Name, or file.py:Name"),
-        ("nowhere.py:Thing", "no file 'nowhere.py'"),
         ("no.such:Thing", "cannot import 'no.such': No module named 'no'"),
         ("tests.testing.things:Thing", "'tests.testing.things' has no 'Thing'"),
         ("tests.testing.things:Rihgt", "'tests.testing.things' has no 'Rihgt'; did you mean 'Right'?"),
