@@ -18,6 +18,8 @@ from flowkit.testing.checker import profile_of
 def found(name):
     """Return what "package.module:Name" or "folder/file.py:Name" names. Raises ValueError for what is not there."""
     module, _, attribute = name.rpartition(":")
+    if not (module and attribute):
+        raise ValueError(f"cannot read {name!r}: expected package.module:Name, or file.py:Name")
     target = _of_file(Path(module)) if module.endswith(".py") else _imported(module)
     for part in attribute.split("."):
         if not hasattr(target, part):
@@ -80,6 +82,8 @@ def _imported(module):
 
 def _of_file(path):
     """Return the module in a file, as a program beside it would import it."""
+    if not path.is_file():
+        raise ValueError(f"no file {str(path)!r}")
     sys.path.insert(0, str(path.resolve().parent))
     module = _imported(path.stem)
     file = getattr(module, "__file__", None)
