@@ -153,7 +153,9 @@ def together(flow: Any) -> Iterator[None]:
         # From Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them.
         if hasattr(flow, "ddp_model"):
             flow.make_train_function()
-        optimizer = getattr(flow, "optimizer", None)  # Keras raises its own error for a flow without `compile`
+        optimizer = getattr(
+            flow, "optimizer", None
+        )  # Keras raises its own error for a flow without `compile`
         variables = [*flow.variables, *(optimizer.variables if optimizer else [])]
         engine.copy_from_main(variables)
         states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
