@@ -2,13 +2,9 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 
 ENGINES = ("jax", "torch", "tensorflow")  # in the order of preference
-
-# Keras's numpy backend borrows its convolutions from JAX.
-_NEEDS = {"jax": "jax", "torch": "torch", "tensorflow": "tensorflow", "numpy": "jax"}
 
 
 def installed(package):
@@ -36,18 +32,16 @@ def require_engine():
             "flowkit found no backend to run on: expected one of jax, torch or tensorflow. "
             "Install one with `pip install jax`, `pip install torch` or `pip install tensorflow`."
         )
-    package = _NEEDS.get(backend)
-    if package is None:
+    if backend not in ENGINES:
         raise ImportError(
-            f"KERAS_BACKEND={backend!r} is no backend of flowkit: expected one of "
-            f"{', '.join(_NEEDS)}.{_did_you_mean(backend)}"
+            f"got KERAS_BACKEND={backend!r}, expected one of {', '.join(ENGINES)}. Set it to one of them."
         )
-    if not installed(package):
+    if not installed(backend):
         found = [name for name in ENGINES if installed(name)]
         instead = f"or set KERAS_BACKEND to {' or '.join(found)}" if found else "or choose another backend"
         raise ImportError(
-            f"KERAS_BACKEND={backend!r}, but {package} is not installed. Install it with "
-            f"`pip install {package}`, {instead}."
+            f"KERAS_BACKEND={backend!r}, but {backend} is not installed. Install it with "
+            f"`pip install {backend}`, {instead}."
         )
 
 
@@ -56,14 +50,9 @@ def run_on(backend, source, arguments, path):
 
     A process can have one backend only. `path` lists the folders in which it looks for modules.
     """
+    import subprocess  # takes longer than all of `import flowkit`
+
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
     source = f"from flowkit import engines; engines.spare_tensorflow(); {source}"
     command = [sys.executable, "-c", source, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def _did_you_mean(backend):
-    import difflib  # for this message alone: `import flowkit` is to take no time
-
-    near = difflib.get_close_matches(backend.lower().removeprefix("py"), _NEEDS, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

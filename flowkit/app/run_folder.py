@@ -9,7 +9,7 @@ from flowkit.app.failure import CommandError, say
 from flowkit.app.find import hint
 from flowkit.app.recipe import dumps, read_recipe
 from flowkit.flow.saving import check_file, load_file
-from flowkit.training.atomic import atomic_path, json_text, open_own, remove_leftovers
+from flowkit.training.atomic import atomic_path, json_text, remove_leftovers
 
 try:
     import fcntl
@@ -41,8 +41,8 @@ class RunFolder:
     def held(self):
         """Lock the folder, made if it is missing, for this process.
 
-        Raises a CommandError if another process holds it, an OSError if a link has the lock's name. The system releases
-        the lock when a process ends, however it ends. Folders that were made and are still empty then are removed.
+        Raises a CommandError if another process holds it. The system releases the lock when a process ends, however it
+        ends. Folders that were made and are still empty then are removed.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
@@ -144,7 +144,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def _locked(path):
-    with open_own(path, "a+") as file:
+    with open(path, "a+") as file:
         if not _lock(file, path):
             raise CommandError(
                 f"{path.parent}: another process is training into this folder: wait for its end, or choose another "

@@ -52,7 +52,7 @@ def train(
     from flowkit.app.recipe import dumps, read_recipe
     from flowkit.app.run_folder import RunFolder
     from flowkit.contract.arguments import one_of
-    from flowkit.training.live_log import TARGETS, require
+    from flowkit.training.log import TARGETS, require
 
     for target in log or []:
         require(one_of("--log", target, tuple(TARGETS)))

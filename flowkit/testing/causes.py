@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from flowkit import contract, numerics
-from flowkit.contract import ContractError, hooks
+from flowkit.contract import ContractError, flow_layer
 from flowkit.testing.judging import Broken
 
 ASKS = "Python asks for a tensor's value, which a compiled function does not have"
@@ -109,7 +109,7 @@ def not_implemented(call):
         call()
     except NotImplementedError as error:
         file = _stack(error)[-1][0]
-        if _is_own(file) or file == hooks.__file__:
+        if _is_own(file) or file == flow_layer.__file__:
             return f"none ({said(error) or 'NotImplementedError'})"
     except Exception:  # the clauses will say what is wrong
         return None

@@ -224,7 +224,7 @@ def commands():
 def pieces():
     """Rows of which each process has another number, in more pieces than one where an engine hands on pieces."""
     if engine.name == "jax":
-        from flowkit.engines import jax_group as group
+        from flowkit.engines import jax as group
 
         group._PIECE = 1000
     mine = np.arange([0, 700][RANK]) + 0.5  # of the main process none
