@@ -4,8 +4,8 @@ By PyTorch itself: Keras traces one row, where values of each row look like valu
 """
 
 import contextlib
-import logging
 import functools
+import logging
 import warnings
 
 import torch
