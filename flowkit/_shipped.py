@@ -33,9 +33,10 @@ FAMILIES = (
 
 
 def recipe_files() -> dict[str, Path]:
-    """Name such as "glow/digits" -> path of the recipe."""
+    """Return {name: path} of the recipes, such as "glow/digits", and "images" and "table" for data of one's own."""
     folder = _zoo()
-    return {_name(path.with_suffix(""), folder): path for path in sorted(folder.glob("*/*.toml"))}
+    paths = [*sorted(folder.glob("*.toml")), *sorted(folder.glob("*/*.toml"))]
+    return {_name(path.with_suffix(""), folder): path for path in paths}
 
 
 def preset_folders() -> dict[str, Path]:

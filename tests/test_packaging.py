@@ -21,7 +21,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, WHEEL = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 EXTRAS = PROJECT["optional-dependencies"]
 ENGINES = ("jax", "torch", "tensorflow")
-RECIPES = sorted(path.relative_to(ROOT / "zoo").as_posix() for path in (ROOT / "zoo").glob("*/*.toml"))
+RECIPES = sorted(path.relative_to(ROOT / "zoo").as_posix() for path in (ROOT / "zoo").glob("**/[!r]*.toml"))
 
 
 def requirements(engine, kind):
@@ -267,7 +267,7 @@ def packages(advice):
 def test_advice_to_install_names_what_is_to_be_had():
     """flowkit itself is on no index, so that none of its extras can be asked of one."""
     from flowkit.flow.export import FORMATS
-    from flowkit.training.live_log import TARGETS
+    from flowkit.training.log import TARGETS
 
     known = {canonicalize_name(Requirement(line).name) for extra in EXTRAS.values() for line in extra}
     known = known - {"keras-flowkit"} | {"tensorflow", "mlflow"}

@@ -1,11 +1,11 @@
-"""Keras's numpy engine, which computes no gradients."""
+"""Keras's numpy backend, which computes no gradients."""
 
 import keras
 import numpy as np
-import scipy.special  # comes with JAX, whose convolutions this engine borrows
+import scipy.special  # comes with JAX, whose convolutions this backend borrows
 
 from flowkit.engines.base import Engine
-from flowkit.engines.stretch import one_by_one
+from flowkit.engines.steps import one_by_one
 
 
 class NumpyEngine(Engine):
