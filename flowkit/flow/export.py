@@ -305,8 +305,8 @@ def require(format: str) -> None:
     found = {package: metadata.version(package) for package in packages[name] if package == "jax2onnx"}
     if found and _numbers(found["jax2onnx"]) <= (0, 17, 1) and _numbers(engine.version()) >= (0, 12):
         raise ImportError(
-            f"{format!r} on jax: got JAX {engine.version()}, which jax2onnx {found['jax2onnx']} does not support. Run "
-            "pip install 'jax<0.12', or save a .keras file and export it with KERAS_BACKEND=torch."
+            f"{format!r} on jax: got JAX {engine.version()}, which jax2onnx {found['jax2onnx']} does not support. Save "
+            "a .keras file and export it with KERAS_BACKEND=torch, or run pip install 'jax<0.12'"
         )
 
 

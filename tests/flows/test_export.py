@@ -210,7 +210,7 @@ def test_a_jax_that_jax2onnx_does_not_support_is_named(monkeypatch):
     monkeypatch.setattr(export, "engine", type("Engine", (), versions))
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(export.metadata, "version", lambda name: "0.17.1")
-    with pytest.raises(ImportError, match=r"got JAX 0\.12\.1, .* Run pip install 'jax<0\.12'"):
+    with pytest.raises(ImportError, match=r"got JAX 0\.12\.1, .* run pip install 'jax<0\.12'"):
         export.require("onnx")
     monkeypatch.setattr(export.metadata, "version", lambda name: "0.18.0")
     export.require("onnx")
