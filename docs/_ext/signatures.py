@@ -1,8 +1,8 @@
 """Show signatures as users read them.
 
 Layers show that of `__init__`, which Keras's `__new__(*args, **kwargs)` hides, without the ranges that `Annotated` adds
-for checks. Arguments that take tensors are `Any` in the code, because tensors are other classes on each backend; pages call
-them `Tensor`.
+for checks. Arguments that take tensors are `Any` in the code, because tensors are other classes on each backend; pages
+call them `Tensor`.
 """
 
 import contextlib
