@@ -22,6 +22,12 @@ class TableFlow(Flow):
     changes with the units of real columns alone). `exact` says what it is: "exact" for a table of real columns,
     otherwise a "bound": a lower one, on average over the draws of `DequantizeColumns`; `samples=` more draws make it
     tighter.
+
+    >>> import flowkit, pandas  # doctest: +SKIP
+    >>> frame = pandas.DataFrame({"size": [1, 3, 2] * 20, "kind": ["b", "a", "b"] * 20})  # doctest: +SKIP
+    >>> flow = flowkit.fit_table(frame, layers=2, epochs=2, verbose=0)  # doctest: +SKIP
+    >>> flow.log_prob(frame.head(2)).name, flow.exact  # doctest: +SKIP
+    ('log_prob_bound', 'bound')
     """
 
     columns: TypedColumns
