@@ -11,8 +11,9 @@ def help_of(name):
     """Return the text of `flowkit NAME --help`."""
     from typer.testing import CliRunner
 
-    from flowkit.app.commands import app
+    from flowkit.app.commands import command_line
 
+    app = command_line(name)
     app.rich_markup_mode = None
     done = CliRunner(env={"COLUMNS": "88", "TERMINAL_WIDTH": "88"}).invoke(
         app, [name, "--help"], prog_name="flowkit"
