@@ -43,5 +43,6 @@ def test_steps_that_say_the_same_are_one_row_unless_all_are_asked_for(capsys):
     flow.summary()
     told = capsys.readouterr().out
     assert "5 x Planar()" in told
+    assert "level" not in told  # of which it has none
     flow.summary(expand_nested=True)
     assert capsys.readouterr().out.count("Planar()") == 5
