@@ -12,6 +12,7 @@ from flowkit.conditioners import (
     AngularMADE,
     AngularMLP,
     ConvNet,
+    Field,
     LipschitzMLP,
     PlacePrior,
     ResidualMADE,
@@ -181,6 +182,30 @@ RESIDUAL = [
         ((2,),),
         tolerated=NEUMANN,
     ),
+]
+
+# Few steps: what they leave is measured, with twice as many.
+CONTINUOUS = [
+    Case("Continuous", lambda: fb.Continuous(Field([6]), steps=2), ((1,), (3,))),
+    Case(
+        "Continuous(euler)", lambda: fb.Continuous(Field([6]), "euler", steps=3, backprop="stored"), ((2,),)
+    ),
+    Case(
+        "Continuous(dopri5)",
+        lambda: fb.Continuous(Field([6]), "dopri5", rtol=1e-3, atol=1e-3, max_steps=12),
+        ((2,),),
+    ),
+    Case(
+        "Continuous(rademacher)",
+        lambda: fb.Continuous(Field([6], squash=True), "midpoint", steps=3, trace="rademacher"),
+        ((2,),),
+    ),
+    Case(
+        "Continuous(gaussian, context)",
+        lambda: fb.Continuous(Field([6], context="optional"), steps=2, trace="gaussian", guidance=0.5),
+        ((2,),),
+    ),
+    Case("Repeat(Continuous)", lambda: fb.Repeat(fb.Continuous(Field([6]), steps=2), 2), ((2,),)),
 ]
 
 COUPLINGS = [
@@ -386,6 +411,7 @@ ALL = [
     *LINEAR,
     *BENT,
     *RESIDUAL,
+    *CONTINUOUS,
     *COUPLINGS,
     *ONE_BY_ONE,
     *ARRANGED,
@@ -424,6 +450,8 @@ ONE_ENGINE = {
     *("Chain(empty)", "Chain(pointwise)", "MultiScale(bare)", "MultiScale(priors)", "MultiScale(top prior)"),
     # A network that hears a context, in front of a map that has been asked: each layer's own tests do that too.
     *("Planar(context)", "Radial(context)", "Residual(context)", "Autoregressive(context)"),
+    # Its step is midpoint's, and the repeat is another layer's.
+    *("Continuous(euler)", "Repeat(Continuous)"),
     # Each transform is asked of each engine in a coupling; how a layer feeds it is Python.
     *("Pointwise(spline)", "Pointwise(mixture)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),

@@ -6,6 +6,7 @@ import math
 import keras
 from keras import ops
 
+from flowkit.bijectors.solvers import Solver, solving
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import mixed, narrow_places, narrowed
@@ -24,18 +25,21 @@ class Functions:
         for name in ("value", "jacobian", "gradient"):
             setattr(self, name, functools.cache(getattr(self, f"_{name}")))
 
-    def _value(self, event, inverse):
-        """Return (x, context, noise) -> (value, log_det), compiled if the engine can."""
-        layer = self._layer(event)
-        return engine.compile_inference(direction(layer, inverse), layer)
+    def _value(self, event, inverse, finer=False):
+        """Return (x, context, noise) -> (value, log_det), compiled if the engine can.
 
-    def _jacobian(self, event, inverse, x_event, joint):
+        `finer` solves differential equations with more steps, see `flowkit.bijectors.solvers.Solver.finer`.
+        """
+        layer = self._layer(event)
+        return engine.compile_inference(_solved(direction(layer, inverse), finer), layer)
+
+    def _jacobian(self, event, inverse, x_event, joint, finer=False):
         """Return (rows, context, noise) -> d value / d row for each sample, rows flat: (batch, n).
 
-        `joint`: a row holds x, then its noise: (batch, n + k).
+        `joint`: a row holds x, then its noise: (batch, n + k). `finer`: see `_value`.
         """
         layer, size = self._layer(event), math.prod(x_event)
-        run = direction(layer, inverse)
+        run = _solved(direction(layer, inverse), finer)
 
         def value(row, context, noise):
             if joint:
@@ -83,6 +87,18 @@ class Functions:
         self.narrow.update(narrow_places(steps))
         # What a layer holds may have been computed in less than it is now used in.
         return max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
+
+
+def _solved(run, finer):
+    """Return `run` with finer solves of differential equations, or as it is."""
+    if not finer:
+        return run
+
+    def solved(*args):
+        with solving(Solver.finer):
+            return run(*args)
+
+    return solved
 
 
 def gradients(layer, inverse, given, variables, values=None):

@@ -7,13 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors import Continuous
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for
 from flowkit.testing.judging import judge
 from flowkit.testing.points import inside, points_of, room
-from flowkit.testing.tolerances import PAIRS, ROUNDINGS, large, measure, smallest
+from flowkit.testing.tolerances import PAIRS, ROUNDINGS, STEPS, large, measure, smallest
 
 WEIGHT_STEP = 2.0**-20
 
@@ -124,10 +126,10 @@ class Trial:
         self.layer64  # noqa: B018  (sets the weights)
         return self._run64(inverse, given or self.inputs(inverse))
 
-    def _run64(self, inverse, given):
+    def _run64(self, inverse, given, finer=False):
         if given.noise is None:
             given = given._replace(noise=self.inputs(inverse).noise)
-        run = self.subject.functions.value(self.event, inverse)
+        run = self.subject.functions.value(self.event, inverse, finer)
         with engine.float64():
             answers = run(*given.tiled().tensors())
             return tuple(np.asarray(ops.convert_to_numpy(part), "float64") for part in answers)
@@ -166,15 +168,26 @@ class Trial:
         moves = []
         if any("float" in str(v.dtype) for v in layer.weights):
             moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
-        return measure(
+        given = self.inputs(inverse)._replace(x=x)
+        measured = measure(
             functools.partial(self.run64, inverse),
-            self.inputs(inverse)._replace(x=x),
+            given,
             eps=eps,
             domain=self.domain(inverse),
             input_error=input_error,
             weight_moves=moves,
             seed=self.draw,
         )
+        if self.steps:
+            value, log_det = self._run64(inverse, given, finer=True)
+            measured.value_steps = STEPS * np.abs(value - measured.value)
+            measured.log_det_steps = STEPS * np.abs(log_det - measured.log_det)
+        return measured
+
+    @functools.cached_property
+    def steps(self):
+        """Return True if the layer solves differential equations step by step."""
+        return any(isinstance(layer, Continuous) for layer in layers_inside(self.subject.model))
 
     def _measured_in(self, inverse):
         """Return one direction at its points."""
@@ -212,9 +225,10 @@ class Trial:
     def answer_error(self, inverse):
         """Return the error of inverse(z), or of forward(x): rounding, and what the spec of a solved one declares."""
         answer = self.measured_in(inverse)
+        error = answer.value_error + answer.value_steps / ROUNDINGS
         if inverse or self.spec.forward == "iterative":
-            return answer.value_error + self.declared(answer.value)
-        return answer.value_error
+            return error + self.declared(answer.value)
+        return error
 
     # Which points can be judged
 
@@ -287,14 +301,17 @@ class Trial:
             input_sizes = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
             floor = eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
             error = np.max(wobble, axis=0) + floor + np.abs(right - left) + smallest(eps)
+            if self.steps:
+                finer = self._jacobian64(inverse, joint, x, finer=True)
+                error = error + STEPS / ROUNDINGS * np.abs(finer - base)
         columns = slice(size, None) if joint and domain.kind == "whole" else slice(None)
         return base[..., columns], error[..., columns]
 
-    def _jacobian64(self, inverse, joint, rows):
+    def _jacobian64(self, inverse, joint, rows, finer=False):
         given = self.inputs(inverse)._replace(x=rows)
         if joint:  # the noise is a part of each row
             given = given._replace(noise=None)
-        run = self.subject.functions.jacobian(self.event, inverse, self.events(inverse)[0], joint)
+        run = self.subject.functions.jacobian(self.event, inverse, self.events(inverse)[0], joint, finer)
         self.layer64  # noqa: B018  (sets the weights)
         with engine.float64():
             found = run(*given.tiled().tensors())
